@@ -33,7 +33,7 @@ def finished_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     Give a folder aside to write into, and rename it to `output` when the block ends without an error.
 
-    A folder at `output` is therefore always a whole one. What stood aside from a killed run is removed.
+    A folder at `output` is therefore always a whole one. What stands aside after an error or a kill is removed.
 
     Raises:
         ClinRaGenInputError: if `output` exists already, and `overwrite` is not set or it is no folder of ours.
@@ -44,7 +44,11 @@ def finished_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
     aside = output.with_name(output.name + ".unfinished")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    yield aside
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     if output.exists():
         shutil.rmtree(output)
     aside.rename(output)

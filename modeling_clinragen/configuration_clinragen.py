@@ -1,0 +1,187 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ClinRaGen model configuration."""
+
+from copy import deepcopy
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PatchTSTConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .clinical_clinragen import CHANNELS, PHENOTYPES
+
+
+TIME_SERIES_DEFAULTS = {
+    "num_input_channels": len(CHANNELS),
+    "context_length": 1000,
+    "patch_length": 8,
+    "patch_stride": 8,
+    "d_model": 768,
+    "ffn_dim": 1536,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "norm_type": "layernorm",
+    "scaling": None,
+}
+
+
+@strict
+class ClinRaGenConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`ClinRaGenForConditionalGeneration`]: a seq2seq language model, a PatchTST encoder of lab and
+    vital-sign series, and the knowledge that is merged into the series.
+
+    Args:
+        text_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of any `AutoModelForSeq2SeqLM`. Default: T5 in its small size, the shape of the paper's
+            FLAN-T5 small.
+        time_series_config (`PatchTSTConfig` or `dict`, *optional*):
+            Configuration of the series encoder; a `dict` needs only what differs. Default: the paper's 1,000 steps in patches of 8 and width 768, with
+            `norm_type="layernorm"`, so that no record's encoding depends on its batch.
+        labels (`list[str]`, *optional*):
+            Diagnosis names; the position is the class id. Default: the paper's 25.
+        channels (`list[dict]`, *optional*):
+            One entry per series channel, in input order: `name`, `unit`, `low` and `high` (reference range, for
+            people and claims), `minimum` and `maximum` (plausibility limits), and the standardisation statistics
+            `mean` and `std` of the training split. Default: the paper's 11, with the middle of the reference range
+            and a quarter of its width as statistics.
+        knowledge_terms (`list[str]`, *optional*):
+            Names of the medical terms that the series attends to. Without any, series are only projected.
+        knowledge_input_ids (`list[list[int]]`, *optional*):
+            Token ids of each term in the backbone's vocabulary, one list per term.
+        knowledge_attention_type (`str`, *optional*, defaults to `"term"`):
+            `"term"`: keys and values are the terms, so that each weight names one. `"prototype"`: the paper's, one
+            linear map mixes the embeddings of all tokens of the terms into a few prototypes first.
+        num_knowledge_prototypes (`int`, *optional*, defaults to 24):
+            Number of mixtures in the `"prototype"` form.
+        knowledge_num_attention_heads (`int`, *optional*, defaults to 8):
+            Heads of the knowledge attention.
+        knowledge_head_dim (`int`, *optional*, defaults to 32):
+            Width of each head.
+        use_knowledge_residual (`bool`, *optional*, defaults to `True`):
+            Add the projected series to what it attended to. `False` is the paper's: the attended knowledge alone.
+        patch_layout (`str`, *optional*, defaults to `"fixed"`):
+            `"paper"` reads the (time, channel) grid as if it were (channel, time), as the original release does.
+        diagnosis_loss_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the diagnosis head's binary cross-entropy beside the language-model loss. `0.0` builds no head,
+            as in the paper; then there are no probabilities.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation of new embeddings.
+
+    Raises:
+        ValueError: if parts do not fit together; the message names the field.
+
+    Example:
+
+    ```python
+    >>> from modeling_clinragen import ClinRaGenConfig
+
+    >>> config = ClinRaGenConfig()
+    >>> len(config.labels), config.num_input_channels, config.num_patches
+    (25, 11, 125)
+
+    ```
+
+    Source: arXiv 2411.07611. Differs from it: term attention, the residual, layer norm and the diagnosis head.
+    """
+
+    model_type = "clinragen"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="t5"),
+        "time_series_config": SubConfigSpec(config_class=PatchTSTConfig, init_kwargs=TIME_SERIES_DEFAULTS),
+    }
+
+    is_encoder_decoder: bool = True
+    text_config: dict | PreTrainedConfig | None = None
+    time_series_config: dict | PreTrainedConfig | None = None
+    labels: list[str] | None = None
+    channels: list[dict] | None = None
+    knowledge_terms: list[str] | None = None
+    knowledge_input_ids: list[list[int]] | None = None
+    knowledge_attention_type: str = "term"
+    num_knowledge_prototypes: int = 24
+    knowledge_num_attention_heads: int = 8
+    knowledge_head_dim: int = 32
+    use_knowledge_residual: bool = True
+    patch_layout: str = "fixed"
+    diagnosis_loss_weight: float = 1.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if self.labels is None:
+            self.labels = [phenotype["name"] for phenotype in PHENOTYPES]
+        self.channels = [
+            _with_statistics(channel) for channel in (CHANNELS if self.channels is None else self.channels)
+        ]
+        self.knowledge_terms = self.knowledge_terms or []
+        self.knowledge_input_ids = self.knowledge_input_ids or []
+        if isinstance(self.time_series_config, dict):
+            self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
+        self.id2label = dict(enumerate(self.labels))
+        super().__post_init__(**kwargs)
+        self._copy_special_tokens()
+        self._validate()
+
+    def _copy_special_tokens(self):
+        decoder = self.text_config.get_text_config(decoder=True)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"):
+            candidates = [getattr(config, name, None) for config in (self, self.text_config, decoder)]
+            setattr(self, name, next((value for value in candidates if value is not None), None))
+        if self.decoder_start_token_id is None:
+            self.decoder_start_token_id = self.pad_token_id  # the convention of T5
+        for name in ("pad_token_id", "decoder_start_token_id"):  # a backbone shifts its labels by these two
+            if getattr(self.text_config, name, None) is None:
+                setattr(self.text_config, name, getattr(self, name))
+
+    def _validate(self):
+        series = self.time_series_config
+        if series.num_input_channels != len(self.channels):
+            raise ValueError(
+                f"time_series_config.num_input_channels is {series.num_input_channels}, "
+                f"but `channels` names {len(self.channels)}"
+            )
+        if series.context_length % series.patch_length or series.patch_stride != series.patch_length:
+            raise ValueError(
+                f"time_series_config needs patches side by side that fill the context: context_length "
+                f"{series.context_length}, patch_length {series.patch_length}, patch_stride {series.patch_stride}"
+            )
+        if series.channel_attention or series.use_cls_token or series.scaling:
+            raise ValueError("time_series_config: channel_attention, use_cls_token and scaling are not supported")
+        if len(self.knowledge_terms) != len(self.knowledge_input_ids) or not all(self.knowledge_input_ids):
+            raise ValueError(
+                f"`knowledge_input_ids` needs at least one token id for each of the {len(self.knowledge_terms)} "
+                f"`knowledge_terms`; it has {len(self.knowledge_input_ids)} entries"
+            )
+        for name, allowed in (
+            ("knowledge_attention_type", ("term", "prototype")),
+            ("patch_layout", ("fixed", "paper")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        if len(set(self.labels)) != len(self.labels) or not self.labels:
+            raise ValueError("`labels` needs at least one name, each once")
+
+    @property
+    def num_input_channels(self) -> int:
+        return self.time_series_config.num_input_channels
+
+    @property
+    def context_length(self) -> int:
+        return self.time_series_config.context_length
+
+    @property
+    def num_patches(self) -> int:
+        return self.context_length // self.time_series_config.patch_length
+
+
+def _with_statistics(channel: dict) -> dict:
+    """The channel with `mean` and `std`; guessed from its reference range where they are not given."""
+    channel = deepcopy(channel)
+    channel.setdefault("mean", (channel["low"] + channel["high"]) / 2)
+    channel.setdefault("std", (channel["high"] - channel["low"]) / 4)
+    if not channel["std"] > 0:
+        raise ValueError(f"channel {channel['name']!r}: `std` must be positive, not {channel['std']}")
+    return channel
+
+
+__all__ = ["ClinRaGenConfig"]

@@ -1,0 +1,536 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ClinRaGen: a seq2seq language model that reads notes and lab series and writes diagnoses with their rationale."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel, initialization
+from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+from transformers.models.patchtst.modeling_patchtst import PatchTSTEncoder, PatchTSTEncoderLayer, PatchTSTPatchify
+
+from .configuration_clinragen import ClinRaGenConfig
+
+
+@dataclass
+class ClinRaGenTimeSeriesOutput(ModelOutput):
+    """
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, num_input_channels, num_patches, d_model)`):
+            Encoded patches. `num_patches` reaches to the last patch in the batch that holds a measurement.
+        patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`):
+            `True` where a patch holds at least one measurement.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    patch_mask: torch.BoolTensor | None = None
+
+
+@dataclass
+class ClinRaGenEncoderOutput(BaseModelOutput):
+    """
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            The backbone encoder's output over note and series tokens, real tokens first.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
+            1 for the real tokens among them.
+        time_series_hidden_states (`torch.FloatTensor` of shape
+            `(batch_size, num_input_channels, num_patches, d_model)`, *optional*, when series are given):
+            The series encoder's output.
+        knowledge_attentions (`torch.FloatTensor` of shape
+            `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, *optional*, when series are given
+            and the model has knowledge): mean over heads of what each patch attends to; zero for a patch without
+            measurements. `num_knowledge_tokens` counts terms (`"term"`) or prototypes (`"prototype"`).
+    """
+
+    attention_mask: torch.LongTensor | None = None
+    time_series_hidden_states: torch.FloatTensor | None = None
+    knowledge_attentions: torch.FloatTensor | None = None
+
+
+@dataclass
+class ClinRaGenSeq2SeqLMOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
+            Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
+        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`):
+            Prediction scores of the language-model head.
+        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
+            Score of each diagnosis before the sigmoid.
+        past_key_values (`EncoderDecoderCache`, *optional*, with `use_cache=True`): keys and values of the decoder.
+        decoder_hidden_states, decoder_attentions, cross_attentions (*optional*): as the backbone returns them.
+        encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenEncoderOutput`].
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    diagnosis_logits: torch.FloatTensor | None = None
+    past_key_values: object | None = None
+    decoder_hidden_states: tuple | None = None
+    decoder_attentions: tuple | None = None
+    cross_attentions: tuple | None = None
+    encoder_last_hidden_state: torch.FloatTensor | None = None
+    time_series_hidden_states: torch.FloatTensor | None = None
+    knowledge_attentions: torch.FloatTensor | None = None
+
+
+def pack_sequences(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Move the real tokens of each row to its front, in their order, and cut what is padding in all rows.
+
+    A record then has the same tokens at the same positions whatever the batch around it, for backbones with absolute
+    and with relative positions alike, and nothing is computed for patches without a measurement.
+
+    Args:
+        inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`): token embeddings.
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
+    """
+    length = max(int(attention_mask.sum(dim=1).max()), 1)
+    order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]  # (batch, length)
+    index = order.unsqueeze(-1).expand(-1, -1, inputs_embeds.shape[-1])
+    return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
+
+
+class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
+    """PatchTST's layer, with a mask over the patches."""
+
+    def forward(self, hidden_state: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        # hidden_state: (batch * num_channels, num_patches, d_model); attention_mask: (…, 1, num_patches, num_patches)
+        if self.pre_norm:
+            attended, _ = self.self_attn(self.norm_sublayer1(hidden_state), attention_mask=attention_mask)
+            hidden_state = hidden_state + self.dropout_path1(attended)
+            return hidden_state + self.dropout_path3(self.ff(self.norm_sublayer3(hidden_state)))
+        attended, _ = self.self_attn(hidden_state, attention_mask=attention_mask)
+        hidden_state = self.norm_sublayer1(hidden_state + self.dropout_path1(attended))
+        return self.norm_sublayer3(hidden_state + self.dropout_path3(self.ff(hidden_state)))
+
+
+class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
+    """
+    PatchTST over series with gaps: every patch is embedded from its values and from which of them were observed, plus
+    an embedding of its channel; patches without a measurement are neither attended to nor returned as real.
+
+    Source: arXiv 2411.07611 (PatchTST, patches of 8). Differs from it: observed mask, channel embedding.
+    """
+
+    def __init__(self, config: ClinRaGenConfig):
+        series = config.time_series_config
+        super().__init__(series, config.num_patches)
+        self.patch_layout = config.patch_layout
+        self.patchify = PatchTSTPatchify(series)
+        self.observed_embedding = nn.Linear(series.patch_length, series.d_model, bias=False)
+        self.channel_embedding = nn.Embedding(series.num_input_channels, series.d_model)
+        self.layers = nn.ModuleList([ClinRaGenTimeSeriesEncoderLayer(series) for _ in range(series.num_hidden_layers)])
+        self.norm = nn.LayerNorm(series.d_model, eps=series.norm_eps) if series.pre_norm else nn.Identity()
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        _init_linear(module)
+        if isinstance(module, nn.Embedding):
+            initialization.normal_(module.weight)
+
+    def forward(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> ClinRaGenTimeSeriesOutput:
+        """
+        Args:
+            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
+                Standardised values; what unobserved cells hold does not matter.
+            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
+        """
+        observed = past_observed_mask.bool()
+        past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
+        values, observed = self._patches(past_values), self._patches(observed.to(past_values.dtype))
+        patch_mask = observed.any(dim=-1)  # (batch, num_channels, num_patches)
+        num_patches = max(_last_true(patch_mask.flatten(0, 1).any(dim=0)), 1)
+        values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
+        patch_mask = patch_mask[:, :, :num_patches]
+
+        hidden_state = self.embedder(values) + self.observed_embedding(observed)
+        hidden_state = hidden_state + self.channel_embedding.weight.unsqueeze(1)
+        hidden_state = hidden_state + self.positional_encoder.position_enc[:num_patches]
+        hidden_state = self.positional_encoder.positional_dropout(hidden_state)
+
+        shape = hidden_state.shape
+        hidden_state = hidden_state.flatten(0, 1)  # (batch * num_channels, num_patches, d_model)
+        attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
+        for layer in self.layers:
+            hidden_state = layer(hidden_state, attention_mask)
+        return ClinRaGenTimeSeriesOutput(self.norm(hidden_state).view(shape), patch_mask)
+
+    def _patches(self, grid: torch.Tensor) -> torch.Tensor:
+        if self.patch_layout == "paper":  # the release's fault: the memory order is kept, the axes are renamed
+            grid = grid.reshape(grid.shape[0], grid.shape[2], grid.shape[1]).transpose(1, 2)
+        return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
+
+
+def _last_true(flags: torch.Tensor) -> int:
+    """1 + the index of the last `True`, 0 without any."""
+    return int((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max())
+
+
+def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(rows, num_patches) -> (rows, 1, num_patches, num_patches): the lowest number where a key is no real patch."""
+    blocked = torch.zeros(patch_mask.shape, dtype=dtype, device=patch_mask.device)
+    blocked = blocked.masked_fill(~patch_mask, torch.finfo(dtype).min)
+    return blocked[:, None, None, :].expand(-1, 1, patch_mask.shape[-1], -1)
+
+
+def _init_linear(module):
+    if isinstance(module, nn.Linear):  # keeps the scale of its input, whatever its width
+        initialization.normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            initialization.zeros_(module.bias)
+
+
+class ClinRaGenKnowledgeAttention(nn.Module):
+    """
+    Knowledge-augmented attention: series patches (queries) attend to medical terms (keys and values), and come out in
+    the language model's embedding space.
+
+    The terms are embedded by the language model itself: the mean of their tokens' embeddings. In the `"prototype"`
+    form the distinct tokens of all terms are mixed into a few prototypes first; then no weight belongs to a term.
+
+    Source: arXiv 2411.07611, "knowledge-augmented attention" (8 heads of 32). Differs from it: term form, residual.
+    """
+
+    def __init__(self, config: ClinRaGenConfig, hidden_size: int):
+        super().__init__()
+        self.num_heads, self.head_dim = config.knowledge_num_attention_heads, config.knowledge_head_dim
+        d_model, width = config.time_series_config.d_model, self.num_heads * self.head_dim
+        self.series_projection = nn.Linear(d_model, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
+        self.use_prototypes = config.knowledge_attention_type == "prototype"
+        self.has_knowledge = bool(config.knowledge_terms)
+        if not self.has_knowledge:
+            return
+        term_ids = config.knowledge_input_ids
+        if self.use_prototypes:  # the paper's knowledge vocabulary: every distinct token stands for itself
+            term_ids = [[token_id] for token_id in sorted({token_id for ids in term_ids for token_id in ids})]
+            self.prototypes = nn.Linear(len(term_ids), config.num_knowledge_prototypes)
+        ids, mask = _pad_terms(term_ids)
+        self.register_buffer("knowledge_input_ids", ids)
+        self.register_buffer("knowledge_attention_mask", mask)
+        self.query = nn.Linear(d_model, width)
+        self.key = nn.Linear(hidden_size, width)
+        self.value = nn.Linear(hidden_size, width)
+        self.output = nn.Linear(width, hidden_size)
+
+    def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
+        """The (num_knowledge_tokens, hidden_size) vectors attended to, once per batch."""
+        vectors = embedding(self.knowledge_input_ids)  # (num_terms, term_length, hidden_size)
+        mask = self.knowledge_attention_mask.unsqueeze(-1).to(vectors.dtype)
+        vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
+        return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
+
+    def forward(self, hidden_states: torch.Tensor, embedding: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_patches, d_model)`): encoded patches.
+            embedding (`nn.Module`): the language model's token embedding.
+
+        Returns:
+            The patches as `(batch_size, num_patches, hidden_size)`, and the attention
+            `(batch_size, num_heads, num_patches, num_knowledge_tokens)` or `None` without knowledge.
+        """
+        projected = self.series_projection(hidden_states)
+        if not self.has_knowledge:
+            return self.norm(projected), None
+        knowledge = self.embed_knowledge(embedding)
+        query = self._heads(self.query(hidden_states))  # (batch, num_heads, num_patches, head_dim)
+        key = self._heads(self.key(self._unit_scale(knowledge)))  # (num_heads, num_knowledge_tokens, head_dim)
+        value = self._heads(self.value(self._unit_scale(knowledge)))
+        attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
+        attended = self.output((attention @ value).transpose(1, 2).flatten(2))  # (batch, num_patches, hidden_size)
+        return self.norm(projected + attended if self.use_residual else attended), attention
+
+    def _heads(self, states: torch.Tensor) -> torch.Tensor:
+        return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(-2, -3)
+
+    @staticmethod
+    def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
+        """Backbones differ in the scale of their embeddings (0.02 to 20); attention should not."""
+        return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists of token ids -> padded ids and mask, both (num_terms, longest)."""
+    longest = max(len(ids) for ids in term_ids)
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in term_ids])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in term_ids])
+    return ids, mask
+
+
+class ClinRaGenDiagnosisHead(nn.Module):
+    """One logit per diagnosis: each diagnosis attends to the encoder's tokens and scores what it finds."""
+
+    def __init__(self, num_labels: int, hidden_size: int):
+        super().__init__()
+        self.attention = nn.Linear(hidden_size, num_labels)
+        self.classifier = nn.Linear(hidden_size, num_labels)
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
+        scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
+        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden_size)
+        return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
+
+
+class _GenerationEncoder(nn.Module):
+    """What `generate` calls once: hands its inputs to the model's `encode`."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, owner: "ClinRaGenForConditionalGeneration"):
+        super().__init__()
+        object.__setattr__(self, "owner", owner)  # not registered: the owner's weights stay where they are
+
+    def forward(self, input_ids=None, attention_mask=None, past_values=None, past_observed_mask=None, **kwargs):
+        encoded = self.owner.encode(input_ids, attention_mask, past_values, past_observed_mask)
+        return ClinRaGenEncoderOutput(encoded.last_hidden_state, attention_mask=encoded.attention_mask)
+
+
+class ClinRaGenPreTrainedModel(PreTrainedModel):
+    config_class = ClinRaGenConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        _init_linear(module)
+
+
+class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixin):
+    """
+    A seq2seq language model that reads a note and lab/vital-sign series and writes diagnoses and their rationale.
+
+    Series are encoded by PatchTST, merged with medical knowledge, joined to the note's token embeddings, and encoded
+    by the language model's own encoder.
+
+    Source: arXiv 2411.07611.
+    """
+
+    accepts_loss_kwargs = False  # the loss is a mean over its own batch
+
+    def __init__(self, config: ClinRaGenConfig):
+        super().__init__(config)
+        self.backbone = AutoModelForSeq2SeqLM.from_config(copy.deepcopy(config.text_config))
+        hidden_size = self.backbone.get_input_embeddings().embedding_dim
+        self.time_series_encoder = ClinRaGenTimeSeriesEncoder(config)
+        self.knowledge_attention = ClinRaGenKnowledgeAttention(config, hidden_size)
+        self.diagnosis_head = (
+            ClinRaGenDiagnosisHead(len(config.labels), hidden_size) if config.diagnosis_loss_weight > 0 else None
+        )
+        self.post_init()
+
+    def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
+        """
+        Take a pretrained language model as the backbone, weights as they are.
+
+        Assigned, not copied with `load_state_dict`: a FLAN-T5 has a head of its own, which a T5 built from its
+        configuration ties to the embedding. The series' tokens start at the scale of the backbone's embeddings.
+        """
+        self.backbone = backbone
+        if backbone.get_output_embeddings() is not None:
+            head, embedding = backbone.get_output_embeddings().weight, backbone.get_input_embeddings().weight
+            backbone.config.tie_word_embeddings = head.shape == embedding.shape and torch.equal(head, embedding)
+        with torch.no_grad():
+            scale = backbone.get_input_embeddings().weight.float().std()
+            self.knowledge_attention.norm.weight.fill_(scale)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        return self.backbone.get_output_embeddings()
+
+    def get_encoder(self, modality: str | None = None) -> nn.Module:
+        return _GenerationEncoder(self)
+
+    def get_decoder(self) -> nn.Module:
+        return self.backbone.get_decoder()
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id)
+        shifted = torch.cat([start, labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> ClinRaGenEncoderOutput:
+        """Encode note and series together; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask)
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)  # (batch, note_length, hidden)
+        if attention_mask is None:
+            attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        attention_mask = attention_mask.long()
+        series, attention = None, None
+        if past_values is not None:
+            series = self.time_series_encoder(past_values, past_observed_mask)
+            tokens, attention = self.knowledge_attention(
+                series.last_hidden_state.flatten(1, 2), self.get_input_embeddings()
+            )
+            inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
+            attention_mask = torch.cat([attention_mask, series.patch_mask.flatten(1).long()], dim=1)
+        inputs_embeds, attention_mask = pack_sequences(inputs_embeds, attention_mask)
+        self._validate_length(inputs_embeds.shape[1])
+        encoded = self.backbone.get_encoder()(inputs_embeds=inputs_embeds, attention_mask=attention_mask)
+        return ClinRaGenEncoderOutput(
+            last_hidden_state=encoded[0],
+            attention_mask=attention_mask,
+            time_series_hidden_states=None if series is None else series.last_hidden_state,
+            knowledge_attentions=None if attention is None else self._attention_by_patch(attention, series.patch_mask),
+        )
+
+    def _attention_by_patch(self, attention: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, heads, channels * patches, terms) -> (batch, channels, all patches of the context, terms)."""
+        attention = attention.mean(dim=1).unflatten(1, patch_mask.shape[1:])
+        attention = attention * patch_mask.unsqueeze(-1)
+        return nn.functional.pad(attention, (0, 0, 0, self.config.num_patches - patch_mask.shape[2]))
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        diagnosis_labels: torch.Tensor | None = None,
+        encoder_outputs: ClinRaGenEncoderOutput | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values=None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> ClinRaGenSeq2SeqLMOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): tokens of prompt and note.
+            attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
+            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
+                Standardised hourly series; unobserved cells may hold anything.
+            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target tokens; -100 ignored.
+            diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
+                diagnosis; adds the diagnosis head's loss.
+            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
+
+        Raises:
+            ValueError: if shapes do not fit the configuration, or the series come without their mask.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
+        if labels is not None and decoder_input_ids is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        decoded = self.backbone(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state),
+            attention_mask=encoder_outputs.attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            **kwargs,
+        )
+        diagnosis_logits = None
+        if self.diagnosis_head is not None:
+            diagnosis_logits = self.diagnosis_head(encoder_outputs.last_hidden_state, encoder_outputs.attention_mask)
+        output = ClinRaGenSeq2SeqLMOutput(
+            loss=self._loss(decoded.logits, labels, diagnosis_logits, diagnosis_labels),
+            logits=decoded.logits,
+            diagnosis_logits=diagnosis_logits,
+            past_key_values=decoded.past_key_values,
+            decoder_hidden_states=decoded.decoder_hidden_states,
+            decoder_attentions=decoded.decoder_attentions,
+            cross_attentions=decoded.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
+            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def _loss(self, logits, labels, diagnosis_logits, diagnosis_labels) -> torch.Tensor | None:
+        if labels is None:
+            return None
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+        if diagnosis_logits is None or diagnosis_labels is None:
+            return loss
+        diagnosis_loss = nn.functional.binary_cross_entropy_with_logits(
+            diagnosis_logits.float(), diagnosis_labels.float()
+        )
+        return loss + self.config.diagnosis_loss_weight * diagnosis_loss
+
+    @torch.no_grad()
+    def diagnosis_probabilities(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
+        """
+        Probability of each diagnosis, from the diagnosis head.
+
+        Args:
+            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`; else the inputs of `forward`, of
+                which `labels` and the like are ignored.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_labels)`, in [0, 1].
+
+        Raises:
+            ValueError: if the model was built without a diagnosis head (`diagnosis_loss_weight=0`).
+        """
+        if self.diagnosis_head is None:
+            raise ValueError("this model has no diagnosis head: it was trained with diagnosis_loss_weight=0")
+        if encoder_outputs is None:
+            names = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
+            encoder_outputs = self.encode(**{name: inputs[name] for name in names if name in inputs})
+        logits = self.diagnosis_head(encoder_outputs.last_hidden_state, encoder_outputs.attention_mask)
+        return logits.float().sigmoid()
+
+    def _validate_inputs(self, input_ids, inputs_embeds, past_values, past_observed_mask) -> None:
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give the note either as `input_ids` or as `inputs_embeds`")
+        if (past_values is None) != (past_observed_mask is None):
+            raise ValueError("`past_values` and `past_observed_mask` go together: one of them is missing")
+        if past_values is None:
+            return
+        rows = len(input_ids if input_ids is not None else inputs_embeds)
+        expected = (rows, self.config.context_length, self.config.num_input_channels)
+        for name, tensor in (("past_values", past_values), ("past_observed_mask", past_observed_mask)):
+            if tuple(tensor.shape) != expected:
+                raise ValueError(
+                    f"`{name}` has shape {tuple(tensor.shape)}; expected (batch_size, context_length, "
+                    f"num_input_channels) = {expected}"
+                )
+
+    def _validate_length(self, length: int) -> None:
+        encoder = getattr(self.backbone.config, "encoder", self.backbone.config)
+        limit = getattr(encoder, "max_position_embeddings", None)
+        if limit is not None and length > limit:
+            raise ValueError(
+                f"note and series together make {length} tokens, but the backbone reads at most {limit}: "
+                "lower the processor's max_note_tokens or the series' context_length"
+            )
+
+
+__all__ = [
+    "ClinRaGenForConditionalGeneration",
+    "ClinRaGenKnowledgeAttention",
+    "ClinRaGenPreTrainedModel",
+    "ClinRaGenTimeSeriesEncoder",
+]
