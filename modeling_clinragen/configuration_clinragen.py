@@ -36,8 +36,9 @@ class ClinRaGenConfig(PreTrainedConfig):
             Configuration of any `AutoModelForSeq2SeqLM`. Default: T5 in its small size, the shape of the paper's
             FLAN-T5 small.
         time_series_config (`PatchTSTConfig` or `dict`, *optional*):
-            Configuration of the series encoder; a `dict` needs only what differs. Default: the paper's 1,000 steps in patches of 8 and width 768, with
-            `norm_type="layernorm"`, so that no record's encoding depends on its batch.
+            Configuration of the series encoder; a `dict` needs only what differs. Default: the paper's 1,000 steps in
+            patches of 8 and width 768, with `norm_type="layernorm"`, so that no record's encoding depends on its
+            batch.
         labels (`list[str]`, *optional*):
             Diagnosis names; the position is the class id. Default: the paper's 25.
         channels (`list[dict]`, *optional*):
@@ -110,9 +111,7 @@ class ClinRaGenConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         if self.labels is None:
             self.labels = [phenotype["name"] for phenotype in PHENOTYPES]
-        self.channels = [
-            _with_statistics(channel) for channel in (CHANNELS if self.channels is None else self.channels)
-        ]
+        self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
         if isinstance(self.time_series_config, dict):

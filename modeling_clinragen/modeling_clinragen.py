@@ -427,7 +427,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
                 Standardised hourly series; unobserved cells may hold anything.
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
-            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target tokens; -100 ignored.
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
             diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
                 diagnosis; adds the diagnosis head's loss.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.

@@ -1,0 +1,180 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From irregular lab and vital-sign measurements to the standardised hourly grid that the model reads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .clinical_clinragen import CHANNELS, ClinRaGenInputError
+
+
+# A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
+MAX_STANDARD_SCORE = 10.0
+
+
+class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
+    r"""
+    Puts measurements on an hourly grid, standardises them, and says which cells were measured.
+
+    A cell holds the mean of the plausible values measured in that hour. Nothing is imputed: a cell without a
+    measurement is 0 and its mask is `False`.
+
+    Args:
+        channels (`list[dict]`, *optional*):
+            As in [`ClinRaGenConfig`]: `name`, `unit`, `minimum` and `maximum` (plausibility limits, in that unit),
+            `mean` and `std` of the training split.
+        context_length (`int`, *optional*, defaults to 1000):
+            Hours from ICU admission that the grid covers; later measurements are left out.
+        grid (`str`, *optional*, defaults to `"hourly"`):
+            `"paper"`: one row per measurement time, missing cells filled with the channel's `fill` value, the last
+            row repeated to the end, everything marked as observed - the original release's treatment.
+
+    Source: arXiv 2411.07611. Differs from it: hourly grid, mask and plausibility limits instead of imputation.
+    """
+
+    model_input_names = ["past_values", "past_observed_mask"]
+
+    def __init__(self, channels=None, context_length: int = 1000, grid: str = "hourly", **kwargs):
+        super().__init__(**kwargs)
+        if grid not in ("hourly", "paper"):
+            raise ValueError(f"`grid` is {grid!r}; choose hourly or paper")
+        self.channels = [
+            {"mean": (c["low"] + c["high"]) / 2, "std": (c["high"] - c["low"]) / 4, **c} for c in channels or CHANNELS
+        ]
+        self.context_length = context_length
+        self.grid = grid
+
+    def __call__(
+        self,
+        lab_values: Sequence[np.ndarray | None],
+        lab_times: Sequence[np.ndarray | None],
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """
+        Args:
+            lab_values (list of arrays of shape `(T, num_input_channels)`, or `None`):
+                Measured values in the channels' units and order; NaN = not measured. `T` may differ, and be 0.
+            lab_times (list of arrays of shape `(T,)`, or `None`):
+                Hours since ICU admission, strictly increasing. Times before 0 or beyond `context_length` are left out.
+            return_tensors (`str`, *optional*): `"pt"` or `"np"`.
+
+        Returns:
+            `BatchFeature` with `past_values`, float32, and `past_observed_mask`, bool, both of shape
+            `(batch_size, context_length, num_input_channels)`.
+
+        Raises:
+            ClinRaGenInputError: if shapes do not fit the channels, or times do not increase.
+        """
+        if len(lab_values) != len(lab_times):
+            raise ClinRaGenInputError(f"{len(lab_values)} records have lab_values but {len(lab_times)} have lab_times")
+        rows = [
+            self._one(*self.validate(values, times, f"record {i}"))
+            for i, (values, times) in enumerate(zip(lab_values, lab_times, strict=True))
+        ]
+        data = {
+            "past_values": np.stack([values for values, _ in rows]),
+            "past_observed_mask": np.stack([mask for _, mask in rows]),
+        }
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def validate(self, values, times, where: str = "the record") -> tuple[np.ndarray, np.ndarray]:
+        """The measurements of one record as `(T, num_input_channels)` and `(T,)` float64 arrays, checked."""
+        num_channels = len(self.channels)
+        try:
+            values = np.asarray([] if values is None else values, dtype=np.float64)
+            times = np.asarray([] if times is None else times, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ClinRaGenInputError(
+                f"{where}: lab_values needs one number (or NaN) for each of the {num_channels} channels at every "
+                "time, and lab_times one number of hours for each row"
+            ) from None
+        if values.size == 0 and times.size == 0:
+            return np.empty((0, num_channels)), np.empty(0)
+        if values.ndim != 2 or values.shape[1] != num_channels:
+            raise ClinRaGenInputError(
+                f"{where}: lab_values has shape {values.shape}; the model reads {num_channels} channels per time: "
+                f"{', '.join(channel['name'] for channel in self.channels)}"
+            )
+        if times.shape != values.shape[:1]:
+            raise ClinRaGenInputError(f"{where}: {len(values)} rows of lab_values but {times.size} lab_times")
+        if not np.isfinite(times).all():
+            raise ClinRaGenInputError(f"{where}: lab_times holds a value that is no number of hours")
+        if (np.diff(times) <= 0).any():
+            row = int(np.argmax(np.diff(times) <= 0)) + 1
+            raise ClinRaGenInputError(
+                f"{where}: lab_times must increase strictly, but row {row} ({times[row]:g} h) follows "
+                f"{times[row - 1]:g} h; sort the rows and merge equal times"
+            )
+        return values, times
+
+    def series_from_events(self, labs: dict[str, Sequence[Sequence[float]]]) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Gather `{"Heart Rate": [[hour, value], ...], ...}` into `(lab_values, lab_times)` as `__call__` takes them.
+
+        Channel names are compared without regard to case, spaces and punctuation. Of two values of one channel at
+        the same time the last is kept.
+
+        Raises:
+            ClinRaGenInputError: for a channel that the model does not have, or an entry that is no [hour, value].
+        """
+        index = {_plain(channel["name"]): position for position, channel in enumerate(self.channels)}
+        events = []
+        for name, pairs in labs.items():
+            if _plain(name) not in index:
+                known = ", ".join(channel["name"] for channel in self.channels)
+                raise ClinRaGenInputError(f"unknown channel {name!r}; the model reads: {known}")
+            try:
+                events += [(float(hour), index[_plain(name)], float(value)) for hour, value in pairs]
+            except (TypeError, ValueError):
+                raise ClinRaGenInputError(
+                    f"channel {name!r}: every entry must be [hour, value], two numbers"
+                ) from None
+        times = np.unique([hour for hour, _, _ in events])
+        values = np.full((len(times), len(self.channels)), np.nan)
+        for hour, position, value in events:
+            values[np.searchsorted(times, hour), position] = value
+        return values, times
+
+    def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
+        """Whether anything of a checked record reaches the model."""
+        return bool(self._plausible(values)[(times >= 0) & (times < self.context_length)].any())
+
+    def _plausible(self, values: np.ndarray) -> np.ndarray:
+        minimum = np.array([channel.get("minimum", -np.inf) for channel in self.channels])
+        maximum = np.array([channel.get("maximum", np.inf) for channel in self.channels])
+        with np.errstate(invalid="ignore"):
+            return (values >= minimum) & (values <= maximum)  # NaN is in no range
+
+    def _one(self, values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = np.where(self._plausible(values), values, np.nan)
+        grid = self._paper_grid(values) if self.grid == "paper" else self._hourly_grid(values, times)
+        observed = ~np.isnan(grid)
+        mean = np.array([channel["mean"] for channel in self.channels])
+        std = np.array([channel["std"] for channel in self.channels])
+        scores = np.clip((grid - mean) / std, -MAX_STANDARD_SCORE, MAX_STANDARD_SCORE)
+        return np.where(observed, scores, 0.0).astype(np.float32), observed
+
+    def _hourly_grid(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
+        shape = (self.context_length, len(self.channels))
+        row, column = np.nonzero(~np.isnan(values) & ((times >= 0) & (times < self.context_length))[:, None])
+        cell = np.floor(times[row]).astype(np.int64) * shape[1] + column
+        count = np.bincount(cell, minlength=shape[0] * shape[1])
+        total = np.bincount(cell, weights=values[row, column], minlength=shape[0] * shape[1])
+        mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return mean.reshape(shape)
+
+    def _paper_grid(self, values: np.ndarray) -> np.ndarray:
+        fill = np.array([channel["fill"] for channel in self.channels])
+        values = np.where(np.isnan(values), fill, values)[: self.context_length]
+        if not len(values):
+            values = fill[None]
+        return np.concatenate([values, np.repeat(values[-1:], self.context_length - len(values), axis=0)])
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+__all__ = ["ClinRaGenFeatureExtractor"]

@@ -1,0 +1,149 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ClinRaGen processor: records to model inputs, and generated text back to diagnoses and rationale."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from transformers import BatchFeature, ProcessorMixin
+
+from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
+from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
+
+
+PROMPT = "Diagnose disease from the following medical notes: {note} and Lab Test:"
+NO_NOTE = "not available"
+TARGET = "### Disease Diagnosed: {diagnoses}. ### Rationale: {note_rationale} ### Lab Test: {lab_rationale}"
+
+# Tokenizers may lower the case and part the signs; what was generated is still read.
+_MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
+
+
+class ClinRaGenProcessor(ProcessorMixin):
+    r"""
+    Joins a [`ClinRaGenFeatureExtractor`] and the backbone's tokenizer.
+
+    Args:
+        feature_extractor (`ClinRaGenFeatureExtractor`): for the series.
+        tokenizer (`PreTrainedTokenizerBase`): the backbone's.
+        labels (`list[str]`, *optional*): diagnosis names in class-id order. Default: the paper's 25.
+        max_note_tokens (`int`, *optional*, defaults to 512): a longer note is cut at its end, never the prompt.
+
+    Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
+    """
+
+    def __init__(
+        self,
+        feature_extractor: ClinRaGenFeatureExtractor,
+        tokenizer,
+        labels: list[str] | None = None,
+        max_note_tokens: int = 512,
+        **kwargs,
+    ):
+        super().__init__(feature_extractor, tokenizer, **kwargs)
+        self.labels = labels or [phenotype["name"] for phenotype in PHENOTYPES]
+        self.max_note_tokens = max_note_tokens
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", *self.feature_extractor.model_input_names]
+
+    def __call__(
+        self,
+        notes: str | Sequence[str | None] | None = None,
+        lab_values: Sequence[np.ndarray | None] | None = None,
+        lab_times: Sequence[np.ndarray | None] | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """
+        Args:
+            notes (`list[str]`, *optional*): one per record; `""` or `None` where there is none.
+            lab_values, lab_times (*optional*): as [`ClinRaGenFeatureExtractor.__call__`] takes them.
+            return_tensors (`str`, *optional*): `"pt"` pads the tokens to the longest of the batch.
+
+        Returns:
+            `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, `past_values` and
+            `past_observed_mask` `(batch_size, context_length, num_input_channels)`.
+
+        Raises:
+            ClinRaGenInputError: if a record has neither a note nor a plausible measurement, or is malformed.
+        """
+        if isinstance(notes, str):
+            notes, lab_values, lab_times = [notes], [lab_values], [lab_times]
+        size = next((len(part) for part in (notes, lab_values, lab_times) if part is not None), 0)
+        notes = [None] * size if notes is None else notes
+        lab_values = [None] * size if lab_values is None else lab_values
+        lab_times = [None] * size if lab_times is None else lab_times
+        if not len(notes) == len(lab_values) == len(lab_times) or size == 0:
+            raise ClinRaGenInputError(
+                f"one entry per record: {len(notes)} notes, {len(lab_values)} lab_values, {len(lab_times)} lab_times"
+            )
+        for i, (note, values, times) in enumerate(zip(notes, lab_values, lab_times, strict=True)):
+            checked = self.feature_extractor.validate(values, times, f"record {i}")
+            if not (note and note.strip()) and not self.feature_extractor.has_measurement(*checked):
+                raise ClinRaGenInputError(
+                    f"record {i} has neither a note nor a measurement that the model can read; give at least one"
+                )
+        prompts = [PROMPT.format(note=note) for note in self._cut_notes(notes)]
+        data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
+        data = {name: data[name] for name in ("input_ids", "attention_mask")}
+        data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
+        return BatchFeature(data)
+
+    def _cut_notes(self, notes: Iterable[str | None]) -> list[str]:
+        notes = [" ".join(note.split()) if note and note.strip() else NO_NOTE for note in notes]
+        encoded = self.tokenizer(
+            notes,
+            add_special_tokens=False,
+            truncation=True,
+            max_length=self.max_note_tokens,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        return [note[: offsets[-1][1]] for note, offsets in zip(notes, encoded["offset_mapping"], strict=True)]
+
+    def target_text(self, diagnoses: Sequence[int], note_rationale: str = "", lab_rationale: str = "") -> str:
+        """What the model learns to write for a record; `diagnoses` are class ids."""
+        names = ", ".join(self.labels[i] for i in sorted(diagnoses)) or NO_DISEASE
+        text = TARGET.format(diagnoses=names, note_rationale=note_rationale, lab_rationale=lab_rationale)
+        return " ".join(text.split())
+
+    def parse(self, text: str) -> dict:
+        """
+        Read generated text.
+
+        Returns:
+            `{"diagnoses": [str], "rationale": str, "note_rationale": str, "lab_rationale": str}`. A diagnosis counts
+            when its whole name is written, without regard to case, spaces and punctuation; each once, in class-id
+            order. `rationale` is both parts. What is missing in the text is empty.
+        """
+        pieces = _MARKS.split(text)  # [before, mark, text, mark, text, ...]
+        parts = {}
+        for mark, content in zip(pieces[1::2], pieces[2::2], strict=True):
+            parts.setdefault(mark.lower(), " ".join(content.split()))
+        note_rationale, lab_rationale = parts.get("rationale", ""), parts.get("lab test", "")
+        return {
+            "diagnoses": self._named_labels(parts.get("disease diagnosed", "")),
+            "rationale": f"{note_rationale} {lab_rationale}".strip(),
+            "note_rationale": note_rationale,
+            "lab_rationale": lab_rationale,
+        }
+
+    def _named_labels(self, text: str) -> list[str]:
+        position = {_plain(label): i for i, label in enumerate(self.labels)}
+        items = [_plain(item) for item in text.split(",")]
+        found, start = set(), 0
+        while start < len(items):  # a name may itself hold commas: the longest run of items that makes a name
+            ends = [end for end in range(len(items), start, -1) if "".join(items[start:end]) in position]
+            if ends:
+                found.add(position["".join(items[start : ends[0]])])
+            start = ends[0] if ends else start + 1
+        return [self.labels[i] for i in sorted(found)]
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+__all__ = ["ClinRaGenProcessor"]

