@@ -29,6 +29,8 @@ class ClinRaGenProcessor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`): the backbone's.
         labels (`list[str]`, *optional*): diagnosis names in class-id order. Default: the paper's 25.
         max_note_tokens (`int`, *optional*, defaults to 512): a longer note is cut at its end, never the prompt.
+        modalities (`list[str]`, *optional*): what the model was trained to read, of `"note"` and `"lab"`; the other
+            is left out of its inputs. Default: both.
 
     Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
     """
@@ -39,15 +41,18 @@ class ClinRaGenProcessor(ProcessorMixin):
         tokenizer,
         labels: list[str] | None = None,
         max_note_tokens: int = 512,
+        modalities: list[str] | None = None,
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
         self.labels = labels or [phenotype["name"] for phenotype in PHENOTYPES]
         self.max_note_tokens = max_note_tokens
+        self.modalities = modalities or ["note", "lab"]
 
     @property
     def model_input_names(self) -> list[str]:
-        return ["input_ids", "attention_mask", *self.feature_extractor.model_input_names]
+        series = self.feature_extractor.model_input_names if "lab" in self.modalities else []
+        return ["input_ids", "attention_mask", *series]
 
     def __call__(
         self,
@@ -63,8 +68,9 @@ class ClinRaGenProcessor(ProcessorMixin):
             return_tensors (`str`, *optional*): `"pt"` pads the tokens to the longest of the batch.
 
         Returns:
-            `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, `past_values` and
-            `past_observed_mask` `(batch_size, context_length, num_input_channels)`.
+            `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, and unless `"lab"` is
+            left out of `modalities` `past_values`, `past_observed_mask` `(batch_size, context_length,
+            num_input_channels)`.
 
         Raises:
             ClinRaGenInputError: if a record has neither a note nor a plausible measurement, or is malformed.
@@ -79,17 +85,24 @@ class ClinRaGenProcessor(ProcessorMixin):
             raise ClinRaGenInputError(
                 f"one entry per record: {len(notes)} notes, {len(lab_values)} lab_values, {len(lab_times)} lab_times"
             )
-        for i, (note, values, times) in enumerate(zip(notes, lab_values, lab_times, strict=True)):
-            checked = self.feature_extractor.validate(values, times, f"record {i}")
-            if not (note and note.strip()) and not self.feature_extractor.has_measurement(*checked):
+        for i, record in enumerate(zip(notes, lab_values, lab_times, strict=True)):
+            if not self.can_read(*record, where=f"record {i}"):
                 raise ClinRaGenInputError(
                     f"record {i} has neither a note nor a measurement that the model can read; give at least one"
                 )
+        notes = notes if "note" in self.modalities else [None] * size
         prompts = [PROMPT.format(note=note) for note in self._cut_notes(notes)]
         data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
         data = {name: data[name] for name in ("input_ids", "attention_mask")}
-        data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
+        if "lab" in self.modalities:
+            data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
         return BatchFeature(data)
+
+    def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
+        """Whether a record holds anything of the modalities that the model reads; its series are checked for form."""
+        checked = self.feature_extractor.validate(lab_values, lab_times, where)
+        has_note = "note" in self.modalities and bool(note and note.strip())
+        return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))
 
     def _cut_notes(self, notes: Iterable[str | None]) -> list[str]:
         notes = [" ".join(note.split()) if note and note.strip() else NO_NOTE for note in notes]

@@ -1,0 +1,145 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments of the training stages: three dataclasses, read from a YAML file and the command line."""
+
+from dataclasses import dataclass, field
+
+from transformers import Seq2SeqTrainingArguments
+from trl import TrlParser
+from yaml import YAMLError
+
+from modeling_clinragen import ClinRaGenInputError
+
+
+MODALITIES = ("note", "lab")
+MODULES = ("backbone", "time_series_encoder", "knowledge_attention", "diagnosis_head")
+
+
+@dataclass
+class ModelArguments:
+    """Which model a stage starts from: stage 1 builds one, stages 2 and 3 read the folder of the stage before."""
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "A ClinRaGen model folder to go on from; in stage 1 a seq2seq checkpoint (google/flan-t5-small, "
+            "facebook/bart-base) or an encoder (sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. "
+            "Not given: random weights of the shape `text_config`."
+        },
+    )
+    text_config: dict = field(
+        default_factory=dict,
+        metadata={"help": "Stage 1 without model_name_or_path: the backbone's configuration, `model_type` included."},
+    )
+    vocab_size: int = field(
+        default=8000, metadata={"help": "Stage 1 without model_name_or_path: upper bound of the trained vocabulary."}
+    )
+    decoder_config: dict = field(
+        default_factory=dict,
+        metadata={"help": "Stage 1 from an encoder: what its new decoder's configuration changes of the encoder's."},
+    )
+    time_series_config: dict = field(
+        default_factory=dict, metadata={"help": "Stage 1: what to change of the series encoder's configuration."}
+    )
+    knowledge_attention_type: str = field(default="term", metadata={"help": "Stage 1: term, or prototype (paper)."})
+    use_knowledge_residual: bool = field(
+        default=True, metadata={"help": "Stage 1: add the series to what it attended to; False is the paper's."}
+    )
+    patch_layout: str = field(default="fixed", metadata={"help": "Stage 1: fixed, or paper (the release's fault)."})
+    diagnosis_loss_weight: float = field(
+        default=1.0, metadata={"help": "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """Which records a stage reads, and which parts of them."""
+
+    dataset: str | None = field(default=None, metadata={"help": "Dataset folder with rationales."})
+    knowledge: str | None = field(
+        default=None, metadata={"help": "Stage 1: knowledge.json; not given: a model without knowledge."}
+    )
+    inputs: list[str] = field(default_factory=lambda: list(MODALITIES), metadata={"help": "What is read: note, lab."})
+    rationales: list[str] = field(
+        default_factory=lambda: list(MODALITIES), metadata={"help": "Which rationales are written: note, lab."}
+    )
+    train_split: str = field(default="train", metadata={"help": "Split to learn from."})
+    eval_split: str = field(
+        default="validation", metadata={"help": "Split that picks the checkpoint; the paper's release takes test."}
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Validate on the first N records; not given: all."}
+    )
+    max_note_tokens: int = field(default=512, metadata={"help": "Stage 1: longer notes are cut at their end."})
+    max_target_tokens: int = field(default=256, metadata={"help": "Longer targets are cut at their end."})
+    series_grid: str = field(
+        default="hourly", metadata={"help": "Stage 1: hourly, or paper (rows filled and repeated, all observed)."}
+    )
+
+
+@dataclass
+class StageArguments(Seq2SeqTrainingArguments):
+    """`Seq2SeqTrainingArguments` with this project's defaults; what is trained is data."""
+
+    trained_modules: list[str] = field(
+        default_factory=lambda: list(MODULES),
+        metadata={"help": "Parts whose weights learn, of: " + ", ".join(MODULES) + ". The others are frozen."},
+    )
+    module_learning_rates: dict = field(
+        default_factory=dict, metadata={"help": "Part -> learning rate, where it differs from learning_rate."}
+    )
+    ignore_padding_in_loss: bool = field(
+        default=True, metadata={"help": "False counts padding tokens in the loss, as the paper's release does."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many validations without a better micro-F1."}
+    )
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to validate."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save; the same as eval_strategy."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best checkpoint."})
+    metric_for_best_model: str | None = field(default="micro_f1", metadata={"help": "Of the generated diagnoses."})
+    greater_is_better: bool | None = field(default=True, metadata={"help": "Of metric_for_best_model."})
+    predict_with_generate: bool = field(default=True, metadata={"help": "Validate on what the model writes."})
+    learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate; default: the paper's."})
+    weight_decay: float = field(default=0.05, metadata={"help": "Default: the paper's."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Default: the paper's."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Steps, or below 1 the share of all; the paper's 10%."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator reads the raw columns."})
+    label_names: list[str] | None = field(
+        default_factory=lambda: ["diagnosis_labels"], metadata={"help": "What the metrics compare with."}
+    )
+    report_to: str = field(default="none", metadata={"help": "Nothing is sent anywhere unless asked for."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Frozen parts are no reason to search for unused parameters."}
+    )
+
+
+def parse_arguments(
+    argv: list[str] | None, **defaults: list[str]
+) -> tuple[ModelArguments, DataArguments, StageArguments]:
+    """
+    Read `--config FILE.yaml`, what the command line overrides of it, and `defaults` of the stage for the rest.
+
+    Raises:
+        ClinRaGenInputError: for an unknown or ill-valued field, or a file that cannot be read.
+    """
+    parser = TrlParser((ModelArguments, DataArguments, StageArguments))
+    parser.set_defaults(**defaults)
+    try:
+        model_args, data_args, stage_args = parser.parse_args_and_config(argv)
+    except (ValueError, OSError, TypeError, YAMLError) as error:
+        raise ClinRaGenInputError(f"arguments: {error}") from None
+    _check("inputs", data_args.inputs, MODALITIES)
+    _check("rationales", data_args.rationales, MODALITIES)
+    _check("trained_modules", stage_args.trained_modules, MODULES)
+    _check("module_learning_rates", stage_args.module_learning_rates or MODULES, MODULES)
+    for name, value in (("dataset", data_args.dataset), ("output_dir", stage_args.output_dir)):
+        if value is None:
+            raise ClinRaGenInputError(f"arguments: --{name} is needed, in the YAML file or on the command line")
+    return model_args, data_args, stage_args
+
+
+def _check(name: str, values, allowed: tuple[str, ...]) -> None:
+    if not values or any(value not in allowed for value in values):
+        raise ClinRaGenInputError(f"arguments: {name} is {list(values)}; choose among {', '.join(allowed)}")

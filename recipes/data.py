@@ -1,0 +1,170 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a dataset folder to the model's batches."""
+
+import logging
+
+import numpy as np
+import torch
+from datasets import Array2D, Dataset, Features, List, Value
+
+from datasets_scripts.dataset_folder import load_split, read_metadata
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
+
+
+logger = logging.getLogger(__name__)
+
+
+def load_records(folder: str, split: str, needs_rationales: bool = False, limit: int | None = None) -> Dataset:
+    """
+    One split of a dataset folder, as it is stored.
+
+    Raises:
+        ClinRaGenInputError: if it is missing, empty, or has no rationales where they are needed.
+    """
+    records = load_split(folder, split)
+    if limit is not None:
+        records = records.select(range(min(limit, len(records))))
+    if not len(records):
+        raise ClinRaGenInputError(f"{folder}: split {split!r} has no records; build the dataset with more patients")
+    if needs_rationales and not any(records["teacher"]):
+        raise ClinRaGenInputError(
+            f"{folder}: split {split!r} has no rationales; run datasets_scripts/generate_rationales.py on it first"
+        )
+    return records
+
+
+def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:
+    """The dataset's channels, each with `mean` and `std` of its plausible measurements in `records`."""
+    channels = read_metadata(folder)["channels"]
+    total, squares, count = (np.zeros(len(channels)) for _ in range(3))
+    minimum = np.array([channel["minimum"] for channel in channels])
+    maximum = np.array([channel["maximum"] for channel in channels])
+    for rows in records.select_columns("lab_values").iter(batch_size=256):
+        values = [np.asarray(row, dtype=np.float64) for row in rows["lab_values"] if len(row)]
+        if values:
+            values = np.concatenate(values)
+            with np.errstate(invalid="ignore"):
+                plausible = (values >= minimum) & (values <= maximum)
+            values = np.where(plausible, values, 0.0)
+            total, squares = total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+            count = count + plausible.sum(axis=0)
+    completed = []
+    for channel, n, s, q in zip(channels, count, total, squares, strict=True):
+        channel = dict(channel)
+        if n >= 2 and (q - s**2 / n) / n > 0:  # else the configuration's guess from the reference range
+            channel["mean"], channel["std"] = float(s / n), float(np.sqrt((q - s**2 / n) / n))
+        completed.append(channel)
+    return completed
+
+
+def encode_records(
+    records: Dataset, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int
+) -> Dataset:
+    """
+    Model inputs, target tokens and diagnosis labels of each record that the processor can read.
+
+    Args:
+        records (`Dataset`): as `load_records` gives it.
+        processor (`ClinRaGenProcessor`): its `modalities` say what is read.
+        rationales (`list[str]`): which rationales the target holds, of `"note"` and `"lab"`.
+        max_target_tokens (`int`): longer targets are cut at their end.
+
+    Returns:
+        `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, and with series
+        `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
+    """
+    readable = [
+        i
+        for i, row in enumerate(records.select_columns(["note", "lab_values", "lab_times"]))
+        if processor.can_read(row["note"], row["lab_values"], row["lab_times"], where=f"row {i}")
+    ]
+    if len(readable) < len(records):
+        logger.warning(
+            "%d of %d records hold nothing of %s and are left out",
+            len(records) - len(readable),
+            len(records),
+            " and ".join(processor.modalities),
+        )
+    if not readable:
+        raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
+    return records.select(readable).map(
+        _encode,
+        batched=True,
+        batch_size=256,
+        remove_columns=records.column_names,
+        features=_features(processor),
+        fn_kwargs={"processor": processor, "rationales": rationales, "max_target_tokens": max_target_tokens},
+        desc="Encoding records",
+    )
+
+
+def _features(processor: ClinRaGenProcessor) -> Features:
+    features = {
+        "input_ids": List(Value("int32")),
+        "labels": List(Value("int32")),
+        "diagnosis_labels": List(Value("float32"), length=len(processor.labels)),
+        "length": Value("int32"),
+    }
+    if "lab" in processor.modalities:
+        shape = (processor.feature_extractor.context_length, len(processor.feature_extractor.channels))
+        features["past_values"] = Array2D(shape, "float32")
+        features["past_observed_mask"] = Array2D(shape, "bool")
+    return Features(features)
+
+
+def _encode(rows: dict, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int) -> dict:
+    encoded = processor(notes=rows["note"], lab_values=rows["lab_values"], lab_times=rows["lab_times"])
+    size = len(rows["note"])
+    targets = [
+        processor.target_text(diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "")
+        for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
+    ]
+    labels = processor.tokenizer(text_target=targets, truncation=True, max_length=max_target_tokens)["input_ids"]
+    encoded = {name: encoded[name] for name in processor.model_input_names if name != "attention_mask"}
+    return {
+        **encoded,
+        "labels": labels,
+        "diagnosis_labels": multi_hot(rows["diagnoses"], len(processor.labels)),
+        "length": [len(encoded["input_ids"][i]) + len(labels[i]) for i in range(size)],
+    }
+
+
+def multi_hot(diagnoses: list[list[int]], num_labels: int) -> np.ndarray:
+    """Lists of class ids -> float32 (num_records, num_labels), 1 where a record has the label."""
+    hot = np.zeros((len(diagnoses), num_labels), dtype=np.float32)
+    for row, ids in zip(hot, diagnoses, strict=True):
+        row[ids] = 1.0
+    return hot
+
+
+class ClinRaGenCollator:
+    """
+    Pads encoded records to the longest of their batch.
+
+    Args:
+        processor (`ClinRaGenProcessor`): for the padding token.
+        ignore_padding (`bool`): padded target tokens are -100; `False` counts them, as the paper's release.
+    """
+
+    def __init__(self, processor: ClinRaGenProcessor, ignore_padding: bool = True):
+        self.pad_token_id = processor.tokenizer.pad_token_id
+        self.label_pad = -100 if ignore_padding else self.pad_token_id
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        input_ids = [torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]
+        labels = [torch.as_tensor(row["labels"], dtype=torch.long) for row in rows]
+        batch = {
+            "input_ids": _pad(input_ids, self.pad_token_id),
+            "attention_mask": _pad([torch.ones_like(ids) for ids in input_ids], 0),
+            "labels": _pad(labels, self.label_pad),
+            "diagnosis_labels": torch.stack([torch.as_tensor(row["diagnosis_labels"]) for row in rows]),
+        }
+        if "past_values" in rows[0]:
+            for name in ("past_values", "past_observed_mask"):
+                batch[name] = torch.stack([torch.as_tensor(row[name]) for row in rows])
+        return batch
+
+
+def _pad(rows: list[torch.Tensor], value: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)

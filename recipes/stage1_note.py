@@ -1,0 +1,32 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Stage 1: the language model learns diagnoses and both rationales from the notes alone, L = -log P(D, R_m, R_t | M).
+
+    accelerate launch recipes/stage1_note.py --config recipes/configs/quickstart/stage1.yaml
+
+Source: arXiv 2411.07611, first stage. Differs from it: a diagnosis head learns beside (`diagnosis_loss_weight`).
+"""
+
+from datasets_scripts.command import run_command
+from recipes.arguments import parse_arguments
+from recipes.data import load_records
+from recipes.training import build_model, run_stage
+
+
+STAGE = {
+    "inputs": ["note"],
+    "rationales": ["note", "lab"],
+    "trained_modules": ["backbone", "diagnosis_head"],
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
+    records = load_records(data_args.dataset, data_args.train_split, needs_rationales=True)
+    model, processor = build_model(model_args, data_args, records)
+    run_stage(model, processor, data_args, stage_args)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,31 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Stage 3: language model and knowledge attention learn from notes and series together, the series encoder is frozen,
+L = -log P(D, R_m, R_t | M, f(T, V_k)).
+
+    accelerate launch recipes/stage3_multimodal.py --config recipes/configs/quickstart/stage3.yaml
+
+Source: arXiv 2411.07611, third stage. Differs from it: the diagnosis head learns too.
+"""
+
+from datasets_scripts.command import run_command
+from recipes.arguments import parse_arguments
+from recipes.training import load_for_stage, run_stage
+
+
+STAGE = {
+    "inputs": ["note", "lab"],
+    "rationales": ["note", "lab"],
+    "trained_modules": ["backbone", "knowledge_attention", "diagnosis_head"],
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
+    model, processor = load_for_stage(model_args, data_args)
+    run_stage(model, processor, data_args, stage_args)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,229 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the three stages share: building or loading the model, freezing, the trainer, and finishing the folder."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import EarlyStoppingCallback, Seq2SeqTrainer, set_seed
+
+from datasets_scripts.command import finished_folder
+from datasets_scripts.dataset_folder import read_metadata
+from datasets_scripts.knowledge.base import load_knowledge
+from modeling_clinragen import (
+    ClinRaGenConfig,
+    ClinRaGenFeatureExtractor,
+    ClinRaGenForConditionalGeneration,
+    ClinRaGenInputError,
+    ClinRaGenProcessor,
+)
+from recipes.arguments import MODULES, DataArguments, ModelArguments, StageArguments
+from recipes.backbone import load_backbone, train_tokenizer
+from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
+from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.model_folder import load_model_folder, save_model_folder
+
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(
+    model_args: ModelArguments, data_args: DataArguments, records: Dataset
+) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+    """A new model and its processor: vocabulary, statistics and knowledge from the training records and files."""
+    labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
+    terms = _knowledge_terms(data_args.knowledge)
+    channels = channels_with_statistics(data_args.dataset, records)
+    if model_args.model_name_or_path is None:
+        backbone = None
+        tokenizer = train_tokenizer(_tokenizer_texts(records, labels, terms), model_args.vocab_size)
+        if "model_type" not in model_args.text_config:
+            raise ClinRaGenInputError("arguments: give model_name_or_path, or text_config with a model_type")
+        text_config = {**model_args.text_config, "vocab_size": len(tokenizer)}
+    else:
+        backbone, tokenizer = load_backbone(model_args.model_name_or_path, model_args.decoder_config)
+        text_config = backbone.config
+    config = ClinRaGenConfig(
+        text_config=text_config,
+        time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
+        labels=labels,
+        channels=channels,
+        knowledge_terms=terms,
+        knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
+        knowledge_attention_type=model_args.knowledge_attention_type,
+        use_knowledge_residual=model_args.use_knowledge_residual,
+        patch_layout=model_args.patch_layout,
+        diagnosis_loss_weight=model_args.diagnosis_loss_weight,
+    )
+    model = ClinRaGenForConditionalGeneration(config)
+    if backbone is not None:
+        model.use_pretrained_backbone(backbone)
+    extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
+    return model, ClinRaGenProcessor(extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens)
+
+
+def _knowledge_terms(path: str | None) -> list[str]:
+    return [] if path is None else [term["term"] for term in load_knowledge(path)["terms"]]
+
+
+def _tokenizer_texts(records: Dataset, labels: list[str], terms: list[str]):
+    from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
+
+    yield from (PROMPT, NO_NOTE, TARGET, ", ".join(labels), *terms)
+    for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
+        for column in rows.values():
+            yield from column
+
+
+def load_for_stage(
+    model_args: ModelArguments, data_args: DataArguments
+) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+    """The model folder that an earlier stage left; its labels and channels must be the dataset's."""
+    if model_args.model_name_or_path is None:
+        raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
+    model, processor = load_model_folder(model_args.model_name_or_path)
+    metadata = read_metadata(data_args.dataset)
+    for name, ours, theirs in (
+        ("labels", model.config.labels, [label["name"] for label in metadata["labels"]]),
+        ("channels", *([c["name"] for c in channels] for channels in (model.config.channels, metadata["channels"]))),
+    ):
+        if ours != theirs:
+            raise ClinRaGenInputError(
+                f"{model_args.model_name_or_path} and {data_args.dataset} differ in their {name}; "
+                "train stage 1 again on this dataset"
+            )
+    return model, processor
+
+
+def freeze_all_but(model: nn.Module, trained: list[str]) -> None:
+    """Only the weights of the named parts, of `MODULES`, learn."""
+    model.requires_grad_(False)
+    for name in trained:
+        part = getattr(model, name)
+        if part is not None:  # a model may have no diagnosis head
+            for parameter_name, parameter in part.named_parameters():
+                parameter.requires_grad_(not parameter_name.endswith("position_enc"))
+
+
+class ClinRaGenTrainer(Seq2SeqTrainer):
+    """`Seq2SeqTrainer` that validates on generated diagnoses, with a learning rate for each part of the model."""
+
+    def create_optimizer(self, *args, **kwargs):
+        if self.optimizer is None:
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            if self.args.optim == "adafactor" and self.args.optim_args:
+                pairs = dict(pair.split("=") for pair in self.args.optim_args.replace(" ", "").split(","))
+                options.update({name: value == "True" for name, value in pairs.items()})
+            self.optimizer = optimizer_class(self._parameter_groups(), **options)
+        return self.optimizer
+
+    def _parameter_groups(self) -> list[dict]:
+        decayed = set(self.get_decay_parameter_names(self.model))
+        groups = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                module = next((module for module in MODULES if name.startswith(f"{module}.")), None)
+                rate = self.args.module_learning_rates.get(module, self.args.learning_rate)
+                decay = self.args.weight_decay if name in decayed else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        return [
+            {"params": parameters, "lr": float(rate), "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
+        ]
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
+        inputs = self._prepare_inputs(inputs)
+        read = {name: inputs[name] for name in self.processing_class.model_input_names}
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = model(**inputs).loss.detach()
+            limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
+            tokens = self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
+        return loss, tokens, inputs["diagnosis_labels"]
+
+
+def generated_diagnosis_metrics(processor: ClinRaGenProcessor):
+    """A `compute_metrics` that reads the diagnoses out of generated tokens."""
+
+    def compute(prediction) -> dict:
+        tokens = np.where(prediction.predictions < 0, processor.tokenizer.pad_token_id, prediction.predictions)
+        texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        predicted = [[processor.labels.index(name) for name in processor.parse(text)["diagnoses"]] for text in texts]
+        gold = [np.flatnonzero(row).tolist() for row in prediction.label_ids]
+        metrics = diagnosis_metrics(gold, predicted, processor.labels)
+        return {name: value for name, value in metrics.items() if isinstance(value, float)}
+
+    return compute
+
+
+def run_stage(
+    model: ClinRaGenForConditionalGeneration,
+    processor: ClinRaGenProcessor,
+    data_args: DataArguments,
+    stage_args: StageArguments,
+) -> None:
+    """
+    Train, and leave the best checkpoint as a finished model folder at `stage_args.output_dir`.
+
+    Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command goes on from the last one.
+    """
+    output = Path(stage_args.output_dir)
+    stage_args.output_dir = str(output.with_name(output.name + ".training"))
+    set_seed(stage_args.seed)
+    processor.modalities = list(data_args.inputs)
+    model.generation_config.max_new_tokens = data_args.max_target_tokens
+    model.generation_config.max_length = None
+    freeze_all_but(model, stage_args.trained_modules)
+    splits = {"train": (data_args.train_split, None), "eval": (data_args.eval_split, data_args.max_eval_samples)}
+    encoded = {
+        name: encode_records(
+            load_records(data_args.dataset, split, needs_rationales=True, limit=limit),
+            processor,
+            data_args.rationales,
+            data_args.max_target_tokens,
+        ).with_format("numpy")
+        for name, (split, limit) in splits.items()
+    }
+    patience = stage_args.early_stopping_patience
+    trainer = ClinRaGenTrainer(
+        model=model,
+        args=stage_args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["eval"],
+        data_collator=ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss),
+        processing_class=processor,
+        compute_metrics=generated_diagnosis_metrics(processor),
+        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
+    if trainer.is_world_process_zero():
+        finish_stage(trainer, processor, data_args, output)
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """The newest whole checkpoint; one that a kill cut short lacks its trainer state."""
+    whole = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def finish_stage(
+    trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, data_args: DataArguments, output: Path
+) -> None:
+    """Write the model folder aside, rename it, and read it back."""
+    with finished_folder(output) as aside:
+        trainer.model.requires_grad_(True)
+        save_model_folder(trainer.model, processor, aside)
+        history = {
+            "best_metric": trainer.state.best_metric,
+            "metric": trainer.args.metric_for_best_model,
+            "data": vars(data_args),
+            "trained_modules": trainer.args.trained_modules,
+            "log": trainer.state.log_history,
+        }
+        (aside / "training.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+    load_model_folder(output)
+    logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)
