@@ -1,0 +1,34 @@
+# Everything here works on a fresh machine with Python 3.10 or newer, pip and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := modeling_clinragen datasets_scripts recipes tests benchmarks setup.py
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart test slow_test style quality clean
+
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(BIN)/python recipes/quickstart.py --output runs/quickstart
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+slow_test: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+style: $(INSTALLED)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+quality: $(INSTALLED)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
