@@ -114,6 +114,7 @@ class ClinRaGenConfig(PreTrainedConfig):
         self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
+        self.text_config = deepcopy(self.text_config)  # a backbone of that configuration keeps its own
         if isinstance(self.time_series_config, dict):
             self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
         self.id2label = dict(enumerate(self.labels))

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    EncoderDecoderConfig,
     EncoderDecoderModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -67,17 +67,15 @@ def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedMo
 def _with_decoder(
     encoder: PreTrainedModel, decoder_config: dict, tokenizer: PreTrainedTokenizerBase
 ) -> EncoderDecoderModel:
-    encoder_config = encoder.config
-    changed = {**encoder_config.to_dict(), **decoder_config}
-    config = EncoderDecoderConfig.from_encoder_decoder_configs(encoder_config, type(encoder_config)(**changed))
-    config.pad_token_id = tokenizer.pad_token_id
-    config.eos_token_id = tokenizer.sep_token_id
-    config.decoder_start_token_id = tokenizer.cls_token_id
-    model = EncoderDecoderModel(config)
-    model.encoder = encoder
-    # The decoder's words start where the encoder's are: the two share a vocabulary.
-    if model.decoder.get_input_embeddings().weight.shape == encoder.get_input_embeddings().weight.shape:
-        model.decoder.get_input_embeddings().weight.data.copy_(encoder.get_input_embeddings().weight)
+    changed = {**encoder.config.to_dict(), **decoder_config, "is_decoder": True, "add_cross_attention": True}
+    decoder = AutoModelForCausalLM.from_config(type(encoder.config)(**changed))
+    model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.eos_token_id = tokenizer.sep_token_id
+    model.config.decoder_start_token_id = tokenizer.cls_token_id
+    embedding, encoder_embedding = decoder.get_input_embeddings().weight, encoder.get_input_embeddings().weight
+    if embedding.shape == encoder_embedding.shape:  # the decoder's words start where the encoder's are
+        embedding.data.copy_(encoder_embedding)
     return model
 
 
