@@ -1,0 +1,71 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import re
+
+import pytest
+from transformers import BertConfig, EncoderDecoderConfig
+
+from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenConfig
+
+
+def bert_to_bert():
+    part = BertConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, intermediate_size=16)
+    return EncoderDecoderConfig.from_encoder_decoder_configs(part, part)
+
+
+def test_bare_config_is_the_papers():
+    config = ClinRaGenConfig()
+    assert (config.context_length, config.num_patches, config.time_series_config.d_model) == (1000, 125, 768)
+    assert config.labels == [phenotype["name"] for phenotype in PHENOTYPES]
+    assert [channel["name"] for channel in config.channels] == [channel["name"] for channel in CHANNELS]
+    assert config.is_encoder_decoder
+    assert config.num_labels == 25
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"text_config": {"model_type": "bart", "d_model": 16}, "labels": ["a", "b"]},
+        {"text_config": bert_to_bert(), "knowledge_attention_type": "prototype"},
+        {"knowledge_terms": ["fever"], "knowledge_input_ids": [[3, 4]], "patch_layout": "paper"},
+        {"channels": CHANNELS[:2], "time_series_config": {"num_input_channels": 2, "context_length": 16}},
+    ],
+)
+def test_round_trip(arguments, tmp_path):
+    config = ClinRaGenConfig(**arguments)
+    config.save_pretrained(tmp_path)
+    assert ClinRaGenConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"time_series_config": {"num_input_channels": 3}}, "num_input_channels is 3"),
+        ({"time_series_config": {"context_length": 20}}, "context_length 20"),
+        ({"time_series_config": {"channel_attention": True}}, "channel_attention"),
+        ({"knowledge_terms": ["a", "b"], "knowledge_input_ids": [[1]]}, "2 `knowledge_terms`"),
+        ({"knowledge_terms": ["a"], "knowledge_input_ids": [[]]}, "at least one token id"),
+        ({"knowledge_attention_type": "both"}, "term, prototype"),
+        ({"labels": ["a", "a"]}, "each once"),
+        ({"channels": [{**CHANNELS[0], "std": 0.0}]}, "`std` must be positive"),
+    ],
+)
+def test_when_parts_do_not_fit_then_the_message_names_the_field(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ClinRaGenConfig(**arguments)
+
+
+def test_the_callers_text_config_is_left_alone():
+    given = bert_to_bert()
+    config = ClinRaGenConfig(text_config=given)
+    assert config.text_config is not given
+    assert config.text_config.encoder is not given.encoder
+
+
+def test_docstring_lists_exactly_the_fields():
+    inherited = {field.name for field in dataclasses.fields(ClinRaGenConfig.__mro__[1])}
+    own = {field.name for field in dataclasses.fields(ClinRaGenConfig)} - inherited
+    documented = set(re.findall(r"^        (\w+) \(`", ClinRaGenConfig.__doc__, flags=re.MULTILINE))
+    assert documented == own
