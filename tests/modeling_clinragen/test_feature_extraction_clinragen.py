@@ -89,7 +89,7 @@ def test_series_from_events_merges_channels_by_time():
 
 
 def test_when_a_channel_is_unknown_then_the_known_ones_are_named():
-    with pytest.raises(ClinRaGenInputError, match="unknown channel 'Sodium'.*Heart Rate"):
+    with pytest.raises(ClinRaGenInputError, match=r"unknown channel 'Sodium'.*Heart Rate"):
         ClinRaGenFeatureExtractor().series_from_events({"Sodium": [[1, 140]]})
     with pytest.raises(ClinRaGenInputError, match=r"'pH'.*\[hour, value\]"):
         ClinRaGenFeatureExtractor().series_from_events({"pH": [7.4]})
