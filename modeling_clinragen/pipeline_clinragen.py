@@ -26,7 +26,8 @@ class ClinRaGenPipeline(Pipeline):
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
-    against the record's own values) and `knowledge` (the ten terms the series attended to most, with weights).
+    against the record's own values), `knowledge` (the ten terms the series attended to most, with weights) and
+    `probabilities` (of every label; empty without a diagnosis head).
     """
 
     _load_processor = True
@@ -84,26 +85,22 @@ class ClinRaGenPipeline(Pipeline):
             record["lab_times"],
             record["lab_values"],
         )
+        probabilities = self._probabilities(outputs.get("probabilities"))
         return {
-            "diagnoses": self._with_probabilities(parsed["diagnoses"], outputs.get("probabilities")),
+            "diagnoses": [{"label": name, "probability": probabilities.get(name)} for name in parsed["diagnoses"]],
             "note_rationale": parsed["note_rationale"],
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
             "claims": [asdict(claim) for claim in claims],
             "knowledge": self._top_terms(outputs.get("knowledge")),
+            "probabilities": probabilities,
         }
 
-    def _with_probabilities(self, names, probabilities) -> list[dict]:
-        labels = self.processor.labels
-        return [
-            {
-                "label": name,
-                "probability": None
-                if probabilities is None
-                else round(float(probabilities[0, labels.index(name)]), 4),
-            }
-            for name in names
-        ]
+    def _probabilities(self, probabilities) -> dict[str, float]:
+        if probabilities is None:
+            return {}
+        values = probabilities[0].tolist()
+        return {label: round(value, 4) for label, value in zip(self.processor.labels, values, strict=True)}
 
     def _top_terms(self, weights) -> list[dict]:
         if weights is None or not weights.any():

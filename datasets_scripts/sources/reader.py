@@ -123,7 +123,9 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
         )
     missing = [column for column in spec["columns"] if column not in {name.lower() for name in _header(path)}]
     if missing:
-        raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?")
+        raise ClinRaGenInputError(
+            f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?"
+        )
     return path
 
 
@@ -188,7 +190,9 @@ def _count(cohort: Cohort, step: str) -> None:
 def _label(cohort: Cohort, labels: list[dict]) -> None:
     """Table `labels`: stay_id -> sorted class ids; and the audit of codes."""
     run = cohort.connection.execute
-    run(f"CREATE TABLE codes AS SELECT stay_id, code, version FROM ({cohort.source['diagnoses']}) SEMI JOIN stays USING (stay_id)")
+    run(
+        f"CREATE TABLE codes AS SELECT stay_id, code, version FROM ({cohort.source['diagnoses']}) SEMI JOIN stays USING (stay_id)"
+    )
     counts = run("SELECT code, version, count(*) FROM codes GROUP BY ALL ORDER BY ALL").fetchall()
     class_of = {label["ccs"]: i for i, label in enumerate(labels)}
     mapped = [(code, version, *phenotype_of(code, version), n) for code, version, n in counts]
@@ -339,7 +343,7 @@ def iterate(cohort: Cohort) -> Iterator[dict]:
 def explain(error: duckdb.Error, tables: dict[str, Path | None], source: dict) -> ClinRaGenInputError:
     """A reader's failure as one line that names the file and, where it can be found, row and field."""
     text = str(error)
-    for table, path in tables.items():
+    for _table, path in tables.items():
         if path is not None and path.name in text:
             row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
             where = f"{path.name}, row {row[1]}" if row else path.name
@@ -363,7 +367,9 @@ def _find_bad_moment(tables: dict[str, Path | None], source: dict) -> ClinRaGenI
         if path is None:
             continue
         for column in source["tables"][table]["columns"]:
-            kind = {"time": "TIMESTAMP", "offset": "BIGINT"}.get(next((k for k in ("time", "offset") if k in column), ""))
+            kind = {"time": "TIMESTAMP", "offset": "BIGINT"}.get(
+                next((k for k in ("time", "offset") if k in column), "")
+            )
             if kind is None and column != "dob":
                 continue
             found = connection.execute(
@@ -373,5 +379,7 @@ def _find_bad_moment(tables: dict[str, Path | None], source: dict) -> ClinRaGenI
             ).fetchone()
             if found:
                 want = "a number of minutes" if kind == "BIGINT" else "a date and time"
-                return ClinRaGenInputError(f"{path.name}, row {found[0]}, column {column}: not {want}; correct the row")
+                return ClinRaGenInputError(
+                    f"{path.name}, row {found[0]}, column {column}: not {want}; correct the row"
+                )
     return None
