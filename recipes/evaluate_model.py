@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> dict:
     pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer, device=arguments.device)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
-        predictions = list(tqdm(predict(pipe, records, arguments), total=len(records), desc="Evaluating", unit="record"))
+        predictions = list(
+            tqdm(predict(pipe, records, arguments), total=len(records), desc="Evaluating", unit="record")
+        )
         metrics = compute_metrics(predictions, processor.labels)
         metrics["run"] = {
             "model": arguments.model,

@@ -3,7 +3,6 @@
 """The knowledge base: medical terms, the diseases they belong to, and where that is written."""
 
 import json
-from datetime import date
 from pathlib import Path
 
 import yaml
@@ -40,7 +39,7 @@ def builtin_knowledge() -> dict:
     return {
         "schema_version": SCHEMA_VERSION,
         "corpus": "builtin",
-        "date": date.fromtimestamp(BUILTIN.stat().st_mtime).isoformat(),
+        "date": raw["date"].isoformat(),
         "labels": labels,
         "terms": list(terms.values()),
     }
@@ -85,7 +84,9 @@ def load_knowledge(path: str | Path) -> dict:
 
 
 def _check(term: dict, labels: set[str], where: str) -> None:
-    missing = [name for name in ("term", "type", "diseases", "source") if not isinstance(term, dict) or not term.get(name)]
+    missing = [
+        name for name in ("term", "type", "diseases", "source") if not isinstance(term, dict) or not term.get(name)
+    ]
     if missing:
         raise ClinRaGenInputError(f"{where}: {', '.join(missing)} missing")
     unknown = [disease for disease in term["diseases"] if disease not in labels]
@@ -94,5 +95,3 @@ def _check(term: dict, labels: set[str], where: str) -> None:
     pattern = term.get("pattern")
     if pattern and (pattern.get("direction") not in DIRECTIONS or not pattern.get("channel")):
         raise ClinRaGenInputError(f"{where}: a pattern needs a channel and a direction of {', '.join(DIRECTIONS)}")
-
-

