@@ -31,7 +31,7 @@ extras["dev"] = sorted(
 setup(
     name="clinragen",
     version=version,
-    description="Disease diagnosis with its clinical rationale, from notes and lab time series, by a small seq2seq model",
+    description="Disease diagnosis with its clinical rationale, from notes and lab series, by a small seq2seq model",
     long_description=(root / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

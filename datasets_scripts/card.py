@@ -20,8 +20,8 @@ configs:
 
 # ClinRaGen records from {title}
 
-One row per ICU stay: a note, laboratory and vital-sign series as measured, and which of {num_labels} diagnoses the stay
-has. Made for research on clinical rationale generation; not a medical device.
+One row per ICU stay: a note, laboratory and vital-sign series as measured, and which of {num_labels} diagnoses the
+stay has. Made for research on clinical rationale generation; not a medical device.
 """
 
 USE = """
@@ -31,8 +31,8 @@ USE = """
 """
 
 CREDENTIALED = (
-    " Unless it is the open demo extract, this is **credentialed data**: it may not leave the machine, be shared or be sent"
-    " to an online service without the permission that the data-use agreement asks for."
+    " Unless it is the open demo extract, this is **credentialed data**: it may not leave the machine, be shared or be"
+    " sent to an online service without the permission that the data-use agreement asks for."
 )
 
 
@@ -56,7 +56,7 @@ def dataset_card(metadata: dict) -> str:
         "\n## Diagnoses\n\n"
         + f"{metadata['codes']['total']} diagnosis codes, {metadata['codes']['unmapped']} of them unknown.\n\n"
         + _table(["diagnosis", "CCS", "ICU stays"], [[r["name"], r["ccs"], r["stays"]] for r in metadata["labels"]]),
-        "\n## Series\n\nValues as charted, and why some were left out (`clinragen_dataset.json` has units and limits).\n\n"
+        "\n## Series\n\nValues charted, and why some were left out (`clinragen_dataset.json` has units and limits).\n\n"
         + _table(
             [
                 "channel",
