@@ -56,7 +56,7 @@ def dataset_card(metadata: dict) -> str:
         "\n## Diagnoses\n\n"
         + f"{metadata['codes']['total']} diagnosis codes, {metadata['codes']['unmapped']} of them unknown.\n\n"
         + _table(["diagnosis", "CCS", "ICU stays"], [[r["name"], r["ccs"], r["stays"]] for r in metadata["labels"]]),
-        "\n## Series\n\nValues charted, and why some were left out (`clinragen_dataset.json` has units and limits).\n\n"
+        "\n## Series\n\nValues, and why some were left out (`clinragen_dataset.json` has units and limits).\n\n"
         + _table(
             [
                 "channel",

