@@ -1,0 +1,277 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Simulated patients, written as raw tables in MIMIC-IV's layout, for tests and first runs.
+
+Diseases (`synthetic.yaml`) drive what the notes say and how the series move; some show in one of the two only. The
+tables are as untidy as real ones: irregular times, gaps, two devices at once, both units of temperature and weight,
+impossible values, urine pH, items that no channel reads, and a discharge summary that names the diagnoses.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import yaml
+
+
+DESCRIPTION = Path(__file__).with_name("synthetic.yaml")
+
+# Channel -> items that chart it: (table, item id, unit, share of readings).
+ITEMS = {
+    "Diastolic blood pressure": [("chartevents", 220180, "mmHg")],
+    "Fraction inspired oxygen": [("chartevents", 223835, "%")],
+    "Glucose": [("chartevents", 225664, "mg/dL"), ("labevents", 50931, "mg/dL")],
+    "Heart Rate": [("chartevents", 220045, "bpm")],
+    "Mean blood pressure": [("chartevents", 220181, "mmHg")],
+    "Oxygen saturation": [("chartevents", 220277, "%")],
+    "Respiratory rate": [("chartevents", 220210, "insp/min")],
+    "Systolic blood pressure": [("chartevents", 220179, "mmHg")],
+    "Temperature": [("chartevents", 223761, "°F"), ("chartevents", 223762, "°C")],
+    "Weight": [("chartevents", 224639, "kg"), ("chartevents", 226531, "lb")],
+    "pH": [("labevents", 50820, "units")],
+}
+ARTERIAL = {"Diastolic blood pressure": 220051, "Mean blood pressure": 220052, "Systolic blood pressure": 220050}
+HOURS_BETWEEN = {"Glucose": 3.0, "pH": 3.0, "Temperature": 2.0, "Fraction inspired oxygen": 2.0, "Weight": 6.0}
+URINE_PH, GLASGOW_EYES, CREATININE = 51491, 220739, 50912
+
+TABLES = {
+    "hosp/patients": "subject_id gender anchor_age anchor_year anchor_year_group dod",
+    "hosp/admissions": "subject_id hadm_id admittime dischtime deathtime admission_type admit_provider_id "
+    "admission_location discharge_location insurance language marital_status race edregtime edouttime "
+    "hospital_expire_flag",
+    "hosp/diagnoses_icd": "subject_id hadm_id seq_num icd_code icd_version",
+    "hosp/d_icd_diagnoses": "icd_code icd_version long_title",
+    "hosp/labevents": "labevent_id subject_id hadm_id specimen_id itemid order_provider_id charttime storetime value "
+    "valuenum valueuom ref_range_lower ref_range_upper flag priority comments",
+    "hosp/d_labitems": "itemid label fluid category",
+    "icu/icustays": "subject_id hadm_id stay_id first_careunit last_careunit intime outtime los",
+    "icu/chartevents": "subject_id hadm_id stay_id caregiver_id charttime storetime itemid value valuenum valueuom "
+    "warning",
+    "icu/d_items": "itemid label abbreviation linksto category unitname param_type lownormalvalue highnormalvalue",
+    "note/discharge": "note_id subject_id hadm_id note_type note_seq charttime storetime text",
+}
+
+
+def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
+    """
+    Write the tables of `num_patients` simulated patients under `root`.
+
+    Patient `i` is the same whatever `num_patients`; everything follows from `seed`.
+    """
+    world = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
+    tables = {name: {column: [] for column in columns.split()} for name, columns in TABLES.items()}
+    for i in range(num_patients):
+        _add_patient(tables, world, i, np.random.default_rng([seed, i]))
+    for name, disease in world["diseases"].items():
+        for version, code in zip((9, 10), disease["codes"], strict=True):
+            _append(tables["hosp/d_icd_diagnoses"], icd_code=code, icd_version=version, long_title=name)
+    for channel, items in ITEMS.items():
+        for table, item, unit in items:
+            _append(tables["icu/d_items" if table == "chartevents" else "hosp/d_labitems"], itemid=item, label=channel)
+            if table == "chartevents":
+                tables["icu/d_items"]["unitname"][-1] = unit
+    root.mkdir(parents=True, exist_ok=True)
+    for name, columns in tables.items():
+        _write(root / f"{name}.csv.gz", columns)
+
+
+def _append(table: dict[str, list], **values) -> None:
+    for column, cells in table.items():
+        cells.append(values.get(column))
+
+
+def _write(path: Path, columns: dict[str, list]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".unfinished")
+    table = pa.table({name: pa.array([None if v is None else str(v) for v in c]) for name, c in columns.items()})
+    with gzip.open(aside, "wb", compresslevel=1) as file:
+        pa.csv.write_csv(table, file, pa.csv.WriteOptions(quoting_style="needed"))
+    shutil.move(aside, path)
+
+
+def _add_patient(tables: dict, world: dict, i: int, rng: np.random.Generator) -> None:
+    subject, hadm, stay = 10_000_000 + i, 20_000_000 + i, 30_000_000 + i
+    age, sex, year = int(rng.integers(25, 90)), str(rng.choice(["M", "F"])), int(rng.integers(2110, 2190))
+    admitted = datetime(year, 1, 1) + timedelta(minutes=int(rng.integers(0, 500_000)))
+    begin = admitted + timedelta(minutes=int(rng.integers(10, 300)))
+    hours = float(rng.uniform(24, 48))
+    end = begin + timedelta(hours=hours)
+    diseases = draw_diseases(world, rng)
+    ids = {"subject_id": subject, "hadm_id": hadm}
+    _append(
+        tables["hosp/patients"],
+        subject_id=subject,
+        gender=sex,
+        anchor_age=age,
+        anchor_year=year,
+        anchor_year_group="2008 - 2010",
+    )
+    _append(
+        tables["hosp/admissions"],
+        **ids,
+        admittime=admitted,
+        dischtime=end + timedelta(days=3),
+        admission_type="EMERGENCY",
+        race=str(rng.choice(["WHITE", "BLACK/AFRICAN AMERICAN", "ASIAN", "HISPANIC/LATINO", "UNKNOWN"])),
+        hospital_expire_flag=0,
+    )
+    _append(
+        tables["icu/icustays"], **ids, stay_id=stay, first_careunit="MICU", last_careunit="MICU", intime=begin,
+        outtime=end, los=round(hours / 24, 4),
+    )  # fmt: skip
+    version = int(rng.choice([9, 10]))
+    codes = [world["diseases"][name]["codes"][version == 10] for name in diseases] or [
+        {9: "V700", 10: "Z0000"}[version]
+    ]
+    for rank, code in enumerate(codes, start=1):
+        _append(tables["hosp/diagnoses_icd"], **ids, seq_num=rank, icd_code=code, icd_version=version)
+    for channel in world["channels"]:
+        _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng)
+    _add_distractors(tables, ids, stay, begin, hours, rng)
+    _append(
+        tables["note/discharge"],
+        note_id=f"{subject}-DS-1",
+        **ids,
+        note_type="DS",
+        note_seq=1,
+        charttime=end + timedelta(days=3),
+        storetime=end + timedelta(days=4),
+        text=discharge_summary(world, diseases, age, sex, rng),
+    )
+
+
+def draw_diseases(world: dict, rng: np.random.Generator) -> list[str]:
+    """The diseases of one patient: each by its rate, without those that exclude each other."""
+    drawn = [name for name, disease in world["diseases"].items() if rng.random() < disease["rate"]]
+    excluded = {other for name in drawn for other in world["diseases"][name].get("excludes", ())}
+    return [name for name in drawn if name not in excluded]
+
+
+def _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng) -> None:
+    base = world["channels"][channel]
+    affected = [
+        effect
+        for name in diseases
+        for effect in world["diseases"][name].get("effects", ())
+        if effect["channel"] == channel
+    ]
+    if rng.random() < (0.01 if affected else 0.06):
+        return  # never measured
+    times = _reading_times(HOURS_BETWEEN.get(channel, 1.0), hours, rng)
+    values = rng.normal(base["mean"], base["sd"]) + rng.normal(0, base["noise"], len(times))
+    for effect in affected:
+        values = values + effect["add"] * effect_shape(effect["shape"], times, hours, rng)
+    if channel == "Oxygen saturation":
+        values = np.minimum(values, 100)
+    if channel == "Fraction inspired oxygen":
+        values = np.clip(values, 0.21, 1.0)
+    item_of_patient = int(rng.integers(len(ITEMS[channel])))
+    for time, value in zip(times, values, strict=True):
+        table, item, unit = ITEMS[channel][item_of_patient]
+        if rng.random() < 0.003:
+            value = float(rng.choice([0.0, 999999.0]))  # a slip of the hand
+        _chart(tables, table, ids, stay, begin, time, item, _in_unit(value, unit, channel), unit)
+        if channel in ARTERIAL and rng.random() < 0.03:  # an arterial line reads the same moment a little differently
+            _chart(tables, table, ids, stay, begin, time, ARTERIAL[channel], round(value + rng.normal(0, 2)), unit)
+
+
+def _reading_times(step: float, hours: float, rng: np.random.Generator) -> np.ndarray:
+    """Irregular hours: jittered steps, one in ten left out, and for many patients a gap of some hours."""
+    times = np.arange(rng.uniform(0.1, step), hours, step)
+    times = np.sort(np.clip(times + rng.uniform(-0.3, 0.3, len(times)) * step, 0.02, hours - 0.02))
+    keep = rng.random(len(times)) > 0.1
+    if rng.random() < 0.4:
+        gap = rng.uniform(0, hours)
+        keep &= (times < gap) | (times > gap + rng.uniform(3, 7))
+    return times[keep]
+
+
+def effect_shape(shape: str, times: np.ndarray, hours: float, rng: np.random.Generator) -> np.ndarray:
+    """How much of an effect is there at each time, 0 to 1 (swings: -0.5 to 1)."""
+    if shape == "ramp":
+        return np.clip(times / hours, 0, 1)
+    onset = rng.uniform(0, 6)
+    if shape == "sustained":
+        return (times >= onset).astype(float)
+    if shape == "swings":
+        return np.where(np.floor(times / 6).astype(int) % 2 == 0, 1.0, -0.5)
+    active = np.zeros(len(times))
+    start = onset
+    while start < hours:
+        length = rng.uniform(2, 4)
+        active[(times >= start) & (times < start + length)] = 1.0
+        start += length + rng.uniform(3, 6)
+    return active
+
+
+def _in_unit(value: float, unit: str, channel: str) -> float:
+    if channel == "Temperature":
+        return round(value * 1.8 + 32, 1) if unit == "°F" else round(value, 1)
+    if channel == "Weight":
+        return round(value / 0.45359237, 1) if unit == "lb" else round(value, 1)
+    if channel == "Fraction inspired oxygen":
+        return round(value * 100)
+    return round(value, 2) if channel == "pH" else round(value)
+
+
+def _chart(tables, table, ids, stay, begin, time, item, value, unit) -> None:
+    charted = (begin + timedelta(hours=float(time))).replace(microsecond=0)
+    cells = {
+        **ids,
+        "itemid": item,
+        "charttime": charted,
+        "storetime": charted + timedelta(minutes=5),
+        "value": value,
+        "valuenum": value,
+        "valueuom": unit,
+    }
+    if table == "chartevents":
+        _append(tables["icu/chartevents"], **cells, stay_id=stay, warning=0)
+    else:
+        number = len(tables["hosp/labevents"]["itemid"])
+        _append(tables["hosp/labevents"], **cells, labevent_id=number, specimen_id=number)
+
+
+def _add_distractors(tables, ids, stay, begin, hours, rng) -> None:
+    for time in rng.uniform(0, hours, 3):
+        _chart(tables, "labevents", ids, stay, begin, time, URINE_PH, round(rng.uniform(5, 8), 1), "units")
+        _chart(tables, "labevents", ids, stay, begin, time, CREATININE, round(rng.uniform(0.6, 1.4), 1), "mg/dL")
+        _chart(tables, "chartevents", ids, stay, begin, time, GLASGOW_EYES, int(rng.integers(1, 5)), None)
+
+
+def discharge_summary(world: dict, diseases: list[str], age: int, sex: str, rng: np.random.Generator) -> str:
+    """A summary whose sections up to the physical exam say what was seen, and whose later ones name the diseases."""
+    pick = lambda name: str(rng.choice(world[name]))  # noqa: E731
+    seen = []
+    for name in diseases:
+        phrases = world["diseases"][name].get("phrases", ())
+        if phrases:
+            seen += [str(phrase) for phrase in rng.choice(phrases, 2, replace=False)]
+    others = [name for name, d in world["diseases"].items() if d.get("phrases") and name not in diseases]
+    absent = [
+        str(rng.choice(world["diseases"][str(name)]["phrases"])) for name in rng.choice(others, 2, replace=False)
+    ]
+    sentences = [pick("links").format(phrase) for phrase in seen]
+    sentences += [pick("denials").format(phrase) for phrase in absent] + [pick("fillers"), pick("fillers")]
+    sentences = [sentences[i] for i in rng.permutation(len(sentences))]
+    cut = len(sentences) * 2 // 3
+    complaint = pick("complaints")
+    opening = pick("openings").format(
+        age=age, sex={"M": "man", "F": "woman"}[sex], complaint=complaint, days=int(rng.integers(1, 6))
+    )
+    named = "; ".join(diseases) or "no acute disease"
+    return (
+        f"Sex: {sex}\nService: MEDICINE\nAllergies: {pick('allergies')}\nChief Complaint:\n{complaint}\n\n"
+        f"History of Present Illness:\n{opening} {' '.join(sentences[:cut])}\n\n"
+        f"Past Medical History:\n{' '.join(sentences[cut:])}\n\n"
+        f"Medications on Admission:\n{pick('medications')}\n\nPhysical Exam:\n{pick('exams')} {pick('exams')}\n\n"
+        f"Pertinent Results:\nSee the chart.\n\nBrief Hospital Course:\nTreated for {named}. Improved daily.\n\n"
+        f"Discharge Medications:\nas before\n\nDischarge Diagnosis:\n{named}\n\nDischarge Condition:\nstable\n"
+    )
