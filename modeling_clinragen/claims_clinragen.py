@@ -67,6 +67,8 @@ _BETWEEN = re.compile(rf"\b(?:between|from)\s+({_NUMBER})\s+(?:and|to)\s+({_NUMB
 _VALUE = re.compile(rf"\b(?:of|is|was|at|were|around)\s+({_NUMBER})")
 _NEGATED = re.compile(r"\b(?:no|not|never|without|denies|absent)\b")
 _NOT_MEASURED = re.compile(r"\bnot (?:measured|recorded|available)|\bunmeasured|\bno measurements?\b")
+# What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
+_INFERENCE = re.compile(r"\b(?:which|this|suggest\w*|support\w*|consistent with|due to|because)\b")
 _NORMAL = re.compile(r"\bnormal\b(?! (?:limit )?(?:two|three|\d))|\bunremarkable\b")
 
 
@@ -215,6 +217,7 @@ def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
 
 def _judge(clause: str, channel: dict, values: np.ndarray) -> tuple[str, bool | None]:
     """(kind, whether all that the clause states holds; `None` where it states nothing checkable)."""
+    clause = _INFERENCE.split(clause)[0]
     if _NOT_MEASURED.search(clause):
         return "unmeasured", len(values) == 0
     statements = [*_counts(clause, channel, values), *_values(clause, channel, values), *_trends(clause, values)]
