@@ -1,0 +1,96 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures: a patient's series, and how a training went."""
+
+from pathlib import Path
+
+import matplotlib
+
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+
+INK, MUTED, BAND, ALARM = "#1f2933", "#7b8794", "#d9eaf2", "#c0392b"
+
+
+def series_figure(channels: list[dict], lab_times, lab_values, title: str | None = None) -> Figure:
+    """
+    One small plot per measured channel: every measurement a point, the reference range shaded, points outside of it
+    red, and the line broken where six hours or more went without a measurement.
+
+    Args:
+        channels (`list[dict]`): `name`, `unit`, `low`, `high`.
+        lab_times (array of shape `(T,)`): hours since ICU admission.
+        lab_values (array of shape `(T, num_input_channels)`): NaN = not measured.
+    """
+    hours = np.asarray(lab_times, dtype=float).reshape(-1)
+    values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
+    shown = [i for i in range(len(channels)) if not np.isnan(values[:, i]).all()]
+    rows = max(-(-len(shown) // 3), 1)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(11, 1.9 * rows + 0.6), sharex=True, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(shown) :]:
+        axis.axis("off")
+    for axis, i in zip(axes.flat, shown, strict=False):
+        _draw_channel(axis, channels[i], hours, values[:, i])
+    for axis in axes[-1]:
+        axis.set_xlabel("hours since ICU admission", color=MUTED, fontsize=8)
+    missing = [channel["name"] for i, channel in enumerate(channels) if i not in shown]
+    heading = [title] if title else []
+    heading += [f"not measured: {', '.join(missing)}"] if missing else []
+    if heading:
+        figure.suptitle("\n".join(heading), fontsize=10, color=INK, x=0.01, ha="left")
+    return figure
+
+
+def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) -> None:
+    measured = ~np.isnan(column)
+    x, y = hours[measured], column[measured]
+    axis.axhspan(channel["low"], channel["high"], color=BAND, zorder=0)
+    for part in np.split(np.arange(len(x)), np.flatnonzero(np.diff(x) >= 6) + 1):
+        axis.plot(x[part], y[part], color=MUTED, linewidth=0.8, zorder=1)
+    outside = (y < channel["low"]) | (y > channel["high"])
+    axis.scatter(x[~outside], y[~outside], s=7, color=INK, zorder=2)
+    axis.scatter(x[outside], y[outside], s=11, color=ALARM, zorder=3)
+    margin = 0.1 * max(np.ptp(y), 1e-3 + abs(y).max() * 0.05)
+    axis.set_ylim(y.min() - margin, y.max() + margin)
+    axis.set_title(f"{channel['name']} ({channel['unit']})", fontsize=9, color=INK, loc="left")
+    axis.tick_params(labelsize=7, colors=MUTED)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def plot_series(path: str | Path, channels: list[dict], lab_times, lab_values, title: str | None = None) -> None:
+    """Save [`series_figure`] as a picture."""
+    figure = series_figure(channels, lab_times, lab_values, title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def plot_training(path: str | Path, histories: dict[str, list[dict]]) -> None:
+    """
+    Save the loss and the validation micro-F1 of each stage against its steps.
+
+    Args:
+        histories (`dict`): stage name -> the `log` of its `training.json`.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    for name, log in histories.items():
+        losses = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+        scores = [(entry["step"], entry["eval_micro_f1"]) for entry in log if "eval_micro_f1" in entry]
+        for axis, points in ((left, losses), (right, scores)):
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o" if axis is right else None, markersize=3, label=name)
+    left.set_ylabel("training loss")
+    right.set_ylabel("validation micro-F1, generated")
+    right.set_ylim(0, 1)
+    for axis in (left, right):
+        axis.set_xlabel("step")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
