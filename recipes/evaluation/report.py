@@ -48,7 +48,7 @@ def write_report(
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>ClinRaGen evaluation</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>ClinRaGen: {escape(str(run['model']))} on {escape(str(run['dataset']))}, {escape(run['split'])} split</h1>"
+        f"<h1>{escape(str(run['model']))} on {escape(str(run['dataset']))}, {escape(run['split'])} split</h1>"
         f"<p>{NOTICE}</p>{_headline(metrics)}<h2>Diagnoses</h2>{_labels(metrics['diagnosis'])}"
         f"{_rationales(metrics)}<h2>Patients</h2>{patients}</html>"
     )
