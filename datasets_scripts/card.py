@@ -16,6 +16,9 @@ configs:
 - config_name: default
   data_files:
 {files}
+dataset_info:
+- config_name: default
+  description: content {content_hash}
 ---
 
 # ClinRaGen records from {title}
@@ -41,7 +44,13 @@ def dataset_card(metadata: dict) -> str:
     source = metadata["source_description"]
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS)
     parts = [
-        HEADER.format(title=source["title"], files=files, num_labels=len(metadata["labels"])),
+        # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
+        HEADER.format(
+            title=source["title"],
+            files=files,
+            num_labels=len(metadata["labels"]),
+            content_hash=metadata["content_hash"],
+        ),
         USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""}),
         "\n## Settings\n\n" + _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
         "\n## Cohort\n\n"

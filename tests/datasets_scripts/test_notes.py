@@ -1,0 +1,80 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets_scripts.sources.notes import note_text, split_sections, strip_as_the_release
+
+
+SUMMARY = """Admission Date: [**2100-1-1**]
+Service: MEDICINE
+Allergies:
+penicillin
+Chief Complaint: fever
+History of Present Illness:
+65 year old man with cough: productive, 3 days.
+Past Medical History:
+Hypertension
+PHYSICAL EXAM:
+Heart: regular
+Lungs: crackles
+Pertinent Results:
+WBC 15
+Brief Hospital Course:
+Treated for pneumonia.
+Medications on Admission: aspirin
+Discharge Medications:
+levofloxacin
+Discharge Diagnosis:
+Pneumonia
+"""
+
+
+def view(text, name):
+    return note_text([{"kind": "Discharge summary", "text": text}], name)
+
+
+def test_admission_view_keeps_what_was_known_at_admission():
+    assert view(SUMMARY, "admission") == (
+        "Allergies: penicillin\n"
+        "Chief complaint: fever\n"
+        "History of present illness: 65 year old man with cough: productive, 3 days.\n"
+        "Past medical history: Hypertension\n"
+        "Physical exam: Heart: regular Lungs: crackles\n"
+        "Medications on admission: aspirin"
+    )
+
+
+def test_paper_view_is_the_hospital_course():
+    assert view(SUMMARY, "paper") == "Brief hospital course: Treated for pneumonia."
+
+
+@pytest.mark.parametrize(
+    "heading", ["Discharge Diagnosis", "DISCHARGE DIAGNOSES", "Final Diagnosis", "Hospital Course", "ICU Course"]
+)
+def test_no_later_section_leaks_into_the_admission_view(heading):
+    text = f"History of Present Illness:\ncough\n{heading}:\nPneumonia\nPast Medical History:\nnone\n"
+    assert "Pneumonia" not in view(text, "admission")
+    assert "none" in view(text, "admission")
+
+
+PIECES = [*"ab :\nABC.", "HPI:", "\nCourse:", "\nAllergies:\n", "\nDischarge Diagnosis:"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=80).map("".join))
+def test_sections_hold_every_word(text):
+    sections = split_sections(text)
+    words = re.findall(r"[a-z.]+", text.lower().replace(":", " "))
+    assert re.findall(r"[a-z.]+", " ".join(f"{h} {b}" for h, b in sections).lower().replace(":", " ")) == words
+
+
+def test_structured_notes_are_kept_whole():
+    documents = [{"kind": "Past history", "text": "COPD; asthma"}, {"kind": "Examination", "text": "obese"}]
+    assert note_text(documents, "admission") == "Past history: COPD; asthma\nExamination: obese"
+
+
+def test_release_text_has_no_digits_and_stop_words():
+    assert strip_as_the_release("He was 65 and had 3 days of the cough, denies pain.") == "days cough, denies pain."
