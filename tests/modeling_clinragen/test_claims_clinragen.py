@@ -1,0 +1,174 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from modeling_clinragen import CHANNELS
+from modeling_clinragen.claims_clinragen import check_claims, describe_anomalies, split_claims, trend_of
+
+
+NAMES = [channel["name"] for channel in CHANNELS]
+HOURS = np.arange(10.0)
+
+cells = st.one_of(st.just(np.nan), st.floats(0, 300, allow_nan=False, width=32))
+series = st.integers(0, 12).flatmap(lambda rows: arrays(np.float64, (rows, len(CHANNELS)), elements=cells))
+
+
+def patient(**columns):
+    """Ten hours with the given channels, e.g. `Heart_Rate=[...]`; the others are not measured."""
+    values = np.full((10, len(CHANNELS)), np.nan)
+    for name, column in columns.items():
+        values[: len(column), NAMES.index(name.replace("_", " "))] = column
+    return values
+
+
+def verdicts(text, values):
+    return [(c.channel, c.verdict) for c in check_claims(text, CHANNELS, HOURS[: len(values)], values) if c.channel]
+
+
+TACHYCARDIC = patient(Heart_Rate=[100, 130, 140, 120, 150, 90, 100, 110, 100, 100], Temperature=[37.0] * 10)
+RISING = patient(Heart_Rate=[60, 62, 65, 70, 80, 85, 90, 95, 99, 104], Glucose=[90] * 10)
+
+
+@given(series)
+@settings(max_examples=150, deadline=None)
+def test_caption_counts_are_those_of_the_values(values):
+    caption = describe_anomalies(values, CHANNELS)
+    clauses = caption.rstrip(".").split(", ")
+    assert len(clauses) == len(CHANNELS)
+    for clause, channel, column in zip(clauses, CHANNELS, values.T, strict=True):
+        assert clause.startswith(channel["name"] + " is ")
+        high, low = np.nansum(column > channel["high"]), np.nansum(column < channel["low"])
+        counts = {way: int(n) for way, n in re.findall(r"(higher|lower) than normal (\d+) times?", clause)}
+        assert (counts.get("higher", 0), counts.get("lower", 0)) == (high, low)
+        assert ("not measured" in clause) == bool(np.isnan(column).all())
+        assert ("normal all the time" in clause) == (not np.isnan(column).all() and not counts)
+
+
+@given(series)
+@settings(max_examples=150, deadline=None)
+def test_a_caption_is_true_of_its_own_record(values):
+    claims = check_claims(describe_anomalies(values, CHANNELS), CHANNELS, np.arange(len(values)), values)
+    assert [claim.channel for claim in claims] == NAMES
+    assert {claim.verdict for claim in claims} == {"supported"}
+
+
+def test_captions_of_other_patients_are_often_contradicted():
+    rng = np.random.default_rng(0)
+    centre = np.array([60, 0.4, 120, 90, 77, 95, 20, 120, 37, 80, 7.4])
+    records = [centre * rng.normal(1, 0.25, (20, 11)) for _ in range(50)]
+    captions = [describe_anomalies(values, CHANNELS) for values in records]
+    swapped = [v for i, c in enumerate(captions) for _, v in verdicts_of(c, records[i - 1])]
+    assert swapped.count("contradicted") / len(swapped) > 0.4
+
+
+def verdicts_of(text, values):
+    return [(c.channel, c.verdict) for c in check_claims(text, CHANNELS, np.arange(len(values)), values)]
+
+
+def test_real_captions_hold_and_swapped_ones_mostly_do_not(real_data):
+    table = pd.read_csv(real_data / "mimic-iii-demo-benchmark" / "timeseries.csv.gz")
+    records = []
+    for _, stay in table.groupby("icustay_id"):
+        wide = stay.pivot_table(index="hours", columns="channel", values="value").reindex(columns=NAMES)
+        records.append(wide.to_numpy(dtype=float))
+    captions = [describe_anomalies(values, CHANNELS) for values in records]
+    own = [v for c, values in zip(captions, records, strict=True) for _, v in verdicts_of(c, values)]
+    assert set(own) == {"supported"}
+    swapped = [v for i, c in enumerate(captions) for _, v in verdicts_of(c, records[i - 1])]
+    assert swapped.count("contradicted") / len(swapped) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Heart Rate is higher than normal 3 times.", "supported"),
+        ("Heart Rate is higher than normal 2 times.", "contradicted"),
+        ("Heart rate was elevated three times, up to 150 /min.", "supported"),
+        ("Pulse is above normal once.", "contradicted"),
+        ("Tachycardia up to 150 per minute.", "supported"),
+        ("Tachycardia up to 151 per minute.", "contradicted"),
+        ("The pulse is down to 90 /min.", "supported"),
+        ("No tachycardia.", "contradicted"),
+        ("Bradycardia is seen.", "contradicted"),
+        ("The heart rate was never low.", "supported"),
+        ("Heart rate is normal all the time.", "contradicted"),
+        ("Heart rate is not normal.", "supported"),
+        ("Heart rate between 90 and 150.", "supported"),
+        ("Heart rate between 80 and 150.", "contradicted"),
+        ("Heart rate is not measured.", "contradicted"),
+        ("Heart rate matters here.", "unverifiable"),
+        ("No fever.", "supported"),
+        ("Fever is present.", "contradicted"),
+        ("Temperature is 98.6 °F.", "supported"),
+        ("Temperature is normal all the time.", "supported"),
+        ("pH is not measured.", "supported"),
+        ("Acidosis is present.", "contradicted"),
+        ("pH is normal all the time.", "contradicted"),
+    ],
+)
+def test_wordings_and_their_truth(text, expected):
+    assert [verdict for _, verdict in verdicts(text, TACHYCARDIC)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Heart rate is rising.", "supported"),
+        ("Heart rate is falling.", "contradicted"),
+        ("Heart rate is not rising.", "contradicted"),
+        ("Glucose is stable.", "supported"),
+        ("Heart rate climbs while glucose is steady.", "supported"),
+    ],
+)
+def test_trends(text, expected):
+    assert {verdict for _, verdict in verdicts(text, RISING)} == {expected}
+
+
+def test_a_trend_of_few_values_cannot_be_judged():
+    assert verdicts("Heart rate is rising.", patient(Heart_Rate=[60, 90])) == [("Heart Rate", "unverifiable")]
+
+
+def test_what_a_finding_means_is_no_claim_about_the_channel():
+    text = "Respiratory rate is up to 41 /min, which fits Other lower respiratory disease."
+    assert verdicts(text, patient(Respiratory_rate=[20, 41])) == [("Respiratory rate", "supported")]
+
+
+def test_claims_carry_their_place_in_the_text():
+    text = "Cough for days. Pulse is high 3 times, and glucose is not measured; pH 7.4 was expected."
+    for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
+        assert text[claim.start : claim.end] == claim.text
+    assert [channel for _, _, channel in split_claims(text, CHANNELS)] == [None, "Heart Rate", "Glucose", "pH"]
+
+
+@given(series, st.sampled_from(range(11)), st.integers(1, 40))
+@settings(max_examples=100, deadline=None)
+def test_extremes_off_by_more_than_rounding_are_contradicted(values, channel, off):
+    column = values[:, channel][~np.isnan(values[:, channel])]
+    assume(len(column))
+    name = NAMES[channel]
+    true = f"{name} is up to {column.max():.1f}."
+    assert verdicts_of(true, values) == [(name, "supported")]
+    assume(channel not in (1, 8))  # written in another unit the number may be right again
+    assert verdicts_of(f"{name} is up to {column.max() + off:.1f}.", values) == [(name, "contradicted")]
+
+
+def test_trend_of_is_symmetric():
+    rng = np.random.default_rng(1)
+    opposite = {"rising": "falling", "falling": "rising", "stable": "stable"}
+    for _ in range(50):
+        values = np.cumsum(rng.normal(size=12))
+        assert trend_of(-values) == opposite[trend_of(values)]
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_read_without_error(text):
+    for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
+        assert claim.verdict in ("supported", "contradicted", "unverifiable")
