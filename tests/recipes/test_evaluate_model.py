@@ -1,0 +1,86 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from modeling_clinragen import CHANNELS
+from recipes import evaluate_model
+from recipes.evaluation.plots import plot_series, plot_training
+from recipes.evaluation.report import _coloured
+
+
+def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, data_folder, tmp_path):
+    output = tmp_path / "report"
+    metrics = evaluate_model.main(
+        ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--split", "test"]
+        + ["--output", str(output), "--limit", "3", "--batch-size", "2"]
+    )
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    assert {"micro_f1", "macro_f1", "per_label", "exact_match"} <= set(metrics["diagnosis"])
+    assert {"bleu", "rougeL"} <= set(metrics["rationale"]["note_rationale"])
+    lines = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == metrics["records"] == 3
+    page = (output / "report.html").read_text()
+    assert page.count("<article>") == 3
+    assert "Not a medical device" in page
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    ).replace("https://matplotlib.org", "")
+
+
+def test_perfect_and_empty_predictions():
+    def prediction(gold, predicted):
+        return {
+            "readable": True,
+            "gold": gold,
+            "diagnoses": [{"label": name} for name in predicted],
+            "probabilities": {},
+            "reference_note_rationale": "",
+            "reference_lab_rationale": "",
+            "claims": [],
+        }
+
+    perfect = [prediction(["a"], ["a"]), prediction(["b"], ["b"])]
+    assert evaluate_model.compute_metrics(perfect, ["a", "b"])["diagnosis"]["macro_f1"] == 1
+    empty = [prediction(["a"], []), prediction(["b"], [])]
+    metrics = evaluate_model.compute_metrics(empty, ["a", "b"])
+    assert metrics["diagnosis"]["micro_f1"] == 0
+    assert "rationale" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("model", "split", "words"),
+    [("nowhere", "test", "no model folder"), (None, "dev", "no split 'dev'")],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(stage1_folder, data_folder, tmp_path, model, split, words):
+    done = subprocess.run(
+        [sys.executable, "recipes/evaluate_model.py", "--model", model or str(stage1_folder)]
+        + ["--dataset", str(data_folder / "dataset"), "--split", split, "--output", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_claims_are_coloured_and_text_is_escaped():
+    text = "pH is <low> once, and more."
+    claim = {"channel": "pH", "verdict": "supported", "evidence": '"x"', "start": 0, "end": 16}
+    page = _coloured(text, [claim])
+    assert page == '<span class="supported" title="&quot;x&quot;">pH is &lt;low&gt; once</span>, and more.'
+
+
+@pytest.mark.parametrize("rows", [0, 1, 30])
+def test_series_are_drawn_whatever_was_measured(tmp_path, rows):
+    values = np.full((rows, 11), np.nan)
+    values[:, 3] = 80
+    plot_series(tmp_path / "series.png", CHANNELS, np.arange(rows), values, "a patient")
+    plot_training(tmp_path / "training.png", {"stage1": [{"step": 1, "loss": 2.0}, {"step": 1, "eval_micro_f1": 0.5}]})
+    assert (tmp_path / "series.png").stat().st_size > 3000
+    assert (tmp_path / "training.png").stat().st_size > 3000

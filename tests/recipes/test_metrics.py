@@ -1,0 +1,67 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from recipes.evaluation.metrics import claim_metrics, diagnosis_metrics, probability_metrics, rationale_metrics
+
+
+LABELS = ["a", "b", "c", "d"]
+sets = st.lists(st.tuples(*[st.sets(st.integers(0, 3))] * 2), min_size=1, max_size=30)
+
+
+@given(sets)
+@settings(max_examples=100, deadline=None)
+def test_diagnosis_metrics_agree_with_scikit_learn(pairs):
+    gold, predicted = [sorted(a) for a, _ in pairs], [sorted(b) for _, b in pairs]
+    metrics = diagnosis_metrics(gold, predicted, LABELS)
+    cells = [np.array([[i in row for i in range(4)] for row in rows]) for rows in (gold, predicted)]
+    for average in ("micro", "macro"):
+        expected = precision_recall_fscore_support(*cells, average=average, zero_division=0)[:3]
+        got = [metrics[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
+        assert got == pytest.approx(expected)
+    per_label = precision_recall_fscore_support(*cells, average=None, zero_division=0)
+    for i, label in enumerate(LABELS):
+        row = metrics["per_label"][label]
+        assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx([p[i] for p in per_label])
+    assert metrics["exact_match"] == pytest.approx(np.mean([a == b for a, b in zip(gold, predicted, strict=True)]))
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_probability_metrics_leave_out_labels_of_one_kind():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, (50, 3))
+    gold[:, 2] = 0
+    probabilities = rng.random((50, 3))
+    metrics = probability_metrics(gold, probabilities)
+    assert metrics["macro_auroc"] == pytest.approx(
+        np.mean([roc_auc_score(gold[:, i], probabilities[:, i]) for i in range(2)])
+    )
+    assert metrics["micro_auprc"] == pytest.approx(average_precision_score(gold.ravel(), probabilities.ravel()))
+    assert probability_metrics(np.zeros((3, 3)), probabilities[:3])["macro_auroc"] is None
+
+
+def test_rationale_metrics_of_equal_and_of_foreign_texts():
+    texts = ["fever and cough point to pneumonia in this note", "melena fits bleeding from the gut and nothing else"]
+    same = rationale_metrics(texts, texts)
+    assert same["bleu"] == pytest.approx(100)
+    assert (same["rouge1"], same["rougeL"], same["repetition"]) == (1, 1, 0)
+    foreign = rationale_metrics(texts, ["x y z x y z x y z", "nothing"])
+    assert foreign["bleu"] < 5
+    assert foreign["repetition"] > 0.2
+
+
+def test_claim_metrics_count_verdicts_about_channels():
+    claim = {"channel": "pH", "kind": "count", "verdict": "supported"}
+    other = {"channel": None, "kind": "other", "verdict": "unverifiable"}
+    metrics = claim_metrics([[claim, {**claim, "verdict": "contradicted"}, other], [claim], []])
+    assert metrics["claims"] == 3
+    assert metrics["supported"] == pytest.approx(2 / 3)
+    assert metrics["records_with_contradiction"] == pytest.approx(1 / 3)
+    assert metrics["per_kind"] == {"count": {"supported": 2, "contradicted": 1}}
+    assert claim_metrics([[], []])["supported"] is None

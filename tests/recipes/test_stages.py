@@ -1,0 +1,216 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from modeling_clinragen import ClinRaGenInputError
+from recipes import stage1_note, stage2_lab, stage3_multimodal
+from recipes.arguments import parse_arguments
+from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
+from recipes.model_folder import load_model_folder
+from recipes.training import ClinRaGenTrainer, last_checkpoint
+
+
+CONFIGS = sorted(Path("recipes/configs").glob("*/stage*.yaml"))
+
+
+def weights(folder):
+    return {name: value.clone() for name, value in load_model_folder(folder)[0].state_dict().items()}
+
+
+def moved_parts(before, after):
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_the_chain_of_stages_moves_what_each_names_and_nothing_else(stage_arguments, stage1_folder, tmp_path):
+    before = weights(stage1_folder)
+    stage2_lab.main(stage_arguments(tmp_path / "stage2", "--model_name_or_path", stage1_folder))
+    middle = weights(tmp_path / "stage2")
+    assert moved_parts(before, middle) == {"time_series_encoder", "knowledge_attention", "diagnosis_head"}
+    stage3_multimodal.main(stage_arguments(tmp_path / "stage3", "--model_name_or_path", tmp_path / "stage2"))
+    assert moved_parts(middle, weights(tmp_path / "stage3")) == {"backbone", "knowledge_attention", "diagnosis_head"}
+    modalities = [
+        load_model_folder(f)[1].modalities for f in (stage1_folder, tmp_path / "stage2", tmp_path / "stage3")
+    ]
+    assert modalities == [["note"], ["lab"], ["note", "lab"]]
+
+
+def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
+    history = json.loads((stage1_folder / "training.json").read_text())
+    assert history["trained_modules"] == ["backbone", "diagnosis_head"]
+    assert any("eval_micro_f1" in entry for entry in history["log"])
+    assert not stage1_folder.with_name("stage1.unfinished").exists()
+    model, processor = load_model_folder(stage1_folder)
+    assert model.generation_config.max_new_tokens == 60
+    assert processor.feature_extractor.channels == model.config.channels
+    assert len(model.config.knowledge_terms) > 300
+
+
+def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, tmp_path):
+    stage1_note.main(stage_arguments(tmp_path / "whole", max_steps=3))
+    stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=2, save_total_limit=5))
+    shutil.rmtree(tmp_path / "killed")
+    (tmp_path / "killed.training" / "checkpoint-9").mkdir()  # cut short while it was written
+    assert last_checkpoint(tmp_path / "killed.training").endswith("checkpoint-2")
+    stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=3))
+    log = json.loads((tmp_path / "killed" / "training.json").read_text())["log"]
+    assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
+
+
+def test_accelerate_launch_runs_a_stage_as_the_readme_says(stage_arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "recipes/stage1_note.py"]
+        + stage_arguments(tmp_path / "stage1", max_steps=1),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_model_folder(tmp_path / "stage1")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_configuration_parses(path, tmp_path):
+    defaults = {"1": stage1_note.STAGE, "2": stage2_lab.STAGE, "3": stage3_multimodal.STAGE}[path.stem[-1]]
+    model_args, data_args, stage_args = parse_arguments(["--config", str(path)], **defaults)
+    assert data_args.dataset
+    assert stage_args.trained_modules == defaults["trained_modules"]
+    assert data_args.inputs == defaults["inputs"]
+    assert (model_args.model_name_or_path is None) <= (path.stem == "stage1")
+    assert stage_args.report_to in ("none", [])
+
+
+def test_the_command_line_overrides_the_file(stage_arguments, tmp_path):
+    _, _, stage_args = parse_arguments(
+        stage_arguments(tmp_path / "x", "--learning_rate", "0.5", "--trained_modules", "backbone")
+    )
+    assert (stage_args.learning_rate, stage_args.trained_modules, stage_args.max_steps) == (0.5, ["backbone"], 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "message"),
+    [
+        (["--inputs", "picture"], {}, r"inputs is \['picture'\]; choose among note, lab"),
+        (["--trained_modules", "head"], {}, "trained_modules"),
+        ([], {"learning_rat": 1}, "learning_rat"),
+        ([], {"learning_rate": "fast"}, "learning_rate"),
+        ([], {"text_config": {}}, "model_type"),
+        ([], {"knowledge": "nowhere.json"}, "no knowledge file"),
+        (["--model_name_or_path", "nowhere/model"], {}, "no model to load"),
+        (["--train_split", "training"], {}, "no split 'training'"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(stage_arguments, tmp_path, options, changes, message):
+    with pytest.raises(ClinRaGenInputError, match=message):
+        stage1_note.main(stage_arguments(tmp_path / "out", *options, **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_without_rationales_is_refused(stage_arguments, stage1_folder, tmp_path):
+    for main, options in ((stage1_note.main, []), (stage2_lab.main, ["--model_name_or_path", str(stage1_folder)])):
+        with pytest.raises(ClinRaGenInputError, match=r"no rationales; run .*generate_rationales"):
+            main(stage_arguments(tmp_path / "out", *options, dataset="records"))
+
+
+def test_stage2_needs_a_model_and_refuses_an_unfinished_one(stage_arguments, stage1_folder, tmp_path):
+    with pytest.raises(ClinRaGenInputError, match="--model_name_or_path is needed"):
+        stage2_lab.main(stage_arguments(tmp_path / "out"))
+    shutil.copytree(stage1_folder, tmp_path / "half")
+    (tmp_path / "half" / "model.safetensors").unlink()
+    with pytest.raises(ClinRaGenInputError, match=r"not a finished model folder: model\.safetensors"):
+        stage2_lab.main(stage_arguments(tmp_path / "out", "--model_name_or_path", tmp_path / "half"))
+
+
+def test_a_mistake_on_the_command_line_is_one_line_and_code_2(stage_arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "recipes/stage1_note.py", *stage_arguments(tmp_path / "out", dataset="nowhere")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr.splitlines()[-1]
+    assert "is no finished dataset folder" in done.stderr.splitlines()[-1]
+
+
+def test_statistics_are_those_of_plausible_values(data_folder):
+    records = load_records(str(data_folder / "dataset"), "train")
+    channels = channels_with_statistics(str(data_folder / "dataset"), records)
+    for i in (3, 8):
+        values = [row[i] for rows in records["lab_values"] for row in rows if row[i] == row[i]]
+        assert channels[i]["mean"] == pytest.approx(sum(values) / len(values), rel=1e-6)
+        variance = sum((v - channels[i]["mean"]) ** 2 for v in values) / len(values)
+        assert channels[i]["std"] == pytest.approx(variance**0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(("ignore", "pad"), [(True, -100), (False, 0)])
+def test_collator_pads_and_keeps_padding_out_of_the_loss(data_folder, stage1_folder, ignore, pad):
+    _, processor = load_model_folder(stage1_folder)
+    processor.modalities = ["note", "lab"]
+    records = load_records(str(data_folder / "dataset"), "train", limit=4)
+    encoded = encode_records(records, processor, ["note", "lab"], 60).with_format("numpy")
+    batch = ClinRaGenCollator(processor, ignore)([encoded[i] for i in range(4)])
+    for i in range(4):
+        length = len(encoded[i]["labels"])
+        assert batch["labels"][i, :length].tolist() == encoded[i]["labels"].tolist()
+        assert set(batch["labels"][i, length:].tolist()) <= {pad}
+        assert int(batch["attention_mask"][i].sum()) == len(encoded[i]["input_ids"])
+        assert batch["diagnosis_labels"][i].nonzero().flatten().tolist() == records[i]["diagnoses"]
+    direct = processor(
+        notes=records["note"], lab_values=records["lab_values"], lab_times=records["lab_times"], return_tensors="pt"
+    )
+    torch.testing.assert_close(batch["past_values"], direct["past_values"])
+    assert torch.equal(batch["past_observed_mask"], direct["past_observed_mask"])
+
+
+def test_accumulating_one_record_at_a_time_gives_the_gradient_of_the_batch(
+    data_folder, stage1_folder, stage_arguments
+):
+    """Loss and gradient do not grow with the number of accumulation steps (each record's loss is its own mean)."""
+    losses = []
+    for accumulation in (1, 2):
+        model, processor = load_model_folder(stage1_folder)
+        records = load_records(str(data_folder / "dataset"), "train", limit=4)
+        _, _, args = parse_arguments(
+            stage_arguments(stage1_folder.parent / f"a{accumulation}", "--gradient_accumulation_steps", accumulation)
+            + ["--per_device_train_batch_size", str(4 // accumulation), "--learning_rate", "0", "--max_steps", "1"]
+        )
+        trainer = ClinRaGenTrainer(
+            model=model,
+            args=args,
+            train_dataset=encode_records(records, processor, ["note", "lab"], 60).with_format("numpy"),
+            eval_dataset=[],
+            data_collator=ClinRaGenCollator(processor),
+            processing_class=processor,
+        )
+        trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+        trainer.args.load_best_model_at_end = False
+        losses.append(trainer.train().training_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_one_batch_can_be_learned_by_heart(data_folder, stage1_folder):
+    model, processor = load_model_folder(stage1_folder)
+    records = load_records(str(data_folder / "dataset"), "train", limit=4)
+    encoded = encode_records(records, processor, ["note", "lab"], 60).with_format("numpy")
+    batch = ClinRaGenCollator(processor)([encoded[i] for i in range(4)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    first = model(**batch).loss.item()
+    for _ in range(60):
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.2 * first
+
+
+def test_stage_yaml_files_name_only_fields_that_exist():
+    assert CONFIGS
+    for path in CONFIGS:
+        assert isinstance(yaml.safe_load(path.read_text()), dict)
