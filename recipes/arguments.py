@@ -115,6 +115,13 @@ class StageArguments(Seq2SeqTrainingArguments):
     )
 
 
+class StageParser(TrlParser):
+    """`TrlParser` whose errors are one line instead of a usage text of several screens."""
+
+    def error(self, message: str):
+        raise ClinRaGenInputError(f"arguments: {message}")
+
+
 def parse_arguments(
     argv: list[str] | None, **defaults: list[str]
 ) -> tuple[ModelArguments, DataArguments, StageArguments]:
@@ -124,7 +131,7 @@ def parse_arguments(
     Raises:
         ClinRaGenInputError: for an unknown or ill-valued field, or a file that cannot be read.
     """
-    parser = TrlParser((ModelArguments, DataArguments, StageArguments))
+    parser = StageParser((ModelArguments, DataArguments, StageArguments))
     parser.set_defaults(**defaults)
     try:
         model_args, data_args, stage_args = parser.parse_args_and_config(argv)
