@@ -93,9 +93,9 @@ class TemplateTeacher:
                 singular, plural = choose.choice(VERBS)
                 sentence = choose.choice(NOTE_SENTENCES).format(
                     evidence=" and ".join(found),
-                    verb=singular if len(found) == 1 or "which" in found else plural,
+                    verb=singular if len(found) == 1 else plural,
                     passive=choose.choice(PASSIVES),
-                    disease=disease,
+                    disease=short_name(disease),
                 )
                 sentences.append(sentence[0].upper() + sentence[1:])
         return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(NO_NOTE_EVIDENCE)
@@ -123,7 +123,7 @@ class TemplateTeacher:
                 verb = choose.choice(VERBS)[0]
                 sentences.append(
                     choose.choice(LAB_SENTENCES).format(
-                        evidence=" and ".join(findings[:MAX_CHANNELS]), verb=verb, disease=disease
+                        evidence=" and ".join(findings[:MAX_CHANNELS]), verb=verb, disease=short_name(disease)
                     )
                 )
         return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(NO_LAB_EVIDENCE)
@@ -140,11 +140,16 @@ class TemplateTeacher:
         if not outside.any():
             return None
         word = {"high": "higher", "low": "lower"}[direction]
-        counted = f"{name} is {word} than normal {times(int(outside.sum()))}"
+        level = f"{name} is {word} than normal"
+        counted = f"{level} {times(int(outside.sum()))}"
         extreme = measured.max() if direction == "high" else measured.min()
         reach = {"high": "up to", "low": "down to"}[direction]
         written = f"{extreme:.{channel['decimals']}f}"
         unit = channel["unit"] if channel["unit"] not in ("fraction", "pH") else ""
-        return choose.choice(
-            (counted, f"{counted}, {reach} {written} {unit}".rstrip(), f"{name} is {reach} {written} {unit}".rstrip())
-        )
+        extreme_of = f"{name} is {reach} {written} {unit}".rstrip()
+        return choose.choice((level, level, level, counted, extreme_of))
+
+
+def short_name(disease: str) -> str:
+    """A diagnosis as one says it in a sentence: without what follows a semicolon or stands in brackets."""
+    return disease.split(";")[0].split(" (")[0]
