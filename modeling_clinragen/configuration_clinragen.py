@@ -64,8 +64,8 @@ class ClinRaGenConfig(PreTrainedConfig):
         patch_layout (`str`, *optional*, defaults to `"fixed"`):
             `"paper"` reads the (time, channel) grid as if it were (channel, time), as the original release does.
         diagnosis_loss_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the diagnosis head's binary cross-entropy beside the language-model loss. `0.0` builds no head,
-            as in the paper; then there are no probabilities.
+            Weight of the diagnosis head's binary cross-entropy beside the language-model loss. The decoder attends to
+            the head's decisions. `0.0` builds no head, as in the paper; then there are no probabilities.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new embeddings.
 

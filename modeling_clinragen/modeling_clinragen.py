@@ -33,9 +33,12 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     """
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
-            The backbone encoder's output over note and series tokens, real tokens first.
+            What the decoder attends to: the backbone encoder's output over note and series tokens, real tokens first,
+            and with a diagnosis head one token for each diagnosis at the end.
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             1 for the real tokens among them.
+        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
+            Score of each diagnosis before the sigmoid.
         time_series_hidden_states (`torch.FloatTensor` of shape
             `(batch_size, num_input_channels, num_patches, d_model)`, *optional*, when series are given):
             The series encoder's output.
@@ -46,6 +49,7 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     """
 
     attention_mask: torch.LongTensor | None = None
+    diagnosis_logits: torch.FloatTensor | None = None
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
 
@@ -266,18 +270,32 @@ def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class ClinRaGenDiagnosisHead(nn.Module):
-    """One logit per diagnosis: each diagnosis attends to the encoder's tokens and scores what it finds."""
+    """
+    One decision per diagnosis, and a token for each that tells the decoder of it.
+
+    Each diagnosis attends to the encoder's tokens and scores what it finds. The decoder attends to the decisions next to
+    the encoded record, so that the list it writes and the probabilities are one decision. The decisions are detached
+    there: the language model explains them, it does not bend them.
+    """
 
     def __init__(self, num_labels: int, hidden_size: int):
         super().__init__()
         self.attention = nn.Linear(hidden_size, num_labels)
         self.classifier = nn.Linear(hidden_size, num_labels)
+        self.label_embedding = nn.Embedding(num_labels, hidden_size)
+        self.decision_embedding = nn.Embedding(num_labels, hidden_size)
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence, hidden) and (batch, sequence) -> logits (batch, num_labels)."""
         scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
         scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
-        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden_size)
+        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
         return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
+
+    def decision_tokens(self, logits: torch.Tensor) -> torch.Tensor:
+        """(batch, num_labels) -> (batch, num_labels, hidden)."""
+        decision = (2 * logits.detach().sigmoid() - 1).unsqueeze(-1)  # -1 surely absent, 1 surely present
+        return self.label_embedding.weight + decision * self.decision_embedding.weight
 
 
 class _GenerationEncoder(nn.Module):
@@ -387,10 +405,17 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             attention_mask = torch.cat([attention_mask, series.patch_mask.flatten(1).long()], dim=1)
         inputs_embeds, attention_mask = pack_sequences(inputs_embeds, attention_mask)
         self._validate_length(inputs_embeds.shape[1])
-        encoded = self.backbone.get_encoder()(inputs_embeds=inputs_embeds, attention_mask=attention_mask)
+        hidden_states = self.backbone.get_encoder()(inputs_embeds=inputs_embeds, attention_mask=attention_mask)[0]
+        diagnosis_logits = None
+        if self.diagnosis_head is not None:
+            diagnosis_logits = self.diagnosis_head(hidden_states, attention_mask)
+            tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
+            hidden_states = torch.cat([hidden_states, tokens], dim=1)
+            attention_mask = torch.cat([attention_mask, attention_mask.new_ones(tokens.shape[:2])], dim=1)
         return ClinRaGenEncoderOutput(
-            last_hidden_state=encoded[0],
+            last_hidden_state=hidden_states,
             attention_mask=attention_mask,
+            diagnosis_logits=diagnosis_logits,
             time_series_hidden_states=None if series is None else series.last_hidden_state,
             knowledge_attentions=None if attention is None else self._attention_by_patch(attention, series.patch_mask),
         )
@@ -451,9 +476,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             return_dict=True,
             **kwargs,
         )
-        diagnosis_logits = None
-        if self.diagnosis_head is not None:
-            diagnosis_logits = self.diagnosis_head(encoder_outputs.last_hidden_state, encoder_outputs.attention_mask)
+        diagnosis_logits = encoder_outputs.get("diagnosis_logits")
         output = ClinRaGenSeq2SeqLMOutput(
             loss=self._loss(decoded.logits, labels, diagnosis_logits, diagnosis_labels),
             logits=decoded.logits,
@@ -499,8 +522,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         if encoder_outputs is None:
             names = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
             encoder_outputs = self.encode(**{name: inputs[name] for name in names if name in inputs})
-        logits = self.diagnosis_head(encoder_outputs.last_hidden_state, encoder_outputs.attention_mask)
-        return logits.float().sigmoid()
+        return encoder_outputs.diagnosis_logits.float().sigmoid()
 
     def _validate_inputs(self, input_ids, inputs_embeds, past_values, past_observed_mask) -> None:
         if (input_ids is None) == (inputs_embeds is None):

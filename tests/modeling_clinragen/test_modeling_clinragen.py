@@ -114,7 +114,8 @@ def test_a_record_without_series_equals_one_without_series_inputs(model, batch):
 def test_patches_without_a_measurement_are_no_tokens(tiny_model, batch):
     encoded = tiny_model.encode(**batch)
     patches = batch["past_observed_mask"].unflatten(1, (3, 8)).any(dim=2).flatten(1).sum(dim=1)
-    assert (encoded.attention_mask.sum(dim=1) == batch["attention_mask"].sum(dim=1) + patches).all()
+    tokens = batch["attention_mask"].sum(dim=1) + patches + 25  # 25 decisions
+    assert (encoded.attention_mask.sum(dim=1) == tokens).all()
 
 
 def test_pack_sequences_keeps_order_and_moves_padding_to_the_end():
@@ -303,7 +304,9 @@ def test_minilm_encoder_keeps_its_weights_and_obeys_the_masks(records, tmp_path)
     tokens = AutoTokenizer.from_pretrained(resolve_checkpoint(MINILM))("fever and cough", return_tensors="pt")
     with torch.no_grad():
         torch.testing.assert_close(
-            model.encode(tokens["input_ids"]).last_hidden_state, minilm(**tokens).last_hidden_state, **TOLERANCE
+            model.encode(tokens["input_ids"]).last_hidden_state[:, :-25],
+            minilm(**tokens).last_hidden_state,
+            **TOLERANCE,
         )
     decoder_input_ids = torch.arange(1000, 1008).repeat(4, 1)
     together = outputs(model, batch, decoder_input_ids)[0]
@@ -332,6 +335,19 @@ def test_when_positions_run_out_then_the_message_says_what_to_lower(tiny_tokeniz
     model = make_tiny_model(make_tiny_config(tiny_tokenizer, text_config))
     with pytest.raises(ValueError, match=r"17 tokens.*at most 16.*max_note_tokens"):
         model.encode(torch.full((1, 17), 5))
+
+
+def test_the_decoder_sees_the_decisions_but_does_not_bend_them(tiny_model, batch):
+    labels = torch.randint(3, 50, (4, 6))
+    tiny_model(**batch, labels=labels).loss.backward()
+    head = tiny_model.diagnosis_head
+    assert head.classifier.weight.grad is None
+    assert head.attention.weight.grad is None
+    assert head.decision_embedding.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        before = tiny_model(**batch, labels=labels).logits
+        head.classifier.bias += 3.0
+        assert (tiny_model(**batch, labels=labels).logits - before).abs().max() > 1e-3
 
 
 def test_without_diagnosis_head_there_are_no_probabilities(tiny_tokenizer, batch):
