@@ -273,8 +273,8 @@ class ClinRaGenDiagnosisHead(nn.Module):
     """
     One decision per diagnosis, and a token for each that tells the decoder of it.
 
-    Each diagnosis attends to the encoder's tokens and scores what it finds. The decoder attends to the decisions next to
-    the encoded record, so that the list it writes and the probabilities are one decision. The decisions are detached
+    Each diagnosis attends to the encoder's tokens and scores what it finds. The decoder attends to these decisions and
+    to the encoded record, so that its list and the probabilities are one decision. The decisions are detached
     there: the language model explains them, it does not bend them.
     """
 
