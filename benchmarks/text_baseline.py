@@ -71,8 +71,10 @@ def notes(records: dict, gold: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def series(records: dict, gold: np.ndarray) -> dict[str, np.ndarray]:
+    num_channels = next(len(values[0]) for values in records["train"]["lab_values"] if len(values))
     features = {
-        split: np.stack([statistics(values) for values in rows["lab_values"]]) for split, rows in records.items()
+        split: np.stack([statistics(values, num_channels) for values in rows["lab_values"]])
+        for split, rows in records.items()
     }
     probabilities = {split: np.zeros((len(rows), gold.shape[1])) for split, rows in records.items()}
     for i in tqdm(range(gold.shape[1]), desc="Boosting", unit="label"):
@@ -88,11 +90,10 @@ def series(records: dict, gold: np.ndarray) -> dict[str, np.ndarray]:
     return probabilities
 
 
-def statistics(values: list[list[float]]) -> np.ndarray:
+def statistics(values: list[list[float]], num_channels: int) -> np.ndarray:
     """Per channel: mean, minimum, maximum, last, last minus first, count; NaN where it was not measured."""
-    table = np.asarray(values, dtype=float).reshape(len(values), -1)
     columns = []
-    for column in table.T if table.size else [np.empty(0)] * 11:
+    for column in np.asarray(values, dtype=float).reshape(-1, num_channels).T:
         measured = column[~np.isnan(column)]
         if len(measured):
             last = measured[-1]

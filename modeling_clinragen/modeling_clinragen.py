@@ -283,7 +283,7 @@ class ClinRaGenDiagnosisHead(nn.Module):
         self.attention = nn.Linear(hidden_size, num_labels)
         self.classifier = nn.Linear(hidden_size, num_labels)
         self.label_embedding = nn.Embedding(num_labels, hidden_size)
-        self.decision_embedding = nn.Embedding(num_labels, hidden_size)
+        self.decision_embedding = nn.Embedding(1, hidden_size)  # one for all: present means the same for each
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(batch, sequence, hidden) and (batch, sequence) -> logits (batch, num_labels)."""
@@ -323,6 +323,9 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module):
         super()._init_weights(module)
         _init_linear(module)
+        if isinstance(module, ClinRaGenDiagnosisHead):  # the scale of the encoder's normalised output
+            for embedding in (module.label_embedding, module.decision_embedding):
+                initialization.normal_(embedding.weight)
 
 
 class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixin):

@@ -1,0 +1,70 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulator: the same patients from the same seed, and diseases that show exactly where they are said to."""
+
+import gzip
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from benchmarks import text_baseline
+from datasets_scripts import build_dataset
+from datasets_scripts.dataset_folder import label_names, read_metadata
+from datasets_scripts.sources.synthetic import DESCRIPTION, TABLES, write_synthetic_tables
+from recipes.data import load_records, multi_hot
+
+
+DISEASES = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))["diseases"]
+
+
+def read_tables(root):
+    return {name: gzip.decompress((root / f"{name}.csv.gz").read_bytes()).decode() for name in TABLES}
+
+
+def test_same_seed_gives_same_tables(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        write_synthetic_tables(tmp_path / name, num_patients=5, seed=seed)
+    assert read_tables(tmp_path / "a") == read_tables(tmp_path / "b")
+    assert read_tables(tmp_path / "a") != read_tables(tmp_path / "c")
+
+
+def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path):
+    write_synthetic_tables(tmp_path / "few", num_patients=3, seed=0)
+    write_synthetic_tables(tmp_path / "many", num_patients=6, seed=0)
+    few, many = read_tables(tmp_path / "few"), read_tables(tmp_path / "many")
+    for name in TABLES:
+        if not name.split("/")[1].startswith("d_"):
+            assert many[name].startswith(few[name]), name
+
+
+def test_every_disease_says_where_it_shows():
+    for name, disease in DISEASES.items():
+        assert bool(disease.get("phrases")) == (disease["shows"] in ("notes", "both")), name
+        assert bool(disease.get("effects")) == (disease["shows"] in ("series", "both")), name
+
+
+@pytest.fixture(scope="module")
+def areas(tmp_path_factory):
+    """Area under the ROC curve, by label, of independent classifiers on notes and on statistics of the series."""
+    folder = tmp_path_factory.mktemp("simulated") / "records"
+    build_dataset.main(["--source", "synthetic", "--output", str(folder), "--limit", "1500"])
+    labels = label_names(read_metadata(str(folder)))
+    records = {split: load_records(str(folder), split) for split in ("train", "validation", "test")}
+    gold = {split: multi_hot(rows["diagnoses"], len(labels)) for split, rows in records.items()}
+    held_out = np.concatenate([gold["validation"], gold["test"]])
+    areas = {}
+    for view, fit in (("notes", text_baseline.notes), ("series", text_baseline.series)):
+        scores = fit(records, gold["train"])
+        scores = np.concatenate([scores["validation"], scores["test"]])
+        areas[view] = {name: roc_auc_score(held_out[:, i], scores[:, i]) for i, name in enumerate(labels)}
+    return areas
+
+
+@pytest.mark.parametrize("view", ["notes", "series"])
+def test_diseases_show_where_they_are_said_to_and_nowhere_else(areas, view):
+    visible = [areas[view][name] for name, disease in DISEASES.items() if disease["shows"] in (view, "both")]
+    hidden = [areas[view][name] for name, disease in DISEASES.items() if disease["shows"] not in (view, "both")]
+    assert np.mean(visible) >= 0.95 and min(visible) >= 0.85
+    assert 0.45 <= np.mean(hidden) <= 0.55
