@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import Seq2SeqTrainingArguments
 from trl import TrlParser
 from yaml import YAMLError
@@ -110,6 +111,9 @@ class StageArguments(Seq2SeqTrainingArguments):
         default_factory=lambda: ["diagnosis_labels"], metadata={"help": "What the metrics compare with."}
     )
     report_to: str = field(default="none", metadata={"help": "Nothing is sent anywhere unless asked for."})
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.cuda.is_available, metadata={"help": "Only where there is a GPU to copy to."}
+    )
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Frozen parts are no reason to search for unused parameters."}
     )

@@ -26,6 +26,7 @@ from recipes.arguments import MODULES, DataArguments, ModelArguments, StageArgum
 from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
 from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.model_card import model_card
 from recipes.model_folder import load_model_folder, save_model_folder
 
 
@@ -225,5 +226,12 @@ def finish_stage(
             "log": trainer.state.log_history,
         }
         (aside / "training.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+        card = model_card(
+            history,
+            read_metadata(data_args.dataset),
+            trainer.model.num_parameters(),
+            len(trainer.model.config.knowledge_terms),
+        )
+        (aside / "README.md").write_text(card, encoding="utf-8")
     load_model_folder(output)
     logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
+from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage2_lab, stage3_multimodal
 from recipes.arguments import parse_arguments
@@ -51,6 +53,15 @@ def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
     assert model.generation_config.max_new_tokens == 60
     assert processor.feature_extractor.channels == model.config.channels
     assert len(model.config.knowledge_terms) > 300
+
+
+def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
+    card = ModelCard.load(stage1_folder / "README.md")
+    assert card.data.license == "apache-2.0"
+    history = json.loads((stage1_folder / "training.json").read_text())
+    assert f"| micro_f1 | {history['best_metric']:.4f} |" in card.text
+    assert read_metadata(data_folder / "dataset")["content_hash"] in card.text
+    assert "Not a medical device" in card.text
 
 
 def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, tmp_path):
