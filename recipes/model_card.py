@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a model folder: the project's `model_card.md`, and what this very model was trained on and measured at."""
+"""The card of a model folder: the project's `model_card.md`, and what this model was trained on and measured at."""
 
 from pathlib import Path
 

@@ -11,7 +11,8 @@ def test_statistics_are_nan_where_nothing_was_measured():
     values = [[80.0, np.nan], [np.nan, np.nan], [90.0, np.nan]]
     mean, low, high, last, change, count, *rest = text_baseline.statistics(values, num_channels=2)
     assert (mean, low, high, last, change, count) == (85, 80, 90, 90, 10, 2)
-    assert np.isnan(rest[:5]).all() and rest[5] == 0
+    assert np.isnan(rest[:5]).all()
+    assert rest[5] == 0
     assert text_baseline.statistics([], num_channels=2).shape == (12,)
 
 
