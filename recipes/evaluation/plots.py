@@ -38,7 +38,8 @@ def series_figure(channels: list[dict], lab_times, lab_values, title: str | None
         axis.axis("off")
     for axis, i in zip(axes.flat, shown, strict=False):
         _draw_channel(axis, channels[i], hours, values[:, i])
-    for axis in axes[-1]:
+    for axis in axes.flat[max(len(shown) - 3, 0) : len(shown)]:  # the lowest of each column
+        axis.tick_params(labelbottom=True)
         axis.set_xlabel("hours since ICU admission", color=MUTED, fontsize=8)
     missing = [channel["name"] for i, channel in enumerate(channels) if i not in shown]
     heading = [title] if title else []
@@ -59,7 +60,8 @@ def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) ->
     axis.scatter(x[outside], y[outside], s=11, color=ALARM, zorder=3)
     margin = 0.1 * max(np.ptp(y), 1e-3 + abs(y).max() * 0.05)
     axis.set_ylim(y.min() - margin, y.max() + margin)
-    axis.set_title(f"{channel['name']} ({channel['unit']})", fontsize=9, color=INK, loc="left")
+    unit = "" if channel["unit"] == channel["name"] else f" ({channel['unit']})"
+    axis.set_title(channel["name"] + unit, fontsize=9, color=INK, loc="left")
     axis.tick_params(labelsize=7, colors=MUTED)
     axis.spines[["top", "right"]].set_visible(False)
 
