@@ -1,4 +1,4 @@
-# Everything here works on a fresh machine with Python 3.10 or newer, pip and make.
+# Everything here works on a fresh machine with Python 3.11, pip and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -35,7 +35,7 @@ setup(
     long_description=(root / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
     package_data={"": ["*.yaml", "*.csv", "*.json"]},
     install_requires=[

@@ -28,7 +28,8 @@ SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 MACROS = r"""
 CREATE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
-CREATE MACRO moment(x) AS CAST(trim(x) AS TIMESTAMP);
+CREATE MACRO measurement(x) AS CAST(nullif(trim(x), '') AS DOUBLE);
+CREATE MACRO moment(x) AS CAST(nullif(trim(x), '') AS TIMESTAMP);
 CREATE MACRO years(a, b) AS floor(date_diff('day', a, b) / 365.2425);
 CREATE MACRO after(minutes) AS TIMESTAMP '2000-01-01' + to_minutes(CAST(trim(minutes) AS BIGINT));
 CREATE MACRO path_part(path, back) AS string_split(path, '/')[-back];
@@ -224,7 +225,7 @@ def _measure(cohort: Cohort, channels: list[dict]) -> None:
         f"""
         CREATE TABLE measured AS
         WITH charted AS (
-          SELECT e.*, i.channel, i.priority, i.unit, coalesce(number(e.number), leading_number(e.text)) AS charted
+          SELECT e.*, i.channel, i.priority, i.unit, coalesce(measurement(e.number), leading_number(e.text)) AS charted
           FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         ), placed AS (
           SELECT s.stay_id, s.intime, c.* EXCLUDE (stay_id, subject_id)
@@ -352,7 +353,7 @@ def explain(error: duckdb.Error, tables: dict[str, Path | None], source: dict) -
             row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
             where = f"{path.name}, row {row[1]}" if row else path.name
             return ClinRaGenInputError(f"{where}: {_reason(text)}")
-    bad = _find_bad_moment(tables, source)
+    bad = _find_bad_cell(tables, source)
     return bad or ClinRaGenInputError(f"the tables cannot be read: {_reason(text)}")
 
 
@@ -364,26 +365,36 @@ def _reason(text: str) -> str:
     return re.sub(r'"[^"]*"', "a value", shown)[:200]
 
 
-def _find_bad_moment(tables: dict[str, Path | None], source: dict) -> ClinRaGenInputError | None:
-    """Look for the first time that is none: only after a conversion has failed, since it reads the tables again."""
+def _find_bad_cell(tables: dict[str, Path | None], source: dict) -> ClinRaGenInputError | None:
+    """Look for the first time or number that is none: only after a conversion has failed, since it reads all again."""
     connection = duckdb.connect()
     for table, path in tables.items():
         if path is None:
             continue
-        for column in source["tables"][table]["columns"]:
-            kind = {"time": "TIMESTAMP", "offset": "BIGINT"}.get(
-                next((k for k in ("time", "offset") if k in column), "")
-            )
-            if kind is None and column != "dob":
+        spec = source["tables"][table]
+        for column in spec["columns"]:
+            kind = _kind(column, spec)
+            if kind is None:
                 continue
             found = connection.execute(
                 f"SELECT row FROM (SELECT row_number() OVER () + 1 AS row, {column} AS x "
                 f"FROM ({_select(path, [column])})) "
-                f"WHERE x IS NOT NULL AND TRY_CAST(trim(x) AS {kind or 'TIMESTAMP'}) IS NULL LIMIT 1"
+                f"WHERE trim(x) <> '' AND TRY_CAST(trim(x) AS {kind}) IS NULL LIMIT 1"
             ).fetchone()
             if found:
-                want = "a number of minutes" if kind == "BIGINT" else "a date and time"
                 return ClinRaGenInputError(
-                    f"{path.name}, row {found[0]}, column {column}: not {want}; correct the row"
+                    f"{path.name}, row {found[0]}, column {column}: not {KINDS[kind]}; correct the row"
                 )
     return None
+
+
+KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBLE": "a number"}
+
+
+def _kind(column: str, spec: dict) -> str | None:
+    """What the cells of a column must be, by the source's `numbers` and by the databases' own naming."""
+    if column in spec.get("numbers", ()):
+        return "DOUBLE"
+    if "time" in column or column == "dob":
+        return "TIMESTAMP"
+    return "BIGINT" if "offset" in column else None

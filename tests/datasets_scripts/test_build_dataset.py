@@ -233,6 +233,9 @@ def damage(name):
     def text_for_a_time(root):
         write_plain(root, "CHARTEVENTS", PLAIN_EVENTS.replace("2100-01-01 02:00:00", "yesterday"))
 
+    def text_for_a_number(root):
+        write_plain(root, "CHARTEVENTS", PLAIN_EVENTS.replace(",80,80,\n1", ",80,eighty,\n1"))
+
     def too_few_columns(root):
         write_plain(root, "CHARTEVENTS", PLAIN_EVENTS + "1,201\n")
 
@@ -263,6 +266,7 @@ PLAIN_EVENTS = (
         ("missing_column", ["CHARTEVENTS.csv", "icustay_id", "column"]),
         ("truncated_gzip", ["CHARTEVENTS.csv.gz", "again"]),
         ("text_for_a_time", ["CHARTEVENTS.csv", "row 3", "charttime"]),
+        ("text_for_a_number", ["CHARTEVENTS.csv", "row 2", "valuenum", "not a number"]),
         ("too_few_columns", ["CHARTEVENTS.csv", "row 4"]),
         ("duplicated_stay", ["201", "more than once"]),
     ],

@@ -1,0 +1,57 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A model folder of an earlier day still loads and still says the same.
+
+`python -m tests.modeling_clinragen.test_checkpoint` writes it anew, for a change that breaks old files on purpose.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recipes.model_folder import load_model_folder
+
+
+FOLDER = Path(__file__).with_name("checkpoint_v0")
+NOTE = "fever and productive cough, denies chest pain"
+TIMES = np.array([0.5, 3.0, 11.0])
+VALUES = np.array([[70, 0.4, 120, 80, 75, 96, 18, 120, 37, 80, 7.4]] * 3) * [[1.0], [1.02], [0.98]]
+
+
+def outputs(folder: Path) -> dict:
+    model, processor = load_model_folder(folder)
+    batch = processor(notes=[NOTE], lab_values=[VALUES], lab_times=[TIMES], return_tensors="pt")
+    return {
+        "tokens": model.generate(**batch, max_new_tokens=8, do_sample=False)[0].tolist(),
+        "probabilities": model.diagnosis_probabilities(**batch)[0].tolist(),
+    }
+
+
+def test_a_folder_of_an_earlier_day_still_loads_and_says_the_same():
+    expected = json.loads((FOLDER / "outputs.json").read_text())
+    now = outputs(FOLDER)
+    assert now["tokens"] == expected["tokens"]
+    torch.testing.assert_close(torch.tensor(now["probabilities"]), torch.tensor(expected["probabilities"]))
+
+
+def write_folder() -> None:
+    from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor
+    from recipes.backbone import train_tokenizer
+    from recipes.model_folder import save_model_folder
+    from tests.conftest import WORDS, make_tiny_config, make_tiny_model
+
+    tokenizer = train_tokenizer([WORDS], vocab_size=300)
+    config = make_tiny_config(tokenizer)
+    extractor = ClinRaGenFeatureExtractor(config.channels, context_length=config.context_length)
+    processor = ClinRaGenProcessor(extractor, tokenizer, labels=config.labels, max_note_tokens=40)
+    save_model_folder(make_tiny_model(config), processor, FOLDER)
+    for path in FOLDER.glob("*.py"):  # the project's own code is what must read it
+        path.unlink()
+    (FOLDER / "outputs.json").write_text(json.dumps(outputs(FOLDER)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_folder()
