@@ -8,6 +8,8 @@ Stage 1: the language model learns diagnoses and both rationales from the notes 
 Source: arXiv 2411.07611, first stage. Differs from it: a diagnosis head learns beside (`diagnosis_loss_weight`).
 """
 
+from transformers import set_seed
+
 from datasets_scripts.command import run_command
 from recipes.arguments import parse_arguments
 from recipes.data import load_records
@@ -24,6 +26,7 @@ STAGE = {
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
     records = load_records(data_args.dataset, data_args.train_split, needs_rationales=True)
+    set_seed(stage_args.seed)  # before any weight is drawn
     model, processor = build_model(model_args, data_args, records)
     run_stage(model, processor, data_args, stage_args)
 

@@ -75,6 +75,14 @@ def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, 
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
 
 
+def test_the_seed_decides_every_weight(stage_arguments, stage1_folder, tmp_path):
+    stage1_note.main(stage_arguments(tmp_path / "again"))
+    stage1_note.main(stage_arguments(tmp_path / "other", "--seed", "7"))
+    first, again, other = (weights(folder) for folder in (stage1_folder, tmp_path / "again", tmp_path / "other"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["backbone.shared.weight"], other["backbone.shared.weight"])
+
+
 def test_accelerate_launch_runs_a_stage_as_the_readme_says(stage_arguments, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "recipes/stage1_note.py"]
