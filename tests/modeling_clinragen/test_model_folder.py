@@ -9,10 +9,11 @@ import sys
 import textwrap
 
 import pytest
+import torch
 
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.pipeline_clinragen import ClinRaGenPipeline
-from recipes.model_folder import load_model_folder
+from recipes.model_folder import load_model_folder, save_model_folder
 
 
 def run_elsewhere(code, folder, cwd, **variables):
@@ -117,6 +118,24 @@ def test_when_a_folder_is_unfinished_then_the_missing_file_is_named(tiny_folder,
     (tiny_folder / missing).unlink()
     with pytest.raises(ClinRaGenInputError, match=missing):
         load_model_folder(tiny_folder)
+
+
+@pytest.mark.parametrize("damaged", ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json"])
+def test_when_a_file_is_cut_short_then_it_is_one_line(tiny_folder, damaged):
+    whole = (tiny_folder / damaged).read_bytes()
+    (tiny_folder / damaged).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ClinRaGenInputError, match="again") as caught:
+        load_model_folder(tiny_folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_sharded_weights_load(tiny_model, tiny_processor, tmp_path):
+    save_model_folder(tiny_model, tiny_processor, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    tiny_model.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    model, _ = load_model_folder(tmp_path)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in tiny_model.state_dict().items())
 
 
 def test_when_there_is_no_folder_then_it_says_so(tmp_path):
