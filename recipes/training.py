@@ -4,6 +4,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from modeling_clinragen import (
     ClinRaGenInputError,
     ClinRaGenProcessor,
 )
+from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
 from recipes.arguments import MODULES, DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
@@ -42,7 +44,8 @@ def build_model(
     channels = channels_with_statistics(data_args.dataset, records)
     if model_args.model_name_or_path is None:
         backbone = None
-        tokenizer = train_tokenizer(_tokenizer_texts(records, labels, terms), model_args.vocab_size)
+        phrases = [f" {label}" for label in labels] + re.findall(r" ?### [\w ]+:", TARGET)
+        tokenizer = train_tokenizer(_tokenizer_texts(records, labels, terms), phrases, model_args.vocab_size)
         if "model_type" not in model_args.text_config:
             raise ClinRaGenInputError("arguments: give model_name_or_path, or text_config with a model_type")
         text_config = {**model_args.text_config, "vocab_size": len(tokenizer)}
@@ -73,8 +76,6 @@ def _knowledge_terms(path: str | None) -> list[str]:
 
 
 def _tokenizer_texts(records: Dataset, labels: list[str], terms: list[str]):
-    from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
-
     yield from (PROMPT, NO_NOTE, TARGET, ", ".join(labels), *terms)
     for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
         for column in rows.values():

@@ -31,7 +31,7 @@ def tiny_tokenizer():
     from modeling_clinragen.processing_clinragen import TARGET
     from recipes.backbone import train_tokenizer
 
-    return train_tokenizer([WORDS, TARGET] + [phenotype["name"] for phenotype in PHENOTYPES], vocab_size=400)
+    return train_tokenizer([WORDS, TARGET] + [phenotype["name"] for phenotype in PHENOTYPES], [], vocab_size=400)
 
 
 def make_tiny_config(tokenizer, text_config=None, **kwargs):

@@ -43,7 +43,7 @@ def write_folder() -> None:
     from recipes.model_folder import save_model_folder
     from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 
-    tokenizer = train_tokenizer([WORDS], vocab_size=300)
+    tokenizer = train_tokenizer([WORDS], [" Shock"], vocab_size=300)
     config = make_tiny_config(tokenizer)
     extractor = ClinRaGenFeatureExtractor(config.channels, context_length=config.context_length)
     processor = ClinRaGenProcessor(extractor, tokenizer, labels=config.labels, max_note_tokens=40)
