@@ -31,7 +31,7 @@ CONFIGS = Path(__file__).parent / "configs" / "quickstart"
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Simulated patients, three stages, evaluation and a worked example.")
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="default: runs/quickstart")
-    parser.add_argument("--patients", type=int, default=3000, help="simulated patients; default: 3000")
+    parser.add_argument("--patients", type=int, default=4000, help="simulated patients; default: 4000")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
