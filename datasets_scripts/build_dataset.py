@@ -78,9 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         cohort.connection.close()
         empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
         if empty:
-            raise ClinRaGenInputError(
-                f"no patient fell into split {', '.join(empty)}; use more patients, other --splits or another --seed"
-            )
+            logger.warning("no patient fell into split %s: use more patients, or other --splits", ", ".join(empty))
         description = SYNTHETIC if arguments.source == "synthetic" else cohort.source
         metadata = {
             "source": arguments.source,

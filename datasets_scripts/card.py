@@ -42,7 +42,9 @@ CREDENTIALED = (
 def dataset_card(metadata: dict) -> str:
     """The card of a dataset folder, from its `clinragen_dataset.json`."""
     source = metadata["source_description"]
-    files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS)
+    files = "\n".join(
+        f"  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS if metadata["counts"][split]["stays"]
+    )
     parts = [
         # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
         HEADER.format(

@@ -66,7 +66,11 @@ def _feature(arrow_type: pa.DataType) -> dict:
 
 
 class SplitWriter:
-    """Writes the rows of one split to shards named `SPLIT-00000.parquet`, in the order given, at flat memory."""
+    """
+    Writes the rows of one split to shards named `SPLIT-00000.parquet`, in the order given, at flat memory.
+
+    A split without rows has no shard: `load_dataset` fails on an empty one.
+    """
 
     def __init__(self, folder: Path, split: str, labels: list[str]):
         self.folder, self.split, self.schema = Path(folder) / "data", split, schema_for(labels)
@@ -92,7 +96,7 @@ class SplitWriter:
             self._writer = None
 
     def close(self) -> None:
-        if self._buffer or not self.num_rows:
+        if self._buffer:
             self._flush()
         if self._writer is not None:
             self._writer.close()
@@ -162,7 +166,8 @@ def load_split(folder: str | Path, split: str) -> Dataset:
     read_metadata(folder)
     files = [str(path) for path in shards(Path(folder), split)]
     if not files:
-        raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {', '.join(SPLITS)}")
+        there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
+        raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {there}")
     return load_dataset("parquet", data_files={split: files}, split=split)
 
 

@@ -180,7 +180,8 @@ def _select_stays(cohort: Cohort, seed: int, limit: int | None, min_age: float) 
         )
         _count(cohort, f"of the first {limit} patients")
     if not run("SELECT count(*) FROM stays").fetchone()[0]:
-        raise ClinRaGenInputError("no ICU stay is left; see the conditions in the dataset card of another build")
+        steps = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
+        raise ClinRaGenInputError(f"no ICU stay is left ({steps}); are these the right tables?")
 
 
 def _count(cohort: Cohort, step: str) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from datasets_scripts import build_dataset
 from datasets_scripts.build_dataset import parse_splits, split_of
-from datasets_scripts.dataset_folder import SPLITS, iterate_rows, label_names, read_metadata
-from modeling_clinragen import CHANNELS
+from datasets_scripts.dataset_folder import SPLITS, iterate_rows, label_names, load_split, read_metadata
+from modeling_clinragen import CHANNELS, ClinRaGenInputError
 from tests.datasets_scripts.raw_tables import base_tables, chart, lab, moment, write_tables
 
 
@@ -203,6 +203,21 @@ def test_the_same_build_gives_the_same_hash_and_limit_keeps_patients(tmp_path):
     fewer = rows(build(tmp_path / "c", base_tables(), "--limit", "8", "--splits", "train=1"))
     assert len(fewer) == 8
     assert set(fewer) < set(rows(tmp_path / "a" / "dataset"))
+
+
+def test_a_split_without_patients_is_left_out_and_said(tmp_path, caplog):
+    folder = build(tmp_path, base_tables(), "--splits", "train=0.998,validation=0.001,test=0.001")
+    assert "no patient fell into split validation, test" in caplog.text
+    assert set(load_dataset(str(folder))) == {"train"}
+    with pytest.raises(ClinRaGenInputError, match="no split 'test'; its splits are train"):
+        load_split(folder, "test")
+
+
+def test_when_no_stay_is_left_then_the_steps_are_named(tmp_path):
+    tables = base_tables()
+    tables["ICUSTAYS"] = [[*row[:4], row[3]] for row in tables["ICUSTAYS"]]
+    with pytest.raises(ClinRaGenInputError, match="no ICU stay is left .*0 with an end after their beginning"):
+        build(tmp_path, tables)
 
 
 @given(st.text(min_size=1, max_size=12), st.integers(0, 5))
