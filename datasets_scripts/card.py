@@ -42,9 +42,8 @@ CREDENTIALED = (
 def dataset_card(metadata: dict) -> str:
     """The card of a dataset folder, from its `clinragen_dataset.json`."""
     source = metadata["source_description"]
-    files = "\n".join(
-        f"  - split: {split}\n    path: data/{split}-*.parquet" for split in SPLITS if metadata["counts"][split]["stays"]
-    )
+    splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
+    files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
     parts = [
         # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
         HEADER.format(

@@ -216,7 +216,7 @@ def test_a_split_without_patients_is_left_out_and_said(tmp_path, caplog):
 def test_when_no_stay_is_left_then_the_steps_are_named(tmp_path):
     tables = base_tables()
     tables["ICUSTAYS"] = [[*row[:4], row[3]] for row in tables["ICUSTAYS"]]
-    with pytest.raises(ClinRaGenInputError, match="no ICU stay is left .*0 with an end after their beginning"):
+    with pytest.raises(ClinRaGenInputError, match=r"no ICU stay is left .*0 with an end after their beginning"):
         build(tmp_path, tables)
 
 
