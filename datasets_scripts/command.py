@@ -28,19 +28,24 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
+def check_free(output: Path) -> None:
+    """A `ClinRaGenInputError` if there is something at `output` already; commands that run long ask at once."""
+    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
+        raise ClinRaGenInputError(f"{output} exists already; name another folder to write, or remove it first")
+
+
 @contextmanager
-def finished_folder(output: Path, overwrite: bool = False) -> Iterator[Path]:
+def finished_folder(output: Path) -> Iterator[Path]:
     """
     Give a folder aside to write into, and rename it to `output` when the block ends without an error.
 
     A folder at `output` is therefore always a whole one. What stands aside after an error or a kill is removed.
 
     Raises:
-        ClinRaGenInputError: if `output` exists already, and `overwrite` is not set or it is no folder of ours.
+        ClinRaGenInputError: if `output` exists already.
     """
     output = Path(output)
-    if output.exists() and any(output.iterdir() if output.is_dir() else [output]) and not overwrite:
-        raise ClinRaGenInputError(f"{output} exists already; name another --output, or remove it first")
+    check_free(output)
     aside = output.with_name(output.name + ".unfinished")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -114,6 +114,10 @@ class StageArguments(Seq2SeqTrainingArguments):
     dataloader_pin_memory: bool = field(
         default_factory=torch.cuda.is_available, metadata={"help": "Only where there is a GPU to copy to."}
     )
+    use_cpu: bool = field(
+        default_factory=lambda: not torch.accelerator.is_available(),
+        metadata={"help": "Default: where there is no accelerator; several processes then talk through gloo."},
+    )
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Frozen parts are no reason to search for unused parameters."}
     )

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, set_seed
 
-from datasets_scripts.command import finished_folder
+from datasets_scripts.command import check_free, finished_folder
 from datasets_scripts.dataset_folder import read_metadata
 from datasets_scripts.knowledge.base import load_knowledge
 from modeling_clinragen import (
@@ -174,6 +174,7 @@ def run_stage(
     Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command goes on from the last one.
     """
     output = Path(stage_args.output_dir)
+    check_free(output)
     stage_args.output_dir = str(output.with_name(output.name + ".training"))
     set_seed(stage_args.seed)
     processor.modalities = list(data_args.inputs)

@@ -94,6 +94,34 @@ def test_accelerate_launch_runs_a_stage_as_the_readme_says(stage_arguments, tmp_
     assert load_model_folder(tmp_path / "stage1")
 
 
+def test_two_processes_share_the_work_and_one_writes(stage_arguments, tmp_path):
+    arguments = stage_arguments(tmp_path / "stage1", "--logging_steps", "1", "--use_cpu", "true")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "recipes/stage1_note.py",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    load_model_folder(tmp_path / "stage1")
+    history = json.loads((tmp_path / "stage1" / "training.json").read_text())
+    records = len(load_records(arguments[arguments.index("--dataset") + 1], "train"))
+    assert history["log"][0]["epoch"] == pytest.approx(8 / records, rel=0.2)  # two processes of four records a step
+
+
+def test_a_finished_stage_is_not_trained_again(stage_arguments, stage1_folder):
+    with pytest.raises(ClinRaGenInputError, match="exists already"):
+        stage1_note.main(stage_arguments(stage1_folder))
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_configuration_parses(path, tmp_path):
     defaults = {"1": stage1_note.STAGE, "2": stage2_lab.STAGE, "3": stage3_multimodal.STAGE}[path.stem[-1]]
