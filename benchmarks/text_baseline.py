@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> dict:
         probabilities[name] = fit(records, gold["train"])
         seconds[name] = round(time.perf_counter() - started, 1)
     probabilities["mean of both"] = {s: sum(p[s] for p in probabilities.values()) / 2 for s in records}
-    seconds["mean of both"] = sum(seconds.values())
+    seconds["mean of both"] = round(sum(seconds.values()), 1)
     results = {}
     for name, scores in probabilities.items():
         threshold = best_threshold(gold["validation"], scores["validation"], labels)
