@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -109,20 +110,14 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     """
     if not root.is_dir():
         raise ClinRaGenInputError(f"--root {root} is no folder")
-    folder = root
-    for part in Path(spec["file"]).parts[:-1]:
-        folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part), folder / part)
-    names = {f.name.lower(): f for f in folder.iterdir()} if folder.is_dir() else {}
-    stem = Path(spec["file"]).name.lower()
-    path = next((names[stem + suffix] for suffix in SUFFIXES if stem + suffix in names), None)
-    if path is None:
+    path = root / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
+    if path is None or not _files(path):
         if spec.get("optional"):
             return None
-        raise ClinRaGenInputError(
-            f"table {spec['file']} is missing: no {spec['file']}{', '.join(SUFFIXES[:1])} "
-            f"(nor {' or '.join(SUFFIXES[1:])}) in {root}"
-        )
-    missing = [column for column in spec["columns"] if column not in {name.lower() for name in _header(path)}]
+        suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
+        raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
+    present = {name.lower() for name in _header(path)}
+    missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
         raise ClinRaGenInputError(
             f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?"
@@ -130,31 +125,50 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     return path
 
 
+def _named_file(root: Path, name: str) -> Path | None:
+    """The file of that name below `root`, whatever the case of its folders, its case and its suffix."""
+    folder = root
+    for part in Path(name).parts[:-1]:
+        folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part.lower()), folder / part)
+    names = {f.name.lower(): f for f in folder.iterdir()} if folder.is_dir() else {}
+    stem = Path(name).name.lower()
+    return next((names[stem + suffix] for suffix in ("", *SUFFIXES) if stem + suffix in names), None)
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
+    anchor = Path(*itertools.takewhile(lambda part: "*" not in part, path.parts))
+    return sorted(anchor.glob(str(path.relative_to(anchor)))) if anchor != path else [path]
+
+
 def _header(path: Path) -> list[str]:
-    if path.suffix == ".parquet":
-        return duckdb.sql(f"SELECT * FROM read_parquet('{path}') LIMIT 0").columns
-    opener = gzip.open if path.suffix == ".gz" else open
+    first = _files(path)[0]
+    if first.suffix == ".parquet":
+        return duckdb.sql(f"SELECT * FROM read_parquet({_quoted(first)}) LIMIT 0").columns
+    opener = gzip.open if first.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8", newline="") as file:
+        with opener(first, "rt", encoding="utf-8", newline="") as file:
             return next(csv.reader(file), [])
     except (OSError, EOFError) as error:
-        raise ClinRaGenInputError(f"{path.name} cannot be read: {error}; fetch the file again") from None
+        raise ClinRaGenInputError(f"{first.name} cannot be read: {error}; fetch the file again") from None
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _select(path: Path | None, columns: list[str]) -> str:
-    """SQL for the columns as text; no rows where an optional table is absent."""
+    """SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
     if path is None:
         return "SELECT " + ", ".join(f"NULL::VARCHAR AS {column}" for column in columns) + " WHERE false"
-    actual = {name.lower(): name for name in _header(path)}
-    quoted = str(path).replace("'", "''")
+    actual = {name.lower(): f'"{name}"' for name in _header(path)}
+    picked = ", ".join(f"CAST({actual.get(column, 'NULL')} AS VARCHAR) AS {column}" for column in columns)
     if path.suffix == ".parquet":
-        picked = ", ".join(f'CAST("{actual[column]}" AS VARCHAR) AS {column}' for column in columns)
-        return f"SELECT {picked} FROM read_parquet('{quoted}')"
-    types = ", ".join(f"'{name}': 'VARCHAR'" for name in actual.values())
-    picked = ", ".join(f'"{actual[column]}" AS {column}' for column in columns)
+        return f"SELECT {picked} FROM read_parquet({_quoted(path)})"
+    types = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in _header(path))
     return (
-        f"SELECT {picked} FROM read_csv('{quoted}', auto_detect = false, header = true, delim = ',', quote = '\"', "
-        f"escape = '\"', columns = {{{types}}})"
+        f"SELECT {picked} FROM read_csv({_quoted(path)}, auto_detect = false, header = true, delim = ',', "
+        f"quote = '\"', escape = '\"', columns = {{{types}}})"
     )
 
 

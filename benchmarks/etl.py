@@ -1,0 +1,154 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Time and memory of `build_dataset.py` against the size of the database: the MIMIC-III demo, and copies of it under new
+ids; with what the full databases would take by extrapolation.
+
+    python benchmarks/etl.py --root mimic-iii-demo --factors 1 10 50 --output runs/etl
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import matplotlib
+
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.sources.reader import find_table, load_source
+
+
+ID_COLUMNS = ("subject_id", "hadm_id", "icustay_id")
+ID_STEP = 10_000_000  # above every id of MIMIC-III
+BUILD = Path(__file__).resolve().parents[1] / "datasets_scripts" / "build_dataset.py"
+CHART_ROWS = {"MIMIC-III 1.4": 330_712_483, "MIMIC-IV 3.1": 432_997_491}  # rows of chartevents, by the documentation
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description="Time and memory of build_dataset.py against the size of a database.")
+    parser.add_argument("--root", type=Path, required=True, help="the MIMIC-III demo's tables")
+    parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 50], help="default: 1 10 50")
+    parser.add_argument("--memory-limit", default="4GB", help="given to build_dataset.py; default: 4GB")
+    parser.add_argument("--work", type=Path, help="folder for the copied tables; default: inside the output, removed")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write metrics.json and etl.png to")
+    arguments = parser.parse_args(argv)
+    with finished_folder(arguments.output) as aside:
+        work = arguments.work or aside / "work"
+        runs = [measure(arguments.root, factor, work, arguments.memory_limit) for factor in arguments.factors]
+        if arguments.work is None:
+            shutil.rmtree(work)
+        metrics = {"runs": runs, "extrapolated": extrapolate(runs)}
+        (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        plot(aside / "etl.png", runs)
+    show(metrics)
+    return metrics
+
+
+def measure(root: Path, factor: int, work: Path, memory_limit: str) -> dict:
+    """One build as a process of its own, from start to exit."""
+    tables = root if factor == 1 else copy_tables(root, factor, work / f"x{factor}")
+    output = work / f"dataset-x{factor}"
+    shutil.rmtree(output, ignore_errors=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(BUILD), "--source", "mimic-iii", "--root", str(tables), "--output", str(output)]
+    started = time.perf_counter()
+    process = subprocess.Popen([*command, "--memory-limit", memory_limit], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise RuntimeError(f"build_dataset.py failed on {tables}")
+    metadata = json.loads((output / "clinragen_dataset.json").read_text(encoding="utf-8"))
+    rows = count_rows(tables)
+    return {
+        "factor": factor,
+        "chart_rows": rows,
+        "stays": sum(count["stays"] for count in metadata["counts"].values()),
+        "seconds": round(seconds, 2),
+        "rows_per_second": round(rows / seconds),
+        "peak_memory_gb": round(usage.ru_maxrss / 2**20, 2),
+        "memory_limit": memory_limit,
+        "content_hash": metadata["content_hash"],
+    }
+
+
+def count_rows(root: Path) -> int:
+    path = find_table(root, "chartevents", load_source("mimic-iii")["tables"]["chartevents"])
+    return duckdb.sql(f"SELECT count(*) FROM {scan(path)}").fetchall()[0][0]
+
+
+def copy_tables(root: Path, factor: int, folder: Path) -> Path:
+    """Every table `factor` times, each copy with ids of its own, as gzipped CSV like the original."""
+    if folder.exists():
+        return folder
+    aside = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for table, spec in load_source("mimic-iii")["tables"].items():
+        path = find_table(root, table, spec)
+        if path is None:
+            continue
+        columns = [
+            f"CAST({name} AS BIGINT) + copy * {ID_STEP} AS {name}" if name.lower() in ID_COLUMNS else f'"{name}"'
+            for name in duckdb.sql(f"SELECT * FROM {scan(path)} LIMIT 0").columns
+        ]
+        duckdb.sql(
+            f"COPY (SELECT {', '.join(columns)} FROM range({factor}) copies(copy), {scan(path)}) "
+            f"TO '{aside / path.name}' (FORMAT csv, HEADER, COMPRESSION gzip)"
+        )
+    aside.rename(folder)
+    return folder
+
+
+def scan(path: Path) -> str:
+    return f"read_csv('{path}', all_varchar = true, delim = ',', quote = '\"', escape = '\"', header = true)"
+
+
+def extrapolate(runs: list[dict]) -> dict[str, dict]:
+    """Minutes for the full databases: the cost of a row from the smallest to the largest run, and the fixed cost."""
+    first, last = runs[0], runs[-1]
+    if first is last:
+        return {}
+    per_row = (last["seconds"] - first["seconds"]) / (last["chart_rows"] - first["chart_rows"])
+    fixed = first["seconds"] - per_row * first["chart_rows"]
+    return {
+        name: {"chart_rows": rows, "minutes": round((fixed + per_row * rows) / 60, 1)}
+        for name, rows in CHART_ROWS.items()
+    }
+
+
+def plot(path: Path, runs: list[dict]) -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    rows = [run["chart_rows"] / 1e6 for run in runs]
+    for axis, name, label in ((axes[0], "seconds", "seconds"), (axes[1], "peak_memory_gb", "peak memory, GB")):
+        axis.plot(rows, [run[name] for run in runs], marker="o")
+        axis.set_xlabel("million chart rows")
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def show(metrics: dict) -> None:
+    print("| copies | chart rows | stays | seconds | rows/s | peak memory, GB |\n" + "| --- " * 6 + "|")
+    for run in metrics["runs"]:
+        print(
+            f"| {run['factor']} | {run['chart_rows']:,} | {run['stays']:,} | {run['seconds']} "
+            f"| {run['rows_per_second']:,} | {run['peak_memory_gb']} |"
+        )
+    for name, guess in metrics["extrapolated"].items():
+        print(f"\n{name}, {guess['chart_rows']:,} chart rows: {guess['minutes']} minutes by extrapolation")
+
+
+if __name__ == "__main__":
+    run_command(main)
