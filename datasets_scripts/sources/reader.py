@@ -56,7 +56,7 @@ def load_source(name: str) -> dict:
 
 
 def read_source(
-    name: str,
+    source: dict,
     root: Path,
     channels: list[dict],
     labels: list[dict],
@@ -66,20 +66,21 @@ def read_source(
     min_age: float = 18,
     memory_limit: str = "4GB",
     temp_directory: Path | None = None,
+    keep_events: bool = False,
 ) -> Cohort:
     """
     Read the raw tables under `root` up to one row per ICU stay.
 
     Args:
-        name (`str`): a database with a `<name>.yaml`.
+        source (`dict`): the database's description, as `load_source` gives it.
         root (`Path`): folder of its CSV, gzipped CSV or Parquet files; upper or lower case.
         channels, labels (lists of `dict`): as in `clinical_clinragen`.
         limit (`int`, *optional*): only that many patients, the first by the hash of their id.
+        keep_events (`bool`): leave the table `kept` (stay_id, time, channel, value) for an export.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
     """
-    source = load_source(name)
     connection = duckdb.connect()
     connection.execute(f"SET memory_limit = '{memory_limit}'")
     connection.execute("SET preserve_insertion_order = false")
@@ -92,9 +93,12 @@ def read_source(
         connection.execute(f"CREATE VIEW {table} AS {_select(tables[table], spec['columns'])}")
     cohort = Cohort(connection, source)
     try:
+        _load_items(cohort, channels)
+        for statement in source.get("prepare", ()):
+            connection.execute(statement)
         _select_stays(cohort, seed, limit, min_age)
         _label(cohort, labels)
-        _measure(cohort, channels)
+        _measure(cohort, channels, keep_events)
         connection.execute(f"CREATE TABLE notes AS {source['notes']}")
     except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException) as error:
         raise explain(error, tables, source) from error
@@ -231,10 +235,9 @@ def _label(cohort: Cohort, labels: list[dict]) -> None:
     )
 
 
-def _measure(cohort: Cohort, channels: list[dict]) -> None:
+def _measure(cohort: Cohort, channels: list[dict], keep_events: bool) -> None:
     """Table `series`: stay_id -> times and values, as measured; and the count of what was changed or dropped."""
     run = cohort.connection.execute
-    _load_items(cohort, channels)
     events = " UNION ALL ".join(f"({query})" for query in cohort.source["events"])
     run(
         f"""
@@ -252,7 +255,7 @@ def _measure(cohort: Cohort, channels: list[dict]) -> None:
             ON c.subject_id = s.subject_id AND c.time >= s.intime AND c.time <= s.outtime
           WHERE c.stay_id IS NULL
         )
-        SELECT p.stay_id, CAST(date_diff('microsecond', p.intime, p.time) / 3.6e9 AS FLOAT) AS hour, p.channel,
+        SELECT p.stay_id, p.time, CAST(date_diff('microsecond', p.intime, p.time) / 3.6e9 AS FLOAT) AS hour, p.channel,
                p.priority, p.stored, p.wrong,
                p.charted, coalesce(p.charted * u.factor + u."offset", p.charted) AS value
         FROM placed p LEFT JOIN units u
@@ -262,7 +265,7 @@ def _measure(cohort: Cohort, channels: list[dict]) -> None:
     run(
         """
         CREATE TABLE judged AS
-        SELECT m.stay_id, m.hour, m.channel, m.priority, m.stored, CAST(m.value AS FLOAT) AS value,
+        SELECT m.stay_id, m.time, m.hour, m.channel, m.priority, m.stored, CAST(m.value AS FLOAT) AS value,
                CASE WHEN m.charted IS NULL THEN 'no number'
                     WHEN m.wrong THEN 'marked as an error'
                     WHEN m.value < c.minimum OR m.value > c.maximum THEN 'implausible' END AS dropped,
@@ -275,7 +278,7 @@ def _measure(cohort: Cohort, channels: list[dict]) -> None:
     run(
         """
         CREATE TABLE kept AS
-        SELECT stay_id, hour, channel, value FROM judged WHERE dropped IS NULL
+        SELECT stay_id, time, hour, channel, value FROM judged WHERE dropped IS NULL
         QUALIFY row_number() OVER (
           PARTITION BY stay_id, hour, channel ORDER BY priority, stored DESC NULLS LAST, value
         ) = 1
@@ -292,16 +295,20 @@ def _measure(cohort: Cohort, channels: list[dict]) -> None:
         GROUP BY stay_id
         """
     )
-    run("DROP TABLE kept")
+    if not keep_events:
+        run("DROP TABLE kept")
 
 
 def _load_items(cohort: Cohort, channels: list[dict]) -> None:
     position = {channel["name"]: i for i, channel in enumerate(channels)}
     run, many = cohort.connection.execute, cohort.connection.executemany
     run('CREATE TABLE items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, priority INTEGER)')
-    with open(HERE / cohort.source["items"], encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["channel"] in position]
-    items = [(r["table"], r["itemid"], position[r["channel"]], r["unit"], i) for i, r in enumerate(rows)]
+    if cohort.source["items"] == "channels":  # the codes are the channels' names, the values in their units
+        items = [("channels", name, i, "", i) for name, i in position.items()]
+    else:
+        with open(HERE / cohort.source["items"], encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["channel"] in position]
+        items = [(r["table"], r["itemid"], position[r["channel"]], r["unit"], i) for i, r in enumerate(rows)]
     many("INSERT INTO items VALUES (?, ?, ?, ?, ?)", items)
     run('CREATE TABLE units (unit VARCHAR, "from" DOUBLE, "to" DOUBLE, factor DOUBLE, "offset" DOUBLE)')
     units = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
@@ -309,10 +316,10 @@ def _load_items(cohort: Cohort, channels: list[dict]) -> None:
         "INSERT INTO units VALUES (?, ?, ?, ?, ?)",
         [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],
     )
-    run("CREATE TABLE channels (channel INTEGER, minimum DOUBLE, maximum DOUBLE)")
+    run("CREATE TABLE channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE)")
     many(
-        "INSERT INTO channels VALUES (?, ?, ?)",
-        [(i, channel["minimum"], channel["maximum"]) for i, channel in enumerate(channels)],
+        "INSERT INTO channels VALUES (?, ?, ?, ?)",
+        [(i, channel["name"], channel["minimum"], channel["maximum"]) for i, channel in enumerate(channels)],
     )
 
 
