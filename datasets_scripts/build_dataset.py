@@ -7,108 +7,28 @@ Build a dataset folder from the raw tables of an ICU database.
 """
 
 import argparse
-import hashlib
 import logging
-import math
-from collections import Counter
 from pathlib import Path
 
-from tqdm import tqdm
-
-from datasets_scripts.card import dataset_card
-from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.dataset_folder import SPLITS, SplitWriter, write_metadata
+from datasets_scripts.card import dataset_card, write_label_audit
+from datasets_scripts.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset_folder import SPLITS, write_metadata
+from datasets_scripts.records import RecordOptions, split_of, write_records
+from datasets_scripts.sources.channels import load_channels
+from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
-from datasets_scripts.sources.notes import note_text, strip_as_the_release
-from datasets_scripts.sources.reader import iterate, load_source, read_source
-from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
-from modeling_clinragen.clinical_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from datasets_scripts.sources.notes import parse_note_view
+from datasets_scripts.sources.raw_tables import files_of, find_tables
+from datasets_scripts.sources.reader import DATABASE, STAY_CHOICES, Cohort, CohortOptions, load_source, read_source
+from datasets_scripts.sources.tables import load_hospital
+from modeling_clinragen import __version__
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds")
+SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "tables")
 SYNTHETIC_PATIENTS = 2000
-
-
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Build a dataset folder from the raw tables of an ICU database.")
-    parser.add_argument("--source", required=True, choices=SOURCES)
-    parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
-    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
-    parser.add_argument(
-        "--mapping", default="clinragen", help="meds: what its codes mean, clinragen, mimic-iv or a YAML file"
-    )
-    parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
-    parser.add_argument("--splits", default="train=0.8,validation=0.1,test=0.1", help="shares of the patients")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
-    parser.add_argument(
-        "--limit", type=int, help=f"only N patients; synthetic: how many (default {SYNTHETIC_PATIENTS})"
-    )
-    parser.add_argument(
-        "--note-view",
-        choices=("admission", "paper"),
-        default="admission",
-        help="what of a discharge summary is read: sections about the time up to admission, or the paper's brief "
-        "hospital course, which names the diagnoses",
-    )
-    parser.add_argument(
-        "--note-text", choices=("fixed", "paper"), default="fixed", help="paper strips digits and stop words"
-    )
-    parser.add_argument(
-        "--caption", choices=("fixed", "paper"), default="fixed", help="paper calls an unmeasured channel normal"
-    )
-    parser.add_argument("--memory-limit", default="4GB", help="of the table engine; default 4GB")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
-    shares = parse_splits(arguments.splits)
-    if arguments.limit is not None and arguments.limit < 1:
-        raise ClinRaGenInputError(f"--limit is {arguments.limit}; give a number of patients of at least 1")
-    with finished_folder(arguments.output) as folder:
-        source, root = _raw_tables(arguments)
-        cohort = read_source(
-            source,
-            root,
-            CHANNELS,
-            PHENOTYPES,
-            seed=arguments.seed,
-            limit=None if arguments.source == "synthetic" else arguments.limit,
-            memory_limit=arguments.memory_limit,
-            temp_directory=folder / "spill",
-            keep_events=arguments.also_meds is not None,
-        )
-        if arguments.also_meds is not None:
-            with finished_folder(arguments.also_meds) as meds_folder:
-                export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
-        counts, prevalence = write_splits(cohort, folder, shares, arguments)
-        cohort.connection.close()
-        empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
-        if empty:
-            logger.warning("no patient fell into split %s: use more patients, or other --splits", ", ".join(empty))
-        description = SYNTHETIC if arguments.source == "synthetic" else cohort.source
-        metadata = {
-            "source": arguments.source,
-            "source_description": {
-                k: description[k] for k in ("title", "version", "licence", "url", "credentialed", "cite")
-            },
-            "channels": CHANNELS,
-            "labels": [{**label, "stays": prevalence[i]} for i, label in enumerate(PHENOTYPES)],
-            "settings": {
-                k: str(getattr(arguments, k)) for k in ("splits", "seed", "limit", "note_view", "note_text", "caption")
-            },
-            "seed": arguments.seed,
-            "counts": counts,
-            "attrition": cohort.attrition,
-            "codes": cohort.codes,
-            "values": cohort.values,
-        }
-        write_metadata(folder, metadata, dataset_card)
-    logger.info("%s: %s", arguments.output, ", ".join(f"{split} {counts[split]['stays']}" for split in SPLITS))
-
-
 SYNTHETIC = {
     "title": "simulated patients",
     "version": "1",
@@ -119,19 +39,195 @@ SYNTHETIC = {
 }
 
 
-def _raw_tables(arguments: argparse.Namespace) -> tuple[dict, Path]:
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build a dataset folder from the raw tables of an ICU database.")
+    parser.add_argument("--source", required=True, choices=SOURCES)
+    parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
+    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument(
+        "--mapping",
+        help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; tables: the YAML file that "
+        "describes them",
+    )
+    parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
+
+    cohort = parser.add_argument_group("which stays")
+    cohort.add_argument("--splits", default="train=0.8,validation=0.1,test=0.1", help="shares of the patients")
+    cohort.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
+    cohort.add_argument(
+        "--limit", type=int, help=f"only N patients; synthetic: how many (default {SYNTHETIC_PATIENTS})"
+    )
+    cohort.add_argument("--min-age", type=float, default=18, help="years at ICU admission; default 18")
+    cohort.add_argument("--max-age", type=float, help="years at ICU admission; those above 89 count as 90")
+    cohort.add_argument("--min-stay-hours", type=float, default=0, help="only stays of that length or longer")
+    cohort.add_argument("--max-stay-hours", type=float, help="only stays of that length or shorter")
+    cohort.add_argument(
+        "--stays",
+        choices=tuple(STAY_CHOICES),
+        default="all",
+        help="all; single: of admissions with one ICU stay, as mimic3-benchmarks does; first: of each patient",
+    )
+
+    content = parser.add_argument_group("what of them")
+    content.add_argument(
+        "--labels", default="phenotypes", help="phenotypes (the paper's 25) or a YAML file of names and codes"
+    )
+    content.add_argument(
+        "--channels", default="paper", help="paper (11), extended (with 45 laboratory tests) or a YAML file"
+    )
+    content.add_argument(
+        "--hours",
+        type=float,
+        default=1440,
+        help="values measured later after ICU admission are left out; default 1440",
+    )
+    content.add_argument(
+        "--note-view",
+        default="admission",
+        help="admission: of a discharge summary the sections about the time up to admission; paper: its brief "
+        "hospital course, which names the diagnoses; as-of=HOURS: all documents stored by then",
+    )
+    content.add_argument(
+        "--note-text", choices=("fixed", "paper"), default="fixed", help="paper strips digits and stop words"
+    )
+    content.add_argument(
+        "--caption", choices=("fixed", "paper"), default="fixed", help="paper calls an unmeasured channel normal"
+    )
+
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--memory-limit", default="4GB", help="of the table engine; default 4GB")
+    machine.add_argument("--threads", type=int, help="of the table engine; default: all cores")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    for name in ("limit", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ClinRaGenInputError(f"--{name} is {value}; give a number of at least 1")
+    shares = parse_splits(arguments.splits)
+    note_view = parse_note_view(arguments.note_view)
+    labels, channels = load_labels(arguments.labels), load_channels(arguments.channels)
+    source, root = _raw_tables(arguments, channels)
+    cohort_options = CohortOptions(
+        min_age=arguments.min_age,
+        max_age=arguments.max_age,
+        min_hours=arguments.min_stay_hours,
+        max_hours=arguments.max_stay_hours,
+        stays=arguments.stays,
+        hours=arguments.hours,
+        seed=arguments.seed,
+        limit=None if arguments.source == "synthetic" else arguments.limit,
+    )
+    record_options = RecordOptions(
+        arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
+    )
+    with finished_folder(arguments.output, resume=_resume(arguments, source, root, labels, channels)) as folder:
+        resumed = (folder / "work" / DATABASE).exists()
+        if arguments.also_meds is not None and not resumed:
+            check_free(arguments.also_meds)
+        cohort = read_source(
+            source,
+            root,
+            folder / "work",
+            channels,
+            labels,
+            cohort_options,
+            with_documents=not isinstance(note_view, str),
+            memory_limit=arguments.memory_limit,
+            threads=arguments.threads,
+        )
+        try:
+            if arguments.also_meds is not None and not (resumed and arguments.also_meds.exists()):
+                with finished_folder(arguments.also_meds) as meds_folder:
+                    export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
+            report = write_records(cohort, folder, labels, record_options)
+            metadata = make_metadata(arguments, cohort, labels, report)
+            write_label_audit(folder, cohort.codes)
+        finally:
+            cohort.connection.close()
+        write_metadata(folder, metadata, dataset_card)
+    warn(metadata)
+    logger.info(
+        "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
+    )
+
+
+SETTINGS = (
+    "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
+    "hours", "note_view", "note_text", "caption",
+)  # fmt: skip
+
+
+def make_metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict], report: dict) -> dict:
+    """What `clinragen_dataset.json` says beside the schema version and the content's hash."""
+    description = SYNTHETIC if arguments.source == "synthetic" else cohort.source
+    return {
+        "source": arguments.source,
+        "source_description": {
+            k: description[k] for k in ("title", "version", "licence", "url", "credentialed", "cite")
+        },
+        "channels": cohort.channels,
+        "labels": [{**label, "stays": stays} for label, stays in zip(labels, report["stays_with_label"], strict=True)],
+        "settings": {name: str(getattr(arguments, name)) for name in SETTINGS},
+        "seed": arguments.seed,
+        "counts": report["counts"],
+        "attrition": cohort.attrition,
+        "codes": cohort.code_counts,
+        "values": cohort.values,
+        "leakage": report["leakage"],
+    }
+
+
+def warn(metadata: dict) -> None:
+    """One line for each thing that a user should know of the data before using it."""
+    counts, codes = metadata["counts"], metadata["codes"]
+    shares = parse_splits(metadata["settings"]["splits"])
+    empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
+    if empty:
+        logger.warning("no patient fell into split %s: use more patients, or other --splits", ", ".join(empty))
+    for row in metadata["attrition"]:
+        if row["stays_lost"] and "before it begins" in row["why"]:
+            logger.warning("%d ICU stays left out: %s", row["stays_lost"], row["why"])
+    if codes["nonexistent"]:
+        logger.warning(
+            "%d of %d diagnosis codes do not exist (such as %s); label_audit.csv lists them",
+            codes["nonexistent"],
+            codes["total"],
+            ", ".join(codes["nonexistent_codes"][:3]),
+        )
+
+
+def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:
     """The source's description and the folder of its tables; simulated ones are written first."""
     if arguments.source != "synthetic":
         if arguments.root is None:
             raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
         if arguments.source == "meds":
-            return meds_source(load_mapping(arguments.mapping)), arguments.root
+            return meds_source(load_mapping(arguments.mapping or "clinragen")), arguments.root
+        if arguments.source == "tables":
+            return load_hospital(arguments.mapping, arguments.root, channels), arguments.root
         return load_source(arguments.source), arguments.root
     from datasets_scripts.sources.synthetic import write_synthetic_tables
 
     root = arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
     write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
     return load_source("mimic-iv"), root
+
+
+def _resume(arguments: argparse.Namespace, source: dict, root: Path, labels: list[dict], channels: list[dict]) -> dict:
+    """What a build depends on: a start with the same goes on where a killed one stopped."""
+    tables = [file for path in find_tables(source, root).values() if path is not None for file in files_of(path)]
+    stats = [(str(file), file.stat()) for file in tables]
+    return {
+        "version": __version__,
+        "settings": {name: getattr(arguments, name) for name in (*SETTINGS, "source", "also_meds")},
+        "source": source,
+        "labels": labels,
+        "channels": channels,
+        "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+    }
 
 
 def parse_splits(text: str) -> dict[str, float]:
@@ -143,57 +239,6 @@ def parse_splits(text: str) -> dict[str, float]:
     if set(shares) - set(SPLITS) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
         raise ClinRaGenInputError(f"--splits is {text!r}; give shares of {', '.join(SPLITS)} that add up to 1")
     return {split: shares.get(split, 0.0) for split in SPLITS}
-
-
-def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
-    """The split of a patient: a hash of the id, so that it depends on nothing else."""
-    draw = int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64
-    edge = 0.0
-    for split, share in shares.items():
-        edge += share
-        if draw < edge:
-            return split
-    return max(shares, key=shares.get)  # rounding left a sliver above the last edge
-
-
-def write_splits(cohort, folder: Path, shares: dict[str, float], arguments: argparse.Namespace):
-    """Write the records of all splits; give counts per split and the number of stays per diagnosis."""
-    writers = {split: SplitWriter(folder, split, [label["name"] for label in PHENOTYPES]) for split in SPLITS}
-    counts = {split: Counter(stays=0, patients=0, with_note=0, with_series=0) for split in SPLITS}
-    prevalence: Counter = Counter()
-    last_patient = None
-    for stay in tqdm(iterate(cohort), total=cohort.attrition[-1]["stays"], desc="Writing records", unit="stay"):
-        row = make_record(stay, arguments)
-        split = split_of(row["subject_id"], shares, arguments.seed)
-        writers[split].write(row)
-        counts[split].update(
-            stays=1,
-            patients=int(row["subject_id"] != last_patient),
-            with_note=int(bool(row["note"])),
-            with_series=int(bool(row["lab_times"])),
-        )
-        prevalence.update(row["diagnoses"])
-        last_patient = row["subject_id"]
-    for writer in writers.values():
-        writer.close()
-    return {split: dict(count) for split, count in counts.items()}, prevalence
-
-
-def make_record(stay: dict, arguments: argparse.Namespace) -> dict:
-    """One row of the dataset from one stay as the reader gives it."""
-    note = note_text(stay.pop("documents"), arguments.note_view)
-    values = [[math.nan if value is None else value for value in row] for row in stay["lab_values"]]
-    unmeasured = UNMEASURED if arguments.caption == "fixed" else "normal all the time"
-    return {
-        **stay,
-        "source": arguments.source,
-        "note": note if arguments.note_text == "fixed" else strip_as_the_release(note),
-        "lab_values": values,
-        "lab_caption": describe_anomalies(values, CHANNELS, unmeasured),
-        "note_rationale": "",
-        "lab_rationale": "",
-        "teacher": "",
-    }
 
 
 if __name__ == "__main__":

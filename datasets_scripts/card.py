@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dataset card, written from the metadata of the build: no number in it is typed by hand."""
 
+import csv
+from pathlib import Path
+
 from datasets_scripts.dataset_folder import SPLITS
+from datasets_scripts.figures import draw_card_figures
 
 
 HEADER = """---
@@ -39,55 +43,111 @@ CREDENTIALED = (
 )
 
 
-def dataset_card(metadata: dict) -> str:
-    """The card of a dataset folder, from its `clinragen_dataset.json`."""
+def dataset_card(metadata: dict, folder: Path) -> str:
+    """The card of a dataset folder, from its `clinragen_dataset.json`; draws its figures into `folder/figures`."""
+    draw_card_figures(metadata, folder / "figures")
     source = metadata["source_description"]
     splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
-    parts = [
-        # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
-        HEADER.format(
-            title=source["title"],
-            files=files,
-            num_labels=len(metadata["labels"]),
-            content_hash=metadata["content_hash"],
-        ),
-        USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""}),
-        "\n## Settings\n\n" + _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
-        "\n## Cohort\n\n"
-        + _table(
-            ["step", "ICU stays", "patients"], [[r["step"], r["stays"], r["patients"]] for r in metadata["attrition"]]
-        ),
-        "\n"
-        + _table(
-            ["split", "ICU stays", "patients", "with a note", "with series"],
-            [[split, *(counts[k] for k in COUNTS)] for split, counts in metadata["counts"].items()],
-        ),
-        "\n## Diagnoses\n\n"
-        + f"{metadata['codes']['total']} diagnosis codes, {metadata['codes']['unmapped']} of them unknown.\n\n"
-        + _table(["diagnosis", "CCS", "ICU stays"], [[r["name"], r["ccs"], r["stays"]] for r in metadata["labels"]]),
-        "\n## Series\n\nValues, and why some were left out (`clinragen_dataset.json` has units and limits).\n\n"
-        + _table(
-            [
-                "channel",
-                "charted",
-                "no number",
-                "marked as error",
-                "implausible",
-                "unit converted",
-                "simultaneous",
-                "kept",
-            ],
-            [list(row.values()) for row in metadata["values"]],
-        ),
-    ]
+    # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
+    header = HEADER.format(
+        title=source["title"],
+        files=files,
+        num_labels=len(metadata["labels"]),
+        content_hash=metadata["content_hash"],
+    )
+    use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    sections = {
+        "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
+        "Cohort": _cohort(metadata),
+        "Diagnoses": _diagnoses(metadata),
+        "Series": _series(metadata),
+        "What the notes give away": _leakage(metadata),
+    }
     if "rationales" in metadata:
-        settings = metadata["rationales"]
-        parts.append("\n## Rationales\n\n" + _table(["setting", "value"], [[k, v] for k, v in settings.items()]))
-    return "".join(parts)
+        sections["Rationales"] = _table(["setting", "value"], [[k, v] for k, v in metadata["rationales"].items()])
+    return "".join([header, use, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())])
+
+
+def _cohort(metadata: dict) -> str:
+    attrition = [
+        [r["step"], r["stays"], r["patients"], r["stays_lost"], r["patients_lost"], r["why"]]
+        for r in metadata["attrition"]
+    ]
+    counts = [[split, *(counts[k] for k in COUNTS)] for split, counts in metadata["counts"].items()]
+    return (
+        _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
+        + _figure("attrition", "ICU stays that are left after each step")
+        + _table(["split", "ICU stays", "patients", "with a note", "with series"], counts)
+        + "\nA patient is in one split only: a hash of the id decides.\n"
+    )
+
+
+def _diagnoses(metadata: dict) -> str:
+    codes, stays = metadata["codes"], metadata["attrition"][-1]["stays"]
+    labels = [[r["name"], r["stays"], f"{100 * r['stays'] / stays:.1f}"] for r in metadata["labels"]]
+    return (
+        f"{codes['total']} diagnosis codes; {codes['unmapped']} of them ({100 * (codes['unmapped_share'] or 0):.2f}%) "
+        f"have no route to a category, {codes['nonexistent']} do not exist. `{LABEL_AUDIT}` lists every code with its "
+        "route and its labels.\n\n"
+        + _table(["diagnosis", "ICU stays", "% of stays"], labels)
+        + _figure("prevalence", "share of ICU stays with each diagnosis")
+    )
+
+
+def _series(metadata: dict) -> str:
+    stays = metadata["attrition"][-1]["stays"]
+    rows = []
+    for row in metadata["values"]:
+        without = f"{100 * (1 - row['stays_with_a_value'] / stays):.1f}"
+        rows.append([row["channel"], *(row[name] for name in VALUE_COUNTS), without])
+    late = [row for row in metadata["values"] if row["stored_time_known"]]
+    known = ", ".join(f"{row['channel']} {row['median_hours_until_stored']:.2f} h" for row in late)
+    return (
+        "Charted values, why some were left out, and what was kept; `clinragen_dataset.json` has units and limits.\n\n"
+        + _table(["channel", *(name.replace("_", " ") for name in VALUE_COUNTS), "% of stays without a value"], rows)
+        + _figure("missingness", "share of ICU stays without a value of each channel")
+        + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
+        + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
+    )
+
+
+def _leakage(metadata: dict) -> str:
+    percent = lambda share: "-" if share is None else f"{100 * share:.1f}"  # noqa: E731
+    views = metadata["leakage"]
+    rows = [[v, r["gold_labels"], percent(r["gold_named"]), percent(r["other_named"])] for v, r in views.items()]
+    by_label = [
+        [label["name"], *(percent(report["labels"][label["name"]]) for report in views.values())]
+        for label in metadata["labels"]
+    ]
+    return (
+        "Of the stays with a note: share of their diagnoses whose name or synonyms stand in it, for each note view; "
+        "and of those that they do not have. This dataset's notes are of the view "
+        f"`{metadata['settings']['note_view']}`.\n\n"
+        + _table(["view", "diagnoses", "% named", "% of the others named"], rows)
+        + _figure("leakage", "share of diagnoses named in the note, by view")
+        + _table(["diagnosis", *(f"% named, {view}" for view in views)], by_label)
+    )
 
 
 COUNTS = ("stays", "patients", "with_note", "with_series")
+VALUE_COUNTS = (
+    "charted", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window", "implausible",
+    "simultaneous", "unit_converted", "kept",
+)  # fmt: skip
+LABEL_AUDIT = "label_audit.csv"
+
+
+def write_label_audit(folder: Path, codes: list[dict]) -> None:
+    """`label_audit.csv`: one row per diagnosis code, ICD version and label, with the route and how often it occurs."""
+    with open(folder / LABEL_AUDIT, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["code", "version", "route", "mapped", "label", "rows", "stays"])
+        writer.writeheader()
+        writer.writerows({**row, "mapped": str(row["mapped"]).lower()} for row in codes)
+
+
+def _figure(name: str, description: str) -> str:
+    return f"\n![{description}](figures/{name}.png)\n\n"
 
 
 def _table(header: list, rows: list[list]) -> str:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every command of the project shares: how a user's mistake ends it, and how a folder is finished."""
 
+import errno
+import json
 import logging
 import shutil
 import sys
@@ -35,25 +37,40 @@ def check_free(output: Path) -> None:
 
 
 @contextmanager
-def finished_folder(output: Path) -> Iterator[Path]:
+def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
     """
     Give a folder aside to write into, and rename it to `output` when the block ends without an error.
 
-    A folder at `output` is therefore always a whole one. What stands aside after an error or a kill is removed.
+    A folder at `output` is therefore always a whole one. What stands aside after an error is removed.
+
+    Args:
+        resume (`dict`, *optional*): what the result depends on, as JSON. After a kill or an interruption, a start with
+            the same finds again in the folder aside what was written, and goes on; its folder `work` is for what is
+            not part of the result.
 
     Raises:
-        ClinRaGenInputError: if `output` exists already.
+        ClinRaGenInputError: if `output` exists already, or the disk is full.
     """
     output = Path(output)
     check_free(output)
     aside = output.with_name(output.name + ".unfinished")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    except BaseException:
+    start = aside / "work" / "start.json"
+    wanted = None if resume is None else json.dumps(resume, sort_keys=True, default=str)
+    if wanted is None or not start.is_file() or start.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        if wanted is not None:
+            start.parent.mkdir(exist_ok=True)
+            start.write_text(wanted, encoding="utf-8")
+        yield aside
+        shutil.rmtree(aside / "work", ignore_errors=True)
+        if output.exists():
+            output.rmdir()  # empty, or `check_free` had refused it
+        aside.rename(output)
+    except BaseException as error:
+        if resume is None or not isinstance(error, KeyboardInterrupt):
+            shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ClinRaGenInputError(f"the disk of {output} is full; free some space or write elsewhere") from None
         raise
-    if output.exists():
-        shutil.rmtree(output)
-    aside.rename(output)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_FILE = "clinragen_dataset.json"
 SPLITS = ("train", "validation", "test")
-ROWS_PER_SHARD = 10_000
 ROWS_PER_GROUP = 500
 
 COLUMNS = pa.schema(
@@ -48,6 +49,7 @@ COLUMNS = pa.schema(
         "note_rationale": pa.string(),
         "lab_rationale": pa.string(),
         "teacher": pa.string(),
+        "lab_available_times": pa.list_(pa.list_(pa.float32())),
     }
 )
 
@@ -65,57 +67,58 @@ def _feature(arrow_type: pa.DataType) -> dict:
     return {"dtype": {"float": "float32"}.get(str(arrow_type), str(arrow_type)), "_type": "Value"}
 
 
-class SplitWriter:
+def write_shard(folder: Path, split: str, number: int, table: pa.Table) -> None:
     """
-    Writes the rows of one split to shards named `SPLIT-00000.parquet`, in the order given, at flat memory.
+    Write `data/SPLIT-NUMBER.parquet`, whole or not at all.
 
-    A split without rows has no shard: `load_dataset` fails on an empty one.
+    A table without rows is not written: `load_dataset` fails on an empty shard.
     """
-
-    def __init__(self, folder: Path, split: str, labels: list[str]):
-        self.folder, self.split, self.schema = Path(folder) / "data", split, schema_for(labels)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.num_rows = 0
-        self._buffer: list[dict] = []
-        self._writer: pq.ParquetWriter | None = None
-
-    def write(self, row: dict) -> None:
-        self._buffer.append(row)
-        self.num_rows += 1
-        if len(self._buffer) == ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._writer is None:
-            shard = (self.num_rows - 1) // ROWS_PER_SHARD
-            self._writer = pq.ParquetWriter(self.folder / f"{self.split}-{shard:05d}.parquet", self.schema)
-        self._writer.write_table(pa.Table.from_pylist(self._buffer, schema=self.schema))
-        self._buffer = []
-        if self.num_rows % ROWS_PER_SHARD == 0:
-            self._writer.close()
-            self._writer = None
-
-    def close(self) -> None:
-        if self._buffer:
-            self._flush()
-        if self._writer is not None:
-            self._writer.close()
+    if table.num_rows:
+        path = Path(folder) / "data" / f"{split}-{number:05d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".unfinished")
+        pq.write_table(table, aside, row_group_size=ROWS_PER_GROUP)
+        aside.rename(path)
 
 
-def write_metadata(folder: Path, metadata: dict, card: Callable[[dict], str]) -> None:
-    """Complete a folder whose shards are written: `clinragen_dataset.json`, with the content's hash, and the card."""
+def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], str]) -> None:
+    """
+    Complete a folder whose shards are written: `clinragen_dataset.json`, with the content's hash, and the card.
+
+    Args:
+        card (callable): metadata and folder -> text of the card; it may draw figures into the folder.
+    """
     metadata = {"schema_version": SCHEMA_VERSION, **metadata, "content_hash": content_hash(folder)}
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "README.md").write_text(card(metadata), encoding="utf-8")
+    (folder / "README.md").write_text(card(metadata, folder), encoding="utf-8")
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the rows of all splits, independent of shards and file format."""
-    digest = hashlib.sha256()
+    """SHA-256 over the cells of all splits, column by column; independent of shards and file format."""
+    total = hashlib.sha256()
     for split in SPLITS:
-        for row in iterate_rows(folder, split):
-            digest.update(json.dumps([split, row], sort_keys=True).encode())
-    return digest.hexdigest()
+        digests: dict[str, Any] = defaultdict(hashlib.sha256)
+        for shard in shards(folder, split):
+            for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP):
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    _digest(digests, f"{split}/{name}", column)
+        for name in sorted(digests):
+            total.update(f"{name} {digests[name].hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _digest(digests: dict[str, Any], name: str, column: pa.Array) -> None:
+    """Add cells to the digests of a column: which are null, lengths of texts and lists, values."""
+    digests[f"{name}/valid"].update(column.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
+    if pa.types.is_list(column.type):
+        digests[f"{name}/length"].update(pc.list_value_length(column).fill_null(0).to_numpy(False).tobytes())
+        _digest(digests, f"{name}/item", column.flatten())
+    elif pa.types.is_string(column.type):
+        column = column.fill_null("")
+        digests[f"{name}/length"].update(pc.binary_length(column).to_numpy(False).tobytes())
+        digests[name].update("".join(column.to_pylist()).encode())
+    else:
+        digests[name].update(column.fill_null(0).to_numpy(False).tobytes())
 
 
 def shards(folder: Path, split: str) -> list[Path]:
@@ -177,7 +180,7 @@ def add_rationales(
     write_rationales: Callable[[dict], tuple[str, str]],
     teacher: str,
     settings: dict,
-    card: Callable[[dict], str],
+    card: Callable[[dict, Path], str],
     progress: Callable[[int], object],
 ) -> None:
     """
@@ -187,15 +190,20 @@ def add_rationales(
         write_rationales (callable): row -> (note rationale, lab rationale).
         teacher (`str`): what the column `teacher` says.
         settings (`dict`): recorded under `rationales` in the metadata.
+        card (callable): as `write_metadata` takes it.
         progress (callable): told the number of rows done, after each row.
     """
     metadata = read_metadata(folder)
     for split in SPLITS:
-        writer = SplitWriter(output, split, label_names(metadata))
-        for row in iterate_rows(folder, split):
-            row["note_rationale"], row["lab_rationale"] = write_rationales(row)
-            row["teacher"] = teacher
-            writer.write(row)
-            progress(1)
-        writer.close()
+        for shard in shards(folder, split):
+            table = pq.read_table(shard)
+            written: dict[str, list[str]] = {"note_rationale": [], "lab_rationale": [], "teacher": []}
+            for batch in table.to_batches(max_chunksize=ROWS_PER_GROUP):
+                for row in batch.to_pylist():
+                    for name, text in zip(written, (*write_rationales(row), teacher), strict=True):
+                        written[name].append(text)
+                    progress(1)
+            for name, texts in written.items():
+                table = table.set_column(table.schema.get_field_index(name), name, pa.array(texts, pa.string()))
+            write_shard(output, split, int(shard.stem.split("-")[-1]), table)
     write_metadata(output, {**metadata, "rationales": {"teacher": teacher, **settings}}, card)

@@ -14,7 +14,8 @@ import numpy as np
 
 UNMEASURED = "not measured"
 
-# Words for a channel, and findings that name a channel together with a level. Lower case.
+# Words for the paper's channels (others bring `words` of their own), and findings that name a channel together with a
+# level. Lower case.
 CHANNEL_WORDS = {
     "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
     "Fraction inspired oxygen": ("fraction inspired oxygen", "inspired oxygen fraction", "inspired oxygen", "fio2"),
@@ -45,6 +46,27 @@ FINDINGS = {
     "acidosis": ("pH", "low"),
     "acidemia": ("pH", "low"),
     "alkalosis": ("pH", "high"),
+    "anemia": ("Hemoglobin", "low"),
+    "leukocytosis": ("White blood cells", "high"),
+    "leukopenia": ("White blood cells", "low"),
+    "thrombocytosis": ("Platelets", "high"),
+    "thrombocytopenia": ("Platelets", "low"),
+    "hyperkalemia": ("Potassium", "high"),
+    "hypokalemia": ("Potassium", "low"),
+    "hypernatremia": ("Sodium", "high"),
+    "hyponatremia": ("Sodium", "low"),
+    "hypercalcemia": ("Total calcium", "high"),
+    "hypocalcemia": ("Total calcium", "low"),
+    "hypermagnesemia": ("Magnesium", "high"),
+    "hypomagnesemia": ("Magnesium", "low"),
+    "hyperphosphatemia": ("Phosphate", "high"),
+    "hypophosphatemia": ("Phosphate", "low"),
+    "hypoalbuminemia": ("Albumin", "low"),
+    "hyperbilirubinemia": ("Total bilirubin", "high"),
+    "azotemia": ("Blood urea nitrogen", "high"),
+    "hyperlactatemia": ("Lactate", "high"),
+    "hypercapnia": ("Carbon dioxide pressure", "high"),
+    "hypocapnia": ("Carbon dioxide pressure", "low"),
 }
 COUNT_WORDS = {
     word: i
@@ -73,15 +95,17 @@ _NORMAL = re.compile(r"\bnormal\b(?! (?:limit )?(?:two|three|\d))|\bunremarkable
 
 
 def _word_pattern(channels) -> re.Pattern:
-    names = {word for channel in channels for word in _words_of(channel["name"])}
+    names = {word for channel in channels for word in _words_of(channel)}
     names |= {finding for finding, (channel, _) in FINDINGS.items() if channel in {c["name"] for c in channels}}
     return re.compile(
         r"\b(?:" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")\b", re.IGNORECASE
     )
 
 
-def _words_of(name: str) -> tuple[str, ...]:
-    return CHANNEL_WORDS.get(name, (name.lower(),))
+def _words_of(channel: dict) -> list[str]:
+    """The words for a channel: its own `words`, or the usual ones, and its name."""
+    name = channel["name"]
+    return [*(channel.get("words") or CHANNEL_WORDS.get(name, ())), name.lower()]
 
 
 def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED) -> str:
@@ -145,7 +169,7 @@ def split_claims(text: str, channels) -> list[tuple[int, int, str | None]]:
         one with a channel in the same sentence belongs to it ("Heart Rate is high 3 times, up to 140").
     """
     pattern = _word_pattern(channels)
-    by_word = {word: channel["name"] for channel in channels for word in _words_of(channel["name"])}
+    by_word = {word: channel["name"] for channel in channels for word in _words_of(channel)}
     by_word |= {finding: channel for finding, (channel, _) in FINDINGS.items()}
     clauses = []
     for sentence in re.finditer(r"(?:[^.;\n]|\.(?=\d))+", text):

@@ -21,10 +21,10 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 HERE = Path(__file__).parent
-COLUMNS = ("stay_id", "hadm_id", "subject_id", "ethnicity")
+COLUMNS = ("stay_id", "hadm_id", "subject_id", "ethnicity", "available_time")
 GROUPS = {  # role of a code -> groups that its regular expression has
     "stay_begin": 0, "stay_end": 0, "birth": 0, "age": 0, "sex": 1, "ethnicity": (0, 1), "diagnosis": 2, "note": 1,
-    "measurement": 1,
+    "document": 1, "measurement": 1, "specimen": 0,
 }  # fmt: skip
 NEEDED = ("stay_begin", "stay_end", "diagnosis", "measurement")
 DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
@@ -74,7 +74,16 @@ def meds_source(mapping: dict) -> dict:
     table["optional_columns"] += [name for role, name in columns.items() if role != "stay_id"]
     picked = {name: columns.get(name, "NULL") for name in COLUMNS}
     picked["subject_id"] = f"coalesce({picked['subject_id']}, subject_id)"
-    view = ", ".join(f"CAST({column} AS VARCHAR) AS {name}" for name, column in picked.items())
+    picked["available_time"] = (
+        f"moment({picked['available_time']})" if "available_time" in columns else "NULL::TIMESTAMP"
+    )
+    texts = [name for name in COLUMNS if name != "available_time"]
+    view = ", ".join(
+        [
+            *(f"CAST({picked[name]} AS VARCHAR) AS {name}" for name in texts),
+            f"{picked['available_time']} AS available_time",
+        ]
+    )
     prepare = [
         f"CREATE VIEW event AS SELECT {view}, moment(time) AS time, code, numeric_value, text_value FROM events",
         "CREATE TABLE codes_found AS SELECT DISTINCT code FROM events",
@@ -88,7 +97,15 @@ def meds_source(mapping: dict) -> dict:
             f"INSERT INTO roles SELECT code, '{role}', {value}, {version} FROM codes_found "
             f"WHERE regexp_full_match(code, '{quoted}')"
         )
+    prepare.append(
+        "CREATE TABLE specimens AS SELECT subject_id, time, "
+        "coalesce(min(text_value) FILTER (starts_with(text_value, 'ART')), min(text_value)) AS specimen "
+        "FROM event JOIN roles USING (code) WHERE role = 'specimen' GROUP BY ALL"
+    )
     description = {name: mapping[name] for name in DESCRIPTION}
+    stored = "e.available_time" if "available_time" in columns else "e.time"
+    for name in ("notes", "documents"):
+        source[name] = source[name].replace("{note_stored}", stored)
     return {**description, **source, "items": mapping["items"], "prepare": prepare}
 
 
@@ -97,7 +114,7 @@ def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
     Write a cohort as a MEDS folder: what `meds/clinragen.yaml` reads back into the same dataset.
 
     Args:
-        cohort (`Cohort`): as `read_source` gives it with `keep_events`.
+        cohort (`Cohort`): as `read_source` gives it.
         folder (`Path`): an empty folder.
         split_of (callable): patient's id -> `"train"`, `"validation"` or `"test"`.
     """
@@ -108,9 +125,11 @@ def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
     run("INSERT INTO exported_patients SELECT unnest(?), unnest(?), unnest(?)", columns)
     for split in SPLIT_NAMES.values():
         (folder / "data" / split).mkdir(parents=True)
+        shard = folder / "data" / split / "0.parquet"
         run(
-            f"COPY ({EXPORTED} WHERE p.split = '{split}' ORDER BY p.subject_id, r.time, r.code, r.rank) "
-            f"TO '{folder / 'data' / split / '0.parquet'}' (FORMAT parquet)"
+            f"COPY ({EXPORTED} WHERE p.split = '{split}' "
+            "ORDER BY p.subject_id, r.time, r.code, r.stay, r.rank, r.number, r.text) "
+            f"TO '{shard}' (FORMAT parquet)"
         )
     (folder / "metadata").mkdir()
     splits = folder / "metadata" / "subject_splits.parquet"
@@ -140,21 +159,22 @@ def _subject_number(patient: str) -> int:
 SPLIT_NAMES = {"train": "train", "validation": "tuning", "test": "held_out"}
 EXPORTED = """
 SELECT p.subject_id, r.time, r.code, CAST(r.number AS FLOAT) AS numeric_value, r.text AS text_value,
-       s.stay_id, s.hadm_id, p.source_subject_id
+       r.available AS available_time, s.stay_id, s.hadm_id, p.source_subject_id
 FROM (
-  SELECT stay_id, intime AS time, 'ICU_ADMISSION' AS code, NULL::DOUBLE AS number, NULL AS text, 0 AS rank FROM stays
-  UNION ALL SELECT stay_id, outtime, 'ICU_DISCHARGE', NULL, NULL, 0 FROM stays
-  UNION ALL SELECT stay_id, intime, 'AGE', age, NULL, 0 FROM stays
-  UNION ALL SELECT stay_id, intime, 'GENDER//' || sex, NULL, NULL, 0 FROM stays WHERE sex IS NOT NULL
-  UNION ALL SELECT stay_id, intime, 'ETHNICITY//' || ethnicity, NULL, NULL, 0
+  SELECT stay, intime AS time, 'ICU_ADMISSION' AS code, NULL::DOUBLE AS number, NULL AS text,
+         NULL::TIMESTAMP AS available, 0 AS rank FROM stays
+  UNION ALL SELECT stay, outtime, 'ICU_DISCHARGE', NULL, NULL, NULL, 0 FROM stays
+  UNION ALL SELECT stay, intime, 'AGE', age, NULL, NULL, 0 FROM stays
+  UNION ALL SELECT stay, intime, 'GENDER//' || sex, NULL, NULL, NULL, 0 FROM stays WHERE sex IS NOT NULL
+  UNION ALL SELECT stay, intime, 'ETHNICITY//' || ethnicity, NULL, NULL, NULL, 0
             FROM stays WHERE ethnicity IS NOT NULL
-  UNION ALL SELECT c.stay_id, s.outtime, 'DIAGNOSIS//ICD//' || c.version || '//' || c.code, NULL, NULL, 0
-            FROM codes c JOIN stays s USING (stay_id) WHERE c.code IS NOT NULL
-  UNION ALL SELECT stay_id, outtime, 'DIAGNOSIS//UNCODED', NULL, NULL, 0
-            FROM stays ANTI JOIN (SELECT stay_id FROM codes WHERE code IS NOT NULL) USING (stay_id)
-  UNION ALL SELECT k.stay_id, k.time, 'MEASUREMENT//' || n.name, k.value, NULL, 0
+  UNION ALL SELECT stay, s.outtime, 'DIAGNOSIS//ICD//' || c.version || '//' || c.code, NULL, NULL, NULL, 0
+            FROM codes c JOIN stays s USING (stay) WHERE c.code IS NOT NULL
+  UNION ALL SELECT stay, outtime, 'DIAGNOSIS//UNCODED', NULL, NULL, NULL, 0
+            FROM stays ANTI JOIN (SELECT stay FROM codes WHERE code IS NOT NULL) USING (stay)
+  UNION ALL SELECT k.stay, k.time, 'MEASUREMENT//' || n.name, k.value, NULL, k.stored, 0
             FROM kept k JOIN channels n USING (channel)
-  UNION ALL SELECT n.stay_id, s.outtime, 'NOTE//' || n.kind, n.rank, n.text, n.rank
-            FROM notes n JOIN stays s USING (stay_id)
-) r JOIN stays s USING (stay_id) JOIN exported_patients p ON s.subject_id = p.source_subject_id
+  UNION ALL SELECT n.stay, coalesce(n.stored, s.outtime), n.origin || '//' || n.kind, n.rank, n.text, n.stored, n.rank
+            FROM (SELECT * REPLACE (upper(origin) AS origin) FROM notes) n JOIN stays s USING (stay)
+) r JOIN stays s USING (stay) JOIN exported_patients p ON s.subject_id = p.source_subject_id
 """

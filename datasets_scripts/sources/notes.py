@@ -9,6 +9,11 @@ labels. The `admission` view keeps only sections about the time before and at ad
 
 import re
 
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+# Notes other than discharge summaries are about the admission when they were stored up to this many hours after it.
+ADMISSION_HOURS = 24
 
 # Headings as they occur in MIMIC's discharge summaries, without case, punctuation and spaces at the ends.
 ADMISSION_SECTIONS = {
@@ -143,29 +148,67 @@ def _is_heading(heading: str) -> bool:
     return known or plain.startswith("discharge ") or plain.endswith((" diagnosis", " diagnoses", " course"))
 
 
-def note_text(documents: list[dict], view: str) -> str:
+def parse_note_view(text: str) -> str | float:
+    """
+    `"admission"`, `"paper"`, or the hours of `"as-of=HOURS"`.
+
+    Raises:
+        ClinRaGenInputError: if it is none of these.
+    """
+    if text in ("admission", "paper"):
+        return text
+    try:
+        hours = float(text.removeprefix("as-of=")) if text.startswith("as-of=") else -1.0
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours < float("inf"):
+        raise ClinRaGenInputError(f"--note-view is {text!r}; give admission, paper or as-of=HOURS, as in as-of=24")
+    return hours
+
+
+def note_text(documents: list[dict], view: str | float) -> str:
     """
     The text that a model may read.
 
     Args:
-        documents (list of `{"kind", "text"}`): a discharge summary, or structured notes rendered by kind.
-        view (`str`): `"admission"`, or `"paper"` for the brief hospital course, which names the diagnoses.
+        documents (list of `dict`): `kind`, `text`, `rank` (their order), `hour` (from when it is known, hours since
+            ICU admission, `None` where the source does not tell) and `origin`: `"note"`, or `"document"` for what only
+            the view `as-of` reads. Items of one kind and rank are joined.
+        view: `"admission"`: of a discharge summary the sections about the time up to admission; of other notes what
+            was stored within a day of ICU admission. `"paper"`: of a discharge summary the brief hospital course,
+            which names the diagnoses. A number: all documents stored that many hours after ICU admission or earlier.
 
     Returns:
-        `str`: `Heading: text` parts, one a line; empty when nothing of the kind was written.
+        `str`: `Kind: text` parts, one a line; empty when nothing of the kind was written.
     """
-    parts = []
-    for document in documents:
-        if document["kind"] != "Discharge summary":
-            parts.append((document["kind"], document["text"]))
-            continue
-        for heading, body in split_sections(document["text"] or ""):
-            if view == "admission" and heading in ADMISSION_SECTIONS:
-                parts.append((ADMISSION_SECTIONS[heading], body))
-            if view == "paper" and heading in HOSPITAL_COURSE:
-                parts.append(("Brief hospital course", body))
-    cleaned = [(heading, " ".join(body.split())) for heading, body in parts]
-    return "\n".join(f"{heading}: {body}" for heading, body in cleaned if body)
+    parts: dict[tuple, dict[str, None]] = {}  # (rank, kind) -> its items, each once
+    for document in sorted(documents, key=_order):
+        for heading, body in _read(document, view):
+            text = " ".join((body or "").split())
+            if text:
+                parts.setdefault((document["rank"], heading), {})[text] = None
+    return "\n".join(f"{heading}: {'; '.join(items)}" for (_, heading), items in parts.items())
+
+
+def _order(document: dict) -> tuple:
+    hour = document["hour"]
+    return document["rank"], document["kind"], float("inf") if hour is None else hour, document["text"] or ""
+
+
+def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
+    """What a view reads of one document: headings and text."""
+    hour, summary = document["hour"], document["kind"] == "Discharge summary"
+    if not isinstance(view, str):
+        return [(document["kind"], document["text"])] if hour is not None and hour <= view else []
+    if document["origin"] != "note":
+        return []
+    if not summary:
+        late = view == "admission" and hour is not None and hour > ADMISSION_HOURS
+        return [] if late else [(document["kind"], document["text"])]
+    sections = split_sections(document["text"] or "")
+    if view == "admission":
+        return [(ADMISSION_SECTIONS[heading], body) for heading, body in sections if heading in ADMISSION_SECTIONS]
+    return [("Brief hospital course", body) for heading, body in sections if heading in HOSPITAL_COURSE]
 
 
 def strip_as_the_release(text: str) -> str:

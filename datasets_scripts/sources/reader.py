@@ -4,50 +4,128 @@
 One reader for every database: DuckDB over the raw tables, with what differs in `<source>.yaml`, item and unit tables.
 
 A `<source>.yaml` gives the tables and the queries for stays, diagnoses, events (measurements as charted) and notes;
-everything from there on - units, limits, choice among devices, the series - is shared and written here.
+everything from there on - units, limits, choice among devices, the series - is shared and written here. The work is
+done in a DuckDB file, one transaction a step: a build that was killed goes on after the last whole step.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-import itertools
-import re
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import yaml
+from tqdm import tqdm
 
-from datasets_scripts.sources.phenotypes import phenotypes_of
+from datasets_scripts.sources.labels import map_codes
+from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 HERE = Path(__file__).parent
-SUFFIXES = (".csv.gz", ".csv", ".parquet")
-
-MACROS = r"""
-CREATE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
-CREATE MACRO measurement(x) AS CAST(nullif(trim(x), '') AS DOUBLE);
-CREATE MACRO moment(x) AS CAST(nullif(trim(x), '') AS TIMESTAMP);
-CREATE MACRO years(a, b) AS floor(date_diff('day', a, b) / 365.2425);
-CREATE MACRO after(minutes) AS TIMESTAMP '2000-01-01' + to_minutes(CAST(trim(minutes) AS BIGINT));
-CREATE MACRO path_part(path, back) AS string_split(path, '/')[-back];
-CREATE MACRO leading_number(x) AS
-  TRY_CAST(regexp_extract(trim(x), '^([-+]?[0-9]+\.?[0-9]*)\s*(%|[a-zA-Z/]*)$', 1) AS DOUBLE);
+DATABASE = "build.duckdb"
+STAY_CHOICES = {
+    "all": "TRUE",
+    "single": "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)",
+    "first": "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)",
+}
+# What the queries of `stays` and `events` may give; what they do not give is null. `reversed`: the admission to which
+# the stay belongs ends before it begins. `wrong`: marked as an error in the source.
+STAY = """
+SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
+       NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
+       NULL::BOOLEAN AS reversed WHERE false
 """
+EVENT = """
+SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS subject_id, NULL::TIMESTAMP AS time, NULL::VARCHAR AS "table",
+       NULL::VARCHAR AS itemid, NULL::VARCHAR AS number, NULL::VARCHAR AS text, NULL::TIMESTAMP AS stored,
+       NULL::VARCHAR AS specimen, NULL::BOOLEAN AS wrong WHERE false
+"""
+# Why a charted value is left out, in the order in which it is asked.
+DROPPED = {
+    "no_number": "charted IS NULL",
+    "marked_as_error": "wrong",
+    "not_arterial": "specimen_needed <> '' AND NOT starts_with(upper(specimen), upper(specimen_needed))",
+    "outside_of_stay": "time NOT BETWEEN intime AND outtime",
+    "after_window": "hour > $hours",
+    "implausible": "value NOT BETWEEN minimum AND maximum",
+}
+
+
+@dataclass(frozen=True)
+class CohortOptions:
+    """
+    Which stays are read, and how much of them.
+
+    Args:
+        min_age, max_age (`float`): years at ICU admission, inclusive.
+        min_hours, max_hours (`float`): length of the stay.
+        stays (`str`): `"all"`, `"single"` (admissions with one ICU stay) or `"first"` (of each patient).
+        hours (`float`): values measured later than this after ICU admission are left out.
+        seed (`int`), limit (`int`, *optional*): only that many patients, the first by the hash of seed and id.
+    """
+
+    min_age: float = 18
+    max_age: float | None = None
+    min_hours: float = 0
+    max_hours: float | None = None
+    stays: str = "all"
+    hours: float = 1440
+    seed: int = 0
+    limit: int | None = None
 
 
 @dataclass
 class Cohort:
-    """What a reader found: counts for the card, and the rows themselves by `iterate`."""
+    """What a reader found, in a DuckDB file: counts for the card, and the stays themselves by `iterate_blocks`."""
 
     connection: duckdb.DuckDBPyConnection
     source: dict
-    attrition: list[dict] = field(default_factory=list)
-    values: list[dict] = field(default_factory=list)
-    codes: dict = field(default_factory=dict)
+    channels: list[dict]
+
+    @property
+    def attrition(self) -> list[dict]:
+        """`step`, `stays` and `patients` that are left, `stays_lost` and `patients_lost`, `why`; in order."""
+        return self._rows("SELECT * EXCLUDE (position) FROM attrition ORDER BY position")
+
+    @property
+    def values(self) -> list[dict]:
+        """Per channel: values charted, dropped for each reason, converted, kept; and how late they are known."""
+        return self._rows("SELECT * EXCLUDE (position) FROM value_counts ORDER BY position")
+
+    @property
+    def codes(self) -> list[dict]:
+        """Per diagnosis code: `code`, `version`, `route`, `mapped`, `label` (empty: none), `rows`, `stays`."""
+        return self._rows("SELECT * FROM label_audit ORDER BY stays DESC, code, version, label")
+
+    @property
+    def code_counts(self) -> dict:
+        """How many diagnosis codes there are, how many are `unmapped`, and how many `nonexistent`; with examples."""
+        total, unmapped, nonexistent, names = self.connection.execute(
+            """
+            SELECT coalesce(sum("rows"), 0), coalesce(sum("rows") FILTER (NOT mapped), 0),
+                   coalesce(sum("rows") FILTER (route LIKE 'unknown%'), 0),
+                   coalesce(list(DISTINCT code ORDER BY code) FILTER (route LIKE 'unknown%'), [])
+            FROM (SELECT DISTINCT code, version, route, mapped, "rows" FROM label_audit)
+            """
+        ).fetchone()
+        share = round(int(unmapped) / int(total), 4) if total else None
+        counts = {"total": int(total), "unmapped": int(unmapped), "unmapped_share": share}
+        return counts | {"nonexistent": int(nonexistent), "nonexistent_codes": names[:100]}
+
+    @property
+    def num_stays(self) -> int:
+        return self.connection.execute("SELECT count(*) FROM stays").fetchone()[0]
+
+    def _rows(self, query: str) -> list[dict]:
+        result = self.connection.execute(query)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def load_source(name: str) -> dict:
@@ -58,365 +136,390 @@ def load_source(name: str) -> dict:
 def read_source(
     source: dict,
     root: Path,
+    work: Path,
     channels: list[dict],
     labels: list[dict],
+    options: CohortOptions,
     *,
-    seed: int = 0,
-    limit: int | None = None,
-    min_age: float = 18,
+    with_documents: bool = False,
     memory_limit: str = "4GB",
-    temp_directory: Path | None = None,
-    keep_events: bool = False,
+    threads: int | None = None,
 ) -> Cohort:
     """
-    Read the raw tables under `root` up to one row per ICU stay.
+    Read the raw tables under `root` into a database file in `work`; steps that are done there are not repeated.
 
     Args:
         source (`dict`): the database's description, as `load_source` gives it.
         root (`Path`): folder of its CSV, gzipped CSV or Parquet files; upper or lower case.
-        channels, labels (lists of `dict`): as in `clinical_clinragen`.
-        limit (`int`, *optional*): only that many patients, the first by the hash of their id.
-        keep_events (`bool`): leave the table `kept` (stay_id, time, channel, value) for an export.
+        work (`Path`): folder for the database file and for what does not fit into memory.
+        channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
+        with_documents (`bool`): read all documents of a stay, for the note view `as-of=HOURS`.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
     """
-    connection = duckdb.connect()
-    connection.execute(f"SET memory_limit = '{memory_limit}'")
-    connection.execute("SET preserve_insertion_order = false")
-    if temp_directory is not None:
-        connection.execute(f"SET temp_directory = '{temp_directory}'")
-    for statement in MACROS.strip().split(";\n"):
-        connection.execute(statement)
-    tables = {table: find_table(Path(root), table, spec) for table, spec in source["tables"].items()}
-    for table, spec in source["tables"].items():
-        connection.execute(f"CREATE VIEW {table} AS {_select(tables[table], spec['columns'])}")
-    cohort = Cohort(connection, source)
+    files = find_tables(source, root)
+    connection = _open(work, memory_limit, threads)
+    cohort = Cohort(connection, source, channels)
+    steps = {
+        "Opening tables": lambda: _open_tables(cohort, files),
+        "Selecting stays": lambda: _select_stays(cohort, options),
+        "Mapping diagnoses": lambda: _label(cohort, labels),
+        "Reading measurements": lambda: _measure(cohort, options.hours),
+        "Reading notes": lambda: _read_notes(cohort, with_documents),
+    }
+    connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
+    done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
     try:
-        _load_items(cohort, channels)
-        for statement in source.get("prepare", ()):
-            connection.execute(statement)
-        _select_stays(cohort, seed, limit, min_age)
-        _label(cohort, labels)
-        _measure(cohort, channels, keep_events)
-        connection.execute(f"CREATE TABLE notes AS {source['notes']}")
-    except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException) as error:
-        raise explain(error, tables, source) from error
+        for name, step in steps.items():
+            if name not in done:
+                with _progress(connection, name):
+                    connection.begin()
+                    step()
+                    connection.execute("INSERT INTO steps VALUES (?)", [name])
+                    connection.commit()
+    except READ_ERRORS as error:
+        raise explain(error, source, files) from error
     return cohort
 
 
-def find_table(root: Path, table: str, spec: dict) -> Path | None:
-    """
-    The file of a table, whatever its case and suffix.
-
-    Raises:
-        ClinRaGenInputError: if it is missing (and not optional) or lacks a column.
-    """
-    if not root.is_dir():
-        raise ClinRaGenInputError(f"--root {root} is no folder")
-    path = root / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
-    if path is None or not _files(path):
-        if spec.get("optional"):
-            return None
-        suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
-        raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
-    present = {name.lower() for name in _header(path)}
-    missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
-    if missing:
-        raise ClinRaGenInputError(
-            f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?"
-        )
-    return path
-
-
-def _named_file(root: Path, name: str) -> Path | None:
-    """The file of that name below `root`, whatever the case of its folders, its case and its suffix."""
-    folder = root
-    for part in Path(name).parts[:-1]:
-        folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part.lower()), folder / part)
-    names = {f.name.lower(): f for f in folder.iterdir()} if folder.is_dir() else {}
-    stem = Path(name).name.lower()
-    return next((names[stem + suffix] for suffix in ("", *SUFFIXES) if stem + suffix in names), None)
-
-
-def _files(path: Path) -> list[Path]:
-    """The files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
-    anchor = Path(*itertools.takewhile(lambda part: "*" not in part, path.parts))
-    return sorted(anchor.glob(str(path.relative_to(anchor)))) if anchor != path else [path]
-
-
-def _header(path: Path) -> list[str]:
-    first = _files(path)[0]
-    if first.suffix == ".parquet":
-        return duckdb.sql(f"SELECT * FROM read_parquet({_quoted(first)}) LIMIT 0").columns
-    opener = gzip.open if first.suffix == ".gz" else open
+def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPyConnection:
+    work.mkdir(parents=True, exist_ok=True)
     try:
-        with opener(first, "rt", encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
-    except (OSError, EOFError) as error:
-        raise ClinRaGenInputError(f"{first.name} cannot be read: {error}; fetch the file again") from None
+        connection = duckdb.connect(work / DATABASE)
+    except duckdb.Error:  # killed while the file was written for the first time
+        (work / DATABASE).unlink()
+        (work / f"{DATABASE}.wal").unlink(missing_ok=True)
+        connection = duckdb.connect(work / DATABASE)
+    try:
+        connection.execute(f"SET memory_limit = {quoted(memory_limit)}")
+    except duckdb.Error:
+        raise ClinRaGenInputError(f"--memory-limit {memory_limit} is no size; write it as in 4GB") from None
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
+    if threads is not None:
+        connection.execute(f"SET threads = {threads}")
+    return connection
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+@contextmanager
+def _progress(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None]:
+    """A bar that follows the statement under way, for steps that take long."""
+    finished = threading.Event()
+
+    def follow() -> None:
+        if finished.wait(2):
+            return
+        with tqdm(total=100, desc=name, unit="%", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}") as bar:
+            while not finished.wait(0.5):
+                bar.n = max(bar.n, connection.query_progress(), 0)
+                bar.refresh()
+
+    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
 
 
-def _select(path: Path | None, columns: list[str]) -> str:
-    """SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
-    if path is None:
-        return "SELECT " + ", ".join(f"NULL::VARCHAR AS {column}" for column in columns) + " WHERE false"
-    actual = {name.lower(): f'"{name}"' for name in _header(path)}
-    picked = ", ".join(f"CAST({actual.get(column, 'NULL')} AS VARCHAR) AS {column}" for column in columns)
-    if path.suffix == ".parquet":
-        return f"SELECT {picked} FROM read_parquet({_quoted(path)})"
-    types = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in _header(path))
-    return (
-        f"SELECT {picked} FROM read_csv({_quoted(path)}, auto_detect = false, header = true, delim = ',', "
-        f"quote = '\"', escape = '\"', columns = {{{types}}})"
+def _open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
+    create_views(cohort.connection, cohort.source, files)
+    check_keys(cohort.connection, cohort.source, files)
+    _load_items(cohort)
+    for statement in cohort.source.get("prepare", ()):
+        cohort.connection.execute(statement)
+
+
+def _load_items(cohort: Cohort) -> None:
+    position = {channel["name"]: i for i, channel in enumerate(cohort.channels)}
+    items = cohort.source["items"]
+    if items == "channels":  # the codes are the channels' names, the values in their units
+        rows = [{"table": "channels", "itemid": name, "channel": name} for name in position]
+    elif isinstance(items, list):
+        rows = items
+    else:
+        with open(HERE / items, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    rows = [row for row in rows if row["channel"] in position]
+    _insert(
+        cohort,
+        'items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, specimen_needed VARCHAR, '
+        "priority INTEGER)",
+        [
+            (r["table"], r["itemid"], position[r["channel"]], r.get("unit", ""), r.get("specimen", ""), i)
+            for i, r in enumerate(rows)
+        ],
+    )
+    units = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))["readings"]
+    units |= cohort.source.get("units", {})
+    _insert(
+        cohort,
+        'units (unit VARCHAR, "from" DOUBLE, "to" DOUBLE, factor DOUBLE, "offset" DOUBLE)',
+        [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],
+    )
+    _insert(
+        cohort,
+        "channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE)",
+        [(i, channel["name"], channel["minimum"], channel["maximum"]) for i, channel in enumerate(cohort.channels)],
     )
 
 
-def _select_stays(cohort: Cohort, seed: int, limit: int | None, min_age: float) -> None:
+def _insert(cohort: Cohort, table: str, rows: list[tuple]) -> None:
+    """Create a table, given as `name (columns)`, that holds the rows."""
+    cohort.connection.execute(f"CREATE TABLE {table}")
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        unnested = ", ".join(["unnest(?)"] * len(columns))
+        cohort.connection.execute(f"INSERT INTO {table.split(' (')[0]} SELECT {unnested}", columns)
+
+
+def _select_stays(cohort: Cohort, options: CohortOptions) -> None:
     run = cohort.connection.execute
-    run(f"CREATE TABLE stays AS {cohort.source['stays']}")
-    duplicate = run("SELECT stay_id FROM stays GROUP BY stay_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchone()
-    if duplicate:
-        raise ClinRaGenInputError(f"ICU stay {duplicate[0]} is listed more than once; remove the duplicate rows")
-    _count(cohort, "ICU stays in the tables")
-    run("DELETE FROM stays WHERE intime IS NULL OR outtime IS NULL OR outtime <= intime")
-    _count(cohort, "with an end after their beginning")
-    run("DELETE FROM stays WHERE age IS NULL OR age < ?", [min_age])
-    _count(cohort, f"of patients known to be {min_age:g} or older")
-    diagnosed = cohort.source.get("diagnosed", f"SELECT DISTINCT stay_id FROM ({cohort.source['diagnoses']})")
-    run(f"DELETE FROM stays WHERE stay_id NOT IN ({diagnosed})")
-    _count(cohort, "with at least one recorded diagnosis")
-    if limit is not None:
-        run(
-            "DELETE FROM stays WHERE subject_id NOT IN "
-            "(SELECT subject_id FROM stays GROUP BY subject_id ORDER BY sha256(? || subject_id), subject_id LIMIT ?)",
-            [f"{seed}:", limit],
-        )
-        _count(cohort, f"of the first {limit} patients")
-    if not run("SELECT count(*) FROM stays").fetchone()[0]:
-        steps = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
-        raise ClinRaGenInputError(f"no ICU stay is left ({steps}); are these the right tables?")
+    run(f"CREATE TABLE stays AS ({STAY}) UNION ALL BY NAME ({cohort.source['stays']})")
+    run(
+        "CREATE TABLE attrition (position INTEGER, step VARCHAR, stays BIGINT, patients BIGINT, "
+        "stays_lost BIGINT, patients_lost BIGINT, why VARCHAR)"
+    )
+    _count(cohort, "ICU stays in the tables", "")
+    diagnosed = cohort.source.get("diagnosed", f"SELECT stay_id FROM ({cohort.source['diagnoses']})")
+    twice = run("SELECT stay_id FROM stays GROUP BY stay_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchone()
+    if twice:
+        raise ClinRaGenInputError(f"ICU stay {twice[0]} is listed more than once; remove the duplicate rows")
+    steps = [
+        ("with an end after their beginning", "no end, or an end before it begins", "outtime > intime", True),
+        (
+            "of admissions that end after they begin",
+            "the admission ends before it begins",
+            "reversed IS NOT TRUE",
+            True,
+        ),
+        ("of patients of known age", "age unknown", "age IS NOT NULL", True),
+        (f"of patients of {options.min_age:g} or older", "younger", f"age >= {options.min_age}", True),
+        (f"of patients of {options.max_age} or younger", "older", f"age <= {options.max_age}", options.max_age),
+        (
+            f"of {options.min_hours:g} hours or longer",
+            "shorter",
+            f"{LENGTH} >= {options.min_hours}",
+            options.min_hours,
+        ),
+        (f"of {options.max_hours} hours or shorter", "longer", f"{LENGTH} <= {options.max_hours}", options.max_hours),
+        ("with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})", True),
+        (CHOSEN.get(options.stays), "another stay", STAY_CHOICES[options.stays], options.stays != "all"),
+        (f"of the first {options.limit} patients", "--limit", FIRST_PATIENTS, options.limit is not None),
+    ]
+    for step, why, condition, wanted in steps:
+        if wanted not in (None, 0, False):
+            parameters = [f"{options.seed}:", options.limit] if condition is FIRST_PATIENTS else []
+            run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE", parameters)
+            _count(cohort, step, why)
+    if not cohort.num_stays:
+        left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
+        raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
+    run(
+        "CREATE TABLE ranked AS SELECT *, "
+        "CAST(row_number() OVER (ORDER BY subject_id, intime, stay_id) - 1 AS INTEGER) AS stay FROM stays"
+    )
+    run("DROP TABLE stays; ALTER TABLE ranked RENAME TO stays")
 
 
-def _count(cohort: Cohort, step: str) -> None:
-    stays, patients = cohort.connection.execute("SELECT count(*), count(DISTINCT subject_id) FROM stays").fetchone()
-    cohort.attrition.append({"step": step, "stays": stays, "patients": patients})
+LENGTH = "hours_between(intime, outtime)"
+CHOSEN = {"single": "of admissions with one ICU stay", "first": "first of their patient"}
+FIRST_PATIENTS = """
+subject_id IN (
+  SELECT subject_id FROM stays GROUP BY subject_id ORDER BY sha256(? || subject_id), subject_id LIMIT ?
+)"""
+
+
+def _count(cohort: Cohort, step: str, why: str) -> None:
+    cohort.connection.execute(
+        """
+        INSERT INTO attrition
+        WITH now AS (SELECT count(*) AS stays, count(DISTINCT subject_id) AS patients FROM stays),
+             before AS (SELECT stays, patients FROM attrition ORDER BY position DESC LIMIT 1)
+        SELECT (SELECT count(*) FROM attrition), ?, n.stays, n.patients,
+               coalesce(b.stays - n.stays, 0), coalesce(b.patients - n.patients, 0), ?
+        FROM now n LEFT JOIN before b ON true
+        """,
+        [step, why],
+    )
 
 
 def _label(cohort: Cohort, labels: list[dict]) -> None:
-    """Table `labels`: stay_id -> sorted class ids; and the audit of codes."""
+    """Table `labels`: stay -> sorted class ids; and the audit of codes."""
     run = cohort.connection.execute
-    diagnoses = f"({cohort.source['diagnoses']}) SEMI JOIN stays USING (stay_id)"
-    run(f"CREATE TABLE codes AS SELECT stay_id, code, version FROM {diagnoses}")
-    counts = run("SELECT code, version, count(*) FROM codes GROUP BY ALL ORDER BY ALL").fetchall()
-    class_of = {label["ccs"]: i for i, label in enumerate(labels)}
-    mapped = [(code, version, phenotypes_of(code, version)[0], n) for code, version, n in counts]
-    cohort.codes = {
-        "total": sum(n for *_, n in mapped),
-        "unmapped": sum(n for _, _, categories, n in mapped if not categories),
-        "unmapped_codes": sorted({str(code) for code, _, categories, _ in mapped if not categories})[:100],
-    }
-    run("CREATE TABLE code_labels (code VARCHAR, version INTEGER, label BIGINT)")
-    rows = [
-        (code, version, class_of[ccs])
-        for code, version, categories, _ in mapped
-        for ccs in categories
-        if ccs in class_of
-    ]
-    if rows:
-        cohort.connection.executemany("INSERT INTO code_labels VALUES (?, ?, ?)", rows)
     run(
-        "CREATE TABLE labels AS SELECT stay_id, list(DISTINCT label ORDER BY label) AS diagnoses "
-        "FROM codes JOIN code_labels USING (code, version) GROUP BY stay_id"
+        f"CREATE TABLE codes AS SELECT s.stay, d.code, d.version "
+        f"FROM ({cohort.source['diagnoses']}) d JOIN stays s USING (stay_id)"
+    )
+    distinct = run("SELECT DISTINCT code, version FROM codes ORDER BY ALL").fetchall()
+    mapped = map_codes(distinct, labels)
+    _insert(
+        cohort,
+        "code_labels (code VARCHAR, version INTEGER, route VARCHAR, mapped BOOLEAN, label BIGINT)",
+        [
+            (code, version, m.route, m.mapped, label)
+            for (code, version), m in mapped.items()
+            for label in m.labels or [None]
+        ],
+    )
+    run(
+        "CREATE TABLE labels AS SELECT stay, list(DISTINCT label ORDER BY label) AS diagnoses "
+        f"FROM codes c JOIN code_labels l ON {SAME_CODE} WHERE label IS NOT NULL GROUP BY stay"
+    )
+    _insert(cohort, "label_names (label BIGINT, name VARCHAR)", [(i, label["name"]) for i, label in enumerate(labels)])
+    run(
+        "CREATE TABLE label_audit AS SELECT c.code, c.version, l.route, l.mapped, coalesce(n.name, '') AS label, "
+        'count(*) AS "rows", count(DISTINCT stay) AS stays '
+        f"FROM codes c JOIN code_labels l ON {SAME_CODE} LEFT JOIN label_names n USING (label) GROUP BY ALL"
     )
 
 
-def _measure(cohort: Cohort, channels: list[dict], keep_events: bool) -> None:
-    """Table `series`: stay_id -> times and values, as measured; and the count of what was changed or dropped."""
+SAME_CODE = "c.code IS NOT DISTINCT FROM l.code AND c.version IS NOT DISTINCT FROM l.version"
+
+
+def _measure(cohort: Cohort, hours: float) -> None:
+    """
+    Table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known.
+
+    Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
+    """
     run = cohort.connection.execute
-    events = " UNION ALL ".join(f"({query})" for query in cohort.source["events"])
+    events = " UNION ALL BY NAME ".join(f"({query})" for query in (EVENT, *cohort.source["events"]))
+    reasons = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in DROPPED.items())
     run(
         f"""
-        CREATE TABLE measured AS
+        CREATE TABLE judged AS
         WITH charted AS (
-          SELECT e.*, i.channel, i.priority, i.unit, coalesce(measurement(e.number), leading_number(e.text)) AS charted
+          SELECT e.* EXCLUDE ("table", itemid, number, text), i.channel, i.priority, i.unit, i.specimen_needed,
+                 coalesce(measurement(e.number), leading_number(e.text)) AS charted
           FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         ), placed AS (
-          SELECT s.stay_id, s.intime, c.* EXCLUDE (stay_id, subject_id)
+          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c JOIN stays s ON c.stay_id = s.stay_id
-          WHERE c.time BETWEEN s.intime AND s.outtime
           UNION ALL
-          SELECT s.stay_id, s.intime, c.* EXCLUDE (stay_id, subject_id)
+          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c JOIN stays s
             ON c.subject_id = s.subject_id AND c.time >= s.intime AND c.time <= s.outtime
           WHERE c.stay_id IS NULL
+        ), converted AS (
+          SELECT p.*, CAST(hours_between(p.intime, p.time) AS FLOAT) AS hour,
+                 coalesce(p.charted * u.factor + u."offset", p.charted) AS value, k.minimum, k.maximum
+          FROM placed p JOIN channels k USING (channel)
+          LEFT JOIN units u ON p.unit = u.unit AND p.charted >= u."from" AND p.charted <= u."to"
         )
-        SELECT p.stay_id, p.time, CAST(date_diff('microsecond', p.intime, p.time) / 3.6e9 AS FLOAT) AS hour, p.channel,
-               p.priority, p.stored, p.wrong,
-               p.charted, coalesce(p.charted * u.factor + u."offset", p.charted) AS value
-        FROM placed p LEFT JOIN units u
-          ON p.unit = u.unit AND p.charted >= u."from" AND p.charted <= u."to"
+        SELECT stay, time, hour, channel, priority, stored, CAST(value AS FLOAT) AS value,
+               greatest(hour, CAST(hours_between(intime, stored) AS FLOAT)) AS available,
+               CASE {reasons.replace("$hours", str(float(hours)))} END AS dropped, value <> charted AS converted
+        FROM converted
         """
     )
-    run(
-        """
-        CREATE TABLE judged AS
-        SELECT m.stay_id, m.time, m.hour, m.channel, m.priority, m.stored, CAST(m.value AS FLOAT) AS value,
-               CASE WHEN m.charted IS NULL THEN 'no number'
-                    WHEN m.wrong THEN 'marked as an error'
-                    WHEN m.value < c.minimum OR m.value > c.maximum THEN 'implausible' END AS dropped,
-               m.value <> m.charted AS converted
-        FROM measured m JOIN channels c ON m.channel = c.channel
-        """
-    )
-    run("DROP TABLE measured")
-    # Of several values at one moment: the preferred item, then the one stored last, then the smaller.
     run(
         """
         CREATE TABLE kept AS
-        SELECT stay_id, time, hour, channel, value FROM judged WHERE dropped IS NULL
+        SELECT stay, time, hour, channel, value, available, stored
+        FROM judged WHERE dropped IS NULL
         QUALIFY row_number() OVER (
-          PARTITION BY stay_id, hour, channel ORDER BY priority, stored DESC NULLS LAST, value
+          PARTITION BY stay, hour, channel ORDER BY priority, stored DESC NULLS LAST, value
         ) = 1
+        ORDER BY stay, hour, channel
         """
     )
-    _audit_values(cohort, channels)
-    run("DROP TABLE judged")
-    cells = ", ".join(f"max(value) FILTER (channel = {i})" for i in range(len(channels)))
+    counted = {reason: f"count(*) FILTER (dropped = '{reason}')" for reason in DROPPED}
+    counted |= {"charted": "count(*)", "fit": "count(*) FILTER (dropped IS NULL)"}
+    counted["unit_converted"] = "count(*) FILTER (dropped IS NULL AND converted)"
+    left_over = {
+        "kept": "count(*)",
+        "stays_with_a_value": "count(DISTINCT stay)",
+        "stored_time_known": "count(stored)",
+    }
+    query = {
+        source: f"SELECT channel, {', '.join(f'{count} AS {name}' for name, count in counts.items())}"
+        for source, counts in (("judged", counted), ("kept", left_over))
+    }
+    columns = ", ".join(f"coalesce({name}, 0) AS {name}" for name in (*counted, *left_over) if name != "fit")
     run(
         f"""
-        CREATE TABLE series AS
-        SELECT stay_id, list(hour ORDER BY hour) AS lab_times, list(cells ORDER BY hour) AS lab_values
-        FROM (SELECT stay_id, hour, [{cells}] AS cells FROM kept GROUP BY stay_id, hour)
-        GROUP BY stay_id
+        CREATE TABLE value_counts AS
+        SELECT channel AS position, name AS channel, {columns}, coalesce(fit - kept, 0) AS simultaneous,
+               median_hours_until_stored
+        FROM channels
+        LEFT JOIN ({query["judged"]} FROM judged GROUP BY channel) USING (channel)
+        LEFT JOIN ({query["kept"]}, median(available - hour) FILTER (stored IS NOT NULL) AS median_hours_until_stored
+                   FROM kept GROUP BY channel) USING (channel)
         """
     )
-    if not keep_events:
-        run("DROP TABLE kept")
+    run("DROP TABLE judged")
 
 
-def _load_items(cohort: Cohort, channels: list[dict]) -> None:
-    position = {channel["name"]: i for i, channel in enumerate(channels)}
-    run, many = cohort.connection.execute, cohort.connection.executemany
-    run('CREATE TABLE items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, priority INTEGER)')
-    if cohort.source["items"] == "channels":  # the codes are the channels' names, the values in their units
-        items = [("channels", name, i, "", i) for name, i in position.items()]
-    else:
-        with open(HERE / cohort.source["items"], encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["channel"] in position]
-        items = [(r["table"], r["itemid"], position[r["channel"]], r["unit"], i) for i, r in enumerate(rows)]
-    many("INSERT INTO items VALUES (?, ?, ?, ?, ?)", items)
-    run('CREATE TABLE units (unit VARCHAR, "from" DOUBLE, "to" DOUBLE, factor DOUBLE, "offset" DOUBLE)')
-    units = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
-    many(
-        "INSERT INTO units VALUES (?, ?, ?, ?, ?)",
-        [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],
+def _read_notes(cohort: Cohort, with_documents: bool) -> None:
+    """Table `notes`: what was written of a stay, and how many hours after ICU admission it was stored, if known."""
+    queries = {"note": cohort.source["notes"]}
+    if with_documents and "documents" in cohort.source:
+        queries["document"] = cohort.source["documents"]
+    selects = " UNION ALL ".join(
+        f"SELECT stay_id, '{origin}' AS origin, kind, rank, stored, text FROM ({query})"
+        for origin, query in queries.items()
     )
-    run("CREATE TABLE channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE)")
-    many(
-        "INSERT INTO channels VALUES (?, ?, ?, ?)",
-        [(i, channel["name"], channel["minimum"], channel["maximum"]) for i, channel in enumerate(channels)],
+    cohort.connection.execute(
+        f"CREATE TABLE notes AS SELECT s.stay, n.origin, n.kind, CAST(n.rank AS BIGINT) AS rank, n.stored, "
+        f"hours_between(s.intime, n.stored) AS hour, n.text "
+        f"FROM ({selects}) n JOIN stays s USING (stay_id) WHERE n.text IS NOT NULL ORDER BY s.stay"
     )
 
 
-def _audit_values(cohort: Cohort, channels: list[dict]) -> None:
-    query = """
-        SELECT channel, count(*), count(*) FILTER (dropped = 'no number'),
-               count(*) FILTER (dropped = 'marked as an error'), count(*) FILTER (dropped = 'implausible'),
-               count(*) FILTER (dropped IS NULL AND converted)
-        FROM judged GROUP BY channel
+@dataclass
+class Block:
     """
-    kept = dict(cohort.connection.execute("SELECT channel, count(*) FROM kept GROUP BY channel").fetchall())
-    counts = {row[0]: row[1:] for row in cohort.connection.execute(query).fetchall()}
-    for i, channel in enumerate(channels):
-        charted, no_number, wrong, implausible, converted = counts.get(i, (0, 0, 0, 0, 0))
-        cohort.values.append(
-            {
-                "channel": channel["name"],
-                "charted": charted,
-                "no_number": no_number,
-                "marked_as_error": wrong,
-                "implausible": implausible,
-                "unit_converted": converted,
-                "simultaneous": charted - no_number - wrong - implausible - kept.get(i, 0),
-                "kept": kept.get(i, 0),
-            }
-        )
+    Consecutive stays: rows of ids, demographics, class ids and documents; and their series, one after the other.
+
+    Args:
+        stays (list of `dict`): N stays.
+        offsets (int array of shape `(N + 1,)`): the measurement times of stay i are `offsets[i]` to `offsets[i + 1]`.
+        times (float32 of shape `(T,)`): hours since ICU admission.
+        values, available (float32 of shape `(T, num_input_channels)`): measured values, and the hour from which each
+            is known; NaN = not measured.
+    """
+
+    stays: list[dict]
+    offsets: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    available: np.ndarray
 
 
-def iterate(cohort: Cohort) -> Iterator[dict]:
-    """One row per stay, by patient and time: ids, demographics, series, class ids and documents."""
-    result = cohort.connection.sql(
-        """
+def read_block(cohort: Cohort, start: int, end: int) -> Block:
+    """The stays `start` up to `end`, by patient and time."""
+    execute = cohort.connection.execute
+    stays = cohort._rows(
+        f"""
         SELECT s.subject_id, s.hadm_id, s.stay_id, CAST(s.age AS FLOAT) AS age, s.sex, s.ethnicity,
-               coalesce(r.lab_times, []) AS lab_times, coalesce(r.lab_values, []) AS lab_values,
-               coalesce(l.diagnoses, []) AS diagnoses, coalesce(n.documents, []) AS documents
-        FROM stays s LEFT JOIN series r USING (stay_id) LEFT JOIN labels l USING (stay_id)
-        LEFT JOIN (
-          SELECT stay_id, list({'kind': kind, 'text': text} ORDER BY rank, kind) AS documents
-          FROM notes GROUP BY stay_id
-        ) n USING (stay_id)
-        ORDER BY s.subject_id, s.intime, s.stay_id
+               coalesce(l.diagnoses, []) AS diagnoses
+        FROM stays s LEFT JOIN labels l USING (stay) WHERE s.stay >= {start} AND s.stay < {end} ORDER BY s.stay
         """
     )
-    for batch in result.to_arrow_reader(500):
-        yield from batch.to_pylist()
-
-
-def explain(error: duckdb.Error, tables: dict[str, Path | None], source: dict) -> ClinRaGenInputError:
-    """A reader's failure as one line that names the file and, where it can be found, row and field."""
-    text = str(error)
-    for _table, path in tables.items():
-        if path is not None and path.name in text:
-            row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
-            where = f"{path.name}, row {row[1]}" if row else path.name
-            return ClinRaGenInputError(f"{where}: {_reason(text)}")
-    bad = _find_bad_cell(tables, source)
-    return bad or ClinRaGenInputError(f"the tables cannot be read: {_reason(text)}")
-
-
-def _reason(text: str) -> str:
-    if "gzip" in text.lower() or "GZIP" in text or "inflate" in text.lower():
-        return "the compressed file is cut short or damaged; fetch it again"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    shown = next((line for line in lines if line.startswith(("Error", "Expected", "Invalid"))), lines[0])
-    return re.sub(r'"[^"]*"', "a value", shown)[:200]
-
-
-def _find_bad_cell(tables: dict[str, Path | None], source: dict) -> ClinRaGenInputError | None:
-    """Look for the first time or number that is none: only after a conversion has failed, since it reads all again."""
-    connection = duckdb.connect()
-    for table, path in tables.items():
-        if path is None:
-            continue
-        spec = source["tables"][table]
-        for column in spec["columns"]:
-            kind = _kind(column, spec)
-            if kind is None:
-                continue
-            found = connection.execute(
-                f"SELECT row FROM (SELECT row_number() OVER () + 1 AS row, {column} AS x "
-                f"FROM ({_select(path, [column])})) "
-                f"WHERE trim(x) <> '' AND TRY_CAST(trim(x) AS {kind}) IS NULL LIMIT 1"
-            ).fetchone()
-            if found:
-                return ClinRaGenInputError(
-                    f"{path.name}, row {found[0]}, column {column}: not {KINDS[kind]}; correct the row"
-                )
-    return None
-
-
-KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBLE": "a number"}
-
-
-def _kind(column: str, spec: dict) -> str | None:
-    """What the cells of a column must be, by the source's `numbers` and by the databases' own naming."""
-    if column in spec.get("numbers", ()):
-        return "DOUBLE"
-    if "time" in column or column == "dob":
-        return "TIMESTAMP"
-    return "BIGINT" if "offset" in column else None
+    for row in stays:
+        row["documents"] = []
+    documents = execute(
+        f"SELECT stay, origin, kind, rank, hour, text FROM notes WHERE stay >= {start} AND stay < {end} "
+        "ORDER BY stay, rank, kind, hour, text"
+    )
+    for stay, *document in documents.fetchall():
+        stays[stay - start]["documents"].append(
+            dict(zip(("origin", "kind", "rank", "hour", "text"), document, strict=True))
+        )
+    kept = execute(
+        f"SELECT stay, hour, channel, value, available FROM kept WHERE stay >= {start} AND stay < {end} "
+        "ORDER BY stay, hour, channel"
+    ).fetchnumpy()
+    first = np.ones(len(kept["hour"]), dtype=bool)  # of the values of one moment
+    first[1:] = (np.diff(kept["stay"]) != 0) | (np.diff(kept["hour"]) != 0)
+    moment = np.cumsum(first) - 1
+    values = np.full((int(first.sum()), len(cohort.channels)), np.nan, dtype=np.float32)
+    available = values.copy()
+    values[moment, kept["channel"]] = kept["value"]
+    available[moment, kept["channel"]] = kept["available"]
+    offsets = np.searchsorted(kept["stay"][first], np.arange(start, end + 1))
+    return Block(stays, offsets, np.asarray(kept["hour"][first], dtype=np.float32), values, available)

@@ -64,6 +64,7 @@ def test_columns_and_labels_as_the_contract_says(tmp_path):
             "note_rationale",
             "lab_rationale",
             "teacher",
+            "lab_available_times",
         ]
     )
     assert features["diagnoses"].feature.names[22] == "Congestive heart failure; nonhypertensive"
@@ -173,7 +174,7 @@ def test_attrition_names_what_was_lost(tmp_path):
     tables["DIAGNOSES_ICD"] = tables["DIAGNOSES_ICD"][:-1]
     tables["PATIENTS"][3][2] = "1800-01-01 00:00:00"  # above 89, moved by 300 years
     folder = build(tmp_path, tables)
-    assert [step["stays"] for step in read_metadata(folder)["attrition"]] == [12, 11, 10, 9]
+    assert [step["stays"] for step in read_metadata(folder)["attrition"]] == [12, 11, 11, 11, 10, 9]
     assert rows(folder)["204"]["age"] == 90.0
 
 
@@ -283,7 +284,7 @@ PLAIN_EVENTS = (
         ("text_for_a_time", ["CHARTEVENTS.csv", "row 3", "charttime"]),
         ("text_for_a_number", ["CHARTEVENTS.csv", "row 2", "valuenum", "not a number"]),
         ("too_few_columns", ["CHARTEVENTS.csv", "row 4"]),
-        ("duplicated_stay", ["201", "more than once"]),
+        ("duplicated_stay", ["ICUSTAYS.csv", "icustay_id 201", "2 rows"]),
     ],
 )
 def test_bad_tables_end_in_one_clear_line(tmp_path, fault, words):

@@ -34,7 +34,11 @@ Pneumonia
 
 
 def view(text, name):
-    return note_text([{"kind": "Discharge summary", "text": text}], name)
+    return note_text([document("Discharge summary", text)], name)
+
+
+def document(kind, text, hour=None, rank=0, origin="note"):
+    return {"kind": kind, "text": text, "hour": hour, "rank": rank, "origin": origin}
 
 
 def test_admission_view_keeps_what_was_known_at_admission():
@@ -72,7 +76,7 @@ def test_sections_hold_every_word(text):
 
 
 def test_structured_notes_are_kept_whole():
-    documents = [{"kind": "Past history", "text": "COPD; asthma"}, {"kind": "Examination", "text": "obese"}]
+    documents = [document("Past history", "COPD; asthma"), document("Examination", "obese", rank=1)]
     assert note_text(documents, "admission") == "Past history: COPD; asthma\nExamination: obese"
 
 

@@ -1,0 +1,134 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Label sets: the paper's 25 phenotypes, or a user's YAML of names and codes; and the route from each code to its labels.
+
+    labels:
+      - name: Atrial fibrillation
+        codes: {icd9: ["427.31"], icd10: [I48]}     # a code counts if it starts with one of these
+        synonyms: [afib]                            # for the leak meter
+      - name: Sepsis
+        ccs: [2]                                    # or single-level CCS categories
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from datasets_scripts.sources.phenotypes import category_of, icd9_codes_of, plain_code
+from modeling_clinragen.clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
+
+
+SYNONYMS = Path(__file__).with_name("synonyms.yaml")
+
+
+def load_labels(name_or_path: str) -> list[dict]:
+    """
+    A label set: `"phenotypes"`, the paper's, or that of a YAML file.
+
+    Returns:
+        list of `{"name", "ccs" (list of int), "codes" ({"icd9": [...], "icd10": [...]}), "synonyms"}`; the position
+        is the class id.
+
+    Raises:
+        ClinRaGenInputError: naming the file, the label and the field that is wrong.
+    """
+    if name_or_path == "phenotypes":
+        synonyms = yaml.safe_load(SYNONYMS.read_text(encoding="utf-8"))
+        return [
+            _complete({**label, "ccs": [label["ccs"]], "synonyms": synonyms[label["name"]]}) for label in PHENOTYPES
+        ]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise ClinRaGenInputError(f"--labels {name_or_path} is neither phenotypes nor a YAML file")
+    try:
+        labels = yaml.safe_load(path.read_text(encoding="utf-8"))["labels"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise ClinRaGenInputError(f"{path}: no YAML file with a list `labels`") from None
+    if not isinstance(labels, list) or not labels:
+        raise ClinRaGenInputError(f"{path}: `labels` must be a list of names with codes")
+    for i, label in enumerate(labels):
+        _check(label, f"{path}, label {i + 1}")
+    names = [label["name"] for label in labels]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ClinRaGenInputError(f"{path}: the name {twice!r} is there twice")
+    return [_complete(label) for label in labels]
+
+
+def _complete(label: dict) -> dict:
+    codes = {version: [plain_code(str(c)) for c in label.get("codes", {}).get(version, ())] for version in VERSIONS}
+    return {"name": label["name"], "ccs": label.get("ccs", []), "codes": codes, "synonyms": label.get("synonyms", [])}
+
+
+VERSIONS = ("icd9", "icd10")
+
+
+def _check(label: object, where: str) -> None:
+    if not isinstance(label, dict) or not isinstance(label.get("name"), str) or not label["name"].strip():
+        raise ClinRaGenInputError(f"{where}: a name is missing")
+    unknown = set(label) - {"name", "codes", "ccs", "synonyms"}
+    if unknown:
+        raise ClinRaGenInputError(f"{where}: unknown field {sorted(unknown)[0]!r}; use name, codes, ccs and synonyms")
+    if "," in label["name"] or label["name"] == NO_DISEASE:
+        raise ClinRaGenInputError(f"{where}: a name may hold no comma and not be {NO_DISEASE!r}; use a semicolon")
+    codes = label.get("codes", {})
+    if (
+        not isinstance(codes, dict)
+        or set(codes) - set(VERSIONS)
+        or not all(isinstance(c, list) for c in codes.values())
+    ):
+        raise ClinRaGenInputError(f"{where}: codes must hold lists icd9 and icd10")
+    if not all(isinstance(label.get(name, []), list) for name in ("ccs", "synonyms")):
+        raise ClinRaGenInputError(f"{where}: ccs and synonyms must be lists")
+    if not any(codes.values()) and not label.get("ccs"):
+        raise ClinRaGenInputError(f"{where}: neither codes nor ccs categories")
+
+
+@dataclass(frozen=True)
+class MappedCode:
+    """
+    Args:
+        labels (list of `int`): class ids; empty for a code of another disease.
+        route (`str`): how they were found, or why none was.
+        mapped (`bool`): whether the code is known, or has an equivalent that is.
+    """
+
+    labels: list[int]
+    route: str
+    mapped: bool
+
+
+def map_codes(
+    codes: Iterable[tuple[str | None, int | None]], labels: list[dict]
+) -> dict[tuple[str | None, int | None], MappedCode]:
+    """The labels of each code, given as pairs of code and ICD version."""
+    return {(code, version): _map_code(code, version, labels) for code, version in codes}
+
+
+def _map_code(code: str | None, version: int | None, labels: list[dict]) -> MappedCode:
+    icd9, route = icd9_codes_of(code, version)
+    categories = {category_of(part) for part in icd9}
+    prefixed = {"icd10" if version == 10 else "icd9": [plain_code(code)]}
+    prefixed.setdefault("icd9", icd9)  # an ICD-10 code is also looked up by what it is in ICD-9
+    found = []
+    for i, label in enumerate(labels):
+        prefix = _prefix_of(prefixed, label["codes"])
+        if prefix:
+            route = route if prefix in route else f"{route}, prefix {prefix}"
+        if prefix or categories & set(label["ccs"]):
+            found.append(i)
+    return MappedCode(found, route, bool(icd9))
+
+
+def _prefix_of(codes: dict[str, Iterable[str]], prefixes: dict[str, list[str]]) -> str | None:
+    for version in ("icd10", "icd9") if prefixes["icd10"] else ("icd9",):
+        if version in codes:
+            hit = next((p for p in prefixes[version] for c in codes[version] if c and c.startswith(p)), None)
+            if hit or version == "icd10":  # where ICD-10 prefixes are given, they alone decide for an ICD-10 code
+                return hit
+    return None

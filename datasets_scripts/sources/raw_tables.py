@@ -1,0 +1,220 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many.
+
+Every cell is text here; a source's queries cast it with the macros `number`, `moment` and the like.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+import re
+from pathlib import Path
+
+import duckdb
+
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+SUFFIXES = (".csv.gz", ".csv", ".parquet")
+READ_ERRORS = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
+
+MACROS = r"""
+CREATE OR REPLACE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
+CREATE OR REPLACE MACRO measurement(x) AS CAST(nullif(trim(x), '') AS DOUBLE);
+CREATE OR REPLACE MACRO moment(x) AS CAST(nullif(trim(x), '') AS TIMESTAMP);
+CREATE OR REPLACE MACRO years(a, b) AS floor(date_diff('day', a, b) / 365.2425);
+CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 3.6e9;
+CREATE OR REPLACE MACRO after(minutes) AS
+  TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
+CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
+CREATE OR REPLACE MACRO leading_number(x) AS
+  TRY_CAST(regexp_extract(trim(x), '^([-+]?[0-9]+\.?[0-9]*)\s*(%|[a-zA-Z/]*)$', 1) AS DOUBLE);
+"""
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
+    """One view a table, with the columns that the source names, in lower case; and the macros of its queries."""
+    for statement in MACROS.strip().split(";\n"):
+        connection.execute(statement)
+    for table, spec in source["tables"].items():
+        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_columns(files[table], spec['columns'])}")
+
+
+def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
+    """
+    The file (or pattern of files) of each table, `None` where an optional one is absent.
+
+    Raises:
+        ClinRaGenInputError: if a table or one of its columns is missing.
+    """
+    if not root.is_dir():
+        raise ClinRaGenInputError(f"--root {root} is no folder")
+    return {table: find_table(root.resolve(), table, spec) for table, spec in source["tables"].items()}
+
+
+def find_table(root: Path, table: str, spec: dict) -> Path | None:
+    """The file of one table, whatever its case and suffix; see `find_tables`."""
+    path = root / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
+    if path is None or not files_of(path):
+        if spec.get("optional"):
+            return None
+        suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
+        raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
+    header = _header(path)
+    present = {name.lower() for name in header} | {"filename"}
+    missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
+    if missing:
+        raise ClinRaGenInputError(
+            f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?"
+        )
+    return path
+
+
+def _named_file(root: Path, name: str) -> Path | None:
+    """The file of that name below `root`, whatever the case of its folders, its case and its suffix."""
+    folder = root
+    for part in Path(name).parts[:-1]:
+        folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part.lower()), folder / part)
+        if not folder.is_dir():
+            return None
+    names = {f.name.lower(): f for f in folder.iterdir()}
+    stem = Path(name).name.lower()
+    return next((names[stem + suffix] for suffix in ("", *SUFFIXES) if stem + suffix in names), None)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
+    anchor = Path(*itertools.takewhile(lambda part: "*" not in part, path.parts))
+    return sorted(anchor.glob(str(path.relative_to(anchor)))) if anchor != path else [path]
+
+
+def _header(path: Path) -> list[str]:
+    """The columns of a table; the CSV files of a pattern must all have the same."""
+    files = files_of(path)
+    if files[0].suffix == ".parquet":
+        try:
+            return duckdb.sql(f"SELECT * FROM read_parquet({quoted(files[0])}) LIMIT 0").columns
+        except duckdb.Error:
+            raise ClinRaGenInputError(f"{files[0].name} is no whole Parquet file; fetch it again") from None
+    header = _csv_header(files[0])
+    for file in files[1:]:
+        if _csv_header(file) != header:
+            raise ClinRaGenInputError(f"{file}: its columns are not those of {files[0].name}; remove the odd one")
+    return header
+
+
+def _csv_header(file: Path) -> list[str]:
+    opener = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opener(file, "rt", encoding="utf-8", newline="") as lines:
+            return next(csv.reader(lines), [])
+    except (OSError, EOFError) as error:
+        raise ClinRaGenInputError(f"{file.name} cannot be read: {error}; fetch the file again") from None
+    except UnicodeDecodeError:
+        raise ClinRaGenInputError(f"{file.name}, row 1: {NOT_UTF8}") from None
+
+
+def quoted(text: str | Path) -> str:
+    """A literal of SQL."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def select_columns(path: Path | None, columns: list[str]) -> str:
+    """SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
+    if path is None:
+        return "SELECT " + ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns) + " WHERE false"
+    header = _header(path)
+    actual = {name.lower(): f'"{name}"' for name in header} | {"filename": "filename"}
+    picked = ", ".join(f'CAST({actual.get(column, "NULL")} AS VARCHAR) AS "{column}"' for column in columns)
+    filename = ", filename = true" if "filename" in columns else ""
+    if path.suffix == ".parquet":
+        return f"SELECT {picked} FROM read_parquet({quoted(path)}{filename})"
+    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
+    return (
+        f"SELECT {picked} FROM read_csv({quoted(path)}, auto_detect = false, header = true, delim = ',', "
+        f"quote = '\"', escape = '\"', columns = {{{types}}}{filename})"
+    )
+
+
+def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
+    """A `ClinRaGenInputError` where a table holds one `key` in several rows."""
+    for table, spec in source["tables"].items():
+        if "key" not in spec or files[table] is None:
+            continue
+        key = spec["key"]
+        twice = connection.execute(
+            f"SELECT {key}, count(*) FROM {table} GROUP BY {key} HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+        ).fetchone()
+        if twice:
+            raise ClinRaGenInputError(
+                f"{files[table].name}: {key} {twice[0]} is in {twice[1]} rows; remove the duplicate rows"
+            )
+
+
+NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"
+KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBLE": "a number"}
+
+
+def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
+    """A failure to read as one line that names the file and, where it can be found, row and field."""
+    text = str(error)
+    if "No space left" in text or "disk is full" in text.lower():
+        return ClinRaGenInputError(
+            "the disk of --output is full; free some space or write elsewhere, then start again"
+        )
+    for path in filter(None, files.values()):
+        named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
+        if named and named in text:
+            row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
+            where = f"{named}, row {row[1]}" if row else named
+            return ClinRaGenInputError(f"{where}: {_reason(text)}")
+    bad = _find_bad_cell(source, files)
+    return bad or ClinRaGenInputError(f"the tables cannot be read: {_reason(text)}")
+
+
+def _reason(text: str) -> str:
+    if "gzip" in text.lower() or "inflate" in text.lower():
+        return "the compressed file is cut short or damaged; fetch it again"
+    if "unicode" in text.lower():
+        return NOT_UTF8
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    shown = next((line for line in lines if line.startswith(("Error", "Expected", "Invalid"))), lines[0])
+    return re.sub(r'"[^"]*"', "a value", shown)[:200]
+
+
+def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError | None:
+    """Look for the first time or number that is none: only after a conversion has failed, since it reads all again."""
+    connection = duckdb.connect()
+    for table, path in files.items():
+        if path is None:
+            continue
+        spec = source["tables"][table]
+        for column in spec["columns"]:
+            kind = _kind(column, spec)
+            if kind is None:
+                continue
+            found = connection.execute(
+                f"SELECT row FROM (SELECT row_number() OVER () + 1 AS row, x "
+                f'FROM (SELECT "{column}" AS x FROM ({select_columns(path, [column])}))) '
+                f"WHERE trim(x) <> '' AND TRY_CAST(trim(x) AS {kind}) IS NULL LIMIT 1"
+            ).fetchone()
+            if found:
+                return ClinRaGenInputError(
+                    f"{path.name}, row {found[0]}, column {column}: not {KINDS[kind]}; correct the row"
+                )
+    return None
+
+
+def _kind(column: str, spec: dict) -> str | None:
+    """What the cells of a column must be: what the source says, or what the databases' own naming does."""
+    if column in spec.get("numbers", ()):
+        return "DOUBLE"
+    if "times" in spec:
+        return "TIMESTAMP" if column in spec["times"] else None
+    if "time" in column or column in ("dob", "chartdate"):
+        return "TIMESTAMP"
+    return "BIGINT" if "offset" in column else None

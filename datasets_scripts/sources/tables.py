@@ -1,0 +1,318 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A hospital's own tables, described by one YAML file (`sources/tables_example.yaml` is one, with every field explained).
+
+The file says which file and column is patient, stay, time, code, value and note; it is turned into a source like those
+of the public databases, and read by the same reader.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import yaml
+
+from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, quoted, select_columns
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+HERE = Path(__file__).parent
+
+DESCRIPTION = {
+    "title": "a hospital's own records",
+    "version": "",
+    "licence": "the hospital's own",
+    "url": "local files",
+    "credentialed": True,
+    "cite": "the hospital.",
+}
+# Section -> fields that name a column: needed, optional. Every section has a `file`, too.
+FIELDS = {
+    "stays": (("patient", "stay", "begin", "end"), ("admission", "age", "birth", "sex", "ethnicity")),
+    "diagnoses": (("code",), ("stay", "admission", "version")),
+    "measurements": (("time", "code", "value"), ("stay", "patient", "unit", "stored")),
+    "notes": (("text",), ("stay", "admission", "kind", "stored")),
+}
+CONSTANTS = {"diagnoses": ("icd",), "notes": ("title",)}  # fields that are a value instead of a column
+TIMES = ("begin", "end", "birth", "time", "stored")
+
+
+def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
+    """
+    The description of a hospital's tables for the reader.
+
+    Args:
+        path (`str`): the YAML file.
+        root (`Path`): the folder of the tables; units are looked up in them.
+        channels (list of `dict`): as in `clinical_clinragen`.
+
+    Raises:
+        ClinRaGenInputError: naming file, section and field of what is missing, unknown or contradictory.
+    """
+    if path is None:
+        raise ClinRaGenInputError("--mapping is needed: the YAML file that describes the tables")
+    hospital = _read(Path(path))
+    tables: dict[str, dict] = {}
+    stays = _table(tables, "stays", hospital["stays"], path)
+    age = f"CAST(nullif(trim(\"{stays['age']}\"), '') AS DOUBLE)" if "age" in stays else "NULL"
+    if "birth" in stays:
+        age = f"coalesce({age}, years({_time(stays, 'birth')}, {_time(stays, 'begin')}))"
+    source = {
+        **{name: hospital.get(name, default) for name, default in DESCRIPTION.items()},
+        "tables": tables,
+        "stays": f"SELECT {_text(stays, 'patient')} AS subject_id, "
+        f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, {_text(stays, 'stay')} AS stay_id, "
+        f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, least({age}, 90) AS age, "
+        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity FROM raw_stays",
+        "diagnoses": _union(
+            _diagnoses_query(_table(tables, f"diagnoses_{i}", section, path), i, section, path)
+            for i, section in enumerate(hospital["diagnoses"])
+        ),
+        "events": [
+            _events_query(_table(tables, f"measurements_{i}", section, path), i, section, path)
+            for i, section in enumerate(hospital["measurements"])
+        ],
+        "notes": _union(
+            _notes_query(_table(tables, f"notes_{i}", section, path), i, section, path)
+            for i, section in enumerate(hospital.get("notes", []))
+        )
+        or NO_NOTES,
+    }
+    units = Units(channels)
+    source["items"] = _with_units(_items(hospital["channels"], path), units, source, root, path)
+    source["units"] = units.ranges
+    return source
+
+
+NO_NOTES = (
+    "SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS kind, 0 AS rank, NULL::VARCHAR AS text, "
+    "NULL::TIMESTAMP AS stored WHERE false"
+)
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise ClinRaGenInputError(f"--mapping {path} is no file; describe the tables in a YAML file")
+    try:
+        hospital = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        raise ClinRaGenInputError(f"{path}: not a YAML file") from None
+    if not isinstance(hospital, dict):
+        raise ClinRaGenInputError(f"{path}: must hold the sections {', '.join(FIELDS)} and channels")
+    for name in ("stays", "diagnoses", "measurements", "channels"):
+        if not hospital.get(name):
+            raise ClinRaGenInputError(f"{path}: section {name} is missing")
+    unknown = set(hospital) - {*FIELDS, *DESCRIPTION, "channels", "sex"}
+    if unknown:
+        raise ClinRaGenInputError(f"{path}: unknown section {sorted(unknown)[0]!r}")
+    for name, (needed, optional) in FIELDS.items():
+        sections = hospital.get(name, [])
+        if name != "stays" and isinstance(sections, dict):
+            sections = hospital[name] = [sections]
+        for section in [sections] if name == "stays" else sections:
+            _check_section(section, name, needed, optional, path)
+    return hospital
+
+
+def _check_section(section: object, name: str, needed: tuple, optional: tuple, path: Path) -> None:
+    if not isinstance(section, dict):
+        raise ClinRaGenInputError(f"{path}: {name} must be a table of fields, such as `file: {name}.csv`")
+    missing = [field for field in ("file", *needed) if field not in section]
+    if missing:
+        raise ClinRaGenInputError(f"{path}: {name}: {missing[0]} is missing")
+    unknown = set(section) - {"file", *needed, *optional, *CONSTANTS.get(name, ())}
+    if unknown:
+        raise ClinRaGenInputError(f"{path}: {name}: unknown field {sorted(unknown)[0]!r}")
+    if name == "stays" and not {"age", "birth"} & set(section):
+        raise ClinRaGenInputError(f"{path}: stays: age or birth is missing")
+
+
+def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict[str, str]:
+    """Enter a section's file among the tables; give field -> column, in lower case."""
+    fields = {
+        k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS.get(name.split("_")[0], ()))
+    }
+    spec = {
+        "file": section["file"],
+        "columns": sorted(set(fields.values())),
+        "times": [fields[field] for field in TIMES if field in fields],
+        "numbers": [fields["age"]] if "age" in fields else [],
+    }
+    if "unit" in fields:
+        spec["unit"] = (fields["code"], fields["unit"])
+    if name == "stays":
+        spec["key"] = f'"{fields["stay"]}"'
+    tables[f"raw_{name}"] = spec
+    return fields
+
+
+def _text(fields: dict[str, str], field: str) -> str:
+    return f"nullif(trim(\"{fields[field]}\"), '')" if field in fields else "NULL::VARCHAR"
+
+
+def _time(fields: dict[str, str], field: str) -> str:
+    return f'moment("{fields[field]}")' if field in fields else "NULL::TIMESTAMP"
+
+
+def _sex(fields: dict[str, str], words: dict) -> str:
+    """`M` and `F`, from the words that stand for them."""
+    if "sex" not in fields:
+        return "NULL::VARCHAR"
+    spelled = {"M": ["m", "male"], "F": ["f", "female"]}
+    for sex in spelled:
+        spelled[sex] += [str(word).lower() for word in words.get(sex, [])]
+    cases = " ".join(f"WHEN lower({_text(fields, 'sex')}) IN ({_list(w)}) THEN '{s}'" for s, w in spelled.items())
+    return f"CASE {cases} END"
+
+
+def _list(words: list[str]) -> str:
+    return ", ".join(map(quoted, words))
+
+
+def _stay_of(fields: dict[str, str], where: str) -> str:
+    """The condition that joins a row to its stay, or to all stays of its admission."""
+    if not {"stay", "admission"} & set(fields):
+        raise ClinRaGenInputError(f"{where}: stay or admission is missing")
+    of_stay = f"s.stay_id = {_text(fields, 'stay')}"
+    of_admission = f"s.hadm_id = {_text(fields, 'admission')}"
+    if "stay" in fields and "admission" in fields:
+        return f"CASE WHEN {_text(fields, 'stay')} IS NULL THEN {of_admission} ELSE {of_stay} END"
+    return of_stay if "stay" in fields else of_admission
+
+
+def _diagnoses_query(fields: dict[str, str], i: int, section: dict, path: str) -> str:
+    where = f"{path}: diagnoses"
+    if ("version" in fields) == ("icd" in section):
+        raise ClinRaGenInputError(f"{where}: give either version (a column) or icd (9 or 10)")
+    if section.get("icd", 9) not in (9, 10):
+        raise ClinRaGenInputError(f"{where}: icd is {section['icd']!r}; it must be 9 or 10")
+    version = (
+        str(section["icd"])
+        if "icd" in section
+        else f"CAST(regexp_extract({_text(fields, 'version')}, '(9|10)') AS INTEGER)"
+    )
+    return (
+        f"SELECT s.stay_id, {_text(fields, 'code')} AS code, {version} AS version "
+        f"FROM stays s JOIN raw_diagnoses_{i} ON {_stay_of(fields, where)}"
+    )
+
+
+def _events_query(fields: dict[str, str], i: int, section: dict, path: str) -> str:
+    if not {"stay", "patient"} & set(fields):
+        raise ClinRaGenInputError(f"{path}: measurements: stay or patient is missing")
+    itemid = _text(fields, "code")
+    if "unit" in fields:
+        itemid += f" || ' ' || coalesce({_text(fields, 'unit')}, '')"
+    number, text = f"CAST(number({_text(fields, 'value')}) AS VARCHAR)", _text(fields, "value")
+    return (
+        f"SELECT {_text(fields, 'stay')} AS stay_id, {_text(fields, 'patient')} AS subject_id, "
+        f"{_time(fields, 'time')} AS time, 'measurements' AS \"table\", {itemid} AS itemid, {number} AS number, "
+        f"{text} AS text, {_time(fields, 'stored')} AS stored FROM raw_measurements_{i}"
+    )
+
+
+def _notes_query(fields: dict[str, str], i: int, section: dict, path: str) -> str:
+    kind = f"coalesce({_text(fields, 'kind')}, {quoted(section.get('title', 'Note'))})"
+    order = f"{_time(fields, 'stored')}, {_text(fields, 'text')}"
+    return (
+        f"SELECT s.stay_id, {kind} AS kind, {i} * 1000000 + row_number() OVER (PARTITION BY s.stay_id ORDER BY {order}) "
+        f"AS rank, {_text(fields, 'text')} AS text, {_time(fields, 'stored')} AS stored "
+        f"FROM stays s JOIN raw_notes_{i} ON {_stay_of(fields, f'{path}: notes')}"
+    )
+
+
+def _union(queries) -> str:
+    return " UNION ALL ".join(f"({query})" for query in queries)
+
+
+def _items(codes: object, path: str) -> list[dict]:
+    """Items of the reader, the first code of a channel preferred: `codes` is channel -> list of codes and units."""
+    if not isinstance(codes, dict):
+        raise ClinRaGenInputError(f"{path}: channels must be a table: the channel's name and its codes")
+    items = []
+    for channel, entries in codes.items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            code, unit = (entry.get("code"), entry.get("unit", "")) if isinstance(entry, dict) else (entry, "")
+            if code is None or (isinstance(entry, dict) and set(entry) - {"code", "unit"}):
+                raise ClinRaGenInputError(f"{path}: channels: {channel}: give a code, or code and unit")
+            items.append({"table": "measurements", "itemid": str(code), "channel": channel, "unit": str(unit)})
+    return items
+
+
+def _with_units(items: list[dict], units: Units, source: dict, root: Path, path: str) -> list[dict]:
+    """The items with the name of their conversion as unit; one for each unit that a unit column has for the code."""
+    tables = source["tables"]
+    columns = {name: spec["unit"] for name, spec in tables.items() if "unit" in spec}
+    if len(columns) not in (0, sum(name.startswith("raw_measurements") for name in tables)):
+        raise ClinRaGenInputError(f"{path}: measurements: either all tables have a unit column, or none")
+    if not columns:
+        return [
+            {**item, "unit": units.conversion(item["channel"], item["unit"], f"{path}: channels: {item['channel']}")}
+            for item in items
+        ]
+    found: dict[tuple[str, str], dict] = {}
+    for name, (code, unit) in columns.items():
+        file = find_table(root.resolve(), name, tables[name])
+        query = (
+            f'SELECT trim("{code}"), coalesce(trim("{unit}"), \'\'), min(row) FROM (SELECT *, row_number() OVER () + 1 AS row '
+            f"FROM ({select_columns(file, [code, unit])})) GROUP BY ALL ORDER BY 3"
+        )
+        try:
+            rows = duckdb.execute(query).fetchall()
+        except READ_ERRORS as error:
+            raise explain(error, source, {name: file}) from None
+        for item in items:
+            for spelled, row in ((u, r) for c, u, r in rows if c == item["itemid"]):
+                where = f"{file.name}, row {row}, column {unit}"
+                conversion = units.conversion(item["channel"], spelled or item["unit"], where)
+                itemid = f"{item['itemid']} {spelled}"
+                found[itemid, item["channel"]] = {**item, "itemid": itemid, "unit": conversion}
+    return list(found.values())
+
+
+class Units:
+    """
+    Conversions into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
+
+    Args:
+        channels (list of `dict`): `name` and `unit`.
+    """
+
+    def __init__(self, channels: list[dict]):
+        self.unit_of = {channel["name"]: channel["unit"] for channel in channels}
+        tables = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
+        self.readings, self.conversions = tables["readings"], tables["conversions"]
+        self.spelled = {_plain(word): unit for unit, words in tables["spellings"].items() for word in (unit, *words)}
+        self.ranges: dict[str, list[dict]] = {}
+
+    def conversion(self, channel: str, unit: str, where: str) -> str:
+        """
+        The name of a conversion of that unit into the channel's; empty where none is needed.
+
+        Raises:
+            ClinRaGenInputError: beginning with `where`, for an unknown unit.
+        """
+        if channel not in self.unit_of:  # not among the channels of this dataset
+            return ""
+        if unit in self.readings:
+            return unit
+        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
+        given = self.spelled.get(_plain(unit), unit)
+        if not unit or given == wanted:
+            return ""
+        for rule in self.conversions:
+            if (rule["from"], rule["to"]) == (given, wanted) and channel in rule.get("channels", [channel]):
+                name = f"{given} of {channel}"
+                self.ranges[name] = [
+                    {"from": -1e300, "to": 1e300, "factor": rule["factor"], "offset": rule.get("offset", 0)}
+                ]
+                return name
+        raise ClinRaGenInputError(
+            f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
+        )
+
+
+def _plain(unit: str) -> str:
+    return unit.lower().replace(" ", "").replace(".", "")
