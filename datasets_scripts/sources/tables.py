@@ -63,9 +63,10 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         **{name: hospital.get(name, default) for name, default in DESCRIPTION.items()},
         "tables": tables,
         "stays": f"SELECT {_text(stays, 'patient')} AS subject_id, "
-        f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, {_text(stays, 'stay')} AS stay_id, "
+        f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, "
+        f"{_text(stays, 'stay')} AS stay_id, "
         f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, least({age}, 90) AS age, "
-        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity FROM raw_stays",
+        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity FROM raw_stays r",
         "diagnoses": _union(
             _diagnoses_query(_table(tables, f"diagnoses_{i}", section, path), i, section, path)
             for i, section in enumerate(hospital["diagnoses"])
@@ -149,11 +150,11 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
 
 
 def _text(fields: dict[str, str], field: str) -> str:
-    return f"nullif(trim(\"{fields[field]}\"), '')" if field in fields else "NULL::VARCHAR"
+    return f"nullif(trim(r.\"{fields[field]}\"), '')" if field in fields else "NULL::VARCHAR"
 
 
 def _time(fields: dict[str, str], field: str) -> str:
-    return f'moment("{fields[field]}")' if field in fields else "NULL::TIMESTAMP"
+    return f'moment(r."{fields[field]}")' if field in fields else "NULL::TIMESTAMP"
 
 
 def _sex(fields: dict[str, str], words: dict) -> str:
@@ -195,7 +196,7 @@ def _diagnoses_query(fields: dict[str, str], i: int, section: dict, path: str) -
     )
     return (
         f"SELECT s.stay_id, {_text(fields, 'code')} AS code, {version} AS version "
-        f"FROM stays s JOIN raw_diagnoses_{i} ON {_stay_of(fields, where)}"
+        f"FROM stays s JOIN raw_diagnoses_{i} r ON {_stay_of(fields, where)}"
     )
 
 
@@ -209,7 +210,7 @@ def _events_query(fields: dict[str, str], i: int, section: dict, path: str) -> s
     return (
         f"SELECT {_text(fields, 'stay')} AS stay_id, {_text(fields, 'patient')} AS subject_id, "
         f"{_time(fields, 'time')} AS time, 'measurements' AS \"table\", {itemid} AS itemid, {number} AS number, "
-        f"{text} AS text, {_time(fields, 'stored')} AS stored FROM raw_measurements_{i}"
+        f"{text} AS text, {_time(fields, 'stored')} AS stored FROM raw_measurements_{i} r"
     )
 
 
@@ -217,9 +218,10 @@ def _notes_query(fields: dict[str, str], i: int, section: dict, path: str) -> st
     kind = f"coalesce({_text(fields, 'kind')}, {quoted(section.get('title', 'Note'))})"
     order = f"{_time(fields, 'stored')}, {_text(fields, 'text')}"
     return (
-        f"SELECT s.stay_id, {kind} AS kind, {i} * 1000000 + row_number() OVER (PARTITION BY s.stay_id ORDER BY {order}) "
-        f"AS rank, {_text(fields, 'text')} AS text, {_time(fields, 'stored')} AS stored "
-        f"FROM stays s JOIN raw_notes_{i} ON {_stay_of(fields, f'{path}: notes')}"
+        f"SELECT s.stay_id, {kind} AS kind, "
+        f"{i} * 1000000 + row_number() OVER (PARTITION BY s.stay_id ORDER BY {order}) AS rank, "
+        f"{_text(fields, 'text')} AS text, {_time(fields, 'stored')} AS stored "
+        f"FROM stays s JOIN raw_notes_{i} r ON {_stay_of(fields, f'{path}: notes')}"
     )
 
 
@@ -255,10 +257,9 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     found: dict[tuple[str, str], dict] = {}
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
-        query = (
-            f'SELECT trim("{code}"), coalesce(trim("{unit}"), \'\'), min(row) FROM (SELECT *, row_number() OVER () + 1 AS row '
-            f"FROM ({select_columns(file, [code, unit])})) GROUP BY ALL ORDER BY 3"
-        )
+        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit])})"
+        cells = f'trim("{code}") AS code, coalesce(trim("{unit}"), \'\') AS unit'
+        query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
         try:
             rows = duckdb.execute(query).fetchall()
         except READ_ERRORS as error:
