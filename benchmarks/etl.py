@@ -25,13 +25,18 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.sources.reader import find_table, load_source
+from datasets_scripts.sources.raw_tables import find_table
+from datasets_scripts.sources.reader import load_source
 
 
 ID_COLUMNS = ("subject_id", "hadm_id", "icustay_id")
 ID_STEP = 10_000_000  # above every id of MIMIC-III
 BUILD = Path(__file__).resolve().parents[1] / "datasets_scripts" / "build_dataset.py"
-CHART_ROWS = {"MIMIC-III 1.4": 330_712_483, "MIMIC-IV 3.1": 432_997_491}  # rows of chartevents, by the documentation
+MEASURED = ("chartevents", "labevents")
+FULL_ROWS = {  # rows of these tables, by the databases' documentation
+    "MIMIC-III 1.4": (330_712_483, 27_854_055),
+    "MIMIC-IV 3.1": (432_997_491, 158_374_764),
+}
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -68,10 +73,12 @@ def measure(root: Path, factor: int, work: Path, memory_limit: str) -> dict:
     if status:
         raise RuntimeError(f"build_dataset.py failed on {tables}")
     metadata = json.loads((output / "clinragen_dataset.json").read_text(encoding="utf-8"))
-    rows = count_rows(tables)
+    chart_rows, lab_rows = (count_rows(tables, table) for table in MEASURED)
+    rows = chart_rows + lab_rows
     return {
         "factor": factor,
-        "chart_rows": rows,
+        "chart_rows": chart_rows,
+        "lab_rows": lab_rows,
         "stays": sum(count["stays"] for count in metadata["counts"].values()),
         "seconds": round(seconds, 2),
         "rows_per_second": round(rows / seconds),
@@ -81,8 +88,8 @@ def measure(root: Path, factor: int, work: Path, memory_limit: str) -> dict:
     }
 
 
-def count_rows(root: Path) -> int:
-    path = find_table(root, "chartevents", load_source("mimic-iii")["tables"]["chartevents"])
+def count_rows(root: Path, table: str) -> int:
+    path = find_table(root, table, load_source("mimic-iii")["tables"][table])
     return duckdb.sql(f"SELECT count(*) FROM {scan(path)}").fetchall()[0][0]
 
 
@@ -114,15 +121,26 @@ def scan(path: Path) -> str:
 
 
 def extrapolate(runs: list[dict]) -> dict[str, dict]:
-    """Minutes for the full databases: the cost of a row from the smallest to the largest run, and the fixed cost."""
+    """
+    Minutes for the full databases, and by how many percent the cost of a row changes with the size.
+
+    A row of chartevents or labevents costs what it costs between the smallest and the largest run; the rest is fixed.
+    """
     first, last = runs[0], runs[-1]
     if first is last:
         return {}
-    per_row = (last["seconds"] - first["seconds"]) / (last["chart_rows"] - first["chart_rows"])
-    fixed = first["seconds"] - per_row * first["chart_rows"]
+    rows = [run["chart_rows"] + run["lab_rows"] for run in runs]
+    per_row = (last["seconds"] - first["seconds"]) / (rows[-1] - rows[0])
+    fixed = first["seconds"] - per_row * rows[0]
+    guessed = [fixed + per_row * n for n in rows]
     return {
-        name: {"chart_rows": rows, "minutes": round((fixed + per_row * rows) / 60, 1)}
-        for name, rows in CHART_ROWS.items()
+        "off_the_line_percent": max(
+            round(100 * abs(run["seconds"] / guess - 1), 1) for run, guess in zip(runs, guessed, strict=True)
+        ),
+        "databases": {
+            name: {"chart_rows": chart, "lab_rows": lab, "minutes": round((fixed + per_row * (chart + lab)) / 60, 1)}
+            for name, (chart, lab) in FULL_ROWS.items()
+        },
     }
 
 
@@ -140,14 +158,19 @@ def plot(path: Path, runs: list[dict]) -> None:
 
 
 def show(metrics: dict) -> None:
-    print("| copies | chart rows | stays | seconds | rows/s | peak memory, GB |\n" + "| --- " * 6 + "|")
+    print(
+        "| copies | chart rows | laboratory rows | stays | seconds | rows/s | peak memory, GB |\n" + "| --- " * 7 + "|"
+    )
     for run in metrics["runs"]:
         print(
-            f"| {run['factor']} | {run['chart_rows']:,} | {run['stays']:,} | {run['seconds']} "
+            f"| {run['factor']} | {run['chart_rows']:,} | {run['lab_rows']:,} | {run['stays']:,} | {run['seconds']} "
             f"| {run['rows_per_second']:,} | {run['peak_memory_gb']} |"
         )
-    for name, guess in metrics["extrapolated"].items():
-        print(f"\n{name}, {guess['chart_rows']:,} chart rows: {guess['minutes']} minutes by extrapolation")
+    if metrics["extrapolated"]:
+        print(f"\nTime is off a straight line by at most {metrics['extrapolated']['off_the_line_percent']}%.")
+        for name, guess in metrics["extrapolated"]["databases"].items():
+            rows = f"{guess['chart_rows']:,} chart and {guess['lab_rows']:,} laboratory rows"
+            print(f"{name}, {rows}: {guess['minutes']} minutes by extrapolation")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the cells of all splits, column by column; independent of shards and file format."""
+    """SHA-256 over the cells of all splits, column by column; independent of shards, compression and row groups."""
     total = hashlib.sha256()
     for split in SPLITS:
         digests: dict[str, Any] = defaultdict(hashlib.sha256)
@@ -102,7 +102,7 @@ def content_hash(folder: Path) -> str:
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     _digest(digests, f"{split}/{name}", column)
-        for name in sorted(digests):
+        for name in digests:
             total.update(f"{name} {digests[name].hexdigest()}\n".encode())
     return total.hexdigest()
 

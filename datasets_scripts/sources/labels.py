@@ -119,7 +119,7 @@ def _map_code(code: str | None, version: int | None, labels: list[dict]) -> Mapp
     for i, label in enumerate(labels):
         prefix = _prefix_of(prefixed, label["codes"])
         if prefix:
-            route = route if prefix in route else f"{route}, prefix {prefix}"
+            route += f", prefix {prefix}"
         if prefix or categories & set(label["ccs"]):
             found.append(i)
     return MappedCode(found, route, bool(icd9))

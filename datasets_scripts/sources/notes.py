@@ -62,7 +62,7 @@ HOSPITAL_COURSE = {
 }
 
 # A heading: at the start of a line, a capital, a few words, a colon. Lines inside a section that look like one
-# ("Heart: regular") end no section unless they are among the known headings or written in capitals.
+# ("Heart: regular") end no section unless they are among the known headings.
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z/&,\-() ]{1,60}?)[ \t]*:", re.MULTILINE)
 _KNOWN_OTHERS = {
     "pertinent results",

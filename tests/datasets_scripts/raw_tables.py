@@ -1,19 +1,30 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Small raw tables in MIMIC-III's format, written by the tests; no row of a real database."""
+"""Small raw tables in MIMIC-III's format, written by the tests; no row of a real database. And builds of them."""
 
 import csv
 import gzip
+import math
+import subprocess
+import sys
+
+from datasets_scripts import build_dataset
+from datasets_scripts.dataset_folder import SPLITS, iterate_rows, read_metadata
+from modeling_clinragen import CHANNELS
+
+
+COLUMN = {channel["name"]: i for i, channel in enumerate(CHANNELS)}
+EQUAL = "train=0.34,validation=0.33,test=0.33"
 
 
 HEADERS = {
     "PATIENTS": "SUBJECT_ID GENDER DOB",
-    "ADMISSIONS": "SUBJECT_ID HADM_ID ADMITTIME ETHNICITY",
+    "ADMISSIONS": "SUBJECT_ID HADM_ID ADMITTIME DISCHTIME ETHNICITY",
     "ICUSTAYS": "SUBJECT_ID HADM_ID ICUSTAY_ID INTIME OUTTIME",
     "DIAGNOSES_ICD": "HADM_ID ICD9_CODE",
     "CHARTEVENTS": "SUBJECT_ID ICUSTAY_ID ITEMID CHARTTIME STORETIME VALUE VALUENUM ERROR",
     "LABEVENTS": "SUBJECT_ID ITEMID CHARTTIME VALUE VALUENUM",
-    "NOTEEVENTS": "HADM_ID CATEGORY DESCRIPTION CHARTDATE ISERROR TEXT",
+    "NOTEEVENTS": "HADM_ID CATEGORY DESCRIPTION CHARTDATE STORETIME ISERROR TEXT",
 }
 PATIENTS = range(1, 13)
 
@@ -22,7 +33,7 @@ def base_tables():
     """Twelve patients with one stay of two days each and a heart rate of 80 at hour 1."""
     return {
         "PATIENTS": [[i, "F", "2040-01-01 00:00:00"] for i in PATIENTS],
-        "ADMISSIONS": [[i, 100 + i, "2100-01-01 00:00:00", "WHITE"] for i in PATIENTS],
+        "ADMISSIONS": [[i, 100 + i, "2100-01-01 00:00:00", "2100-01-05 00:00:00", "WHITE"] for i in PATIENTS],
         "ICUSTAYS": [[i, 100 + i, 200 + i, "2100-01-01 00:00:00", "2100-01-03 00:00:00"] for i in PATIENTS],
         "DIAGNOSES_ICD": [[100 + i, "4280"] for i in PATIENTS],
         "CHARTEVENTS": [chart(i, 211, 1, 80) for i in PATIENTS],
@@ -55,3 +66,30 @@ def write_tables(root, tables, suffix=".csv.gz", lower=False):
             writer.writerow([column.lower() for column in header] if lower else header)
             writer.writerows(rows)
     return root
+
+
+def build(tmp_path, tables, *options, source="mimic-iii", **writing):
+    root = write_tables(tmp_path / "raw", tables, **writing)
+    output = tmp_path / "dataset"
+    build_dataset.main(["--source", source, "--root", str(root), "--output", str(output), "--splits", EQUAL, *options])
+    return output
+
+
+def rows(folder):
+    return {row["stay_id"]: row for split in SPLITS for row in iterate_rows(folder, split)}
+
+
+def measured(row, channel):
+    """{hour: value} of one channel."""
+    pairs = zip(row["lab_times"], (values[COLUMN[channel]] for values in row["lab_values"]), strict=True)
+    return {round(hour, 3): round(value, 3) for hour, value in pairs if not math.isnan(value)}
+
+
+def audit(folder, channel):
+    return read_metadata(folder)["values"][COLUMN[channel]]
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "datasets_scripts/build_dataset.py", *map(str, arguments)], capture_output=True, text=True
+    )

@@ -1,7 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 import json
-import math
 import subprocess
 import sys
 
@@ -12,35 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_scripts import build_dataset
-from datasets_scripts.build_dataset import parse_splits, split_of
+from datasets_scripts.build_dataset import parse_splits
 from datasets_scripts.dataset_folder import SPLITS, iterate_rows, label_names, load_split, read_metadata
-from modeling_clinragen import CHANNELS, ClinRaGenInputError
-from tests.datasets_scripts.raw_tables import base_tables, chart, lab, moment, write_tables
-
-
-COLUMN = {channel["name"]: i for i, channel in enumerate(CHANNELS)}
-EQUAL = "train=0.34,validation=0.33,test=0.33"
-
-
-def build(tmp_path, tables, *options, source="mimic-iii", **writing):
-    root = write_tables(tmp_path / "raw", tables, **writing)
-    output = tmp_path / "dataset"
-    build_dataset.main(["--source", source, "--root", str(root), "--output", str(output), "--splits", EQUAL, *options])
-    return output
-
-
-def rows(folder):
-    return {row["stay_id"]: row for split in SPLITS for row in iterate_rows(folder, split)}
-
-
-def measured(row, channel):
-    """{hour: value} of one channel."""
-    pairs = zip(row["lab_times"], (values[COLUMN[channel]] for values in row["lab_values"]), strict=True)
-    return {round(hour, 3): round(value, 3) for hour, value in pairs if not math.isnan(value)}
-
-
-def audit(folder, channel):
-    return read_metadata(folder)["values"][COLUMN[channel]]
+from datasets_scripts.records import split_of
+from modeling_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.raw_tables import (
+    COLUMN,
+    EQUAL,
+    audit,
+    base_tables,
+    build,
+    chart,
+    command,
+    lab,
+    measured,
+    moment,
+    rows,
+    write_tables,
+)
 
 
 def test_columns_and_labels_as_the_contract_says(tmp_path):
@@ -182,9 +170,9 @@ def test_notes_come_from_the_discharge_summary_without_its_diagnosis(tmp_path):
     tables = base_tables()
     text = 'Chief Complaint: cough, "dry"\nHospital Course:\npneumonia\nDischarge Diagnosis:\npneumonia\n'
     tables["NOTEEVENTS"] += [
-        [101, "Discharge summary", "Report", "2100-01-04", "", text],
-        [101, "Nursing", "Report", "2100-01-02", "", "pneumonia"],
-        [102, "Discharge summary", "Report", "2100-01-04", "1", text],
+        [101, "Discharge summary", "Report", "2100-01-04", "", "", text],
+        [101, "Nursing", "Report", "2100-01-02", "", "", "pneumonia"],
+        [102, "Discharge summary", "Report", "2100-01-04", "", "1", text],
     ]
     found = rows(build(tmp_path / "a", tables))
     assert found["201"]["note"] == 'Chief complaint: cough, "dry"'
@@ -317,12 +305,6 @@ def test_bad_arguments_end_with_code_2(tmp_path, options, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "datasets_scripts/build_dataset.py", *map(str, arguments)], capture_output=True, text=True
-    )
 
 
 def test_an_existing_output_is_left_alone(tmp_path):

@@ -28,9 +28,10 @@ def build(root, mapping, output, *options):
 def test_the_demo_as_a_hospitals_tables_gives_the_dataset_of_the_direct_path(real_data, tmp_path):
     demo, root = real_data / "mimic-iii-demo", tmp_path / "hospital"
     (root / "vitals").mkdir(parents=True)
-    read = lambda name: (
-        f"read_csv('{demo}/{name}.csv.gz', all_varchar = true, delim = ',', quote = '\"', escape = '\"')"
-    )  # noqa: E731
+
+    def read(name):
+        return f"read_csv('{demo}/{name}.csv.gz', all_varchar = true, delim = ',', quote = '\"', escape = '\"')"
+
     duckdb.sql(
         f"""COPY (
           SELECT s.subject_id AS "Pat", s.icustay_id AS "Fall", s.hadm_id AS "Aufenthalt", s.intime AS "Von",
