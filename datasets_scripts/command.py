@@ -5,6 +5,7 @@
 import errno
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -71,6 +72,6 @@ def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
     except BaseException as error:
         if resume is None or not isinstance(error, KeyboardInterrupt):
             shutil.rmtree(aside, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if os.strerror(errno.ENOSPC) in str(error):  # DuckDB and Arrow have errors of their own for it
             raise ClinRaGenInputError(f"the disk of {output} is full; free some space or write elsewhere") from None
         raise

@@ -110,12 +110,10 @@ def _header(path: Path) -> list[str]:
 def _csv_header(file: Path) -> list[str]:
     opener = gzip.open if file.suffix == ".gz" else open
     try:
-        with opener(file, "rt", encoding="utf-8", newline="") as lines:
+        with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
             return next(csv.reader(lines), [])
     except (OSError, EOFError) as error:
         raise ClinRaGenInputError(f"{file.name} cannot be read: {error}; fetch the file again") from None
-    except UnicodeDecodeError:
-        raise ClinRaGenInputError(f"{file.name}, row 1: {NOT_UTF8}") from None
 
 
 def quoted(text: str | Path) -> str:
@@ -162,10 +160,6 @@ KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBL
 def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
     """A failure to read as one line that names the file and, where it can be found, row and field."""
     text = str(error)
-    if "No space left" in text or "disk is full" in text.lower():
-        return ClinRaGenInputError(
-            "the disk of --output is full; free some space or write elsewhere, then start again"
-        )
     for path in filter(None, files.values()):
         named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
         if named and named in text:

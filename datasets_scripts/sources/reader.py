@@ -11,6 +11,8 @@ done in a DuckDB file, one transaction a step: a build that was killed goes on a
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,6 +181,8 @@ def read_source(
                     connection.execute("INSERT INTO steps VALUES (?)", [name])
                     connection.commit()
     except READ_ERRORS as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise
         raise explain(error, source, files) from error
     return cohort
 

@@ -1,5 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
+import gzip
 import json
 import subprocess
 import sys
@@ -234,6 +235,28 @@ def damage(name):
         path = root / "CHARTEVENTS.csv.gz"
         path.write_bytes(path.read_bytes()[:-30])
 
+    def gzip_cut_in_the_middle(root):
+        path = root / "CHARTEVENTS.csv.gz"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    def mixed_encodings(root):
+        path = root / "CHARTEVENTS.csv"
+        write_plain(root, "CHARTEVENTS", "")
+        path.write_bytes(PLAIN_EVENTS.encode() + "1,201,211,2100-01-01 03:00:00,,80 für,80,\n".encode("latin-1"))
+
+    def duplicated_patient(root):
+        path = root / "PATIENTS.csv.gz"
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+        path.write_bytes(gzip.compress("".join([*lines, lines[3]]).encode()))
+
+    def duplicated_admission(root):
+        path = root / "ADMISSIONS.csv.gz"
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+        path.write_bytes(gzip.compress("".join([*lines, lines[2], lines[2]]).encode()))
+
+    def no_parquet(root):
+        (root / "LABEVENTS.csv.gz").rename(root / "LABEVENTS.parquet")
+
     def text_for_a_time(root):
         write_plain(root, "CHARTEVENTS", PLAIN_EVENTS.replace("2100-01-01 02:00:00", "yesterday"))
 
@@ -269,6 +292,11 @@ PLAIN_EVENTS = (
         ("missing_table", ["ICUSTAYS", "missing"]),
         ("missing_column", ["CHARTEVENTS.csv", "icustay_id", "column"]),
         ("truncated_gzip", ["CHARTEVENTS.csv.gz", "again"]),
+        ("gzip_cut_in_the_middle", ["CHARTEVENTS.csv.gz", "cut short or damaged", "again"]),
+        ("mixed_encodings", ["CHARTEVENTS.csv, row 4", "UTF-8", "iconv"]),
+        ("duplicated_patient", ["PATIENTS.csv.gz", "subject_id 3 is in 2 rows"]),
+        ("duplicated_admission", ["ADMISSIONS.csv.gz", "hadm_id 102 is in 3 rows"]),
+        ("no_parquet", ["LABEVENTS.parquet", "Parquet", "again"]),
         ("text_for_a_time", ["CHARTEVENTS.csv", "row 3", "charttime"]),
         ("text_for_a_number", ["CHARTEVENTS.csv", "row 2", "valuenum", "not a number"]),
         ("too_few_columns", ["CHARTEVENTS.csv", "row 4"]),
@@ -294,6 +322,12 @@ def test_bad_tables_end_in_one_clear_line(tmp_path, fault, words):
         (["--splits", "train=0.5,test=0.1"], "--splits"),
         (["--splits", "training=1"], "--splits"),
         (["--limit", "0"], "--limit"),
+        (["--threads", "0"], "--threads"),
+        (["--memory-limit", "much"], "--memory-limit much is no size"),
+        (["--note-view", "as-of=soon"], "--note-view"),
+        (["--note-view", "as-of=-1"], "--note-view"),
+        (["--labels", "nowhere.yaml"], "--labels nowhere.yaml"),
+        (["--channels", "nowhere.yaml"], "--channels nowhere.yaml"),
         (["--root", "nowhere"], "no folder"),
         (["--source", "other"], "invalid choice"),
     ],
@@ -305,6 +339,17 @@ def test_bad_arguments_end_with_code_2(tmp_path, options, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_codes_that_do_not_exist_and_reversed_admissions_are_said_in_one_line_each(tmp_path):
+    tables = base_tables()
+    tables["DIAGNOSES_ICD"].append([101, "99999X"])
+    tables["ADMISSIONS"][1][3] = "2099-01-01 00:00:00"
+    root = write_tables(tmp_path / "raw", tables)
+    done = command("--source", "mimic-iii", "--root", root, "--output", tmp_path / "out", "--splits", EQUAL)
+    assert done.returncode == 0
+    assert "1 of 12 diagnosis codes do not exist (such as 99999X); label_audit.csv lists them" in done.stderr
+    assert "1 ICU stays left out: the admission ends before it begins" in done.stderr
 
 
 def test_an_existing_output_is_left_alone(tmp_path):
