@@ -41,7 +41,7 @@ def files(folder):
 
 
 def kill_and_restart(source, root, tmp_path, times, seed):
-    """Kill builds at random moments, start each again to its end; the share of the kills that hit unfinished builds."""
+    """Kill builds at random moments, start each again to its end; the share that hit unfinished builds."""
     began = time.perf_counter()
     assert start(source, root, tmp_path / "undisturbed").wait() == 0
     duration = time.perf_counter() - began
