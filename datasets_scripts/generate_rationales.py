@@ -34,6 +34,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     metadata = read_metadata(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
+    unknown = [name for name in label_names(metadata) if not any(name in t["diseases"] for t in knowledge["terms"])]
+    if unknown:
+        logger.warning("the knowledge has no term for %s: no rationale will argue for them", ", ".join(unknown))
     teacher = TemplateTeacher(knowledge, metadata["channels"], label_names(metadata), arguments.seed)
     total = sum(counts["stays"] for counts in metadata["counts"].values())
     settings = {"corpus": knowledge["corpus"], "knowledge_terms": len(knowledge["terms"]), "seed": arguments.seed}

@@ -8,6 +8,9 @@ import math
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset_folder import SPLITS, iterate_rows, read_metadata
 from modeling_clinragen import CHANNELS
@@ -59,8 +62,15 @@ def write_tables(root, tables, suffix=".csv.gz", lower=False):
     root.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         header = HEADERS[name].split()
-        opener = gzip.open if suffix.endswith(".gz") else open
         path = root / f"{name.lower() if lower else name}{suffix}"
+        if suffix == ".parquet":
+            columns = {column.lower() if lower else column: [] for column in header}
+            for row in rows:
+                for column, cell in zip(columns.values(), row, strict=True):
+                    column.append(None if cell == "" else str(cell))
+            pq.write_table(pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()}), path)
+            continue
+        opener = gzip.open if suffix.endswith(".gz") else open
         with opener(path, "wt", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([column.lower() for column in header] if lower else header)

@@ -74,7 +74,9 @@ def test_a_rebuilt_folder_is_not_read_from_a_stale_cache(tmp_path):
     assert (first["train"][0]["diagnoses"], second["train"][0]["diagnoses"]) == ([22], [9])
 
 
-@pytest.mark.parametrize(("suffix", "lower"), [(".csv", True), (".csv", False), (".csv.gz", True)])
+@pytest.mark.parametrize(
+    ("suffix", "lower"), [(".csv", True), (".csv", False), (".csv.gz", True), (".parquet", True), (".parquet", False)]
+)
 def test_case_and_compression_of_the_files_do_not_matter(tmp_path, suffix, lower):
     plain = rows(build(tmp_path / "a", base_tables()))
     other = rows(build(tmp_path / "b", base_tables(), suffix=suffix, lower=lower))
