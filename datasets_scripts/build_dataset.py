@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
             channels,
             labels,
             cohort_options,
-            with_documents=not isinstance(note_view, str),
+            documents_until=None if isinstance(note_view, str) else note_view,
             memory_limit=arguments.memory_limit,
             threads=arguments.threads,
         )
@@ -190,12 +190,14 @@ def warn(metadata: dict) -> None:
     for row in metadata["attrition"]:
         if row["stays_lost"] and "before it begins" in row["why"]:
             logger.warning("%d ICU stays left out: %s", row["stays_lost"], row["why"])
-    if codes["nonexistent"]:
+    if codes["unknown"]:
         logger.warning(
-            "%d of %d diagnosis codes do not exist (such as %s); label_audit.csv lists them",
-            codes["nonexistent"],
+            "%d of %d diagnosis codes are in no table of codes (such as %s), %d of them read by their family; "
+            "label_audit.csv lists them",
+            codes["unknown"],
             codes["total"],
-            ", ".join(codes["nonexistent_codes"][:3]),
+            ", ".join(codes["unknown_codes"][:3]),
+            codes["by_family"],
         )
 
 

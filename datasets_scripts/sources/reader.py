@@ -25,6 +25,7 @@ import yaml
 from tqdm import tqdm
 
 from datasets_scripts.sources.labels import map_codes
+from datasets_scripts.sources.phenotypes import FAMILY
 from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -57,6 +58,9 @@ DROPPED = {
     "after_window": "hour > $hours",
     "implausible": "value NOT BETWEEN minimum AND maximum",
 }
+
+
+UNKNOWN = f"route LIKE 'unknown%' OR route LIKE '{FAMILY}%'"
 
 
 @dataclass(frozen=True)
@@ -107,18 +111,22 @@ class Cohort:
 
     @property
     def code_counts(self) -> dict:
-        """How many diagnosis codes there are, how many are `unmapped`, and how many `nonexistent`; with examples."""
-        total, unmapped, nonexistent, names = self.connection.execute(
-            """
+        """
+        How many diagnosis codes there are: in `total`, `unmapped` to any category, `unknown` to the tables of codes,
+        and of these read `by_family`; with examples.
+        """
+        total, unmapped, by_family, unknown, names = self.connection.execute(
+            f"""
             SELECT coalesce(sum("rows"), 0), coalesce(sum("rows") FILTER (NOT mapped), 0),
-                   coalesce(sum("rows") FILTER (route LIKE 'unknown%'), 0),
-                   coalesce(list(DISTINCT code ORDER BY code) FILTER (route LIKE 'unknown%'), [])
+                   coalesce(sum("rows") FILTER (route LIKE '{FAMILY}%'), 0),
+                   coalesce(sum("rows") FILTER ({UNKNOWN}), 0),
+                   coalesce(list(DISTINCT code ORDER BY code) FILTER ({UNKNOWN}), [])
             FROM (SELECT DISTINCT code, version, route, mapped, "rows" FROM label_audit)
             """
         ).fetchone()
         share = round(int(unmapped) / int(total), 4) if total else None
         counts = {"total": int(total), "unmapped": int(unmapped), "unmapped_share": share}
-        return counts | {"nonexistent": int(nonexistent), "nonexistent_codes": names[:100]}
+        return counts | {"unknown": int(unknown), "by_family": int(by_family), "unknown_codes": names[:100]}
 
     @property
     def num_stays(self) -> int:
@@ -143,7 +151,7 @@ def read_source(
     labels: list[dict],
     options: CohortOptions,
     *,
-    with_documents: bool = False,
+    documents_until: float | None = None,
     memory_limit: str = "4GB",
     threads: int | None = None,
 ) -> Cohort:
@@ -155,7 +163,8 @@ def read_source(
         root (`Path`): folder of its CSV, gzipped CSV or Parquet files; upper or lower case.
         work (`Path`): folder for the database file and for what does not fit into memory.
         channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
-        with_documents (`bool`): read all documents of a stay, for the note view `as-of=HOURS`.
+        documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission, too,
+            for the note view `as-of`.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
@@ -168,7 +177,7 @@ def read_source(
         "Selecting stays": lambda: _select_stays(cohort, options),
         "Mapping diagnoses": lambda: _label(cohort, labels),
         "Reading measurements": lambda: _measure(cohort, options.hours),
-        "Reading notes": lambda: _read_notes(cohort, with_documents),
+        "Reading notes": lambda: _read_notes(cohort, documents_until),
     }
     connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
     done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
@@ -458,10 +467,10 @@ def _measure(cohort: Cohort, hours: float) -> None:
     run("DROP TABLE judged")
 
 
-def _read_notes(cohort: Cohort, with_documents: bool) -> None:
+def _read_notes(cohort: Cohort, documents_until: float | None) -> None:
     """Table `notes`: what was written of a stay, and how many hours after ICU admission it was stored, if known."""
     queries = {"note": cohort.source["notes"]}
-    if with_documents and "documents" in cohort.source:
+    if documents_until is not None and "documents" in cohort.source:
         queries["document"] = cohort.source["documents"]
     selects = " UNION ALL ".join(
         f"SELECT stay_id, '{origin}' AS origin, kind, rank, stored, text FROM ({query})"
@@ -470,7 +479,8 @@ def _read_notes(cohort: Cohort, with_documents: bool) -> None:
     cohort.connection.execute(
         f"CREATE TABLE notes AS SELECT s.stay, n.origin, n.kind, CAST(n.rank AS BIGINT) AS rank, n.stored, "
         f"hours_between(s.intime, n.stored) AS hour, n.text "
-        f"FROM ({selects}) n JOIN stays s USING (stay_id) WHERE n.text IS NOT NULL ORDER BY s.stay"
+        f"FROM ({selects}) n JOIN stays s USING (stay_id) WHERE n.text IS NOT NULL "
+        f"AND (n.origin = 'note' OR hours_between(s.intime, n.stored) <= {documents_until or 0}) ORDER BY s.stay"
     )
 
 

@@ -48,6 +48,7 @@ def test_the_phenotypes_are_the_default_set_and_all_have_synonyms():
         ("R65.21", 10, ["Sepsis"], "ICD-10 > ICD-9 78552 + 99592"),
         ("999.99X", 9, [], "unknown ICD-9 code"),
         ("QQQ", 10, [], "unknown ICD-10 code"),
+        ("I50.0", 10, ["Heart failure"], "ICD-10 family I50 > ICD-9"),
         (None, None, [], "no code"),
     ],
 )
@@ -92,7 +93,8 @@ def test_the_audit_lists_every_code_with_its_route_and_counts_add_up(tmp_path):
     assert (by_code["V5861"]["mapped"], by_code["V5861"]["label"]) == ("true", "")
     counts = read_metadata(folder)["codes"]
     assert sum(int(row["rows"]) for row in audit) == counts["total"] == 17
-    assert (counts["unmapped"], counts["nonexistent"], counts["nonexistent_codes"]) == (2, 1, ["99999X"])
+    assert (counts["unmapped"], counts["unknown"], counts["by_family"]) == (2, 1, 0)
+    assert counts["unknown_codes"] == ["99999X"]
     assert counts["unmapped_share"] == round(2 / 17, 4)
 
 

@@ -20,6 +20,10 @@ from datasets_scripts.sources.phenotypes import phenotypes_of
         ("R7881", 10, {2}),  # bacteremia, not that of the newborn
         ("N179", 10, {157}),
         ("V5861", 9, {257}),
+        ("N18.30", 10, {158}),  # newer than the maps
+        ("I21.A1", 10, {100}),
+        ("I10.90", 10, {98}),  # Germany's modification
+        ("I50", 10, {108}),  # not to the last digit
     ],
 )
 def test_codes_have_their_ccs_categories(code, version, categories):
