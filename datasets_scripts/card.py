@@ -88,8 +88,8 @@ def _diagnoses(metadata: dict) -> str:
     labels = [[r["name"], r["stays"], f"{100 * r['stays'] / stays:.1f}"] for r in metadata["labels"]]
     return (
         f"{codes['total']} diagnosis codes; {codes['unmapped']} of them ({100 * (codes['unmapped_share'] or 0):.2f}%) "
-        f"have no route to a category; {codes['unknown']} are in no table of codes, {codes['by_family']} of which were "
-        f"read by their family. `{LABEL_AUDIT}` lists every code with its route and its labels.\n\n"
+        f"have no route to a category; {codes['unknown']} are in no table of codes, {codes['by_family']} of which "
+        f"were read by their family. `{LABEL_AUDIT}` lists every code with its route and its labels.\n\n"
         + _table(["diagnosis", "ICU stays", "% of stays"], labels)
         + _figure("prevalence", "share of ICU stays with each diagnosis")
     )

@@ -163,8 +163,8 @@ def read_source(
         root (`Path`): folder of its CSV, gzipped CSV or Parquet files; upper or lower case.
         work (`Path`): folder for the database file and for what does not fit into memory.
         channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
-        documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission, too,
-            for the note view `as-of`.
+        documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission,
+            too, for the note view `as-of`.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
