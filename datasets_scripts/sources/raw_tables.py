@@ -12,6 +12,7 @@ import csv
 import gzip
 import itertools
 import re
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -93,18 +94,24 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _header(path: Path) -> list[str]:
-    """The columns of a table; the CSV files of a pattern must all have the same."""
-    files = files_of(path)
+    """The columns of a table; those of all its files, if it has several."""
+    return list(dict.fromkeys(column for header in _headers(path) for column in header))
+
+
+def _headers(path: Path) -> list[list[str]]:
+    """The headers of the files of a table, each once."""
+    return _read_headers(path, tuple((file, file.stat().st_mtime_ns) for file in files_of(path)))
+
+
+@cache
+def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[list[str]]:
+    files = [file for file, _ in versions]
     if files[0].suffix == ".parquet":
         try:
-            return duckdb.sql(f"SELECT * FROM read_parquet({quoted(files[0])}) LIMIT 0").columns
+            return [duckdb.sql(f"SELECT * FROM read_parquet({quoted(path)}, union_by_name = true) LIMIT 0").columns]
         except duckdb.Error:
-            raise ClinRaGenInputError(f"{files[0].name} is no whole Parquet file; fetch it again") from None
-    header = _csv_header(files[0])
-    for file in files[1:]:
-        if _csv_header(file) != header:
-            raise ClinRaGenInputError(f"{file}: its columns are not those of {files[0].name}; remove the odd one")
-    return header
+            raise ClinRaGenInputError(f"{path.name} is no whole Parquet file; fetch it again") from None
+    return [list(header) for header in {tuple(_csv_header(file)): None for file in files}]
 
 
 def _csv_header(file: Path) -> list[str]:
@@ -130,11 +137,15 @@ def select_columns(path: Path | None, columns: list[str]) -> str:
     picked = ", ".join(f'CAST({actual.get(column, "NULL")} AS VARCHAR) AS "{column}"' for column in columns)
     filename = ", filename = true" if "filename" in columns else ""
     if path.suffix == ".parquet":
-        return f"SELECT {picked} FROM read_parquet({quoted(path)}{filename})"
-    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
+        return f"SELECT {picked} FROM read_parquet({quoted(path)}, union_by_name = true{filename})"
+    if len(_headers(path)) == 1:
+        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
+        names = f"auto_detect = false, columns = {{{types}}}"
+    else:
+        names = "all_varchar = true, union_by_name = true"
     return (
-        f"SELECT {picked} FROM read_csv({quoted(path)}, auto_detect = false, header = true, delim = ',', "
-        f"quote = '\"', escape = '\"', columns = {{{types}}}{filename})"
+        f"SELECT {picked} FROM read_csv({quoted(path)}, header = true, delim = ',', quote = '\"', escape = '\"', "
+        f"{names}{filename})"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from datasets_scripts import build_dataset
-from datasets_scripts.dataset_folder import SPLITS, iterate_rows
+from datasets_scripts.dataset_folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.sources.meds import load_mapping
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.raw_tables import base_tables, chart, write_tables
@@ -49,6 +49,25 @@ def test_a_meds_folder_reads_back_as_the_same_dataset(folders, tmp_path):
 def test_real_patients_read_back_the_same(real_data, tmp_path, source, root):
     direct = build(source, real_data / root, tmp_path / "direct", "--also-meds", tmp_path / "meds")
     assert repr(build("meds", tmp_path / "meds", tmp_path / "back")) == repr(direct)
+
+
+def test_a_killed_build_goes_on_beside_its_finished_meds_folder(tmp_path, monkeypatch):
+    root = write_tables(tmp_path / "raw", base_tables())
+    arguments = ["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "out")]
+    arguments += ["--also-meds", str(tmp_path / "meds")]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(build_dataset, "write_records", interrupt)
+        build_dataset.main(arguments)
+    assert (tmp_path / "meds").is_dir()
+    assert not (tmp_path / "out").exists()
+    build_dataset.main(arguments)
+    assert read_metadata(tmp_path / "out")["counts"]["train"]["stays"] > 0
+    with pytest.raises(ClinRaGenInputError, match="meds exists already"):
+        build_dataset.main([*arguments[:4], "--output", str(tmp_path / "other"), *arguments[6:]])
 
 
 def test_the_folder_is_valid_meds(folders):
