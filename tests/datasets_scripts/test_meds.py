@@ -59,9 +59,10 @@ def test_a_killed_build_goes_on_beside_its_finished_meds_folder(tmp_path, monkey
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(build_dataset, "write_records", interrupt)
+    monkeypatch.setattr(build_dataset, "write_records", interrupt)
+    with pytest.raises(KeyboardInterrupt):
         build_dataset.main(arguments)
+    monkeypatch.undo()
     assert (tmp_path / "meds").is_dir()
     assert not (tmp_path / "out").exists()
     build_dataset.main(arguments)
