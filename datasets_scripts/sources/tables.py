@@ -9,11 +9,13 @@ of the public databases, and read by the same reader.
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import duckdb
 import yaml
 
+from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, quoted, select_columns
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -82,7 +84,8 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         or NO_NOTES,
     }
     units = Units(channels)
-    source["items"] = _with_units(_items(hospital["channels"], path), units, source, root, path)
+    known = {channel["name"] for channel in (*channels, *load_channels("extended"))}
+    source["items"] = _with_units(_items(hospital["channels"], known, path), units, source, root, path)
     source["units"] = units.ranges
     return source
 
@@ -229,12 +232,15 @@ def _union(queries) -> str:
     return " UNION ALL ".join(f"({query})" for query in queries)
 
 
-def _items(codes: object, path: str) -> list[dict]:
+def _items(codes: object, known: set[str], path: str) -> list[dict]:
     """Items of the reader, the first code of a channel preferred: `codes` is channel -> list of codes and units."""
     if not isinstance(codes, dict):
         raise ClinRaGenInputError(f"{path}: channels must be a table: the channel's name and its codes")
     items = []
     for channel, entries in codes.items():
+        if channel not in known:
+            alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
+            raise ClinRaGenInputError(f"{path}: channels: there is no channel {channel!r}; did you mean {alike}?")
         for entry in entries if isinstance(entries, list) else [entries]:
             code, unit = (entry.get("code"), entry.get("unit", "")) if isinstance(entry, dict) else (entry, "")
             if code is None or (isinstance(entry, dict) and set(entry) - {"code", "unit"}):

@@ -197,6 +197,7 @@ def change(path, value):
         (change(["measurements", 1, "patient"], None), "measurements: stay or patient is missing"),
         (change(["channels", "Glucose"], [{"code": "GLU", "unit": "stone"}]), "unit 'stone' is unknown for Glucose"),
         (change(["channels", "Glucose"], [{"unit": "mg/dL"}]), "channels: Glucose: give a code"),
+        (change(["channels", "Heart rate"], ["HR"]), "there is no channel 'Heart rate'; did you mean Heart Rate?"),
         (change(["extra"], {}), "unknown section 'extra'"),
     ],
 )
