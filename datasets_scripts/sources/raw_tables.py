@@ -134,19 +134,23 @@ def select_columns(path: Path | None, columns: list[str]) -> str:
         return "SELECT " + ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns) + " WHERE false"
     header = _header(path)
     actual = {name.lower(): f'"{name}"' for name in header} | {"filename": "filename"}
-    picked = ", ".join(f'CAST({actual.get(column, "NULL")} AS VARCHAR) AS "{column}"' for column in columns)
     filename = ", filename = true" if "filename" in columns else ""
     if path.suffix == ".parquet":
-        return f"SELECT {picked} FROM read_parquet({quoted(path)}, union_by_name = true{filename})"
-    if len(_headers(path)) == 1:
+        scan = f"read_parquet({quoted(path)}, union_by_name = true{filename})"
+        relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
+        for name, kind in zip(relation.columns, relation.types, strict=True):
+            if str(kind) in ("DOUBLE", "FLOAT"):  # ids with gaps are often stored so, and 201.0 is the id 201
+                actual[name.lower()] = f"regexp_replace(CAST(\"{name}\" AS VARCHAR), '\\.0$', '')"
+    elif len(_headers(path)) == 1:
         types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
-        names = f"auto_detect = false, columns = {{{types}}}"
+        scan = f"read_csv({quoted(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
-        names = "all_varchar = true, union_by_name = true"
-    return (
-        f"SELECT {picked} FROM read_csv({quoted(path)}, header = true, delim = ',', quote = '\"', escape = '\"', "
-        f"{names}{filename})"
-    )
+        scan = f"read_csv({quoted(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
+    picked = ", ".join(f'CAST({actual.get(column, "NULL")} AS VARCHAR) AS "{column}"' for column in columns)
+    return f"SELECT {picked} FROM {scan}"
+
+
+CSV = "header = true, delim = ',', quote = '\"', escape = '\"'"
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:

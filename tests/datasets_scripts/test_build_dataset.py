@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import load_dataset
 from hypothesis import given
@@ -72,6 +73,23 @@ def test_a_rebuilt_folder_is_not_read_from_a_stale_cache(tmp_path):
     tables["DIAGNOSES_ICD"] = [[admission, "486"] for admission, _ in tables["DIAGNOSES_ICD"]]
     second = load_dataset(str(build(tmp_path / "b", tables)))
     assert (first["train"][0]["diagnoses"], second["train"][0]["diagnoses"]) == ([22], [9])
+
+
+def test_parquet_with_types_of_its_own_reads_the_same(tmp_path):
+    """As other programs write it: times as times, ids with gaps as floating-point numbers."""
+    tables = base_tables()
+    tables["CHARTEVENTS"] += [chart(1, 211, 3, 80.5), chart(1, 780, 4, 7.4, error="1"), chart(1, 678, 5, 98.6)]
+    plain = rows(build(tmp_path / "a", tables))
+    root = write_tables(tmp_path / "raw", tables, suffix=".parquet")
+    events = pd.read_parquet(root / "CHARTEVENTS.parquet")
+    for name in ("ICUSTAY_ID", "VALUENUM", "ERROR"):
+        events[name] = events[name].astype(float)
+    for name in ("SUBJECT_ID", "ITEMID"):
+        events[name] = events[name].astype(int)
+    events["CHARTTIME"] = pd.to_datetime(events["CHARTTIME"])
+    events.to_parquet(root / "CHARTEVENTS.parquet")
+    command("--source", "mimic-iii", "--root", root, "--output", tmp_path / "typed", "--splits", EQUAL)
+    assert str(rows(tmp_path / "typed")) == str(plain)
 
 
 @pytest.mark.parametrize(
