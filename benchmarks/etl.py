@@ -122,9 +122,10 @@ def scan(path: Path) -> str:
 
 def extrapolate(runs: list[dict]) -> dict[str, dict]:
     """
-    Minutes for the full databases, and by how many percent the cost of a row changes with the size.
+    Minutes and memory for the full databases, and by how many percent the runs are off a straight line.
 
     A row of chartevents or labevents costs what it costs between the smallest and the largest run; the rest is fixed.
+    Memory grows alike, up to the table engine's limit and what the smallest run takes.
     """
     first, last = runs[0], runs[-1]
     if first is last:
@@ -133,15 +134,27 @@ def extrapolate(runs: list[dict]) -> dict[str, dict]:
     per_row = (last["seconds"] - first["seconds"]) / (rows[-1] - rows[0])
     fixed = first["seconds"] - per_row * rows[0]
     guessed = [fixed + per_row * n for n in rows]
+    memory_per_row = (last["peak_memory_gb"] - first["peak_memory_gb"]) / (rows[-1] - rows[0])
+    most_memory = gigabytes(last["memory_limit"]) + first["peak_memory_gb"]
     return {
         "off_the_line_percent": max(
             round(100 * abs(run["seconds"] / guess - 1), 1) for run, guess in zip(runs, guessed, strict=True)
         ),
         "databases": {
-            name: {"chart_rows": chart, "lab_rows": lab, "minutes": round((fixed + per_row * (chart + lab)) / 60, 1)}
+            name: {
+                "chart_rows": chart,
+                "lab_rows": lab,
+                "minutes": round((fixed + per_row * (chart + lab)) / 60, 1),
+                "memory_gb": round(min(memory_per_row * (chart + lab) + first["peak_memory_gb"], most_memory), 1),
+            }
             for name, (chart, lab) in FULL_ROWS.items()
         },
     }
+
+
+def gigabytes(size: str) -> float:
+    """`"4GB"` or `"300MB"` as a number."""
+    return float(size[:-2]) / {"GB": 1, "MB": 1000}[size[-2:].upper()]
 
 
 def plot(path: Path, runs: list[dict]) -> None:
@@ -170,7 +183,7 @@ def show(metrics: dict) -> None:
         print(f"\nTime is off a straight line by at most {metrics['extrapolated']['off_the_line_percent']}%.")
         for name, guess in metrics["extrapolated"]["databases"].items():
             rows = f"{guess['chart_rows']:,} chart and {guess['lab_rows']:,} laboratory rows"
-            print(f"{name}, {rows}: {guess['minutes']} minutes by extrapolation")
+            print(f"{name}, {rows}: {guess['minutes']} minutes, {guess['memory_gb']} GB by extrapolation")
 
 
 if __name__ == "__main__":
