@@ -207,7 +207,7 @@ def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[di
         if arguments.root is None:
             raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
         if arguments.source == "meds":
-            return meds_source(load_mapping(arguments.mapping or "clinragen")), arguments.root
+            return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), arguments.root
         if arguments.source == "tables":
             return load_hospital(arguments.mapping, arguments.root, channels), arguments.root
         return load_source(arguments.source), arguments.root

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from datasets_scripts.sources.items import Units, parse_items
 from modeling_clinragen import __version__
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -50,6 +51,9 @@ def load_mapping(name_or_path: str) -> dict:
         part = mapping.get(name) if isinstance(mapping, dict) else None
         if not isinstance(part, dict) or set(part) - set(allowed):
             raise ClinRaGenInputError(f"{path}: {name} must be a table of {', '.join(allowed)}")
+    items = mapping.get("items")
+    if isinstance(items, str) and items != "channels" and not (HERE / items).is_file():
+        raise ClinRaGenInputError(f"{path}: items: {items} is no table of this project; list channels and their codes")
     missing = [f"codes: {role}" for role in NEEDED if role not in mapping["codes"]]
     missing += [name for name in ("items", *DESCRIPTION) if name not in mapping]
     missing += [] if "stay_id" in mapping["columns"] else ["columns: stay_id"]
@@ -66,8 +70,16 @@ def load_mapping(name_or_path: str) -> dict:
     return mapping
 
 
-def meds_source(mapping: dict) -> dict:
-    """The description of a MEDS folder for the reader, as `mimic-iv.yaml` is for its tables."""
+def meds_source(mapping: dict, channels: list[dict]) -> dict:
+    """
+    The description of a MEDS folder for the reader, as `mimic-iv.yaml` is for its tables.
+
+    Raises:
+        ClinRaGenInputError: for items that name no channel, or a unit that is unknown.
+    """
+    units, items = Units(channels), mapping["items"]
+    if not isinstance(items, str):
+        items = units.convert(parse_items(items, channels, "--mapping: items"), "--mapping: items")
     source = yaml.safe_load((HERE / "meds.yaml").read_text(encoding="utf-8"))
     table, columns = source["tables"]["events"], mapping["columns"]
     table["columns"] += [name for name in columns.values() if name not in table["columns"]]
@@ -106,7 +118,7 @@ def meds_source(mapping: dict) -> dict:
     stored = "e.available_time" if "available_time" in columns else "e.time"
     for name in ("notes", "documents"):
         source[name] = source[name].replace("{note_stored}", stored)
-    return {**description, **source, "items": mapping["items"], "prepare": prepare}
+    return {**description, **source, "items": items, "units": units.ranges, "prepare": prepare}
 
 
 def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:

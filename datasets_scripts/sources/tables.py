@@ -9,13 +9,12 @@ of the public databases, and read by the same reader.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import duckdb
 import yaml
 
-from datasets_scripts.sources.channels import load_channels
+from datasets_scripts.sources.items import Units, parse_items
 from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, quoted, select_columns
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -84,8 +83,8 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         or NO_NOTES,
     }
     units = Units(channels)
-    known = {channel["name"] for channel in (*channels, *load_channels("extended"))}
-    source["items"] = _with_units(_items(hospital["channels"], known, path), units, source, root, path)
+    items = parse_items(hospital["channels"], channels, f"{path}: channels")
+    source["items"] = _with_units(items, units, source, root, path)
     source["units"] = units.ranges
     return source
 
@@ -212,7 +211,7 @@ def _events_query(fields: dict[str, str], i: int, section: dict, path: str) -> s
     number, text = f"CAST(number({_text(fields, 'value')}) AS VARCHAR)", _text(fields, "value")
     return (
         f"SELECT {_text(fields, 'stay')} AS stay_id, {_text(fields, 'patient')} AS subject_id, "
-        f"{_time(fields, 'time')} AS time, 'measurements' AS \"table\", {itemid} AS itemid, {number} AS number, "
+        f"{_time(fields, 'time')} AS time, 'events' AS \"table\", {itemid} AS itemid, {number} AS number, "
         f"{text} AS text, {_time(fields, 'stored')} AS stored FROM raw_measurements_{i} r"
     )
 
@@ -232,23 +231,6 @@ def _union(queries) -> str:
     return " UNION ALL ".join(f"({query})" for query in queries)
 
 
-def _items(codes: object, known: set[str], path: str) -> list[dict]:
-    """Items of the reader, the first code of a channel preferred: `codes` is channel -> list of codes and units."""
-    if not isinstance(codes, dict):
-        raise ClinRaGenInputError(f"{path}: channels must be a table: the channel's name and its codes")
-    items = []
-    for channel, entries in codes.items():
-        if channel not in known:
-            alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
-            raise ClinRaGenInputError(f"{path}: channels: there is no channel {channel!r}; did you mean {alike}?")
-        for entry in entries if isinstance(entries, list) else [entries]:
-            code, unit = (entry.get("code"), entry.get("unit", "")) if isinstance(entry, dict) else (entry, "")
-            if code is None or (isinstance(entry, dict) and set(entry) - {"code", "unit"}):
-                raise ClinRaGenInputError(f"{path}: channels: {channel}: give a code, or code and unit")
-            items.append({"table": "measurements", "itemid": str(code), "channel": channel, "unit": str(unit)})
-    return items
-
-
 def _with_units(items: list[dict], units: Units, source: dict, root: Path, path: str) -> list[dict]:
     """The items with the name of their conversion as unit; one for each unit that a unit column has for the code."""
     tables = source["tables"]
@@ -256,10 +238,7 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     if len(columns) not in (0, sum(name.startswith("raw_measurements") for name in tables)):
         raise ClinRaGenInputError(f"{path}: measurements: either all tables have a unit column, or none")
     if not columns:
-        return [
-            {**item, "unit": units.conversion(item["channel"], item["unit"], f"{path}: channels: {item['channel']}")}
-            for item in items
-        ]
+        return units.convert(items, f"{path}: channels")
     found: dict[tuple[str, str], dict] = {}
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
@@ -277,49 +256,3 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
                 itemid = f"{item['itemid']} {spelled}"
                 found[itemid, item["channel"]] = {**item, "itemid": itemid, "unit": conversion}
     return list(found.values())
-
-
-class Units:
-    """
-    Conversions into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
-
-    Args:
-        channels (list of `dict`): `name` and `unit`.
-    """
-
-    def __init__(self, channels: list[dict]):
-        self.unit_of = {channel["name"]: channel["unit"] for channel in channels}
-        tables = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
-        self.readings, self.conversions = tables["readings"], tables["conversions"]
-        self.spelled = {_plain(word): unit for unit, words in tables["spellings"].items() for word in (unit, *words)}
-        self.ranges: dict[str, list[dict]] = {}
-
-    def conversion(self, channel: str, unit: str, where: str) -> str:
-        """
-        The name of a conversion of that unit into the channel's; empty where none is needed.
-
-        Raises:
-            ClinRaGenInputError: beginning with `where`, for an unknown unit.
-        """
-        if channel not in self.unit_of:  # not among the channels of this dataset
-            return ""
-        if unit in self.readings:
-            return unit
-        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
-        given = self.spelled.get(_plain(unit), unit)
-        if not unit or given == wanted:
-            return ""
-        for rule in self.conversions:
-            if (rule["from"], rule["to"]) == (given, wanted) and channel in rule.get("channels", [channel]):
-                name = f"{given} of {channel}"
-                self.ranges[name] = [
-                    {"from": -1e300, "to": 1e300, "factor": rule["factor"], "offset": rule.get("offset", 0)}
-                ]
-                return name
-        raise ClinRaGenInputError(
-            f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
-        )
-
-
-def _plain(unit: str) -> str:
-    return unit.lower().replace(" ", "").replace(".", "")

@@ -3,6 +3,7 @@
 """MEDS folders: what the exporter writes is valid MEDS and reads back as the same dataset; other mappings."""
 
 import json
+from pathlib import Path
 
 import duckdb
 import meds
@@ -12,9 +13,13 @@ import yaml
 
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset_folder import SPLITS, iterate_rows, read_metadata
+from datasets_scripts.sources import meds as meds_module
 from datasets_scripts.sources.meds import load_mapping
 from modeling_clinragen import ClinRaGenInputError
-from tests.datasets_scripts.raw_tables import base_tables, chart, write_tables
+from tests.datasets_scripts.raw_tables import COLUMN, base_tables, chart, write_tables
+
+
+MAPPINGS = Path(meds_module.__file__).with_name("meds")
 
 
 def build(source, root, output, *options):
@@ -69,6 +74,21 @@ def test_a_killed_build_goes_on_beside_its_finished_meds_folder(tmp_path, monkey
     assert read_metadata(tmp_path / "out")["counts"]["train"]["stays"] > 0
     with pytest.raises(ClinRaGenInputError, match="meds exists already"):
         build_dataset.main([*arguments[:4], "--output", str(tmp_path / "other"), *arguments[6:]])
+
+
+def test_a_mapping_of_ones_own_lists_channels_with_codes_and_units(folders, tmp_path):
+    folder, direct = folders
+    mapping = yaml.safe_load((MAPPINGS / "clinragen.yaml").read_text(encoding="utf-8"))
+    mapping["items"] = {"Heart Rate": "Heart Rate", "Temperature": [{"code": "Temperature", "unit": "°F"}]}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    back = build("meds", folder, tmp_path / "back", "--mapping", tmp_path / "map.yaml")
+    values = lambda dataset, i: sum(row[i] == row[i] for s in dataset.values() for r in s for row in r["lab_values"])  # noqa: E731
+    assert values(back, COLUMN["Heart Rate"]) == values(direct, COLUMN["Heart Rate"]) > 0
+    assert values(direct, COLUMN["Temperature"]) > values(back, COLUMN["Temperature"]) == 0  # 37 °F is no temperature
+    for items, words in (({"Pulse": "HR"}, "no channel 'Pulse'"), ("mine.csv", "mine.csv is no table"), ({}, "items")):
+        (tmp_path / "map.yaml").write_text(yaml.safe_dump({**mapping, "items": items}), encoding="utf-8")
+        with pytest.raises(ClinRaGenInputError, match=words):
+            build("meds", folder, tmp_path / "wrong", "--mapping", tmp_path / "map.yaml")
 
 
 def test_the_folder_is_valid_meds(folders):

@@ -1,0 +1,96 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which codes are which channel, and in which unit, as users write it in a mapping."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import yaml
+
+from datasets_scripts.sources.channels import load_channels
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+HERE = Path(__file__).parent
+
+
+def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
+    """
+    Items as the reader takes them, the first code of a channel preferred.
+
+    Args:
+        codes: what a user wrote: channel -> code, or a list of codes, each alone or as `{code, unit}`.
+        channels (list of `dict`): of the dataset; the names of the extended set are allowed, too.
+
+    Raises:
+        ClinRaGenInputError: beginning with `where`, for what is no code and for a channel that does not exist.
+    """
+    if not isinstance(codes, dict) or not codes:
+        raise ClinRaGenInputError(f"{where} must be a table: the channel's name and its codes")
+    known = {channel["name"] for channel in (*channels, *load_channels("extended"))}
+    items = []
+    for channel, entries in codes.items():
+        if channel not in known:
+            alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
+            raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; did you mean {alike}?")
+        for entry in entries if isinstance(entries, list) else [entries]:
+            code, unit = (entry.get("code"), entry.get("unit", "")) if isinstance(entry, dict) else (entry, "")
+            if code is None or (isinstance(entry, dict) and set(entry) - {"code", "unit"}):
+                raise ClinRaGenInputError(f"{where}: {channel}: give a code, or code and unit")
+            items.append({"table": "events", "itemid": str(code), "channel": channel, "unit": str(unit)})
+    return items
+
+
+class Units:
+    """
+    Conversions into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
+
+    Args:
+        channels (list of `dict`): `name` and `unit`.
+    """
+
+    def __init__(self, channels: list[dict]):
+        self.unit_of = {channel["name"]: channel["unit"] for channel in channels}
+        tables = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
+        self.readings, self.conversions = tables["readings"], tables["conversions"]
+        self.spelled = {_plain(word): unit for unit, words in tables["spellings"].items() for word in (unit, *words)}
+        self.ranges: dict[str, list[dict]] = {}
+
+    def convert(self, items: list[dict], where: str) -> list[dict]:
+        """The items with the name of a conversion as their unit; see `conversion`."""
+        return [
+            {**item, "unit": self.conversion(item["channel"], item["unit"], f"{where}: {item['channel']}")}
+            for item in items
+        ]
+
+    def conversion(self, channel: str, unit: str, where: str) -> str:
+        """
+        The name of a conversion of that unit into the channel's; empty where none is needed.
+
+        Raises:
+            ClinRaGenInputError: beginning with `where`, for an unknown unit.
+        """
+        if channel not in self.unit_of:  # not among the channels of this dataset
+            return ""
+        if unit in self.readings:
+            return unit
+        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
+        given = self.spelled.get(_plain(unit), unit)
+        if not unit or given == wanted:
+            return ""
+        for rule in self.conversions:
+            if (rule["from"], rule["to"]) == (given, wanted) and channel in rule.get("channels", [channel]):
+                name = f"{given} of {channel}"
+                self.ranges[name] = [
+                    {"from": -1e300, "to": 1e300, "factor": rule["factor"], "offset": rule.get("offset", 0)}
+                ]
+                return name
+        raise ClinRaGenInputError(
+            f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
+        )
+
+
+def _plain(unit: str) -> str:
+    return unit.lower().replace(" ", "").replace(".", "")
