@@ -63,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     cohort.add_argument("--max-stay-hours", type=float, help="only stays of that length or shorter")
     cohort.add_argument(
         "--stays",
-        choices=tuple(STAY_CHOICES),
+        choices=STAY_CHOICES,
         default="all",
         help="all; single: of admissions with one ICU stay, as mimic3-benchmarks does; first: of each patient",
     )

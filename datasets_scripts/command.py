@@ -31,6 +31,10 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
+class BusyError(ClinRaGenInputError):
+    """Another process works on the same output; what it has written must stay."""
+
+
 def check_free(output: Path) -> None:
     """A `ClinRaGenInputError` if there is something at `output` already; commands that run long ask at once."""
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
@@ -70,7 +74,7 @@ def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
             output.rmdir()  # empty, or `check_free` had refused it
         aside.rename(output)
     except BaseException as error:
-        if resume is None or not isinstance(error, KeyboardInterrupt):
+        if resume is None or not isinstance(error, KeyboardInterrupt | BusyError):
             shutil.rmtree(aside, ignore_errors=True)
         if os.strerror(errno.ENOSPC) in str(error):  # DuckDB and Arrow have errors of their own for it
             raise ClinRaGenInputError(f"the disk of {output} is full; free some space or write elsewhere") from None

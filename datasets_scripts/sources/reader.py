@@ -24,6 +24,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from datasets_scripts.command import BusyError
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.phenotypes import FAMILY
 from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted
@@ -32,11 +33,9 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 HERE = Path(__file__).parent
 DATABASE = "build.duckdb"
-STAY_CHOICES = {
-    "all": "TRUE",
-    "single": "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)",
-    "first": "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)",
-}
+STAY_CHOICES = ("all", "single", "first")
+SINGLE = "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)"
+FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)"
 # What the queries of `stays` and `events` may give; what they do not give is null. `reversed`: the admission to which
 # the stay belongs ends before it begins. `wrong`: marked as an error in the source.
 STAY = """
@@ -200,8 +199,10 @@ def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPy
     work.mkdir(parents=True, exist_ok=True)
     try:
         connection = duckdb.connect(work / DATABASE)
-    except duckdb.Error:  # killed while the file was written for the first time
-        (work / DATABASE).unlink()
+    except duckdb.Error as error:
+        if "lock" in str(error):
+            raise BusyError(f"another process is at work in {work}; wait for it or end it") from None
+        (work / DATABASE).unlink()  # killed while the file was written for the first time
         (work / f"{DATABASE}.wal").unlink(missing_ok=True)
         connection = duckdb.connect(work / DATABASE)
     try:
@@ -297,37 +298,12 @@ def _select_stays(cohort: Cohort, options: CohortOptions) -> None:
         "stays_lost BIGINT, patients_lost BIGINT, why VARCHAR)"
     )
     _count(cohort, "ICU stays in the tables", "")
-    diagnosed = cohort.source.get("diagnosed", f"SELECT stay_id FROM ({cohort.source['diagnoses']})")
     twice = run("SELECT stay_id FROM stays GROUP BY stay_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchone()
     if twice:
         raise ClinRaGenInputError(f"ICU stay {twice[0]} is listed more than once; remove the duplicate rows")
-    steps = [
-        ("with an end after their beginning", "no end, or an end before it begins", "outtime > intime", True),
-        (
-            "of admissions that end after they begin",
-            "the admission ends before it begins",
-            "reversed IS NOT TRUE",
-            True,
-        ),
-        ("of patients of known age", "age unknown", "age IS NOT NULL", True),
-        (f"of patients of {options.min_age:g} or older", "younger", f"age >= {options.min_age}", True),
-        (f"of patients of {options.max_age} or younger", "older", f"age <= {options.max_age}", options.max_age),
-        (
-            f"of {options.min_hours:g} hours or longer",
-            "shorter",
-            f"{LENGTH} >= {options.min_hours}",
-            options.min_hours,
-        ),
-        (f"of {options.max_hours} hours or shorter", "longer", f"{LENGTH} <= {options.max_hours}", options.max_hours),
-        ("with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})", True),
-        (CHOSEN.get(options.stays), "another stay", STAY_CHOICES[options.stays], options.stays != "all"),
-        (f"of the first {options.limit} patients", "--limit", FIRST_PATIENTS, options.limit is not None),
-    ]
-    for step, why, condition, wanted in steps:
-        if wanted not in (None, 0, False):
-            parameters = [f"{options.seed}:", options.limit] if condition is FIRST_PATIENTS else []
-            run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE", parameters)
-            _count(cohort, step, why)
+    for step, why, condition in _filters(cohort.source, options):
+        run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE")
+        _count(cohort, step, why)
     if not cohort.num_stays:
         left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
         raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
@@ -338,12 +314,29 @@ def _select_stays(cohort: Cohort, options: CohortOptions) -> None:
     run("DROP TABLE stays; ALTER TABLE ranked RENAME TO stays")
 
 
-LENGTH = "hours_between(intime, outtime)"
-CHOSEN = {"single": "of admissions with one ICU stay", "first": "first of their patient"}
-FIRST_PATIENTS = """
-subject_id IN (
-  SELECT subject_id FROM stays GROUP BY subject_id ORDER BY sha256(? || subject_id), subject_id LIMIT ?
-)"""
+def _filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, str]]:
+    """What is asked of a stay, in order: what is left, why a stay is lost, and the condition."""
+    length = "hours_between(intime, outtime)"
+    yield "with an end after their beginning", "no end, or an end before it begins", "outtime > intime"
+    yield "of admissions that end after they begin", "the admission ends before it begins", "reversed IS NOT TRUE"
+    yield "of patients of known age", "age unknown", "age IS NOT NULL"
+    yield f"of patients of {options.min_age:g} or older", "younger", f"age >= {options.min_age}"
+    if options.max_age is not None:
+        yield f"of patients of {options.max_age:g} or younger", "older", f"age <= {options.max_age}"
+    if options.min_hours:
+        yield f"of {options.min_hours:g} hours or longer", "shorter", f"{length} >= {options.min_hours}"
+    if options.max_hours is not None:
+        yield f"of {options.max_hours:g} hours or shorter", "longer", f"{length} <= {options.max_hours}"
+    diagnosed = source.get("diagnosed", f"SELECT stay_id FROM ({source['diagnoses']})")
+    yield "with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})"
+    if options.stays == "single":
+        yield "of admissions with one ICU stay", "one of several of its admission", SINGLE
+    if options.stays == "first":
+        yield "first of their patient", "a later one of its patient", FIRST
+    if options.limit is not None:
+        hashed = f"sha256({quoted(f'{options.seed}:')} || subject_id), subject_id"
+        patients = f"SELECT subject_id FROM stays GROUP BY subject_id ORDER BY {hashed} LIMIT {options.limit}"
+        yield f"of the first {options.limit} patients", "--limit", f"subject_id IN ({patients})"
 
 
 def _count(cohort: Cohort, step: str, why: str) -> None:

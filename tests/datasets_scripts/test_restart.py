@@ -132,6 +132,22 @@ def test_only_a_start_with_the_same_settings_and_tables_goes_on(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
+    write_synthetic_tables(tmp_path / "raw", 300, seed=0)
+    first = start("mimic-iv", tmp_path / "raw", tmp_path / "out")
+    database = tmp_path / "out.unfinished" / "work" / reader.DATABASE
+    while not database.exists() and first.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    first.send_signal(signal.SIGSTOP)  # in the middle of its work
+    command = [sys.executable, build_dataset.__file__, "--source", "mimic-iv", "--root", str(tmp_path / "raw")]
+    second = subprocess.run([*command, "--output", str(tmp_path / "out")], capture_output=True, text=True)
+    first.send_signal(signal.SIGCONT)
+    assert (second.returncode, first.wait()) == (2, 0)
+    assert "error: another process is at work" in second.stderr
+    assert (tmp_path / "out" / "README.md").is_file()
+
+
 @pytest.mark.parametrize("size", ["500k", "3m", "7m"])  # full at the first table, at the series, at the shards
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path, size):
     disk = tmp_path / "disk"
