@@ -9,106 +9,12 @@ labels. The `admission` view keeps only sections about the time before and at ad
 
 import re
 
+from datasets_scripts.sources.sections import COURSE, LATER, split_sections
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 # Notes other than discharge summaries are about the admission when they were stored up to this many hours after it.
 ADMISSION_HOURS = 24
-
-# Headings as they occur in MIMIC's discharge summaries, without case, punctuation and spaces at the ends.
-ADMISSION_SECTIONS = {
-    "chief complaint": "Chief complaint",
-    "reason for admission": "Chief complaint",
-    "history of present illness": "History of present illness",
-    "history of the present illness": "History of present illness",
-    "present illness": "History of present illness",
-    "hpi": "History of present illness",
-    "past medical history": "Past medical history",
-    "past medical and surgical history": "Past medical history",
-    "past history": "Past medical history",
-    "pmh": "Past medical history",
-    "pmhx": "Past medical history",
-    "past surgical history": "Past surgical history",
-    "psh": "Past surgical history",
-    "family history": "Family history",
-    "social history": "Social history",
-    "social and family history": "Social history",
-    "allergies": "Allergies",
-    "allergies to medications": "Allergies",
-    "medications on admission": "Medications on admission",
-    "admission medications": "Medications on admission",
-    "preadmission medications": "Medications on admission",
-    "home medications": "Medications on admission",
-    "medications prior to admission": "Medications on admission",
-    "review of systems": "Review of systems",
-    "ros": "Review of systems",
-    "physical exam": "Physical exam",
-    "physical examination": "Physical exam",
-    "physical exam on admission": "Physical exam",
-    "physical examination on admission": "Physical exam",
-    "admission physical exam": "Physical exam",
-    "admission physical examination": "Physical exam",
-    "examination": "Physical exam",
-    "admission labs": "Admission labs",
-    "labs on admission": "Admission labs",
-    "admission laboratory data": "Admission labs",
-    "laboratory data on admission": "Admission labs",
-}
-HOSPITAL_COURSE = {
-    "brief hospital course",
-    "hospital course",
-    "brief hospital course by system",
-    "hospital course by system",
-}
-
-# A heading: at the start of a line, a capital, a few words, a colon. Lines inside a section that look like one
-# ("Heart: regular") end no section unless they are among the known headings.
-_HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z/&,\-() ]{1,60}?)[ \t]*:", re.MULTILINE)
-_KNOWN_OTHERS = {
-    "pertinent results",
-    "discharge medications",
-    "discharge diagnosis",
-    "discharge diagnoses",
-    "discharge condition",
-    "discharge disposition",
-    "discharge instructions",
-    "discharge status",
-    "discharge exam",
-    "discharge labs",
-    "discharge physical exam",
-    "major surgical or invasive procedure",
-    "major surgical or invasive procedures",
-    "procedure",
-    "procedures",
-    "final diagnosis",
-    "final diagnoses",
-    "primary diagnosis",
-    "secondary diagnosis",
-    "secondary diagnoses",
-    "diagnosis",
-    "diagnoses",
-    "admission diagnosis",
-    "studies",
-    "imaging",
-    "laboratory data",
-    "labs on discharge",
-    "transitional issues",
-    "followup instructions",
-    "follow up",
-    "medications on discharge",
-    "medications on transfer",
-    "active issues",
-    "chronic issues",
-    "icu course",
-    "micu course",
-    "assessment and plan",
-    "assessment",
-    "impression",
-    "service",
-    "attending",
-    "disposition",
-    "addendum",
-}
 
 # What the release removes from notes: digits, and these words that carry little meaning.
 _STOP_WORDS = (
@@ -120,32 +26,6 @@ _STOP_WORDS = (
     "your "
 )
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-
-
-def split_sections(text: str) -> list[tuple[str, str]]:
-    """
-    Cut a document at its headings.
-
-    Returns:
-        `(heading, body)` pairs in order; the heading is lower-case without punctuation at its ends, `""` for what
-        stands before the first one. Joined again, headings and bodies hold every word of the text.
-    """
-    cuts = [match for match in _HEADING.finditer(text) if _is_heading(match[1])]
-    sections = [("", text[: cuts[0].start()] if cuts else text)]
-    for i, match in enumerate(cuts):
-        end = cuts[i + 1].start() if i + 1 < len(cuts) else len(text)
-        sections.append((_plain(match[1]), text[match.end() : end]))
-    return sections
-
-
-def _plain(heading: str) -> str:
-    return " ".join(heading.lower().replace("-", " ").split())
-
-
-def _is_heading(heading: str) -> bool:
-    plain = _plain(heading)
-    known = plain in ADMISSION_SECTIONS or plain in HOSPITAL_COURSE or plain in _KNOWN_OTHERS
-    return known or plain.startswith("discharge ") or plain.endswith((" diagnosis", " diagnoses", " course"))
 
 
 def parse_note_view(text: str) -> str | float:
@@ -205,10 +85,8 @@ def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
     if not summary:
         late = view == "admission" and hour is not None and hour > ADMISSION_HOURS
         return [] if late else [(document["kind"], document["text"])]
-    sections = split_sections(document["text"] or "")
-    if view == "admission":
-        return [(ADMISSION_SECTIONS[heading], body) for heading, body in sections if heading in ADMISSION_SECTIONS]
-    return [("Brief hospital course", body) for heading, body in sections if heading in HOSPITAL_COURSE]
+    sections = [(section, body) for section, _, body in split_sections(document["text"] or "") if section != LATER]
+    return [(section, body) for section, body in sections if (section == COURSE) == (view == "paper")]
 
 
 def strip_as_the_release(text: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets_scripts.sources.notes import note_text, split_sections, strip_as_the_release
+from datasets_scripts.sources.notes import note_text, strip_as_the_release
+from datasets_scripts.sources.sections import split_sections
 
 
 SUMMARY = """Admission Date: [**2100-1-1**]
@@ -57,12 +58,39 @@ def test_paper_view_is_the_hospital_course():
 
 
 @pytest.mark.parametrize(
-    "heading", ["Discharge Diagnosis", "DISCHARGE DIAGNOSES", "Final Diagnosis", "Hospital Course", "ICU Course"]
-)
+    "heading",
+    [
+        "Discharge Diagnosis:", "DISCHARGE DIAGNOSES:", "Final Diagnosis:", "Hospital Course:", "ICU Course:",
+        "HOSPITAL COURSE BY SYSTEMS:", "HOSPITAL COURSE", "Hospital course", "BRIEF HOSPITAL COURSE", "SUMMARY",
+        "CONCISE SUMMARY OF HOSPITAL COURSE BY ISSUE/SYSTEM:", "Assessment and Plan:", "ASSESSMENT & PLAN",
+        "IMPRESSION", "On Discharge:", "DISCHARGE:", "Discharge Labs:", "Physical exam on discharge:", "# Transitional issues:",
+        "**Brief Hospital Course:**", "3. Discharge diagnoses:", "  Micro:", "CT head:", "Chest CT:",
+        "PERTINENT RESULTS", "Medications on Transfer:", "ACTIVE ISSUES", "Labs:", "Echo:",
+    ],
+)  # fmt: skip
 def test_no_later_section_leaks_into_the_admission_view(heading):
-    text = f"History of Present Illness:\ncough\n{heading}:\nPneumonia\nPast Medical History:\nnone\n"
+    text = f"History of Present Illness:\ncough\n{heading}\nPneumonia\nPast Medical History:\nnone\n"
     assert "Pneumonia" not in view(text, "admission")
     assert "none" in view(text, "admission")
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["History of Present Illness:", "HISTORY OF PRESENT ILLNESS", "HPI:", "hpi:", "# HPI", "**HPI:**", "1. HPI:",
+     "  History of the present illness :", "ED Course:", "History of present illness\t"],
+)  # fmt: skip
+def test_headings_are_found_in_many_spellings(heading):
+    assert view(f"Service: MED\n{heading}\ncough\nDischarge:\n", "admission") == "History of present illness: cough"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Heart: regular", "NEURO: alert", "He was discharged home", "course of antibiotics", "Lungs: clear: no results",
+     "VS: 98.6", "Plan of care was discussed with the family and all of them agreed to it:"],
+)  # fmt: skip
+def test_lines_inside_a_section_do_not_end_it(line):
+    text = f"Physical Exam:\nobese\n{line}\nedema\nDischarge Diagnosis:\nx"
+    assert view(text, "admission") == f"Physical exam: obese {line} edema"
 
 
 PIECES = [*"ab :\nABC.", "HPI:", "\nCourse:", "\nAllergies:\n", "\nDischarge Diagnosis:"]
@@ -72,7 +100,7 @@ PIECES = [*"ab :\nABC.", "HPI:", "\nCourse:", "\nAllergies:\n", "\nDischarge Dia
 def test_sections_hold_every_word(text):
     sections = split_sections(text)
     words = re.findall(r"[a-z.]+", text.lower().replace(":", " "))
-    assert re.findall(r"[a-z.]+", " ".join(f"{h} {b}" for h, b in sections).lower().replace(":", " ")) == words
+    assert re.findall(r"[a-z.]+", " ".join(f"{h} {b}" for _, h, b in sections).lower().replace(":", " ")) == words
 
 
 def test_structured_notes_are_kept_whole():
