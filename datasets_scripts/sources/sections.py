@@ -8,7 +8,7 @@ about the time after admission must not pass for text about the time before it.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import yaml
@@ -25,6 +25,7 @@ _LINE = re.compile(
 )
 
 
+@lru_cache(maxsize=4)  # each note view asks for the same document
 def split_sections(text: str) -> list[tuple[str, str, str]]:
     """
     Cut a discharge summary at its headings.
@@ -42,7 +43,7 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
     sections = [(LATER, "", text[: cuts[0][0].start()] if cuts else text)]
     for i, (match, section) in enumerate(cuts):
         end = cuts[i + 1][0].start() if i + 1 < len(cuts) else len(text)
-        sections.append((section, match[1], text[match.end() : end]))
+        sections.append((section, match[1].strip(), text[match.end() : end]))
     return sections
 
 
