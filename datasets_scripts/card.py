@@ -5,7 +5,7 @@
 import csv
 from pathlib import Path
 
-from datasets_scripts.dataset_folder import SPLITS
+from datasets_scripts.dataset_folder import LABEL_AUDIT, SPLITS
 from datasets_scripts.figures import draw_card_figures
 
 
@@ -135,7 +135,6 @@ VALUE_COUNTS = (
     "charted", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window", "implausible",
     "simultaneous", "unit_converted", "kept",
 )  # fmt: skip
-LABEL_AUDIT = "label_audit.csv"
 
 
 def write_label_audit(folder: Path, codes: list[dict]) -> None:

@@ -3,7 +3,8 @@
 """
 The dataset folder: its columns, its files, and how it is read and written.
 
-`data/SPLIT-*.parquet` holds the records, `clinragen_dataset.json` what they mean, `README.md` the dataset card.
+`data/SPLIT-*.parquet` holds the records, `clinragen_dataset.json` what they mean, `label_audit.csv` the route of every
+diagnosis code, `README.md` the dataset card with its `figures/`.
 `load_dataset(folder)` reads it offline, with class labels.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 METADATA_FILE = "clinragen_dataset.json"
+LABEL_AUDIT = "label_audit.csv"
 SPLITS = ("train", "validation", "test")
 ROWS_PER_GROUP = 500
 
@@ -206,4 +209,5 @@ def add_rationales(
             for name, texts in written.items():
                 table = table.set_column(table.schema.get_field_index(name), name, pa.array(texts, pa.string()))
             write_shard(output, split, int(shard.stem.split("-")[-1]), table)
+    shutil.copy(folder / LABEL_AUDIT, output / LABEL_AUDIT)
     write_metadata(output, {**metadata, "rationales": {"teacher": teacher, **settings}}, card)

@@ -77,6 +77,14 @@ def check_folder(dataset, tmp_path):
     after = [r for split in SPLITS for r in iterate_rows(output, split)]
     assert metadata["rationales"]["teacher"] == "template"
     assert metadata["content_hash"] != read_metadata(dataset)["content_hash"]
+    card = (output / "README.md").read_text(encoding="utf-8")
+    for name in (
+        "label_audit.csv",
+        "figures/attrition.png",
+        "figures/leakage.png",
+    ):  # what the card speaks of is there
+        assert name in card
+        assert (output / name).read_bytes() == (dataset / name).read_bytes()
     claims = 0
     for old, new in zip(before, after, strict=True):
         assert {k: str(v) for k, v in old.items() if k not in ("note_rationale", "lab_rationale", "teacher")} == {
