@@ -47,7 +47,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mapping",
         help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; tables: the YAML file that "
-        "describes them",
+        "describes them; default: the only one in --root",
     )
     parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
 

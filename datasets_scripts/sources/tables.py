@@ -45,7 +45,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
     The description of a hospital's tables for the reader.
 
     Args:
-        path (`str`): the YAML file.
+        path (`str`, *optional*): the YAML file; without it, the only one in `root`.
         root (`Path`): the folder of the tables; units are looked up in them.
         channels (list of `dict`): as in `clinical_clinragen`.
 
@@ -53,7 +53,12 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         ClinRaGenInputError: naming file, section and field of what is missing, unknown or contradictory.
     """
     if path is None:
-        raise ClinRaGenInputError("--mapping is needed: the YAML file that describes the tables")
+        found = sorted(root.glob("*.yaml"))
+        if len(found) != 1:
+            raise ClinRaGenInputError(
+                f"--mapping is needed: the YAML file that describes the tables; {root} holds {len(found)} of them"
+            )
+        path = str(found[0])
     hospital = _read(Path(path))
     tables: dict[str, dict] = {}
     stays = _table(tables, "stays", hospital["stays"], path)

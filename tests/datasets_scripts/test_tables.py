@@ -132,6 +132,18 @@ def test_the_example_mapping_reads_what_it_says(hospital, tmp_path):
     assert row["note"] == "Admission: short of breath"  # what was written two days later is not about the admission
 
 
+def test_the_only_yaml_file_beside_the_tables_describes_them(hospital, tmp_path):
+    arguments = ["--source", "tables", "--root", str(hospital), "--output", str(tmp_path / "out")]
+    with pytest.raises(ClinRaGenInputError, match="--mapping is needed.*holds 0"):
+        main(arguments)
+    (hospital / "hospital.yaml").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    main(arguments)
+    assert read_metadata(tmp_path / "out")["counts"]
+    (hospital / "another.yaml").write_text("", encoding="utf-8")
+    with pytest.raises(ClinRaGenInputError, match="holds 2"):
+        main([*arguments[:-1], str(tmp_path / "again")])
+
+
 @pytest.mark.parametrize(
     ("hours", "note"),
     [
