@@ -69,9 +69,8 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
-        raise ClinRaGenInputError(
-            f"{path.name}: column {', '.join(missing)} missing; is it the right table and version?"
-        )
+        hint = spec.get("hint", "is it the right table and version?")
+        raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; {hint}")
     return path
 
 

@@ -193,5 +193,5 @@ def test_bad_folders_are_refused(tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"no data/\*\*/\*.parquet in"):
         build("meds", tmp_path / "raw", tmp_path / "out")
     duckdb.sql(f"COPY (SELECT 1 AS subject_id, 'x' AS code) TO '{tmp_path}/raw/data/0.parquet'")
-    with pytest.raises(ClinRaGenInputError, match="column time, stay_id missing"):
+    with pytest.raises(ClinRaGenInputError, match="column time, stay_id missing; is there another --mapping"):
         build("meds", tmp_path / "raw", tmp_path / "out")

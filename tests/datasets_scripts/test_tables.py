@@ -134,7 +134,7 @@ def test_the_example_mapping_reads_what_it_says(hospital, tmp_path):
 
 def test_the_only_yaml_file_beside_the_tables_describes_them(hospital, tmp_path):
     arguments = ["--source", "tables", "--root", str(hospital), "--output", str(tmp_path / "out")]
-    with pytest.raises(ClinRaGenInputError, match="--mapping is needed.*holds 0"):
+    with pytest.raises(ClinRaGenInputError, match=r"--mapping is needed.*holds 0"):
         main(arguments)
     (hospital / "hospital.yaml").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
     main(arguments)
