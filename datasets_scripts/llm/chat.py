@@ -1,0 +1,35 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a large language model and what comes back, whoever answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    Args:
+        messages (list of `dict`): the chat: `role` and `content`.
+        schema (`dict`): JSON schema of the object that is wanted.
+    """
+
+    messages: list[dict]
+    schema: dict
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    Args:
+        value (`dict`, *optional*): the object, complete by the request's schema; `None` where there is none.
+        reason (`str`): why there is none: a word or two that can be counted, such as `"no JSON"`; else empty.
+    """
+
+    value: dict | None
+    reason: str = ""
+
+
+Ask = Callable[[Iterable[Request]], Iterator[Answer]]  # one answer a request, in order
