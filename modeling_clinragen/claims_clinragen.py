@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .statements_clinragen import judge, outside, trend_of
+
 
 UNMEASURED = "not measured"
 
@@ -18,34 +20,54 @@ UNMEASURED = "not measured"
 # level. Lower case.
 CHANNEL_WORDS = {
     "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
-    "Fraction inspired oxygen": ("fraction inspired oxygen", "inspired oxygen fraction", "inspired oxygen", "fio2"),
-    "Glucose": ("blood glucose", "blood sugar", "glucose"),
-    "Heart Rate": ("heart rate", "pulse rate", "pulse"),
-    "Mean blood pressure": ("mean blood pressure", "mean arterial pressure", "mean pressure", "map"),
-    "Oxygen saturation": ("oxygen saturation", "o2 saturation", "saturation", "spo2", "sao2"),
-    "Respiratory rate": ("respiratory rate", "breathing rate"),
-    "Systolic blood pressure": ("systolic blood pressure", "systolic pressure", "systolic bp", "sbp"),
-    "Temperature": ("body temperature", "temperature"),
-    "Weight": ("body weight", "weight"),
-    "pH": ("arterial ph", "blood ph", "ph"),
-}
-FINDINGS = {
+    "Fraction inspired oxygen": (
+        "fraction inspired oxygen", "fraction of inspired oxygen", "inspired oxygen fraction", "inspired oxygen", "fio2",
+    ),
+    "Glucose": ("blood glucose", "serum glucose", "plasma glucose", "blood sugar", "blood sugars", "glucose"),
+    "Heart Rate": ("heart rate", "pulse rate", "ventricular rate", "pulse", "hr"),
+    "Mean blood pressure": (
+        "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp", "map",
+    ),
+    "Oxygen saturation": (
+        "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2", "o2 sat", "o2 sats", "sats",
+        "oxygenation", "pulse oximetry",
+    ),
+    "Respiratory rate": ("respiratory rate", "respiration rate", "breathing rate", "respirations", "resp rate", "rr"),
+    "Systolic blood pressure": ("systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp"),
+    "Temperature": ("body temperature", "core temperature", "temperatures", "temperature", "temp", "temps"),
+    "Weight": ("body weight", "body mass", "weight", "weighed"),
+    "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
+}  # fmt: skip
+_FINDINGS = {
     "tachycardia": ("Heart Rate", "high"),
     "bradycardia": ("Heart Rate", "low"),
     "fever": ("Temperature", "high"),
+    "fevers": ("Temperature", "high"),
+    "febrile": ("Temperature", "high"),
+    "pyrexia": ("Temperature", "high"),
+    "afebrile": ("Temperature", "not_high"),
+    "apyrexia": ("Temperature", "not_high"),
+    "normothermia": ("Temperature", "normal"),
     "hyperthermia": ("Temperature", "high"),
     "hypothermia": ("Temperature", "low"),
     "hypotension": ("Systolic blood pressure", "low"),
     "hypoxia": ("Oxygen saturation", "low"),
     "hypoxemia": ("Oxygen saturation", "low"),
     "desaturation": ("Oxygen saturation", "low"),
+    "desaturations": ("Oxygen saturation", "low"),
+    "desaturated": ("Oxygen saturation", "low"),
+    "desaturating": ("Oxygen saturation", "low"),
     "tachypnea": ("Respiratory rate", "high"),
     "bradypnea": ("Respiratory rate", "low"),
+    "eupnea": ("Respiratory rate", "normal"),
     "hyperglycemia": ("Glucose", "high"),
     "hypoglycemia": ("Glucose", "low"),
+    "euglycemia": ("Glucose", "normal"),
+    "normoglycemia": ("Glucose", "normal"),
     "acidosis": ("pH", "low"),
     "acidemia": ("pH", "low"),
     "alkalosis": ("pH", "high"),
+    "alkalemia": ("pH", "high"),
     "anemia": ("Hemoglobin", "low"),
     "leukocytosis": ("White blood cells", "high"),
     "leukopenia": ("White blood cells", "low"),
@@ -68,38 +90,28 @@ FINDINGS = {
     "hypercapnia": ("Carbon dioxide pressure", "high"),
     "hypocapnia": ("Carbon dioxide pressure", "low"),
 }
-COUNT_WORDS = {
-    word: i
-    for i, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
-}
-COUNT_WORDS |= {"once": 1, "twice": 2}
 
-_NUMBER = r"\d+(?:\.\d+)?"
-_HIGH = r"high(?:er)?|elevated|raised|above|increased|over"
-_LOW = r"low(?:er)?|reduced|below|decreased|depressed|under"
-_TREND = {
-    "rising": r"ris(?:es|ing|en)|climb(?:s|ing)|increasing|upward",
-    "falling": r"fall(?:s|ing|en)|dropp(?:ed|ing)|drops|declin(?:es|ing)|decreasing|downward",
-    "stable": r"stable|steady|unchanged",
-}
-_TIMES = re.compile(rf"\b(?:(\d+|{'|'.join(COUNT_WORDS)})\s+times?|(once|twice))\b", re.IGNORECASE)
-_UP_TO = re.compile(rf"\b(?:up to|as high as|maximum(?: of)?|peak(?:s|ed|ing)?(?: of| at)?|highest)\s+({_NUMBER})")
-_DOWN_TO = re.compile(rf"\b(?:down to|as low as|minimum(?: of)?|lowest)\s+({_NUMBER})")
-_BETWEEN = re.compile(rf"\b(?:between|from)\s+({_NUMBER})\s+(?:and|to)\s+({_NUMBER})")
-_VALUE = re.compile(rf"\b(?:of|is|was|at|were|around)\s+({_NUMBER})")
-_NEGATED = re.compile(r"\b(?:no|not|never|without|denies|absent)\b")
-_NOT_MEASURED = re.compile(r"\bnot (?:measured|recorded|available)|\bunmeasured|\bno measurements?\b")
+
+def _spellings(finding: str) -> set[str]:
+    """A finding as a noun and as an adjective, in American and British spelling."""
+    forms = {finding}
+    for ending, adjective in (("ia", "ic"), ("osis", "otic"), ("pnea", "pneic"), ("tension", "tensive")):
+        if finding.endswith(ending):
+            forms.add(finding[: -len(ending)] + adjective)
+    for american, british in (("emi", "aemi"), ("pne", "pnoe"), ("anem", "anaem"), ("cemi", "caemi")):
+        forms |= {form.replace(american, british) for form in forms}
+    return forms
+
+
+FINDINGS = {spelling: said for finding, said in _FINDINGS.items() for spelling in _spellings(finding)}
+
+_SENTENCE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
+_JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b")
 # What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
-_INFERENCE = re.compile(r"\b(?:which|this|suggest\w*|support\w*|consistent with|due to|because)\b")
-_NORMAL = re.compile(r"\bnormal\b(?! (?:limit )?(?:two|three|\d))|\bunremarkable\b")
-
-
-def _word_pattern(channels) -> re.Pattern:
-    names = {word for channel in channels for word in _words_of(channel)}
-    names |= {finding for finding, (channel, _) in FINDINGS.items() if channel in {c["name"] for c in channels}}
-    return re.compile(
-        r"\b(?:" + "|".join(sorted(map(re.escape, names), key=len, reverse=True)) + r")\b", re.IGNORECASE
-    )
+_INFERENCE = re.compile(
+    r"\b(?:(?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)|fit(?:s|ting)?|reflect\w*|may reflect|"
+    r"consistent with|compatible with|in keeping with|due to|because|argu\w+|favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from)\b"
+)
 
 
 def _words_of(channel: dict) -> list[str]:
@@ -160,34 +172,10 @@ class Claim:
     evidence: str
 
 
-def split_claims(text: str, channels) -> list[tuple[int, int, str | None]]:
-    """
-    Cut a text into clauses about one channel each.
-
-    Returns:
-        `(start, end, channel)` per clause, `None` where it names no channel. A clause without a channel that follows
-        one with a channel in the same sentence belongs to it ("Heart Rate is high 3 times, up to 140").
-    """
-    pattern = _word_pattern(channels)
-    by_word = {word: channel["name"] for channel in channels for word in _words_of(channel)}
-    by_word |= {finding: channel for finding, (channel, _) in FINDINGS.items()}
-    clauses = []
-    for sentence in re.finditer(r"(?:[^.;\n]|\.(?=\d))+", text):
-        mentions = list(pattern.finditer(sentence[0]))
-        if not mentions:
-            clauses.append((*_strip(text, sentence.start(), sentence.end()), None))
-            continue
-        starts = [0] + [_clause_start(sentence[0], a.end(), b.start()) for a, b in itertools.pairwise(mentions)]
-        for mention, start, end in zip(mentions, starts, [*starts[1:], len(sentence[0])], strict=True):
-            offset = sentence.start()
-            clauses.append((*_strip(text, offset + start, offset + end), by_word[mention[0].lower()]))
-    return [clause for clause in clauses if clause[0] < clause[1]]
-
-
-def _clause_start(sentence: str, after: int, before: int) -> int:
+def _clause_start(text: str, after: int, before: int) -> int:
     """Where the clause of a mention at `before` starts: behind the last comma or joining word since `after`."""
-    joints = list(re.finditer(r",|\b(?:and|but|while|whereas|with)\b", sentence[after:before]))
-    return after + joints[-1].end() if joints else before
+    joints = list(_JOINT.finditer(text, after, before))
+    return joints[-1].end() if joints else before
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
@@ -199,146 +187,125 @@ def _strip(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
+class ClaimChecker:
     """
-    Check every statement of a text against the patient's measured values.
+    Checks every statement of a text against a patient's measured values.
 
-    A clause may state several things of its channel; it is supported when all of them hold:
+    A text is cut into clauses about one channel each; a clause may state several things of its channel, and is supported
+    when all of them hold:
 
-    - `unmeasured`: the channel has no value.
+    - `unmeasured`: the channel has no value, or has one.
     - `count`: exactly that many values are above (below) normal.
     - `level`: "high" ("low") - at least one value is above (below) normal; negated - none is; "normal" - no value is
       outside of normal.
-    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written; else any value.
+    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written; "first", "last"; else
+      any value.
     - `trend`: the median of the last third against that of the first third, compared with half the spread (the
       interquartile range) of all values; needs six values, else unverifiable.
+    - `time`: one of these within some hours since ICU admission, or at an hour, to within half an hour.
 
     Anything stated of a channel without values is contradicted.
 
     Args:
-        text (`str`): the rationale.
-        channels (`list[dict]`): `name`, `unit`, `low`, `high`, `decimals`.
-        lab_times (array of shape `(T,)`): hours, increasing.
-        lab_values (array of shape `(T, num_input_channels)`): NaN = not measured.
+        channels (list of `dict`): `name`, `unit`, `low`, `high`, `decimals`, and if wanted `words` for it.
     """
-    values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
-    hours = np.asarray(lab_times, dtype=float).reshape(-1)
-    position = {channel["name"]: i for i, channel in enumerate(channels)}
-    claims = []
-    for start, end, name in split_claims(text, channels):
-        clause = text[start:end]
-        if name is None:
-            claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
-            continue
-        column = values[:, position[name]]
-        measured = ~np.isnan(column)
-        kind, holds = _judge(clause.lower(), channels[position[name]], column[measured])
-        verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
-        evidence = _evidence(channels[position[name]], hours[measured], column[measured])
-        claims.append(Claim(clause, start, end, name, kind, verdict, evidence))
-    return claims
+
+    def __init__(self, channels: list[dict]):
+        self.channels = channels
+        names = {channel["name"] for channel in channels}
+        self.by_word = {
+            word.lower(): (channel["name"], None) for channel in channels for word in _words_of(channel)
+        } | {word: said for word, said in FINDINGS.items() if said[0] in names}
+        words = sorted(map(re.escape, self.by_word), key=len, reverse=True)
+        self.pattern = re.compile(r"\b(?:" + "|".join(words) + r")\b", re.IGNORECASE)
+        self.position = {channel["name"]: i for i, channel in enumerate(channels)}
+
+    def names_a_channel(self, text: str) -> bool:
+        """Whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
+        return any(self.by_word[match[0].lower()][1] is None for match in self.pattern.finditer(text))
+
+    def split(self, text: str) -> list[tuple[int, int, re.Match | None]]:
+        """
+        Clauses about one channel each: start, end and where the channel is named; `None` where none is. A clause
+        without a channel that follows one with a channel in the same sentence belongs to it.
+        """
+        clauses = []
+        for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):
+            mentions = self._mentions(text, first, last)
+            if not mentions:
+                clauses.append((*_strip(text, first, last), None))
+                continue
+            starts = [first] + [_clause_start(text, a.end(), b.start()) for a, b in itertools.pairwise(mentions)]
+            for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
+                clauses.append((*_strip(text, start, end), mention))
+        return [clause for clause in clauses if clause[0] < clause[1]]
+
+    def _mentions(self, text: str, first: int, last: int) -> list[re.Match]:
+        """The words for channels in a sentence; a second word for the same channel in one clause is no second claim."""
+        mentions: list[re.Match] = []
+        for match in self.pattern.finditer(text, first, last):
+            same = mentions and self.by_word[mentions[-1][0].lower()][0] == self.by_word[match[0].lower()][0]
+            if not same or _JOINT.search(text, mentions[-1].end(), match.start()):
+                mentions.append(match)
+        return mentions
+
+    def __call__(self, text: str, lab_times, lab_values) -> list[Claim]:
+        """
+        The claims of a text, with their verdicts.
+
+        Args:
+            text (`str`): the rationale.
+            lab_times (array of shape `(T,)`): hours since ICU admission, increasing.
+            lab_values (array of shape `(T, num_input_channels)`): NaN = not measured.
+        """
+        values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
+        hours = np.asarray(lab_times, dtype=float).reshape(-1)
+        claims = []
+        for start, end, mention in self.split(text):
+            clause = text[start:end]
+            if mention is None:
+                claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
+                continue
+            name, finding = self.by_word[mention[0].lower()]
+            channel, column = self.channels[self.position[name]], values[:, self.position[name]]
+            measured = ~np.isnan(column)
+            stated = _without_inference(self._blanked(clause, name), mention.start() - start)
+            kind, holds = judge(stated, finding, channel, hours[measured], column[measured])
+            verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
+            claims.append(
+                Claim(clause, start, end, name, kind, verdict, _evidence(channel, hours[measured], column[measured]))
+            )
+        return claims
+
+    def _blanked(self, clause: str, name: str) -> str:
+        """The clause in lower case, without the words for its channel: "low" in a name says nothing of a value."""
+        return self.pattern.sub(
+            lambda m: " " * len(m[0]) if self.by_word[m[0].lower()][0] == name and m[0] != "weighed" else m[0], clause
+        ).lower()
 
 
-def _judge(clause: str, channel: dict, values: np.ndarray) -> tuple[str, bool | None]:
-    """(kind, whether all that the clause states holds; `None` where it states nothing checkable)."""
-    clause = _INFERENCE.split(clause)[0]
-    if _NOT_MEASURED.search(clause):
-        return "unmeasured", len(values) == 0
-    statements = [*_counts(clause, channel, values), *_values(clause, channel, values), *_trends(clause, values)]
-    if not any(kind == "count" for kind, _ in statements):
-        statements += _levels(clause, channel, values)
-    if not statements:
-        return "other", None
-    kind = statements[0][0]
-    if not len(values):
-        return kind, False
-    verdicts = [holds for _, holds in statements]
-    return kind, None if None in verdicts and False not in verdicts else all(verdicts)
+def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
+    """Check one text; see `ClaimChecker`."""
+    return ClaimChecker(channels)(text, lab_times, lab_values)
 
 
-def _directions(clause: str) -> list[tuple[int, str]]:
-    """Where the clause says high or low, in order; a finding such as "fever" says it too."""
-    found = [(m.start(), "high") for m in re.finditer(rf"\b(?:{_HIGH})\b", clause)]
-    found += [(m.start(), "low") for m in re.finditer(rf"\b(?:{_LOW})\b", clause)]
-    found += [(m.start(), FINDINGS[m[0]][1]) for m in re.finditer(r"\b[a-z]+\b", clause) if m[0] in FINDINGS]
-    found = [(at, way) for at, way in found if not re.match(r"(?:high|low) as\b", clause[at:])]
-    return sorted(found)
-
-
-def _outside(channel: dict, values: np.ndarray, direction: str) -> int:
-    return int(((values > channel["high"]) if direction == "high" else (values < channel["low"])).sum())
-
-
-def _counts(clause, channel, values):
-    directions = _directions(clause)
-    for match in _TIMES.finditer(clause):
-        before = [way for at, way in directions if at < match.start()] or [way for _, way in directions]
-        if before:
-            word = (match[1] or match[2]).lower()
-            count = int(word) if word.isdigit() else COUNT_WORDS[word]
-            yield "count", _outside(channel, values, before[-1]) == count
-
-
-def _levels(clause, channel, values):
-    directions = _directions(clause)
-    for at, direction in directions:
-        present = _outside(channel, values, direction) > 0
-        yield "level", present != bool(_NEGATED.search(clause[:at]))
-    if not directions and _NORMAL.search(clause):
-        normal = _outside(channel, values, "high") == _outside(channel, values, "low") == 0
-        yield "level", normal != bool(_NEGATED.search(clause))
-
-
-def _values(clause, channel, values):
-    written = [(m[1], "maximum") for m in _UP_TO.finditer(clause)] + [
-        (m[1], "minimum") for m in _DOWN_TO.finditer(clause)
-    ]
-    for match in _BETWEEN.finditer(clause):
-        written += [(match[1], "minimum"), (match[2], "maximum")]
-    if not written:
-        written = [(m[1], "any") for m in _VALUE.finditer(clause) if not re.match(r"\s*times?\b", clause[m.end() :])]
-    for number, which in written:
-        if not len(values):
-            yield "value", False
-            continue
-        candidates = {"maximum": values.max(keepdims=True), "minimum": values.min(keepdims=True), "any": values}[which]
-        yield "value", _matches(number, candidates, channel)
-
-
-def _matches(number: str, candidates: np.ndarray, channel: dict) -> bool:
-    """Whether a candidate is the number as written, in the channel's unit or one that is converted to it."""
-    decimals = len(number.partition(".")[2])
-    forms = [candidates]
-    if channel.get("unit") == "fraction":
-        forms.append(candidates * 100)
-    if channel.get("unit") == "°C":
-        forms.append(candidates * 1.8 + 32)
-    return any((np.abs(form - float(number)) <= 0.5 * 10**-decimals + 1e-6 * np.abs(form)).any() for form in forms)
-
-
-def _trends(clause, values):
-    for trend, pattern in _TREND.items():
-        match = re.search(rf"\b(?:{pattern})\b", clause)
-        if match:
-            if len(values) < 6:
-                yield "trend", None
-            else:
-                yield "trend", (trend_of(values) == trend) != bool(_NEGATED.search(clause[: match.start()]))
-
-
-def trend_of(values: np.ndarray) -> str:
-    """`rising`, `falling` or `stable`: medians of the first and last third, against half the interquartile range."""
-    third = len(values) // 3
-    change = np.median(values[-third:]) - np.median(values[:third])
-    spread = np.subtract(*np.percentile(values, [75, 25]))
-    return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
+def _without_inference(clause: str, mention: int) -> str:
+    """The part of a clause that speaks of the channel, without what it is taken for."""
+    start, end = 0, len(clause)
+    for match in _INFERENCE.finditer(clause):
+        if match.end() <= mention:
+            start = match.end()
+        else:
+            end = match.start()
+            break
+    return clause[start:end]
 
 
 def _evidence(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
     if not len(values):
         return "not measured"
     show = f".{channel.get('decimals', 1)}f"
-    high, low = _outside(channel, values, "high"), _outside(channel, values, "low")
+    high, low = outside(channel, values, "high"), outside(channel, values, "low")
     return (
         f"{len(values)} values, {high} above and {low} below normal; lowest {values.min():{show}} at hour "
         f"{hours[values.argmin()]:.1f}, highest {values.max():{show}} at hour {hours[values.argmax()]:.1f}"

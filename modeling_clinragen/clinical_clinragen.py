@@ -47,6 +47,11 @@ PHENOTYPES = [
 ]
 
 
+def short_name(disease: str) -> str:
+    """A diagnosis as one says it in a sentence: without what follows a semicolon or stands in brackets."""
+    return disease.split(";")[0].split(" (")[0]
+
+
 def _channel(name, unit, low, high, fill, minimum, maximum, decimals=0):
     return {
         "name": name,  # as in the public mimic3-benchmarks extraction

@@ -1,0 +1,354 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a text says of a note and of diagnoses, aware of negation and of relatives: findings are looked up in the note,
+and a mentioned diagnosis is argued for, denied, or neither.
+
+Source: the idea of triggers, their scopes and what ends them is that of NegEx (Chapman W. W. et al., "A Simple
+Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries", J Biomed Inform 34, 301-310, 2001);
+the lists are this project's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .claims_clinragen import Claim
+
+
+def _any(*alternatives: str) -> str:
+    return r"\b(?:" + "|".join(alternatives) + r")\b"
+
+
+_CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
+
+# Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
+_PSEUDO = re.compile(
+    _any(
+        r"(?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been|not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)",
+        r"(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)",
+        r"not only", r"not without", r"no doubt", r"without (?:a )?doubt", r"not certain(?:ly)?", r"no (?:further |significant |interval )?(?:change|increase|improvement|worsening)",
+        r"without (?:difficulty|improvement|relief|change)", r"no (?:relief|better)", r"not (?:improve[ds]?|resolve[ds]?)",
+    )
+)  # fmt: skip
+_BEFORE = re.compile(
+    _any(
+        r"no", r"not", r"non", r"none", r"never", r"nor", r"neither", r"denie[sd]", r"deny(?:ing)?", r"denial of", r"without", r"w/o",
+        r"absent", r"absence of", r"lack(?:s|ed|ing)?(?: of)?", r"negative for", r"free (?:of|from)", r"rule[sd]? out", r"excluded?[sd]?",
+        r"declines", r"unremarkable for", r"fail(?:s|ed) to (?:show|reveal|demonstrate)", r"doesn't", r"didn't", r"isn't", r"wasn't", r"hasn't",
+        r"argues? against", r"speaks? against", r"(?:evidence|points?|counts?) against", r"unlikely to (?:be|have|reflect|represent)", r"less likely",
+        r"rather than", r"instead of",
+    )
+)  # fmt: skip
+# After a finding: it is absent.
+_AFTER = re.compile(
+    r"^[\w\s/\-()]{0,40}?"
+    + _any(
+        r"x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)",
+        r"(?:is|are|was|were|has been|have been|being|been) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"(?<!not )absent", r"denied", r"negative",
+        r"(?<!not )ruled out", r"(?<!not )excluded", r"unlikely", r"not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)",
+        r"never", r"less likely", r"isn't", r"wasn't", r"aren't", r"weren't", r"improbable",
+    )
+)  # fmt: skip
+_ENDS = re.compile(
+    r"[;:.!?\n]|"
+    + _any(
+        r"but", r"however", r"although", r"though", r"yet", r"except(?: for)?", r"nevertheless", r"still", r"whereas", r"while",
+        r"report(?:s|ed|ing)?", r"complain(?:s|ed|ing)?", r"endors(?:es|ed|ing)", r"admits?", r"admitted (?:to|with|for)", r"positive for",
+        r"presents?", r"presented", r"presenting", r"(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)",
+        r"developed", r"experienc(?:es|ed)", r"(?:,|and) with(?! no)", r"secondary to", r"apart from", r"other than", r"aside from", r"rather",
+        r"point(?:s|ed|ing)? to", r"suggest(?:s|ed|ing|ive)?(?: of)?", r"favou?rs?", r"is (?:more )?likely",
+    )
+    + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
+)  # fmt: skip
+_RELATIVE = re.compile(
+    _any(
+        r"father", r"mother", r"brother", r"sister", r"son", r"daughter", r"parents?", r"siblings?", r"uncle", r"aunt", r"cousin", r"grand\w+",
+        r"family history(?: of| is)?", r"familial", r"relatives?", r"fh[x]?", r"maternal", r"paternal", r"wife", r"husband", r"spouse", r"roommate",
+    )
+)  # fmt: skip
+_OWN = re.compile(_any(r"patient", r"pt", r"he", r"she", r"himself", r"herself", r"personal"))
+_RISK = re.compile(
+    _any(
+        r"risk (?:of|for|factors? (?:for|of))", r"at risk", r"predispos\w+ to", r"prophyla\w+(?: against| for)?", r"screen(?:ing|ed)?(?: for)?",
+        r"monitor(?:ing|ed)? for", r"watch(?:ed|ing)? for", r"to (?:rule out|exclude|prevent|avoid)", r"prevent(?:s|ing|ion)?(?: of)?", r"vaccin\w+ (?:against|for)",
+        r"if", r"should", r"work-?up (?:of|for)", r"evaluat(?:e|ed|ion) for", r"tested for", r"whether", r"could (?:lead to|cause)", r"may (?:lead to|cause)",
+        r"concern for future", r"progress(?:ion)? to", r"leads? to",
+    )
+)  # fmt: skip
+_OTHER_SENSE = re.compile(r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $")
+_RISK_AFTER = re.compile(r"^[\w\s\-]{0,12}?" + _any(r"risk", r"prophylaxis", r"screen(?:ing)?", r"vaccin\w+", r"protocol", r"risk factors?"))
+INFERENCE = re.compile(
+    _any(
+        r"(?:which |this |these |that |and |it )?(?:all |strongly |together |also |may |would |could |does not |do not )*(?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?|"
+        r"indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with|argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?|"
+        r"rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?|explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|"
+        r"speaks? (?:for|against)|mak(?:es?|ing)|reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)",
+    )
+)  # fmt: skip
+_PASSIVE = re.compile(
+    _any(r"(?:is|are|was|were|being|been) (?:further |also |strongly |well )?(?:suggested|supported|indicated|explained|confirmed|implied|favou?red|backed|evidenced) by")
+)  # fmt: skip
+_GIVEN = re.compile(_any(r"given", r"because of", r"due to", r"based on", r"in view of", r"owing to", r"as shown by", r"as evidenced by"))
+
+# Words that carry no finding of their own: grammar, and talk about notes.
+_GRAMMAR = frozenset(
+    "a about after all also am an and any are as at be been before being both but by can cannot could current currently did do does during each for from further had has have "
+    "having he her here hers him his how i if in into is it its just like many may might more most much my no nor not now of on one only or other our out over own per s "
+    "same she should since so some such t than that the their them then there these they this those through to too under until up us very via was we were what when where which while "
+    "who why will with within without would you your patient pt note notes noted document documents documented record recorded records chart report reports reported reporting describe "
+    "describes described mention mentions mentioned state states stated tell tells say says according complain complains complained complaint present presents presented presenting presence "
+    "evidence finding findings sign signs symptom symptoms clinical clinically history known medical past recent recently admission admitted endorse endorses endorsed deny denies denied "
+    "denial absent absence negative lack lacks rule ruled rules exclude excluded excludes confirm confirms confirmed part use still appreciated heard described currently noticed observed list lists listed show shows showed shown see seen found find reveal reveals revealed include includes including together along overall positive picture prior "
+    "previous previously ago days day week weeks diagnosis diagnoses".split()
+)
+_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+# What stands between the findings of an enumeration, and where they were seen.
+_CUTS = re.compile(
+    r",|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b"
+    r"|(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?(?:chest |physical |abdominal |initial |head |lung |cardiac )?"
+    r"(?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo|echocardiogram|auscultation|palpation|telemetry)\b"
+)
+# How much, how long and where: a finding is the same finding without them.
+_MODIFIERS = frozenset(
+    "acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent intermittent occasional diffuse bilateral left right upper lower "
+    "some several daily overnight morning constant sudden gradual slight slightly mildly severely markedly ongoing active old known home long longstanding large small".split()
+)
+
+
+@dataclass(frozen=True)
+class Mention:
+    """
+    One place where a text names a diagnosis.
+
+    Args:
+        labels (`frozenset[str]`): the diagnoses that go by that name.
+        start, end (`int`): its characters.
+        says (`str`): `argues` (the patient has it, or probably), `denies`, or `neither` (relatives, risks, plans).
+        inferred (`bool`): whether the sentence draws a conclusion, instead of citing what is known.
+    """
+
+    labels: frozenset[str]
+    start: int
+    end: int
+    says: str
+    inferred: bool
+
+
+def is_negated(sentence: str, start: int, end: int) -> bool:
+    """Whether what stands at `start` to `end` of a lower-case sentence is said to be absent."""
+    before, after = sentence[:start], sentence[end:]
+    masked = _PSEUDO.sub(lambda match: ";" * len(match[0]), before)
+    trigger = None
+    for trigger in _BEFORE.finditer(masked):
+        pass
+    if trigger is not None and not _ENDS.search(masked, trigger.end()):
+        return True
+    after = _CONSIDERED.sub(lambda match: "x" * len(match[0]), after)
+    stop = _ENDS.search(after)
+    rest = after[: stop.start() if stop else len(after)].split(",")[0]
+    return not _PSEUDO.search(rest) and bool(_AFTER.search(rest))
+
+
+def is_about_relatives(sentence: str, start: int) -> bool:
+    """Whether what stands at `start` of a lower-case sentence is said of the patient's family."""
+    before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
+    relative = None
+    for relative in _RELATIVE.finditer(before):
+        pass
+    return relative is not None and not _OWN.search(before, relative.end())
+
+
+def sentences_of(text: str) -> list[tuple[int, int]]:
+    """Start and end of the sentences of a text, and of the lines and items of a note."""
+    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
+
+
+class NoteIndex:
+    """
+    The words of a note, by sentence, to look findings up in; made once a note.
+
+    Args:
+        note (`str`): the patient's note.
+    """
+
+    def __init__(self, note: str):
+        self.text = note.lower()
+        self.sentences = sentences_of(self.text)
+        self.words = []  # (stem, start, end, sentence) of the words that carry findings
+        for number, (start, end) in enumerate(self.sentences):
+            self.words += [(*word, number) for word in _content_words(self.text, start, end)]
+        self.positions = defaultdict(list)
+        for position, (stem, *_) in enumerate(self.words):
+            self.positions[stem].append(position)
+
+    def find(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """
+        Where the note speaks of a finding: its words one after the other, else all of them in one sentence, else most.
+
+        Returns:
+            For each place the words found there, as start, end and sentence.
+        """
+        size = len(stems)
+        runs = [self.words[p : p + size] for p in self.positions.get(stems[0], ())]
+        runs = [run for run in runs if [word[0] for word in run] == stems and run[0][3] == run[-1][3]]
+        if runs:
+            return [[word[1:] for word in run] for run in runs]
+        by_sentence = defaultdict(dict)
+        for stem in stems:
+            for position in self.positions.get(stem, ()):
+                word = self.words[position]
+                by_sentence[word[3]].setdefault(stem, word[1:])
+        wanted = [stem for stem in stems if stem not in _MODIFIER_STEMS] or stems
+        needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
+        found = {n: [w for stem, w in words.items() if stem in wanted] for n, words in by_sentence.items()}
+        most = max((len(words) for words in found.values()), default=0)
+        return [words for words in found.values() if len(words) == most] if most >= needed else []
+
+    def polarity(self, words: list[tuple[int, int, int]]) -> str:
+        """What the note says at one place: `affirmed`, `negated` or `relatives`."""
+        first, last = self.sentences[words[0][2]]
+        sentence = self.text[first:last]
+        if is_about_relatives(sentence, max(start for start, _, _ in words) - first):
+            return "relatives"
+        return "negated" if any(is_negated(sentence, s - first, e - first) for s, e, _ in words) else "affirmed"
+
+
+def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
+    """
+    Check what a text says of a note: each finding that it names as evidence.
+
+    A finding is `supported` where the note says so too (both affirm it, or both deny it), `contradicted` where the
+    note says only the opposite, `unverifiable` where the note does not speak of it in these words.
+
+    Args:
+        text (`str`): a rationale; of "X suggests Y" the finding X is checked, Y is a conclusion.
+        note (`str` or `NoteIndex`): what the patient's note says.
+    """
+    index = note if isinstance(note, NoteIndex) else NoteIndex(note)
+    lower, claims = text.lower(), []
+    for first, last in sentences_of(lower):
+        for start, end in _evidence_parts(lower, first, last):
+            for chunk_start, chunk_end in _chunks(lower, start, end):
+                claim = _check_chunk(text, lower, first, last, chunk_start, chunk_end, index)
+                if claim:
+                    claims.append(claim)
+    return claims
+
+
+def _evidence_parts(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """Of a sentence what is given as evidence, without the conclusion that is drawn."""
+    sentence = text[first:last]
+    passive = _PASSIVE.search(sentence)
+    if passive:
+        return [(first + passive.end(), last)]
+    given = _GIVEN.search(sentence)
+    if given:
+        comma = sentence.find(",", given.end()) if given.start() < 5 else -1
+        return [(first + given.end(), first + comma if comma > 0 else last)]
+    inference = INFERENCE.search(sentence)
+    if inference and _content_words(text, first, first + inference.start()):
+        return [(first, first + inference.start())]
+    return [(first, last)]
+
+
+def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Findings of an enumeration, each alone."""
+    cuts = list(_CUTS.finditer(text[start:end]))
+    edges = [start, *(start + m.end() for m in cuts)], [*(start + m.start() for m in cuts), end]
+    return [(a, b) for a, b in zip(*edges, strict=True) if b > a]
+
+
+def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Claim | None:
+    words = _content_words(lower, start, end)
+    if not words:
+        return None
+    begin, finish, sentence = words[0][1], words[-1][2], lower[first:last]
+    places = index.find([word[0] for word in words])
+    said = {index.polarity(place) for place in places}
+    if is_about_relatives(sentence, words[-1][1] - first):
+        wanted = "relatives"
+    else:
+        wanted = "negated" if any(is_negated(sentence, s - first, e - first) for _, s, e in words) else "affirmed"
+    if wanted in said:
+        verdict = "supported"
+    else:
+        verdict = "contradicted" if said - {"relatives"} else "unverifiable"
+    evidence = "the note does not speak of it"
+    if places:
+        shown = index.text[min(s for s, _, _ in places[0]) : max(e for _, e, _ in places[0])]
+        evidence = f"{' and '.join(sorted(said))} in the note: {shown}"
+    return Claim(text[begin:finish], begin, finish, None, "note", verdict, evidence)
+
+
+def find_diagnoses(text: str, phrases: dict[str, Iterable[str]]) -> list[Mention]:
+    """
+    Where a text names diagnoses, and whether it argues for them.
+
+    Args:
+        text (`str`): a rationale.
+        phrases (`dict`): diagnosis -> its name and synonyms.
+    """
+    return DiagnosisFinder(phrases)(text)
+
+
+class DiagnosisFinder:
+    """`find_diagnoses` for many texts."""
+
+    def __init__(self, phrases: dict[str, Iterable[str]]):
+        labels_of = defaultdict(set)
+        for label, names in phrases.items():
+            for name in names:
+                labels_of[" ".join(name.lower().split())].add(label)
+        self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
+        longest_first = sorted(self.labels_of, key=len, reverse=True)
+        self.pattern = re.compile(r"\b(?:" + "|".join(map(re.escape, longest_first)) + r")(?:\b|(?<=\W))") if longest_first else None
+
+    def __call__(self, text: str) -> list[Mention]:
+        lower, mentions = text.lower(), []
+        for match in self.pattern.finditer(lower) if self.pattern else ():
+            first, last = next((a, b) for a, b in _around(lower) if a <= match.start() < b)
+            sentence, start, end = lower[first:last], match.start() - first, match.end() - first
+            inferred = bool(INFERENCE.search(sentence) or _PASSIVE.search(sentence))
+            mentions.append(
+                Mention(self.labels_of[match[0]], match.start(), match.end(), _says(sentence, start, end), inferred)
+            )
+        return mentions
+
+
+def _around(text: str) -> list[tuple[int, int]]:
+    """Sentences, a name with a semicolon in it being part of one."""
+    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.\n!?]|\.(?=\d))+", text)]
+
+
+def _says(sentence: str, start: int, end: int) -> str:
+    clause = re.split(r";|, (?:but|and|however) ", sentence[:start])[-1]
+    if is_about_relatives(sentence, start):
+        return "neither"
+    if is_negated(sentence, start, end):
+        return "denies"
+    if _RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _OTHER_SENSE.search(clause):
+        return "neither"
+    return "argues"
+
+
+def _content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
+    """Stem, start and end of the words that carry findings."""
+    return [(_stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in _GRAMMAR]
+
+
+def _stem(word: str) -> str:
+    """A word without the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4 and not word.endswith(("ss", "us", "is")):
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if word.endswith("e") and len(word) > 4 else word
+
+
+_MODIFIER_STEMS = frozenset(map(_stem, _MODIFIERS))
