@@ -90,12 +90,13 @@ _NOT = re.compile(
 _PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
 
 # --- counts, numbers ----------------------------------------------------------------------------------------------------
-_OCCASION = r"(?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?|observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?)"
+_OCCASION = r"(?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?|observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?|bouts?|lows|highs|flags?|events?|(?:data )?points?|drops|exceedances)"
 _AT_LEAST = r"(?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of|in total) )?"
 _OF_ALL = re.compile(rf"\b{_COUNT} (?:out )?of (?:the |its |all |a total of )*(\d+)\b(?: \w+)?")
 _TIMES = re.compile(
-    rf"\b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted|consecutive|such|isolated)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased|increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b"
+    rf"\b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted|measured|consecutive|such|isolated|stored|available|out-of-range|data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased|increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b"
     rf"|\b{_AT_LEAST}(once|twice|thrice)\b|\b{_AT_LEAST}(?:x|×) ?(\d+)\b|\b{_AT_LEAST}(\d+) ?(?:x|×)(?!\w)"
+    rf"|\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?|amount(?:s|ed|ing)? to) {_AT_LEAST}{_COUNT}\b"
 )
 _MAXIMUM = _words(
     r"up to", r"as high as", r"max(?:imum|imal|imally|ima)?", r"peak(?:s|ed|ing)?(?: value)?", r"highest", r"a high of", r"high of", r"top(?:s|ped|ping)?(?: out)?", r"crest(?:s|ed|ing)?",
