@@ -11,13 +11,15 @@ diagnosis code, `README.md` the dataset card with its `figures/`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +29,8 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from datasets_scripts.teacher.rationale import Rationale
 
 
 SCHEMA_VERSION = 2
@@ -177,37 +181,48 @@ def load_split(folder: str | Path, split: str) -> Dataset:
     return load_dataset("parquet", data_files={split: files}, split=split)
 
 
+def iterate_records(folder: Path) -> Iterator[dict]:
+    """All rows, in the order of splits and shards, with `lab_times` (T,) and `lab_values` (T, C) as float32 arrays."""
+    num_channels = len(read_metadata(folder)["channels"])
+    for split in SPLITS:
+        for shard in shards(folder, split):
+            for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP, columns=RECORD_COLUMNS):
+                times, values = batch["lab_times"], batch["lab_values"]
+                hours, cells = times.flatten().to_numpy(), values.flatten().flatten().to_numpy()
+                cells = cells.reshape(-1, num_channels)
+                ends = np.cumsum(pc.list_value_length(times).to_numpy())
+                rows = batch.drop_columns(["lab_times", "lab_values"]).to_pylist()
+                for row, start, end in zip(rows, [0, *ends[:-1]], ends, strict=True):
+                    yield {**row, "lab_times": hours[start:end], "lab_values": cells[start:end]}
+
+
+RECORD_COLUMNS = ["stay_id", "note", "lab_times", "lab_values", "lab_caption", "diagnoses"]
+
+
 def add_rationales(
     folder: Path,
     output: Path,
-    write_rationales: Callable[[dict], tuple[str, str]],
+    rationales: Iterable[Rationale],
     teacher: str,
-    settings: dict,
-    card: Callable[[dict, Path], str],
-    progress: Callable[[int], object],
 ) -> None:
     """
-    Write a copy of `folder` to `output` with the rationales of a teacher.
+    Copy the shards of `folder` to `output` with the rationales of a teacher; `write_metadata` completes the folder.
 
     Args:
-        write_rationales (callable): row -> (note rationale, lab rationale).
-        teacher (`str`): what the column `teacher` says.
-        settings (`dict`): recorded under `rationales` in the metadata.
-        card (callable): as `write_metadata` takes it.
-        progress (callable): told the number of rows done, after each row.
+        rationales (iterable of `Rationale`): one for each row that `iterate_records` gives, in its order.
+        teacher (`str`): what the column `teacher` says of rows that got a rationale; of the others it is empty.
     """
-    metadata = read_metadata(folder)
+    stream = iter(rationales)
     for split in SPLITS:
         for shard in shards(folder, split):
             table = pq.read_table(shard)
-            written: dict[str, list[str]] = {"note_rationale": [], "lab_rationale": [], "teacher": []}
-            for batch in table.to_batches(max_chunksize=ROWS_PER_GROUP):
-                for row in batch.to_pylist():
-                    for name, text in zip(written, (*write_rationales(row), teacher), strict=True):
-                        written[name].append(text)
-                    progress(1)
-            for name, texts in written.items():
+            written = list(itertools.islice(stream, table.num_rows))
+            columns = {
+                "note_rationale": [rationale.note for rationale in written],
+                "lab_rationale": [rationale.lab for rationale in written],
+                "teacher": [teacher if rationale.note or rationale.lab else "" for rationale in written],
+            }
+            for name, texts in columns.items():
                 table = table.set_column(table.schema.get_field_index(name), name, pa.array(texts, pa.string()))
             write_shard(output, split, int(shard.stem.split("-")[-1]), table)
     shutil.copy(folder / LABEL_AUDIT, output / LABEL_AUDIT)
-    write_metadata(output, {**metadata, "rationales": {"teacher": teacher, **settings}}, card)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .statements_clinragen import judge, outside, trend_of
+from .phrases_clinragen import PhraseFinder
+from .statements_clinragen import judge, outside
 
 
 UNMEASURED = "not measured"
@@ -216,38 +217,42 @@ class ClaimChecker:
         self.by_word = {
             word.lower(): (channel["name"], None) for channel in channels for word in _words_of(channel)
         } | {word: said for word, said in FINDINGS.items() if said[0] in names}
-        words = sorted(map(re.escape, self.by_word), key=len, reverse=True)
-        self.pattern = re.compile(r"\b(?:" + "|".join(words) + r")\b", re.IGNORECASE)
+        self.find = PhraseFinder(self.by_word)
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
 
     def names_a_channel(self, text: str) -> bool:
         """Whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
-        return any(self.by_word[match[0].lower()][1] is None for match in self.pattern.finditer(text))
+        lower = text.lower()
+        return any(self.by_word[lower[start:end]][1] is None for start, end in self.find(lower))
 
-    def split(self, text: str) -> list[tuple[int, int, re.Match | None]]:
+    def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
         """
-        Clauses about one channel each: start, end and where the channel is named; `None` where none is. A clause
-        without a channel that follows one with a channel in the same sentence belongs to it.
+        Clauses about one channel each: start, end, and start and end of the channel's name; `None` where none is named.
+        A clause without a channel that follows one with a channel in the same sentence belongs to it.
         """
-        clauses = []
+        clauses, named = [], list(self.find(text.lower()))
         for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):
-            mentions = self._mentions(text, first, last)
+            mentions = self._mentions(text, [m for m in named if first <= m[0] < last])
             if not mentions:
                 clauses.append((*_strip(text, first, last), None))
                 continue
-            starts = [first] + [_clause_start(text, a.end(), b.start()) for a, b in itertools.pairwise(mentions)]
+            starts = [first] + [_clause_start(text, a[1], b[0]) for a, b in itertools.pairwise(mentions)]
             for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
                 clauses.append((*_strip(text, start, end), mention))
         return [clause for clause in clauses if clause[0] < clause[1]]
 
-    def _mentions(self, text: str, first: int, last: int) -> list[re.Match]:
-        """The words for channels in a sentence; a second word for the same channel in one clause is no second claim."""
-        mentions: list[re.Match] = []
-        for match in self.pattern.finditer(text, first, last):
-            same = mentions and self.by_word[mentions[-1][0].lower()][0] == self.by_word[match[0].lower()][0]
-            if not same or _JOINT.search(text, mentions[-1].end(), match.start()):
-                mentions.append(match)
+    def _mentions(self, text: str, named: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Of a sentence's words for channels those that open a claim; a second one for the same channel does not."""
+        mentions: list[tuple[int, int]] = []
+        for start, end in named:
+            same = mentions and self._said(text, *mentions[-1])[0] == self._said(text, start, end)[0]
+            if not same or _JOINT.search(text, mentions[-1][1], start):
+                mentions.append((start, end))
         return mentions
+
+    def _said(self, text: str, start: int, end: int) -> tuple[str, str | None]:
+        """Channel, and what a finding says of it."""
+        return self.by_word[text[start:end].lower()]
 
     def __call__(self, text: str, lab_times, lab_values) -> list[Claim]:
         """
@@ -266,10 +271,10 @@ class ClaimChecker:
             if mention is None:
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
-            name, finding = self.by_word[mention[0].lower()]
+            name, finding = self._said(text, *mention)
             channel, column = self.channels[self.position[name]], values[:, self.position[name]]
             measured = ~np.isnan(column)
-            stated = _without_inference(self._blanked(clause, name), mention.start() - start)
+            stated = _without_inference(self._blanked(clause, name), mention[0] - start)
             kind, holds = judge(stated, finding, channel, hours[measured], column[measured])
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
             claims.append(
@@ -279,9 +284,11 @@ class ClaimChecker:
 
     def _blanked(self, clause: str, name: str) -> str:
         """The clause in lower case, without the words for its channel: "low" in a name says nothing of a value."""
-        return self.pattern.sub(
-            lambda m: " " * len(m[0]) if self.by_word[m[0].lower()][0] == name and m[0] != "weighed" else m[0], clause
-        ).lower()
+        lower = clause.lower()
+        for start, end in self.find(lower):
+            if self.by_word[lower[start:end]][0] == name and lower[start:end] != "weighed":
+                lower = lower[:start] + " " * (end - start) + lower[end:]
+        return lower
 
 
 def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:

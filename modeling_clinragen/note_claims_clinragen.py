@@ -15,8 +15,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .claims_clinragen import Claim
+from .phrases_clinragen import PhraseFinder
 
 
 def _any(*alternatives: str) -> str:
@@ -37,33 +39,42 @@ _PSEUDO = re.compile(
 _BEFORE = re.compile(
     _any(
         r"no", r"not", r"non", r"none", r"never", r"nor", r"neither", r"denie[sd]", r"deny(?:ing)?", r"denial of", r"without", r"w/o",
-        r"absent", r"absence of", r"lack(?:s|ed|ing)?(?: of)?", r"negative for", r"free (?:of|from)", r"rule[sd]? out", r"excluded?[sd]?",
+        r"absence of", r"lack(?:s|ed|ing)?(?: of)?", r"negative for", r"free (?:of|from)", r"rule[sd]? out", r"excluded?[sd]?",
         r"declines", r"unremarkable for", r"fail(?:s|ed) to (?:show|reveal|demonstrate)", r"doesn't", r"didn't", r"isn't", r"wasn't", r"hasn't",
         r"argues? against", r"speaks? against", r"(?:evidence|points?|counts?) against", r"unlikely to (?:be|have|reflect|represent)", r"less likely",
         r"rather than", r"instead of",
     )
 )  # fmt: skip
-# After a finding: it is absent.
+_JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
+# After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
+_ABSENT = (
+    r"absent", r"denied", r"negative", r"(?<!not )excluded", r"(?<!not )ruled out", r"unlikely", r"improbable", r"less likely", r"never",
+    r"not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)",
+)  # fmt: skip
 _AFTER = re.compile(
     r"^[\w\s/\-()]{0,40}?"
     + _any(
         r"x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)",
-        r"(?:is|are|was|were|has been|have been|being|been) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"(?<!not )absent", r"denied", r"negative",
-        r"(?<!not )ruled out", r"(?<!not )excluded", r"unlikely", r"not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)",
-        r"never", r"less likely", r"isn't", r"wasn't", r"aren't", r"weren't", r"improbable",
+        r"(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"isn't", r"wasn't", *_ABSENT,
     )
 )  # fmt: skip
+_AFTER_ALL = re.compile(
+    r"^[\w\s/\-(),]{0,60}?"
+    + _any(r"(?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"aren't", r"weren't")
+)  # fmt: skip
+_ANY_ABSENT = re.compile(_any(*_ABSENT))
 _ENDS = re.compile(
     r"[;:.!?\n]|"
     + _any(
         r"but", r"however", r"although", r"though", r"yet", r"except(?: for)?", r"nevertheless", r"still", r"whereas", r"while",
         r"report(?:s|ed|ing)?", r"complain(?:s|ed|ing)?", r"endors(?:es|ed|ing)", r"admits?", r"admitted (?:to|with|for)", r"positive for",
         r"presents?", r"presented", r"presenting", r"(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)",
-        r"developed", r"experienc(?:es|ed)", r"(?:,|and) with(?! no)", r"secondary to", r"apart from", r"other than", r"aside from", r"rather",
+        r"developed", r"(?:supported|suggested|indicated|confirmed|explained|implied) by", r"experienc(?:es|ed)", r"(?:,|and) with(?! no)", r"secondary to", r"apart from", r"other than", r"aside from", r"rather",
         r"point(?:s|ed|ing)? to", r"suggest(?:s|ed|ing|ive)?(?: of)?", r"favou?rs?", r"is (?:more )?likely",
     )
     + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
 )  # fmt: skip
+_NEXT_FINDING = re.compile(r",| and | or ")
 _RELATIVE = re.compile(
     _any(
         r"father", r"mother", r"brother", r"sister", r"son", r"daughter", r"parents?", r"siblings?", r"uncle", r"aunt", r"cousin", r"grand\w+",
@@ -128,7 +139,7 @@ class Mention:
         labels (`frozenset[str]`): the diagnoses that go by that name.
         start, end (`int`): its characters.
         says (`str`): `argues` (the patient has it, or probably), `denies`, or `neither` (relatives, risks, plans).
-        inferred (`bool`): whether the sentence draws a conclusion, instead of citing what is known.
+        inferred (`bool`): whether the sentence concludes it, instead of giving it as evidence.
     """
 
     labels: frozenset[str]
@@ -138,23 +149,38 @@ class Mention:
     inferred: bool
 
 
+@lru_cache(maxsize=2**12)  # the same sentence is asked about for each of its findings
+def _may_negate(sentence: str) -> bool:
+    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT))
+
+
+@lru_cache(maxsize=2**12)
+def _may_be_about_relatives(sentence: str) -> bool:
+    return bool(_RELATIVE.search(sentence))
+
+
 def is_negated(sentence: str, start: int, end: int) -> bool:
     """Whether what stands at `start` to `end` of a lower-case sentence is said to be absent."""
+    if not _may_negate(sentence):
+        return False
     before, after = sentence[:start], sentence[end:]
     masked = _PSEUDO.sub(lambda match: ";" * len(match[0]), before)
     trigger = None
     for trigger in _BEFORE.finditer(masked):
         pass
-    if trigger is not None and not _ENDS.search(masked, trigger.end()):
+    if (trigger is not None and not _ENDS.search(masked, trigger.end())) or _JUST_BEFORE.search(masked):
         return True
     after = _CONSIDERED.sub(lambda match: "x" * len(match[0]), after)
     stop = _ENDS.search(after)
-    rest = after[: stop.start() if stop else len(after)].split(",")[0]
-    return not _PSEUDO.search(rest) and bool(_AFTER.search(rest))
+    rest = after[: stop.start() if stop else len(after)]
+    near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
+    return not _PSEUDO.search(rest) and bool(_AFTER.search(near) or _AFTER_ALL.search(rest))
 
 
 def is_about_relatives(sentence: str, start: int) -> bool:
     """Whether what stands at `start` of a lower-case sentence is said of the patient's family."""
+    if not _may_be_about_relatives(sentence):
+        return False
     before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
     relative = None
     for relative in _RELATIVE.finditer(before):
@@ -165,6 +191,16 @@ def is_about_relatives(sentence: str, start: int) -> bool:
 def sentences_of(text: str) -> list[tuple[int, int]]:
     """Start and end of the sentences of a text, and of the lines and items of a note."""
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
+
+
+def sentence_around(text: str, place: int) -> tuple[int, int]:
+    """Start and end of the sentence of a note in which a place lies."""
+    start = max(text.rfind(mark, 0, place) for mark in ".;\n!?") + 1
+    stop = _SENTENCE_END.search(text, place)
+    return start, stop.start() if stop else len(text)
+
+
+_SENTENCE_END = re.compile(r"[;\n!?]|\.(?!\d)")
 
 
 class NoteIndex:
@@ -264,7 +300,7 @@ def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Claim | None:
     words = _content_words(lower, start, end)
-    if not words:
+    if all(word[0] in _GENERAL for word in words):
         return None
     begin, finish, sentence = words[0][1], words[-1][2], lower[first:last]
     places = index.find([word[0] for word in words])
@@ -304,18 +340,15 @@ class DiagnosisFinder:
             for name in names:
                 labels_of[" ".join(name.lower().split())].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
-        longest_first = sorted(self.labels_of, key=len, reverse=True)
-        self.pattern = re.compile(r"\b(?:" + "|".join(map(re.escape, longest_first)) + r")(?:\b|(?<=\W))") if longest_first else None
+        self.find = PhraseFinder(self.labels_of)
 
     def __call__(self, text: str) -> list[Mention]:
-        lower, mentions = text.lower(), []
-        for match in self.pattern.finditer(lower) if self.pattern else ():
-            first, last = next((a, b) for a, b in _around(lower) if a <= match.start() < b)
-            sentence, start, end = lower[first:last], match.start() - first, match.end() - first
-            inferred = bool(INFERENCE.search(sentence) or _PASSIVE.search(sentence))
-            mentions.append(
-                Mention(self.labels_of[match[0]], match.start(), match.end(), _says(sentence, start, end), inferred)
-            )
+        lower, mentions, sentences = text.lower(), [], _around(text)
+        for start, end in self.find(lower):
+            first, last = next((a, b) for a, b in sentences if a <= start < b)
+            inferred = not any(a <= start < b for a, b in _evidence_parts(lower, first, last))
+            says = _says(lower[first:last], start - first, end - first)
+            mentions.append(Mention(self.labels_of[lower[start:end]], start, end, says, inferred))
         return mentions
 
 
@@ -340,6 +373,7 @@ def _content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]
     return [(_stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in _GRAMMAR]
 
 
+@lru_cache(maxsize=2**16)
 def _stem(word: str) -> str:
     """A word without the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
     if len(word) > 4 and word.endswith("ies"):
@@ -351,4 +385,5 @@ def _stem(word: str) -> str:
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
 
 
+_GENERAL = frozenset(map(_stem, "disease diseases condition conditions disorder disorders nothing alone gives clear listed particular".split()))
 _MODIFIER_STEMS = frozenset(map(_stem, _MODIFIERS))

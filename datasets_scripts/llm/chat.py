@@ -26,10 +26,12 @@ class Answer:
     Args:
         value (`dict`, *optional*): the object, complete by the request's schema; `None` where there is none.
         reason (`str`): why there is none: a word or two that can be counted, such as `"no JSON"`; else empty.
+        again (`bool`): whether to be told the reason may help the model to answer.
     """
 
     value: dict | None
     reason: str = ""
+    again: bool = False
 
 
 Ask = Callable[[Iterable[Request]], Iterator[Answer]]  # one answer a request, in order

@@ -10,22 +10,29 @@ argued for. Everything said of a channel is true of the record by construction, 
 
 from __future__ import annotations
 
+import itertools
 import random
-import re
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 
-from modeling_clinragen.claims_clinragen import times, trend_of
+from datasets_scripts.teacher.gate import Gate, Sentence
+from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
+from modeling_clinragen.claims_clinragen import times
+from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.note_claims_clinragen import is_about_relatives, is_negated, sentence_around
+from modeling_clinragen.phrases_clinragen import PhraseFinder
+from modeling_clinragen.statements_clinragen import trend_of
 
+
+ROWS_PER_TASK = 500  # of one process at a time
 
 MAX_SPANS = 2  # note spans cited for one diagnosis
 MAX_CHANNELS = 2  # channels cited for one diagnosis
 MAX_DIAGNOSES = 5  # explained in one rationale
-
-NEGATION = re.compile(
-    r"\b(?:no|not|denies|denied|without|absent|negative for|free of|there is no)\b[^.;\n]*$", re.IGNORECASE
-)
 
 NOTE_SENTENCES = (
     "{evidence} in the note {verb} {disease}.",
@@ -55,13 +62,17 @@ class TemplateTeacher:
     """
     Args:
         knowledge (`dict`): as `load_knowledge` gives it.
-        channels (`list[dict]`): of the dataset: `name`, `unit`, `low`, `high`, `decimals`.
-        labels (`list[str]`): of the dataset, in class-id order.
+        channels (list of `dict`): of the dataset: `name`, `unit`, `low`, `high`, `decimals`.
+        labels (list of `dict`): of the dataset, in class-id order: `name`, and `synonyms` for the gate.
         seed (`int`): of the wording; with the stay's id it decides every choice.
+        keep_rejected (`bool`): give what the gate rejects, too.
     """
 
-    def __init__(self, knowledge: dict, channels: list[dict], labels: list[str], seed: int = 0):
-        self.channels, self.labels, self.seed = channels, labels, seed
+    def __init__(
+        self, knowledge: dict, channels: list[dict], labels: list[dict], seed: int = 0, keep_rejected: bool = False
+    ):
+        self.channels, self.labels, self.seed = channels, [label["name"] for label in labels], seed
+        self.gate, self.keep_rejected = Gate(channels, labels), keep_rejected
         self.diseases_of = defaultdict(set)  # what may be found in a note, lower case -> diseases
         self.patterns_of = defaultdict(list)  # disease -> [(channel index, direction)]
         position = {channel["name"]: i for i, channel in enumerate(channels)}
@@ -72,10 +83,21 @@ class TemplateTeacher:
             if pattern and pattern["channel"] in position:
                 for disease in term["diseases"]:
                     self.patterns_of[disease].append((position[pattern["channel"]], pattern["direction"]))
-        forms = sorted(self.diseases_of, key=len, reverse=True)
-        self.finder = re.compile(r"\b(?:" + "|".join(map(re.escape, forms)) + r")\b", re.IGNORECASE)
+        self.find = PhraseFinder(self.diseases_of)
 
-    def __call__(self, row: dict) -> tuple[str, str]:
+    def __call__(self, rows: Iterable[dict]) -> list[Rationale]:
+        """A rationale for each row, through the gate like any other teacher's."""
+        return [self._judged(row, *self.explain(row)) for row in rows]
+
+    def _judged(self, row: dict, note: str, lab: str) -> Rationale:
+        judgement = self.gate(row, [Sentence(note)], [Sentence(lab)])
+        if not judgement.faults:
+            return Rationale(note, lab, claims=judgement.claims)
+        if self.keep_rejected:
+            return Rationale(note, lab, KEPT, tuple(judgement.kinds), judgement.claims)
+        return Rationale("", "", DROPPED, tuple(judgement.kinds))
+
+    def explain(self, row: dict) -> tuple[str, str]:
         """The note rationale and the lab rationale of one dataset row."""
         choose = random.Random(f"{self.seed}:{row['stay_id']}")
         diseases = [self.labels[i] for i in row["diagnoses"]]
@@ -102,11 +124,16 @@ class TemplateTeacher:
 
     def find_spans(self, note: str) -> list[tuple[str, set[str]]]:
         """Knowledge terms of the note that are not negated, each once, in order: (as written, diseases)."""
-        found = {}
-        for match in self.finder.finditer(note):
-            sentence_start = max(note.rfind(mark, 0, match.start()) for mark in (".", ";", "\n", ":")) + 1
-            if not NEGATION.search(note[sentence_start : match.start()]):
-                found.setdefault(match[0].lower(), (match[0], self.diseases_of[match[0].lower()]))
+        found, lower = {}, note.lower()
+        for start, end in self.find(lower):
+            form = lower[start:end]
+            if form not in found:
+                first, last = sentence_around(lower, start)
+                sentence = lower[first:last]
+                if not is_negated(sentence, start - first, end - first) and not is_about_relatives(
+                    sentence, start - first
+                ):
+                    found[form] = note[start:end], self.diseases_of[form]
         return list(found.values())
 
     def _lab_rationale(self, values: np.ndarray, diseases: list[str], choose: random.Random) -> str:
@@ -150,6 +177,29 @@ class TemplateTeacher:
         return choose.choice((level, level, level, counted, extreme_of))
 
 
-def short_name(disease: str) -> str:
-    """A diagnosis as one says it in a sentence: without what follows a semicolon or stands in brackets."""
-    return disease.split(";")[0].split(" (")[0]
+def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes: int) -> Iterator[Rationale]:
+    """A rationale for each row, in order, by several processes."""
+    rows = iter(rows)
+    blocks = iter(lambda: list(itertools.islice(rows, ROWS_PER_TASK)), [])
+    first = next(blocks, [])
+    if processes < 2 or len(first) < ROWS_PER_TASK:
+        for block in itertools.chain([first], blocks):
+            yield from teacher(block)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_take, initargs=(teacher,)) as pool:
+        begun = deque(pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes)))
+        while begun:
+            yield from begun.popleft().result()
+            begun.extend(pool.submit(_write, block) for block in itertools.islice(blocks, 1))
+
+
+_teacher: TemplateTeacher | None = None  # of a worker process
+
+
+def _take(teacher: TemplateTeacher) -> None:
+    global _teacher
+    _teacher = teacher
+
+
+def _write(rows: list[dict]) -> list[Rationale]:
+    return _teacher(rows)

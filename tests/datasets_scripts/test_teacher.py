@@ -6,9 +6,10 @@ import pytest
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
 from datasets_scripts.dataset_folder import SPLITS, iterate_rows, label_names, read_metadata
 from datasets_scripts.knowledge.base import builtin_knowledge
-from datasets_scripts.teacher.template import TemplateTeacher, short_name
+from datasets_scripts.teacher.template import TemplateTeacher
 from modeling_clinragen import CHANNELS, PHENOTYPES
 from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.clinical_clinragen import short_name
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]

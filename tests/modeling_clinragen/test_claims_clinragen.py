@@ -145,7 +145,7 @@ def test_claims_carry_their_place_in_the_text():
     text = "Cough for days. Pulse is high 3 times, and glucose is not measured; pH 7.4 was expected."
     for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
         assert text[claim.start : claim.end] == claim.text
-    named = [mention and mention[0] for _, _, mention in ClaimChecker(CHANNELS).split(text)]
+    named = [mention and text[slice(*mention)] for _, _, mention in ClaimChecker(CHANNELS).split(text)]
     assert named == [None, "Pulse", "glucose", "pH"]
 
 

@@ -1,0 +1,271 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A model behind an OpenAI-compatible endpoint: many requests under way, patient with faults, careful with money."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from datasets_scripts.llm.answers import parse_answer
+from datasets_scripts.llm.chat import Answer, Request
+from datasets_scripts.llm.guard import check_endpoint, open_session
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+logger = logging.getLogger(__name__)
+
+RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+REFUSED_IN_A_ROW = 5  # by an endpoint that has answered nothing yet: it does not understand what is asked
+LONGEST_WAIT = 60.0
+LARGEST_ANSWER = 4 * 2**20
+CHARACTERS_PER_TOKEN = 3  # to reserve of the budget before an endpoint has counted; few, to be on the safe side
+TOKENS_PER_MESSAGE = 8
+
+
+class BudgetError(ClinRaGenInputError):
+    """The next request would exceed the budget."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """
+    What may be spent over all runs with one log of requests; `None` where there is no limit.
+
+    Args:
+        requests (`int`), tokens (`int`): sent, retries included; read and written.
+        money (`float`): in the currency of `prices`.
+        prices (`tuple[float, float]`): of a million tokens read, and written.
+    """
+
+    requests: int | None = None
+    tokens: int | None = None
+    money: float | None = None
+    prices: tuple[float, float] = (0.0, 0.0)
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        return (prompt_tokens * self.prices[0] + completion_tokens * self.prices[1]) / 1e6
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is asked of the model beside the chat."""
+
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    seed: int = 0
+    response_format: str = "json_schema"
+
+
+def estimated_tokens(messages: list[dict]) -> int:
+    """An upper guess of what a chat takes."""
+    return sum(len(m["content"].encode()) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
+
+
+@dataclass
+class _Spent:
+    """What is spent and reserved, kept beside the log so that each request need not add it up again."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reserved: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def with_reserved(self) -> tuple[int, int]:
+        prompt = self.prompt_tokens + sum(p for p, _ in self.reserved.values())
+        return prompt, self.completion_tokens + sum(c for _, c in self.reserved.values())
+
+
+class EndpointModel:
+    """
+    Answers chats by `POST {base_url}/chat/completions`; what `log` holds is not asked again.
+
+    Args:
+        model (`str`): the name that the endpoint knows.
+        base_url (`str`): such as `http://127.0.0.1:8000/v1`.
+        log (`RequestLog`): answers, and what was spent.
+        confined (`bool`): whether requests must stay on this machine.
+        concurrency (`int`): requests under way at once.
+        attempts (`int`): how often one request is sent while faults last that pass (429, 5xx, time-outs, broken
+            connections, answers that are no JSON).
+        seconds (`float`): limit of one attempt.
+
+    Raises:
+        ClinRaGenInputError: if the endpoint may not, or cannot, be used.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        log: RequestLog,
+        *,
+        confined: bool,
+        api_key: str | None = None,
+        concurrency: int = 16,
+        attempts: int = 6,
+        seconds: float = 120.0,
+        first_wait: float = 1.0,
+        sampling: Sampling | None = None,
+        budget: Budget | None = None,
+    ):
+        check_endpoint(base_url, confined)
+        self.model, self.url, self.log = model, f"{base_url.rstrip('/')}/chat/completions", log
+        self.confined, self.api_key, self.concurrency = confined, api_key, concurrency
+        self.attempts, self.seconds, self.first_wait = attempts, seconds, first_wait
+        self.sampling, self.budget = sampling or Sampling(), budget or Budget()
+        usage = log.usage()
+        self.spent = _Spent(usage.requests, usage.prompt_tokens, usage.completion_tokens)
+        self.refused_in_a_row = -10**9 if "answered" in log.statuses() else 0
+
+    async def __aenter__(self) -> EndpointModel:
+        self.session = open_session(self.confined, self.seconds, self.concurrency)
+        self.free = asyncio.Semaphore(self.concurrency)
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        await self.session.close()
+
+    async def answer(self, request: Request) -> Answer:
+        """
+        Raises:
+            BudgetError: before what would exceed the budget is sent.
+            ClinRaGenInputError: if the endpoint refuses the key, the model or every request.
+            LeavesMachineError: if a connection would leave the machine.
+        """
+        body = self._body(request)
+        key = self.log.key(body)
+        content = self.log.answer(key)
+        if content is None:
+            async with self.free:
+                content, fault = await self._send(body, key)
+            if content is None:
+                return Answer(None, fault)
+        return parse_answer(content, request.schema)
+
+    def _body(self, request: Request) -> dict:
+        body = {
+            "model": self.model,
+            "messages": request.messages,
+            "temperature": self.sampling.temperature,
+            "max_tokens": self.sampling.max_tokens,
+            "seed": self.sampling.seed,
+        }
+        if self.sampling.response_format == "json_schema":
+            schema = {"name": "answer", "schema": request.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.sampling.response_format == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    async def _send(self, body: dict, key: str) -> tuple[str | None, str]:
+        """The text of an answer, or the fault that lasted."""
+        fault = ""
+        for attempt in range(self.attempts):
+            number = self._reserve(body, key)
+            try:
+                status, content, wait = await self._attempt(body, key, number)
+            except (aiohttp.ClientError, ConnectionError) as error:
+                status, content, wait = _connection_fault(error), None, None
+            except TimeoutError:
+                status, content, wait = "timeout", None, None
+            finally:
+                self.spent.reserved.pop(number, None)
+            if content is not None:
+                self.refused_in_a_row = -10**9
+                return content, ""
+            self.log.failed(number, status)
+            fault = status
+            if status.startswith("HTTP 4") and int(status[5:]) not in RETRIED:
+                self._refused(int(status[5:]))
+                break
+            if attempt + 1 < self.attempts:
+                await asyncio.sleep(wait if wait is not None else self._pause(attempt))
+        return None, fault
+
+    async def _attempt(self, body: dict, key: str, number: int) -> tuple[str, str | None, float | None]:
+        """Status, text if there is one, and the wait that the endpoint asks for before another attempt."""
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        async with self.session.post(self.url, json=body, headers=headers, allow_redirects=False) as response:
+            if 300 <= response.status < 400:
+                raise ClinRaGenInputError(
+                    f"{self.url} redirects; redirects are not followed, so that records go only where they are sent: "
+                    "give --base-url its final address"
+                )
+            if response.status != 200:
+                return f"HTTP {response.status}", None, _retry_after(response.headers.get("Retry-After"))
+            raw = await _read(response)
+        try:
+            reply = json.loads(raw)
+            choice, usage = reply["choices"][0], reply.get("usage") or {}
+            content = choice["message"]["content"] or ""
+            tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return "malformed reply", None, None
+        self.log.answered(number, key, content, *tokens)
+        self.spent.prompt_tokens += tokens[0]
+        self.spent.completion_tokens += tokens[1]
+        return "answered", content, None
+
+    def _reserve(self, body: dict, key: str) -> int:
+        """Note a request as sent, if the budget has room for all that it may take."""
+        wanted = estimated_tokens(body["messages"]), body["max_tokens"]
+        prompt, completion = (a + b for a, b in zip(self.spent.with_reserved(), wanted, strict=True))
+        limits = {
+            "--max-requests": (self.spent.requests + 1, self.budget.requests),
+            "--max-tokens-total": (prompt + completion, self.budget.tokens),
+            "--max-cost": (self.budget.cost(prompt, completion), self.budget.money),
+        }
+        for option, (needed, limit) in limits.items():
+            if limit is not None and needed > limit:
+                raise BudgetError(
+                    f"{option} {limit:g} is spent; all answers are kept in {self.log.path.name}: raise it and start "
+                    "the same command again to go on"
+                )
+        number = self.log.sent(key)
+        self.spent.requests += 1
+        self.spent.reserved[number] = wanted
+        return number
+
+    def _refused(self, status: int) -> None:
+        """End the run where no other request would fare better."""
+        if status in (401, 403):
+            raise ClinRaGenInputError(f"{self.url} answers {status}: the key is wrong or missing; see --api-key-env")
+        if status == 404:
+            raise ClinRaGenInputError(f"{self.url} answers 404: wrong --base-url, or no model {self.model!r} there")
+        self.refused_in_a_row += 1
+        if self.refused_in_a_row >= REFUSED_IN_A_ROW:
+            raise ClinRaGenInputError(
+                f"{self.url} refuses every request (HTTP {status}); is {self.model!r} the model's name there, and does "
+                "it know --response-format?"
+            )
+
+    def _pause(self, attempt: int) -> float:
+        return min(LONGEST_WAIT, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in response.content.iter_chunked(2**16):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise aiohttp.ClientPayloadError("longer than any answer")
+    return b"".join(parts)
+
+
+def _retry_after(header: str | None) -> float | None:
+    try:
+        return min(LONGEST_WAIT, max(0.0, float(header))) if header else None
+    except ValueError:  # a date
+        return None
+
+
+def _connection_fault(error: Exception) -> str:
+    return "no connection" if isinstance(error, aiohttp.ClientConnectorError) else "broken connection"

@@ -1,0 +1,109 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A causal language model in this process: what waits for an answer is answered in batches."""
+
+from __future__ import annotations
+
+import asyncio
+
+from datasets_scripts.llm.answers import parse_answer
+from datasets_scripts.llm.chat import Answer, Request
+from datasets_scripts.llm.endpoint import Sampling
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+class LocalModel:
+    """
+    Args:
+        model (`str`): folder or Hub id of a causal language model with a chat template.
+        log (`RequestLog`): answers; what it holds is not asked again.
+        batch_size (`int`): answered at once; as many again may wait.
+
+    Raises:
+        ClinRaGenInputError: if there is no such model, or it has no chat template.
+    """
+
+    def __init__(self, model: str, log: RequestLog, *, batch_size: int = 8, sampling: Sampling | None = None):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+            self.model = AutoModelForCausalLM.from_pretrained(model).eval()
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ClinRaGenInputError(f"--teacher transformers:{model} cannot be loaded: {reason}") from None
+        if self.tokenizer.chat_template is None:
+            raise ClinRaGenInputError(f"--teacher transformers:{model} has no chat template; take an instruct model")
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if torch.accelerator.is_available():
+            self.model.to(torch.accelerator.current_accelerator())
+        self.name, self.log, self.sampling = model, log, sampling or Sampling()
+        self.concurrency = self.batch_size = batch_size
+
+    async def __aenter__(self) -> LocalModel:
+        self.waiting: asyncio.Queue = asyncio.Queue()
+        self.worker = asyncio.ensure_future(self._work())
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        self.worker.cancel()
+        await asyncio.gather(self.worker, return_exceptions=True)
+
+    async def answer(self, request: Request) -> Answer:
+        key = self.log.key({"model": self.name, "messages": request.messages, **vars(self.sampling)})
+        content = self.log.answer(key)
+        if content is None:
+            future = asyncio.get_running_loop().create_future()
+            await self.waiting.put((key, request.messages, future))
+            content = await future
+        return Answer(None, "too long a prompt") if content is None else parse_answer(content, request.schema)
+
+    async def _work(self) -> None:
+        while True:
+            batch = [await self.waiting.get()]
+            while len(batch) < self.batch_size and not self.waiting.empty():
+                batch.append(self.waiting.get_nowait())
+            try:
+                texts = await asyncio.to_thread(self._generate, [messages for _, messages, _ in batch])
+            except Exception as error:  # to those who wait for it
+                for *_, future in batch:
+                    future.set_exception(error)
+                continue
+            for (key, _, future), (text, read, written) in zip(batch, texts, strict=True):
+                if text is not None:
+                    self.log.answered(self.log.sent(key), key, text, read, written)
+                if not future.done():
+                    future.set_result(text)
+
+    def _generate(self, chats: list[list[dict]]) -> list[tuple[str | None, int, int]]:
+        """Text, tokens read and tokens written of each chat; no text where the prompt is too long."""
+        import torch
+
+        prompts = [self.tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
+        room = getattr(self.model.config, "max_position_embeddings", None) or 10**9
+        lengths = [len(ids) for ids in self.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+        short = [i for i, length in enumerate(lengths) if length + self.sampling.max_tokens <= room]
+        results: list[tuple[str | None, int, int]] = [(None, 0, 0)] * len(chats)
+        if not short:
+            return results
+        batch = self.tokenizer(
+            [prompts[i] for i in short], add_special_tokens=False, padding=True, return_tensors="pt"
+        ).to(self.model.device)
+        batch.pop("token_type_ids", None)
+        sampled = {"do_sample": True, "temperature": self.sampling.temperature} if self.sampling.temperature else {}
+        torch.manual_seed(self.sampling.seed)
+        with torch.inference_mode():
+            ids = self.model.generate(
+                **batch,
+                **(sampled or {"do_sample": False}),
+                max_new_tokens=self.sampling.max_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )[:, batch["input_ids"].shape[1] :]
+        written = (ids != self.tokenizer.pad_token_id).sum(dim=1).tolist()
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        for i, text, count in zip(short, texts, written, strict=True):
+            results[i] = text, lengths[i], count
+        return results

@@ -1,0 +1,129 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The options of every command that asks a language model, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from datasets_scripts.llm.endpoint import Budget, EndpointModel, Sampling, estimated_tokens
+from datasets_scripts.llm.guard import check_endpoint
+from datasets_scripts.llm.local import LocalModel
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+LOCAL_SERVER = "http://127.0.0.1:8000/v1"  # where vLLM and `transformers serve` listen
+SAMPLED_CHATS = 200  # of which a forecast takes the mean length
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("a language model")
+    model.add_argument("--base-url", default=LOCAL_SERVER, help=f"openai: the endpoint; default: {LOCAL_SERVER}")
+    model.add_argument(
+        "--api-key-env", default="OPENAI_API_KEY", metavar="NAME", help="openai: variable that holds the key, if any"
+    )
+    model.add_argument("--concurrency", type=int, default=16, help="openai: requests under way at once; default 16")
+    model.add_argument("--batch-size", type=int, default=8, help="transformers: chats answered at once; default 8")
+    model.add_argument("--attempts", type=int, default=6, help="openai: of one request, while faults pass; default 6")
+    model.add_argument("--timeout", type=float, default=120, help="openai: seconds for one attempt; default 120")
+    model.add_argument("--temperature", type=float, default=0.0, help="default 0")
+    model.add_argument("--max-answer-tokens", type=int, default=1024, help="of one answer; default 1024")
+    model.add_argument(
+        "--response-format",
+        choices=("json_schema", "json_object", "none"),
+        default="json_schema",
+        help="openai: how the endpoint is asked for JSON; default json_schema",
+    )
+    model.add_argument("--max-note", type=int, default=8000, help="characters of a note; longer ones are cut")
+    model.add_argument(
+        "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
+    )
+    model.add_argument("--dry-run", action="store_true", help="send nothing; tell what it would take")
+    budget = parser.add_argument_group("its budget, over all runs with one log of requests")
+    budget.add_argument("--max-requests", type=int, help="retries included")
+    budget.add_argument("--max-tokens-total", type=int, help="read and written")
+    budget.add_argument("--max-cost", type=float, help="in the currency of --prices")
+    budget.add_argument(
+        "--prices", type=float, nargs=2, default=(0.0, 0.0), metavar=("READ", "WRITTEN"), help="of a million tokens"
+    )
+    budget.add_argument(
+        "--tokens-per-second", type=float, default=40, help="written for one request; only for the dry run; default 40"
+    )
+    model.add_argument(
+        "--i-am-permitted-to-send",
+        dest="permission",
+        metavar="REASON",
+        help="records of patients leave this machine only with this; the reason is recorded in the output",
+    )
+
+
+def parse_model(text: str, option: str, others: tuple[str, ...]) -> tuple[str, str]:
+    """`"openai:MODEL"` or `"transformers:MODEL"` as kind and name."""
+    kind, _, name = text.partition(":")
+    if kind not in ("openai", "transformers") or not name:
+        raise ClinRaGenInputError(
+            f"{option} is {text!r}; give {', '.join((*others, 'openai:MODEL', 'transformers:MODEL'))}"
+        )
+    return kind, name
+
+
+def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool) -> None:
+    """
+    What can be said before anything is opened.
+
+    Args:
+        confined (`bool`): whether what is sent must stay on this machine, but for a permission.
+    """
+    for name in ("concurrency", "batch_size", "attempts", "max_answer_tokens", "max_note", "timeout"):
+        if getattr(arguments, name) < 1:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
+    if arguments.permission is not None and not arguments.permission.strip():
+        raise ClinRaGenInputError("--i-am-permitted-to-send needs a reason, which is recorded")
+    if arguments.max_cost is not None and not any(arguments.prices):
+        raise ClinRaGenInputError("--max-cost needs --prices: of a million tokens read, and written")
+    if kind == "openai":
+        check_endpoint(arguments.base_url, confined and arguments.permission is None)
+
+
+def open_model(
+    arguments: argparse.Namespace, kind: str, name: str, log: RequestLog, confined: bool
+) -> EndpointModel | LocalModel:
+    sampling = Sampling(
+        arguments.temperature, arguments.max_answer_tokens, arguments.seed, arguments.response_format
+    )
+    if kind == "transformers":
+        return LocalModel(name, log, batch_size=arguments.batch_size, sampling=sampling)
+    return EndpointModel(
+        name,
+        arguments.base_url,
+        log,
+        confined=confined and arguments.permission is None,
+        api_key=os.environ.get(arguments.api_key_env),
+        concurrency=arguments.concurrency,
+        attempts=arguments.attempts,
+        seconds=arguments.timeout,
+        sampling=sampling,
+        budget=Budget(
+            arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices)
+        ),
+    )
+
+
+def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
+    """What so many requests would take, from the mean length of the first chats; nothing is sent."""
+    sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]
+    read = round(requests * sum(sampled) / max(1, len(sampled)))
+    written = requests * arguments.max_answer_tokens
+    budget = Budget(prices=tuple(arguments.prices))
+    hours = written / arguments.tokens_per_second / arguments.concurrency / 3600
+    cost = f", at most {budget.cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
+    return (
+        f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {hours:,.1f} "
+        f"hours if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens a "
+        "second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
+    )

@@ -1,0 +1,52 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Asynchronous work over a stream of items, with results in the order of the items and bounded memory."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def map_in_order(
+    work: Callable[[Item], Awaitable[Result]],
+    items: Iterable[Item],
+    window: int,
+    resource: AbstractAsyncContextManager,
+) -> Iterator[Result]:
+    """
+    `work(item)` for each item, up to `window` of them begun, while `resource` is open.
+
+    An item that takes long holds back the results of later ones, not their work, until the window is full.
+    """
+
+    async def results() -> AsyncIterator[Result]:
+        begun: deque[asyncio.Task] = deque()
+        async with resource:
+            try:
+                for item in items:
+                    begun.append(asyncio.ensure_future(work(item)))
+                    if len(begun) >= window:
+                        yield await begun.popleft()
+                while begun:
+                    yield await begun.popleft()
+            except Exception:  # what is under way is paid for, and ends
+                await asyncio.gather(*begun, return_exceptions=True)
+                raise
+            finally:
+                for task in begun:
+                    task.cancel()
+                await asyncio.gather(*begun, return_exceptions=True)
+
+    with asyncio.Runner() as runner:
+        stream = results()
+        while True:
+            try:
+                result = runner.run(anext(stream))
+            except StopAsyncIteration:
+                return
+            yield result

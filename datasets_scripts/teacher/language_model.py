@@ -1,0 +1,153 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A large language model as the teacher: the record as a prompt, its answer through the gate, and again with the reason
+where the gate says no.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from string import Template
+
+import numpy as np
+import yaml
+
+from datasets_scripts.llm.chat import Request
+from datasets_scripts.llm.ordered import map_in_order
+from datasets_scripts.teacher.gate import Gate, Judgement, Sentence
+from datasets_scripts.teacher.rationale import ACCEPTED, DROPPED, KEPT, MENDED, Rationale
+from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.statements_clinragen import trend_of
+
+
+PROMPT = "rationale-1"
+WINDOW = 8  # records begun for each request that may be under way
+TERMS = 12  # of the knowledge, for one diagnosis
+SENTENCES = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"sentence": {"type": "string"}, "evidence": {"type": "array", "items": {"type": "string"}}},
+        "required": ["sentence", "evidence"],
+        "additionalProperties": False,
+    },
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"note_rationale": SENTENCES, "lab_rationale": SENTENCES},
+    "required": ["note_rationale", "lab_rationale"],
+    "additionalProperties": False,
+}
+
+
+class Prompt:
+    """
+    A versioned prompt, `prompts/NAME.yaml`, filled with a record.
+
+    Args:
+        knowledge (`dict`): as `load_knowledge` gives it.
+        channels (list of `dict`), labels (list of `str`): of the dataset.
+        max_note_characters (`int`): longer notes are cut at their end.
+    """
+
+    def __init__(
+        self, knowledge: dict, channels: list[dict], labels: list[str], name: str = PROMPT, max_note_characters=8000
+    ):
+        path = Path(__file__).parent / "prompts" / f"{name}.yaml"
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        self.version, self.user = raw["version"], Template(raw["user"])
+        self.channels, self.labels, self.max_note_characters = channels, labels, max_note_characters
+        self.opening = [{"role": "system", "content": raw["system"]}]
+        for example in raw["examples"]:
+            answer = json.dumps(example.pop("answer"), ensure_ascii=False)
+            self.opening.append({"role": "user", "content": self.user.substitute(example)})
+            self.opening.append({"role": "assistant", "content": answer})
+        self.terms_of = defaultdict(list)
+        for term in knowledge["terms"]:
+            for disease in term["diseases"]:
+                self.terms_of[disease].append(term["term"])
+
+    def __call__(self, row: dict) -> list[dict]:
+        """The chat for one row of the dataset."""
+        names = [self.labels[i] for i in row["diagnoses"]]
+        values = np.asarray(row["lab_values"], dtype=float).reshape(-1, len(self.channels))
+        hours = np.asarray(row["lab_times"], dtype=float)
+        known = [f"{short_name(n)}: {', '.join(self.terms_of[n][:TERMS])}" for n in names if self.terms_of[n]]
+        filled = self.user.substitute(
+            diagnoses="; ".join(names) or "none of the list",
+            note=row["note"][: self.max_note_characters] or "There is no note.",
+            series="\n".join(_summary(c, hours, column) for c, column in zip(self.channels, values.T, strict=True)),
+            caption=row["lab_caption"],
+            knowledge="\n".join(known) or "none",
+        )
+        return [*self.opening, {"role": "user", "content": filled}]
+
+
+def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
+    """One line on the measured values of a channel."""
+    measured = ~np.isnan(column)
+    if not measured.any():
+        return f"{channel['name']}: not measured"
+    hours, values, show = hours[measured], column[measured], f".{channel['decimals']}f"
+    low, high = values.argmin(), values.argmax()
+    trend = f"; {trend_of(values)}" if len(values) >= 6 else ""
+    return (
+        f"{channel['name']} ({channel['unit']}, normal {channel['low']:g} to {channel['high']:g}): {len(values)} values; "
+        f"first {values[0]:{show}}, last {values[-1]:{show}}; lowest {values[low]:{show}} (hour {hours[low]:.1f}), "
+        f"highest {values[high]:{show}} (hour {hours[high]:.1f}); {int((values > channel['high']).sum())} H, "
+        f"{int((values < channel['low']).sum())} L{trend}"
+    )
+
+
+class LanguageModelTeacher:
+    """
+    Args:
+        model (`EndpointModel` or `LocalModel`): answers chats.
+        prompt (`Prompt`), gate (`Gate`): what is asked, and what is accepted.
+        tries (`int`): how often a record is asked for; from the second on with what was wrong.
+        keep_rejected (`bool`): give the last try in spite of its faults, instead of nothing.
+    """
+
+    def __init__(self, model, prompt: Prompt, gate: Gate, tries: int = 3, keep_rejected: bool = False):
+        self.model, self.prompt, self.gate, self.tries, self.keep_rejected = model, prompt, gate, tries, keep_rejected
+
+    def __call__(self, rows: Iterable[dict]) -> Iterator[Rationale]:
+        """A rationale for each row, in order; many rows are under way at once."""
+        return map_in_order(self.explain, rows, WINDOW * self.model.concurrency, self.model)
+
+    async def explain(self, row: dict) -> Rationale:
+        chat, note, lab, judgement = self.prompt(row), [], [], Judgement()
+        for attempt in range(self.tries):
+            answer = await self.model.answer(Request(chat, SCHEMA))
+            if answer.value is None:
+                reasons, told = [answer.reason], f"Your answer could not be used: {answer.reason}."
+                written = "-"
+                if not answer.again:
+                    break
+            else:
+                note, lab = (_sentences(answer.value[part]) for part in ("note_rationale", "lab_rationale"))
+                judgement = self.gate(row, note, lab)
+                if not judgement.faults:
+                    return Rationale(*_texts(note, lab), MENDED if attempt else ACCEPTED, (), judgement.claims)
+                reasons, told = judgement.kinds, "\n".join(f"- {fault}" for _, fault in judgement.faults)
+                written = json.dumps(answer.value, ensure_ascii=False)
+            chat = [
+                *self.prompt(row),
+                {"role": "assistant", "content": written},
+                {"role": "user", "content": f"{told}\nWrite the whole JSON object again with this mended."},
+            ]
+        if self.keep_rejected and (note or lab):
+            return Rationale(*_texts(note, lab), KEPT, tuple(reasons), judgement.claims)
+        return Rationale("", "", DROPPED, tuple(reasons))
+
+
+def _sentences(part: list[dict]) -> list[Sentence]:
+    return [Sentence(" ".join(item["sentence"].split()), tuple(item["evidence"])) for item in part]
+
+
+def _texts(note: list[Sentence], lab: list[Sentence]) -> tuple[str, str]:
+    return " ".join(s.text for s in note), " ".join(s.text for s in lab)

@@ -1,0 +1,35 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a teacher gives for a record."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+ACCEPTED, MENDED, DROPPED, KEPT = "accepted at once", "accepted after a second try", "left out", "kept with faults"
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """
+    Args:
+        note, lab (`str`): the two parts; both empty where there is none.
+        outcome (`str`): one of the four above.
+        reasons (`tuple[str, ...]`): why the last try was not accepted, in words that can be counted.
+        claims (`Counter`): `"KIND VERDICT"` of the claims of what is given.
+    """
+
+    note: str
+    lab: str
+    outcome: str = ACCEPTED
+    reasons: tuple[str, ...] = ()
+    claims: Counter = field(default_factory=Counter)
+
+
+def report_of(outcomes: Counter, reasons: Counter, claims: Counter) -> dict:
+    """The figures of a run, for the metadata and the card."""
+    return {
+        "outcomes": {name: outcomes[name] for name in (ACCEPTED, MENDED, KEPT, DROPPED) if outcomes[name]},
+        "reasons": dict(sorted(reasons.items())),
+        "claims": dict(sorted(claims.items())),
+    }

@@ -1,0 +1,38 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Many phrases looked up in a text in one pass over its words."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+
+_WORD = re.compile(r"\w+")
+
+
+class PhraseFinder:
+    """
+    Finds phrases as whole words; of those that overlap the leftmost, of those that begin together the longest.
+
+    Args:
+        phrases (iterable of `str`): in any case; each begins with a letter or a digit.
+    """
+
+    def __init__(self, phrases: Iterable[str]):
+        self.by_first_word = defaultdict(list)
+        for phrase in sorted({p.lower() for p in phrases}, key=len, reverse=True):
+            first = _WORD.match(phrase)
+            if first:
+                self.by_first_word[first[0]].append(phrase)
+
+    def __call__(self, lower: str) -> Iterator[tuple[int, int]]:
+        """Start and end of each phrase in a text in lower case, in order."""
+        free = 0  # where the last one ended
+        for word in _WORD.finditer(lower):
+            start = word.start()
+            for phrase in self.by_first_word.get(word[0], ()) if start >= free else ():
+                end = start + len(phrase)
+                if lower.startswith(phrase, start) and not (phrase[-1].isalnum() and lower[end : end + 1].isalnum()):
+                    yield start, end
+                    free = end
+                    break
