@@ -65,7 +65,7 @@ def dataset_card(metadata: dict, folder: Path) -> str:
         "What the notes give away": _leakage(metadata),
     }
     if "rationales" in metadata:
-        sections["Rationales"] = _table(["setting", "value"], [[k, v] for k, v in metadata["rationales"].items()])
+        sections["Rationales"] = _rationales(metadata["rationales"])
     return "".join([header, use, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())])
 
 
@@ -130,6 +130,27 @@ def _leakage(metadata: dict) -> str:
     )
 
 
+def _rationales(rationales: dict) -> str:
+    """Settings of the teacher, and what the gate found."""
+    counted = ("outcomes", "reasons", "claims", "replies")
+    settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
+    kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})
+    claims = [[kind, *(rationales["claims"].get(f"{kind} {verdict}", 0) for verdict in VERDICTS)] for kind in kinds]
+    text = _table(["setting", "value"], settings)
+    text += "\nThe quality gate checks every rationale against the record, without a language model.\n\n"
+    text += _table(["rationale", "records"], [[k, v] for k, v in rationales["outcomes"].items()])
+    if rationales["reasons"]:
+        text += "\nWhy the last try of a record was not accepted:\n\n"
+        text += _table(["reason", "records"], [[k, v] for k, v in rationales["reasons"].items()])
+    if claims:
+        text += "\nClaims of the rationales that were given:\n\n" + _table(["claim about", *VERDICTS], claims)
+    if "replies" in rationales:
+        text += "\nRequests to the model, by how they ended:\n\n"
+        text += _table(["reply", "requests"], [[k, v] for k, v in rationales["replies"].items()])
+    return text
+
+
+VERDICTS = ("supported", "contradicted", "unverifiable")
 COUNTS = ("stays", "patients", "with_note", "with_series")
 VALUE_COUNTS = (
     "charted", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window", "implausible",

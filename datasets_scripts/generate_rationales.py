@@ -22,7 +22,14 @@ from tqdm import tqdm
 
 from datasets_scripts.card import dataset_card
 from datasets_scripts.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset_folder import add_rationales, iterate_records, label_names, read_metadata, write_metadata
+from datasets_scripts.dataset_folder import (
+    add_rationales,
+    iterate_records,
+    iterate_stay_ids,
+    label_names,
+    read_metadata,
+    write_metadata,
+)
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.options import add_model_options, check_model_options, forecast, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
@@ -136,9 +143,8 @@ def write(
     outcomes, reasons, claims = Counter(), Counter(), Counter()
 
     def counted(folder: Path) -> Iterator[Rationale]:
-        stays = (row["stay_id"] for row in iterate_records(arguments.dataset))
         with open(folder / SET_ASIDE, "w", encoding="utf-8") as aside:
-            for stay_id, rationale in zip(stays, rationales, strict=True):
+            for stay_id, rationale in zip(iterate_stay_ids(arguments.dataset), rationales, strict=True):
                 outcomes[rationale.outcome] += 1
                 claims.update(rationale.claims)
                 if rationale.outcome in (DROPPED, KEPT):
@@ -148,7 +154,11 @@ def write(
                 bar.update()
                 yield rationale
 
-    with finished_folder(arguments.output) as folder, tqdm(total=total, desc="Writing rationales", unit="stay") as bar:
+    with (
+        closing(rationales),
+        finished_folder(arguments.output) as folder,
+        tqdm(total=total, desc="Writing rationales", unit="stay") as bar,
+    ):
         add_rationales(arguments.dataset, folder, counted(folder), arguments.teacher)
         report = {**settings(), **report_of(outcomes, reasons, claims)}
         write_metadata(folder, {**metadata, "rationales": report}, dataset_card)

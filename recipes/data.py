@@ -15,23 +15,31 @@ from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 logger = logging.getLogger(__name__)
 
 
-def load_records(folder: str, split: str, needs_rationales: bool = False, limit: int | None = None) -> Dataset:
+def load_records(
+    folder: str, split: str, needs_rationales: bool = False, limit: int | None = None, only_explained: bool = False
+) -> Dataset:
     """
     One split of a dataset folder, as it is stored.
+
+    Args:
+        needs_rationales (`bool`): fail where no record has a rationale.
+        only_explained (`bool`): leave out the records for which the teacher gave no rationale that passed its gate.
 
     Raises:
         ClinRaGenInputError: if it is missing, empty, or has no rationales where they are needed.
     """
     records = load_split(folder, split)
-    if limit is not None:
-        records = records.select(range(min(limit, len(records))))
     if not len(records):
         raise ClinRaGenInputError(f"{folder}: split {split!r} has no records; build the dataset with more patients")
-    if needs_rationales and not any(records["teacher"]):
+    explained = [i for i, teacher in enumerate(records["teacher"]) if teacher]
+    if (needs_rationales or only_explained) and not explained:
         raise ClinRaGenInputError(
             f"{folder}: split {split!r} has no rationales; run datasets_scripts/generate_rationales.py on it first"
         )
-    return records
+    if only_explained and len(explained) < len(records):
+        logger.warning("%d of %d records have no rationale and are left out", len(records) - len(explained), len(records))
+        records = records.select(explained)
+    return records if limit is None else records.select(range(min(limit, len(records))))
 
 
 def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:

@@ -38,6 +38,9 @@ class Budget:
     """
     What may be spent over all runs with one log of requests; `None` where there is no limit.
 
+    Before a request is sent, room is reserved for the longest answer and for one token for each three bytes of its chat;
+    then what the endpoint counts takes its place.
+
     Args:
         requests (`int`), tokens (`int`): sent, retries included; read and written.
         money (`float`): in the currency of `prices`.
@@ -122,6 +125,7 @@ class EndpointModel:
         self.sampling, self.budget = sampling or Sampling(), budget or Budget()
         usage = log.usage()
         self.spent = _Spent(usage.requests, usage.prompt_tokens, usage.completion_tokens)
+        self.ended: ClinRaGenInputError | None = None
         self.refused_in_a_row = -10**9 if "answered" in log.statuses() else 0
 
     async def __aenter__(self) -> EndpointModel:
@@ -144,7 +148,11 @@ class EndpointModel:
         content = self.log.answer(key)
         if content is None:
             async with self.free:
-                content, fault = await self._send(body, key)
+                try:
+                    content, fault = await self._send(body, key)
+                except ClinRaGenInputError as error:
+                    self.ended = error
+                    raise
             if content is None:
                 return Answer(None, fault)
         return parse_answer(content, request.schema)
@@ -168,6 +176,8 @@ class EndpointModel:
         """The text of an answer, or the fault that lasted."""
         fault = ""
         for attempt in range(self.attempts):
+            if self.ended is not None:  # what is under way ends, nothing new is sent
+                raise self.ended
             number = self._reserve(body, key)
             try:
                 status, content, wait = await self._attempt(body, key, number)

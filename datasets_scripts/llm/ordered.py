@@ -44,9 +44,12 @@ def map_in_order(
 
     with asyncio.Runner() as runner:
         stream = results()
-        while True:
-            try:
-                result = runner.run(anext(stream))
-            except StopAsyncIteration:
-                return
-            yield result
+        try:
+            while True:
+                try:
+                    result = runner.run(anext(stream))
+                except StopAsyncIteration:
+                    return
+                yield result
+        finally:
+            runner.run(stream.aclose())

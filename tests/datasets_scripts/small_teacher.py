@@ -1,0 +1,72 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A causal language model of a few thousand weights, made on the spot: it has learned to answer any chat with one JSON."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+
+ANSWER = {
+    "note_rationale": [{"sentence": "Nothing in the note points to a listed disease.", "evidence": []}],
+    "lab_rationale": [{"sentence": "The measured series point to no listed disease.", "evidence": []}],
+}
+TEMPLATE = "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<|answer|>{% endif %}"
+
+
+def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
+    """
+    Train until the model answers each of some chats, and one that it was not trained on, with `ANSWER`.
+
+    Args:
+        prompts (list of `str`): texts of its vocabulary; all but the last are trained on.
+    """
+    torch.manual_seed(0)
+    tokenizer = _tokenizer(prompts)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8192, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    answer = tokenizer(_pieces(), add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    for step in range(60):
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompts[step % (len(prompts) - 1)]}], add_generation_prompt=True, tokenize=False
+        )
+        ids = torch.tensor([tokenizer(chat, add_special_tokens=False)["input_ids"] + answer])
+        labels = ids.clone()
+        labels[:, : -len(answer)] = -100
+        loss = model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.generation_config.max_new_tokens = 64
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _pieces() -> str:
+    return json.dumps(ANSWER)
+
+
+def _tokenizer(prompts: list[str]) -> PreTrainedTokenizerFast:
+    """Whole words; the answer is a handful of tokens, so that a test with hundreds of requests stays short."""
+    splitter = pre_tokenizers.WhitespaceSplit()
+    words = {word for prompt in prompts for word, _ in splitter.pre_tokenize_str(prompt)}
+    text = _pieces()
+    pieces = [text[i : i + 40] for i in range(0, len(text), 40)]
+    special = ["<pad>", "<eos>", "<unk>", "<|answer|>", "<|user|>", "<|system|>", "<|assistant|>"]
+    vocabulary = {token: i for i, token in enumerate([*special, *sorted(words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.add_tokens(special)
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in pieces])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    fast.chat_template = TEMPLATE
+    return fast
