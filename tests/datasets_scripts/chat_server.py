@@ -44,7 +44,7 @@ class ChatServer:
         self.bodies: list[dict] = []
         self.answered, self.faults = Counter(), Counter()  # body's key -> whole answers; fault -> how often
         self.most_at_once = self.at_once = 0
-        self.hold_after: int | None = None  # answers, after which none is given any more
+        self.hold_after: int | None = None  # after so many answers none is given any more
         self.holding = threading.Event()
         self.location = ""  # where the fault "redirect" points
 
@@ -91,8 +91,11 @@ class ChatServer:
             while self.hold_after is not None and self.answered.total() >= self.hold_after:
                 self.holding.set()
                 await asyncio.sleep(0.02)
+                if request.transport is None or request.transport.is_closing():  # its client was killed
+                    return web.Response()
+            completion = await self._completion(body)
             self.answered[body_key(body)] += 1
-            return web.json_response(await self._completion(body))
+            return web.json_response(completion)
         finally:
             self.at_once -= 1
 

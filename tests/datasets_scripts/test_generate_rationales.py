@@ -1,0 +1,256 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Rationales of language models, from a dataset folder to one with rationales."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from datasets_scripts import build_dataset, build_knowledge, generate_rationales
+from datasets_scripts.dataset_folder import SPLITS, iterate_records, iterate_rows, label_names, read_metadata
+from datasets_scripts.knowledge.base import load_knowledge
+from datasets_scripts.llm.endpoint import BudgetError
+from datasets_scripts.teacher.language_model import Prompt
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.chat_server import ChatServer, some_of
+from tests.datasets_scripts.small_teacher import ANSWER, make_small_teacher
+
+
+RECORDS = 300
+FAULTS = ["HTTP 429", "HTTP 500", "dropped", "malformed", "truncated", "slow"]
+QUIET = json.dumps(ANSWER)
+WRONG = json.dumps(ANSWER | {"lab_rationale": [{"sentence": "Weight is up to 499.9 kg.", "evidence": ["Weight"]}]})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rationales")
+    for name, limit in (("dataset", 40), ("large", RECORDS)):
+        build_dataset.main(["--source", "synthetic", "--output", str(folder / name), "--limit", str(limit)])
+    build_knowledge.main(["--corpus", "builtin", "--output", str(folder / "knowledge.json")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_teacher(folder):
+    metadata = read_metadata(folder / "dataset")
+    prompt = Prompt(load_knowledge(folder / "knowledge.json"), metadata["channels"], label_names(metadata))
+    rows = list(iterate_records(folder / "dataset"))[:6]
+    chats = ["\n".join(message["content"] for message in prompt(row)) for row in rows]
+    return make_small_teacher(folder / "model", chats)
+
+
+def arguments(folder, output, *options, dataset="dataset", teacher="openai:m"):
+    named = {"--dataset": folder / dataset, "--knowledge": folder / "knowledge.json", "--output": output}
+    return [str(part) for pair in named.items() for part in pair] + ["--teacher", teacher, *map(str, options)]
+
+
+def generate(folder, output, *options, **kwargs):
+    generate_rationales.main(arguments(folder, output, *options, **kwargs))
+    return read_metadata(output)["rationales"]
+
+
+def rows_of(output):
+    return [row for split in SPLITS for row in iterate_rows(output, split)]
+
+
+def last_words(body):
+    return body["messages"][-1]["content"]
+
+
+def test_each_record_gets_the_answer_to_its_own_prompt(folder, tmp_path):
+    def answer(body):  # says what is true of the record that it was shown
+        line = next(x for x in last_words(body).splitlines() if x.startswith("Heart Rate"))
+        sentence = "Heart Rate is not measured." if "not measured" in line else (
+            f"Heart Rate is up to {line.split('highest ')[1].split()[0]} /min."
+        )  # fmt: skip
+        return json.dumps(ANSWER | {"lab_rationale": [{"sentence": sentence, "evidence": ["Heart Rate"]}]})
+
+    with ChatServer(answer) as server:
+        report = generate(folder, tmp_path / "out", "--base-url", server.url)
+    rows = rows_of(tmp_path / "out")
+    assert report["outcomes"] == {"accepted at once": len(rows)}
+    assert report["claims"]["value supported"] + report["claims"].get("unmeasured supported", 0) == len(rows)
+    assert report["requests"] == len(rows) == len(server.bodies)
+    assert report["prompt"] == "rationale-1"
+    assert {row["teacher"] for row in rows} == {"openai:m"}
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"| accepted at once | {len(rows)} |" in card
+    assert f"| answered | {len(rows)} |" in card
+
+
+def test_a_rejected_rationale_is_asked_for_again_with_the_reason(folder, tmp_path):
+    with ChatServer(lambda body: QUIET if "499.9" in last_words(body) else WRONG) as server:
+        report = generate(folder, tmp_path / "out", "--base-url", server.url)
+    records = len(rows_of(tmp_path / "out"))
+    assert report["outcomes"] == {"accepted after a second try": records}
+    assert len(server.bodies) == 2 * records
+    again = next(body for body in server.bodies if "499.9" in last_words(body))
+    assert "is wrong" in last_words(again)
+    assert again["messages"][-2] == {"role": "assistant", "content": json.dumps(json.loads(WRONG))}
+
+
+@pytest.mark.parametrize("rejected", ["drop", "keep"])
+def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, rejected):
+    with ChatServer(lambda body: WRONG) as server:
+        report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2, "--rejected", rejected)
+    rows = rows_of(tmp_path / "out")
+    outcome = {"drop": "left out", "keep": "kept with faults"}[rejected]
+    assert report["outcomes"] == {outcome: len(rows)}
+    assert report["reasons"] == {"series contradicted": len(rows)}
+    assert {bool(row["lab_rationale"]) for row in rows} == {bool(row["teacher"]) for row in rows} == {rejected == "keep"}
+    aside = [json.loads(line) for line in (tmp_path / "out" / "set_aside.jsonl").read_text().splitlines()]
+    assert [line["stay_id"] for line in aside] == [row["stay_id"] for row in rows]
+    assert aside[0] == {"stay_id": rows[0]["stay_id"], "outcome": outcome, "reasons": ["series contradicted"]}
+
+
+def test_answers_that_are_no_json_are_tried_again_then_counted(folder, tmp_path):
+    with ChatServer(lambda body: "I would rather not." if len(body["messages"]) < 8 else QUIET) as server:
+        report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2)
+        assert report["outcomes"] == {"accepted after a second try": report["requests"] // 2}
+    with ChatServer(lambda body: QUIET[:-30]) as server:
+        report = generate(folder, tmp_path / "cut", "--base-url", server.url, "--tries", 2)
+    assert report["reasons"] == {"JSON that was cut off": report["requests"] // 2}
+
+
+def test_a_dry_run_sends_and_writes_nothing(folder, tmp_path, capsys):
+    with ChatServer(lambda body: QUIET) as server:
+        options = ("--dry-run", "--prices", 2, 8, "--max-answer-tokens", 500)
+        generate_rationales.main(arguments(folder, tmp_path / "out", "--base-url", server.url, *options))
+    told = capsys.readouterr().out
+    records = len(rows_of(folder / "dataset"))
+    assert told.startswith(f"{records} requests, ")
+    assert f"at most {records * 500:,} to write" in told
+    assert "at the given prices" in told
+    assert not server.bodies
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spent_budget_ends_the_run_and_a_larger_one_goes_on(folder, tmp_path):
+    with ChatServer(lambda body: QUIET) as server:
+        with pytest.raises(BudgetError, match="--max-requests 25 is spent"):
+            generate(folder, tmp_path / "out", "--base-url", server.url, "--max-requests", 25)
+        assert not (tmp_path / "out").exists()
+        report = generate(folder, tmp_path / "out", "--base-url", server.url, "--max-requests", 100)
+        assert max(server.answered.values()) == 1
+    assert report["requests"] == len(server.bodies) == len(rows_of(tmp_path / "out"))
+
+
+def test_the_result_does_not_depend_on_how_many_requests_are_under_way(folder, tmp_path):
+    hashes = set()
+    for concurrency in (1, 7, 32):
+        output = tmp_path / f"out-{concurrency}"
+        with ChatServer(lambda body: QUIET if len(last_words(body)) % 3 else WRONG) as server:
+            generate(folder, output, "--base-url", server.url, "--concurrency", concurrency)
+        hashes.add(read_metadata(output)["content_hash"])
+    assert len(hashes) == 1
+
+
+def test_a_model_in_this_process(folder, small_teacher, tmp_path):
+    options = ("--max-answer-tokens", 64)
+    report = generate(folder, tmp_path / "out", *options, teacher=f"transformers:{small_teacher}")
+    rows = rows_of(tmp_path / "out")
+    assert report["outcomes"] == {"accepted at once": len(rows)}
+    assert {row["note_rationale"] for row in rows} == {ANSWER["note_rationale"][0]["sentence"]}
+    assert report["completion_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--teacher", "gpt"], "--teacher is 'gpt'; give template, openai:MODEL, transformers:MODEL"),
+        (["--teacher", "openai:"], "--teacher is 'openai:'"),
+        (["--teacher", "transformers:nowhere"], "cannot be loaded"),
+        (["--concurrency", "0"], "--concurrency is 0; give at least 1"),
+        (["--max-cost", "1"], "--max-cost needs --prices"),
+        (["--base-url", "nonsense"], "is no address"),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, message):
+    with pytest.raises(ClinRaGenInputError, match=message):
+        generate_rationales.main(arguments(folder, tmp_path / "out") + options)
+    assert not (tmp_path / "out").exists()
+
+
+def start(folder, output, server, **kwargs):
+    options = ("--base-url", server.url, "--concurrency", 8, "--timeout", 1, "--attempts", 8)
+    command = [sys.executable, generate_rationales.__file__, *arguments(folder, output, *options, **kwargs)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def kill_and_resume(folder, output, server, kills, records, **kwargs):
+    """Kill the command `kills` times between answers, then let it end; all it sent was answered once."""
+    for kill in range(kills):
+        server.holding.clear()
+        server.hold_after = (kill + 1) * records // (kills + 2)
+        process = start(folder, output, server, **kwargs)
+        assert server.holding.wait(120)
+        time.sleep(0.3)  # what was answered has arrived
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not output.exists()
+    server.hold_after = None
+    process = start(folder, output, server, **kwargs)
+    _, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    assert max(server.answered.values()) == 1, "a request that had been answered was sent again"
+    return read_metadata(output)["rationales"]
+
+
+def test_killed_and_resumed_no_answered_request_is_sent_again(folder, tmp_path):
+    records = len(rows_of(folder / "dataset"))
+    with ChatServer(lambda body: QUIET, fault=some_of(["HTTP 500", "dropped"], 0.2, seed=1), latency=0.01) as server:
+        report = kill_and_resume(folder, tmp_path / "out", server, kills=2, records=records)
+    assert report["outcomes"] == {"accepted at once": records}
+    assert report["replies"]["answered"] == records
+    assert report["requests"] == len(server.bodies)
+
+
+@pytest.fixture
+def transformers_serve(small_teacher):
+    """The base URL of `transformers serve` with the small teacher, on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = os.path.join(os.path.dirname(sys.executable), "transformers")
+    command = [program, "serve", str(small_teacher), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            assert process.poll() is None, "transformers serve ended"
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.slow
+def test_a_real_server_behind_faults_answers_for_every_record_through_five_kills(
+    folder, small_teacher, transformers_serve, tmp_path
+):
+    """300 records, `transformers serve` behind a proxy that injects faults, five kills: each has an end that counts."""
+    fault = some_of([*FAULTS, "HTTP 400"], 0.25, seed=2)
+    records = len(rows_of(folder / "large"))
+    with ChatServer(upstream=transformers_serve, fault=fault) as proxy:
+        report = kill_and_resume(
+            folder, tmp_path / "out", proxy, 5, records, dataset="large", teacher=f"openai:{small_teacher}"
+        )
+    print(report["outcomes"], report["reasons"], report["replies"])
+    assert records >= RECORDS
+    assert set(proxy.faults) == {*FAULTS, "HTTP 400"}
+    assert sum(report["outcomes"].values()) == records
+    assert sum(report["reasons"].values()) == report["outcomes"].get("left out", 0)
+    assert report["outcomes"]["accepted at once"] > 0.8 * records
+    assert report["replies"]["answered"] == proxy.answered.total()
