@@ -91,9 +91,11 @@ class ChatServer:
             while self.hold_after is not None and self.answered.total() >= self.hold_after:
                 self.holding.set()
                 await asyncio.sleep(0.02)
-                if request.transport is None or request.transport.is_closing():  # its client was killed
+                if request.transport is None or request.transport.is_closing():
                     return web.Response()
             completion = await self._completion(body)
+            if request.transport is None or request.transport.is_closing():  # its client was killed, or gave up
+                return web.Response()
             self.answered[body_key(body)] += 1
             return web.json_response(completion)
         finally:

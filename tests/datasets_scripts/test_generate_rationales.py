@@ -180,7 +180,7 @@ def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, messa
 
 
 def start(folder, output, server, **kwargs):
-    options = ("--base-url", server.url, "--concurrency", 8, "--timeout", 1, "--attempts", 8)
+    options = ("--base-url", server.url, "--concurrency", 8, "--timeout", 4, "--attempts", 8)
     command = [sys.executable, generate_rationales.__file__, *arguments(folder, output, *options, **kwargs)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
