@@ -1,38 +1,209 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Build the knowledge base that the series attend to and the teacher reads.
+Build the knowledge base that the series attend to and the teacher reads: for each label retrieve documents of a
+corpus, and extract terms from them.
 
     python datasets_scripts/build_knowledge.py --corpus builtin --output knowledge.json
+    python datasets_scripts/build_knowledge.py --corpus documents.jsonl --output knowledge.json
+    python datasets_scripts/build_knowledge.py --corpus pubmed --email me@example.org --output knowledge.json
 """
 
 import argparse
+import datetime
 import json
 import logging
+import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
+from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.command import run_command
-from datasets_scripts.knowledge.base import builtin_knowledge
+from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
+from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
+from datasets_scripts.knowledge.words import label_forms
+from datasets_scripts.sources.labels import load_labels
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 logger = logging.getLogger(__name__)
 
+SERVICES = ("pubmed", "wikipedia")
+PER_LABEL = 50  # documents that a service is asked for, unless --limit is given
+
+# labels, their documents, all documents, terms of a label at most -> findings; dropped answers
+Extract = Callable[[list[dict], dict[str, list[Document]], list[Document], int], tuple[list[Finding], Counter]]
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build the knowledge base of the diagnoses.")
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        help="builtin (this project's own), pubmed, wikipedia, hf:REPO, or a text, JSONL or Parquet file, or a folder",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="knowledge.json to write; a report goes beside it")
+    parser.add_argument("--labels", default="phenotypes", help="phenotypes, or a YAML file of labels")
+    parser.add_argument("--retriever", default=MINILM, help="sentence encoder: a folder or Hub id")
+    parser.add_argument("--top-k", type=_positive, default=10, help="documents for each label")
+    parser.add_argument("--terms", type=_positive, default=40, help="terms for each label, at most")
+    parser.add_argument("--extractor", default="offline", choices=("offline",), help="what finds the terms")
+    parser.add_argument("--tokenizer", default=MINILM, help="whose tokens of the terms the report counts")
+    parser.add_argument(
+        "--limit", type=_positive, help=f"documents at most; of a service: for each label, {PER_LABEL}"
+    )
+    parser.add_argument("--text-column", default="text", help="of hf:REPO")
+    parser.add_argument("--split", default="train", help="of hf:REPO")
+    parser.add_argument("--cache", type=Path, help="folder of a service's replies; default: OUTPUT.cache")
+    parser.add_argument("--api-key", default=os.environ.get("NCBI_API_KEY"), help="of NCBI; default: NCBI_API_KEY")
+    parser.add_argument("--email", help="which the services may write to")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Build the knowledge base of the diagnoses.")
-    parser.add_argument("--corpus", required=True, choices=("builtin",), help="builtin: the one in this project")
-    parser.add_argument("--output", type=Path, required=True, help="knowledge.json to write")
-    arguments = parser.parse_args(argv)
-    knowledge = builtin_knowledge()
-    aside = arguments.output.with_name(arguments.output.name + ".unfinished")
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.write_text(json.dumps(knowledge, indent=1, ensure_ascii=False), encoding="utf-8")
-    aside.rename(arguments.output)
+    arguments = parse_arguments(argv)
+    if arguments.output.suffix == ".md":
+        raise ClinRaGenInputError(f"--output {arguments.output}: the report takes the ending .md; use .json")
+    labels = load_labels(arguments.labels)
+    if arguments.corpus == "builtin":
+        knowledge, details = builtin_knowledge([label["name"] for label in labels]), {}
+    else:
+        knowledge, details = build(arguments, labels)
+    _write(arguments, knowledge, details)
     counts = Counter(disease for term in knowledge["terms"] for disease in term["diseases"])
     for label in knowledge["labels"]:
         logger.info("%3d terms  %s", counts[label], label)
     logger.info("%s: %d terms", arguments.output, len(knowledge["terms"]))
+    without = [label for label in knowledge["labels"] if not counts[label]]
+    if without:
+        logger.warning("no terms for %s; give documents about them", ", ".join(without))
+
+
+def build(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:
+    """A knowledge base from retrieved documents, and what the report tells beside it."""
+    from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval
+
+    read = open_corpus(arguments, labels)
+    extract, prompt = open_extractor(arguments)
+    encode = _encoder(arguments.retriever)
+    documents = collect(read, None if arguments.corpus in SERVICES else arguments.limit)
+    _warn_of_unknown_marks(documents, labels)
+    logger.info("%d documents", len(documents))
+    retriever = Retriever(documents, encode)
+    found = retriever.search(labels, arguments.top_k)
+    retrieved = {label: rankings["fused"] for label, rankings in found.items()}
+    findings, dropped = extract(labels, retrieved, documents, arguments.terms)
+    by_id = {document.id: document for document in documents}
+    terms = collect_terms(findings, by_id, arguments.terms)
+    if not terms:
+        raise ClinRaGenInputError(f"--corpus {arguments.corpus}: no terms found in {len(documents)} documents")
+    cited = dict.fromkeys(cited["document"] for term in terms for cited in term["provenance"])
+    knowledge = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": [label["name"] for label in labels],
+        "terms": terms,
+        "documents": {i: {"title": by_id[i].title, "url": by_id[i].url, "date": by_id[i].date} for i in cited},
+        "settings": _settings(arguments, prompt),
+    }
+    recalls = evaluate_retrieval(retriever, labels)
+    return knowledge, {"retrieved": retrieved, "recalls": recalls, "dropped": dropped}
+
+
+def _settings(arguments: argparse.Namespace, prompt: str | None) -> dict:
+    return {
+        "corpus": arguments.corpus,
+        "date": datetime.date.today().isoformat(),
+        "retriever": arguments.retriever,
+        "top_k": arguments.top_k,
+        "extractor": arguments.extractor,
+        "prompt": prompt,
+    }
+
+
+def open_corpus(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
+    """The documents of `--corpus`, not yet read; what can be checked of the arguments is."""
+    corpus = arguments.corpus
+    if corpus in SERVICES:
+        return _from_service(arguments, labels)
+    if corpus.startswith("hf:"):
+        return read_hub(corpus[3:], arguments.split, arguments.text_column, arguments.limit)
+    check_corpus_path(Path(corpus))
+    return read_files(Path(corpus))
+
+
+def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
+    from datasets_scripts.knowledge.web import PubMed, Wikipedia
+
+    cache = arguments.cache or arguments.output.with_name(arguments.output.name + ".cache")
+    if arguments.corpus == "pubmed":
+        service = PubMed(cache, api_key=arguments.api_key, email=arguments.email)
+    else:
+        service = Wikipedia(cache, email=arguments.email)
+    for label in tqdm(labels, desc=arguments.corpus, unit="label"):
+        yield from service.documents(label_forms(label), arguments.limit or PER_LABEL)
+
+
+def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
+    """What finds terms in the retrieved documents, and the version of its prompt if it has one."""
+    from datasets_scripts.knowledge.extraction import extract_by_contrast
+
+    encode = _encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+
+    def extract(labels, retrieved, documents, terms):
+        return extract_by_contrast(labels, retrieved, documents, encode, terms), Counter()
+
+    return extract, None
+
+
+def _encoder(name_or_path: str) -> Callable:
+    from datasets_scripts.knowledge.retrieval import load_encoder
+
+    return load_encoder(name_or_path)
+
+
+def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> None:
+    marks = {disease for document in documents for disease in document.diseases}
+    unknown = sorted(marks - {label["name"] for label in labels})
+    if unknown:
+        logger.warning(
+            "documents are marked with %d diseases that are no labels, such as %r", len(unknown), unknown[0]
+        )
+
+
+def _write(arguments: argparse.Namespace, knowledge: dict, details: dict) -> None:
+    from datasets_scripts.knowledge.report import write_report
+
+    report = write_report(knowledge, _vocabulary(arguments.tokenizer, knowledge["terms"]), **details)
+    text = json.dumps(knowledge, indent=1, ensure_ascii=False)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in ((arguments.output.with_suffix(".md"), report), (arguments.output, text)):
+        aside = path.with_name(path.name + ".unfinished")
+        aside.write_text(content, encoding="utf-8")
+        aside.rename(path)
+
+
+def _vocabulary(name_or_path: str, terms: list[dict]) -> tuple[str, int] | None:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve_checkpoint(name_or_path))
+    except (OSError, ValueError) as error:
+        if name_or_path != MINILM:
+            raise ClinRaGenInputError(f"--tokenizer {name_or_path}: no tokenizer ({error})") from None
+        logger.warning("the report does not count tokens: %s is not at hand", MINILM)
+        return None
+    tokens = {token for term in terms for token in tokenizer(term["term"], add_special_tokens=False)["input_ids"]}
+    return name_or_path, len(tokens)
 
 
 if __name__ == "__main__":

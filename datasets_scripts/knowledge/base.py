@@ -2,61 +2,176 @@
 # SPDX-License-Identifier: Apache-2.0
 """The knowledge base: medical terms, the diseases they belong to, and where that is written."""
 
+from __future__ import annotations
+
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from datasets_scripts.knowledge.documents import Document
+from datasets_scripts.knowledge.words import american, plain_phrase
 from modeling_clinragen.clinical_clinragen import PHENOTYPES, ClinRaGenInputError
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUILTIN = Path(__file__).with_name("builtin.yaml")
 DIRECTIONS = ("high", "low", "rising", "falling")
+DOCUMENTS_PER_TERM = 3  # cited for one term and disease
+REMEDY = "make it again with datasets_scripts/build_knowledge.py"
 
 
-def builtin_knowledge() -> dict:
+def read_builtin() -> dict:
+    return yaml.safe_load(BUILTIN.read_text(encoding="utf-8"))
+
+
+def builtin_knowledge(labels: list[str] | None = None) -> dict:
     """
     The knowledge base that comes with the project.
 
+    Args:
+        labels (list of `str`, *optional*): default are the paper's 25 diseases.
+
     Returns:
-        `{"schema_version", "corpus", "date", "labels", "terms"}`; a term is `{"term", "type", "diseases", "source",
-        "synonyms", "pattern"}`, with `pattern` `{"channel", "direction"}` or `None`. A term of several diseases
-        appears once.
+        `{"schema_version", "labels", "terms", "documents", "settings"}`. A term is `{"term", "type", "diseases",
+        "source", "synonyms", "pattern", "provenance"}`, with `pattern` `{"channel", "direction"}` or `None`; one of
+        several diseases appears once. `provenance` is a list of `{"disease", "document", "offset", "sentence",
+        "score"}`; `documents` holds `{"title", "url", "date"}` of those cited. The built-in terms cite whole books and
+        guidelines: their offset, sentence and score are `None`.
+
+    Raises:
+        ClinRaGenInputError: if none of the labels has terms.
     """
-    raw = yaml.safe_load(BUILTIN.read_text(encoding="utf-8"))
+    raw = read_builtin()
+    labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
     terms: dict[str, dict] = {}
-    for disease, groups in raw["diseases"].items():
-        groups = dict(groups)
+    for disease in (name for name in raw["diseases"] if name in labels):
+        groups = dict(raw["diseases"][disease])
         default_source = groups.pop("source")
         for kind, entries in groups.items():
             for entry in entries:
-                term = _parse(entry, kind, raw["sources"], default_source)
-                known = terms.setdefault(term["term"], {**term, "diseases": []})
-                known["diseases"].append(disease)
-                known["synonyms"] = sorted({*known["synonyms"], *term["synonyms"]})
-    labels = [phenotype["name"] for phenotype in PHENOTYPES]
+                _add_builtin(terms, disease, kind, entry, raw["sources"], default_source)
+    if not terms:
+        raise ClinRaGenInputError(
+            "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus"
+        )
+    cited = {cited["document"] for term in terms.values() for cited in term["provenance"]}
+    settings = {"corpus": "builtin", "date": raw["date"].isoformat()}
     return {
         "schema_version": SCHEMA_VERSION,
-        "corpus": "builtin",
-        "date": raw["date"].isoformat(),
         "labels": labels,
         "terms": list(terms.values()),
+        "documents": {
+            key: {"title": title, "url": None, "date": None} for key, title in raw["sources"].items() if key in cited
+        },
+        "settings": {**settings, "retriever": None, "top_k": None, "extractor": None, "prompt": None},
     }
 
 
-def _parse(entry: str, kind: str, sources: dict[str, str], default_source: str) -> dict:
-    entry, _, source = entry.partition(" ^")
-    entry, _, pattern = entry.partition(" @ ")
-    term, *synonyms = (part.strip() for part in entry.split("|"))
-    channel, _, direction = pattern.rpartition(" ")
-    return {
-        "term": term,
+def _add_builtin(terms: dict, disease: str, kind: str, entry: str, sources: dict, default_source: str) -> None:
+    forms, pattern, key = parse_entry(entry)
+    key = key or default_source
+    new = {
+        "term": forms[0],
         "type": kind,
         "diseases": [],
-        "source": sources[source or default_source],
-        "synonyms": synonyms,
-        "pattern": {"channel": channel, "direction": direction} if pattern else None,
+        "source": sources[key],
+        "synonyms": [],
+        "pattern": pattern,
+        "provenance": [],
+    }
+    known = terms.setdefault(forms[0], new)
+    known["diseases"].append(disease)
+    known["synonyms"] = sorted({*known["synonyms"], *forms[1:]})
+    known["provenance"].append({"disease": disease, "document": key, "offset": None, "sentence": None, "score": None})
+
+
+def parse_entry(entry: str) -> tuple[list[str], dict | None, str]:
+    """An entry of `builtin.yaml`: the term and its synonyms, its pattern, and the key of its source if it has one."""
+    entry, _, source = entry.partition(" ^")
+    entry, _, pattern = entry.partition(" @ ")
+    channel, _, direction = pattern.rpartition(" ")
+    forms = [part.strip() for part in entry.split("|")]
+    return forms, {"channel": channel, "direction": direction} if pattern else None, source
+
+
+def builtin_documents() -> Iterator[Document]:
+    """The built-in knowledge as texts: one a disease and type of term, marked with its disease."""
+    raw = read_builtin()
+    for disease, groups in raw["diseases"].items():
+        for kind, entries in groups.items():
+            if kind == "source":
+                continue
+            forms = [", also called ".join(parse_entry(entry)[0]) for entry in entries]
+            text = " ".join(f"{disease} goes with {form}." for form in forms)
+            yield Document(f"{disease}: {kind}", text, title=f"{disease}: {kind}", diseases=(disease,))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    A term that a document gives for a disease.
+
+    Args:
+        term (`str`): as written there.
+        offset (`int`): of the sentence, in characters of the document.
+        score (`float`): how much the term speaks for the disease; the same for all findings of a term and disease.
+    """
+
+    term: str
+    type: str
+    disease: str
+    document: str
+    offset: int
+    sentence: str
+    score: float
+    pattern: tuple[str, str] | None = None
+
+
+def collect_terms(findings: Iterable[Finding], documents: dict[str, Document], max_terms: int) -> list[dict]:
+    """
+    Terms of a knowledge base: forms that differ by inflection only are one, those of several diseases appear once.
+
+    Args:
+        max_terms (`int`): for one disease, those with the best scores.
+    """
+    groups: dict[str, dict[str, list[Finding]]] = defaultdict(lambda: defaultdict(list))
+    for finding in findings:
+        groups[finding.disease][plain_phrase(finding.term)].append(finding)
+    kept: dict[str, list[Finding]] = defaultdict(list)
+    for phrases in groups.values():
+        best = sorted(phrases, key=lambda phrase: (-max(f.score for f in phrases[phrase]), phrase))
+        for phrase in best[:max_terms]:
+            kept[phrase] += phrases[phrase]
+    return [_term(found, documents) for found in kept.values()]
+
+
+def _term(findings: list[Finding], documents: dict[str, Document]) -> dict:
+    forms = Counter(finding.term for finding in findings)
+    term = min(forms, key=lambda form: (-forms[form], form))
+    spelled = [american(form) for form in forms if american(form) != form.lower()]  # as most notes write it
+    types = Counter(finding.type for finding in findings)
+    cited = Counter()
+    provenance = []
+    for finding in findings:
+        cited[finding.disease] += 1
+        if cited[finding.disease] <= DOCUMENTS_PER_TERM:
+            place = {"disease": finding.disease, "document": finding.document, "offset": finding.offset}
+            provenance.append({**place, "sentence": finding.sentence, "score": round(finding.score, 4)})
+    first = documents[findings[0].document]
+    return {
+        "term": term,
+        "type": min(types, key=lambda kind: (-types[kind], kind)),
+        "diseases": list(cited),
+        "source": ", ".join(filter(None, (first.title or first.id, first.url, first.date))),
+        "synonyms": sorted({*forms, *spelled} - {term}),
+        "pattern": next(
+            ({"channel": f.pattern[0], "direction": f.pattern[1]} for f in findings if f.pattern is not None), None
+        ),
+        "provenance": provenance,
     }
 
 
@@ -65,7 +180,8 @@ def load_knowledge(path: str | Path) -> dict:
     Read and check a `knowledge.json`.
 
     Raises:
-        ClinRaGenInputError: if it is missing, no JSON, without terms, or a term is incomplete.
+        ClinRaGenInputError: if it is missing, no JSON, of another schema version, without terms, or a term is
+            incomplete.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,23 +191,42 @@ def load_knowledge(path: str | Path) -> dict:
     except ValueError as error:
         raise ClinRaGenInputError(f"{path} is no JSON file: {error}; make it again") from None
     terms = knowledge.get("terms") if isinstance(knowledge, dict) else None
-    if not terms:
-        raise ClinRaGenInputError(f"{path} holds no terms; make it again with datasets_scripts/build_knowledge.py")
-    labels = set(knowledge.get("labels", ()))
+    if not isinstance(terms, list) or not terms:
+        raise ClinRaGenInputError(f"{path} holds no terms; {REMEDY}")
+    version = knowledge.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ClinRaGenInputError(
+            f"{path}: schema_version is {version}, this program reads {SCHEMA_VERSION}; {REMEDY}"
+        )
+    for name, kind in (("labels", list), ("documents", dict), ("settings", dict)):
+        if not isinstance(knowledge.get(name), kind):
+            raise ClinRaGenInputError(f"{path}: {name} missing; {REMEDY}")
     for i, term in enumerate(terms):
-        _check(term, labels, f"{path}, term {i}")
+        _check(term, knowledge, f"{path}, term {i}")
     return knowledge
 
 
-def _check(term: dict, labels: set[str], where: str) -> None:
-    missing = [
-        name for name in ("term", "type", "diseases", "source") if not isinstance(term, dict) or not term.get(name)
-    ]
+def _check(term: object, knowledge: dict, where: str) -> None:
+    needed = ("term", "type", "diseases", "source", "provenance")
+    missing = [name for name in needed if not isinstance(term, dict) or not term.get(name)]
     if missing:
         raise ClinRaGenInputError(f"{where}: {', '.join(missing)} missing")
-    unknown = [disease for disease in term["diseases"] if disease not in labels]
+    where = f"{where} ({term['term']})"
+    unknown = [disease for disease in term["diseases"] if disease not in knowledge["labels"]]
     if unknown:
         raise ClinRaGenInputError(f"{where}: disease {unknown[0]!r} is not among the file's labels")
     pattern = term.get("pattern")
     if pattern and (pattern.get("direction") not in DIRECTIONS or not pattern.get("channel")):
         raise ClinRaGenInputError(f"{where}: a pattern needs a channel and a direction of {', '.join(DIRECTIONS)}")
+    for cited in term["provenance"]:
+        _check_provenance(cited, term, knowledge, where)
+
+
+def _check_provenance(cited: object, term: dict, knowledge: dict, where: str) -> None:
+    if not isinstance(cited, dict) or cited.get("disease") not in term["diseases"]:
+        raise ClinRaGenInputError(f"{where}: a provenance names none of the term's diseases")
+    if cited.get("document") not in knowledge["documents"]:
+        raise ClinRaGenInputError(f"{where}: document {cited.get('document')!r} is not among the file's documents")
+    offset = cited.get("offset")
+    if offset is not None and (not isinstance(offset, int) or offset < 0):
+        raise ClinRaGenInputError(f"{where}: the offset {offset!r} is no count of characters")

@@ -6,8 +6,10 @@ import sys
 from collections import Counter
 
 import pytest
+from transformers import AutoTokenizer
 
 from datasets_scripts import build_knowledge
+from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.base import builtin_knowledge, load_knowledge
 from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
 
@@ -41,7 +43,88 @@ def test_patterns_name_known_channels():
 def test_round_trip(tmp_path):
     build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
     assert load_knowledge(tmp_path / "knowledge.json") == builtin_knowledge()
-    assert [path.name for path in tmp_path.iterdir()] == ["knowledge.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["knowledge.json", "knowledge.md"]
+    report = (tmp_path / "knowledge.md").read_text()
+    assert f"{len(builtin_knowledge()['terms'])} terms of 25 diseases" in report
+    assert "| Shock / " in report or "/ Shock |" in report
+
+
+def test_report_counts_the_tokens_of_a_tokenizer(tmp_path):
+    build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
+    tokenizer = AutoTokenizer.from_pretrained(resolve_checkpoint(MINILM))
+    tokens = set()
+    for term in builtin_knowledge()["terms"]:
+        tokens |= set(tokenizer.tokenize(term["term"]))
+    assert f"|V_k|: {len(tokens)} distinct tokens" in (tmp_path / "knowledge.md").read_text()
+
+
+def test_builtin_terms_cite_the_source_of_each_of_their_diseases():
+    knowledge = builtin_knowledge()
+    for term in knowledge["terms"]:
+        assert [cited["disease"] for cited in term["provenance"]] == term["diseases"]
+        assert {cited["offset"] for cited in term["provenance"]} == {None}
+        assert term["source"] == knowledge["documents"][term["provenance"][0]["document"]]["title"]
+    assert {cited["document"] for term in knowledge["terms"] for cited in term["provenance"]} == set(
+        knowledge["documents"]
+    )
+
+
+def test_builtin_knowledge_for_labels_of_ones_own(tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("labels:\n- {name: Shock, ccs: [249]}\n- {name: Gout, ccs: [54]}\n")
+    build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k.json")])
+    knowledge = load_knowledge(tmp_path / "k.json")
+    assert knowledge["labels"] == ["Shock", "Gout"]
+    whole = [term["term"] for term in builtin_knowledge()["terms"] if "Shock" in term["diseases"]]
+    assert {term["term"] for term in knowledge["terms"]} == set(whole)
+    assert {disease for term in knowledge["terms"] for disease in term["diseases"]} == {"Shock"}
+    labels.write_text("labels:\n- {name: Gout, ccs: [54]}\n")
+    with pytest.raises(ClinRaGenInputError, match="knows none of the labels"):
+        build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k2.json")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--corpus", "nowhere"], "no such file or folder"),
+        (["--corpus", "builtin", "--labels", "nothing.yaml"], "neither phenotypes nor a YAML file"),
+        (["--corpus", "builtin", "--tokenizer", "nowhere/nothing"], "no tokenizer"),
+        (["--corpus", "builtin", "--output", "k.md"], "use .json"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(tmp_path, arguments, message):
+    command = [sys.executable, "datasets_scripts/build_knowledge.py", "--output", str(tmp_path / "k.json"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+CITED = {"disease": "a", "document": "d", "offset": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"provenance": []}, r"term 0: provenance missing"),
+        ({"provenance": [{**CITED, "disease": "b"}]}, r"term 0 \(x\): a provenance names none"),
+        ({"provenance": [{**CITED, "document": "e"}]}, r"term 0 \(x\): document 'e'"),
+        ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
+        ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
+        ({"diseases": ["b"]}, r"term 0 \(x\): disease 'b'"),
+    ],
+)
+def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
+    term = {"term": "x", "type": "sign", "source": "s", "diseases": ["a"], "provenance": [CITED]}
+    whole = {"schema_version": 2, "labels": ["a"], "documents": {"d": {}}, "settings": {}}
+    path = tmp_path / "knowledge.json"
+    path.write_text(json.dumps({**whole, "terms": [term]}))
+    assert load_knowledge(path)["terms"] == [term]
+    path.write_text(json.dumps({**whole, "terms": [{**term, **change}]}))
+    with pytest.raises(ClinRaGenInputError, match=message):
+        load_knowledge(path)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +134,9 @@ def test_round_trip(tmp_path):
         ("{", "no JSON"),
         ("[]", "holds no terms"),
         ('{"labels": [], "terms": []}', "holds no terms"),
-        ('{"labels": ["a"], "terms": [{"term": "x"}]}', "term 0: type, diseases, source missing"),
-        ('{"labels": ["a"], "terms": [{"term": "x", "type": "t", "source": "s", "diseases": ["b"]}]}', "disease 'b'"),
+        ('{"schema_version": 1, "labels": ["a"], "terms": [{"term": "x"}]}', "schema_version is 1, .* make it again"),
+        ('{"schema_version": 2, "labels": ["a"], "terms": [{"term": "x"}], "settings": {}}', "documents missing"),
+        ('{"schema_version": 2, "labels": [], "terms": [4], "documents": {}, "settings": {}}', "term 0: term, type"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):

@@ -1,0 +1,219 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Candidate terms of a text, found by its words alone: what is a phrase, of what type, and which pattern it states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from datasets_scripts.knowledge.base import parse_entry, read_builtin
+from datasets_scripts.knowledge.documents import Document, sentence_spans
+from datasets_scripts.knowledge.retrieval import Encode
+from datasets_scripts.knowledge.words import WORD, american, plain_phrase, plain_words
+from modeling_clinragen.claims_clinragen import CHANNEL_WORDS, FINDINGS
+
+
+MAX_WORDS = 4
+VITAL_SIGN = "vital-sign pattern"  # the type of terms that state one, and of no others
+NEIGHBOURS = 5  # built-in terms that vote for a type
+CUE_VOTES = 3  # how many neighbours of full similarity a cue word counts as
+_DETERMINERS = {"the", "a", "an", "its", "their", "this", "these", "both", "all"}
+_ADJECTIVE = re.compile(r"..(?:ic|al|ous|ive|ible|able|ary|ar|less|ed|oid|ile)$")
+_NEGATION = re.compile(
+    r"\b(?:no|not|nor|never|without|denies|absent|absence of|lack of|lacks|rather than|unlike|instead of)\b"
+    r"(?:(?!\bbut\b|;|:|\bwhile\b|\bwhereas\b).)*$",
+    re.IGNORECASE,
+)
+
+
+@cache
+def _lists() -> dict:
+    raw = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+    breaks = set(raw["breaks"].split())
+    for verb in raw["verbs"].split():
+        breaks |= _verb_forms(verb) | _verb_forms(verb.replace("ize", "ise"))
+    return {
+        "breaks": breaks,
+        "weak": set(raw["weak"].split()),
+        "generic": {plain_phrase(word) for word in raw["generic"].split()},
+        "alone": {plain_phrase(word) for word in raw["alone"].split()},
+        "measured": {plain_phrase(word) for word in raw["measured"].split()},
+        "before_of": set(raw["before_of"].split()),
+        "cues": {kind: words.split() for kind, words in raw["cues"].items()},
+        "directions": {direction: set(words.split()) for direction, words in raw["directions"].items()},
+    }
+
+
+def _verb_forms(verb: str) -> set[str]:
+    """Its forms: "carry" -> "carries", "carried", "carrying"; one that doubles its last letter with and without."""
+    stem = verb[:-1] if verb.endswith(("e", "y")) else verb
+    third = stem + "ies" if verb.endswith("y") else verb + "s"
+    past = stem + "ied" if verb.endswith("y") else stem + "ed"
+    double = verb + verb[-1]
+    return {verb, third, verb + "es", past, verb + "ed", stem + "ing", verb + "ing", double + "ed", double + "ing"}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A phrase (`plain` is its form for comparison) as a sentence of a document writes it."""
+
+    plain: str
+    text: str
+    document: str
+    offset: int
+    sentence: str
+
+
+def mentions(document: Document) -> Iterator[Mention]:
+    """Every candidate term of a document that is not negated, with its sentence."""
+    for start, end in sentence_spans(document.text):
+        sentence = document.text[start:end]
+        for begin, finish in _phrases(sentence):
+            if not _NEGATION.search(sentence[:begin]):
+                text = sentence[begin:finish]
+                written = _written(text) if begin == 0 else text
+                yield Mention(plain_phrase(text), written, document.id, start, sentence)
+
+
+def _written(text: str) -> str:
+    """Without the capital letter of a sentence's first word; abbreviations keep theirs."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _phrases(sentence: str) -> Iterator[tuple[int, int]]:
+    """Where phrases stand: the last one to `MAX_WORDS` words of each chunk."""
+    for chunk in _chunks(sentence):
+        for length in range(1, min(MAX_WORDS, len(chunk)) + 1):
+            words = chunk[-length:]
+            if _is_term([word[0].lower() for word in words]):
+                yield words[0].start(), words[-1].end()
+
+
+def _chunks(sentence: str) -> Iterator[list[re.Match]]:
+    """Words in a row without a mark or a word that ends a phrase."""
+    chunk: list[re.Match] = []
+    for word in WORD.finditer(sentence):
+        if chunk and sentence[chunk[-1].end() : word.start()] != " ":
+            yield from _without_verbs(chunk)
+            chunk = []
+        if _breaks(word[0]):
+            yield from _without_verbs(chunk[:-1] if word[0] in _DETERMINERS else chunk)  # "shows the": a verb
+            chunk = []
+        else:
+            chunk.append(word)
+    yield from _without_verbs(chunk)
+
+
+def _without_verbs(chunk: list[re.Match]) -> Iterator[list[re.Match]]:
+    """The parts around a word in -s that others follow, which tends to be a verb; and what stands before an "of"."""
+    start = 0
+    for i, word in enumerate(chunk[:-1]):
+        if chunk[i + 1][0] == "of":
+            yield chunk[start : i + 1]
+        elif re.search("[^sui]s$", word[0]):
+            yield chunk[start : max(i, start + 1)]  # as the first word it is a noun
+            start = i + 1
+    yield chunk[start:]
+
+
+def _breaks(word: str) -> bool:
+    lower = word.lower()
+    return lower in _lists()["breaks"] or (lower.endswith("ly") and len(lower) > 4) or not re.search("[a-z]", lower)
+
+
+def _is_term(words: list[str]) -> bool:
+    lists = _lists()
+    last = plain_phrase(words[-1])
+    if {words[0], words[-1]} & (lists["weak"] | {"of"}) or len(last) < 2 or words.count("of") > 1:
+        return False
+    if last in lists["generic"] or (_ADJECTIVE.search(words[-1]) and not _cued_kinds(words[-1])):
+        return False
+    if last in lists["measured"] and _direction(words) is None:
+        return False
+    if "of" in words:
+        return words[0] in lists["before_of"] or plain_phrase(words[0]) not in lists["generic"]
+    return len(words) > 1 or (len(last) > 3 and last not in lists["alone"] and _direction(words) is None)
+
+
+def _direction(words: list[str]) -> str | None:
+    return next((way for way, said in _lists()["directions"].items() for word in words if word in said), None)
+
+
+def stated_pattern(term: str) -> tuple[str, str] | None:
+    """The channel and direction that a term states ("tachycardia", "low oxygen saturation"), if it states one."""
+    words = WORD.findall(american(term))
+    if "history" in words:
+        return None
+    finding = next((FINDINGS[word] for word in words if word in FINDINGS), None)
+    if finding:
+        return finding
+    direction = _direction(words)
+    text = " ".join(words)
+    named = [(word, name) for name, said in CHANNEL_WORDS.items() for word in (*said, name.lower())]
+    channel = next((name for word, name in sorted(named, key=_longest) if re.search(rf"\b{word}\b", text)), None)
+    return (channel, direction) if channel and direction else None
+
+
+def _longest(named: tuple[str, str]) -> int:
+    return -len(named[0])
+
+
+class TypeModel:
+    """
+    Types terms by the built-in ones that mean the most similar, and by cue words; and tells how medical a term is.
+
+    Args:
+        encode (`Encode`): of terms.
+    """
+
+    def __init__(self, encode: Encode):
+        known = {}
+        for groups in read_builtin()["diseases"].values():
+            for kind, entries in groups.items():
+                for entry in entries if kind not in ("source", VITAL_SIGN) else ():
+                    known.update(dict.fromkeys(parse_entry(entry)[0], kind))
+        self.encode = encode
+        self.kinds = np.array(list(known.values()))
+        self.vectors = encode(list(known))  # (built-in forms, width)
+
+    def __call__(self, terms: list[str]) -> list[tuple[str, float]]:
+        """The type of each term, and its mean similarity to the nearest built-in ones, from -1 to 1."""
+        similarities = self.encode([american(term) for term in terms]) @ self.vectors.T
+        nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :NEIGHBOURS]
+        return [
+            (self._type(term, row[near], self.kinds[near]), float(row[near].mean()))
+            for term, row, near in zip(terms, similarities, nearest, strict=True)
+        ]
+
+    def _type(self, term: str, similarities: np.ndarray, kinds: np.ndarray) -> str:
+        pattern = stated_pattern(term)
+        if pattern:
+            vital = pattern[0] in CHANNEL_WORDS and pattern[0] not in ("Glucose", "pH")
+            return VITAL_SIGN if vital else "laboratory pattern"
+        votes: dict[str, float] = {}
+        for similarity, kind in zip(similarities, kinds, strict=True):
+            votes[str(kind)] = votes.get(str(kind), 0.0) + float(similarity)
+        for kind in _cued_kinds(term):
+            votes[kind] = votes.get(kind, 0.0) + CUE_VOTES
+        return min(votes, key=lambda kind: (-votes[kind], kind))
+
+
+def _cued_kinds(term: str) -> list[str]:
+    """Types that the last word cues, else those that any word does."""
+    words = WORD.findall(american(term))
+    cued = [[kind for kind, cues in _lists()["cues"].items() if _cues(word, cues)] for word in words]
+    return cued[-1] or [kind for kinds in cued for kind in kinds]
+
+
+def _cues(word: str, cues: list[str]) -> bool:
+    forms = {word, *plain_words(word)}
+    return any(
+        word.endswith(cue[1:]) and len(word) > len(cue) + 1 if cue.startswith("-") else cue in forms for cue in cues
+    )

@@ -1,0 +1,271 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Documents about a label from PubMed (NCBI E-utilities) and Wikipedia (MediaWiki action API)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from xml.etree import ElementTree
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from datasets_scripts.knowledge.documents import Document
+from modeling_clinragen import __version__
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+logger = logging.getLogger(__name__)
+
+TOOL = "clinragen"
+PUBMED = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
+WIKIPEDIA = "https://en.wikipedia.org/w/api.php"
+SECRETS = ("api_key", "email")
+SHORTEST_FORM = 5  # letters; "dm" or "ami" mean too much elsewhere to be searched for
+PUBMED_BATCH = 100  # articles a request
+LONGEST_RETRY_AFTER = 120  # seconds
+
+
+class ServiceError(ValueError):
+    """A reply that is not what was asked for; asking again may help."""
+
+
+class CachedService:
+    """
+    Reads a web service politely: at most `per_second` requests, patient with 429 and 5xx, and nothing twice.
+
+    Args:
+        cache (`Path`): folder of the replies; only those that could be read are kept.
+        email (`str`, *optional*): the services ask for one, to write to before they block anyone.
+        attempts (`int`): how often a request is made whose reply cannot be read.
+        first_wait (`float`): seconds before the second attempt; they double.
+    """
+
+    def __init__(
+        self, cache: Path, per_second: float, email: str | None = None, attempts: int = 5, first_wait: float = 1.0
+    ):
+        self.cache, self.pause, self.attempts, self.first_wait = Path(cache), 1 / per_second, attempts, first_wait
+        self.next_time = 0.0
+        self.session = requests.Session()
+        contact = f"; {email}" if email else ""
+        self.session.headers["User-Agent"] = f"{TOOL}/{__version__} (builds a medical knowledge base{contact})"
+        retry = Retry(
+            total=attempts - 1,
+            backoff_factor=first_wait,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=("GET",),
+            retry_after_max=LONGEST_RETRY_AFTER,
+        )
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def get(self, url: str, parameters: dict, parse: Callable[[str], object]) -> object:
+        """
+        What `parse` reads from the reply, from the cache where it is there.
+
+        Raises:
+            ClinRaGenInputError: if the service does not answer, or not in a form that `parse` can read.
+        """
+        public = {name: value for name, value in parameters.items() if name not in SECRETS}
+        key = hashlib.sha256(json.dumps([url, public], sort_keys=True).encode()).hexdigest()
+        kept = self.cache / key[:2] / key
+        if kept.is_file():
+            with suppress(ServiceError):  # damaged: fetched again
+                return parse(kept.read_text(encoding="utf-8"))
+        for attempt in range(self.attempts):
+            reply = self._fetch(url, parameters)
+            try:
+                parsed = parse(reply.text)
+                break
+            except ServiceError as error:
+                fault = error
+                time.sleep(float(_seconds(reply.headers.get("Retry-After")) or self.first_wait * 2**attempt))
+        else:
+            raise ClinRaGenInputError(f"{url}: {fault}, {self.attempts} times; start again later to go on from there")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        aside = kept.with_name(f"{key}.{os.getpid()}")
+        aside.write_text(reply.text, encoding="utf-8")
+        aside.rename(kept)
+        return parsed
+
+    def _fetch(self, url: str, parameters: dict) -> requests.Response:
+        time.sleep(max(0.0, self.next_time - time.monotonic()))
+        self.next_time = time.monotonic() + self.pause
+        try:
+            reply = self.session.get(url, params=parameters, timeout=(10, 60))
+            reply.raise_for_status()
+        except requests.RequestException as error:
+            reason = f"HTTP {error.response.status_code}" if error.response is not None else type(error).__name__
+            raise ClinRaGenInputError(
+                f"{url} cannot be read ({reason}); start again later to go on from there, or use another --corpus"
+            ) from None
+        reply.encoding = "utf-8"
+        return reply
+
+
+def _seconds(retry_after: str | None) -> int | None:
+    return min(int(retry_after), LONGEST_RETRY_AFTER) if retry_after and retry_after.isdigit() else None
+
+
+def _quoted_forms(forms: list[str]) -> list[str]:
+    long = [form for form in forms if len(form) >= SHORTEST_FORM] or forms
+    return [f'"{form}"' for form in long]
+
+
+class PubMed:
+    """
+    Titles and abstracts from PubMed, most relevant first.
+
+    Args:
+        api_key (`str`, *optional*): of an NCBI account; allows ten requests a second instead of three.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        api_key: str | None = None,
+        email: str | None = None,
+        base_url: str = PUBMED,
+        **service,
+    ):
+        self.base_url = base_url
+        self.service = CachedService(cache, per_second=10 if api_key else 3, email=email, **service)
+        identity = {"tool": TOOL, "email": email, "api_key": api_key}
+        self.identity = {name: value for name, value in identity.items() if value}
+        self.fetched: set[str] = set()
+
+    def documents(self, forms: list[str], limit: int) -> Iterator[Document]:
+        """Up to `limit` articles about what is called by any of `forms`, without those given before."""
+        term = " OR ".join(f"{form}[Title/Abstract]" for form in _quoted_forms(forms))
+        search = {"term": f"({term}) AND hasabstract AND english[Language]", "retmax": limit, "sort": "relevance"}
+        ids = self._get("esearch.fcgi", {**search, "retmode": "json"}, _pubmed_ids)
+        new = [i for i in ids if i not in self.fetched]
+        for start in range(0, len(new), PUBMED_BATCH):
+            batch = new[start : start + PUBMED_BATCH]
+            self.fetched.update(batch)
+            yield from self._get("efetch.fcgi", {"id": ",".join(batch), "retmode": "xml"}, _pubmed_articles)
+
+    def _get(self, program: str, parameters: dict, parse: Callable) -> list:
+        return self.service.get(f"{self.base_url}/{program}", {"db": "pubmed", **parameters, **self.identity}, parse)
+
+
+def _pubmed_ids(reply: str) -> list[str]:
+    result = _json(reply).get("esearchresult")
+    if not isinstance(result, dict) or not isinstance(result.get("idlist"), list):
+        raise ServiceError("the search has no result")
+    if "ERROR" in result:
+        raise ServiceError(f"the search fails ({result['ERROR']})")
+    return [str(i) for i in result["idlist"]]
+
+
+def _json(reply: str) -> dict:
+    try:
+        value = json.loads(reply)
+    except ValueError:
+        raise ServiceError("the reply is no JSON") from None
+    if not isinstance(value, dict) or "error" in value:
+        error = value.get("error") if isinstance(value, dict) else value
+        raise ServiceError(f"the reply is an error ({error.get('info', error) if isinstance(error, dict) else error})")
+    return value
+
+
+def _pubmed_articles(reply: str) -> list[Document]:
+    try:
+        root = ElementTree.fromstring(reply)
+    except ElementTree.ParseError:
+        raise ServiceError("the reply is no XML") from None
+    if root.tag != "PubmedArticleSet":
+        raise ServiceError(f"the reply holds no articles but {root.tag}")
+    articles = [_pubmed_article(article) for article in root.iter("PubmedArticle")]
+    return [article for article in articles if article is not None]
+
+
+def _pubmed_article(article: ElementTree.Element) -> Document | None:
+    pmid = article.findtext("MedlineCitation/PMID")
+    parts = []
+    for part in article.iterfind("MedlineCitation/Article/Abstract/AbstractText"):
+        text = " ".join("".join(part.itertext()).split())
+        parts.append(f"{part.get('Label').capitalize()}: {text}" if part.get("Label") else text)
+    if not pmid or not any(parts):
+        return None
+    title = article.find("MedlineCitation/Article/ArticleTitle")
+    published = article.find("MedlineCitation/Article/Journal/JournalIssue/PubDate")
+    year = re.search(r"\d{4}", " ".join(published.itertext())) if published is not None else None
+    return Document(
+        id=f"PMID {pmid}",
+        title=" ".join("".join(title.itertext()).split()) if title is not None else "",
+        text="\n".join(parts),
+        url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
+        date=year[0] if year else None,
+    )
+
+
+class Wikipedia:
+    """Plain text of English Wikipedia's articles, each at the revision that was read."""
+
+    def __init__(self, cache: Path, base_url: str = WIKIPEDIA, **service):
+        self.base_url = base_url
+        self.service = CachedService(cache, per_second=2, **service)
+        self.fetched: set[int] = set()
+
+    def documents(self, forms: list[str], limit: int) -> Iterator[Document]:
+        """Up to `limit` articles about what is called by any of `forms`, without those given before."""
+        search = {"list": "search", "srsearch": " OR ".join(_quoted_forms(forms)), "srlimit": min(limit, 500)}
+        for page in self._get(search, _wikipedia_pages):
+            if page not in self.fetched:
+                self.fetched.add(page)
+                yield from self._get(
+                    {
+                        "prop": "extracts|info|revisions",
+                        "pageids": page,
+                        "explaintext": 1,
+                        "inprop": "url",
+                        "rvprop": "ids|timestamp",
+                    },
+                    _wikipedia_articles,
+                )
+
+    def _get(self, parameters: dict, parse: Callable) -> list:
+        common = {"action": "query", "format": "json", "formatversion": 2, "maxlag": 5}
+        return self.service.get(self.base_url, {**common, **parameters}, parse)
+
+
+def _wikipedia_pages(reply: str) -> list[int]:
+    try:
+        return [page["pageid"] for page in _json(reply)["query"]["search"]]
+    except (KeyError, TypeError):
+        raise ServiceError("the search has no result") from None
+
+
+_APPENDIX = re.compile(
+    r"\n==\s*(?:See also|References|Notes|Further reading|External links|Bibliography)\s*==.*", re.S
+)
+
+
+def _wikipedia_articles(reply: str) -> list[Document]:
+    try:
+        pages = _json(reply)["query"]["pages"]
+        return [_wikipedia_article(page) for page in pages if page.get("extract")]
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise ServiceError("the reply holds no page") from None
+
+
+def _wikipedia_article(page: dict) -> Document:
+    revision = page["revisions"][0]
+    text = re.sub(r"^=+\s*(.*?)\s*=+$", r"\1:", _APPENDIX.sub("", page["extract"]), flags=re.MULTILINE)
+    return Document(
+        id=f"Wikipedia {page['pageid']}, revision {revision['revid']}",
+        title=page["title"],
+        text=text,
+        url=f"{page['fullurl']}?oldid={revision['revid']}",
+        date=revision["timestamp"][:10],
+    )
