@@ -36,6 +36,7 @@ from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.gate import Gate
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of
 from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--seed", type=int, default=0, help="of the wording")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="template: default: all cores")
+    parser.add_argument("--max-note", type=int, default=8000, help="characters of a note for a language model")
     gate = parser.add_argument_group("the quality gate")
     gate.add_argument("--tries", type=int, default=3, help="a rejected rationale is asked for again, with the reason")
     gate.add_argument(
@@ -63,13 +66,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="drop",
         help="after the last try: drop leaves the record without a rationale, and out of training; keep takes it",
     )
-    gate.add_argument("--processes", type=int, default=os.cpu_count(), help="template: default: all cores")
     add_model_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
+    for name in ("tries", "processes", "max_note"):
+        if getattr(arguments, name) < 1:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
     metadata = read_metadata(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
     check_free(arguments.output)

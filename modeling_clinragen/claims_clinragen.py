@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phrases_clinragen import PhraseFinder
+from .phrases_clinragen import PhraseFinder, any_of
 from .statements_clinragen import judge, outside
 
 
@@ -22,19 +22,23 @@ UNMEASURED = "not measured"
 CHANNEL_WORDS = {
     "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
     "Fraction inspired oxygen": (
-        "fraction inspired oxygen", "fraction of inspired oxygen", "inspired oxygen fraction", "inspired oxygen", "fio2",
+        "fraction inspired oxygen", "fraction of inspired oxygen", "inspired oxygen fraction", "inspired oxygen",
+        "fio2",
     ),
     "Glucose": ("blood glucose", "serum glucose", "plasma glucose", "blood sugar", "blood sugars", "glucose"),
     "Heart Rate": ("heart rate", "pulse rate", "ventricular rate", "pulse", "hr"),
     "Mean blood pressure": (
-        "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp", "map",
+        "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp",
+        "map",
     ),
     "Oxygen saturation": (
-        "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2", "o2 sat", "o2 sats", "sats",
-        "oxygenation", "pulse oximetry",
+        "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2",
+        "o2 sat", "o2 sats", "sats", "oxygenation", "pulse oximetry",
     ),
     "Respiratory rate": ("respiratory rate", "respiration rate", "breathing rate", "respirations", "resp rate", "rr"),
-    "Systolic blood pressure": ("systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp"),
+    "Systolic blood pressure": (
+        "systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp",
+    ),
     "Temperature": ("body temperature", "core temperature", "temperatures", "temperature", "temp", "temps"),
     "Weight": ("body weight", "body mass", "weight", "weighed"),
     "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
@@ -110,8 +114,13 @@ _SENTENCE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b")
 # What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
 _INFERENCE = re.compile(
-    r"\b(?:(?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)|fit(?:s|ting)?|reflect\w*|may reflect|"
-    r"consistent with|compatible with|in keeping with|due to|because|argu\w+|favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from)\b"
+    any_of(
+        r"""
+        (?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)
+        |fit(?:s|ting)?|reflect\w*|may reflect|consistent with|compatible with|in keeping with|due to|because|argu\w+
+        |favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from
+        """
+    )
 )
 
 
@@ -192,15 +201,15 @@ class ClaimChecker:
     """
     Checks every statement of a text against a patient's measured values.
 
-    A text is cut into clauses about one channel each; a clause may state several things of its channel, and is supported
-    when all of them hold:
+    A text is cut into clauses about one channel each; a clause may state several things of its channel, and is
+    supported when all of them hold:
 
     - `unmeasured`: the channel has no value, or has one.
     - `count`: exactly that many values are above (below) normal.
     - `level`: "high" ("low") - at least one value is above (below) normal; negated - none is; "normal" - no value is
       outside of normal.
-    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written; "first", "last"; else
-      any value.
+    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written; "first", "last";
+      else any value.
     - `trend`: the median of the last third against that of the first third, compared with half the spread (the
       interquartile range) of all values; needs six values, else unverifiable.
     - `time`: one of these within some hours since ICU admission, or at an hour, to within half an hour.
@@ -227,8 +236,8 @@ class ClaimChecker:
 
     def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
         """
-        Clauses about one channel each: start, end, and start and end of the channel's name; `None` where none is named.
-        A clause without a channel that follows one with a channel in the same sentence belongs to it.
+        Clauses about one channel each: start, end, and start and end of the channel's name, `None` where none is
+        named. A clause without a channel that follows one with a channel in the same sentence belongs to it.
         """
         clauses, named = [], list(self.find(text.lower()))
         for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):

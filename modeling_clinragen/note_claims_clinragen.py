@@ -12,122 +12,175 @@ the lists are this project's own.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from .claims_clinragen import Claim
-from .phrases_clinragen import PhraseFinder
-
-
-def _any(*alternatives: str) -> str:
-    return r"\b(?:" + "|".join(alternatives) + r")\b"
+from .phrases_clinragen import PhraseFinder, any_of, unfolded
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
 
 # Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
 _PSEUDO = re.compile(
-    _any(
-        r"(?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been|not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)",
-        r"(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)",
-        r"not only", r"not without", r"no doubt", r"without (?:a )?doubt", r"not certain(?:ly)?", r"no (?:further |significant |interval )?(?:change|increase|improvement|worsening)",
-        r"without (?:difficulty|improvement|relief|change)", r"no (?:relief|better)", r"not (?:improve[ds]?|resolve[ds]?)",
+    any_of(
+        r"""
+        (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
+        |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)|(?:cannot|can't|could not|does not|do not
+        |did not) (?:fully )?(?:rule out|exclude)|not only|not without|no doubt|without (?:a )?doubt
+        |not certain(?:ly)?|no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
+        |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
+        """,
     )
-)  # fmt: skip
+)
 _BEFORE = re.compile(
-    _any(
-        r"no", r"not", r"non", r"none", r"never", r"nor", r"neither", r"denie[sd]", r"deny(?:ing)?", r"denial of", r"without", r"w/o",
-        r"absence of", r"lack(?:s|ed|ing)?(?: of)?", r"negative for", r"free (?:of|from)", r"rule[sd]? out", r"excluded?[sd]?",
-        r"declines", r"unremarkable for", r"fail(?:s|ed) to (?:show|reveal|demonstrate)", r"doesn't", r"didn't", r"isn't", r"wasn't", r"hasn't",
-        r"argues? against", r"speaks? against", r"(?:evidence|points?|counts?) against", r"unlikely to (?:be|have|reflect|represent)", r"less likely",
-        r"rather than", r"instead of",
+    any_of(
+        r"""
+        no|not|non|none|never|nor|neither|denie[sd]|deny(?:ing)?|denial of|without|w/o|absence of|lack(?:s|ed
+        |ing)?(?: of)?|negative for|free (?:of|from)|rule[sd]? out|excluded?[sd]?|declines|unremarkable for|fail(?:s
+        |ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't|argues? against|speaks? against
+        |(?:evidence|points?|counts?) against|unlikely to (?:be|have|reflect|represent)|less likely|rather than
+        |instead of
+        """,
     )
-)  # fmt: skip
+)
 _JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
-_ABSENT = (
-    r"absent", r"denied", r"negative", r"(?<!not )excluded", r"(?<!not )ruled out", r"unlikely", r"improbable", r"less likely", r"never",
-    r"not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)",
-)  # fmt: skip
+_ABSENT = r"""
+    absent|denied|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
+    |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
+"""
 _AFTER = re.compile(
     r"^[\w\s/\-()]{0,40}?"
-    + _any(
-        r"x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)",
-        r"(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"isn't", r"wasn't", *_ABSENT,
+    + any_of(
+        r"""
+        x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)
+        |(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+        |isn't|wasn't|
+        """
+        + _ABSENT
     )
-)  # fmt: skip
+)
 _AFTER_ALL = re.compile(
     r"^[\w\s/\-(),]{0,60}?"
-    + _any(r"(?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)", r"aren't", r"weren't")
-)  # fmt: skip
-_ANY_ABSENT = re.compile(_any(*_ABSENT))
+    + any_of(r"""
+    (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never
+    |neither)|aren't|weren't
+    """)
+)
+_ANY_ABSENT = re.compile(any_of(_ABSENT))
 _ENDS = re.compile(
     r"[;:.!?\n]|"
-    + _any(
-        r"but", r"however", r"although", r"though", r"yet", r"except(?: for)?", r"nevertheless", r"still", r"whereas", r"while",
-        r"report(?:s|ed|ing)?", r"complain(?:s|ed|ing)?", r"endors(?:es|ed|ing)", r"admits?", r"admitted (?:to|with|for)", r"positive for",
-        r"presents?", r"presented", r"presenting", r"(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)",
-        r"developed", r"(?:supported|suggested|indicated|confirmed|explained|implied) by", r"experienc(?:es|ed)", r"(?:,|and) with(?! no)", r"secondary to", r"apart from", r"other than", r"aside from", r"rather",
-        r"point(?:s|ed|ing)? to", r"suggest(?:s|ed|ing|ive)?(?: of)?", r"favou?rs?", r"is (?:more )?likely",
+    + any_of(
+        r"""
+        but|however|although|though|yet|except(?: for)?|nevertheless|still|whereas|while|report(?:s|ed|ing)?
+        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents?|presented
+        |presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)
+        |developed|(?:supported|suggested|indicated|confirmed|explained|implied) by|experienc(?:es|ed)|(?:,
+        |and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to|suggest(?:s|ed
+        |ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
+        """,
     )
     + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
-)  # fmt: skip
+)
 _NEXT_FINDING = re.compile(r",| and | or ")
 _RELATIVE = re.compile(
-    _any(
-        r"father", r"mother", r"brother", r"sister", r"son", r"daughter", r"parents?", r"siblings?", r"uncle", r"aunt", r"cousin", r"grand\w+",
-        r"family history(?: of| is)?", r"familial", r"relatives?", r"fh[x]?", r"maternal", r"paternal", r"wife", r"husband", r"spouse", r"roommate",
+    any_of(
+        r"""
+        father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+|family history(?: of
+        | is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
+        """,
     )
-)  # fmt: skip
-_OWN = re.compile(_any(r"patient", r"pt", r"he", r"she", r"himself", r"herself", r"personal"))
+)
+_OWN = re.compile(
+    any_of(r"""
+    patient|pt|he|she|himself|herself|personal
+    """)
+)
 _RISK = re.compile(
-    _any(
-        r"risk (?:of|for|factors? (?:for|of))", r"at risk", r"predispos\w+ to", r"prophyla\w+(?: against| for)?", r"screen(?:ing|ed)?(?: for)?",
-        r"monitor(?:ing|ed)? for", r"watch(?:ed|ing)? for", r"to (?:rule out|exclude|prevent|avoid)", r"prevent(?:s|ing|ion)?(?: of)?", r"vaccin\w+ (?:against|for)",
-        r"if", r"should", r"work-?up (?:of|for)", r"evaluat(?:e|ed|ion) for", r"tested for", r"whether", r"could (?:lead to|cause)", r"may (?:lead to|cause)",
-        r"concern for future", r"progress(?:ion)? to", r"leads? to",
+    any_of(
+        r"""
+        risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?|screen(?:ing
+        |ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for|to (?:rule out|exclude|prevent|avoid)|prevent(?:s
+        |ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should|work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for
+        |whether|could (?:lead to|cause)|may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
+        """,
     )
-)  # fmt: skip
+)
 _OTHER_SENSE = re.compile(r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $")
-_RISK_AFTER = re.compile(r"^[\w\s\-]{0,12}?" + _any(r"risk", r"prophylaxis", r"screen(?:ing)?", r"vaccin\w+", r"protocol", r"risk factors?"))
+_RISK_AFTER = re.compile(
+    r"^[\w\s\-]{0,12}?"
+    + any_of(r"""
+    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?
+    """)
+)
 INFERENCE = re.compile(
-    _any(
-        r"(?:which |this |these |that |and |it )?(?:all |strongly |together |also |may |would |could |does not |do not )*(?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?|"
-        r"indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with|argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?|"
-        r"rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?|explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|"
-        r"speaks? (?:for|against)|mak(?:es?|ing)|reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)",
+    any_of(
+        r"""
+        (?:which |this |these |that |and |it )?
+        (?:all |strongly |together |also |may |would |could |does not |do not )*
+        (?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?
+        |indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with
+        |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
+        |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?
+        |confirm(?:s|ed|ing)?|explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)
+        |mak(?:es?|ing)|reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
+        """
     )
-)  # fmt: skip
+)
 _PASSIVE = re.compile(
-    _any(r"(?:is|are|was|were|being|been) (?:further |also |strongly |well )?(?:suggested|supported|indicated|explained|confirmed|implied|favou?red|backed|evidenced) by")
-)  # fmt: skip
-_GIVEN = re.compile(_any(r"given", r"because of", r"due to", r"based on", r"in view of", r"owing to", r"as shown by", r"as evidenced by"))
+    any_of(r"""
+    (?:is|are|was|were|being|been) (?:further |also |strongly |well )?(?:suggested|supported|indicated|explained
+    |confirmed|implied|favou?red|backed|evidenced) by
+    """)
+)
+_GIVEN = re.compile(
+    any_of(r"""
+    given|because of|due to|based on|in view of|owing to|as shown by|as evidenced by
+    """)
+)
 
 # Words that carry no finding of their own: grammar, and talk about notes.
-_GRAMMAR = frozenset(
-    "a about after all also am an and any are as at be been before being both but by can cannot could current currently did do does during each for from further had has have "
-    "having he her here hers him his how i if in into is it its just like many may might more most much my no nor not now of on one only or other our out over own per s "
-    "same she should since so some such t than that the their them then there these they this those through to too under until up us very via was we were what when where which while "
-    "who why will with within without would you your patient pt note notes noted document documents documented record recorded records chart report reports reported reporting describe "
-    "describes described mention mentions mentioned state states stated tell tells say says according complain complains complained complaint present presents presented presenting presence "
-    "evidence finding findings sign signs symptom symptoms clinical clinically history known medical past recent recently admission admitted endorse endorses endorsed deny denies denied "
-    "denial absent absence negative lack lacks rule ruled rules exclude excluded excludes confirm confirms confirmed part use still appreciated heard described currently noticed observed list lists listed show shows showed shown see seen found find reveal reveals revealed include includes including together along overall positive picture prior "
-    "previous previously ago days day week weeks diagnosis diagnoses".split()
-)
+_GRAMMAR_WORDS = """
+    a about after all also am an and any are as at be been before being both but by can cannot could current
+    currently did do does during each for from further had has have having he her here hers him his how i if in
+    into is it its just like many may might more most much my no nor not now of on one only or other our out
+    over own per s same she should since so some such t than that the their them then there these they this
+    those through to too under until up us very via was we were what when where which while who why will with
+    within without would you your patient pt note notes noted document documents documented record recorded
+    records chart report reports reported reporting describe describes described mention mentions mentioned
+    state states stated tell tells say says according complain complains complained complaint present presents
+    presented presenting presence evidence finding findings sign signs symptom symptoms clinical clinically
+    history known medical past recent recently admission admitted endorse endorses endorsed deny denies denied
+    denial absent absence negative lack lacks rule ruled rules exclude excluded excludes confirm confirms
+    confirmed part use still appreciated heard described currently noticed observed list lists listed show shows
+    showed shown see seen found find reveal reveals revealed include includes including together along overall
+    positive picture prior previous previously ago days day week weeks diagnosis diagnoses
+"""
+_GRAMMAR = frozenset(_GRAMMAR_WORDS.split())
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 # What stands between the findings of an enumeration, and where they were seen.
 _CUTS = re.compile(
-    r",|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b"
-    r"|(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?(?:chest |physical |abdominal |initial |head |lung |cardiac )?"
-    r"(?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo|echocardiogram|auscultation|palpation|telemetry)\b"
+    unfolded(
+        r"""
+        ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b
+        |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
+        (?:chest |physical |abdominal |initial |head |lung |cardiac )?
+        (?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo
+        |echocardiogram|auscultation|palpation|telemetry)\b
+        """
+    )
 )
 # How much, how long and where: a finding is the same finding without them.
-_MODIFIERS = frozenset(
-    "acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent intermittent occasional diffuse bilateral left right upper lower "
-    "some several daily overnight morning constant sudden gradual slight slightly mildly severely markedly ongoing active old known home long longstanding large small".split()
-)
+_MODIFIERS_WORDS = """
+    acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent
+    intermittent occasional diffuse bilateral left right upper lower some several daily overnight morning
+    constant sudden gradual slight slightly mildly severely markedly ongoing active old known home long
+    longstanding large small
+"""
+_MODIFIERS = frozenset(_MODIFIERS_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -165,9 +218,7 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
         return False
     before, after = sentence[:start], sentence[end:]
     masked = _PSEUDO.sub(lambda match: ";" * len(match[0]), before)
-    trigger = None
-    for trigger in _BEFORE.finditer(masked):
-        pass
+    trigger = _last(_BEFORE, masked)
     if (trigger is not None and not _ENDS.search(masked, trigger.end())) or _JUST_BEFORE.search(masked):
         return True
     after = _CONSIDERED.sub(lambda match: "x" * len(match[0]), after)
@@ -177,14 +228,17 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     return not _PSEUDO.search(rest) and bool(_AFTER.search(near) or _AFTER_ALL.search(rest))
 
 
+def _last(pattern: re.Pattern, text: str) -> re.Match | None:
+    """The last match of a pattern."""
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
+
+
 def is_about_relatives(sentence: str, start: int) -> bool:
     """Whether what stands at `start` of a lower-case sentence is said of the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
     before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
-    relative = None
-    for relative in _RELATIVE.finditer(before):
-        pass
+    relative = _last(_RELATIVE, before)
     return relative is not None and not _OWN.search(before, relative.end())
 
 
@@ -385,5 +439,8 @@ def _stem(word: str) -> str:
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
 
 
-_GENERAL = frozenset(map(_stem, "disease diseases condition conditions disorder disorders nothing alone gives clear listed particular".split()))
+_GENERAL_WORDS = """
+    disease diseases condition conditions disorder disorders nothing alone gives clear listed particular
+"""
+_GENERAL = frozenset(map(_stem, _GENERAL_WORDS.split()))
 _MODIFIER_STEMS = frozenset(map(_stem, _MODIFIERS))

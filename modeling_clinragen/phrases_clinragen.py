@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Many phrases looked up in a text in one pass over its words."""
+"""Phrases in a text: many looked up in one pass over its words, or as patterns written over several lines."""
 
 import re
 from collections import defaultdict
@@ -8,6 +8,16 @@ from collections.abc import Iterable, Iterator
 
 
 _WORD = re.compile(r"\w+")
+
+
+def unfolded(pattern: str) -> str:
+    """A regular expression that is written over several lines, without line breaks and indentation."""
+    return "".join(line.strip() for line in pattern.splitlines())
+
+
+def any_of(pattern: str) -> str:
+    """The same as a group of alternatives, as whole words."""
+    return rf"\b(?:{unfolded(pattern)})\b"
 
 
 class PhraseFinder:

@@ -3,8 +3,8 @@
 """
 What one clause states of one channel, judged against its measured values.
 
-A clause is read from the outside in: the time it speaks of, then counts, numbers, trends and levels. What has been read
-is blanked, so that the "first" of "first 6 hours" is no first value and the 3 of "3 times" no measurement.
+A clause is read from the outside in: the time it speaks of, then counts, numbers, trends and levels. What has been
+read is blanked, so that the "first" of "first 6 hours" is no first value and the 3 of "3 times" no measurement.
 """
 
 from __future__ import annotations
@@ -13,143 +13,278 @@ import re
 
 import numpy as np
 
+from .phrases_clinragen import any_of, unfolded
 
-COUNT_WORDS = {
-    word: i
-    for i, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve".split()
-    )
-} | {"once": 1, "twice": 2, "thrice": 3, "single": 1, "a single": 1}  # fmt: skip
+
+_NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+COUNT_WORDS = {word: i for i, word in enumerate(_NUMERALS)}
+COUNT_WORDS |= {"once": 1, "twice": 2, "thrice": 3, "single": 1, "a single": 1}  # fmt: skip
 
 MIN_VALUES_OF_TREND = 6
 HALF_AN_HOUR = 0.5
 
 _N = r"(\d+(?:\.\d+)?)"
 _HOURS = r"[\s-]*(?:h|hr|hrs|hours?)\b"
-_COUNT = r"(\d+|" + "|".join(sorted((w for w in COUNT_WORDS if w not in ("once", "twice", "thrice")), key=len, reverse=True)) + ")"
+_COUNT = r"(\d+|a single|single|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
 _ADMISSION = r"(?:(?:the |this )?(?:icu |unit )?(?:admission|arrival|stay|course|icu|unit))"
 
 
-def _words(*alternatives: str) -> re.Pattern:
-    return re.compile(r"\b(?:" + "|".join(alternatives) + r")\b")
+def _words(pattern: str) -> re.Pattern:
+    return re.compile(any_of(pattern))
 
 
-# --- time -----------------------------------------------------------------------------------------------------------
+# time
 _FIRST_HOURS = re.compile(
-    rf"(?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening|earliest) {_N}{_HOURS}"
-    rf"|\b(?:with)?in {_N}{_HOURS} (?:of|after|from|following) {_ADMISSION}"
-    rf"|\b(?:before|until|by|up to|prior to|through) (?:hour {_N}|{_N}{_HOURS})"
+    unfolded(
+        rf"""
+        (?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening
+        |earliest) {_N}{_HOURS}|\b(?:with)?in {_N}{_HOURS} (?:of|after|from|following) {_ADMISSION}|\b(?:before|until
+        |by|up to|prior to|through) (?:hour {_N}|{_N}{_HOURS})
+        """
+    )
 )
 _AFTER_HOURS = re.compile(
-    rf"\b(?:after|beyond|past|following|later than|since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {_N}|{_N}{_HOURS})(?: (?:in|of|from|after|into) {_ADMISSION})?"
-    rf"|\b(?:more than|over|later than) {_N}{_HOURS} (?:after|into|from|past) {_ADMISSION}"
-    rf"|\bfrom hour {_N} (?:on(?:wards?)?|forward)\b|\bonce past hour {_N}"
-    rf"|\bbeyond the {_N}(?:st|nd|rd|th)? hour|\bafter the {_N}(?:st|nd|rd|th) hour"
+    unfolded(
+        rf"""
+        \b(?:after|beyond|past|following|later than
+        |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {_N}|{_N}{_HOURS})(?: (?:in|of|from|after
+        |into) {_ADMISSION})?|\b(?:more than|over|later than) {_N}{_HOURS} (?:after|into|from|past) {_ADMISSION}
+        |\bfrom hour {_N} (?:on(?:wards?)?|forward)\b|\bonce past hour {_N}|\bbeyond the {_N}(?:st|nd|rd|th)? hour
+        |\bafter the {_N}(?:st|nd|rd|th) hour
+        """
+    )
 )
 _AT_HOUR = re.compile(
-    rf"\b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {_N}|{_N}(?:st|nd|rd|th) hour)(?: (?:of|after|into|from) {_ADMISSION})?"
-    rf"|(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{_N}{_HOURS} (?:after|into|from|post|past|since|following) ?{_ADMISSION}"
-    rf"|(?:\bat|\baround|@|\bt ?=) ?(?:about |around |approximately )?{_N}{_HOURS}"
+    unfolded(
+        rf"""
+        \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {_N}|{_N}(?:st|nd|rd
+        |th) hour)(?: (?:of|after|into|from) {_ADMISSION})?|(?:\bat|\baround|\babout
+        |@)? ?(?:about |around |approximately )?{_N}{_HOURS} (?:after|into|from|post|past|since
+        |following) ?{_ADMISSION}|(?:\bat|\baround|@|\bt ?=) ?(?:about |around |approximately )?{_N}{_HOURS}
+        """
+    )
 )
 _LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {_N}{_HOURS}")
 _FIRST_VALUE = _words(
-    r"first", r"initial(?:ly)?", r"start(?:ed|s|ing)?", r"began", r"begins?", r"beginning", r"baseline", r"earliest", r"opening",
-    r"(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)", r"admission", r"opened",
-)  # fmt: skip
+    r"""
+    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening|(?:on|at
+    |upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened
+    """,
+)
 _LAST_VALUE = _words(
-    r"last", r"final(?:ly)?", r"most recent", r"latest", r"ended", r"ends", r"ending", r"at (?:icu |unit )?discharge", r"finish(?:ed|es|ing)?",
-    r"at the end", r"by the end", r"concluded", r"closing", r"closed",
-)  # fmt: skip
+    r"""
+    last|final(?:ly)?|most recent|latest|ended|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
+    |at the end|by the end|concluded|closing|closed
+    """,
+)
 
-# --- levels -----------------------------------------------------------------------------------------------------------
-HIGH = (
-    r"high(?:er)?(?! of\b)", r"elevated", r"elevations?", r"raised", r"above", r"increased", r"over(?! the| time| an?\b| \d)", r"exceed(?:s|ed|ing)?", r"exceedance",
-    r"surpass(?:es|ed|ing)?", r"supra-?normal", r"supratherapeutic", r"fast", r"rapid", r"upper", r"spik(?:ed?|es|ing)", r"excessive(?:ly)?", r"hypertensive", r"overweight",
-)  # fmt: skip
-LOW = (
-    r"low(?:er)?(?! of\b)", r"reduced", r"reductions?", r"below", r"decreased", r"depressed", r"depression", r"under", r"beneath", r"sub-?normal", r"diminished", r"slow", r"hypotensive",
-    r"dip(?:s|ped|ping)? (?:below|under)", r"desaturat(?:ed|es|ing|ions?)", r"deficient", r"short of",
-)  # fmt: skip
-_RANGE = r"(?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?|interval|bounds?|band|values?)|range|limits|bounds|wnl)"
+# levels
+HIGH = r"""
+    high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)|exceed(?:s|ed
+    |ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper|spik(?:ed?|es|ing)
+    |excessive(?:ly)?|hypertensive|overweight
+"""
+LOW = r"""
+    low(?:er)?(?! of\b)|reduced|reductions?|below|decreased|depressed|depression|under|beneath|sub-?normal
+    |diminished|slow|hypotensive|dip(?:s|ped|ping)? (?:below|under)|desaturat(?:ed|es|ing|ions?)|deficient
+    |short of
+"""
+_RANGE = unfolded(
+    r"""
+    (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range
+    |limits?|interval|bounds?|band|values?)|range|limits|bounds|wnl)
+    """
+)
 _NORMAL = re.compile(
-    r"\b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b|\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)"
-    rf"|\b(?:with)?in (?:the |its |their )?{_RANGE}|\binside {_RANGE}|\bin range\b|\bphysiologic(?:al)?\b|\breassuring\b"
-    r"|\bnormal\b(?! (?:limit )?(?:two|three|\d))"
+    unfolded(
+        rf"""
+        \b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b
+        |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
+        |\b(?:with)?in (?:the |its |their )?{_RANGE}|\binside {_RANGE}|\bin range\b|\bphysiologic(?:al)?\b
+        |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
+        """
+    )
 )
 _ABNORMAL = re.compile(
-    rf"\babnormal(?:ities|ity)?\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{_RANGE}|normal)|\bderang\w+|\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {_RANGE}"
+    unfolded(
+        rf"""
+        \babnormal(?:ities|ity)?\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{_RANGE}|normal)|\bderang\w+
+        |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {_RANGE}
+        """
+    )
 )
 # "above normal" and "the upper limit of the normal range" say high or low, not normal.
 _BOUND = re.compile(
-    rf"\b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below|under|beneath|lower than|less than|upper|lower)\b(?: (?:the|its|their|any|that|of|what is))*"
-    rf"(?: (?:upper|lower))?(?: {_RANGE}| (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal|reference)(?: range)?| of {_RANGE})?| (?:reference|normal)(?: range| limits?)?)"
+    unfolded(
+        rf"""
+        \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below
+        |under|beneath|lower than|less than|upper|lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper
+        |lower))?(?: {_RANGE}| (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal
+        |reference)(?: range)?| of {_RANGE})?| (?:reference|normal)(?: range| limits?)?)
+        """
+    )
 )
 _NOT = re.compile(
-    r"\b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to|at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b"
+    unfolded(
+        r"""
+        \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
+        |at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b
+        """
+    )
 )
 _PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
 
-# --- counts, numbers ----------------------------------------------------------------------------------------------------
-_OCCASION = r"(?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?|observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?|bouts?|lows|highs|flags?|events?|(?:data )?points?|drops|exceedances)"
-_AT_LEAST = r"(?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of|in total) )?"
+# counts, numbers
+_OCCASION = unfolded(
+    r"""
+    (?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?
+    |observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?
+    |bouts?|lows|highs|flags?|events?|(?:data )?points?|drops|exceedances)
+    """
+)
+_AT_LEAST = unfolded(
+    r"""
+    (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just
+    |a total of|in total) )?
+    """
+)
 _OF_ALL = re.compile(rf"\b{_COUNT} (?:out )?of (?:the |its |all |a total of )*(\d+)\b(?: \w+)?")
 _TIMES = re.compile(
-    rf"\b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted|measured|consecutive|such|isolated|stored|available|out-of-range|data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased|increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b"
-    rf"|\b{_AT_LEAST}(once|twice|thrice)\b|\b{_AT_LEAST}(?:x|×) ?(\d+)\b|\b{_AT_LEAST}(\d+) ?(?:x|×)(?!\w)"
-    rf"|\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?|amount(?:s|ed|ing)? to) {_AT_LEAST}{_COUNT}\b"
+    unfolded(
+        rf"""
+        \b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
+        |measured|consecutive|such|isolated|stored|available|out-of-range
+        |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
+        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b|\b{_AT_LEAST}(once|twice|thrice)\b
+        |\b{_AT_LEAST}(?:x|×) ?(\d+)\b|\b{_AT_LEAST}(\d+) ?(?:x|×)(?!\w)|\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing
+        |s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?|amount(?:s|ed|ing)? to) {_AT_LEAST}{_COUNT}\b
+        """
+    )
 )
 _MAXIMUM = _words(
-    r"up to", r"as high as", r"max(?:imum|imal|imally|ima)?", r"peak(?:s|ed|ing)?(?: value)?", r"highest", r"a high of", r"high of", r"top(?:s|ped|ping)?(?: out)?", r"crest(?:s|ed|ing)?",
-    r"zenith", r"greatest", r"largest", r"(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)) (?:to|up to)?(?= ?(?:\d|about|around|an?\b))",
-)  # fmt: skip
+    r"""
+    up to|as high as|max(?:imum|imal|imally|ima)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of|high of|top(?:s
+    |ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest|(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?
+    |rose|rises|rising|spik(?:ed|es|ing)) (?:to|up to)?(?= ?(?:\d|about|around|an?\b))
+    """,
+)
 _MINIMUM = _words(
-    r"down to", r"as low as", r"(?<!/)(?<!per )min(?:imum|imal|imally|ima)?", r"lowest", r"nadir", r"a low of", r"low of", r"bottom(?:s|ed|ing)?(?: out)?", r"trough(?:s|ed)?", r"smallest", r"least",
-    r"(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged|decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))",
-)  # fmt: skip
+    r"""
+    down to|as low as|(?<!/)(?<!per )min(?:imum|imal|imally|ima)?|lowest|nadir|a low of|low of|bottom(?:s|ed
+    |ing)?(?: out)?|trough(?:s|ed)?|smallest|least|(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?
+    |sank|sinks|declin(?:ed|es|ing)|plunged|decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))
+    """,
+)
 _SPAN = re.compile(
-    rf"\b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?|var(?:ied|ies|ying)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung|oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|vary|stayed|ran)\s*(?:between |from |of )?{_N} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to|and|through) ?{_N}"
-    rf"|{_N} ?(?:-|–|—) ?{_N}"
+    unfolded(
+        rf"""
+        \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?|var(?:ied|ies|ying)(?: from| between)?
+        |fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung|oscillat\w+|extremes(?: of| were)?
+        |limits of|anywhere from|vary|stayed|ran)\s*(?:between |from |of )?{_N} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to
+        |and|through) ?{_N}|{_N} ?(?:-|–|—) ?{_N}
+        """
+    )
 )
 _MOVED = re.compile(
-    rf"\b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops|dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)|trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up| down)?\w*) from {_N}[^\d]{{0,12}}? to {_N}"
+    unfolded(
+        rf"""
+        \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
+        |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
+        |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up| down)?\w*) from {_N}[^\d]{{0,12}}? to {_N}
+        """
+    )
 )
-_COMPARED = re.compile(rf"(?:\b(above|over|exceed(?:s|ed|ing)?|greater than|more than|higher than|below|under|less than|lower than|at least|at most)|([<>]=?|≥|≤)) ?{_N}")
+_COMPARED = re.compile(
+    unfolded(
+        rf"""
+        (?:\b(above|over|exceed(?:s|ed|ing)?|greater than|more than|higher than|below|under|less than|lower than
+        |at least|at most)|([<>]=?|≥|≤)) ?{_N}
+        """
+    )
+)
 _MEAN = re.compile(rf"\b(mean|average[ds]?|averaging|median)(?: \w+){{0,3}}? {_N}")
-_ALWAYS = _words(r"remain(?:s|ed|ing)?", r"stay(?:s|ed|ing)?", r"always", r"consistently", r"all", r"throughout", r"every", r"persistently", r"constantly")
-_REFERENCE = re.compile(rf"\(?\b(?:normal|reference)(?: range| limits?| interval)?:? ?{_N} ?(?:-|–|to) ?{_N}[^,.;)]*\)?")
+_ALWAYS = _words(r"""
+    remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly
+    """)
+_REFERENCE = re.compile(
+    rf"\(?\b(?:normal|reference)(?: range| limits?| interval)?:? ?{_N} ?(?:-|–|to) ?{_N}[^,.;)]*\)?"
+)
 
-# --- trends -------------------------------------------------------------------------------------------------------------
-_OVER_TIME = (
-    r"(?:over|across|throughout|during|through|along) (?:the )?(?:course|time|stay|entire|whole|icu|hours?|days?|admission|observation|period|monitoring)|gradual(?:ly)?|steadi(?:ly|er)|progressive(?:ly)?|"
-    r"continuous(?:ly)?|continually|from (?:start|beginning|admission)|toward|by the end|with time|as time|overall|trend\w*|slowly|consistently|between the (?:first|beginning|start)|on the whole"
+# trends
+_OVER_TIME = unfolded(
+    r"""
+    (?:over|across|throughout|during|through|along) (?:the )?(?:course|time|stay|entire|whole|icu|hours?|days?
+    |admission|observation|period|monitoring)|gradual(?:ly)?|steadi(?:ly|er)|progressive(?:ly)?|continuous(?:ly)?
+    |continually|from (?:start|beginning|admission)|toward|by the end|with time|as time|overall|trend\w*|slowly
+    |consistently|between the (?:first|beginning|start)|on the whole
+    """
 )
 _RISING = _words(
-    r"rising", r"climb(?:s|ing|ed)", r"increasing", r"upwards?", r"ascending", r"up-?trend(?:ing|ed|s)?", r"trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)", r"(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:up|higher)",
-    r"on the rise", r"rise[sn]?", r"rose", rf"increase[sd]?(?= .*(?:{_OVER_TIME}))", rf"(?<=gradual )increase", r"mounting", r"increases?(?= (?:in|of)\b)", r"(?:not|no|did not|n't) increase[sd]?", r"escalat\w+", r"growing", r"grew",
-)  # fmt: skip
+    rf"""
+    rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?|trend(?:ed|ing
+    |s)? (?:is |was )?(?:up|higher)|(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading
+    |headed) (?:up|higher)|on the rise|rise[sn]?|rose|increase[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )increase
+    |mounting|increases?(?= (?:in|of)\b)|(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
+    """,
+)
 _FALLING = _words(
-    r"falling", r"dropp(?:ed|ing)", r"drops?", r"declin(?:e[sd]?|ing)", r"decreasing", r"downwards?", r"descending", r"down-?trend(?:ing|ed|s)?", r"trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)",
-    r"(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:down|lower)", r"on the (?:decline|way down)", r"falls?", r"fell", r"fallen", r"sank", r"sinking", r"waning", r"waned", r"dwindl\w+",
-    rf"decrease[sd]?(?= .*(?:{_OVER_TIME}))", r"(?<=gradual )decrease", r"decreases?(?= (?:in|of)\b)", r"(?:not|no|did not|n't) decrease[sd]?", r"tapering", r"tapered", r"lessen\w*", r"abating",
-)  # fmt: skip
+    rf"""
+    falling|dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
+    |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)|(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged
+    |moved|heading|headed) (?:down|lower)|on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning
+    |waned|dwindl\w+|decrease[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)|(?:not
+    |no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
+    """,
+)
 _STABLE = re.compile(
-    r"\b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b|\b(?:no|without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)|n't show (?:a|any)) (?:(?!up|down|rising|falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift|movement)s?\b(?! (?:up|down))"
-    r"|\b(?:not|n't|never|hardly|scarcely|barely|little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully|overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?|trend(?:ed|ing)?(?! up| down| higher| lower| toward))\b|\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b"
-    r"|\bheld (?:steady|its|constant)|\bremained (?:about |much |essentially |roughly |largely )*the same"
+    unfolded(
+        r"""
+        \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b|\b(?:no
+        |without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)|n't show (?:a|any)) (?:(?!up|down|rising
+        |falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift|movement)s?\b(?! (?:up|down))|\b(?:not|n't|never
+        |hardly|scarcely|barely|little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully
+        |overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?|trend(?:ed|ing)?(?! up| down| higher| lower
+        | toward))\b|\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its
+        |constant)|\bremained (?:about |much |essentially |roughly |largely )*the same
+        """
+    )
 )
-_UPWARD_ADJECTIVE = re.compile(r"\b(?:upward|rising|increasing|positive)\b")
 
-# --- measured or not ------------------------------------------------------------------------------------------------------
-_TAKEN = r"(?:measured|recorded|available|charted|documented|obtained|monitored|checked|weighed|assessed|taken|reported|tracked|captured|logged|sampled|drawn|performed|provided|entered|given|present in|found in|part of|tested|collected|noted|registered|followed|observed)"
+# measured or not
+_TAKEN = unfolded(
+    r"""
+    (?:measured|recorded|available|charted|documented|obtained|monitored|checked|weighed|assessed|taken|reported
+    |tracked|captured|logged|sampled|drawn|performed|provided|entered|given|present in|found in|part of|tested
+    |collected|noted|registered|followed|observed)
+    """
+)
 _UNMEASURED = re.compile(
-    rf"\b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{_TAKEN}\b|n't (?:been )?{_TAKEN}|\bun(?:measured|available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b"
-    rf"|\b(?:no|without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?|recordings?|records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring|determinations?|series)\b|\bno\b[^,]*?\b{_TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)|\bdata gap"
-    rf"|\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{_TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b|\bdoes not (?:include|contain|appear|exist)|\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o|')t (?:undergo|have|include|contain|appear)"
+    unfolded(
+        rf"""
+        \b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{_TAKEN}\b|n't (?:been )?{_TAKEN}|\bun(?:measured
+        |available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b|\b(?:no
+        |without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?|recordings?
+        |records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring|determinations?
+        |series)\b|\bno\b[^,]*?\b{_TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)|\bdata gap
+        |\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{_TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b
+        |\bdoes not (?:include|contain|appear|exist)|\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o
+        |')t (?:undergo|have|include|contain|appear)
+        """
+    )
 )
-_MEASURED = re.compile(rf"\b{_TAKEN}\b|\bexists?\b|\bavailable\b|\b(?:measurements?|values?|readings?|data) (?:are|were|is|was|exist)|\bwe have\b|\bappears?\b|\bhas (?:values|measurements|data|readings)\b|\bcontains?\b|\bincludes?\b")
+_MEASURED = re.compile(
+    unfolded(
+        rf"""
+        \b{_TAKEN}\b|\bexists?\b|\bavailable\b|\b(?:measurements?|values?|readings?|data) (?:are|were|is|was|exist)
+        |\bwe have\b|\bappears?\b|\bhas (?:values|measurements|data|readings)\b|\bcontains?\b|\bincludes?\b
+        """
+    )
+)
 
 
-def judge(clause: str, finding: str | None, channel: dict, hours: np.ndarray, values: np.ndarray) -> tuple[str, bool | None]:
+def judge(
+    clause: str, finding: str | None, channel: dict, hours: np.ndarray, values: np.ndarray
+) -> tuple[str, bool | None]:
     """
     Judge a clause.
 
@@ -214,7 +349,14 @@ def _cut(clause: str, match: re.Match) -> str:
 
 def _states_measured(clause: str, finding: str | None, timed: bool, count: int) -> list[tuple[str, bool]]:
     """Whether the clause says that the channel was, or was not, measured at all."""
-    if finding or timed or re.search(r"\d", clause) or _levels_said(clause) or _NORMAL.search(clause) or _ABNORMAL.search(clause):
+    if (
+        finding
+        or timed
+        or re.search(r"\d", clause)
+        or _levels_said(clause)
+        or _NORMAL.search(clause)
+        or _ABNORMAL.search(clause)
+    ):
         return []
     if _RISING.search(clause) or _FALLING.search(clause) or _STABLE.search(clause):
         return []
@@ -228,7 +370,13 @@ def _states_measured(clause: str, finding: str | None, timed: bool, count: int) 
 def _read(clause, finding, channel, moment, negated, hours, values, all_values) -> list[tuple[str, bool | None]]:
     directions = _levels_said(clause)
     if finding in ("normal", "not_high"):
-        return _levels("normal" if finding == "normal" else "", [] if finding == "normal" else [(0, "high")], channel, negated != (finding == "not_high"), values)
+        return _levels(
+            "normal" if finding == "normal" else "",
+            [] if finding == "normal" else [(0, "high")],
+            channel,
+            negated != (finding == "not_high"),
+            values,
+        )
     if finding:
         directions = sorted([*directions, (0, finding)])
     counts, clause_left = _counts(clause, directions, channel, values)
@@ -258,7 +406,7 @@ def _says_high(word: str) -> bool:
     return not word.startswith(("below", "under", "beneath", "lower", "less"))
 
 
-_HIGH_WORD, _LOW_WORD = _words(*HIGH), _words(*LOW)
+_HIGH_WORD, _LOW_WORD = _words(HIGH), _words(LOW)
 
 
 def outside(channel: dict, values: np.ndarray, direction: str) -> int:
@@ -271,7 +419,9 @@ def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]]
     share = _OF_ALL.search(clause)
     if share and (directions or _ABNORMAL.search(clause)):
         number = _count(share[1])
-        return [("count", _count_of(clause, directions, share, channel, values) == number and len(values) == int(share[2]))], left
+        return [
+            ("count", _count_of(clause, directions, share, channel, values) == number and len(values) == int(share[2]))
+        ], left
     for match in _TIMES.finditer(clause):
         groups = [group for group in match.groups() if group]
         least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
@@ -285,7 +435,10 @@ def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]]
             found = _count_of(clause, directions, match, channel, values)
         said.append(("count", _compare_count(found, least, number)))
         left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
-    if said and all(re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and _count(m[2] or "0") == 1 for m in _TIMES.finditer(clause)):
+    if said and all(
+        re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and _count(m[2] or "0") == 1
+        for m in _TIMES.finditer(clause)
+    ):
         return [], left  # "at least one" is a level
     return said, left
 
@@ -319,7 +472,10 @@ def _values(clause, channel, moment, negated, hours, values) -> list[tuple[str, 
         return [("value", _in_order(first, last, channel, values))]
     if span:
         low, high = sorted(_numbers(span), key=float)
-        return [("value", _matches(low, _lowest(values), channel)), ("value", _matches(high, _highest(values), channel))]
+        return [
+            ("value", _matches(low, _lowest(values), channel)),
+            ("value", _matches(high, _highest(values), channel)),
+        ]
     mean = _MEAN.search(clause)
     if mean:
         middle = np.median if mean[1] == "median" else np.mean
@@ -387,17 +543,23 @@ def _forms(values: np.ndarray, channel: dict) -> list[np.ndarray]:
 def _matches(number: str, candidates: np.ndarray, channel: dict) -> bool:
     """Whether a candidate is the number as written, rounded to its digits."""
     half = 0.5 * 10 ** -len(number.partition(".")[2])
-    return any((np.abs(form - float(number)) <= half + 1e-6 * np.abs(form)).any() for form in _forms(candidates, channel))
+    return any(
+        (np.abs(form - float(number)) <= half + 1e-6 * np.abs(form)).any() for form in _forms(candidates, channel)
+    )
 
 
 def _is_about(number: str, value: float, channel: dict) -> bool:
     """The same for a mean, which is rarely written to all its digits."""
     half = 0.5 * 10 ** -len(number.partition(".")[2])
-    return any(abs(form[0] - float(number)) <= half + 0.01 * abs(form[0]) for form in _forms(np.array([value]), channel))
+    return any(
+        abs(form[0] - float(number)) <= half + 0.01 * abs(form[0]) for form in _forms(np.array([value]), channel)
+    )
 
 
 def _in_order(first: str, last: str, channel: dict, values: np.ndarray) -> bool:
-    places = [[i for i in range(len(values)) if _matches(number, values[i : i + 1], channel)] for number in (first, last)]
+    places = [
+        [i for i in range(len(values)) if _matches(number, values[i : i + 1], channel)] for number in (first, last)
+    ]
     return bool(places[0] and places[1]) and places[0][0] < places[1][-1]
 
 
@@ -405,9 +567,14 @@ def _compares(clause: str, match: re.Match, negated: bool, channel: dict, values
     word, number = match[1] or match[2], float(match[3])
     if channel.get("unit") == "fraction" and number > 1:
         number /= 100
-    up = not (match[1] or "").startswith(("below", "under", "less", "lower", "at most")) and (match[2] or ">")[0] in ">≥"
+    up = (
+        not (match[1] or "").startswith(("below", "under", "less", "lower", "at most"))
+        and (match[2] or ">")[0] in ">≥"
+    )
     equal = word in ("at least", "at most", ">=", "<=", "≥", "≤")
-    holds = (values >= number if equal else values > number) if up else (values <= number if equal else values < number)
+    holds = (
+        (values >= number if equal else values > number) if up else (values <= number if equal else values < number)
+    )
     if negated:
         return bool(len(values)) and not holds.any()
     return bool(len(values)) and bool(holds.all() if _ALWAYS.search(clause) else holds.any())
@@ -424,7 +591,13 @@ def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, bool | 
         return [("trend", None if len(values) else False)]
     if said == "stable":
         word = _STABLE.search(clause)[0]
-        return [("trend", (trend_of(values) == said) != (bool(re.match(r"stable|steady|unchanged|constant|flat", word)) and negated))]
+        return [
+            (
+                "trend",
+                (trend_of(values) == said)
+                != (bool(re.match(r"stable|steady|unchanged|constant|flat", word)) and negated),
+            )
+        ]
     return [("trend", (trend_of(values) == said) != negated)]
 
 
@@ -443,7 +616,9 @@ def _levels(clause, directions, channel, negated, values) -> list[tuple[str, boo
     if not directions and _NORMAL.search(_BOUND.sub(_blank, clause)):
         inside = bool(len(values)) and outside(channel, values, "high") == outside(channel, values, "low") == 0
         return [("level", bool(len(values)) and inside != negated)]
-    first_or_last = values[:1] if _FIRST_VALUE.search(clause) else values[-1:] if _LAST_VALUE.search(clause) else values
+    first_or_last = (
+        values[:1] if _FIRST_VALUE.search(clause) else values[-1:] if _LAST_VALUE.search(clause) else values
+    )
     ways = list(dict.fromkeys(way for _, way in directions))
     if negated:
         return [("level", bool(len(values)) and outside(channel, first_or_last, way) == 0) for way in ways]

@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from datasets_scripts.llm.chat import Ask
 from datasets_scripts.llm.endpoint import Budget, EndpointModel, Sampling, estimated_tokens
 from datasets_scripts.llm.guard import check_endpoint
 from datasets_scripts.llm.local import LocalModel
+from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -39,7 +41,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default="json_schema",
         help="openai: how the endpoint is asked for JSON; default json_schema",
     )
-    model.add_argument("--max-note", type=int, default=8000, help="characters of a note; longer ones are cut")
     model.add_argument(
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
     )
@@ -79,7 +80,7 @@ def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool
     Args:
         confined (`bool`): whether what is sent must stay on this machine, but for a permission.
     """
-    for name in ("concurrency", "batch_size", "attempts", "max_answer_tokens", "max_note", "timeout"):
+    for name in ("concurrency", "batch_size", "attempts", "max_answer_tokens", "timeout"):
         if getattr(arguments, name) < 1:
             raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
     if arguments.permission is not None and not arguments.permission.strip():
@@ -112,6 +113,11 @@ def open_model(
             arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices)
         ),
     )
+
+
+def asking(model: EndpointModel | LocalModel) -> Ask:
+    """A function that gives the answers to requests, in order."""
+    return lambda requests: map_in_order(model.answer, requests, model)
 
 
 def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:

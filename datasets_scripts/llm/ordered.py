@@ -5,24 +5,33 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+WINDOW = 8  # items begun for each one that may be under way
+
+
+class Resource(Protocol):
+    """What the work needs open, an asynchronous context manager, and how much of it may be under way at once."""
+
+    concurrency: int
+
+    async def __aenter__(self): ...
+
+    async def __aexit__(self, *_): ...
 
 
 def map_in_order(
-    work: Callable[[Item], Awaitable[Result]],
-    items: Iterable[Item],
-    window: int,
-    resource: AbstractAsyncContextManager,
+    work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], resource: Resource
 ) -> Iterator[Result]:
     """
-    `work(item)` for each item, up to `window` of them begun, while `resource` is open.
+    `work(item)` for each item, while `resource` is open; `WINDOW` times its `concurrency` are begun at once.
 
-    An item that takes long holds back the results of later ones, not their work, until the window is full.
+    An item that takes long holds back the results of later ones, not their work, until so many are begun.
     """
+
+    window = WINDOW * resource.concurrency
 
     async def results() -> AsyncIterator[Result]:
         begun: deque[asyncio.Task] = deque()

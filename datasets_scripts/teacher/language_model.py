@@ -25,7 +25,6 @@ from modeling_clinragen.statements_clinragen import trend_of
 
 
 PROMPT = "rationale-1"
-WINDOW = 8  # records begun for each request that may be under way
 TERMS = 12  # of the knowledge, for one diagnosis
 SENTENCES = {
     "type": "array",
@@ -117,7 +116,7 @@ class LanguageModelTeacher:
 
     def __call__(self, rows: Iterable[dict]) -> Iterator[Rationale]:
         """A rationale for each row, in order; many rows are under way at once."""
-        return map_in_order(self.explain, rows, WINDOW * self.model.concurrency, self.model)
+        return map_in_order(self.explain, rows, self.model)
 
     async def explain(self, row: dict) -> Rationale:
         chat, note, lab, judgement = self.prompt(row), [], [], Judgement()

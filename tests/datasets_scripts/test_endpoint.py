@@ -40,7 +40,7 @@ def echo(body):
 def ask(server, log, texts, **options):
     options = {"confined": True, "concurrency": 8, "seconds": 1.0, "first_wait": 0.01, **options}
     model = EndpointModel("m", server.url, log, **options)
-    return list(map_in_order(model.answer, map(request, texts), 64, model))
+    return list(map_in_order(model.answer, map(request, texts), model))
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def generate(folder, output, *options):
 def ask(url, log, **options):
     model = EndpointModel("m", url, log, confined=True, attempts=3, seconds=2.0, first_wait=0.01, **options)
     schema = {"type": "object"}
-    return list(map_in_order(model.answer, [Request([{"role": "user", "content": SECRET}], schema)], 4, model))
+    return list(map_in_order(model.answer, [Request([{"role": "user", "content": SECRET}], schema)], model))
 
 
 @pytest.fixture
