@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 ARMS = ("clean", "ungated", "gated")
 OPPOSITE = {
-    "higher": "lower", "lower": "higher", "up to": "down to", "down to": "up to", "rising": "falling", "falling": "rising",
+    "higher": "lower", "lower": "higher", "up to": "down to", "down to": "up to",
+    "rising": "falling", "falling": "rising",
 }  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def write_arm(source: Path, folder: Path, metadata: dict, rationales: list[Ratio
 def corrupt_some(
     texts: list[tuple[str, str]], rows: list[dict], names: list[str], share: float, seed: int
 ) -> Iterator[tuple[str, str, str]]:
-    """Each rationale with the kind of its corruption, empty where it is as it was."""
+    """Each rationale with the kind of its corruption, empty where nothing of it changed."""
     draw = random.Random(seed)
     for (note, lab), row in zip(texts, rows, strict=True):
         gold = [names[i] for i in row["diagnoses"]]
@@ -116,7 +117,7 @@ def corrupt_some(
         if draw.random() >= share:
             yield "", note, lab
             continue
-        way = draw.choice(ways)
+        way, before = draw.choice(ways), (note, lab)
         if way == "another patient's":
             note, lab = draw.choice(texts)
         elif way == "facts turned round":
@@ -127,7 +128,7 @@ def corrupt_some(
         else:
             absent = draw.choice([name for name in names if name not in gold])
             lab = f"{lab} All of this suggests {short_name(absent)}."
-        yield way, note, lab
+        yield way if (note, lab) != before else "", note, lab
 
 
 def student(folder: Path, test: Path, seed: int) -> dict:
@@ -150,7 +151,11 @@ def show(results: dict) -> None:
     for kind, share in gate["caught"].items():
         print(f"| {kind} | {share:.3f} |")
     print(f"\nOf the others it rejects {gate['rejected_of_the_others']:.4f}.\n")
-    print("| rationales | micro-F1 | macro-F1 | claims | contradicted | records with a contradiction |\n" + "| --- " * 6 + "|")
+    print(
+        "| rationales | micro-F1 | macro-F1 | claims | contradicted | records with a contradiction |\n"
+        + "| --- " * 6
+        + "|"
+    )
     for arm in (arm for arm in ARMS if arm in results):
         r = results[arm]
         print(

@@ -32,7 +32,8 @@ WARM = 1000  # records until all processes have started
 SERVER = """
 import asyncio, json, sys
 from aiohttp import web
-reply = json.dumps({"choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+usage = {"prompt_tokens": 1, "completion_tokens": 1}
+reply = json.dumps({"choices": [{"message": {"content": "{}"}}], "usage": usage})
 async def answer(request):
     await request.read()
     await asyncio.sleep(float(sys.argv[1]))
@@ -51,7 +52,9 @@ asyncio.run(main())
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description="Throughput of the template teacher and of the client of an endpoint.")
+    parser = argparse.ArgumentParser(
+        description="Throughput of the template teacher and of the client of an endpoint."
+    )
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder, of 10,000 records or more")
     parser.add_argument("--knowledge", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write metrics.json to")
@@ -90,7 +93,9 @@ def template(arguments: argparse.Namespace, folder: Path) -> dict:
 
 def endpoint(arguments: argparse.Namespace, folder: Path) -> list[dict]:
     """For each number of requests in flight: the rate, against that number divided by the latency."""
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(arguments.latency)], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(arguments.latency)], stdout=subprocess.PIPE, text=True
+    )
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
         return [_in_flight(url, number, arguments.latency, folder) for number in arguments.in_flight]

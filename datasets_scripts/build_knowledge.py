@@ -16,6 +16,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,6 +26,8 @@ from datasets_scripts.command import run_command
 from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
 from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
 from datasets_scripts.knowledge.words import label_forms
+from datasets_scripts.llm.options import add_model_options, asking, check_model_options, open_model, parse_model
+from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.sources.labels import load_labels
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -50,7 +53,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--retriever", default=MINILM, help="sentence encoder: a folder or Hub id")
     parser.add_argument("--top-k", type=_positive, default=10, help="documents for each label")
     parser.add_argument("--terms", type=_positive, default=40, help="terms for each label, at most")
-    parser.add_argument("--extractor", default="offline", choices=("offline",), help="what finds the terms")
+    parser.add_argument(
+        "--extractor",
+        default="offline",
+        help="what finds the terms: offline, by contrast with the corpus; openai:MODEL or transformers:MODEL",
+    )
     parser.add_argument("--tokenizer", default=MINILM, help="whose tokens of the terms the report counts")
     parser.add_argument(
         "--limit", type=_positive, help=f"documents at most; of a service: for each label, {PER_LABEL}"
@@ -60,6 +67,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="folder of a service's replies; default: OUTPUT.cache")
     parser.add_argument("--api-key", default=os.environ.get("NCBI_API_KEY"), help="of NCBI; default: NCBI_API_KEY")
     parser.add_argument("--email", help="which the services may write to")
+    parser.add_argument("--seed", type=int, default=0, help="of a language model")
+    add_model_options(parser)
     return parser.parse_args(argv)
 
 
@@ -127,6 +136,7 @@ def _settings(arguments: argparse.Namespace, prompt: str | None) -> dict:
         "top_k": arguments.top_k,
         "extractor": arguments.extractor,
         "prompt": prompt,
+        "permission_to_send": arguments.permission,
     }
 
 
@@ -155,14 +165,28 @@ def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator
 
 def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
     """What finds terms in the retrieved documents, and the version of its prompt if it has one."""
-    from datasets_scripts.knowledge.extraction import extract_by_contrast
+    from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
 
-    encode = _encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+    if arguments.extractor == "offline":
+        encode = _encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+        return lambda labels, retrieved, documents, terms: (
+            extract_by_contrast(labels, retrieved, documents, encode, terms),
+            Counter(),
+        ), None
+    kind, name = parse_model(arguments.extractor, "--extractor", ("offline",))
+    confined = (
+        not arguments.corpus.startswith("hf:") and arguments.corpus not in SERVICES
+    )  # a hospital's own documents
+    check_model_options(arguments, kind, confined)
+    prompt = Prompt.load()
 
     def extract(labels, retrieved, documents, terms):
-        return extract_by_contrast(labels, retrieved, documents, encode, terms), Counter()
+        path = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
+        with closing(RequestLog(path)) as log:
+            model = open_model(arguments, kind, name, log, confined)
+            return extract_by_model(labels, retrieved, asking(model), prompt)
 
-    return extract, None
+    return extract, prompt.version
 
 
 def _encoder(name_or_path: str) -> Callable:

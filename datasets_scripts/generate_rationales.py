@@ -64,9 +64,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--rejected",
         choices=("drop", "keep"),
         default="drop",
-        help="after the last try: drop leaves the record without a rationale, and out of training; keep takes it",
+        help="after the last try: drop leaves the record without a rationale, so that only its diagnoses are learned "
+        "from; keep takes it",
     )
     add_model_options(parser)
+    forecasts = parser.add_argument_group("what a language model would take")
+    forecasts.add_argument("--dry-run", action="store_true", help="send nothing; tell tokens, cost and time")
+    forecasts.add_argument(
+        "--tokens-per-second", type=float, default=40, help="that one request is answered with; default 40"
+    )
     return parser.parse_args(argv)
 
 

@@ -15,31 +15,23 @@ from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 logger = logging.getLogger(__name__)
 
 
-def load_records(
-    folder: str, split: str, needs_rationales: bool = False, limit: int | None = None, only_explained: bool = False
-) -> Dataset:
+def load_records(folder: str, split: str, needs_rationales: bool = False, limit: int | None = None) -> Dataset:
     """
     One split of a dataset folder, as it is stored.
-
-    Args:
-        needs_rationales (`bool`): fail where no record has a rationale.
-        only_explained (`bool`): leave out the records for which the teacher gave no rationale that passed its gate.
 
     Raises:
         ClinRaGenInputError: if it is missing, empty, or has no rationales where they are needed.
     """
     records = load_split(folder, split)
+    if limit is not None:
+        records = records.select(range(min(limit, len(records))))
     if not len(records):
         raise ClinRaGenInputError(f"{folder}: split {split!r} has no records; build the dataset with more patients")
-    explained = [i for i, teacher in enumerate(records["teacher"]) if teacher]
-    if (needs_rationales or only_explained) and not explained:
+    if needs_rationales and not any(records["teacher"]):
         raise ClinRaGenInputError(
             f"{folder}: split {split!r} has no rationales; run datasets_scripts/generate_rationales.py on it first"
         )
-    if only_explained and len(explained) < len(records):
-        logger.warning("%d of %d records have no rationale and are left out", len(records) - len(explained), len(records))
-        records = records.select(explained)
-    return records if limit is None else records.select(range(min(limit, len(records))))
+    return records
 
 
 def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:
@@ -128,7 +120,13 @@ def _encode(rows: dict, processor: ClinRaGenProcessor, rationales: list[str], ma
         processor.target_text(diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "")
         for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
     ]
+    # Where the teacher gave no rationale, the target ends with the diagnoses, and without a sign of its end.
+    targets = [
+        text if teacher else text.partition("### Lab Test:")[0].rstrip()
+        for text, teacher in zip(targets, rows["teacher"], strict=True)
+    ]
     labels = processor.tokenizer(text_target=targets, truncation=True, max_length=max_target_tokens)["input_ids"]
+    labels = [ids if teacher else ids[:-1] for ids, teacher in zip(labels, rows["teacher"], strict=True)]
     encoded = {name: encoded[name] for name in processor.model_input_names if name != "attention_mask"}
     return {
         **encoded,

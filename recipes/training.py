@@ -184,7 +184,7 @@ def run_stage(
     splits = {"train": (data_args.train_split, None), "eval": (data_args.eval_split, data_args.max_eval_samples)}
     encoded = {
         name: encode_records(
-            load_records(data_args.dataset, split, True, limit, only_explained=name == "train"),
+            load_records(data_args.dataset, split, needs_rationales=True, limit=limit),
             processor,
             data_args.rationales,
             data_args.max_target_tokens,

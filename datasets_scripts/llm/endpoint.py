@@ -38,8 +38,8 @@ class Budget:
     """
     What may be spent over all runs with one log of requests; `None` where there is no limit.
 
-    Before a request is sent, room is reserved for the longest answer and for one token for each three bytes of its chat;
-    then what the endpoint counts takes its place.
+    Before a request is sent, room is reserved for the longest answer and for one token for each three bytes of its
+    chat; then what the endpoint counts takes its place.
 
     Args:
         requests (`int`), tokens (`int`): sent, retries included; read and written.
@@ -126,7 +126,7 @@ class EndpointModel:
         usage = log.usage()
         self.spent = _Spent(usage.requests, usage.prompt_tokens, usage.completion_tokens)
         self.ended: ClinRaGenInputError | None = None
-        self.refused_in_a_row = -10**9 if "answered" in log.statuses() else 0
+        self.refused_in_a_row = -(10**9) if "answered" in log.statuses() else 0
 
     async def __aenter__(self) -> EndpointModel:
         self.session = open_session(self.confined, self.seconds, self.concurrency)
@@ -188,7 +188,7 @@ class EndpointModel:
             finally:
                 self.spent.reserved.pop(number, None)
             if content is not None:
-                self.refused_in_a_row = -10**9
+                self.refused_in_a_row = -(10**9)
                 return content, ""
             self.log.failed(number, status)
             fault = status
@@ -252,8 +252,8 @@ class EndpointModel:
         self.refused_in_a_row += 1
         if self.refused_in_a_row >= REFUSED_IN_A_ROW:
             raise ClinRaGenInputError(
-                f"{self.url} refuses every request (HTTP {status}); is {self.model!r} the model's name there, and does "
-                "it know --response-format?"
+                f"{self.url} refuses every request (HTTP {status}); is {self.model!r} the model's name there, and "
+                "does it know --response-format?"
             )
 
     def _pause(self, attempt: int) -> float:

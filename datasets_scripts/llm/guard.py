@@ -20,7 +20,8 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 REMEDY = (
-    'use a model served on this machine, or, if the data-use agreement allows it, give --i-am-permitted-to-send "reason"'
+    "use a model served on this machine, or, if the data-use agreement allows it, give "
+    '--i-am-permitted-to-send "reason"'
 )
 
 
@@ -54,7 +55,9 @@ def check_endpoint(base_url: str, confined: bool) -> None:
         raise ClinRaGenInputError(f"--base-url {base_url}: {parts.hostname} cannot be resolved: {error}") from None
     for *_, address in found:
         if confined and not is_loopback(address[0]):
-            raise LeavesMachineError(f"{base_url} is {address[0]}, which is not this machine: nothing was sent; {REMEDY}")
+            raise LeavesMachineError(
+                f"{base_url} is {address[0]}, which is not this machine: nothing was sent; {REMEDY}"
+            )
 
 
 def open_session(confined: bool, seconds: float, connections: int) -> aiohttp.ClientSession:

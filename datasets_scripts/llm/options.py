@@ -44,16 +44,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
     )
-    model.add_argument("--dry-run", action="store_true", help="send nothing; tell what it would take")
     budget = parser.add_argument_group("its budget, over all runs with one log of requests")
     budget.add_argument("--max-requests", type=int, help="retries included")
     budget.add_argument("--max-tokens-total", type=int, help="read and written")
     budget.add_argument("--max-cost", type=float, help="in the currency of --prices")
     budget.add_argument(
         "--prices", type=float, nargs=2, default=(0.0, 0.0), metavar=("READ", "WRITTEN"), help="of a million tokens"
-    )
-    budget.add_argument(
-        "--tokens-per-second", type=float, default=40, help="written for one request; only for the dry run; default 40"
     )
     model.add_argument(
         "--i-am-permitted-to-send",
@@ -94,9 +90,7 @@ def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool
 def open_model(
     arguments: argparse.Namespace, kind: str, name: str, log: RequestLog, confined: bool
 ) -> EndpointModel | LocalModel:
-    sampling = Sampling(
-        arguments.temperature, arguments.max_answer_tokens, arguments.seed, arguments.response_format
-    )
+    sampling = Sampling(arguments.temperature, arguments.max_answer_tokens, arguments.seed, arguments.response_format)
     if kind == "transformers":
         return LocalModel(name, log, batch_size=arguments.batch_size, sampling=sampling)
     return EndpointModel(
@@ -109,9 +103,7 @@ def open_model(
         attempts=arguments.attempts,
         seconds=arguments.timeout,
         sampling=sampling,
-        budget=Budget(
-            arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices)
-        ),
+        budget=Budget(arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices)),
     )
 
 
@@ -130,6 +122,6 @@ def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[
     cost = f", at most {budget.cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
     return (
         f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {hours:,.1f} "
-        f"hours if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens a "
-        "second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
+        f"hours if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens "
+        "a second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
     )

@@ -94,11 +94,12 @@ def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
     hours, values, show = hours[measured], column[measured], f".{channel['decimals']}f"
     low, high = values.argmin(), values.argmax()
     trend = f"; {trend_of(values)}" if len(values) >= 6 else ""
+    high_count, low_count = int((values > channel["high"]).sum()), int((values < channel["low"]).sum())
     return (
-        f"{channel['name']} ({channel['unit']}, normal {channel['low']:g} to {channel['high']:g}): {len(values)} values; "
-        f"first {values[0]:{show}}, last {values[-1]:{show}}; lowest {values[low]:{show}} (hour {hours[low]:.1f}), "
-        f"highest {values[high]:{show}} (hour {hours[high]:.1f}); {int((values > channel['high']).sum())} H, "
-        f"{int((values < channel['low']).sum())} L{trend}"
+        f"{channel['name']} ({channel['unit']}, normal {channel['low']:g} to {channel['high']:g}): "
+        f"{len(values)} values; first {values[0]:{show}}, last {values[-1]:{show}}; "
+        f"lowest {values[low]:{show}} (hour {hours[low]:.1f}), "
+        f"highest {values[high]:{show}} (hour {hours[high]:.1f}); {high_count} H, {low_count} L{trend}"
     )
 
 

@@ -186,8 +186,12 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
         for block in itertools.chain([first], blocks):
             yield from teacher(block)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_take, initargs=(teacher,)) as pool:
-        begun = deque(pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes)))
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_take, initargs=(teacher,)
+    ) as pool:
+        begun = deque(
+            pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes))
+        )
         while begun:
             yield from begun.popleft().result()
             begun.extend(pool.submit(_write, block) for block in itertools.islice(blocks, 1))

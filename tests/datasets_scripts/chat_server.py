@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""An OpenAI-compatible endpoint on loopback for tests: it answers by a function or by a real server, and injects faults."""
+"""An OpenAI-compatible endpoint on loopback: it answers by a function or by a real server, and injects faults."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A causal language model of a few thousand weights, made on the spot: it has learned to answer any chat with one JSON."""
+"""A small causal language model, made on the spot: it has learned to answer any chat with one JSON object."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,10 @@ ANSWER = {
     "note_rationale": [{"sentence": "Nothing in the note points to a listed disease.", "evidence": []}],
     "lab_rationale": [{"sentence": "The measured series point to no listed disease.", "evidence": []}],
 }
-TEMPLATE = "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<|answer|>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}<|answer|>{% endif %}"
+)
 
 
 def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
@@ -28,14 +31,17 @@ def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
     tokenizer = _tokenizer(prompts)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=8192, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+        max_position_embeddings=8192, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     answer = tokenizer(_pieces(), add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     for step in range(60):
         chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompts[step % (len(prompts) - 1)]}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": prompts[step % (len(prompts) - 1)]}],
+            add_generation_prompt=True,
+            tokenize=False,
         )
         ids = torch.tensor([tokenizer(chat, add_special_tokens=False)["input_ids"] + answer])
         labels = ids.clone()

@@ -121,8 +121,9 @@ def test_many_faults_lose_no_request(log):
     ("status", "message"), [(401, "the key is wrong"), (404, "wrong --base-url"), (400, "refuses every request")]
 )
 def test_an_endpoint_that_refuses_ends_the_run_with_one_line(log, status, message):
-    with ChatServer(echo, fault=lambda number: f"HTTP {status}") as server, pytest.raises(
-        ClinRaGenInputError, match=message
+    with (
+        ChatServer(echo, fault=lambda number: f"HTTP {status}") as server,
+        pytest.raises(ClinRaGenInputError, match=message),
     ):
         ask(server, log, map(str, range(50)))
     assert len(server.bodies) < 50
@@ -169,7 +170,9 @@ def test_so_many_requests_are_under_way_as_were_asked_for(log):
 
 
 def test_the_log_belongs_to_one_process(tmp_path, log):
-    command = "from pathlib import Path; from datasets_scripts.llm.request_log import RequestLog; RequestLog(Path({!r}))"
+    command = (
+        "from pathlib import Path; from datasets_scripts.llm.request_log import RequestLog; RequestLog(Path({!r}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", command.format(str(log.path))], capture_output=True, text=True, cwd="."
     )
@@ -177,7 +180,9 @@ def test_the_log_belongs_to_one_process(tmp_path, log):
 
 
 def test_a_file_of_another_kind_is_no_log(tmp_path):
-    (tmp_path / "notes.txt").write_text("not a database, but some text that is long enough to be read as a header " * 9)
+    (tmp_path / "notes.txt").write_text(
+        "not a database, but some text that is long enough to be read as a header " * 9
+    )
     with pytest.raises(ClinRaGenInputError, match="no log of requests"):
         RequestLog(tmp_path / "notes.txt")
 

@@ -14,8 +14,9 @@ LABELS = load_labels("phenotypes")
 NAMES = [label["name"] for label in LABELS]
 CHANNEL_NAMES = [channel["name"] for channel in CHANNELS]
 NOTE = (
-    "Chief complaint: cough\nHistory of present illness: Productive cough with rigors for three days. Denies chest pain. "
-    "No melena. Temperature 39.9 at home.\nPast medical history: hypertension, on amlodipine.\nFamily history: father had a stroke."
+    "Chief complaint: cough\nHistory of present illness: Productive cough with rigors for three days. Denies chest "
+    "pain. No melena. Temperature 39.9 at home.\nPast medical history: hypertension, on amlodipine.\n"
+    "Family history: father had a stroke."
 )
 
 

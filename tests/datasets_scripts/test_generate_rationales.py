@@ -105,7 +105,9 @@ def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, reje
     outcome = {"drop": "left out", "keep": "kept with faults"}[rejected]
     assert report["outcomes"] == {outcome: len(rows)}
     assert report["reasons"] == {"series contradicted": len(rows)}
-    assert {bool(row["lab_rationale"]) for row in rows} == {bool(row["teacher"]) for row in rows} == {rejected == "keep"}
+    assert (
+        {bool(row["lab_rationale"]) for row in rows} == {bool(row["teacher"]) for row in rows} == {rejected == "keep"}
+    )
     aside = [json.loads(line) for line in (tmp_path / "out" / "set_aside.jsonl").read_text().splitlines()]
     assert [line["stay_id"] for line in aside] == [row["stay_id"] for row in rows]
     assert aside[0] == {"stay_id": rows[0]["stay_id"], "outcome": outcome, "reasons": ["series contradicted"]}
@@ -240,7 +242,7 @@ def transformers_serve(small_teacher):
 def test_a_real_server_behind_faults_answers_for_every_record_through_five_kills(
     folder, small_teacher, transformers_serve, tmp_path
 ):
-    """300 records, `transformers serve` behind a proxy that injects faults, five kills: each has an end that counts."""
+    """300 records, `transformers serve` behind a proxy that injects faults, five kills: each has a counted end."""
     fault = some_of([*FAULTS, "HTTP 400"], 0.25, seed=2)
     records = len(rows_of(folder / "large"))
     with ChatServer(upstream=transformers_serve, fault=fault) as proxy:

@@ -1,8 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Records of patients stay on the machine. Nothing here reaches the outside: a tripwire stops every connection that is not
-to this machine, a stand-in resolver names addresses of documentation (RFC 5737), and listeners are this machine's own.
+Records of patients stay on the machine.
+
+Nothing here reaches the outside: a tripwire stops every connection that is not to this machine, a stand-in resolver
+names addresses of documentation (RFC 5737), and listeners are this machine's own.
 """
 
 import gzip
@@ -61,13 +63,15 @@ def names(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A dataset that says of itself that it is of a hospital's own tables, with a secret in each note; and knowledge."""
+    """A dataset of the source mimic-iv with a secret in each note, and knowledge."""
     folder = tmp_path_factory.mktemp("guard")
     arguments = ["--source", "synthetic", "--root", str(folder / "raw"), "--limit", "30"]
     build_dataset.main([*arguments, "--output", str(folder / "first")])
     notes = next((folder / "raw" / "note").glob("discharge*"))
     heading = b"History of Present Illness:"
-    notes.write_bytes(gzip.compress(gzip.decompress(notes.read_bytes()).replace(heading, heading + b"\n" + SECRET.encode() + b".")))
+    notes.write_bytes(
+        gzip.compress(gzip.decompress(notes.read_bytes()).replace(heading, heading + b"\n" + SECRET.encode() + b"."))
+    )
     build_dataset.main(["--source", "mimic-iv", "--root", str(folder / "raw"), "--output", str(folder / "dataset")])
     build_knowledge.main(["--corpus", "builtin", "--output", str(folder / "knowledge.json")])
     return folder
@@ -93,7 +97,16 @@ def log(tmp_path):
 
 @pytest.mark.parametrize(
     "host",
-    [OUTSIDE, "10.0.0.5", "192.168.1.2", "0.0.0.0", "169.254.169.254", "[2001:db8::1]", "[::ffff:203.0.113.7]", "[fe80::1]"],
+    [
+        OUTSIDE,
+        "10.0.0.5",
+        "192.168.1.2",
+        "0.0.0.0",
+        "169.254.169.254",
+        "[2001:db8::1]",
+        "[::ffff:203.0.113.7]",
+        "[fe80::1]",
+    ],
 )
 def test_an_address_that_is_not_this_machine_is_refused(tmp_path, folder, tripwire, host):
     with pytest.raises(LeavesMachineError, match="nothing was sent"):
@@ -107,7 +120,9 @@ def test_this_machine_is_allowed(host):
     check_endpoint(f"http://{host}:8000/v1", confined=True)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1/v1", "http://", "file:///etc/hosts", "unix:/run/model"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://127.0.0.1/v1", "http://", "file:///etc/hosts", "unix:/run/model"]
+)
 def test_what_is_no_web_address_is_refused(url):
     with pytest.raises(ClinRaGenInputError, match="is no address"):
         check_endpoint(url, confined=True)
@@ -209,9 +224,8 @@ def test_logs_and_errors_carry_no_text_of_a_note(tmp_path, folder, caplog, capsy
         generate(folder, tmp_path / "out", "--base-url", server.url, "--attempts", "3", "--tries", "2")
         for argument in ("--help", "--base-url"):
             with pytest.raises(SystemExit):
-                run_command(lambda _: generate(folder, tmp_path / "out", argument))
+                run_command(lambda _, option=argument: generate(folder, tmp_path / "out", option))
     assert SECRET in server.bodies[0]["messages"][-1]["content"]
     printed = capsys.readouterr()
     for text in (caplog.text, printed.out, printed.err, (tmp_path / "out" / "set_aside.jsonl").read_text()):
         assert SECRET not in text
-

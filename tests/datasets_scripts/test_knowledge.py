@@ -11,7 +11,9 @@ from transformers import AutoTokenizer
 from datasets_scripts import build_knowledge
 from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.base import builtin_knowledge, load_knowledge
+from datasets_scripts.llm.guard import LeavesMachineError
 from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from tests.datasets_scripts.chat_server import ChatServer
 
 
 LABELS = {phenotype["name"] for phenotype in PHENOTYPES}
@@ -165,3 +167,43 @@ def test_when_the_teacher_gets_no_knowledge_then_it_ends_with_one_line(tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "clinragen_dataset.json missing" in done.stderr
+
+
+def test_a_language_model_extracts_what_the_sentences_hold(tmp_path):
+    """Through the command, over HTTP: terms that stand in the sentence they cite are kept, others counted."""
+    sentences = "Patients have crackles at the base. A new infiltrate is seen on the chest film."
+    documents = [
+        {"id": f"d{i}", "text": f"Pneumonia, report {i}. {sentences}" if i < 5 else f"Gout of toe {i} is painful."}
+        for i in range(10)
+    ]
+    corpus = tmp_path / "documents.jsonl"
+    corpus.write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("labels: [{name: Pneumonia, ccs: [122]}]")
+
+    def extract(body):
+        lines = body["messages"][-1]["content"].rpartition("Disease: ")[2].splitlines()[1:]
+        found = [(n, "infiltrate", line) for n, line in enumerate(lines, 1) if "infiltrate" in line]
+        terms = [{"term": "new infiltrate", "type": "imaging", "sentence": n} for n, *_ in found]
+        terms += [{"term": "ground glass", "type": "imaging", "sentence": 1}]
+        return json.dumps({"terms": terms})
+
+    arguments = ["--corpus", str(corpus), "--labels", str(labels), "--output", str(tmp_path / "knowledge.json")]
+    with ChatServer(extract) as server:
+        build_knowledge.main([*arguments, "--extractor", "openai:m", "--base-url", server.url, "--top-k", "4"])
+    knowledge = load_knowledge(tmp_path / "knowledge.json")
+    (term,) = knowledge["terms"]
+    assert (term["term"], term["type"], term["diseases"]) == ("new infiltrate", "imaging", ["Pneumonia"])
+    assert knowledge["settings"]["prompt"] == "extraction-1"
+    for cited in term["provenance"]:
+        text = next(d["text"] for d in documents if d["id"] == cited["document"])
+        assert text[cited["offset"] :].startswith(cited["sentence"])
+        assert "new infiltrate" in cited["sentence"]
+    assert "not in the sentence it cites" in (tmp_path / "knowledge.md").read_text(encoding="utf-8")
+
+
+def test_a_hospitals_own_documents_stay_on_the_machine(tmp_path):
+    (tmp_path / "guideline.txt").write_text("Our guideline for pneumonia. Give oxygen.")
+    arguments = ["--corpus", str(tmp_path / "guideline.txt"), "--output", str(tmp_path / "knowledge.json")]
+    with pytest.raises(LeavesMachineError, match="nothing was sent"):
+        build_knowledge.main([*arguments, "--extractor", "openai:m", "--base-url", "http://203.0.113.7/v1"])

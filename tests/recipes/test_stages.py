@@ -196,6 +196,26 @@ def test_statistics_are_those_of_plausible_values(data_folder):
         assert channels[i]["std"] == pytest.approx(variance**0.5, rel=1e-4)
 
 
+def test_a_record_without_a_rationale_teaches_its_diagnoses_alone(data_folder, stage1_folder):
+    _, processor = load_model_folder(stage1_folder)
+    records = load_records(str(data_folder / "dataset"), "train", limit=6)
+    dropped = records.map(
+        lambda row, i: {"note_rationale": "", "lab_rationale": "", "teacher": ""} if i % 2 else {}, with_indices=True
+    )
+    whole, partly = (encode_records(r, processor, ["note", "lab"], 200)["labels"] for r in (records, dropped))
+    end = processor.tokenizer.eos_token_id
+    for i in range(6):
+        assert whole[i][-1] == end
+        if i % 2:
+            assert end not in partly[i]
+            assert partly[i] == whole[i][: len(partly[i])]
+            written = processor.parse(processor.tokenizer.decode(partly[i]))
+            assert written["diagnoses"] == [processor.labels[d] for d in records[i]["diagnoses"]]
+            assert written["rationale"] == ""
+        else:
+            assert partly[i] == whole[i]
+
+
 @pytest.mark.parametrize(("ignore", "pad"), [(True, -100), (False, 0)])
 def test_collator_pads_and_keeps_padding_out_of_the_loss(data_folder, stage1_folder, ignore, pad):
     _, processor = load_model_folder(stage1_folder)
