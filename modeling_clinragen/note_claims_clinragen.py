@@ -28,9 +28,10 @@ _PSEUDO = re.compile(
     any_of(
         r"""
         (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
-        |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)|(?:cannot|can't|could not|does not|do not
-        |did not) (?:fully )?(?:rule out|exclude)|not only|not without|no doubt|without (?:a )?doubt
-        |not certain(?:ly)?|no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
+        |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
+        |(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)|not only|not without
+        |no doubt|without (?:a )?doubt|not certain(?:ly)?
+        |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
         |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
         """,
     )
@@ -38,11 +39,11 @@ _PSEUDO = re.compile(
 _BEFORE = re.compile(
     any_of(
         r"""
-        no|not|non|none|never|nor|neither|denie[sd]|deny(?:ing)?|denial of|without|w/o|absence of|lack(?:s|ed
-        |ing)?(?: of)?|negative for|free (?:of|from)|rule[sd]? out|excluded?[sd]?|declines|unremarkable for|fail(?:s
-        |ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't|argues? against|speaks? against
-        |(?:evidence|points?|counts?) against|unlikely to (?:be|have|reflect|represent)|less likely|rather than
-        |instead of
+        no|not|non|none|never|nor|neither|denie[sd]|deny(?:ing)?|denial of|without|w/o|absence of
+        |lack(?:s|ed|ing)?(?: of)?|negative for|free (?:of|from)|rule[sd]? out|excluded?[sd]?|declines
+        |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
+        |argues? against|speaks? against|(?:evidence|points?|counts?) against
+        |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
         """,
     )
 )
@@ -66,8 +67,8 @@ _AFTER = re.compile(
 _AFTER_ALL = re.compile(
     r"^[\w\s/\-(),]{0,60}?"
     + any_of(r"""
-    (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never
-    |neither)|aren't|weren't
+    (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+    |aren't|weren't
     """)
 )
 _ANY_ABSENT = re.compile(any_of(_ABSENT))
@@ -78,9 +79,9 @@ _ENDS = re.compile(
         but|however|although|though|yet|except(?: for)?|nevertheless|still|whereas|while|report(?:s|ed|ing)?
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents?|presented
         |presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)
-        |developed|(?:supported|suggested|indicated|confirmed|explained|implied) by|experienc(?:es|ed)|(?:,
-        |and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to|suggest(?:s|ed
-        |ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
+        |developed|(?:supported|suggested|indicated|confirmed|explained|implied) by|experienc(?:es|ed)
+        |(?:,|and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to
+        |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
         """,
     )
     + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
@@ -89,8 +90,8 @@ _NEXT_FINDING = re.compile(r",| and | or ")
 _RELATIVE = re.compile(
     any_of(
         r"""
-        father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+|family history(?: of
-        | is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
+        father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+
+        |family history(?: of| is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
         """,
     )
 )
@@ -102,10 +103,11 @@ _OWN = re.compile(
 _RISK = re.compile(
     any_of(
         r"""
-        risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?|screen(?:ing
-        |ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for|to (?:rule out|exclude|prevent|avoid)|prevent(?:s
-        |ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should|work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for
-        |whether|could (?:lead to|cause)|may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
+        risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
+        |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
+        |to (?:rule out|exclude|prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should
+        |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
+        |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
         """,
     )
 )
@@ -124,9 +126,9 @@ INFERENCE = re.compile(
         (?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?
         |indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with
         |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
-        |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?
-        |confirm(?:s|ed|ing)?|explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)
-        |mak(?:es?|ing)|reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
+        |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?
+        |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
+        |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
         """
     )
 )

@@ -38,8 +38,8 @@ _FIRST_HOURS = re.compile(
     unfolded(
         rf"""
         (?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening
-        |earliest) {_N}{_HOURS}|\b(?:with)?in {_N}{_HOURS} (?:of|after|from|following) {_ADMISSION}|\b(?:before|until
-        |by|up to|prior to|through) (?:hour {_N}|{_N}{_HOURS})
+        |earliest) {_N}{_HOURS}|\b(?:with)?in {_N}{_HOURS} (?:of|after|from|following) {_ADMISSION}
+        |\b(?:before|until|by|up to|prior to|through) (?:hour {_N}|{_N}{_HOURS})
         """
     )
 )
@@ -47,8 +47,9 @@ _AFTER_HOURS = re.compile(
     unfolded(
         rf"""
         \b(?:after|beyond|past|following|later than
-        |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {_N}|{_N}{_HOURS})(?: (?:in|of|from|after
-        |into) {_ADMISSION})?|\b(?:more than|over|later than) {_N}{_HOURS} (?:after|into|from|past) {_ADMISSION}
+        |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {_N}
+        |{_N}{_HOURS})(?: (?:in|of|from|after|into) {_ADMISSION})?
+        |\b(?:more than|over|later than) {_N}{_HOURS} (?:after|into|from|past) {_ADMISSION}
         |\bfrom hour {_N} (?:on(?:wards?)?|forward)\b|\bonce past hour {_N}|\bbeyond the {_N}(?:st|nd|rd|th)? hour
         |\bafter the {_N}(?:st|nd|rd|th) hour
         """
@@ -57,18 +58,18 @@ _AFTER_HOURS = re.compile(
 _AT_HOUR = re.compile(
     unfolded(
         rf"""
-        \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {_N}|{_N}(?:st|nd|rd
-        |th) hour)(?: (?:of|after|into|from) {_ADMISSION})?|(?:\bat|\baround|\babout
-        |@)? ?(?:about |around |approximately )?{_N}{_HOURS} (?:after|into|from|post|past|since
-        |following) ?{_ADMISSION}|(?:\bat|\baround|@|\bt ?=) ?(?:about |around |approximately )?{_N}{_HOURS}
+        \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {_N}
+        |{_N}(?:st|nd|rd|th) hour)(?: (?:of|after|into|from) {_ADMISSION})?
+        |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{_N}{_HOURS} (?:after|into|from|post|past
+        |since|following) ?{_ADMISSION}|(?:\bat|\baround|@|\bt ?=) ?(?:about |around |approximately )?{_N}{_HOURS}
         """
     )
 )
 _LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {_N}{_HOURS}")
 _FIRST_VALUE = _words(
     r"""
-    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening|(?:on|at
-    |upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened
+    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
+    |(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened
     """,
 )
 _LAST_VALUE = _words(
@@ -80,19 +81,18 @@ _LAST_VALUE = _words(
 
 # levels
 HIGH = r"""
-    high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)|exceed(?:s|ed
-    |ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper|spik(?:ed?|es|ing)
-    |excessive(?:ly)?|hypertensive|overweight
+    high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
+    |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
+    |spik(?:ed?|es|ing)|excessive(?:ly)?|hypertensive|overweight
 """
 LOW = r"""
     low(?:er)?(?! of\b)|reduced|reductions?|below|decreased|depressed|depression|under|beneath|sub-?normal
-    |diminished|slow|hypotensive|dip(?:s|ped|ping)? (?:below|under)|desaturat(?:ed|es|ing|ions?)|deficient
-    |short of
+    |diminished|slow|hypotensive|dip(?:s|ped|ping)? (?:below|under)|desaturat(?:ed|es|ing|ions?)|deficient|short of
 """
 _RANGE = unfolded(
     r"""
-    (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range
-    |limits?|interval|bounds?|band|values?)|range|limits|bounds|wnl)
+    (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?
+    |interval|bounds?|band|values?)|range|limits|bounds|wnl)
     """
 )
 _NORMAL = re.compile(
@@ -118,9 +118,10 @@ _BOUND = re.compile(
     unfolded(
         rf"""
         \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below
-        |under|beneath|lower than|less than|upper|lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper
-        |lower))?(?: {_RANGE}| (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal
-        |reference)(?: range)?| of {_RANGE})?| (?:reference|normal)(?: range| limits?)?)
+        |under|beneath|lower than|less than|upper
+        |lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper|lower))?(?: {_RANGE}
+        | (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal|reference)(?: range)?| of {_RANGE})?
+        | (?:reference|normal)(?: range| limits?)?)
         """
     )
 )
@@ -144,44 +145,48 @@ _OCCASION = unfolded(
 )
 _AT_LEAST = unfolded(
     r"""
-    (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just
-    |a total of|in total) )?
+    (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of
+    |in total) )?
     """
 )
 _OF_ALL = re.compile(rf"\b{_COUNT} (?:out )?of (?:the |its |all |a total of )*(\d+)\b(?: \w+)?")
 _TIMES = re.compile(
     unfolded(
         rf"""
-        \b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
-        |measured|consecutive|such|isolated|stored|available|out-of-range
+        \b{_AT_LEAST}{_COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded
+        |charted|measured|consecutive|such|isolated|stored|available|out-of-range
         |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
-        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b|\b{_AT_LEAST}(once|twice|thrice)\b
-        |\b{_AT_LEAST}(?:x|×) ?(\d+)\b|\b{_AT_LEAST}(\d+) ?(?:x|×)(?!\w)|\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing
-        |s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?|amount(?:s|ed|ing)? to) {_AT_LEAST}{_COUNT}\b
+        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{_OCCASION}\b
+        |\b{_AT_LEAST}(once|twice|thrice)\b|\b{_AT_LEAST}(?:x|×) ?(\d+)\b|\b{_AT_LEAST}(\d+) ?(?:x|×)(?!\w)
+        |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?
+        |amount(?:s|ed|ing)? to) {_AT_LEAST}{_COUNT}\b
         """
     )
 )
 _MAXIMUM = _words(
     r"""
-    up to|as high as|max(?:imum|imal|imally|ima)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of|high of|top(?:s
-    |ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest|(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?
-    |rose|rises|rising|spik(?:ed|es|ing)) (?:to|up to)?(?= ?(?:\d|about|around|an?\b))
+    up to|as high as|max(?:imum|imal|imally|ima)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of|high of
+    |top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest
+    |(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)) (?:to
+    |up to)?(?= ?(?:\d|about|around|an?\b))
     """,
 )
 _MINIMUM = _words(
     r"""
-    down to|as low as|(?<!/)(?<!per )min(?:imum|imal|imally|ima)?|lowest|nadir|a low of|low of|bottom(?:s|ed
-    |ing)?(?: out)?|trough(?:s|ed)?|smallest|least|(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?
-    |sank|sinks|declin(?:ed|es|ing)|plunged|decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))
+    down to|as low as|(?<!/)(?<!per )min(?:imum|imal|imally|ima)?|lowest|nadir|a low of|low of
+    |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
+    |(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged
+    |decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))
     """,
 )
 _SPAN = re.compile(
     unfolded(
         rf"""
-        \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?|var(?:ied|ies|ying)(?: from| between)?
-        |fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung|oscillat\w+|extremes(?: of| were)?
-        |limits of|anywhere from|vary|stayed|ran)\s*(?:between |from |of )?{_N} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to
-        |and|through) ?{_N}|{_N} ?(?:-|–|—) ?{_N}
+        \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
+        |var(?:ied|ies|ying)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung
+        |oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|vary|stayed
+        |ran)\s*(?:between |from |of )?{_N} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to|and|through) ?{_N}
+        |{_N} ?(?:-|–|—) ?{_N}
         """
     )
 )
@@ -221,31 +226,35 @@ _OVER_TIME = unfolded(
 )
 _RISING = _words(
     rf"""
-    rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?|trend(?:ed|ing
-    |s)? (?:is |was )?(?:up|higher)|(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading
-    |headed) (?:up|higher)|on the rise|rise[sn]?|rose|increase[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )increase
-    |mounting|increases?(?= (?:in|of)\b)|(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
+    rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
+    |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
+    |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:up|higher)|on the rise
+    |rise[sn]?|rose|increase[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )increase|mounting|increases?(?= (?:in|of)\b)
+    |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """,
 )
 _FALLING = _words(
     rf"""
     falling|dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
-    |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)|(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged
-    |moved|heading|headed) (?:down|lower)|on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning
-    |waned|dwindl\w+|decrease[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)|(?:not
-    |no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
+    |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
+    |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:down|lower)
+    |on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
+    |decrease[sd]?(?= .*(?:{_OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)
+    |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
     """,
 )
 _STABLE = re.compile(
     unfolded(
         r"""
-        \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b|\b(?:no
-        |without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)|n't show (?:a|any)) (?:(?!up|down|rising
-        |falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift|movement)s?\b(?! (?:up|down))|\b(?:not|n't|never
-        |hardly|scarcely|barely|little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully
-        |overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?|trend(?:ed|ing)?(?! up| down| higher| lower
-        | toward))\b|\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its
-        |constant)|\bremained (?:about |much |essentially |roughly |largely )*the same
+        \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b
+        |\b(?:no|without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)
+        |n't show (?:a|any)) (?:(?!up|down|rising|falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift
+        |movement)s?\b(?! (?:up|down))|\b(?:not|n't|never|hardly|scarcely|barely
+        |little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully
+        |overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?
+        |trend(?:ed|ing)?(?! up| down| higher| lower| toward))\b
+        |\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its|constant)
+        |\bremained (?:about |much |essentially |roughly |largely )*the same
         """
     )
 )
@@ -261,14 +270,14 @@ _TAKEN = unfolded(
 _UNMEASURED = re.compile(
     unfolded(
         rf"""
-        \b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{_TAKEN}\b|n't (?:been )?{_TAKEN}|\bun(?:measured
-        |available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b|\b(?:no
-        |without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?|recordings?
-        |records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring|determinations?
-        |series)\b|\bno\b[^,]*?\b{_TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)|\bdata gap
-        |\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{_TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b
-        |\bdoes not (?:include|contain|appear|exist)|\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o
-        |')t (?:undergo|have|include|contain|appear)
+        \b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{_TAKEN}\b|n't (?:been )?{_TAKEN}
+        |\bun(?:measured|available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b
+        |\b(?:no|without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?
+        |recordings?|records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring
+        |determinations?|series)\b|\bno\b[^,]*?\b{_TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)
+        |\bdata gap|\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{_TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b
+        |\bdoes not (?:include|contain|appear|exist)
+        |\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o|')t (?:undergo|have|include|contain|appear)
         """
     )
 )

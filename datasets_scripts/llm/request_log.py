@@ -65,7 +65,7 @@ class RequestLog:
 
     def sent(self, key: str) -> int:
         """Note that a request goes out; its number."""
-        return self.connection.execute("INSERT INTO requests (key, status) VALUES (?, 'sent')", [key]).lastrowid
+        return self.connection.execute("INSERT INTO requests (key, status) VALUES (?, 'unanswered')", [key]).lastrowid
 
     def failed(self, number: int, status: str) -> None:
         self.connection.execute("UPDATE requests SET status = ? WHERE id = ?", [status, number])
