@@ -39,8 +39,8 @@ AFTER_HOURS = re.compile(
         |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {NUMBER}
         |{NUMBER}{HOURS})(?: (?:in|of|from|after|into) {ADMISSION})?
         |\b(?:more than|over|later than) {NUMBER}{HOURS} (?:after|into|from|past) {ADMISSION}
-        |\bfrom hour {NUMBER} (?:on(?:wards?)?|forward)\b|\bonce past hour {NUMBER}|\bbeyond the {NUMBER}(?:st|nd|rd|th)? hour
-        |\bafter the {NUMBER}(?:st|nd|rd|th) hour
+        |\bfrom hour {NUMBER} (?:on(?:wards?)?|forward)\b|\bonce past hour {NUMBER}
+        |\bbeyond the {NUMBER}(?:st|nd|rd|th)? hour|\bafter the {NUMBER}(?:st|nd|rd|th) hour
         """
     )
 )
@@ -49,8 +49,9 @@ AT_HOUR = re.compile(
         rf"""
         \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {NUMBER}
         |{NUMBER}(?:st|nd|rd|th) hour)(?: (?:of|after|into|from) {ADMISSION})?
-        |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post|past
-        |since|following) ?{ADMISSION}|(?:\bat|\baround|@|\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
+        |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post
+        |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
+        |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
         """
     )
 )
@@ -146,11 +147,11 @@ OF_ALL = re.compile(rf"\b{COUNT} (?:out )?of (?:the |its |all |a total of )*(\d+
 TIMES = re.compile(
     unfolded(
         rf"""
-        \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded
-        |charted|measured|consecutive|such|isolated|stored|available|out-of-range
+        \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
+        |measured|consecutive|such|isolated|stored|available|out-of-range
         |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
-        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
-        |\b{AT_LEAST}(once|twice|thrice)\b|\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
+        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b|\b{AT_LEAST}(once|twice|thrice)\b
+        |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
         |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?
         |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b
         """
@@ -188,7 +189,8 @@ MOVED = re.compile(
         rf"""
         \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
         |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
-        |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up| down)?\w*) from {NUMBER}[^\d]{{0,12}}? to {NUMBER}
+        |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up
+        | down)?\w*) from {NUMBER}[^\d]{{0,12}}? to {NUMBER}
         """
     )
 )
