@@ -118,10 +118,11 @@ def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[
     read = round(requests * sum(sampled) / max(1, len(sampled)))
     written = requests * arguments.max_answer_tokens
     budget = Budget(prices=tuple(arguments.prices))
-    hours = written / arguments.tokens_per_second / arguments.concurrency / 3600
+    minutes = written / arguments.tokens_per_second / arguments.concurrency / 60
+    time = f"{minutes:,.1f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
     cost = f", at most {budget.cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
     return (
-        f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {hours:,.1f} "
-        f"hours if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens "
+        f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {time} "
+        f"if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens "
         "a second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
     )
