@@ -20,9 +20,10 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenPipeline
-from recipes.data import load_records, multi_hot
-from recipes.evaluation.metrics import claim_metrics, diagnosis_metrics, probability_metrics, rationale_metrics
+from recipes.data import load_records
+from recipes.evaluation.figures import compute_metrics
 from recipes.evaluation.report import write_report
 from recipes.model_folder import load_model_folder
 
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> dict:
         predictions = list(
             tqdm(predict(pipe, records, arguments), total=len(records), desc="Evaluating", unit="record")
         )
-        metrics = compute_metrics(predictions, processor.labels)
+        synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
+        metrics = compute_metrics(predictions, processor.labels, records, synonyms)
         metrics["run"] = {
             "model": arguments.model,
             "dataset": arguments.dataset,
@@ -106,30 +108,6 @@ def predict(pipe: ClinRaGenPipeline, records: Dataset, arguments: argparse.Names
             "reference_lab_rationale": row["lab_rationale"],
             **(next(answers) if can else nothing),
         }
-
-
-def compute_metrics(predictions: list[dict], labels: list[str]) -> dict:
-    """All figures of one evaluation, from predictions as `predict` gives them."""
-    position = {label: i for i, label in enumerate(labels)}
-    gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
-    predicted = [[position[d["label"]] for d in prediction["diagnoses"]] for prediction in predictions]
-    metrics = {
-        "records": len(predictions),
-        "unreadable": sum(not prediction["readable"] for prediction in predictions),
-        "diagnosis": diagnosis_metrics(gold, predicted, labels),
-    }
-    scored = [i for i, prediction in enumerate(predictions) if prediction["probabilities"]]
-    if scored:
-        probabilities = [[predictions[i]["probabilities"][label] for label in labels] for i in scored]
-        metrics["probability"] = probability_metrics(multi_hot([gold[i] for i in scored], len(labels)), probabilities)
-    told = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
-    if told:
-        metrics["rationale"] = {
-            part: rationale_metrics([p[f"reference_{part}"] for p in told], [p[part] for p in told])
-            for part in ("note_rationale", "lab_rationale")
-        }
-    metrics["claims"] = claim_metrics([prediction["claims"] for prediction in predictions])
-    return metrics
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, check_note_claims
+from recipes.evaluation.intervals import scores, set_figures
+
 
 def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], labels: list[str]) -> dict:
     """
@@ -17,19 +20,16 @@ def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequenc
         labels (`list[str]`): names in class-id order.
 
     Returns:
-        `micro_*` over all cells, `macro_*` the mean over all labels, `exact_match` the share of records whose set is
-        right, and `per_label`. A quotient without cases is 0, as in scikit-learn with `zero_division=0`.
+        `micro_*` over all cells, `macro_*` the mean over all labels, `weighted_*` that by their support,
+        `exact_match` the share of records whose set is right, and `per_label`. A quotient without cases is 0, as in
+        scikit-learn with `zero_division=0`.
     """
-    true, guess = _cells(gold, len(labels)), _cells(predicted, len(labels))
+    true, guess = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
     hits, guessed, actual = (true & guess).sum(axis=0), guess.sum(axis=0), true.sum(axis=0)
-    precision, recall, f1 = _scores(hits, guessed, actual)
-    micro = [float(score) for score in _scores(hits.sum(), guessed.sum(), actual.sum())]
+    precision, recall, f1 = scores(hits, guessed, actual)
+    whole = set_figures(true, guess)(np.ones((1, len(true)), dtype=np.float32)) if len(true) else {}
     return {
-        **dict(zip(("micro_precision", "micro_recall", "micro_f1"), micro, strict=True)),
-        "macro_precision": float(precision.mean()),
-        "macro_recall": float(recall.mean()),
-        "macro_f1": float(f1.mean()),
-        "exact_match": float((true == guess).all(axis=1).mean()) if len(true) else 0.0,
+        **{name: float(value[0]) for name, value in whole.items()},
         "per_label": {
             label: {
                 "precision": float(precision[i]),
@@ -43,17 +43,12 @@ def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequenc
     }
 
 
-def _cells(sets: Sequence[Sequence[int]], num_labels: int) -> np.ndarray:
+def cells_of(sets: Sequence[Sequence[int]], num_labels: int) -> np.ndarray:
+    """Lists of class ids as a bool array of shape `(num_records, num_labels)`."""
     cells = np.zeros((len(sets), num_labels), dtype=bool)
     for row, ids in zip(cells, sets, strict=True):
         row[list(ids)] = True
     return cells
-
-
-def _scores(hits, guessed, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    hits, guessed, actual = (np.asarray(x, dtype=float) for x in (hits, guessed, actual))
-    divide = lambda a, b: np.divide(a, b, out=np.zeros_like(a), where=b > 0)  # noqa: E731
-    return divide(hits, guessed), divide(hits, actual), divide(2 * hits, guessed + actual)
 
 
 def probability_metrics(gold: np.ndarray, probabilities) -> dict:
@@ -133,3 +128,53 @@ def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
         "records_with_contradiction": contradicted / len(about) if about else None,
         "per_kind": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
     }
+
+
+def series_claim_counts(claims: Sequence[Sequence[dict]]) -> dict[str, np.ndarray]:
+    """For each record how many of its claims about a channel have each verdict."""
+    about = [Counter(claim["verdict"] for claim in record if claim["channel"]) for record in claims]
+    return {name: np.array([counts[name] for counts in about]) for name in VERDICTS}
+
+
+def note_claim_counts(notes: Sequence[str], rationales: Sequence[str]) -> dict[str, np.ndarray]:
+    """For each record how many findings that its rationale names are supported by its note, contradicted, neither."""
+    verdicts = [
+        Counter(claim.verdict for claim in check_note_claims(rationale, note))
+        for note, rationale in zip(notes, rationales, strict=True)
+    ]
+    return {name: np.array([counts[name] for counts in verdicts]) for name in VERDICTS}
+
+
+VERDICTS = ("supported", "contradicted", "unverifiable")
+
+
+def agreement_counts(
+    written: Sequence[Sequence[str]], rationales: Sequence[str], phrases: dict[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """
+    Whether lists of diagnoses and rationales say the same.
+
+    Args:
+        written (lists of `str`): the diagnoses of each record's list.
+        phrases (`dict`): diagnosis -> its name and synonyms.
+
+    Returns:
+        Counts of each record: diagnoses `written`, and of these `argued_for` and `denied` in the rationale; `argued`
+        ones (a name that several share counts once), and of these `not_written`.
+    """
+    find, rows = DiagnosisFinder(phrases), []
+    for names, rationale in zip(written, rationales, strict=True):
+        mentions, listed = find(rationale), set(names)
+        argued = {mention.labels for mention in mentions if mention.says == "argues"}
+        denied = {mention.labels for mention in mentions if mention.says == "denies" and len(mention.labels) == 1}
+        rows.append(
+            {
+                "written": len(listed),
+                "argued_for": len(listed & frozenset().union(*argued)),
+                "denied": len(listed & frozenset().union(*denied)),
+                "argued": len(argued),
+                "not_written": sum(not labels & listed for labels in argued),
+            }
+        )
+    names = ("written", "argued_for", "denied", "argued", "not_written")
+    return {name: np.array([row[name] for row in rows]) for name in names}

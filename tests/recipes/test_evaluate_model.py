@@ -6,9 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from datasets import Dataset
+from sklearn.metrics import f1_score
 
 from modeling_clinragen import CHANNELS
 from recipes import evaluate_model
+from recipes.evaluation.figures import subgroups
 from recipes.evaluation.plots import plot_series, plot_training
 from recipes.evaluation.report import _coloured
 
@@ -22,6 +25,10 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     assert json.loads((output / "metrics.json").read_text()) == metrics
     assert {"micro_f1", "macro_f1", "per_label", "exact_match"} <= set(metrics["diagnosis"])
     assert {"bleu", "rougeL"} <= set(metrics["rationale"]["note_rationale"])
+    for part, name in (("diagnosis", "micro_f1"), ("diagnosis", "weighted_f1"), ("diagnosis", "exact_match")):
+        low, high = metrics["intervals"][part][name]
+        assert low <= metrics[part][name] <= high
+    assert {"sex", "age", "ethnicity", "channels measured"} == set(metrics["subgroups"])
     lines = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == metrics["records"] == 3
     page = (output / "report.html").read_text()
@@ -35,8 +42,11 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
 def test_perfect_and_empty_predictions():
     def prediction(gold, predicted):
         return {
+            "subject_id": "1",
             "readable": True,
             "gold": gold,
+            "note_rationale": "",
+            "lab_rationale": "",
             "diagnoses": [{"label": name} for name in predicted],
             "probabilities": {},
             "reference_note_rationale": "",
@@ -50,6 +60,29 @@ def test_perfect_and_empty_predictions():
     metrics = evaluate_model.compute_metrics(empty, ["a", "b"])
     assert metrics["diagnosis"]["micro_f1"] == 0
     assert "rationale" not in metrics
+
+
+def test_subgroups_hold_each_record_once_and_their_own_figures():
+    rng = np.random.default_rng(0)
+    series = [np.where(rng.random((5, 4)) < 0.5, np.nan, 1.0).tolist() for _ in range(90)] + [[] for _ in range(10)]
+    records = Dataset.from_dict(
+        {
+            "sex": ["F", "M", None, "F"] * 25,
+            "age": [30.0, 45.0, 64.9, None, 90.0] * 20,
+            "ethnicity": ["a"] * 95 + ["rare"] * 5,
+            "lab_values": series,
+        }
+    )
+    true, guess = rng.random((100, 6)) < 0.4, rng.random((100, 6)) < 0.4
+    found = subgroups(records, true, guess, [str(i) for i in range(100)])
+    assert {name: group["records"] for name, group in found["sex"].items()} == {"F": 50, "M": 25, "unknown": 25}
+    ages = {"under 45 years": 20, "45 to 65 years": 40, "80 years or more": 20, "unknown": 20}
+    assert {name: group["records"] for name, group in found["age"].items()} == ages
+    assert list(found["ethnicity"]) == ["a"]  # five records are too few to tell
+    women = np.array(["F", "M", None, "F"] * 25) == "F"
+    assert found["sex"]["F"]["micro_f1"] == pytest.approx(f1_score(true[women], guess[women], average="micro"))
+    low, high = found["sex"]["F"]["intervals"]["micro_f1"]
+    assert low < found["sex"]["F"]["micro_f1"] < high
 
 
 @pytest.mark.parametrize(

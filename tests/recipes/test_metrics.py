@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
-from recipes.evaluation.metrics import claim_metrics, diagnosis_metrics, probability_metrics, rationale_metrics
+from recipes.evaluation.metrics import (
+    agreement_counts,
+    claim_metrics,
+    diagnosis_metrics,
+    note_claim_counts,
+    probability_metrics,
+    rationale_metrics,
+    series_claim_counts,
+)
 
 
 LABELS = ["a", "b", "c", "d"]
@@ -21,7 +29,7 @@ def test_diagnosis_metrics_agree_with_scikit_learn(pairs):
     gold, predicted = [sorted(a) for a, _ in pairs], [sorted(b) for _, b in pairs]
     metrics = diagnosis_metrics(gold, predicted, LABELS)
     cells = [np.array([[i in row for i in range(4)] for row in rows]) for rows in (gold, predicted)]
-    for average in ("micro", "macro"):
+    for average in ("micro", "macro", "weighted"):
         expected = precision_recall_fscore_support(*cells, average=average, zero_division=0)[:3]
         got = [metrics[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
         assert got == pytest.approx(expected)
@@ -65,3 +73,37 @@ def test_claim_metrics_count_verdicts_about_channels():
     assert metrics["records_with_contradiction"] == pytest.approx(1 / 3)
     assert metrics["per_kind"] == {"count": {"supported": 2, "contradicted": 1}}
     assert claim_metrics([[], []])["supported"] is None
+
+
+def test_agreement_of_lists_and_rationales():
+    phrases = {"Shock": ["shock"], "Pneumonia (all)": ["pneumonia"], "COPD": ["copd"]}
+    counts = agreement_counts(
+        [["Shock", "Pneumonia (all)"], ["COPD"], [], ["Shock"]],
+        [
+            "Cold skin suggests shock. Pneumonia is unlikely.",
+            "Fever points to pneumonia.",
+            "Nothing points to a disease.",
+            "His father had a shock; he is at risk of pneumonia.",
+        ],
+        phrases,
+    )
+    assert {name: count.tolist() for name, count in counts.items()} == {
+        "written": [2, 1, 0, 1],
+        "argued_for": [1, 0, 0, 0],
+        "denied": [1, 0, 0, 0],
+        "argued": [1, 1, 0, 0],
+        "not_written": [0, 1, 0, 0],
+    }
+
+
+def test_note_and_series_claims_are_counted_by_record():
+    counts = note_claim_counts(["Denies melena. Has cough.", ""], ["Cough and melena suggest a bleed.", "Rigors."])
+    assert {name: count.tolist() for name, count in counts.items()} == {
+        "supported": [1, 0],
+        "contradicted": [1, 0],
+        "unverifiable": [0, 1],
+    }
+    claim = {"channel": "pH", "verdict": "supported"}
+    counts = series_claim_counts([[claim, {**claim, "channel": None}], []])
+    assert counts["supported"].tolist() == [1, 0]
+    assert sum(counts.values()).sum() == 1
