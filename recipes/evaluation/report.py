@@ -50,25 +50,32 @@ def write_report(
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<h1>{escape(str(run['model']))} on {escape(str(run['dataset']))}, {escape(run['split'])} split</h1>"
         f"<p>{NOTICE}</p>{_headline(metrics)}<h2>Diagnoses</h2>{_labels(metrics['diagnosis'])}"
-        f"{_rationales(metrics)}<h2>Patients</h2>{patients}</html>"
+        f"{_rationales(metrics)}{_agreement(metrics)}{_subgroups(metrics)}<h2>Patients</h2>{patients}</html>"
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def _headline(metrics: dict) -> str:
     diagnosis, probability = metrics["diagnosis"], metrics.get("probability", {})
+    sure = metrics["intervals"]
     figures = {
-        "records": metrics["records"],
-        "micro-F1": diagnosis["micro_f1"],
-        "macro-F1": diagnosis["macro_f1"],
-        "whole set right": diagnosis["exact_match"],
-        "macro-AUROC": probability.get("macro_auroc"),
-        "claims supported": metrics["claims"]["supported"],
+        "records": (metrics["records"], None),
+        "micro-F1": (diagnosis["micro_f1"], sure["diagnosis"].get("micro_f1")),
+        "macro-F1": (diagnosis["macro_f1"], sure["diagnosis"].get("macro_f1")),
+        "whole set right": (diagnosis["exact_match"], sure["diagnosis"].get("exact_match")),
+        "macro-AUROC": (probability.get("macro_auroc"), sure.get("probability", {}).get("macro_auroc")),
+        "claims supported": (metrics["claims"]["supported"], sure["claims"].get("supported")),
     }
     cells = "".join(
-        f"<div><b>{_number(value)}</b>{name}</div>" for name, value in figures.items() if value is not None
+        f"<div><b>{_number(value)}</b>{name}{_interval(interval)}</div>"
+        for name, (value, interval) in figures.items()
+        if value is not None
     )
-    return f'<div class="headline">{cells}</div>'
+    return f'<div class="headline">{cells}</div><p class="muted">Small: 95% intervals by resampling patients.</p>'
+
+
+def _interval(interval: list[float] | None) -> str:
+    return f"<small> {interval[0]:.3f} to {interval[1]:.3f}</small>" if interval else ""
 
 
 def _number(value) -> str:
@@ -118,6 +125,42 @@ def _rationales(metrics: dict) -> str:
     ]
     page += f"<h2>Claims about the series, checked against the measured values ({claims['claims']})</h2>"
     return page + _table(["kind", "supported", "contradicted", "unverifiable"], rows)
+
+
+SHARES = {
+    "written_argued_for": "diagnoses of the list that the rationale argues for",
+    "written_denied": "diagnoses of the list that the rationale denies",
+    "argued_not_written": "diagnoses argued for that the list does not hold",
+    "supported": "findings of the note part that the note supports",
+    "contradicted": "findings of the note part that the note contradicts",
+    "unverifiable": "findings of the note part of which the note does not speak",
+}
+
+
+def _agreement(metrics: dict) -> str:
+    rows = []
+    for part in ("agreement", "note_claims"):
+        for name, share in metrics.get(part, {}).items():
+            if name in SHARES:
+                interval = metrics["intervals"][part].get(name)
+                rows.append([SHARES[name], share, *(interval or [None, None])])
+    return "<h2>Rationale against list and note</h2>" + _table(["share of", "", "from", "to"], rows)
+
+
+def _subgroups(metrics: dict) -> str:
+    rows = [
+        [
+            f"{escape(attribute)}: {escape(value)}",
+            group["records"],
+            group["micro_f1"],
+            *group["intervals"]["micro_f1"],
+            group["macro_f1"],
+        ]
+        for attribute, groups in metrics.get("subgroups", {}).items()
+        for value, group in groups.items()
+    ]
+    header = ["group", "records", "micro-F1", "from", "to", "macro-F1"]
+    return "<h2>Subgroups</h2>" + _table(header, rows) if rows else ""
 
 
 def _patient(prediction: dict, record: dict, channels: list[dict]) -> str:
