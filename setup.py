@@ -32,6 +32,7 @@ extras = {
     "eval": [
         "evaluate>=0.4.6,<1",
         "matplotlib>=3.9,<4",
+        "nltk>=3.8,<4",
         "rouge-score>=0.1.2,<1",
         "sacrebleu>=2.4,<3",
         "scikit-learn>=1.5,<2",

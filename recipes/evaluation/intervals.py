@@ -104,13 +104,14 @@ def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
     """
     num_labels = gold.shape[1]
+    labels = [Thresholds(gold[:, i], probabilities[:, i]) for i in range(num_labels)]
+    cells = Thresholds(gold.ravel(), probabilities.ravel())
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
-        per_label = [_ranked(gold[:, i], probabilities[:, i], weights) for i in range(num_labels)]
+        per_label = [label.ranked(weights) for label in labels]
         macro = [_mean_of_defined(np.stack([label[k] for label in per_label])) for k in range(2)]
-        rows = [np.repeat(row[None], num_labels, axis=1) for row in weights]  # of all cells, one resample in memory
-        of_rows = [_ranked(gold.ravel(), probabilities.ravel(), row) for row in rows]
-        micro = [np.concatenate([row[k] for row in of_rows]) for k in range(2)]
+        rows = [cells.ranked(np.repeat(row[None], num_labels, axis=1)) for row in weights]  # one resample in memory
+        micro = [np.concatenate([row[k] for row in rows]) for k in range(2)]
         return {"micro_auroc": micro[0], "micro_auprc": micro[1], "macro_auroc": macro[0], "macro_auprc": macro[1]}
 
     return figures
@@ -121,19 +122,30 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     return _divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0), empty=np.nan)
 
 
-def _ranked(gold: np.ndarray, scored: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and average precision of one ranking under each row of weights; equal scores count as one threshold."""
-    order = np.argsort(-scored, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scored[order]) != 0, True))  # the last record of each threshold
-    sorted_weights, positive = weights[:, order].astype(np.float64), gold[order].astype(bool)
-    hits = np.cumsum(np.where(positive, sorted_weights, 0.0), axis=1)[:, ends]  # (num_resamples, num_thresholds)
-    misses = np.cumsum(np.where(positive, 0.0, sorted_weights), axis=1)[:, ends]
-    step = np.diff(hits, axis=1, prepend=0.0)
-    both = (hits[:, -1] > 0) & (misses[:, -1] > 0)
-    area = (np.diff(misses, axis=1, prepend=0.0) * (hits - step / 2)).sum(axis=1)
-    average = (step * _divide(hits, hits + misses)).sum(axis=1)
-    undefined = np.where(both, 0.0, np.nan)
-    return _divide(area, hits[:, -1] * misses[:, -1]) + undefined, _divide(average, hits[:, -1]) + undefined
+class Thresholds:
+    """
+    One ranking of records, sorted once for all resamples; equal scores are one threshold.
+
+    Args:
+        gold (array of 0 and 1 of shape `(num_records,)`), scored (array of the same shape).
+    """
+
+    def __init__(self, gold: np.ndarray, scored: np.ndarray):
+        self.order = np.argsort(-scored, kind="stable")
+        ranked = scored[self.order]
+        self.ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # the last record of each threshold
+        self.positive = gold[self.order].astype(bool)
+
+    def ranked(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and average precision under each row of weights, NaN without both kinds of records."""
+        in_order = weights[:, self.order].astype(np.float64)
+        hits = np.cumsum(np.where(self.positive, in_order, 0.0), axis=1)[:, self.ends]  # (resamples, thresholds)
+        misses = np.cumsum(np.where(self.positive, 0.0, in_order), axis=1)[:, self.ends]
+        step = np.diff(hits, axis=1, prepend=0.0)
+        area = (np.diff(misses, axis=1, prepend=0.0) * (hits - step / 2)).sum(axis=1)
+        average = (step * _divide(hits, hits + misses)).sum(axis=1)
+        undefined = np.where((hits[:, -1] > 0) & (misses[:, -1] > 0), 0.0, np.nan)
+        return _divide(area, hits[:, -1] * misses[:, -1]) + undefined, _divide(average, hits[:, -1]) + undefined
 
 
 def share_figures(counts: dict[str, np.ndarray], total: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -4,6 +4,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def rationale_metrics(references: Sequence[str], candidates: Sequence[str]) -> d
     import sacrebleu
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_StemmingTokenizer())
     scores = [scorer.score(reference, candidate) for reference, candidate in zip(references, candidates, strict=True)]
     return {
         "bleu": float(sacrebleu.corpus_bleu(list(candidates), [list(references)]).score),
@@ -95,6 +96,20 @@ def rationale_metrics(references: Sequence[str], candidates: Sequence[str]) -> d
         "reference_words": float(np.mean([len(reference.split()) for reference in references])),
         "repetition": float(np.mean([_repetition(candidate.split()) for candidate in candidates])),
     }
+
+
+class _StemmingTokenizer:
+    """rouge-score's own words and Porter stems, each word stemmed once: half of the time of a score is stemming."""
+
+    def __init__(self):
+        from nltk.stem.porter import PorterStemmer
+
+        self.stem = lru_cache(maxsize=2**17)(PorterStemmer().stem)
+
+    def tokenize(self, text: str) -> list[str]:
+        from rouge_score.tokenize import tokenize
+
+        return tokenize(text, self)  # which asks for `stem`
 
 
 def _repetition(words: list[str]) -> float:

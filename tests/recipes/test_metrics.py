@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from recipes.evaluation.metrics import (
@@ -107,3 +108,20 @@ def test_note_and_series_claims_are_counted_by_record():
     counts = series_claim_counts([[claim, {**claim, "channel": None}], []])
     assert counts["supported"].tolist() == [1, 0]
     assert sum(counts.values()).sum() == 1
+
+
+words = st.sampled_from(
+    ["fever", "cough", "points", "pointing", "to", "pneumonia", "Patients'", "running", "ran", "3.5", "high-grade"]
+)
+texts = st.lists(words, max_size=25).map(" ".join)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_rouge_is_that_of_the_library(pairs):
+    references, candidates = zip(*pairs, strict=True)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    metrics = rationale_metrics(references, candidates)
+    for name in ("rouge1", "rouge2", "rougeL"):
+        expected = np.mean([scorer.score(r, c)[name].fmeasure for r, c in zip(references, candidates, strict=True)])
+        assert metrics[name] == pytest.approx(expected)
