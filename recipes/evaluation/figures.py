@@ -82,7 +82,8 @@ def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patien
     of_written = {"written_argued_for": counts["argued_for"], "written_denied": counts["denied"]}
     first, first_sure = _shares(of_written, counts["written"], patients)
     second, second_sure = _shares({"argued_not_written": counts["not_written"]}, counts["argued"], patients)
-    return {**first, **second}, {**first_sure, **second_sure}
+    totals = {"written": first.pop("total"), "argued": second.pop("total")}
+    return {**totals, **first, **second}, {**first_sure, **second_sure}
 
 
 def _shares(counts: dict[str, np.ndarray], total: np.ndarray, patients: list[str]) -> tuple[dict, dict]:
