@@ -110,5 +110,16 @@ def test_note_and_series_claims_are_counted_by_record():
     assert sum(counts.values()).sum() == 1
 
 
-words = st.sampled_from(["fever", "cough", "points", "pointing", "to", "pneumonia", "Patients'", "running", "ran", "3.5"])
+words = st.sampled_from(["fever", "cough", "points", "pointing", "to", "pneumonia", "Patients'", "running", "3.5"])
+texts = st.lists(words, max_size=25).map(" ".join)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_rouge_is_that_of_the_library(pairs):
+    references, candidates = zip(*pairs, strict=True)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    metrics = rationale_metrics(references, candidates)
+    for name in ("rouge1", "rouge2", "rougeL"):
+        expected = np.mean([scorer.score(r, c)[name].fmeasure for r, c in zip(references, candidates, strict=True)])
         assert metrics[name] == pytest.approx(expected)
