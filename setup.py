@@ -36,6 +36,7 @@ extras = {
         "rouge-score>=0.1.2,<1",
         "sacrebleu>=2.4,<3",
         "scikit-learn>=1.5,<2",
+        "sentence-transformers>=5,<7",
     ],
     "space": ["gradio>=6,<7", "matplotlib>=3.9,<4"],
 }

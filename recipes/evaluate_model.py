@@ -23,7 +23,7 @@ from datasets_scripts.command import finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenPipeline
 from recipes.data import load_records
-from recipes.evaluation.figures import compute_metrics
+from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.report import write_report
 from recipes.model_folder import load_model_folder
 
@@ -42,6 +42,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="only the first N records")
     parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
     parser.add_argument("--num-beams", type=int, default=1, help="default: 1, greedy")
+    parser.add_argument(
+        "--embedding-matching",
+        action="store_true",
+        help="also count diagnoses as the paper does: by the embedding (all-MiniLM-L6-v2) of what was written",
+    )
     parser.add_argument("--device", default=None, help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
@@ -58,6 +63,8 @@ def main(argv: list[str] | None = None) -> dict:
         )
         synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
         metrics = compute_metrics(predictions, processor.labels, records, synonyms)
+        if arguments.embedding_matching:
+            metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
         metrics["run"] = {
             "model": arguments.model,
             "dataset": arguments.dataset,

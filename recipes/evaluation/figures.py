@@ -10,6 +10,7 @@ from datasets import Dataset
 from modeling_clinragen.clinical_clinragen import short_name
 from recipes.data import multi_hot
 from recipes.evaluation.intervals import intervals, ranking_figures, set_figures, share_figures
+from recipes.evaluation.matching import match_by_embedding
 from recipes.evaluation.metrics import (
     agreement_counts,
     cells_of,
@@ -71,6 +72,16 @@ def compute_metrics(
         metrics["note_claims"], sure["note_claims"] = _shares(counts, sum(counts.values()), patients)
         metrics["subgroups"] = subgroups(records, true, guess, patients)
     return {**metrics, "intervals": sure}
+
+
+def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
+    """The figures of the diagnoses with the paper's matching of written names."""
+    from datasets_scripts.knowledge.retrieval import load_encoder
+
+    position = {label: i for i, label in enumerate(labels)}
+    gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
+    texts = [prediction["generated_text"] for prediction in predictions]
+    return diagnosis_metrics(gold, match_by_embedding(texts, labels, load_encoder()), labels)
 
 
 def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patients: list[str]) -> tuple[dict, dict]:

@@ -20,7 +20,7 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     output = tmp_path / "report"
     metrics = evaluate_model.main(
         ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--split", "test"]
-        + ["--output", str(output), "--limit", "3", "--batch-size", "2"]
+        + ["--output", str(output), "--limit", "3", "--batch-size", "2", "--embedding-matching"]
     )
     assert json.loads((output / "metrics.json").read_text()) == metrics
     assert {"micro_f1", "macro_f1", "per_label", "exact_match"} <= set(metrics["diagnosis"])
@@ -28,6 +28,7 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     for part, name in (("diagnosis", "micro_f1"), ("diagnosis", "weighted_f1"), ("diagnosis", "exact_match")):
         low, high = metrics["intervals"][part][name]
         assert low <= metrics[part][name] <= high
+    assert 0 <= metrics["diagnosis_by_embedding"]["micro_f1"] <= 1
     assert {"sex", "age", "ethnicity", "channels measured"} == set(metrics["subgroups"])
     lines = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == metrics["records"] == 3
