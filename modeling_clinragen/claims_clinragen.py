@@ -26,7 +26,7 @@ CHANNEL_WORDS = {
         "fio2",
     ),
     "Glucose": ("blood glucose", "serum glucose", "plasma glucose", "blood sugar", "blood sugars", "glucose"),
-    "Heart Rate": ("heart rate", "pulse rate", "ventricular rate", "pulse", "hr"),
+    "Heart Rate": ("heart rate", "heart rates", "pulse rate", "ventricular rate", "pulse", "hr"),
     "Mean blood pressure": (
         "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp",
         "map",
@@ -35,7 +35,9 @@ CHANNEL_WORDS = {
         "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2",
         "o2 sat", "o2 sats", "sats", "oxygenation", "pulse oximetry",
     ),
-    "Respiratory rate": ("respiratory rate", "respiration rate", "breathing rate", "respirations", "resp rate", "rr"),
+    "Respiratory rate": (
+        "respiratory rate", "respiratory rates", "respiration rate", "breathing rate", "respirations", "resp rate", "rr",
+    ),
     "Systolic blood pressure": (
         "systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp",
     ),

@@ -37,6 +37,7 @@ from .wordings_clinragen import (
     NOT,
     NUMBER,
     OF_ALL,
+    OUT_OF,
     PSEUDO_NOT,
     REFERENCE,
     RISING,
@@ -67,6 +68,7 @@ def judge(
     Returns:
         kind of the claim, and whether all that it states holds; `None` where nothing can be checked.
     """
+    clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
     clause = PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause))
     negated = _is_negated(clause)
     clause, moment, hours_in, values_in, timed = _restrict(clause, hours, values)
@@ -183,12 +185,12 @@ def outside(channel: dict, values: np.ndarray, direction: str) -> int:
 
 def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]], str]:
     said, left = [], clause
-    share = OF_ALL.search(clause)
-    if share and (directions or ABNORMAL.search(clause)):
-        number = _count(share[1])
-        return [
-            ("count", _count_of(clause, directions, share, channel, values) == number and len(values) == int(share[2]))
-        ], left
+    if directions or ABNORMAL.search(clause):
+        share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
+        if share or out_of:
+            number, total = map(_count, filter(None, share.groups() if share else out_of.groups()[::-1]))
+            found = _count_of(clause, directions, share or out_of, channel, values)
+            return [("count", found == number and len(values) == total)], left
     for match in TIMES.finditer(clause):
         groups = [group for group in match.groups() if group]
         least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""

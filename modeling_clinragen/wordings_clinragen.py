@@ -143,7 +143,15 @@ AT_LEAST = unfolded(
     |in total) )?
     """
 )
-OF_ALL = re.compile(rf"\b{COUNT} (?:out )?of (?:the |its |all |a total of )*(\d+)\b(?: \w+)?")
+OF_ALL = re.compile(  # how many, and of how many
+    unfolded(
+        rf"""
+        \b{COUNT} (?:out )?of (?:the |its |all |a total of )*{COUNT}\b(?! of)
+        |\b(\d+) ?/ ?(\d+)(?=\s+(?:\w+\s+)?{OCCASION})
+        """
+    )
+)
+OUT_OF = re.compile(rf"\bout of (?:the |its |all |a total of )*{COUNT}\b.*?\b{COUNT} (?:were|was|are|is|had)\b")
 TIMES = re.compile(
     unfolded(
         rf"""
@@ -152,8 +160,9 @@ TIMES = re.compile(
         |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
         |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b|\b{AT_LEAST}(once|twice|thrice)\b
         |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
-        |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|n ?=|tally(?: of| is)?
-        |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b
+        |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
+        |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b|\bn ?= ?(\d+)\b
+        |\bnumber of [a-z\s-]*?\b(?:is|was|equals|were) {AT_LEAST}{COUNT}\b
         """
     )
 )
