@@ -36,7 +36,8 @@ CHANNEL_WORDS = {
         "o2 sat", "o2 sats", "sats", "oxygenation", "pulse oximetry",
     ),
     "Respiratory rate": (
-        "respiratory rate", "respiratory rates", "respiration rate", "breathing rate", "respirations", "resp rate", "rr",
+        "respiratory rate", "respiratory rates", "respiration rate", "breathing rate", "respirations", "resp rate",
+        "rr",
     ),
     "Systolic blood pressure": (
         "systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp",
