@@ -74,7 +74,7 @@ def judge(
     clause, moment, hours_in, values_in, timed = _restrict(clause, hours, values)
     statements = _states_measured(clause, finding, timed, len(values))
     if not statements:
-        statements = _read(clause, finding, channel, moment, negated, hours_in, values_in, values)
+        statements = _read(clause, finding, channel, moment, negated, hours_in, values_in)
     if not statements:
         return "other", None
     kind = "time" if timed and statements[0][0] != "unmeasured" else statements[0][0]
@@ -139,7 +139,7 @@ def _states_measured(clause: str, finding: str | None, timed: bool, count: int) 
     return [("unmeasured", count > 0)] if MEASURED.search(clause) and not NOT.search(clause) else []
 
 
-def _read(clause, finding, channel, moment, negated, hours, values, all_values) -> list[tuple[str, bool | None]]:
+def _read(clause, finding, channel, moment, negated, hours, values) -> list[tuple[str, bool | None]]:
     directions = _levels_said(clause)
     if finding in ("normal", "not_high"):
         return _levels(
