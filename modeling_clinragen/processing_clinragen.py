@@ -14,7 +14,11 @@ from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 
 PROMPT = "Diagnose disease from the following medical notes: {note} and Lab Test:"
 NO_NOTE = "not available"
-TARGET = "### Disease Diagnosed: {diagnoses}. ### Rationale: {note_rationale} ### Lab Test: {lab_rationale}"
+DIAGNOSES, RATIONALE = (
+    "### Disease Diagnosed: {diagnoses}.",
+    "### Rationale: {note_rationale} ### Lab Test: {lab_rationale}",
+)
+TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAGNOSES}"
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
@@ -116,10 +120,22 @@ class ClinRaGenProcessor(ProcessorMixin):
         )
         return [note[: offsets[-1][1]] for note, offsets in zip(notes, encoded["offset_mapping"], strict=True)]
 
-    def target_text(self, diagnoses: Sequence[int], note_rationale: str = "", lab_rationale: str = "") -> str:
-        """What the model learns to write for a record; `diagnoses` are class ids."""
+    def target_text(
+        self,
+        diagnoses: Sequence[int],
+        note_rationale: str = "",
+        lab_rationale: str = "",
+        rationale_first: bool = False,
+    ) -> str:
+        """
+        What the model learns to write for a record; `diagnoses` are class ids.
+
+        With `rationale_first` the diagnoses follow from the rationale, as in chain-of-thought distillation (Kwon et
+        al., AAAI 2024); `parse` reads both orders.
+        """
         names = ", ".join(self.labels[i] for i in sorted(diagnoses)) or NO_DISEASE
-        text = TARGET.format(diagnoses=names, note_rationale=note_rationale, lab_rationale=lab_rationale)
+        target = RATIONALE_FIRST_TARGET if rationale_first else TARGET
+        text = target.format(diagnoses=names, note_rationale=note_rationale, lab_rationale=lab_rationale)
         return " ".join(text.split())
 
     def parse(self, text: str) -> dict:

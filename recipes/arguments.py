@@ -62,7 +62,11 @@ class DataArguments:
     )
     inputs: list[str] = field(default_factory=lambda: list(MODALITIES), metadata={"help": "What is read: note, lab."})
     rationales: list[str] = field(
-        default_factory=lambda: list(MODALITIES), metadata={"help": "Which rationales are written: note, lab."}
+        default_factory=lambda: list(MODALITIES),
+        metadata={"help": "Which rationales are written: note, lab; none: diagnoses alone."},
+    )
+    rationale_first: bool = field(
+        default=False, metadata={"help": "Write the rationale before the diagnoses, as a chain of thought."}
     )
     train_split: str = field(default="train", metadata={"help": "Split to learn from."})
     eval_split: str = field(
@@ -146,7 +150,7 @@ def parse_arguments(
     except (ValueError, OSError, TypeError, YAMLError) as error:
         raise ClinRaGenInputError(f"arguments: {error}") from None
     _check("inputs", data_args.inputs, MODALITIES)
-    _check("rationales", data_args.rationales, MODALITIES)
+    _check("rationales", data_args.rationales or MODALITIES, MODALITIES)
     _check("trained_modules", stage_args.trained_modules, MODULES)
     _check("module_learning_rates", stage_args.module_learning_rates or MODULES, MODULES)
     for name, value in (("dataset", data_args.dataset), ("output_dir", stage_args.output_dir)):

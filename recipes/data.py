@@ -59,7 +59,11 @@ def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:
 
 
 def encode_records(
-    records: Dataset, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int
+    records: Dataset,
+    processor: ClinRaGenProcessor,
+    rationales: list[str],
+    max_target_tokens: int,
+    rationale_first: bool = False,
 ) -> Dataset:
     """
     Model inputs, target tokens and diagnosis labels of each record that the processor can read.
@@ -69,6 +73,7 @@ def encode_records(
         processor (`ClinRaGenProcessor`): its `modalities` say what is read.
         rationales (`list[str]`): which rationales the target holds, of `"note"` and `"lab"`.
         max_target_tokens (`int`): longer targets are cut at their end.
+        rationale_first (`bool`): the target's order; records without a rationale are then left out.
 
     Returns:
         `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, and with series
@@ -88,13 +93,21 @@ def encode_records(
         )
     if not readable:
         raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
+    if rationale_first:
+        taught = records["teacher"]
+        readable = [i for i in readable if taught[i]]
     return records.select(readable).map(
         _encode,
         batched=True,
         batch_size=256,
         remove_columns=records.column_names,
         features=_features(processor),
-        fn_kwargs={"processor": processor, "rationales": rationales, "max_target_tokens": max_target_tokens},
+        fn_kwargs={
+            "processor": processor,
+            "rationales": rationales,
+            "max_target_tokens": max_target_tokens,
+            "rationale_first": rationale_first,
+        },
         desc="Encoding records",
     )
 
@@ -113,11 +126,15 @@ def _features(processor: ClinRaGenProcessor) -> Features:
     return Features(features)
 
 
-def _encode(rows: dict, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int) -> dict:
+def _encode(
+    rows: dict, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int, rationale_first: bool
+) -> dict:
     encoded = processor(notes=rows["note"], lab_values=rows["lab_values"], lab_times=rows["lab_times"])
     size = len(rows["note"])
     targets = [
-        processor.target_text(diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "")
+        processor.target_text(
+            diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "", rationale_first
+        )
         for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
     ]
     # Where the teacher gave no rationale, the target ends with the diagnoses, and without a sign of its end.

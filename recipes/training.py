@@ -188,6 +188,7 @@ def run_stage(
             processor,
             data_args.rationales,
             data_args.max_target_tokens,
+            data_args.rationale_first,
         ).with_format("numpy")
         for name, (split, limit) in splits.items()
     }

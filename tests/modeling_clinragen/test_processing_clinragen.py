@@ -20,11 +20,16 @@ def wordpiece_processor():
 
 
 @given(
-    st.sets(st.integers(0, 24)), st.sampled_from(["", "Fever fits it."]), st.sampled_from(["", "pH is low 2 times."])
+    st.sets(st.integers(0, 24)),
+    st.sampled_from(["", "Fever fits it."]),
+    st.sampled_from(["", "pH is low 2 times."]),
+    st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
-def test_target_text_is_parsed_back(tiny_processor, diagnoses, note_rationale, lab_rationale):
-    parsed = tiny_processor.parse(tiny_processor.target_text(diagnoses, note_rationale, lab_rationale))
+@settings(max_examples=100, deadline=None)
+def test_target_text_is_parsed_back(tiny_processor, diagnoses, note_rationale, lab_rationale, rationale_first):
+    text = tiny_processor.target_text(diagnoses, note_rationale, lab_rationale, rationale_first)
+    assert (text.index("Rationale:") < text.index("Disease Diagnosed:")) == rationale_first
+    parsed = tiny_processor.parse(text)
     assert parsed["diagnoses"] == [LABELS[i] for i in sorted(diagnoses)]
     assert parsed["note_rationale"] == note_rationale
     assert parsed["lab_rationale"] == lab_rationale

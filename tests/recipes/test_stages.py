@@ -216,6 +216,30 @@ def test_a_record_without_a_rationale_teaches_its_diagnoses_alone(data_folder, s
             assert partly[i] == whole[i]
 
 
+def test_where_the_rationale_comes_first_a_record_without_one_is_left_out(data_folder, stage1_folder):
+    _, processor = load_model_folder(stage1_folder)
+    records = load_records(str(data_folder / "dataset"), "train", limit=6)
+    dropped = records.map(
+        lambda row, i: {"note_rationale": "", "lab_rationale": "", "teacher": ""} if i % 2 else {}, with_indices=True
+    )
+    encoded = encode_records(dropped, processor, ["note", "lab"], 300, rationale_first=True)
+    assert len(encoded) == 3
+    for row, record in zip(encoded, records.select([0, 2, 4]), strict=True):
+        written = processor.parse(processor.tokenizer.decode(row["labels"], skip_special_tokens=True))
+        assert written["diagnoses"] == [processor.labels[d] for d in record["diagnoses"]]
+        assert written["note_rationale"] == record["note_rationale"]
+
+
+def test_a_stage_without_rationales_learns_diagnoses_alone(stage_arguments, data_folder, tmp_path):
+    stage1_note.main(stage_arguments(tmp_path / "stage1", rationales=[], max_steps=1))
+    _, processor = load_model_folder(tmp_path / "stage1")
+    records = load_records(str(data_folder / "dataset"), "train", limit=4)
+    for row in encode_records(records, processor, [], 200):
+        written = processor.parse(processor.tokenizer.decode(row["labels"], skip_special_tokens=True))
+        assert written["rationale"] == ""
+    assert json.loads((tmp_path / "stage1" / "training.json").read_text())["data"]["rationales"] == []
+
+
 @pytest.mark.parametrize(("ignore", "pad"), [(True, -100), (False, 0)])
 def test_collator_pads_and_keeps_padding_out_of_the_loss(data_folder, stage1_folder, ignore, pad):
     _, processor = load_model_folder(stage1_folder)
