@@ -9,7 +9,15 @@ from datasets import Dataset
 
 from modeling_clinragen.clinical_clinragen import short_name
 from recipes.data import multi_hot
-from recipes.evaluation.intervals import intervals, ranking_figures, set_figures, share_figures
+from recipes.evaluation.calibration import calibration
+from recipes.evaluation.intervals import (
+    SCORES,
+    intervals,
+    label_figures,
+    ranking_figures,
+    set_figures,
+    share_figures,
+)
 from recipes.evaluation.matching import match_by_embedding
 from recipes.evaluation.metrics import (
     agreement_counts,
@@ -50,13 +58,18 @@ def compute_metrics(
         "unreadable": sum(not prediction["readable"] for prediction in predictions),
         "diagnosis": diagnosis_metrics(gold, predicted, labels),
     }
-    sure = {"diagnosis": intervals(set_figures(true, guess), patients)}
+    sure = {
+        "diagnosis": intervals(set_figures(true, guess), patients),
+        "per_label": label_intervals(true, guess, labels, patients),
+    }
     scored = [i for i, prediction in enumerate(predictions) if prediction["probabilities"]]
     if scored:
         probabilities = np.array([[predictions[i]["probabilities"][label] for label in labels] for i in scored])
         hot = multi_hot([gold[i] for i in scored], len(labels)).astype(int)
         metrics["probability"] = probability_metrics(hot, probabilities)
-        sure["probability"] = intervals(ranking_figures(hot, probabilities), [patients[i] for i in scored])
+        owners = [patients[i] for i in scored]
+        sure["probability"] = intervals(ranking_figures(hot, probabilities), owners)
+        metrics["calibration"], sure["calibration"] = calibration(hot, probabilities, owners)
     told = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
     if told:
         metrics["rationale"] = {
@@ -72,6 +85,12 @@ def compute_metrics(
         metrics["note_claims"], sure["note_claims"] = _shares(counts, sum(counts.values()), patients)
         metrics["subgroups"] = subgroups(records, true, guess, patients)
     return {**metrics, "intervals": sure}
+
+
+def label_intervals(true: np.ndarray, guess: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:
+    """Label -> the 95% intervals of its precision, recall and F1."""
+    sure = intervals(label_figures(true, guess), patients)
+    return {label: {name: sure.get((i, name)) for name in SCORES} for i, label in enumerate(labels)}
 
 
 def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:

@@ -75,8 +75,26 @@ def set_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray], d
         for name in SCORES:
             found[f"micro_{name}"] = micro[name]
             found[f"macro_{name}"] = per_label[name].mean(axis=1)
-            found[f"weighted_{name}"] = _divide((per_label[name] * sums[2]).sum(axis=1), sums[2].sum(axis=1))
+            found[f"weighted_{name}"] = divide((per_label[name] * sums[2]).sum(axis=1), sums[2].sum(axis=1))
         return {**found, "exact_match": weights @ exact / weights.sum(axis=1)}
+
+    return figures
+
+
+def label_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray], dict[tuple, np.ndarray]]:
+    """
+    Precision, recall and F1 of each label, by `(class id, name of the score)`.
+
+    Args:
+        true, guess (bool arrays of shape `(num_records, num_labels)`).
+    """
+    cells = [array.astype(np.float32) for array in (true & guess, guess, true)]
+
+    def figures(weights: np.ndarray) -> dict[tuple, np.ndarray]:
+        found = scores(*(weights @ array for array in cells))  # (num_resamples, num_labels) each
+        return {
+            (i, name): score[:, i] for name, score in zip(SCORES, found, strict=True) for i in range(true.shape[1])
+        }
 
     return figures
 
@@ -87,10 +105,11 @@ SCORES = ("precision", "recall", "f1")
 def scores(hits, guessed, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1 from counts; 0 where a quotient has no cases."""
     hits, guessed, actual = (np.asarray(x, dtype=float) for x in (hits, guessed, actual))
-    return _divide(hits, guessed), _divide(hits, actual), _divide(2 * hits, guessed + actual)
+    return divide(hits, guessed), divide(hits, actual), divide(2 * hits, guessed + actual)
 
 
-def _divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
+def divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
+    """The quotient, `empty` where `b` is 0."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), empty), where=b > 0)
 
@@ -119,7 +138,7 @@ def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     defined = ~np.isnan(values)
-    return _divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0), empty=np.nan)
+    return divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0), empty=np.nan)
 
 
 class Thresholds:
@@ -143,9 +162,9 @@ class Thresholds:
         misses = np.cumsum(np.where(self.positive, 0.0, in_order), axis=1)[:, self.ends]
         step = np.diff(hits, axis=1, prepend=0.0)
         area = (np.diff(misses, axis=1, prepend=0.0) * (hits - step / 2)).sum(axis=1)
-        average = (step * _divide(hits, hits + misses)).sum(axis=1)
+        average = (step * divide(hits, hits + misses)).sum(axis=1)
         undefined = np.where((hits[:, -1] > 0) & (misses[:, -1] > 0), 0.0, np.nan)
-        return _divide(area, hits[:, -1] * misses[:, -1]) + undefined, _divide(average, hits[:, -1]) + undefined
+        return divide(area, hits[:, -1] * misses[:, -1]) + undefined, divide(average, hits[:, -1]) + undefined
 
 
 def share_figures(counts: dict[str, np.ndarray], total: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
@@ -159,7 +178,7 @@ def share_figures(counts: dict[str, np.ndarray], total: np.ndarray) -> Callable[
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
         sums = weights @ np.asarray(total, dtype=np.float32)
         return {
-            name: _divide(weights @ np.asarray(count, dtype=np.float32), sums, empty=np.nan)
+            name: divide(weights @ np.asarray(count, dtype=np.float32), sums, empty=np.nan)
             for name, count in counts.items()
         }
 

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from recipes.evaluation.intervals import (
     compare_sets,
     intervals,
+    label_figures,
     ranking_figures,
     resample_patients,
     set_figures,
@@ -112,3 +113,16 @@ def test_a_better_run_is_told_from_an_equal_one():
 def test_under_equal_runs_small_p_values_are_as_rare_as_they_say():
     values = [compare_sets(*runs(seed, 0.0), resamples=200, seed=seed)["micro_f1"]["p_value"] for seed in range(150)]
     assert 0.01 <= np.mean(np.array(values) < 0.1) <= 0.19
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_weighted_figures_of_each_label_are_those_of_repeated_records(seed):
+    true, scored, weights = made(seed)
+    guess = scored > 0.6
+    found = label_figures(true, guess)(weights)
+    for row, counts in enumerate(weights.astype(int)):
+        repeated = [np.repeat(cells, counts, axis=0) for cells in (true, guess)]
+        expected = precision_recall_fscore_support(*repeated, average=None, zero_division=0)[:3]
+        for name, values in zip(("precision", "recall", "f1"), expected, strict=True):
+            assert [found[i, name][row] for i in range(true.shape[1])] == pytest.approx(values, abs=1e-6)
