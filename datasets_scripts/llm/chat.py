@@ -14,10 +14,12 @@ class Request:
     Args:
         messages (list of `dict`): the chat: `role` and `content`.
         schema (`dict`): JSON schema of the object that is wanted.
+        seed (`int`, *optional*): of the sampling, so that the same chat can be asked again; default: the model's.
     """
 
     messages: list[dict]
     schema: dict
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

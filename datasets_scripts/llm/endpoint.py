@@ -163,7 +163,7 @@ class EndpointModel:
             "messages": request.messages,
             "temperature": self.sampling.temperature,
             "max_tokens": self.sampling.max_tokens,
-            "seed": self.sampling.seed,
+            "seed": self.sampling.seed if request.seed is None else request.seed,
         }
         if self.sampling.response_format == "json_schema":
             schema = {"name": "answer", "schema": request.schema, "strict": True}

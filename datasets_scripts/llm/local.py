@@ -18,7 +18,7 @@ class LocalModel:
     Args:
         model (`str`): folder or Hub id of a causal language model with a chat template.
         log (`RequestLog`): answers; what it holds is not asked again.
-        batch_size (`int`): answered at once; as many again may wait.
+        batch_size (`int`): answered at once, with the seed of the first; as many again may wait.
 
     Raises:
         ClinRaGenInputError: if there is no such model, or it has no chat template.
@@ -33,9 +33,9 @@ class LocalModel:
             self.model = AutoModelForCausalLM.from_pretrained(model).eval()
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ClinRaGenInputError(f"--teacher transformers:{model} cannot be loaded: {reason}") from None
+            raise ClinRaGenInputError(f"transformers:{model} cannot be loaded: {reason}") from None
         if self.tokenizer.chat_template is None:
-            raise ClinRaGenInputError(f"--teacher transformers:{model} has no chat template; take an instruct model")
+            raise ClinRaGenInputError(f"transformers:{model} has no chat template; take an instruct model")
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         if torch.accelerator.is_available():
@@ -53,11 +53,12 @@ class LocalModel:
         await asyncio.gather(self.worker, return_exceptions=True)
 
     async def answer(self, request: Request) -> Answer:
-        key = self.log.key({"model": self.name, "messages": request.messages, **vars(self.sampling)})
+        seed = self.sampling.seed if request.seed is None else request.seed
+        key = self.log.key({"model": self.name, "messages": request.messages, **vars(self.sampling), "seed": seed})
         content = self.log.answer(key)
         if content is None:
             future = asyncio.get_running_loop().create_future()
-            await self.waiting.put((key, request.messages, future))
+            await self.waiting.put((key, request.messages, seed, future))
             content = await future
         return Answer(None, "too long a prompt") if content is None else parse_answer(content, request.schema)
 
@@ -67,18 +68,19 @@ class LocalModel:
             while len(batch) < self.batch_size and not self.waiting.empty():
                 batch.append(self.waiting.get_nowait())
             try:
-                texts = await asyncio.to_thread(self._generate, [messages for _, messages, _ in batch])
+                chats = [messages for _, messages, _, _ in batch]
+                texts = await asyncio.to_thread(self._generate, chats, batch[0][2])
             except Exception as error:  # to those who wait for it
                 for *_, future in batch:
                     future.set_exception(error)
                 continue
-            for (key, _, future), (text, read, written) in zip(batch, texts, strict=True):
+            for (key, _, _, future), (text, read, written) in zip(batch, texts, strict=True):
                 if text is not None:
                     self.log.answered(self.log.sent(key), key, text, read, written)
                 if not future.done():
                     future.set_result(text)
 
-    def _generate(self, chats: list[list[dict]]) -> list[tuple[str | None, int, int]]:
+    def _generate(self, chats: list[list[dict]], seed: int) -> list[tuple[str | None, int, int]]:
         """Text, tokens read and tokens written of each chat; no text where the prompt is too long."""
         import torch
 
@@ -94,7 +96,7 @@ class LocalModel:
         ).to(self.model.device)
         batch.pop("token_type_ids", None)
         sampled = {"do_sample": True, "temperature": self.sampling.temperature} if self.sampling.temperature else {}
-        torch.manual_seed(self.sampling.seed)
+        torch.manual_seed(seed)
         with torch.inference_mode():
             ids = self.model.generate(
                 **batch,

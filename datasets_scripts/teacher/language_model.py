@@ -73,17 +73,29 @@ class Prompt:
     def __call__(self, row: dict) -> list[dict]:
         """The chat for one row of the dataset."""
         names = [self.labels[i] for i in row["diagnoses"]]
-        values = np.asarray(row["lab_values"], dtype=float).reshape(-1, len(self.channels))
-        hours = np.asarray(row["lab_times"], dtype=float)
         known = [f"{short_name(n)}: {', '.join(self.terms_of[n][:TERMS])}" for n in names if self.terms_of[n]]
         filled = self.user.substitute(
             diagnoses="; ".join(names) or "none of the list",
             note=row["note"][: self.max_note_characters] or "There is no note.",
-            series="\n".join(_summary(c, hours, column) for c, column in zip(self.channels, values.T, strict=True)),
+            series=summarize_series(self.channels, row["lab_times"], row["lab_values"]),
             caption=row["lab_caption"],
             knowledge="\n".join(known) or "none",
         )
         return [*self.opening, {"role": "user", "content": filled}]
+
+
+def summarize_series(channels: list[dict], lab_times, lab_values) -> str:
+    """
+    One line a channel: how many values, the first, last, lowest and highest, how many outside of normal, the trend.
+
+    Args:
+        channels (list of `dict`): of the dataset.
+        lab_times (array of shape `(T,)`): hours since ICU admission.
+        lab_values (array of shape `(T, num_channels)`): NaN = not measured.
+    """
+    hours = np.asarray(lab_times, dtype=float)
+    values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
+    return "\n".join(_summary(c, hours, column) for c, column in zip(channels, values.T, strict=True))
 
 
 def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:

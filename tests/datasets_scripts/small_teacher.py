@@ -20,15 +20,16 @@ TEMPLATE = (
 )
 
 
-def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
+def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) -> Path:
     """
-    Train until the model answers each of some chats, and one that it was not trained on, with `ANSWER`.
+    Train until the model answers each of some chats, and one that it was not trained on, with `answer`.
 
     Args:
         prompts (list of `str`): texts of its vocabulary; all but the last are trained on.
     """
     torch.manual_seed(0)
-    tokenizer = _tokenizer(prompts)
+    text = json.dumps(answer)
+    tokenizer = _tokenizer(prompts, text)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=8192, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -36,16 +37,16 @@ def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    answer = tokenizer(_pieces(), add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    target = tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     for step in range(60):
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompts[step % (len(prompts) - 1)]}],
             add_generation_prompt=True,
             tokenize=False,
         )
-        ids = torch.tensor([tokenizer(chat, add_special_tokens=False)["input_ids"] + answer])
+        ids = torch.tensor([tokenizer(chat, add_special_tokens=False)["input_ids"] + target])
         labels = ids.clone()
-        labels[:, : -len(answer)] = -100
+        labels[:, : -len(target)] = -100
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
@@ -56,15 +57,10 @@ def make_small_teacher(folder: Path, prompts: list[str]) -> Path:
     return folder
 
 
-def _pieces() -> str:
-    return json.dumps(ANSWER)
-
-
-def _tokenizer(prompts: list[str]) -> PreTrainedTokenizerFast:
+def _tokenizer(prompts: list[str], text: str) -> PreTrainedTokenizerFast:
     """Whole words; the answer is a handful of tokens, so that a test with hundreds of requests stays short."""
     splitter = pre_tokenizers.WhitespaceSplit()
     words = {word for prompt in prompts for word, _ in splitter.pre_tokenize_str(prompt)}
-    text = _pieces()
     pieces = [text[i : i + 40] for i in range(0, len(text), 40)]
     special = ["<pad>", "<eos>", "<unk>", "<|answer|>", "<|user|>", "<|system|>", "<|assistant|>"]
     vocabulary = {token: i for i, token in enumerate([*special, *sorted(words)])}

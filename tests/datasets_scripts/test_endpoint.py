@@ -69,6 +69,15 @@ def test_what_was_answered_is_not_asked_again(log):
     assert (log.usage().prompt_tokens, log.usage().completion_tokens) == (4 * 4, 4 * 10)
 
 
+def test_the_same_chat_with_another_seed_is_another_request(log):
+    with ChatServer(echo) as server:
+        model = EndpointModel("m", server.url, log, confined=True, sampling=Sampling(seed=3))
+        chats = [Request(request("a").messages, SCHEMA, seed) for seed in (None, 3, 4, 4)]
+        for chat in chats:
+            list(map_in_order(model.answer, [chat], model))
+    assert [body["seed"] for body in server.bodies] == [3, 4]
+
+
 FAULTS = ["HTTP 429", "HTTP 500", "HTTP 503", "dropped", "malformed", "truncated", "no choices", "slow"]
 
 
