@@ -1,0 +1,39 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A copy of a dataset folder in which each note ends with the anomaly caption: the series as text."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_scripts.card import dataset_card
+from datasets_scripts.command import finished_folder
+from datasets_scripts.dataset_folder import (
+    LABEL_AUDIT,
+    SPLITS,
+    read_metadata,
+    shards,
+    write_metadata,
+    write_shard,
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="A dataset folder whose notes end with the anomaly caption.")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    metadata = read_metadata(arguments.dataset)
+    with finished_folder(arguments.output) as folder:
+        for split in SPLITS:
+            for shard in shards(arguments.dataset, split):
+                table = pq.read_table(shard)
+                texts = zip(table["note"].to_pylist(), table["lab_caption"].to_pylist(), strict=True)
+                notes = pa.array([f"{note}\n\n{caption}".strip() for note, caption in texts], pa.string())
+                table = table.set_column(table.schema.get_field_index("note"), "note", notes)
+                write_shard(folder, split, int(shard.stem.split("-")[-1]), table)
+        shutil.copy(arguments.dataset / LABEL_AUDIT, folder / LABEL_AUDIT)
+        write_metadata(folder, {**metadata, "notes_end_with_caption": True}, dataset_card)

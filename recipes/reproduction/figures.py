@@ -1,0 +1,68 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of the results of a plan."""
+
+from pathlib import Path
+
+import matplotlib
+
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from recipes.evaluation.plots import INK, MUTED
+
+
+COLOURS = ("#1f6f8b", "#b5651d", "#5b7f3a", "#7a4f9a", "#8a8f98")
+
+
+def plot_results(path: Path, results: list[dict], reference: str) -> None:
+    """Micro- and macro-F1 of each row with its interval; the reference row as a line."""
+    groups = list(dict.fromkeys(result["group"] for result in results))
+    figure, axes = plt.subplots(
+        1, 2, figsize=(11, 0.34 * len(results) + 1.2), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, name, title in zip(axes[0], ("micro_f1", "macro_f1"), ("micro-F1", "macro-F1"), strict=True):
+        _draw_dots(axis, results, groups, name, reference)
+        axis.set_xlabel(f"{title}, mean over seeds, 95% interval over patients", color=MUTED, fontsize=9)
+    axes[0][0].set_yticks(range(len(results)), [result["name"] for result in results], fontsize=9)
+    axes[0][0].invert_yaxis()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _draw_dots(axis: Axes, results: list[dict], groups: list[str], name: str, reference: str) -> None:
+    for y, result in enumerate(results):
+        colour = COLOURS[groups.index(result["group"]) % len(COLOURS)]
+        axis.plot([result[f"{name}_low"], result[f"{name}_high"]], [y, y], color=colour, linewidth=1.6)
+        axis.plot(result[name], y, "o", color=colour, markersize=5)
+        if result["name"] == reference:
+            axis.axvline(result[name], color=INK, linewidth=0.7, linestyle=":", zorder=0)
+    axis.grid(axis="x", color="#e4e9ee", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(colors=INK, labelsize=8)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def plot_cost(path: Path, results: list[dict]) -> None:
+    """Micro-F1 against the minutes of training and against the parameters of each row."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    groups = list(dict.fromkeys(result["group"] for result in results))
+    titles = {"minutes": "minutes of training, one process", "parameters": "parameters"}
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
+        for number, group in enumerate(groups):
+            shown = [r for r in results if r["group"] == group and r.get(name)]
+            points = [r[name] for r in shown], [r["micro_f1"] for r in shown]
+            axis.scatter(*points, s=26, color=COLOURS[number % len(COLOURS)], label=group or "rows")
+            for x, y, result in zip(*points, shown, strict=True):
+                axis.annotate(result["name"], (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=INK)
+        axis.set_xscale("log")
+        axis.set_xlabel(title, color=MUTED, fontsize=9)
+        axis.tick_params(colors=INK, labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("micro-F1", color=MUTED, fontsize=9)
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,87 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Run jobs in several processes, each as soon as what it needs is there; what is done already is not done again."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import multiprocessing
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from tqdm import tqdm
+
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.reproduction.plan import Job
+
+
+logger = logging.getLogger(__name__)
+
+
+def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
+    """
+    Args:
+        jobs (list of `Job`): in an order in which they could be run one by one.
+        processes (`int`), threads (`int`): workers at once, and CPU threads of each.
+        logs (`Path`): folder for what each job prints.
+
+    Raises:
+        ClinRaGenInputError: of the first job that fails; what runs beside it ends first, and nothing new begins.
+    """
+    left = {job.output: job for job in jobs if not job.output.exists()}
+    begun: dict[Future, Job] = {}
+    context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads half alive
+    with (
+        ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(threads,)) as pool,
+        tqdm(total=len(jobs), initial=len(jobs) - len(left), desc="Reproducing", unit="job") as bar,
+    ):
+        while left or begun:
+            ready = [job for job in left.values() if all(need.exists() for need in job.needs)]
+            for job in ready[: processes - len(begun)]:
+                begun[pool.submit(_run, job, logs / f"{job.output.parent.name}-{job.output.name}.log")] = job
+                del left[job.output]
+            if not begun:
+                raise ClinRaGenInputError(f"no job leaves {next(iter(left.values())).needs}; a folder was removed")
+            bar.set_postfix_str(", ".join(job.output.name for job in begun.values()))
+            for future in wait(begun, return_when=FIRST_COMPLETED).done:
+                job = begun.pop(future)
+                _check(job, future, pool)
+                bar.update()
+
+
+def _check(job: Job, future: Future, pool: ProcessPoolExecutor) -> None:
+    error = future.exception()
+    if error is not None:
+        pool.shutdown(wait=True, cancel_futures=True)
+        message = str(error) if isinstance(error, ClinRaGenInputError) else f"{type(error).__name__}: {error}"
+        raise ClinRaGenInputError(f"{job.output}: {message}") from error
+
+
+def _prepare(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=_CurrentErrorStream())
+
+
+class _CurrentErrorStream:
+    """Where `sys.stderr` points now, not where it pointed when logging began."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _run(job: Job, log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open(log, "a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        importlib.import_module(job.command).main(list(job.argv))

@@ -1,0 +1,210 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The results of a plan as one table: means over seeds, 95% intervals over patients, differences from a reference."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.evaluation.intervals import intervals, set_figures
+from recipes.evaluation.metrics import cells_of
+from recipes.reproduction.plan import Plan, Row
+
+
+RESAMPLED = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
+COLUMNS = {
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "difference": "micro-F1 to the reference",
+    "macro_auroc": "macro-AUROC",
+    "bleu": "BLEU",
+    "rougeL": "ROUGE-L",
+    "supported": "claims supported",
+    "parameters": "parameters",
+    "minutes": "training minutes",
+}
+
+
+def collect(plan: Plan) -> list[dict]:
+    """
+    One `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
+    `NAME_low` and `NAME_high` (95%, by resampling patients, the same resample for all seeds) and `NAME_sd` (over
+    seeds) where there are such. `difference` is micro-F1 less that of the row that it is compared with.
+
+    Raises:
+        ClinRaGenInputError: if two rows that are compared differ in their records.
+    """
+    runs = {row.name: _Runs(plan, row) for row in plan.rows}
+    results = []
+    for row in plan.rows:
+        own, against = runs[row.name], row.against or plan.reference
+        result = {"name": row.name, "group": row.group, "seeds": len(own.answers), "against": against}
+        result |= own.figures()
+        if row.name != against and against in runs:
+            result |= own.difference(runs[against])
+        results.append(result)
+    return results
+
+
+class _Runs:
+    """What one row wrote on the test records, for each seed."""
+
+    def __init__(self, plan: Plan, row: Row):
+        keys = [key for key in plan.reports if key[0] == row.name]
+        reports = [plan.reports[key] for key in keys]
+        self.name = row.name
+        self.metrics = [json.loads((report / "metrics.json").read_text(encoding="utf-8")) for report in reports]
+        runs = [_read_lines(report / "predictions.jsonl") for report in reports]
+        names = sorted(self.metrics[0]["diagnosis"]["per_label"])
+        position = {name: i for i, name in enumerate(names)}
+        self.records = [prediction["stay_id"] for prediction in runs[0]]
+        self.patients = [prediction["subject_id"] for prediction in runs[0]]
+        self.gold = cells_of([[position[name] for name in p["gold"]] for p in runs[0]], len(names))
+        self.answers = [
+            cells_of([[position[d["label"]] for d in p["diagnoses"]] for p in run], len(names)) for run in runs
+        ]
+        self.writes = any(p["note_rationale"] or p["lab_rationale"] for run in runs for p in run)
+        self.minutes = [_minutes(plan.models.get(key, ()), m) for key, m in zip(keys, self.metrics, strict=True)]
+
+    def mean(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Figures of [`set_figures`], mean over seeds."""
+        seeds = [set_figures(self.gold, answer)(weights) for answer in self.answers]
+        return {name: np.mean([figures[name] for figures in seeds], axis=0) for name in RESAMPLED}
+
+    def figures(self) -> dict:
+        found: dict = {}
+        once, sure = self.mean(_once(self.records)), intervals(self.mean, self.patients)
+        for name in RESAMPLED:
+            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(once[name][0]), sure[name]
+            found[f"{name}_sd"] = _spread([m["diagnosis"][name] for m in self.metrics])
+        others = {"macro_auroc": _over(self.metrics, lambda m: m["probability"]["macro_auroc"])}
+        if self.writes:
+            others |= {
+                name: _over(self.metrics, lambda m, name=name: _of_both_parts(m["rationale"], name))
+                for name in ("bleu", "rougeL")
+            }
+            others["supported"] = _over(self.metrics, lambda m: m["claims"]["supported"])
+        for name, values in others.items():
+            found[name], found[f"{name}_sd"] = (float(np.mean(values)), _spread(values)) if values else (None, None)
+        found["parameters"] = _over(self.metrics, lambda m: m["run"]["num_parameters"])[:1]
+        found["parameters"] = found["parameters"][0] if found["parameters"] else None
+        return {**found, "minutes": float(np.mean(self.minutes))}
+
+    def difference(self, other: _Runs) -> dict:
+        if self.records != other.records or not np.array_equal(self.gold, other.gold):
+            raise ClinRaGenInputError(f"rows {self.name!r} and {other.name!r} are not about the same records")
+
+        def less(weights: np.ndarray) -> dict[str, np.ndarray]:
+            return {"difference": self.mean(weights)["micro_f1"] - other.mean(weights)["micro_f1"]}
+
+        low, high = intervals(less, self.patients)["difference"]
+        once = float(less(_once(self.records))["difference"][0])
+        return {"difference": once, "difference_low": low, "difference_high": high}
+
+
+def _once(records: list) -> np.ndarray:
+    return np.ones((1, len(records)), dtype=np.float32)
+
+
+def _read_lines(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _over(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
+    """A figure of each seed's metrics; none where it is not defined."""
+    found = []
+    for one in metrics:
+        try:
+            found.append(figure(one))
+        except KeyError:
+            continue
+    return [value for value in found if value is not None]
+
+
+def _of_both_parts(rationale: dict, name: str) -> float:
+    """Mean of the parts that were written at all."""
+    written = [part[name] for part in rationale.values() if part["words"]]
+    return float(np.mean(written)) if written else 0.0
+
+
+def _spread(values: list[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _minutes(models: list[Path], metrics: dict) -> float:
+    """Time spent in training: of the stages, or of the baseline."""
+    logs = [json.loads((model / "training.json").read_text(encoding="utf-8"))["log"] for model in models]
+    seconds = sum(entry.get("train_runtime", 0.0) for log in logs for entry in log)
+    return (seconds if models else metrics["run"]["seconds"]) / 60
+
+
+def write_tables(folder: Path, plan: Plan, results: list[dict]) -> None:
+    """`table.md`, `table.csv` and `table.tex` of the same results."""
+    (folder / "table.md").write_text(markdown(plan, results), encoding="utf-8")
+    (folder / "table.tex").write_text(latex(plan, results), encoding="utf-8")
+    with open(folder / "table.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for result in results for name in result)))
+        writer.writeheader()
+        writer.writerows(results)
+
+
+def _columns(results: list[dict]) -> dict[str, str]:
+    return {name: title for name, title in COLUMNS.items() if any(r.get(name) is not None for r in results)}
+
+
+def _cell(result: dict, name: str, reference: str) -> str:
+    value = result.get(name)
+    if value is None:
+        return "-"
+    if name == "parameters":
+        return f"{value:,}"
+    if name in ("bleu", "minutes"):
+        return f"{value:.1f}"
+    if name == "difference":
+        versus = "" if result["against"] == reference else f", to {result['against']}"
+        return f"{value:+.3f} ({result['difference_low']:+.3f} to {result['difference_high']:+.3f}{versus})"
+    if f"{name}_low" in result:
+        return f"{value:.3f} ({result[f'{name}_low']:.3f} to {result[f'{name}_high']:.3f})"
+    return f"{value:.3f}"
+
+
+def _grouped(results: list[dict]) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = {}
+    for result in results:
+        groups.setdefault(result["group"], []).append(result)
+    return groups
+
+
+def markdown(plan: Plan, results: list[dict]) -> str:
+    columns = _columns(results)
+    lines = ["| " + " | ".join(["", "seeds", *columns.values()]) + " |", "| --- " * (len(columns) + 2) + "|"]
+    for group, members in _grouped(results).items():
+        lines += [f"| **{group}** |" + " |" * (len(columns) + 1)] if group else []
+        for result in members:
+            cells = [_cell(result, name, plan.reference) for name in columns]
+            lines.append("| " + " | ".join([result["name"], str(result["seeds"]), *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+_TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"})
+
+
+def latex(plan: Plan, results: list[dict]) -> str:
+    """A `tabular` for the package booktabs."""
+    columns = _columns(results)
+    rows = [" & ".join(["", "seeds", *columns.values()]) + r" \\", r"\midrule"]
+    for number, (group, members) in enumerate(_grouped(results).items()):
+        rows += [r"\midrule"] if number else []
+        rows += [rf"\multicolumn{{{len(columns) + 2}}}{{l}}{{\textit{{{group.translate(_TEX)}}}}} \\"] if group else []
+        for result in members:
+            cells = [_cell(result, name, plan.reference).translate(_TEX) for name in columns]
+            rows.append(" & ".join([result["name"].translate(_TEX), str(result["seeds"]), *cells]) + r" \\")
+    body = "\n".join(rows)
+    return f"\\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
