@@ -13,24 +13,20 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-from datasets import Dataset
-from tqdm import tqdm
 
 from datasets_scripts.command import finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenPipeline
 from recipes.data import load_records
+from recipes.evaluation.counterfactual import counterfactual_metrics
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
+from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
 from recipes.model_folder import load_model_folder
 
 
 logger = logging.getLogger(__name__)
-
-IDS = ("subject_id", "hadm_id", "stay_id")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -47,6 +43,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also count diagnoses as the paper does: by the embedding (all-MiniLM-L6-v2) of what was written",
     )
+    parser.add_argument(
+        "--counterfactual",
+        action="store_true",
+        help="also score with the note blanked, the series blanked or swapped, the knowledge shuffled: up to five "
+        "times as long",
+    )
+    parser.add_argument(
+        "--attention-mask",
+        choices=("fixed", "paper"),
+        default="fixed",
+        help="paper generates as the original release: the padding of a batch is read as if it were notes",
+    )
+    parser.add_argument(
+        "--drop-last-batch",
+        action="store_true",
+        help="leave out the records of a last batch that is not full, as the original release does",
+    )
     parser.add_argument("--device", default=None, help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
@@ -55,21 +68,27 @@ def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
     model, processor = load_model_folder(arguments.model)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
-    pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer, device=arguments.device)
+    if arguments.drop_last_batch:
+        records = whole_batches(records, arguments.batch_size)
+    kind = UnmaskedPipeline if arguments.attention_mask == "paper" else ClinRaGenPipeline
+    pipe = kind(model, processor=processor, tokenizer=processor.tokenizer, device=arguments.device)
+    asked = (arguments.batch_size, arguments.num_beams)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
-        predictions = list(
-            tqdm(predict(pipe, records, arguments), total=len(records), desc="Evaluating", unit="record")
-        )
+        predictions = list(predict(pipe, records, *asked))
         synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
         metrics = compute_metrics(predictions, processor.labels, records, synonyms)
         if arguments.embedding_matching:
             metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
+        if arguments.counterfactual:
+            metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, *asked)
         metrics["run"] = {
             "model": arguments.model,
             "dataset": arguments.dataset,
             "split": arguments.split,
             "num_beams": arguments.num_beams,
+            "attention_mask": arguments.attention_mask,
+            "drop_last_batch": arguments.drop_last_batch,
             "num_parameters": model.num_parameters(),
             "seconds": round(time.perf_counter() - started, 1),
         }
@@ -80,41 +99,6 @@ def main(argv: list[str] | None = None) -> dict:
     diagnosis = metrics["diagnosis"]
     logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", arguments.output, diagnosis["micro_f1"], diagnosis["macro_f1"])
     return metrics
-
-
-def predict(pipe: ClinRaGenPipeline, records: Dataset, arguments: argparse.Namespace) -> Iterator[dict]:
-    """One prediction per record, in order; a record that the model cannot read is predicted to have no disease."""
-    processor = pipe.processor
-    readable = [
-        processor.can_read(row["note"], row["lab_values"], row["lab_times"], where=f"row {i}")
-        for i, row in enumerate(records.select_columns(["note", "lab_values", "lab_times"]))
-    ]
-    inputs = ({name: row[name] for name in ("note", "lab_times", "lab_values")} for row in records)
-    answers = pipe(
-        (row for row, can in zip(inputs, readable, strict=True) if can),
-        batch_size=arguments.batch_size,
-        num_beams=arguments.num_beams,
-        do_sample=False,
-    )
-    answers = iter(answers)
-    nothing = {
-        "diagnoses": [],
-        "note_rationale": "",
-        "lab_rationale": "",
-        "generated_text": "",
-        "claims": [],
-        "knowledge": [],
-        "probabilities": {},
-    }
-    for row, can in zip(records, readable, strict=True):
-        yield {
-            **{name: row[name] for name in IDS},
-            "readable": can,
-            "gold": [processor.labels[i] for i in row["diagnoses"]],
-            "reference_note_rationale": row["note_rationale"],
-            "reference_lab_rationale": row["lab_rationale"],
-            **(next(answers) if can else nothing),
-        }
 
 
 if __name__ == "__main__":

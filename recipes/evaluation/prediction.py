@@ -1,0 +1,97 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model answers to each record of a split, in order; and the original release's ways of asking it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+
+
+IDS = ("subject_id", "hadm_id", "stay_id")
+INPUTS = ("note", "lab_times", "lab_values")
+NOTHING = {
+    "diagnoses": [],
+    "note_rationale": "",
+    "lab_rationale": "",
+    "generated_text": "",
+    "claims": [],
+    "knowledge": [],
+    "probabilities": {},
+}
+
+
+def predict(
+    pipe: ClinRaGenPipeline,
+    records: Dataset,
+    batch_size: int,
+    num_beams: int,
+    change: Callable[[int, dict], dict] | None = None,
+    desc: str = "Evaluating",
+) -> Iterator[dict]:
+    """
+    One prediction per record, in order, under a progress bar.
+
+    Args:
+        change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> what the
+            model reads in their place.
+        desc (`str`): what the progress bar says.
+
+    Yields:
+        `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
+        that holds nothing of what the model reads is predicted to have no disease.
+    """
+    processor = pipe.processor
+
+    def inputs() -> Iterator[dict]:
+        for i, row in enumerate(records.select_columns(list(INPUTS))):
+            yield row if change is None else change(i, row)
+
+    readable = [processor.can_read(**row, where=f"row {i}") for i, row in enumerate(inputs())]
+    answers = pipe(
+        (row for row, can in zip(inputs(), readable, strict=True) if can),
+        batch_size=batch_size,
+        num_beams=num_beams,
+        do_sample=False,
+    )
+    answers = iter(answers)
+    for row, can in tqdm(zip(records, readable, strict=True), total=len(records), desc=desc, unit="record"):
+        yield {
+            **{name: row[name] for name in IDS},
+            "readable": can,
+            "gold": [processor.labels[i] for i in row["diagnoses"]],
+            "reference_note_rationale": row["note_rationale"],
+            "reference_lab_rationale": row["lab_rationale"],
+            **(next(answers) if can else NOTHING),
+        }
+
+
+class UnmaskedPipeline(ClinRaGenPipeline):
+    """
+    The original release's generation, without the attention mask of training: what pads a note to the longest of its
+    batch is read as if it were part of it, and a record's answer depends on the batch around it.
+    """
+
+    def _forward(self, model_inputs, **generate_kwargs):
+        attention_mask = torch.ones_like(model_inputs["attention_mask"])
+        return super()._forward({**model_inputs, "attention_mask": attention_mask}, **generate_kwargs)
+
+
+def whole_batches(records: Dataset, batch_size: int) -> Dataset:
+    """
+    The records without those of the last batch, if that is not full, which the original release leaves out.
+
+    Raises:
+        ClinRaGenInputError: if there is no full batch.
+    """
+    if len(records) < batch_size:
+        raise ClinRaGenInputError(
+            f"--drop-last-batch leaves nothing of {len(records)} records in batches of {batch_size}; "
+            "lower --batch-size"
+        )
+    return records.select(range(len(records) // batch_size * batch_size))

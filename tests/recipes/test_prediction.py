@@ -1,0 +1,64 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions of a split, and the original release's ways of asking: without the mask, without the last batch."""
+
+import json
+
+import pytest
+from datasets import Dataset
+
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+from recipes import evaluate_model
+from recipes.evaluation.prediction import UnmaskedPipeline, whole_batches
+
+
+@pytest.fixture
+def asked(records):
+    return [
+        {"note": note, "lab_values": values, "lab_times": times} for note, values, times in (records[1], records[3])
+    ]
+
+
+def answers(kind, model, processor, records, batch_size):
+    pipe = kind(model, processor=processor, tokenizer=processor.tokenizer, device="cpu")
+    return pipe(records, batch_size=batch_size, do_sample=False, max_new_tokens=3)
+
+
+def test_without_the_mask_a_record_depends_on_its_batch_and_with_it_it_does_not(tiny_model, tiny_processor, asked):
+    def short_note(kind, batch_size):
+        return answers(kind, tiny_model, tiny_processor, asked, batch_size)[0]["probabilities"]
+
+    assert short_note(ClinRaGenPipeline, 2) == pytest.approx(short_note(ClinRaGenPipeline, 1), abs=1e-4)
+    assert short_note(UnmaskedPipeline, 1) == short_note(ClinRaGenPipeline, 1)  # alone it is not padded
+    together, alone = short_note(UnmaskedPipeline, 2), short_note(UnmaskedPipeline, 1)
+    assert max(abs(together[name] - alone[name]) for name in alone) > 1e-3
+
+
+def test_the_longest_record_of_a_batch_reads_the_same_without_the_mask(tiny_model, tiny_processor, asked):
+    masked, unmasked = (
+        answers(kind, tiny_model, tiny_processor, asked, 2)[1] for kind in (ClinRaGenPipeline, UnmaskedPipeline)
+    )
+    assert unmasked["probabilities"] == pytest.approx(masked["probabilities"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("number", "left"), [(4, 4), (5, 4), (7, 4), (8, 8)])
+def test_the_last_batch_is_left_out_unless_it_is_full(number, left):
+    records = Dataset.from_dict({"stay_id": list(range(number))})
+    assert list(whole_batches(records, 4)["stay_id"]) == list(range(left))
+
+
+def test_when_there_is_no_full_batch_then_the_user_is_told():
+    with pytest.raises(ClinRaGenInputError, match=r"leaves nothing of 3 records in batches of 4; lower --batch-size"):
+        whole_batches(Dataset.from_dict({"stay_id": [1, 2, 3]}), 4)
+
+
+def test_an_evaluation_in_the_release_s_ways_says_so(stage1_folder, data_folder, tmp_path):
+    arguments = ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--split", "test"]
+    arguments += ["--limit", "3", "--batch-size", "2", "--counterfactual"]
+    ways = ["--attention-mask", "paper", "--drop-last-batch"]
+    metrics = evaluate_model.main([*arguments, *ways, "--output", str(tmp_path / "report")])
+    assert metrics["records"] == 2
+    assert (metrics["run"]["attention_mask"], metrics["run"]["drop_last_batch"]) == ("paper", True)
+    assert list(metrics["counterfactual"]) == ["as given", "note blanked"]  # stage 1 reads notes
+    assert metrics["counterfactual"]["as given"]["micro_f1"] == metrics["diagnosis"]["micro_f1"]
+    assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == metrics
