@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train and evaluate every row of a YAML file; write one table.")
     parser.add_argument("--config", type=Path, required=True, help="rows, such as recipes/configs/reproduce/*.yaml")
-    parser.add_argument("--output", type=Path, help="folder for everything; default: the file's")
+    parser.add_argument(
+        "--output", type=Path, help="folder for everything, which several files may share; default: runs/reproduce"
+    )
     parser.add_argument("--root", help="folder of the raw tables; default: the file's")
     parser.add_argument("--seeds", type=int, nargs="+", help="for all rows; default: the file's")
     parser.add_argument("--rows", nargs="+", default=(), metavar="NAME", help="only these, and the reference")
@@ -53,12 +55,13 @@ def main(argv: list[str] | None = None) -> list[dict] | None:
     write_configs(plan)
     run_jobs(plan.jobs, processes, max(1, cores // processes), plan.output / "logs")
     results = collect(plan)
-    write_tables(plan.output, plan, results)
-    plot_results(plan.output / "results.png", results, plan.reference)
-    plot_cost(plan.output / "cost.png", results)
-    (plan.output / "rows.json").write_text(json.dumps(where(plan), indent=1), encoding="utf-8")
+    plan.results.mkdir(exist_ok=True)
+    write_tables(plan.results, plan, results)
+    plot_results(plan.results / "results.png", results, plan.reference)
+    plot_cost(plan.results / "cost.png", results)
+    (plan.results / "rows.json").write_text(json.dumps(where(plan), indent=1), encoding="utf-8")
     print(markdown(plan, results))
-    logger.info("%s: table.md, table.csv, table.tex, results.png, cost.png", plan.output)
+    logger.info("%s: table.md, table.csv, table.tex, results.png, cost.png", plan.results)
     return results
 
 

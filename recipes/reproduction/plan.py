@@ -76,8 +76,9 @@ class Row:
 class Plan:
     """
     Args:
-        output (`Path`): folder of everything.
-        rows (list of `Row`), reference (`str`), title (`str`): of the table.
+        output (`Path`): folder of datasets, models and reports, which several files may share.
+        results (`Path`): folder of this file's table and pictures, inside of it.
+        rows (list of `Row`), reference (`str`): of the table.
         jobs (list of `Job`): in an order in which they can be run.
         reports (`dict`): (row name, seed) -> report folder.
         models (`dict`): (row name, seed) -> its model folders, in order.
@@ -85,7 +86,7 @@ class Plan:
     """
 
     output: Path
-    title: str
+    results: Path
     reference: str
     rows: list[Row]
     jobs: list[Job]
@@ -113,7 +114,7 @@ def read_plan(
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ClinRaGenInputError(f"--config {path}: {error}") from None
-    known = {"output", "title", "seeds", "data", "knowledge", "stages", "settings", "reference", "rows"}
+    known = {"output", "seeds", "data", "knowledge", "stages", "settings", "reference", "rows"}
     _check_fields(f"{path}", raw, known, {"seeds", "data", "stages", "reference", "rows"})
     rows = [_row(path, name, given or {}) for name, given in raw["rows"].items()]
     names = [row.name for row in rows]
@@ -127,13 +128,13 @@ def read_plan(
         rows = [row for row in rows if row.name in only or row.name == raw["reference"]]
     if root is not None:
         raw["data"] = {**raw["data"], "root": root}
-    output = output or Path(raw.get("output") or f"runs/reproduce/{path.stem}")
+    output = output or Path(raw.get("output", "runs/reproduce"))
     planner = _Planner(output, raw, seeds or raw["seeds"], fixed=seeds is not None)
     for row in rows:
         planner.add(row)
     return Plan(
         output,
-        raw.get("title") or path.stem,
+        output / path.stem,
         raw["reference"],
         rows,
         list(planner.jobs.values()),

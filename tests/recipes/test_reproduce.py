@@ -1,0 +1,271 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import csv
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import f1_score
+
+from datasets_scripts.dataset_folder import iterate_rows, read_metadata
+from modeling_clinragen import ClinRaGenInputError
+from recipes import reproduce
+from recipes.arguments import parse_arguments
+from recipes.reproduction import captions
+from recipes.reproduction.plan import Job, Plan, Row, read_plan
+from recipes.reproduction.runner import run_jobs
+from recipes.reproduction.tables import collect, latex, markdown, write_tables
+
+
+CONFIGS = sorted(Path("recipes/configs/reproduce").glob("*.yaml"))
+SMALL = {
+    "seeds": [0, 1],
+    "data": {"source": "synthetic", "limit": 60},
+    "stages": "recipes/configs/quickstart",
+    "settings": {"all": {"max_steps": 2}},
+    "reference": "whole",
+    "rows": {
+        "whole": {"group": "model"},
+        "notes": {"group": "parts", "stages": ["stage1", "stage3"], "settings": {"stage3": {"inputs": ["note"]}}},
+    },
+}
+
+
+def plan_of(folder, **changes):
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
+    return read_plan(path, folder / "runs")
+
+
+def test_rows_share_the_stages_that_are_the_same_and_no_other(tmp_path):
+    plan = plan_of(tmp_path)
+    for seed in (0, 1):
+        whole, notes = plan.models["whole", seed], plan.models["notes", seed]
+        assert whole[0] == notes[0]
+        assert len({*whole, *notes}) == 4
+    assert not {*plan.models["whole", 0]} & {*plan.models["whole", 1]}
+    outputs = [job.output for job in plan.jobs]
+    assert len(outputs) == len(set(outputs))
+    for i, job in enumerate(plan.jobs):
+        assert set(job.needs) <= set(outputs[:i])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"all": {"max_steps": 3}}},
+        {"data": {"source": "synthetic", "limit": 61}},
+        {"knowledge": {"corpus": "another.jsonl"}},
+    ],
+)
+def test_what_a_model_depends_on_is_in_the_name_of_its_folder(tmp_path, changes):
+    before, after = plan_of(tmp_path), plan_of(tmp_path, **changes)
+    for key in before.models:
+        assert not {*before.models[key]} & {*after.models[key]}
+        assert before.reports[key] != after.reports[key]
+
+
+def test_settings_of_a_row_win_over_those_of_the_file_and_of_the_stage(tmp_path):
+    rows = {"whole": {"settings": {"all": {"max_steps": 5}, "stage3": {"max_steps": 7}}}}
+    plan = plan_of(tmp_path, settings={"all": {"max_steps": 3, "learning_rate": 0.5}}, rows=rows)
+    steps = {path.name.split("-")[0]: config["max_steps"] for path, config in plan.configs.items()}
+    assert steps == {"stage1": 5, "stage2": 5, "stage3": 7}
+    assert {config["learning_rate"] for config in plan.configs.values()} == {0.5}
+    first = next(config for path, config in plan.configs.items() if path.name.startswith("stage1"))
+    assert first["text_config"]["model_type"] == "t5"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"whole": {"stagse": []}}, "row 'whole': no field 'stagse'"),
+        ({"whole": {"stages": ["stage4"]}}, "stage 'stage4'; choose among stage1"),
+        ({"whole": {"notes": "captions"}}, "notes is 'captions'"),
+        ({"whole": {"settings": {"stage5": {}}}}, "no field 'stage5'"),
+        ({"whole": {}, "a": {"against": "b"}}, "'a' is compared with 'b', which is no row"),
+        ({"other": {}}, "compared with 'whole', which is no row"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(tmp_path, rows, words):
+    with pytest.raises(ClinRaGenInputError, match=words):
+        plan_of(tmp_path, rows=rows)
+
+
+def test_a_row_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    with pytest.raises(ClinRaGenInputError, match="no row 'nots'; its rows are whole, notes"):
+        read_plan(path, only=["nots"])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_stage_of_every_table_can_be_read(config, tmp_path):
+    plan = read_plan(config, tmp_path)
+    for path, settings in plan.configs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(settings))
+        _, data_args, _ = parse_arguments(["--config", str(path)])
+        assert data_args.dataset == settings["dataset"]
+    groups = [row.group for row in plan.rows]
+    assert groups == sorted(groups, key=groups.index)  # rows of a group stand together
+
+
+def job(output, *needs, arguments=()):
+    argv = ["--output", str(output), "--inputs", *map(str, needs), *arguments]
+    return Job(output, "tests.recipes.small_jobs", tuple(argv), needs)
+
+
+def test_jobs_run_after_what_they_need_and_only_once(tmp_path):
+    a, b, c, d = (tmp_path / name for name in "abcd")
+    jobs = [job(a, arguments=["--seconds", "0.3"]), job(b, a), job(c), job(d, b, c)]
+    run_jobs(jobs, 2, 1, tmp_path / "logs")
+    assert d.read_text() == "abcd"
+    times = {path: path.stat().st_mtime_ns for path in (a, b, c, d)}
+    d.unlink()
+    run_jobs(jobs, 2, 1, tmp_path / "logs")
+    assert {path: path.stat().st_mtime_ns for path in (a, b, c)} == {p: times[p] for p in (a, b, c)}
+    assert d.read_text() == "abcd"
+    logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+    assert str(a) in logs[f"{tmp_path.name}-b.log"]
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"), [("input", "no such thing; give another"), ("oh no", "RuntimeError: oh no")]
+)
+def test_a_job_that_fails_ends_the_run_by_name_and_what_ran_beside_it_is_kept(tmp_path, fail, words):
+    bad, beside, after = (tmp_path / name for name in ("bad", "beside", "after"))
+    jobs = [job(bad, arguments=["--fail", fail]), job(beside, arguments=["--seconds", "1"]), job(after, bad, beside)]
+    with pytest.raises(ClinRaGenInputError, match=f"{bad}: {words}"):
+        run_jobs(jobs, 2, 1, tmp_path / "logs")
+    assert beside.read_text() == "beside"
+    assert not after.exists()
+
+
+LABELS = ["Shock", "Pneumonia", "Fever"]
+
+
+def fake_reports(folder, quality):
+    """Reports of 40 records of 30 patients; `quality[row]`: the share of cells that each seed gets right."""
+    draw = random.Random(3)
+    records = [(str(i), f"p{i % 30}", [name for name in LABELS if draw.random() < 0.4]) for i in range(40)]
+    reports, answers = {}, {}
+    for row, seeds in quality.items():
+        for seed, right in enumerate(seeds):
+            report = reports[row, seed] = folder / "reports" / f"{row}-{seed}"
+            report.mkdir(parents=True)
+            written = [[n for n in LABELS if (n in gold) == (draw.random() < right)] for _, _, gold in records]
+            answers[row, seed] = written
+            lines = [
+                json.dumps(
+                    {"stay_id": stay, "subject_id": patient, "gold": gold, "note_rationale": "", "lab_rationale": ""}
+                    | {"diagnoses": [{"label": n, "probability": None} for n in names]}
+                )
+                for (stay, patient, gold), names in zip(records, written, strict=True)
+            ]
+            (report / "predictions.jsonl").write_text("\n".join(lines))
+            figures = {name: f1(records, written) for name in ("micro_f1", "macro_f1", "micro_precision")}
+            metrics = {
+                "diagnosis": {
+                    "per_label": {name: {} for name in LABELS},
+                    **figures,
+                    "micro_recall": 0,
+                    "exact_match": 0,
+                },
+                "run": {"num_parameters": 1000, "seconds": 60 * (seed + 1)},
+            }
+            (report / "metrics.json").write_text(json.dumps(metrics))
+    return records, reports, answers
+
+
+def f1(records, written, average="micro"):
+    cells = [[[n in row for n in LABELS] for row in rows] for rows in ([gold for *_, gold in records], written)]
+    return f1_score(*cells, average=average, zero_division=0)
+
+
+def plan_from(folder, reports, rows):
+    return Plan(folder, folder / "table", rows[0].name, rows, [], reports, {}, {})
+
+
+def test_a_table_holds_means_over_seeds_and_paired_differences(tmp_path):
+    records, reports, answers = fake_reports(tmp_path, {"whole": [0.95, 0.9], "part": [0.7, 0.75], "same": [0.8]})
+    plan = plan_from(tmp_path, reports, [Row("whole"), Row("part"), Row("same", against="part")])
+    whole, part, same = collect(plan)
+    scores = {key: f1(records, written) for key, written in answers.items()}
+    assert whole["micro_f1"] == pytest.approx(np.mean([scores["whole", 0], scores["whole", 1]]))
+    assert whole["micro_f1_sd"] == pytest.approx(abs(scores["whole", 0] - scores["whole", 1]) / 2**0.5)
+    macro = [f1(records, answers["part", seed], "macro") for seed in (0, 1)]
+    assert part["macro_f1"] == pytest.approx(np.mean(macro))
+    assert part["difference"] == pytest.approx(part["micro_f1"] - whole["micro_f1"])
+    assert part["difference_low"] < part["difference"] < part["difference_high"] < 0
+    assert same["difference"] == pytest.approx(same["micro_f1"] - part["micro_f1"])
+    assert (whole["minutes"], same["minutes"], same["micro_f1_sd"]) == (1.5, 1.0, None)
+    assert "difference" not in whole
+
+
+def test_a_row_is_no_better_than_one_with_the_same_answers(tmp_path):
+    _, reports, _ = fake_reports(tmp_path, {"whole": [0.9]})
+    reports["twin", 0] = reports["whole", 0]
+    _, twin = collect(plan_from(tmp_path, reports, [Row("whole"), Row("twin")]))
+    assert (twin["difference"], twin["difference_low"], twin["difference_high"]) == (0.0, 0.0, 0.0)
+
+
+def test_rows_about_other_records_are_not_compared(tmp_path):
+    _, reports, _ = fake_reports(tmp_path, {"whole": [0.9], "part": [0.7]})
+    path = reports["part", 0] / "predictions.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]))
+    with pytest.raises(ClinRaGenInputError, match="'part' and 'whole' are not about the same records"):
+        collect(plan_from(tmp_path, reports, [Row("whole"), Row("part")]))
+
+
+def test_the_three_tables_hold_the_same_rows(tmp_path):
+    _, reports, _ = fake_reports(tmp_path, {"whole": [0.95, 0.9], "a_part & 50%": [0.7]})
+    plan = plan_from(tmp_path, reports, [Row("whole", "model"), Row("a_part & 50%", "parts")])
+    results = collect(plan)
+    write_tables(tmp_path, plan, results)
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["whole", "a_part & 50%"]
+    assert float(rows[1]["micro_f1"]) == results[1]["micro_f1"]
+    lines = markdown(plan, results).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert f"{results[1]['micro_f1']:.3f}" in next(line for line in lines if "a_part" in line)
+    body = [line for line in latex(plan, results).splitlines() if line.endswith(r"\\")]
+    assert r"a\_part \& 50\%" in body[-1]
+    cells = [line.replace(r"\&", "").count("&") for line in body if "multicolumn" not in line]
+    assert len(set(cells)) == 1
+
+
+def test_captions_follow_the_notes_and_nothing_else_changes(data_folder, tmp_path):
+    source, output = data_folder / "dataset", tmp_path / "captions"
+    captions.main(["--dataset", str(source), "--output", str(output)])
+    for split in ("train", "validation", "test"):
+        for before, after in zip(iterate_rows(source, split), iterate_rows(output, split), strict=True):
+            assert after["note"] == f"{before['note']}\n\n{before['lab_caption']}".strip()
+            unchanged = [name for name in before if name not in ("note", "lab_values", "lab_available_times")]
+            assert {name: before[name] for name in unchanged} == {name: after[name] for name in unchanged}
+    assert read_metadata(output)["notes_end_with_caption"]
+
+
+@pytest.mark.slow
+def test_a_table_from_one_command_and_nothing_to_do_the_second_time(tmp_path, capsys):
+    config = tmp_path / "small.yaml"
+    quick = {"max_steps": 2, "max_eval_samples": 4, "generation_max_length": 20, "max_target_tokens": 40}
+    rows = {
+        **SMALL["rows"],
+        "captions": {"stages": ["stage1"], "notes": "note and caption", "seeds": [0]},
+        "words": {"baseline": "tfidf", "seeds": [0]},
+    }
+    config.write_text(yaml.safe_dump({**SMALL, "settings": {"all": quick}, "rows": rows}, sort_keys=False))
+    arguments = ["--config", str(config), "--output", str(tmp_path / "runs")]
+    results = reproduce.main(arguments)
+    assert [result["name"] for result in results] == list(rows)
+    assert [result["seeds"] for result in results] == [2, 2, 1, 1]
+    files = {path.name for path in (tmp_path / "runs" / "small").iterdir()}
+    assert files == {"table.md", "table.csv", "table.tex", "results.png", "cost.png", "rows.json"}
+    capsys.readouterr()
+    reproduce.main([*arguments, "--dry-run"])
+    assert capsys.readouterr().out == f"0 of {len(read_plan(config, tmp_path / 'runs').jobs)} jobs are left\n"
+    assert reproduce.main(arguments) == results
