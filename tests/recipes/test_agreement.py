@@ -6,9 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
-from recipes.evaluation.agreement import icc, krippendorff_alpha, weighted_kappa
+from recipes.evaluation.agreement import alpha_figure, icc, krippendorff_alpha, spearman, weighted_kappa
 
 
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -28,6 +29,20 @@ def test_alpha_is_that_of_the_package_krippendorff(ratings, level):
         return
     expected = krippendorff.alpha(pairable, level_of_measurement=level)
     assert krippendorff_alpha(ratings, level) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+@pytest.mark.parametrize("seed", range(5))
+def test_alpha_under_weights_is_that_of_repeated_items(level, seed):
+    rng = np.random.default_rng(seed)
+    ratings = rng.integers(1, 6, (3, 12)).astype(float)
+    ratings[rng.random(ratings.shape) < 0.3] = np.nan
+    weights = rng.integers(0, 4, (7, 12))
+    found = alpha_figure(ratings, level)(weights.astype(np.float32))["alpha"]
+    expected = [
+        krippendorff.alpha(np.repeat(ratings, counts, axis=1), level_of_measurement=level) for counts in weights
+    ]
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_alpha_of_a_small_case_by_hand():
@@ -125,3 +140,11 @@ def test_kappa_of_a_small_case_by_hand():
 def test_kappa_without_items_or_without_variation_is_undefined():
     assert weighted_kappa([], [], 5) is None
     assert weighted_kappa([4, 4], [4, 4], 5) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rank_correlation_is_that_of_scipy(seed):
+    a, b = np.random.default_rng(seed).integers(1, 6, (2, 20))
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert spearman(a, np.ones(20)) is None
+    assert spearman(a[:0], b[:0]) is None
