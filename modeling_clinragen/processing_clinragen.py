@@ -95,7 +95,7 @@ class ClinRaGenProcessor(ProcessorMixin):
                     f"record {i} has neither a note nor a measurement that the model can read; give at least one"
                 )
         notes = notes if "note" in self.modalities else [None] * size
-        prompts = [PROMPT.format(note=note) for note in self._cut_notes(notes)]
+        prompts = [PROMPT.format(note=note) for note in self.cut_notes(notes)]
         data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
         data = {name: data[name] for name in ("input_ids", "attention_mask")}
         if "lab" in self.modalities:
@@ -108,7 +108,8 @@ class ClinRaGenProcessor(ProcessorMixin):
         has_note = "note" in self.modalities and bool(note and note.strip())
         return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))
 
-    def _cut_notes(self, notes: Iterable[str | None]) -> list[str]:
+    def cut_notes(self, notes: Iterable[str | None]) -> list[str]:
+        """Notes as the prompt holds them: spaces evened, a long one cut at its end, `NO_NOTE` where there is none."""
         notes = [" ".join(note.split()) if note and note.strip() else NO_NOTE for note in notes]
         encoded = self.tokenizer(
             notes,

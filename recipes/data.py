@@ -131,17 +131,7 @@ def _encode(
 ) -> dict:
     encoded = processor(notes=rows["note"], lab_values=rows["lab_values"], lab_times=rows["lab_times"])
     size = len(rows["note"])
-    targets = [
-        processor.target_text(
-            diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "", rationale_first
-        )
-        for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
-    ]
-    # Where the teacher gave no rationale, the target ends with the diagnoses, and without a sign of its end.
-    targets = [
-        text if teacher else text.partition("### Lab Test:")[0].rstrip()
-        for text, teacher in zip(targets, rows["teacher"], strict=True)
-    ]
+    targets = target_texts(rows, processor, rationales, rationale_first)
     labels = processor.tokenizer(text_target=targets, truncation=True, max_length=max_target_tokens)["input_ids"]
     labels = [ids if teacher else ids[:-1] for ids, teacher in zip(labels, rows["teacher"], strict=True)]
     encoded = {name: encoded[name] for name in processor.model_input_names if name != "attention_mask"}
@@ -151,6 +141,23 @@ def _encode(
         "diagnosis_labels": multi_hot(rows["diagnoses"], len(processor.labels)),
         "length": [len(encoded["input_ids"][i]) + len(labels[i]) for i in range(size)],
     }
+
+
+def target_texts(
+    rows: dict, processor: ClinRaGenProcessor, rationales: list[str], rationale_first: bool = False
+) -> list[str]:
+    """What a model learns to write for a batch of records; without a rationale of the teacher's, diagnoses alone."""
+    targets = [
+        processor.target_text(
+            diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "", rationale_first
+        )
+        for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
+    ]
+    # Where the teacher gave no rationale, the target ends with the diagnoses, and without a sign of its end.
+    return [
+        text if teacher else text.partition("### Lab Test:")[0].rstrip()
+        for text, teacher in zip(targets, rows["teacher"], strict=True)
+    ]
 
 
 def multi_hot(diagnoses: list[list[int]], num_labels: int) -> np.ndarray:

@@ -61,14 +61,19 @@ def predict(
     )
     answers = iter(answers)
     for row, can in tqdm(zip(records, readable, strict=True), total=len(records), desc=desc, unit="record"):
-        yield {
-            **{name: row[name] for name in IDS},
-            "readable": can,
-            "gold": [processor.labels[i] for i in row["diagnoses"]],
-            "reference_note_rationale": row["note_rationale"],
-            "reference_lab_rationale": row["lab_rationale"],
-            **(next(answers) if can else NOTHING),
-        }
+        yield prediction_of(row, processor.labels, next(answers) if can else None)
+
+
+def prediction_of(row: dict, labels: list[str], answer: dict | None) -> dict:
+    """A line of `predictions.jsonl`; `answer` has the keys of `NOTHING`, and is `None` where nothing could be read."""
+    return {
+        **{name: row[name] for name in IDS},
+        "readable": answer is not None,
+        "gold": [labels[i] for i in row["diagnoses"]],
+        "reference_note_rationale": row["note_rationale"],
+        "reference_lab_rationale": row["lab_rationale"],
+        **(NOTHING if answer is None else answer),
+    }
 
 
 class UnmaskedPipeline(ClinRaGenPipeline):

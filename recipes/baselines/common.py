@@ -1,0 +1,113 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What every baseline is given and leaves, and how probabilities become diagnoses. A baseline is a module with `READS`
+(modalities), `Settings` (a dataclass), and `fit(task, settings)`, which returns a `Fitted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from modeling_clinragen import ClinRaGenFeatureExtractor
+from recipes.data import multi_hot
+from recipes.evaluation.prediction import NOTHING
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    All that a baseline learns from; the split that is reported is no part of it.
+
+    Args:
+        train, validation (`Dataset`): records that hold something of what the baseline reads.
+        labels (list of `str`): in class-id order.
+        extractor (`ClinRaGenFeatureExtractor`): gives the series as ClinRaGen models read them.
+        seed (`int`): of everything that is drawn.
+        work (`Path`): folder for checkpoints; after a kill it is there again.
+    """
+
+    train: Dataset
+    validation: Dataset
+    labels: list[str]
+    extractor: ClinRaGenFeatureExtractor
+    seed: int
+    work: Path
+
+    def gold(self, records: Dataset) -> np.ndarray:
+        """The recorded diagnoses, float32 of shape `(num_records, num_labels)`."""
+        return multi_hot(records["diagnoses"], len(self.labels))
+
+
+@dataclass
+class Classifier:
+    """
+    Args:
+        probabilities (callable): records -> array of shape `(num_records, num_labels)`.
+        num_parameters (`int`): all numbers that were learned.
+    """
+
+    probabilities: Callable[[Dataset], np.ndarray]
+    num_parameters: int
+
+
+@dataclass
+class Fitted:
+    """
+    Args:
+        answer (callable): records -> for each of them the keys of `NOTHING`.
+        num_parameters (`int`): of the whole model.
+        details (`dict`): what else `run` of `metrics.json` says of the training.
+    """
+
+    answer: Callable[[Dataset], list[dict]]
+    num_parameters: int
+    details: dict = field(default_factory=dict)
+
+
+@dataclass
+class NoSettings:
+    """Of a baseline that has none."""
+
+
+def by_threshold(classifier: Classifier, task: Task) -> Fitted:
+    """Diagnoses are the labels whose probability reaches the best threshold of the validation split."""
+    threshold, _ = best_threshold(task.gold(task.validation), classifier.probabilities(task.validation))
+
+    def answer(records: Dataset) -> list[dict]:
+        return [_answer(row, threshold, task.labels) for row in classifier.probabilities(records)]
+
+    return Fitted(answer, classifier.num_parameters, {"threshold": threshold})
+
+
+def _answer(probabilities: np.ndarray, threshold: float, labels: list[str]) -> dict:
+    rounded = {label: round(float(p), 4) for label, p in zip(labels, probabilities, strict=True)}
+    diagnoses = [labels[i] for i in np.flatnonzero(probabilities >= threshold)]
+    return {
+        **NOTHING,
+        "diagnoses": [{"label": label, "probability": rounded[label]} for label in diagnoses],
+        "probabilities": rounded,
+    }
+
+
+def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    """
+    The one threshold for all labels with the best micro-F1, and that F1; 0.5 where no record has a diagnosis.
+
+    Args:
+        gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    if not gold.any():
+        return 0.5, 0.0
+    precision, recall, thresholds = precision_recall_curve(gold.ravel(), probabilities.ravel())
+    precision, recall = precision[:-1], recall[:-1]  # the last pair is that of no prediction at all
+    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(recall), where=recall > 0)
+    best = int(np.argmax(f1))
+    return float(thresholds[best]), float(f1[best])

@@ -1,0 +1,107 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A pretrained encoder with a classification head on the notes, all weights fine-tuned (Devlin et al., BERT, 2019);
+by default all-MiniLM-L6-v2 (Wang et al., MiniLM, 2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from modeling_clinragen import ClinRaGenInputError
+from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
+from recipes.training import last_checkpoint
+
+
+READS = ("note",)
+
+
+@dataclass
+class Settings:
+    """How the encoder learns."""
+
+    model_name_or_path: str = field(default=MINILM, metadata={"help": "Encoder: a Hub id or a folder."})
+    max_length: int = field(default=128, metadata={"help": "Tokens of a note; longer ones are cut at their end."})
+    num_train_epochs: float = field(default=4, metadata={"help": "The epoch with the best validation is kept."})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Notes of a step."})
+    learning_rate: float = field(default=2e-4, metadata={"help": "Peak; rises over a tenth of the steps."})
+
+
+def fit(task: Task, settings: Settings) -> Fitted:
+    return by_threshold(fit_classifier(task, settings), task)
+
+
+def fit_classifier(task: Task, settings: Settings) -> Classifier:
+    from transformers import DataCollatorWithPadding, Trainer, set_seed
+
+    set_seed(task.seed)  # before the head is drawn
+    model, tokenizer = load_encoder(settings.model_name_or_path, task.labels)
+
+    def encoded(records: Dataset, **columns) -> Dataset:
+        tokens = tokenizer(list(records["note"]), truncation=True, max_length=settings.max_length)
+        return Dataset.from_dict({**tokens, **columns})
+
+    trainer = Trainer(
+        model=model,
+        args=training_arguments(task, settings),
+        train_dataset=encoded(task.train, labels=task.gold(task.train)),
+        eval_dataset=encoded(task.validation, labels=task.gold(task.validation)),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda p: {"micro_f1": best_threshold(p.label_ids, sigmoid(p.predictions))[1]},
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
+    return Classifier(
+        lambda records: sigmoid(trainer.predict(encoded(records)).predictions), num_parameters=model.num_parameters()
+    )
+
+
+def load_encoder(name_or_path: str, labels: list[str]):
+    """
+    The encoder with a new head for `labels`, and its tokenizer.
+
+    Raises:
+        ClinRaGenInputError: if nothing can be loaded from there.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    checkpoint = resolve_checkpoint(name_or_path)
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint, num_labels=len(labels), problem_type="multi_label_classification"
+        )
+        return model, AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise ClinRaGenInputError(f"model_name_or_path: no encoder to load from {name_or_path}: {error}") from None
+
+
+def training_arguments(task: Task, settings: Settings):
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(task.work / "encoder"),
+        num_train_epochs=settings.num_train_epochs,
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=settings.learning_rate,
+        warmup_steps=0.1,
+        train_sampling_strategy="group_by_length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="micro_f1",
+        logging_strategy="epoch",
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=task.seed,
+    )
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).sigmoid().numpy()

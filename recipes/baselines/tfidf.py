@@ -1,0 +1,37 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+TF-IDF of a note's words and word pairs (Salton and Buckley, 1988) with one logistic regression per label:
+what can be had from the notes without a language model.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from recipes.baselines.common import Classifier, Fitted, NoSettings, Task, by_threshold
+
+
+READS = ("note",)
+Settings = NoSettings
+
+
+def fit(task: Task, settings: NoSettings) -> Fitted:
+    return by_threshold(fit_classifier(task), task)
+
+
+def fit_classifier(task: Task) -> Classifier:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    words = vectorizer.fit_transform(task.train["note"])
+    model = OneVsRestClassifier(LogisticRegression(C=10, max_iter=1000, random_state=task.seed))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Label")  # one that all or none of few records have gets a constant
+        model.fit(words, task.gold(task.train))
+    return Classifier(
+        lambda records: model.predict_proba(vectorizer.transform(records["note"])),
+        num_parameters=len(model.estimators_) * (words.shape[1] + 1),
+    )
