@@ -174,6 +174,7 @@ def make_metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[di
         "seed": arguments.seed,
         "counts": report["counts"],
         "attrition": cohort.attrition,
+        "care_units": cohort.care_units,
         "codes": cohort.code_counts,
         "values": cohort.values,
         "leakage": report["leakage"],

@@ -75,11 +75,13 @@ def _cohort(metadata: dict) -> str:
         for r in metadata["attrition"]
     ]
     counts = [[split, *(counts[k] for k in COUNTS)] for split, counts in metadata["counts"].items()]
+    units = [[row["care_unit"] or "not known", row["stays"]] for row in metadata.get("care_units", [])]
     return (
         _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
         + _figure("attrition", "ICU stays that are left after each step")
         + _table(["split", "ICU stays", "patients", "with a note", "with series"], counts)
         + "\nA patient is in one split only: a hash of the id decides.\n"
+        + ("\n" + _table(["type of ICU", "ICU stays"], units) if units else "")
     )
 
 

@@ -48,6 +48,7 @@ COLUMNS = pa.schema(
         "age": pa.float32(),
         "sex": pa.string(),
         "ethnicity": pa.string(),
+        "care_unit": pa.string(),
         "note": pa.string(),
         "lab_times": pa.list_(pa.float32()),
         "lab_values": pa.list_(pa.list_(pa.float32())),

@@ -24,8 +24,8 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 HERE = Path(__file__).parent
 COLUMNS = ("stay_id", "hadm_id", "subject_id", "ethnicity", "available_time")
 GROUPS = {  # role of a code -> groups that its regular expression has
-    "stay_begin": 0, "stay_end": 0, "birth": 0, "age": 0, "sex": 1, "ethnicity": (0, 1), "diagnosis": 2, "note": 1,
-    "document": 1, "measurement": 1, "specimen": 0,
+    "stay_begin": (0, 1), "stay_end": 0, "birth": 0, "age": 0, "sex": 1, "ethnicity": (0, 1), "diagnosis": 2,
+    "note": 1, "document": 1, "measurement": 1, "specimen": 0,
 }  # fmt: skip
 NEEDED = ("stay_begin", "stay_end", "diagnosis", "measurement")
 DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
@@ -173,8 +173,8 @@ EXPORTED = """
 SELECT p.subject_id, r.time, r.code, CAST(r.number AS FLOAT) AS numeric_value, r.text AS text_value,
        r.available AS available_time, s.stay_id, s.hadm_id, p.source_subject_id
 FROM (
-  SELECT stay, intime AS time, 'ICU_ADMISSION' AS code, NULL::DOUBLE AS number, NULL AS text,
-         NULL::TIMESTAMP AS available, 0 AS rank FROM stays
+  SELECT stay, intime AS time, concat_ws('//', 'ICU_ADMISSION', care_unit) AS code, NULL::DOUBLE AS number,
+         NULL AS text, NULL::TIMESTAMP AS available, 0 AS rank FROM stays
   UNION ALL SELECT stay, outtime, 'ICU_DISCHARGE', NULL, NULL, NULL, 0 FROM stays
   UNION ALL SELECT stay, intime, 'AGE', age, NULL, NULL, 0 FROM stays
   UNION ALL SELECT stay, intime, 'GENDER//' || sex, NULL, NULL, NULL, 0 FROM stays WHERE sex IS NOT NULL

@@ -41,7 +41,7 @@ FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP
 STAY = """
 SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
        NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
-       NULL::BOOLEAN AS reversed WHERE false
+       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed WHERE false
 """
 EVENT = """
 SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS subject_id, NULL::TIMESTAMP AS time, NULL::VARCHAR AS "table",
@@ -126,6 +126,11 @@ class Cohort:
         share = round(int(unmapped) / int(total), 4) if total else None
         counts = {"total": int(total), "unmapped": int(unmapped), "unmapped_share": share}
         return counts | {"unknown": int(unknown), "by_family": int(by_family), "unknown_codes": names[:100]}
+
+    @property
+    def care_units(self) -> list[dict]:
+        """ICU stays by `care_unit`, `None` where it is not known; the most frequent first."""
+        return self._rows("SELECT care_unit, count(*) AS stays FROM stays GROUP BY 1 ORDER BY 2 DESC, 1")
 
     @property
     def num_stays(self) -> int:
@@ -308,7 +313,7 @@ def _select_stays(cohort: Cohort, options: CohortOptions) -> None:
         left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
         raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
     run(
-        "CREATE TABLE ranked AS SELECT *, "
+        "CREATE TABLE ranked AS SELECT * REPLACE (nullif(trim(care_unit), '') AS care_unit), "
         "CAST(row_number() OVER (ORDER BY subject_id, intime, stay_id) - 1 AS INTEGER) AS stay FROM stays"
     )
     run("DROP TABLE stays; ALTER TABLE ranked RENAME TO stays")
@@ -503,7 +508,7 @@ def read_block(cohort: Cohort, start: int, end: int) -> Block:
     stays = cohort._rows(
         f"""
         SELECT s.subject_id, s.hadm_id, s.stay_id, CAST(s.age AS FLOAT) AS age, s.sex, s.ethnicity,
-               coalesce(l.diagnoses, []) AS diagnoses
+               s.care_unit, coalesce(l.diagnoses, []) AS diagnoses
         FROM stays s LEFT JOIN labels l USING (stay) WHERE s.stay >= {start} AND s.stay < {end} ORDER BY s.stay
         """
     )

@@ -68,7 +68,9 @@ def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
     world = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
     tables = {name: {column: [] for column in columns.split()} for name, columns in TABLES.items()}
     for i in range(num_patients):
-        _add_patient(tables, world, i, np.random.default_rng([seed, i]))
+        unit = np.random.default_rng([seed, i, 1])  # of its own: what else is drawn does not depend on it
+        care_unit = str(unit.choice(list(world["care_units"]), p=list(world["care_units"].values())))
+        _add_patient(tables, world, i, care_unit, np.random.default_rng([seed, i]))
     for name, disease in world["diseases"].items():
         for version, code in zip((9, 10), disease["codes"], strict=True):
             _append(tables["hosp/d_icd_diagnoses"], icd_code=code, icd_version=version, long_title=name)
@@ -96,7 +98,7 @@ def _write(path: Path, columns: dict[str, list]) -> None:
     shutil.move(aside, path)
 
 
-def _add_patient(tables: dict, world: dict, i: int, rng: np.random.Generator) -> None:
+def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.random.Generator) -> None:
     subject, hadm, stay = 10_000_000 + i, 20_000_000 + i, 30_000_000 + i
     age, sex, year = int(rng.integers(25, 90)), str(rng.choice(["M", "F"])), int(rng.integers(2110, 2190))
     admitted = datetime(year, 1, 1) + timedelta(minutes=int(rng.integers(0, 500_000)))
@@ -123,8 +125,8 @@ def _add_patient(tables: dict, world: dict, i: int, rng: np.random.Generator) ->
         hospital_expire_flag=0,
     )
     _append(
-        tables["icu/icustays"], **ids, stay_id=stay, first_careunit="MICU", last_careunit="MICU", intime=begin,
-        outtime=end, los=round(hours / 24, 4),
+        tables["icu/icustays"], **ids, stay_id=stay, first_careunit=care_unit, last_careunit=care_unit,
+        intime=begin, outtime=end, los=round(hours / 24, 4),
     )  # fmt: skip
     version = int(rng.choice([9, 10]))
     codes = [world["diseases"][name]["codes"][version == 10] for name in diseases] or [

@@ -31,7 +31,7 @@ DESCRIPTION = {
 }
 # Section -> fields that name a column: needed, optional. Every section has a `file`, too.
 FIELDS = {
-    "stays": (("patient", "stay", "begin", "end"), ("admission", "age", "birth", "sex", "ethnicity")),
+    "stays": (("patient", "stay", "begin", "end"), ("admission", "age", "birth", "sex", "ethnicity", "care_unit")),
     "diagnoses": (("code",), ("stay", "admission", "version")),
     "measurements": (("time", "code", "value"), ("stay", "patient", "unit", "stored")),
     "notes": (("text",), ("stay", "admission", "kind", "stored")),
@@ -72,7 +72,8 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, "
         f"{_text(stays, 'stay')} AS stay_id, "
         f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, least({age}, 90) AS age, "
-        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity FROM raw_stays r",
+        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity, "
+        f"{_text(stays, 'care_unit')} AS care_unit FROM raw_stays r",
         "diagnoses": _union(
             _diagnoses_query(_table(tables, f"diagnoses_{i}", section, path), i, section, path)
             for i, section in enumerate(hospital["diagnoses"])

@@ -92,7 +92,9 @@ def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[
         series = records.select_columns(list(SERIES)).select([with_series[i] for i in donor])
         found["series swapped"] = Condition(with_series, lambda i, row: {**row, **series[i]})
     if num_knowledge_values(pipe.model) > 1:
-        found["knowledge shuffled"] = Condition(with_series, model=shuffled_knowledge(pipe.model, seed))
+        filled = pipe.processor.feature_extractor.grid == "paper"  # then even a record without series attends
+        rows = list(range(len(records))) if filled else with_series
+        found["knowledge shuffled"] = Condition(rows, model=shuffled_knowledge(pipe.model, seed))
     return found
 
 

@@ -251,18 +251,25 @@ def subgroups(records: Dataset, true: np.ndarray, guess: np.ndarray, patients: l
 
 
 def groups_of(records: Dataset) -> dict[str, np.ndarray]:
-    """Sex, age band, ethnicity, and how much of the series was measured, of each record."""
+    """
+    Sex, age band, ethnicity, type of ICU, and how much of the series was measured, of each record.
+
+    A dataset that was built before it had the column `care_unit` has no groups of it.
+    """
     measured = [
         float((~np.isnan(np.asarray(values, dtype=float))).any(axis=0).mean()) if len(values) else 0.0
         for values in records["lab_values"]
     ]
     ages = [None if age is None or np.isnan(age) else age for age in records["age"]]
-    return {
+    found = {
         "sex": np.array([sex or "unknown" for sex in records["sex"]]),
         "age": np.array(["unknown" if age is None else _band(age, AGES, "years") for age in ages]),
         "ethnicity": np.array([ethnicity or "unknown" for ethnicity in records["ethnicity"]]),
         "channels measured": np.array([_band(100 * share, SHARES, "%") for share in measured]),
     }
+    if "care_unit" in records.column_names:
+        found["care unit"] = np.array([unit or "unknown" for unit in records["care_unit"]])
+    return found
 
 
 def _band(value: float, edges: tuple[int, ...], unit: str) -> str:

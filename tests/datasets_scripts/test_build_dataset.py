@@ -46,6 +46,7 @@ def test_columns_and_labels_as_the_contract_says(tmp_path):
             "age",
             "sex",
             "ethnicity",
+            "care_unit",
             "note",
             "lab_times",
             "lab_values",

@@ -4,6 +4,7 @@
 
 import itertools
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,9 @@ def test_the_card_of_each_source_is_complete(request, tmp_path, source):
     assert int(attrition[-1][1]) == len(rows)
     assert int(attrition[-1][2]) == len({row["subject_id"] for row in rows})
     assert all(int(before[1]) - int(row[3]) == int(row[1]) for before, row in itertools.pairwise(attrition))
+    units = Counter(row["care_unit"] or "not known" for row in rows)
+    assert {name: int(stays) for name, stays in table_after(card, "type of ICU")} == units
+    assert len(units) > 3
     for name, stays, share in table_after(card, "diagnosis"):
         label = next(i for i, label in enumerate(metadata["labels"]) if label["name"] == name)
         assert int(stays) == sum(label in row["diagnoses"] for row in rows)

@@ -150,7 +150,7 @@ def test_the_public_extraction_of_mimic_iv_reads_like_its_tables(real_data, tmp_
     shard = tmp_path / "meds" / "data" / "train" / "0.parquet"
     duckdb.sql(f"COPY ({' UNION ALL '.join(selects)}) TO '{shard}' (FORMAT parquet)")
     read = build("meds", tmp_path / "meds", tmp_path / "back", "--mapping", "mimic-iv")
-    same = ("subject_id", "hadm_id", "stay_id", "sex", "ethnicity", "diagnoses")
+    same = ("subject_id", "hadm_id", "stay_id", "sex", "ethnicity", "care_unit", "diagnoses")
     pick = lambda rows: {r["stay_id"]: [r[name] for name in same] for s in rows.values() for r in s}  # noqa: E731
     assert pick(read) == pick(direct)
     numbers = [
@@ -170,6 +170,7 @@ def test_the_public_extraction_of_mimic_iv_reads_like_its_tables(real_data, tmp_
     ("change", "message"),
     [
         (lambda m: m["codes"].pop("stay_begin"), "codes: stay_begin is missing"),
+        (lambda m: m["codes"].update(stay_begin="(ICU)_(ADMISSION)"), "codes: stay_begin: 2 groups instead of 1"),
         (lambda m: m["codes"].update(sex="GENDER"), "codes: sex: 0 groups instead of 1"),
         (lambda m: m["codes"].update(sex="("), "codes: sex: no regular expression"),
         (lambda m: m["codes"].update(gender="x"), "codes must be a table of"),

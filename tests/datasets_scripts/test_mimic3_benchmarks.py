@@ -65,12 +65,13 @@ def test_benchmark_folder_gives_the_dataset_of_the_direct_path(real_data, tmp_pa
     direct = build("mimic-iii", demo, tmp_path / "direct")
     rows = [row for split in direct.values() for row in split]
     query = f"""
-        SELECT s.subject_id, s.hadm_id, s.icustay_id, s.intime, s.outtime, a.ethnicity, p.gender, p.dob
+        SELECT s.subject_id, s.hadm_id, s.icustay_id, s.intime, s.outtime, a.ethnicity, p.gender, p.dob,
+               s.first_careunit
         FROM read_csv('{demo}/ICUSTAYS.csv.gz', all_varchar = true) s
         JOIN read_csv('{demo}/ADMISSIONS.csv.gz', all_varchar = true) a USING (hadm_id)
         JOIN read_csv('{demo}/PATIENTS.csv.gz', all_varchar = true) p ON s.subject_id = p.subject_id
     """
-    names = ["SUBJECT_ID", "HADM_ID", "ICUSTAY_ID", "INTIME", "OUTTIME", "ETHNICITY", "GENDER", "DOB"]
+    names = ["SUBJECT_ID", "HADM_ID", "ICUSTAY_ID", "INTIME", "OUTTIME", "ETHNICITY", "GENDER", "DOB", "LAST_CAREUNIT"]
     stays = {row[2]: dict(zip(names, row, strict=True)) for row in duckdb.sql(query).fetchall()}
     codes = {}
     for hadm, code in duckdb.sql(

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulator: the same patients from the same seed, and diseases that show exactly where they are said to."""
 
+import csv
 import gzip
+import io
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,11 +15,13 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import text_baseline
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset_folder import label_names, read_metadata
+from datasets_scripts.sources import synthetic
 from datasets_scripts.sources.synthetic import DESCRIPTION, TABLES, write_synthetic_tables
 from recipes.data import load_records, multi_hot
 
 
-DISEASES = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))["diseases"]
+WORLD = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
+DISEASES = WORLD["diseases"]
 
 
 def read_tables(root):
@@ -37,6 +42,25 @@ def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path):
     for name in TABLES:
         if not name.split("/")[1].startswith("d_"):
             assert many[name].startswith(few[name]), name
+
+
+def test_types_of_icu_are_drawn_by_their_shares_and_apart_from_all_else(tmp_path, monkeypatch):
+    write_synthetic_tables(tmp_path / "simulated", num_patients=200, seed=0)
+    tables = read_tables(tmp_path / "simulated")
+    stays = csv.DictReader(io.StringIO(tables["icu/icustays"]))
+    drawn = Counter(stay["first_careunit"] for stay in stays)
+    shares = WORLD["care_units"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(drawn) == set(shares)
+    assert all(abs(drawn[name] / 200 - share) < 0.12 for name, share in shares.items())
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**WORLD, "care_units": {"Ward": 1.0}}, sort_keys=False), encoding="utf-8")
+    monkeypatch.setattr(synthetic, "DESCRIPTION", other)
+    write_synthetic_tables(tmp_path / "elsewhere", num_patients=200, seed=0)
+    for name, table in read_tables(tmp_path / "elsewhere").items():
+        for unit in drawn if name == "icu/icustays" else ():
+            tables[name] = tables[name].replace(unit, "Ward")
+        assert table == tables[name], name
 
 
 def test_every_disease_says_where_it_shows():

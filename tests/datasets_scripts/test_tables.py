@@ -36,7 +36,7 @@ def test_the_demo_as_a_hospitals_tables_gives_the_dataset_of_the_direct_path(rea
         f"""COPY (
           SELECT s.subject_id AS "Pat", s.icustay_id AS "Fall", s.hadm_id AS "Aufenthalt", s.intime AS "Von",
                  s.outtime AS "Bis", p.dob AS "Geburt", CASE p.gender WHEN 'M' THEN 'Mann' ELSE 'Frau' END AS "Sex",
-                 a.ethnicity AS "Gruppe"
+                 a.ethnicity AS "Gruppe", s.first_careunit AS "Station"
           FROM {read("ICUSTAYS")} s
           JOIN {read("PATIENTS")} p USING (subject_id) JOIN {read("ADMISSIONS")} a USING (hadm_id)
         ) TO '{root}/Stays.parquet'"""
@@ -67,6 +67,7 @@ def test_the_demo_as_a_hospitals_tables_gives_the_dataset_of_the_direct_path(rea
         "stays": {
             "file": "stays", "patient": "pat", "stay": "fall", "admission": "Aufenthalt", "begin": "Von", "end": "Bis",
             "birth": "Geburt", "sex": "Sex", "ethnicity": "Gruppe",
+            "care_unit": "Station",
         },
         "sex": {"M": ["Mann"], "F": ["Frau"]},
         "diagnoses": {"file": "diag", "admission": "hadm_id", "code": "code", "icd": 9},
@@ -91,9 +92,9 @@ def test_the_demo_as_a_hospitals_tables_gives_the_dataset_of_the_direct_path(rea
         assert same == row
 
 
-STAYS = """patient_id,stay_id,admission_id,icu_in,icu_out,age,sex,ethnicity
-p1,s1,a1,2026-01-01 00:00:00,2026-01-03 00:00:00,60,mann,
-p2,s2,a2,2026-01-01 00:00:00,2026-01-03 00:00:00,95,frau,x
+STAYS = """patient_id,stay_id,admission_id,icu_in,icu_out,age,sex,ethnicity,unit
+p1,s1,a1,2026-01-01 00:00:00,2026-01-03 00:00:00,60,mann,,
+p2,s2,a2,2026-01-01 00:00:00,2026-01-03 00:00:00,95,frau,x, Neuro ICU
 """
 FILES = {
     "stays.csv": STAYS,
@@ -120,6 +121,10 @@ def test_the_example_mapping_reads_what_it_says(hospital, tmp_path):
     rows = build(hospital, EXAMPLE, tmp_path / "out")
     row = rows["s1"]
     assert (row["subject_id"], row["hadm_id"], row["age"], row["sex"], rows["s2"]["age"]) == ("p1", "a1", 60, "M", 90)
+    assert [(r["ethnicity"], r["care_unit"]) for r in map(rows.get, ("s1", "s2"))] == [
+        (None, None),
+        ("x", "Neuro ICU"),
+    ]
     assert [row["diagnoses"], rows["s2"]["diagnoses"]] == [[22], [0]]
     assert row["lab_times"] == [1, 2, 3]
     at = lambda channel, time: row["lab_values"][time][COLUMN[channel]]  # noqa: E731

@@ -181,6 +181,17 @@ def test_conditions_without_a_ground_are_left_out(pipe, tiny_tokenizer, tiny_pro
     assert list(conditions_of(plain, split, 0)) == ["note blanked", "series blanked", "series swapped"]
 
 
+def test_series_that_the_release_fills_attend_to_knowledge_where_nothing_was_measured(pipe, split):
+    pipe.processor.feature_extractor = copy.copy(pipe.processor.feature_extractor)
+    pipe.processor.feature_extractor.grid = "paper"
+    conditions = conditions_of(pipe, split, 0)
+    assert conditions["knowledge shuffled"].rows == list(range(8))
+    note = {"note": split[1]["note"]}
+    given = pipe(note)
+    with conditions["knowledge shuffled"].model:
+        assert pipe(note)["probabilities"] != given["probabilities"]
+
+
 @pytest.fixture(params=["term", "prototype"])
 def knowing_model(request, tiny_tokenizer):
     return make_tiny_model(make_tiny_config(tiny_tokenizer, knowledge_attention_type=request.param))

@@ -29,7 +29,7 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
         low, high = metrics["intervals"][part][name]
         assert low <= metrics[part][name] <= high
     assert 0 <= metrics["diagnosis_by_embedding"]["micro_f1"] <= 1
-    assert {"sex", "age", "ethnicity", "channels measured"} == set(metrics["subgroups"])
+    assert {"sex", "age", "ethnicity", "channels measured", "care unit"} == set(metrics["subgroups"])
     lines = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == metrics["records"] == 3
     page = (output / "report.html").read_text()
@@ -80,6 +80,10 @@ def test_subgroups_hold_each_record_once_and_their_own_figures():
     ages = {"under 45 years": 20, "45 to 65 years": 40, "80 years or more": 20, "unknown": 20}
     assert {name: group["records"] for name, group in found["age"].items()} == ages
     assert list(found["ethnicity"]) == ["a"]  # five records are too few to tell
+    assert "care unit" not in found  # the column is not there in datasets that were built before it was
+    records = records.add_column("care_unit", ["MICU", None, "SICU", "MICU"] * 25)
+    units = subgroups(records, true, guess, [str(i) for i in range(100)])["care unit"]
+    assert {name: group["records"] for name, group in units.items()} == {"MICU": 50, "SICU": 25, "unknown": 25}
     women = np.array(["F", "M", None, "F"] * 25) == "F"
     assert found["sex"]["F"]["micro_f1"] == pytest.approx(f1_score(true[women], guess[women], average="micro"))
     low, high = found["sex"]["F"]["intervals"]["micro_f1"]
