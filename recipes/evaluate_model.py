@@ -17,8 +17,9 @@ from pathlib import Path
 
 from datasets_scripts.command import finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
-from modeling_clinragen import ClinRaGenPipeline
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.data import load_records
+from recipes.evaluation.bertscore import BertScorer
 from recipes.evaluation.counterfactual import counterfactual_metrics
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
@@ -60,12 +61,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="leave out the records of a last batch that is not full, as the original release does",
     )
+    parser.add_argument(
+        "--bertscore-model",
+        help="also give the BERTScore of rationales by this encoder: a folder or name, such as all-MiniLM-L6-v2",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="REPORT_DIR",
+        help="report folders of other models, to show this one's size and time against F1 beside theirs",
+    )
     parser.add_argument("--device", default=None, help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
+    others = {folder: read_metrics(Path(folder)) for folder in arguments.compare}
     model, processor = load_model_folder(arguments.model)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
     if arguments.drop_last_batch:
@@ -73,11 +86,22 @@ def main(argv: list[str] | None = None) -> dict:
     kind = UnmaskedPipeline if arguments.attention_mask == "paper" else ClinRaGenPipeline
     pipe = kind(model, processor=processor, tokenizer=processor.tokenizer, device=arguments.device)
     asked = (arguments.batch_size, arguments.num_beams)
+    bertscore = None
+    if arguments.bertscore_model:
+        bertscore = BertScorer.from_pretrained(arguments.bertscore_model, arguments.device)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
         predictions = list(predict(pipe, records, *asked))
         synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
-        metrics = compute_metrics(predictions, processor.labels, records, synonyms)
+        metrics = compute_metrics(
+            predictions,
+            processor.labels,
+            records,
+            synonyms,
+            channels=processor.feature_extractor.channels,
+            knowledge_terms=model.config.knowledge_terms,
+            bertscore=bertscore,
+        )
         if arguments.embedding_matching:
             metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
         if arguments.counterfactual:
@@ -95,10 +119,18 @@ def main(argv: list[str] | None = None) -> dict:
         with open(aside / "predictions.jsonl", "w", encoding="utf-8") as file:
             file.writelines(json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-        write_report(aside, metrics, predictions, records, processor)
+        write_report(aside, metrics, predictions, records, pipe, others)
     diagnosis = metrics["diagnosis"]
     logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", arguments.output, diagnosis["micro_f1"], diagnosis["macro_f1"])
     return metrics
+
+
+def read_metrics(folder: Path) -> dict:
+    """The `metrics.json` of a report folder."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise ClinRaGenInputError(f"--compare: {folder} is no report folder: metrics.json missing")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
