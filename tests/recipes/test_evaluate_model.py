@@ -13,7 +13,6 @@ from modeling_clinragen import CHANNELS
 from recipes import evaluate_model
 from recipes.evaluation.figures import subgroups
 from recipes.evaluation.plots import plot_series, plot_training
-from recipes.evaluation.report import _coloured
 
 
 def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, data_folder, tmp_path):
@@ -105,13 +104,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(stage1_folder, data_folder, tm
     assert words in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_claims_are_coloured_and_text_is_escaped():
-    text = "pH is <low> once, and more."
-    claim = {"channel": "pH", "verdict": "supported", "evidence": '"x"', "start": 0, "end": 16}
-    page = _coloured(text, [claim])
-    assert page == '<span class="supported" title="&quot;x&quot;">pH is &lt;low&gt; once</span>, and more.'
 
 
 @pytest.mark.parametrize("rows", [0, 1, 30])
