@@ -385,13 +385,15 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
     runs = {name: metrics["run"] for name, metrics in reports.items()}
     f1 = {name: metrics["diagnosis"]["micro_f1"] for name, metrics in reports.items()}
     sure = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}
-    rate = {name: run["seconds"] / reports[name]["records"] for name, run in runs.items() if reports[name]["records"]}
+    # `seconds` of a baseline's report are those of its training
+    seconds = {name: run.get("prediction_seconds", run["seconds"]) for name, run in runs.items()}
+    rate = {name: taken / reports[name]["records"] for name, taken in seconds.items() if reports[name]["records"]}
     rows = [
         [
             f"{i}. {name}" if len(runs) > 1 else name,
             f"{run['dataset']}, {run['split']}",
             run["num_parameters"],
-            Markup(f"{run['seconds']:,.1f}"),
+            Markup(f"{seconds[name]:,.1f}"),
             rate.get(name),
             estimate(f1[name], sure[name]),
         ]

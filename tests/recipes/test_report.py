@@ -303,7 +303,7 @@ def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, rec
     page = page_of(tmp_path, metrics, predictions, records_with_rationales, pipe)
     assert "Micro-F1 against" not in page  # one point is no picture
     other = json.loads(json.dumps(metrics))
-    other["run"] |= {"num_parameters": 77_000_000, "seconds": 300.0}
+    other["run"] |= {"num_parameters": 77_000_000, "seconds": 9.0, "prediction_seconds": 300.0}
     other["diagnosis"]["micro_f1"] = 0.25
     tree = parsed(page_of(tmp_path, metrics, predictions, records_with_rationales, pipe, {"reports/b": other}))
     cost = tree.find(".//section[@id='cost']")
