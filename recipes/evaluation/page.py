@@ -186,7 +186,7 @@ details { margin: .5rem 0; } details ul { margin: .4rem 0; padding-left: 1.2rem;
   .row .name { text-align: left; padding: 0; } .row .value { padding: 0; align-self: start; text-align: right; }
   .track, .ticks { grid-column: 1 / -1; grid-row: 2; } .track { height: 1.3rem; min-height: 0; }
   .row .value small { display: block; } .row .name small { white-space: normal; }
-  th, td { padding-right: .7rem; } th[scope=row] { min-width: 6.5rem; }
+  th, td { padding-right: .5rem; } th[scope=row] { min-width: 6rem; }
 }
 @media print { article, figure, tr { break-inside: avoid; } .note { max-height: none; } nav { display: none; } }
 """
