@@ -20,10 +20,12 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     metrics = evaluate_model.main(
         ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--split", "test"]
         + ["--output", str(output), "--limit", "3", "--batch-size", "2", "--embedding-matching"]
+        + ["--bertscore-model", "all-MiniLM-L6-v2"]
     )
     assert json.loads((output / "metrics.json").read_text()) == metrics
     assert {"micro_f1", "macro_f1", "per_label", "exact_match"} <= set(metrics["diagnosis"])
-    assert {"bleu", "rougeL"} <= set(metrics["rationale"]["note_rationale"])
+    assert {"bleu", "rougeL", "meteor", "bertscore_f1"} <= set(metrics["rationale"]["note_rationale"])
+    assert {"note_evidence", "lab_evidence"} <= set(metrics["intervals"])
     for part, name in (("diagnosis", "micro_f1"), ("diagnosis", "weighted_f1"), ("diagnosis", "exact_match")):
         low, high = metrics["intervals"][part][name]
         assert low <= metrics[part][name] <= high
@@ -34,9 +36,7 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     page = (output / "report.html").read_text()
     assert page.count("<article>") == 3
     assert "Not a medical device" in page
-    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    ).replace("https://matplotlib.org", "")
+    assert "://" not in page
 
 
 def test_perfect_and_empty_predictions():
