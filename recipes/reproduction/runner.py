@@ -8,8 +8,11 @@ import contextlib
 import importlib
 import logging
 import multiprocessing
+import os
 import sys
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection
 from pathlib import Path
 
 from tqdm import tqdm
@@ -63,8 +66,15 @@ def _check(job: Job, future: Future, pool: ProcessPoolExecutor) -> None:
 def _prepare(threads: int) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=_CurrentErrorStream())
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would go on writing where the next start writes."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 class _CurrentErrorStream:

@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +146,31 @@ def test_a_job_that_fails_ends_the_run_by_name_and_what_ran_beside_it_is_kept(tm
         run_jobs(jobs, 2, 1, tmp_path / "logs")
     assert beside.read_text() == "beside"
     assert not after.exists()
+
+
+def test_no_job_outlives_a_run_that_is_killed(tmp_path):
+    begun, late = tmp_path / "begun", tmp_path / "late"
+    program = (
+        "from pathlib import Path\nfrom recipes.reproduction.plan import Job\n"
+        "from recipes.reproduction.runner import run_jobs\n"
+        "if __name__ == '__main__':\n"
+        f"    folder = Path({str(tmp_path)!r})\n"
+        "    first = Job(folder / 'begun', 'tests.recipes.small_jobs', ('--output', str(folder / 'begun')))\n"
+        "    last = ('--output', str(folder / 'late'), '--seconds', '4')\n"
+        "    jobs = [first, Job(folder / 'late', 'tests.recipes.small_jobs', last, (folder / 'begun',))]\n"
+        "    run_jobs(jobs, 1, 1, folder / 'logs')\n"
+    )
+    (tmp_path / "run.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "run.py")], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(8)
+    assert begun.exists()
+    assert not late.exists()
 
 
 LABELS = ["Shock", "Pneumonia", "Fever"]
