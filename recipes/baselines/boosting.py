@@ -27,16 +27,17 @@ def fit_classifier(task: Task) -> Classifier:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     features, gold = features_of(task.train, task.extractor), task.gold(task.train)
+    used = ~np.isnan(features).all(axis=0)  # scikit-learn cannot bin what was never measured
     models = []
     for column in tqdm(gold.T, desc="Boosting", unit="label"):
         if column.min() == column.max():  # all or none of few records have it
             models.append(float(column[0]))
         else:
             model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=task.seed)
-            models.append(model.fit(features, column))
+            models.append(model.fit(features[:, used], column))
 
     def probabilities(records: Dataset) -> np.ndarray:
-        features = features_of(records, task.extractor)
+        features = features_of(records, task.extractor)[:, used]
         columns = [
             np.full(len(features), model) if isinstance(model, float) else model.predict_proba(features)[:, 1]
             for model in models

@@ -8,6 +8,7 @@ by default all-MiniLM-L6-v2 (Wang et al., MiniLM, 2020).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
 from recipes.training import last_checkpoint
 
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 READS = ("note",)
 
@@ -38,30 +42,40 @@ def fit(task: Task, settings: Settings) -> Fitted:
 
 
 def fit_classifier(task: Task, settings: Settings) -> Classifier:
-    from transformers import DataCollatorWithPadding, Trainer, set_seed
+    trainer = classifier_trainer(task, settings)
+    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
+
+    def probabilities(records: Dataset) -> np.ndarray:
+        return sigmoid(trainer.predict(encoded(records, trainer.processing_class, settings.max_length)).predictions)
+
+    return Classifier(probabilities, num_parameters=trainer.model.num_parameters())
+
+
+def classifier_trainer(task: Task, settings: Settings) -> Trainer:
+    """Trains all weights; the epoch with the best micro-F1 on the validation split is kept."""
+    from transformers import Trainer, set_seed
 
     set_seed(task.seed)  # before the head is drawn
     model, tokenizer = load_encoder(settings.model_name_or_path, task.labels)
-
-    def encoded(records: Dataset, **columns) -> Dataset:
-        tokens = tokenizer(list(records["note"]), truncation=True, max_length=settings.max_length)
-        return Dataset.from_dict({**tokens, **columns})
-
-    trainer = Trainer(
+    rows = {
+        name: encoded(records, tokenizer, settings.max_length).add_column("labels", task.gold(records).tolist())
+        for name, records in (("train", task.train), ("validation", task.validation))
+    }
+    return Trainer(
         model=model,
         args=training_arguments(task, settings),
-        train_dataset=encoded(task.train, labels=task.gold(task.train)),
-        eval_dataset=encoded(task.validation, labels=task.gold(task.validation)),
-        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=rows["train"],
+        eval_dataset=rows["validation"],
+        processing_class=tokenizer,
         compute_metrics=lambda p: {"micro_f1": best_threshold(p.label_ids, sigmoid(p.predictions))[1]},
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
-    return Classifier(
-        lambda records: sigmoid(trainer.predict(encoded(records)).predictions), num_parameters=model.num_parameters()
-    )
 
 
-def load_encoder(name_or_path: str, labels: list[str]):
+def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    return Dataset.from_dict(dict(tokenizer(list(records["note"]), truncation=True, max_length=max_length)))
+
+
+def load_encoder(name_or_path: str, labels: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     The encoder with a new head for `labels`, and its tokenizer.
 
@@ -80,7 +94,7 @@ def load_encoder(name_or_path: str, labels: list[str]):
         raise ClinRaGenInputError(f"model_name_or_path: no encoder to load from {name_or_path}: {error}") from None
 
 
-def training_arguments(task: Task, settings: Settings):
+def training_arguments(task: Task, settings: Settings) -> TrainingArguments:
     from transformers import TrainingArguments
 
     return TrainingArguments(

@@ -10,14 +10,17 @@ from collections import Counter
 import numpy as np
 import pytest
 import yaml
+from datasets import concatenate_datasets
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import text_baseline
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset_folder import label_names, read_metadata
 from datasets_scripts.sources import synthetic
 from datasets_scripts.sources.synthetic import DESCRIPTION, TABLES, write_synthetic_tables
-from recipes.data import load_records, multi_hot
+from modeling_clinragen import ClinRaGenFeatureExtractor
+from recipes.baselines import boosting, tfidf
+from recipes.baselines.common import Task
+from recipes.data import load_records
 
 
 WORLD = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
@@ -75,14 +78,14 @@ def areas(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "records"
     build_dataset.main(["--source", "synthetic", "--output", str(folder), "--limit", "1500"])
     labels = label_names(read_metadata(str(folder)))
-    records = {split: load_records(str(folder), split) for split in ("train", "validation", "test")}
-    gold = {split: multi_hot(rows["diagnoses"], len(labels)) for split, rows in records.items()}
-    held_out = np.concatenate([gold["validation"], gold["test"]])
+    train, validation, test = (load_records(str(folder), split) for split in ("train", "validation", "test"))
+    held_out = concatenate_datasets([validation, test])
+    task = Task(train, validation, labels, ClinRaGenFeatureExtractor(context_length=48), seed=0, work=folder)
+    gold = task.gold(held_out)
     areas = {}
-    for view, fit in (("notes", text_baseline.notes), ("series", text_baseline.series)):
-        scores = fit(records, gold["train"])
-        scores = np.concatenate([scores["validation"], scores["test"]])
-        areas[view] = {name: roc_auc_score(held_out[:, i], scores[:, i]) for i, name in enumerate(labels)}
+    for view, baseline in (("notes", tfidf), ("series", boosting)):
+        scores = baseline.fit_classifier(task).probabilities(held_out)
+        areas[view] = {name: roc_auc_score(gold[:, i], scores[:, i]) for i, name in enumerate(labels)}
     return areas
 
 
