@@ -78,7 +78,8 @@ def write_report(
 
 HOW_SURE = (
     "Ranges are 95% intervals by resampling patients 1,000 times. They tell how much the figures would vary with "
-    "other patients of the same kind, not with another training."
+    "other patients of the same kind, not with another training. A figure of 0 or 1 cannot vary between resamples: its "
+    "interval is too narrow."
 )
 
 
