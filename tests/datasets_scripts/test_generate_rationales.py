@@ -3,13 +3,10 @@
 """Rationales of language models, from a dataset folder to one with rationales."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 import pytest
 
@@ -20,7 +17,7 @@ from datasets_scripts.llm.endpoint import BudgetError
 from datasets_scripts.teacher.language_model import Prompt
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.chat_server import ChatServer, some_of
-from tests.datasets_scripts.small_teacher import ANSWER, make_small_teacher
+from tests.datasets_scripts.small_teacher import ANSWER, make_small_teacher, serving
 
 
 RECORDS = 300
@@ -217,25 +214,8 @@ def test_killed_and_resumed_no_answered_request_is_sent_again(folder, tmp_path):
 
 @pytest.fixture
 def transformers_serve(small_teacher):
-    """The base URL of `transformers serve` with the small teacher, on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = os.path.join(os.path.dirname(sys.executable), "transformers")
-    command = [program, "serve", str(small_teacher), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(300):
-            assert process.poll() is None, "transformers serve ended"
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serving(small_teacher) as url:
+        yield url
 
 
 @pytest.mark.slow

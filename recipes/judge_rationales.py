@@ -1,0 +1,209 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Let a large language model judge the rationales of an evaluation, and say how far it agrees with itself.
+
+    python recipes/judge_rationales.py --report runs/quickstart/report --dataset runs/quickstart/dataset \
+        --judge openai:MODEL --base-url http://127.0.0.1:8000/v1 --output runs/quickstart/judge
+
+leaves `judge.json`, `ratings.jsonl` (one score a row) and `answers.jsonl` (with the reasons that the judge gave).
+"""
+
+import argparse
+import json
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+from datasets import Dataset
+
+from datasets_scripts.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset_folder import label_names, load_split, read_metadata
+from datasets_scripts.llm.options import add_model_options, check_model_options, open_model, parse_model
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen import ClinRaGenInputError
+from recipes.compare_reports import read_predictions
+from recipes.evaluation.judge import (
+    ORDERS,
+    Judge,
+    JudgePrompt,
+    answer_rows,
+    has_rationale,
+    preference_figures,
+    rating_figures,
+    rating_rows,
+    sample_cases,
+)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Let a large language model judge the rationales of an evaluation.")
+    parser.add_argument("--report", type=Path, required=True, help="report folder of evaluate_model.py")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset folder, for what the judge is shown")
+    parser.add_argument("--split", default="test", help="that was evaluated; default: test")
+    parser.add_argument(
+        "--judge",
+        required=True,
+        help="openai:MODEL: at the endpoint --base-url; transformers:MODEL: a causal language model in this process",
+    )
+    parser.add_argument(
+        "--second", type=Path, help="report folder of the same records: also ask which of the two rationales is better"
+    )
+    parser.add_argument("--sample", type=int, default=1000, help="records, drawn by the seed; default 1000")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample, and of the first repeat's sampling")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=2,
+        help="how often a rationale is rated: each time with another sampling seed, every second time with record, "
+        "rationale and axes in the reverse order; default 2",
+    )
+    parser.add_argument("--max-note", type=int, default=8000, help="characters of a note; default 8000")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    add_model_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    arguments = parse_arguments(argv)
+    for name in ("sample", "repeats", "max_note"):
+        if getattr(arguments, name) < 1:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
+    kind, model_name = parse_model(arguments.judge, "--judge", ())
+    metadata = read_metadata(arguments.dataset)
+    confined = metadata["source"] != "synthetic"
+    check_model_options(arguments, kind, confined)
+    check_free(arguments.output)
+    cases = sample_cases(read_predictions(arguments.report), arguments.sample, arguments.seed)
+    if not cases:
+        raise ClinRaGenInputError(f"{arguments.report}: no record has a rationale, so there is nothing to judge")
+    system, rows = system_of(arguments.report), rows_of(cases, arguments)
+    others = None if arguments.second is None else others_of(cases, arguments.second)
+    prompt = JudgePrompt(metadata["channels"], arguments.max_note)
+    requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
+    with closing(RequestLog(requests)) as log, finished_folder(arguments.output) as folder:
+        judge = Judge(open_model(arguments, kind, model_name, log, confined), model_name, prompt)
+        figures = {
+            "settings": settings_of(arguments, kind, prompt.version),
+            "system": system,
+            "records": len(cases),
+            "notes_cut": sum(len(note) > arguments.max_note for note in rows["note"]),
+            "ratings": rate(judge, cases, rows, system, arguments, folder),
+        }
+        if others is not None:
+            figures["preference"] = compare(judge, cases, others, rows, arguments, folder)
+        figures |= {**vars(log.usage()), "replies": log.statuses()}
+        (folder / "judge.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding="utf-8")
+    show(figures)
+    return figures
+
+
+def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
+    """The row of the dataset of each case, in their order; a dataset that was not evaluated is refused."""
+    records = load_split(arguments.dataset, arguments.split)
+    labels = label_names(read_metadata(arguments.dataset))
+    columns = records.select_columns(["stay_id", "subject_id", "diagnoses"])
+    known = {
+        (row["stay_id"], row["subject_id"], *(labels[i] for i in row["diagnoses"])): place
+        for place, row in enumerate(columns)
+    }
+    places = [known.get((case["stay_id"], case["subject_id"], *case["gold"])) for case in cases]
+    if None in places:
+        raise ClinRaGenInputError(
+            f"{arguments.dataset}: split {arguments.split!r} has no stay {cases[places.index(None)]['stay_id']} with "
+            f"the diagnoses that {arguments.report} tells; give the --dataset and --split that were evaluated"
+        )
+    return records.select(places)
+
+
+def system_of(report: Path) -> str:
+    """The model that a report is of."""
+    path = report / "metrics.json"
+    if not path.is_file():
+        raise ClinRaGenInputError(f"{report} is no report folder: metrics.json missing; run evaluate_model.py")
+    return json.loads(path.read_text(encoding="utf-8"))["run"]["model"]
+
+
+def others_of(cases: list[dict], report: Path) -> list[dict | None]:
+    """The prediction of another report for each case, `None` where it has no rationale."""
+    predictions = {prediction["stay_id"]: prediction for prediction in read_predictions(report)}
+    others = [predictions.get(case["stay_id"]) for case in cases]
+    for case, other in zip(cases, others, strict=True):
+        if other and any(other[name] != case[name] for name in ("subject_id", "gold")):
+            raise ClinRaGenInputError(f"--second {report}: stay {case['stay_id']} is of another patient or dataset")
+    others = [other if other and has_rationale(other) else None for other in others]
+    if not any(others):
+        raise ClinRaGenInputError(f"--second {report} has no rationale for any record that was drawn")
+    return others
+
+
+def settings_of(arguments: argparse.Namespace, kind: str, prompt: str) -> dict:
+    names = ("report", "second", "dataset", "split", "judge", "sample", "seed", "repeats", "temperature", "max_note")
+    settings = {name: getattr(arguments, name) for name in names}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    settings["prompt"] = prompt
+    if kind == "openai":
+        settings["endpoint"] = arguments.base_url
+    if arguments.permission:
+        settings["permission_to_send"] = f"{arguments.permission} (given {date.today().isoformat()})"
+    return settings
+
+
+def rate(
+    judge: Judge, cases: list[dict], rows: Dataset, system: str, arguments: argparse.Namespace, folder: Path
+) -> dict:
+    """Rate the cases and write what was answered; the figures."""
+    answers = judge.rate(cases, rows, arguments.repeats, arguments.seed)
+    write_lines(folder / "ratings.jsonl", rating_rows(answers, cases, system, judge.name))
+    write_lines(folder / "answers.jsonl", answer_rows("rating", answers, cases))
+    return rating_figures(answers, [case["subject_id"] for case in cases])
+
+
+def compare(
+    judge: Judge,
+    cases: list[dict],
+    others: list[dict | None],
+    rows: Dataset,
+    arguments: argparse.Namespace,
+    folder: Path,
+) -> dict:
+    """Compare the cases with those of the second report and write what was answered; the figures."""
+    both = [i for i, other in enumerate(others) if other is not None]
+    cases = [cases[i] for i in both]
+    answers = judge.compare(cases, [others[i] for i in both], rows.select(both), arguments.seed)
+    write_lines(folder / "answers.jsonl", answer_rows("preference", answers, cases))
+    return {
+        "system": system_of(arguments.second),
+        "records_without_its_rationale": len(others) - len(both),
+        **preference_figures(answers, [case["subject_id"] for case in cases]),
+    }
+
+
+def write_lines(path: Path, rows: list[dict]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def show(figures: dict) -> None:
+    header = ("axis", "mean", "95% interval", "repeats agree", "difference", "alpha", *ORDERS)
+    print(f"| {' | '.join(header)} |\n{'| --- ' * len(header)}|")
+    for axis, f in figures["ratings"]["axes"].items():
+        interval = "{:.2f} to {:.2f}".format(*f["interval"]) if f["interval"] else "-"
+        shown = (f[name] for name in ("exact_agreement", "mean_absolute_difference", "krippendorff_alpha"))
+        cells = [axis, _number(f["mean"]), interval, *map(_number, (*shown, *f["mean_by_order"].values()))]
+        print("| " + " | ".join(cells) + " |")
+    if "preference" in figures:
+        f = figures["preference"]
+        shares = ", ".join(f"{name} {_number(f[name])}" for name in ("win", "tie", "loss"))
+        print(
+            f"\nAgainst {f['system']}: {shares}; the same in both positions {_number(f['position_consistency'])}, "
+            f"for position A {_number(f['prefers_position_a'])}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    run_command(main)
