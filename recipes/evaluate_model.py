@@ -92,6 +92,7 @@ def main(argv: list[str] | None = None) -> dict:
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
         predictions = list(predict(pipe, records, *asked))
+        predicted = time.perf_counter()
         synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
         metrics = compute_metrics(
             predictions,
@@ -114,6 +115,7 @@ def main(argv: list[str] | None = None) -> dict:
             "attention_mask": arguments.attention_mask,
             "drop_last_batch": arguments.drop_last_batch,
             "num_parameters": model.num_parameters(),
+            "prediction_seconds": round(predicted - started, 1),
             "seconds": round(time.perf_counter() - started, 1),
         }
         with open(aside / "predictions.jsonl", "w", encoding="utf-8") as file:

@@ -78,8 +78,8 @@ def write_report(
 
 HOW_SURE = (
     "Ranges are 95% intervals by resampling patients 1,000 times. They tell how much the figures would vary with "
-    "other patients of the same kind, not with another training. A figure of 0 or 1 cannot vary between resamples: its "
-    "interval is too narrow."
+    "other patients of the same kind, not with another training. A figure of 0 or 1 cannot vary between resamples: "
+    "its interval is too narrow."
 )
 
 
@@ -386,7 +386,6 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
     runs = {name: metrics["run"] for name, metrics in reports.items()}
     f1 = {name: metrics["diagnosis"]["micro_f1"] for name, metrics in reports.items()}
     sure = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}
-    # `seconds` of a baseline's report are those of its training
     seconds = {name: run.get("prediction_seconds", run["seconds"]) for name, run in runs.items()}
     rate = {name: taken / reports[name]["records"] for name, taken in seconds.items() if reports[name]["records"]}
     rows = [
@@ -401,7 +400,7 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
         for i, (name, run) in enumerate(runs.items(), start=1)
     ]
     header = ["report", "records of", "parameters", "seconds", "seconds per record", "micro-F1"]
-    found = [table("Size of the model, time of the evaluation on the machine it ran on, and F1.", header, rows)]
+    found = [table("Size of the model, time of the predictions on the machine they ran on, and F1.", header, rows)]
     if len(runs) < 2:
         return found
     charts = []
