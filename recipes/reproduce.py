@@ -21,7 +21,7 @@ from datasets_scripts.command import run_command
 from modeling_clinragen import ClinRaGenInputError
 from recipes.reproduction.figures import plot_cost, plot_results
 from recipes.reproduction.plan import Plan, read_plan
-from recipes.reproduction.runner import run_jobs
+from recipes.reproduction.runner import run_jobs, seconds_spent
 from recipes.reproduction.tables import collect, markdown, write_tables
 
 
@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> list[dict] | None:
     plot_cost(plan.results / "cost.png", results)
     (plan.results / "rows.json").write_text(json.dumps(where(plan), indent=1), encoding="utf-8")
     print(markdown(plan, results))
-    logger.info("%s: table.md, table.csv, table.tex, results.png, cost.png", plan.results)
+    minutes = seconds_spent(plan.jobs, plan.output / "logs") / 60
+    logger.info("%s: %d jobs, %.0f minutes of work, %d at once", plan.results, len(plan.jobs), minutes, processes)
     return results
 
 

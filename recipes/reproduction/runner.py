@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import logging
 import multiprocessing
 import os
 import sys
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
 from pathlib import Path
@@ -21,7 +23,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.reproduction.plan import Job
 
 
-logger = logging.getLogger(__name__)
+TIMES = "times.jsonl"
 
 
 def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
@@ -29,7 +31,7 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
     Args:
         jobs (list of `Job`): in an order in which they could be run one by one.
         processes (`int`), threads (`int`): workers at once, and CPU threads of each.
-        logs (`Path`): folder for what each job prints.
+        logs (`Path`): folder for what each job prints, and for `times.jsonl`.
 
     Raises:
         ClinRaGenInputError: of the first job that fails; what runs beside it ends first, and nothing new begins.
@@ -52,7 +54,21 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
             for future in wait(begun, return_when=FIRST_COMPLETED).done:
                 job = begun.pop(future)
                 _check(job, future, pool)
+                _note(logs / TIMES, job, future.result())
                 bar.update()
+
+
+def _note(path: Path, job: Job, seconds: float) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"job": str(job.output), "seconds": round(seconds, 1)}) + "\n")
+
+
+def seconds_spent(jobs: list[Job], logs: Path) -> float:
+    """How long these jobs took, one after another, over all starts."""
+    path, wanted = logs / TIMES, {str(job.output) for job in jobs}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    times = {entry["job"]: entry["seconds"] for entry in map(json.loads, lines)}
+    return sum(seconds for job, seconds in times.items() if job in wanted)
 
 
 def _check(job: Job, future: Future, pool: ProcessPoolExecutor) -> None:
@@ -87,7 +103,9 @@ class _CurrentErrorStream:
         sys.stderr.flush()
 
 
-def _run(job: Job, log: Path) -> None:
+def _run(job: Job, log: Path) -> float:
+    """Run a job; its seconds."""
+    started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "a", encoding="utf-8") as file,
@@ -95,3 +113,4 @@ def _run(job: Job, log: Path) -> None:
         contextlib.redirect_stderr(file),
     ):
         importlib.import_module(job.command).main(list(job.argv))
+    return time.monotonic() - started

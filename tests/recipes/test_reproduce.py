@@ -20,7 +20,7 @@ from recipes import reproduce
 from recipes.arguments import parse_arguments
 from recipes.reproduction import captions
 from recipes.reproduction.plan import Job, Plan, Row, read_plan
-from recipes.reproduction.runner import run_jobs
+from recipes.reproduction.runner import run_jobs, seconds_spent
 from recipes.reproduction.tables import collect, latex, markdown, write_tables
 
 
@@ -132,6 +132,7 @@ def test_jobs_run_after_what_they_need_and_only_once(tmp_path):
     run_jobs(jobs, 2, 1, tmp_path / "logs")
     assert {path: path.stat().st_mtime_ns for path in (a, b, c)} == {p: times[p] for p in (a, b, c)}
     assert d.read_text() == "abcd"
+    assert seconds_spent(jobs, tmp_path / "logs") >= 0.3
     logs = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
     assert str(a) in logs[f"{tmp_path.name}-b.log"]
 
