@@ -392,9 +392,10 @@ def local_judge(folder):
     """A small model that rates any rationale from 1 to 5, axis after axis; it has learned on the ends of prompts."""
     prompt = JudgePrompt(read_metadata(folder / "dataset")["channels"])
     cases = lines(folder / "report" / "predictions.jsonl")[:7]
-    chats = [prompt.rating(row, case, 0, 0).messages[1] for row, case in zip(records_of(folder), cases, strict=False)]
+    rows = records_of(folder)[:7]
+    requests = [prompt.rating(row, case, i % 2, 0) for i, (row, case) in enumerate(zip(rows, cases, strict=True))]
     answer = {axis: {"reason": "Fine.", "score": k + 1} for k, axis in enumerate(AXES)}
-    return make_small_teacher(folder / "model", [chat["content"][-1000:] for chat in chats], answer)
+    return make_small_teacher(folder / "model", [r.messages[1]["content"][-1000:] for r in requests], answer)
 
 
 def test_a_model_in_this_process(folder, local_judge, tmp_path):
