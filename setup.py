@@ -67,7 +67,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
-    package_data={"": ["*.yaml", "*.csv", "*.json", "*.html"], "datasets_scripts.sources": ["meds/*.yaml"]},
+    package_data={
+        "": ["*.yaml", "*.csv", "*.json", "*.html", "prompts/*.yaml"],
+        "datasets_scripts.sources": ["meds/*.yaml"],
+    },
     install_requires=[
         "torch>=2.6",
         "transformers>=5.21,<6",
