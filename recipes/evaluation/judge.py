@@ -83,7 +83,7 @@ class JudgePrompt:
         path = Path(__file__).parent / "prompts" / f"{name}.yaml"
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         self.version, self.system, self.axes = raw["version"], raw["system"], raw["axes"]
-        self.record, self.rationale = ([Template(piece) for piece in raw[name]] for name in ("record", "rationale"))
+        self.record, self.rationale = ([Template(piece) for piece in raw[part]] for part in ("record", "rationale"))
         self.rating_text, self.form = Template(raw["rating"]), Template(raw["form"])
         self.preference_text = Template(raw["preference"])
         self.channels, self.max_note_characters = channels, max_note_characters
