@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A pretrained encoder with a classification head on the notes, all weights fine-tuned (Devlin et al., BERT, 2019);
-by default all-MiniLM-L6-v2 (Wang et al., MiniLM, 2020).
+A pretrained encoder with a head on the notes, all weights fine-tuned from a linear probe (Devlin et al., BERT, 2019;
+Kumar et al., ICLR 2022); by default all-MiniLM-L6-v2 (Wang et al., MiniLM, 2020).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Settings:
 
     model_name_or_path: str = field(default=MINILM, metadata={"help": "Encoder: a Hub id or a folder."})
     max_length: int = field(default=128, metadata={"help": "Tokens of a note; longer ones are cut at their end."})
-    num_train_epochs: float = field(default=4, metadata={"help": "The epoch with the best validation is kept."})
+    num_train_epochs: float = field(default=2, metadata={"help": "The epoch with the best validation is kept."})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Notes of a step."})
-    learning_rate: float = field(default=2e-4, metadata={"help": "Peak; rises over a tenth of the steps."})
+    learning_rate: float = field(default=1e-4, metadata={"help": "Peak; rises over a tenth of the steps."})
 
 
 def fit(task: Task, settings: Settings) -> Fitted:
@@ -43,7 +43,10 @@ def fit(task: Task, settings: Settings) -> Fitted:
 
 def fit_classifier(task: Task, settings: Settings) -> Classifier:
     trainer = classifier_trainer(task, settings)
-    trainer.train(resume_from_checkpoint=last_checkpoint(trainer.args.output_dir))
+    checkpoint = last_checkpoint(trainer.args.output_dir)
+    if checkpoint is None:
+        start_from_probe(trainer)
+    trainer.train(resume_from_checkpoint=checkpoint)
 
     def probabilities(records: Dataset) -> np.ndarray:
         return sigmoid(trainer.predict(encoded(records, trainer.processing_class, settings.max_length)).predictions)
@@ -69,6 +72,44 @@ def classifier_trainer(task: Task, settings: Settings) -> Trainer:
         processing_class=tokenizer,
         compute_metrics=lambda p: {"micro_f1": best_threshold(p.label_ids, sigmoid(p.predictions))[1]},
     )
+
+
+def start_from_probe(trainer: Trainer) -> None:
+    """
+    Set the head to the logistic regression, with a ridge penalty, on the pretrained features of the training split.
+
+    A head with random weights would spend the first epochs on distorting the features (Kumar et al., ICLR 2022), and
+    those of a sentence encoder differ too little between notes for it to learn from few of them.
+    """
+    labels = torch.tensor(trainer.train_dataset["labels"])
+    head = [m for m in trainer.model.modules() if isinstance(m, torch.nn.Linear)][-1]
+    seen: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().float().cpu()))
+    trainer.predict(trainer.train_dataset)
+    hook.remove()
+    features = torch.cat(seen)[: len(labels)]  # (num_records, width)
+    mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
+    weight, bias = logistic_regression((features - mean) / std, labels)
+    with torch.no_grad():
+        head.weight.copy_(weight / std)
+        head.bias.copy_(bias - (weight / std) @ mean)
+
+
+def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float = 0.1) -> tuple[torch.Tensor, ...]:
+    """Weight `(num_labels, width)` and bias `(num_labels,)` of one regression per label; `c` as scikit-learn's `C`."""
+    weight = torch.zeros(labels.shape[1], features.shape[1], requires_grad=True)
+    bias = torch.zeros(labels.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        fit = torch.nn.functional.binary_cross_entropy_with_logits(features @ weight.T + bias, labels)
+        total = fit + weight.square().sum() / (2 * c * labels.numel())
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    return weight.detach(), bias.detach()
 
 
 def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -104,7 +145,6 @@ def training_arguments(task: Task, settings: Settings) -> TrainingArguments:
         per_device_eval_batch_size=64,
         learning_rate=settings.learning_rate,
         warmup_steps=0.1,
-        train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,

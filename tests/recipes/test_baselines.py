@@ -17,7 +17,9 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, LlamaConfig, set_seed
 
 from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
@@ -220,6 +222,26 @@ def test_the_encoder_moves_every_weight_it_uses_and_goes_on_where_it_was(task, s
         encoder.sigmoid(trainer.predict(trainer.eval_dataset).predictions),
         rtol=1e-5,
     )
+
+
+def test_the_encoder_answers_in_the_order_of_the_records(task, small_encoder):
+    classifier = encoder.fit_classifier(task, small_encoder)
+    longer = task.validation.map(lambda row, i: {"note": row["note"] + " and so on" * (i % 7)}, with_indices=True)
+    backwards = classifier.probabilities(longer.select(range(len(longer))[::-1]))
+    np.testing.assert_allclose(classifier.probabilities(longer), backwards[::-1], rtol=1e-4)
+
+
+def test_the_encoder_starts_from_the_probe_of_its_features(task, small_encoder):
+    trainer = encoder.classifier_trainer(task, small_encoder)
+    encoder.start_from_probe(trainer)
+    logits = trainer.predict(trainer.train_dataset).predictions
+    with torch.no_grad():
+        model = trainer.model.eval()
+        tokens = trainer.processing_class(list(task.train["note"]), return_tensors="pt", padding=True)
+        features = StandardScaler().fit_transform(model.bert(**tokens).pooler_output.numpy())
+    for i, column in enumerate(task.gold(task.train).T):
+        oracle = LogisticRegression(C=0.1, max_iter=1000).fit(features, column)
+        np.testing.assert_allclose(logits[:, i], oracle.decision_function(features), atol=0.02)
 
 
 @pytest.fixture
