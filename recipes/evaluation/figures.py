@@ -201,13 +201,16 @@ def label_intervals(true: np.ndarray, guess: np.ndarray, labels: list[str], pati
 
 
 def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
-    """The figures of the diagnoses with the paper's matching of written names."""
+    """The figures of the diagnoses with the paper's matching of written names, and their `intervals`."""
     from datasets_scripts.knowledge.retrieval import load_encoder
 
     position = {label: i for i, label in enumerate(labels)}
     gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
     texts = [prediction["generated_text"] for prediction in predictions]
-    return diagnosis_metrics(gold, match_by_embedding(texts, labels, load_encoder()), labels)
+    matched = match_by_embedding(texts, labels, load_encoder())
+    figures = set_figures(cells_of(gold, len(labels)), cells_of(matched, len(labels)))
+    patients = [prediction["subject_id"] for prediction in predictions]
+    return {**diagnosis_metrics(gold, matched, labels), "intervals": intervals(figures, patients)}
 
 
 def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patients: list[str]) -> tuple[dict, dict]:
@@ -241,10 +244,10 @@ def subgroups(records: Dataset, true: np.ndarray, guess: np.ndarray, patients: l
             if len(rows) < SMALLEST_GROUP:
                 continue
             figures, own = set_figures(true[rows], guess[rows]), [patients[i] for i in rows]
-            once, sure = figures(np.ones((1, len(rows)), dtype=np.float32)), intervals(figures, own)
+            whole, sure = once(figures, len(rows)), intervals(figures, own)
             found[attribute][value] = {
                 "records": len(rows),
-                **{name: float(once[name][0]) for name in ("micro_f1", "macro_f1")},
+                **{name: whole[name] for name in ("micro_f1", "macro_f1")},
                 "intervals": {name: sure[name] for name in ("micro_f1", "macro_f1")},
             }
     return found

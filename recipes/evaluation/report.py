@@ -113,7 +113,7 @@ def diagnoses(metrics: dict) -> list[Markup]:
     found = [table(caption, ["average", *SCORES.values(), "AUROC", "AUPRC"], rows)]
     if "diagnosis_by_embedding" in metrics:
         figures = metrics["diagnosis_by_embedding"]
-        rows = [[name, *cells] for name, cells in averages(figures, {}, SCORES).items()]
+        rows = [[name, *cells] for name, cells in averages(figures, figures["intervals"], SCORES).items()]
         caption = (
             "The same as the paper counts: a written name is a diagnosis where the embeddings of both are close. "
             f"Whole lists right: {number(figures['exact_match'])}."

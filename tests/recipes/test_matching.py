@@ -6,6 +6,7 @@ import pytest
 from datasets_scripts.knowledge.retrieval import load_encoder
 from modeling_clinragen.clinical_clinragen import NO_DISEASE, PHENOTYPES
 from modeling_clinragen.processing_clinragen import TARGET
+from recipes.evaluation.figures import figures_by_embedding
 from recipes.evaluation.matching import match_by_embedding, written_names
 
 
@@ -53,3 +54,17 @@ def test_the_threshold_is_that_of_the_cosine():
 def test_written_names_are_read_from_the_list_alone():
     assert written_names("### Disease Diagnosed: Shock, . Sepsis,. ### Rationale: fever, cough") == ["Shock", "Sepsis"]
     assert written_names("# # # disease diagnosed : shock") == ["shock"]
+
+
+def test_names_written_out_count_the_same_by_both_matchings():
+    gold = [["Shock"], ["Essential hypertension", "Shock"], [], ["Shock"]]
+    written = [["Shock"], ["Essential hypertension"], ["Shock"], []]
+    predictions = [
+        {"subject_id": str(i), "gold": names, "generated_text": target(*wrote)}
+        for i, (names, wrote) in enumerate(zip(gold, written, strict=True))
+    ]
+    figures = figures_by_embedding(predictions, LABELS)
+    assert (figures["micro_precision"], figures["micro_recall"]) == pytest.approx((2 / 3, 2 / 4))
+    assert figures["per_label"]["Shock"]["support"] == 3
+    low, high = figures["intervals"]["micro_f1"]
+    assert low < figures["micro_f1"] < high
