@@ -123,15 +123,27 @@ def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
     """
     num_labels = gold.shape[1]
-    labels = [Thresholds(gold[:, i], probabilities[:, i]) for i in range(num_labels)]
+    macro = macro_ranking_figures(gold, probabilities)
     cells = Thresholds(gold.ravel(), probabilities.ravel())
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
-        per_label = [label.ranked(weights) for label in labels]
-        macro = [_mean_of_defined(np.stack([label[k] for label in per_label])) for k in range(2)]
         rows = [cells.ranked(np.repeat(row[None], num_labels, axis=1)) for row in weights]  # one resample in memory
         micro = [np.concatenate([row[k] for row in rows]) for k in range(2)]
-        return {"micro_auroc": micro[0], "micro_auprc": micro[1], "macro_auroc": macro[0], "macro_auprc": macro[1]}
+        return {"micro_auroc": micro[0], "micro_auprc": micro[1], **macro(weights)}
+
+    return figures
+
+
+def macro_ranking_figures(
+    gold: np.ndarray, probabilities: np.ndarray
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The macro ones of [`ranking_figures`]; arguments as there."""
+    labels = [Thresholds(gold[:, i], probabilities[:, i]) for i in range(gold.shape[1])]
+
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+        per_label = [label.ranked(weights) for label in labels]
+        auroc, auprc = (_mean_of_defined(np.stack([label[k] for label in per_label])) for k in range(2))
+        return {"macro_auroc": auroc, "macro_auprc": auprc}
 
     return figures
 

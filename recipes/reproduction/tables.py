@@ -12,17 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from recipes.evaluation.intervals import intervals, set_figures
+from recipes.evaluation.intervals import intervals, macro_ranking_figures, set_figures
 from recipes.evaluation.metrics import cells_of
 from recipes.reproduction.plan import Plan, Row
 
 
-RESAMPLED = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
+Figures = Callable[[np.ndarray], dict[str, np.ndarray]]  # weights (num_resamples, num_records) -> figures
+
+SETS = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
+COMPARED = ("micro_f1", "macro_f1", "macro_auroc")
 COLUMNS = {
     "micro_f1": "micro-F1",
+    "micro_f1_difference": "to the reference",
     "macro_f1": "macro-F1",
-    "difference": "micro-F1 to the reference",
     "macro_auroc": "macro-AUROC",
+    "macro_auroc_difference": "to the reference",
     "bleu": "BLEU",
     "rougeL": "ROUGE-L",
     "supported": "claims supported",
@@ -35,7 +39,7 @@ def collect(plan: Plan) -> list[dict]:
     """
     One `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
     `NAME_low` and `NAME_high` (95%, by resampling patients, the same resample for all seeds) and `NAME_sd` (over
-    seeds) where there are such. `difference` is micro-F1 less that of the row that it is compared with.
+    seeds) where there are such. `NAME_difference`, of `COMPARED`, is less that of the row it is compared with.
 
     Raises:
         ClinRaGenInputError: if two rows that are compared differ in their records.
@@ -47,7 +51,7 @@ def collect(plan: Plan) -> list[dict]:
         result = {"name": row.name, "group": row.group, "seeds": len(own.answers), "against": against}
         result |= own.figures()
         if row.name != against and against in runs:
-            result |= own.difference(runs[against])
+            result |= own.differences(runs[against])
         results.append(result)
     return results
 
@@ -69,43 +73,60 @@ class _Runs:
         self.answers = [
             cells_of([[position[d["label"]] for d in p["diagnoses"]] for p in run], len(names)) for run in runs
         ]
+        self.rankings = [_ranking(run, self.gold, names) for run in runs]
         self.writes = any(p["note_rationale"] or p["lab_rationale"] for run in runs for p in run)
         self.minutes = [_minutes(plan.models.get(key, ()), m) for key, m in zip(keys, self.metrics, strict=True)]
 
     def mean(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Figures of [`set_figures`], mean over seeds."""
+        """Figures under each row of weights, mean over seeds; AUROC where every seed has probabilities."""
         seeds = [set_figures(self.gold, answer)(weights) for answer in self.answers]
-        return {name: np.mean([figures[name] for figures in seeds], axis=0) for name in RESAMPLED}
+        found = {name: np.mean([figures[name] for figures in seeds], axis=0) for name in SETS}
+        if all(self.rankings):
+            ranked = [ranking(weights)["macro_auroc"] for ranking in self.rankings]
+            found["macro_auroc"] = np.mean(ranked, axis=0)
+        return found
 
     def figures(self) -> dict:
         found: dict = {}
-        once, sure = self.mean(_once(self.records)), intervals(self.mean, self.patients)
-        for name in RESAMPLED:
-            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(once[name][0]), sure[name]
-            found[f"{name}_sd"] = _spread([m["diagnosis"][name] for m in self.metrics])
-        others = {"macro_auroc": _over(self.metrics, lambda m: m["probability"]["macro_auroc"])}
+        sure = intervals(self.mean, self.patients)
+        for name, value in self.mean(_once(self.records)).items():
+            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), sure[name]
+            part = "diagnosis" if name in SETS else "probability"
+            found[f"{name}_sd"] = _spread([metrics[part][name] for metrics in self.metrics])
         if self.writes:
-            others |= {
-                name: _over(self.metrics, lambda m, name=name: _of_both_parts(m["rationale"], name))
-                for name in ("bleu", "rougeL")
-            }
-            others["supported"] = _over(self.metrics, lambda m: m["claims"]["supported"])
-        for name, values in others.items():
-            found[name], found[f"{name}_sd"] = (float(np.mean(values)), _spread(values)) if values else (None, None)
-        found["parameters"] = _over(self.metrics, lambda m: m["run"]["num_parameters"])[:1]
-        found["parameters"] = found["parameters"][0] if found["parameters"] else None
+            written = {name: _over(self.metrics, _of_both_parts(name)) for name in ("bleu", "rougeL")}
+            written["supported"] = _over(self.metrics, lambda metrics: metrics["claims"]["supported"])
+            for name, values in written.items():
+                found[name], found[f"{name}_sd"] = (
+                    (float(np.mean(values)), _spread(values)) if values else (None, None)
+                )
+        found["parameters"] = self.metrics[0]["run"]["num_parameters"]
         return {**found, "minutes": float(np.mean(self.minutes))}
 
-    def difference(self, other: _Runs) -> dict:
+    def differences(self, other: _Runs) -> dict:
         if self.records != other.records or not np.array_equal(self.gold, other.gold):
             raise ClinRaGenInputError(f"rows {self.name!r} and {other.name!r} are not about the same records")
 
         def less(weights: np.ndarray) -> dict[str, np.ndarray]:
-            return {"difference": self.mean(weights)["micro_f1"] - other.mean(weights)["micro_f1"]}
+            mine, theirs = self.mean(weights), other.mean(weights)
+            return {
+                f"{name}_difference": mine[name] - theirs[name] for name in COMPARED if name in mine and name in theirs
+            }
 
-        low, high = intervals(less, self.patients)["difference"]
-        once = float(less(_once(self.records))["difference"][0])
-        return {"difference": once, "difference_low": low, "difference_high": high}
+        sure, found = intervals(less, self.patients), {}
+        for name, value in less(_once(self.records)).items():
+            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), sure[name]
+        return found
+
+
+def _ranking(run: list[dict], gold: np.ndarray, names: list[str]) -> Figures | None:
+    """Macro-AUROC under weights, of the records that could be read; `None` without probabilities."""
+    scored = [i for i, prediction in enumerate(run) if prediction["probabilities"]]
+    if not scored:
+        return None
+    probabilities = np.array([[run[i]["probabilities"][name] for name in names] for i in scored])
+    figures = macro_ranking_figures(gold[scored], probabilities)
+    return lambda weights: figures(weights[:, scored])
 
 
 def _once(records: list) -> np.ndarray:
@@ -119,19 +140,17 @@ def _read_lines(path: Path) -> list[dict]:
 
 def _over(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
     """A figure of each seed's metrics; none where it is not defined."""
-    found = []
-    for one in metrics:
-        try:
-            found.append(figure(one))
-        except KeyError:
-            continue
-    return [value for value in found if value is not None]
+    return [value for value in map(figure, metrics) if value is not None]
 
 
-def _of_both_parts(rationale: dict, name: str) -> float:
-    """Mean of the parts that were written at all."""
-    written = [part[name] for part in rationale.values() if part["words"]]
-    return float(np.mean(written)) if written else 0.0
+def _of_both_parts(name: str) -> Callable[[dict], float | None]:
+    """The mean of the rationale's parts that were written at all."""
+
+    def figure(metrics: dict) -> float | None:
+        parts = [part[name] for part in metrics.get("rationale", {}).values() if part["words"]]
+        return float(np.mean(parts)) if parts else None
+
+    return figure
 
 
 def _spread(values: list[float]) -> float | None:
@@ -167,9 +186,9 @@ def _cell(result: dict, name: str, reference: str) -> str:
         return f"{value:,}"
     if name in ("bleu", "minutes"):
         return f"{value:.1f}"
-    if name == "difference":
+    if name.endswith("_difference"):
         versus = "" if result["against"] == reference else f", to {result['against']}"
-        return f"{value:+.3f} ({result['difference_low']:+.3f} to {result['difference_high']:+.3f}{versus})"
+        return f"{value:+.3f} ({result[f'{name}_low']:+.3f} to {result[f'{name}_high']:+.3f}{versus})"
     if f"{name}_low" in result:
         return f"{value:.3f} ({result[f'{name}_low']:.3f} to {result[f'{name}_high']:.3f})"
     return f"{value:.3f}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from datasets_scripts.dataset_folder import iterate_rows, read_metadata
 from modeling_clinragen import ClinRaGenInputError
@@ -191,6 +191,7 @@ def fake_reports(folder, quality):
             lines = [
                 json.dumps(
                     {"stay_id": stay, "subject_id": patient, "gold": gold, "note_rationale": "", "lab_rationale": ""}
+                    | {"probabilities": {}}
                     | {"diagnoses": [{"label": n, "probability": None} for n in names]}
                 )
                 for (stay, patient, gold), names in zip(records, written, strict=True)
@@ -204,10 +205,30 @@ def fake_reports(folder, quality):
                     "micro_recall": 0,
                     "exact_match": 0,
                 },
+                "claims": {"supported": None},
                 "run": {"num_parameters": 1000, "seconds": 60 * (seed + 1)},
             }
             (report / "metrics.json").write_text(json.dumps(metrics))
     return records, reports, answers
+
+
+def give_probabilities(reports, answers, rows):
+    """Draw probabilities around what was written; for each row, those of its seeds."""
+    given, draw = {row: [] for row in rows}, np.random.default_rng(5)
+    for (row, seed), report in reports.items():
+        if row not in rows:
+            continue
+        cells = np.array([[name in names for name in LABELS] for names in answers[row, seed]])
+        given[row].append(np.where(cells, 0.6, 0.4) + draw.uniform(-0.3, 0.3, cells.shape))
+        path = report / "predictions.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line, scores in zip(lines, given[row][-1].tolist(), strict=True):
+            line["probabilities"] = dict(zip(LABELS, scores, strict=True))
+        path.write_text("\n".join(map(json.dumps, lines)))
+        metrics = json.loads((report / "metrics.json").read_text())
+        metrics["probability"] = {"macro_auroc": 0.5}  # only its spread over seeds is read
+        (report / "metrics.json").write_text(json.dumps(metrics))
+    return given
 
 
 def f1(records, written, average="micro"):
@@ -221,6 +242,7 @@ def plan_from(folder, reports, rows):
 
 def test_a_table_holds_means_over_seeds_and_paired_differences(tmp_path):
     records, reports, answers = fake_reports(tmp_path, {"whole": [0.95, 0.9], "part": [0.7, 0.75], "same": [0.8]})
+    probabilities = give_probabilities(reports, answers, ["whole", "part"])
     plan = plan_from(tmp_path, reports, [Row("whole"), Row("part"), Row("same", against="part")])
     whole, part, same = collect(plan)
     scores = {key: f1(records, written) for key, written in answers.items()}
@@ -228,18 +250,22 @@ def test_a_table_holds_means_over_seeds_and_paired_differences(tmp_path):
     assert whole["micro_f1_sd"] == pytest.approx(abs(scores["whole", 0] - scores["whole", 1]) / 2**0.5)
     macro = [f1(records, answers["part", seed], "macro") for seed in (0, 1)]
     assert part["macro_f1"] == pytest.approx(np.mean(macro))
-    assert part["difference"] == pytest.approx(part["micro_f1"] - whole["micro_f1"])
-    assert part["difference_low"] < part["difference"] < part["difference_high"] < 0
-    assert same["difference"] == pytest.approx(same["micro_f1"] - part["micro_f1"])
+    assert part["micro_f1_difference"] == pytest.approx(part["micro_f1"] - whole["micro_f1"])
+    assert part["micro_f1_difference_low"] < part["micro_f1_difference"] < part["micro_f1_difference_high"] < 0
+    assert same["micro_f1_difference"] == pytest.approx(same["micro_f1"] - part["micro_f1"])
     assert (whole["minutes"], same["minutes"], same["micro_f1_sd"]) == (1.5, 1.0, None)
-    assert "difference" not in whole
+    assert "micro_f1_difference" not in whole
+    hot = np.array([[name in gold for name in LABELS] for *_, gold in records])
+    assert part["macro_auroc"] == pytest.approx(np.mean([roc_auc_score(hot, p) for p in probabilities["part"]]))
+    assert part["macro_auroc_difference"] == pytest.approx(part["macro_auroc"] - whole["macro_auroc"])
+    assert "macro_auroc" not in same  # one of its seeds has no probabilities
 
 
 def test_a_row_is_no_better_than_one_with_the_same_answers(tmp_path):
     _, reports, _ = fake_reports(tmp_path, {"whole": [0.9]})
     reports["twin", 0] = reports["whole", 0]
     _, twin = collect(plan_from(tmp_path, reports, [Row("whole"), Row("twin")]))
-    assert (twin["difference"], twin["difference_low"], twin["difference_high"]) == (0.0, 0.0, 0.0)
+    assert [twin[f"micro_f1_difference{end}"] for end in ("", "_low", "_high")] == [0.0, 0.0, 0.0]
 
 
 def test_rows_about_other_records_are_not_compared(tmp_path):
