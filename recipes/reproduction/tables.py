@@ -21,16 +21,14 @@ Figures = Callable[[np.ndarray], dict[str, np.ndarray]]  # weights (num_resample
 
 SETS = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
 COMPARED = ("micro_f1", "macro_f1", "macro_auroc")
-COLUMNS = {
+COLUMNS = {  # of the tables to read; the CSV holds every figure
     "micro_f1": "micro-F1",
-    "micro_f1_difference": "to the reference",
+    "micro_f1_difference": "difference in micro-F1",
     "macro_f1": "macro-F1",
     "macro_auroc": "macro-AUROC",
-    "macro_auroc_difference": "to the reference",
+    "macro_auroc_difference": "difference in macro-AUROC",
     "bleu": "BLEU",
-    "rougeL": "ROUGE-L",
     "supported": "claims supported",
-    "parameters": "parameters",
     "minutes": "training minutes",
 }
 
@@ -182,8 +180,6 @@ def _cell(result: dict, name: str, reference: str) -> str:
     value = result.get(name)
     if value is None:
         return "-"
-    if name == "parameters":
-        return f"{value:,}"
     if name in ("bleu", "minutes"):
         return f"{value:.1f}"
     if name.endswith("_difference"):
