@@ -20,13 +20,15 @@ from recipes.reproduction.plan import Plan, Row
 Figures = Callable[[np.ndarray], dict[str, np.ndarray]]  # weights (num_resamples, num_records) -> figures
 
 SETS = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
-COMPARED = ("micro_f1", "macro_f1", "macro_auroc")
+RANKED = ("decided_f1", "macro_auroc")
+COMPARED = ("micro_f1", "macro_f1", "decided_f1", "macro_auroc")
 COLUMNS = {  # of the tables to read; the CSV holds every figure
     "micro_f1": "micro-F1",
     "micro_f1_difference": "difference in micro-F1",
     "macro_f1": "macro-F1",
+    "decided_f1": "micro-F1 of probabilities",
+    "decided_f1_difference": "difference in it",
     "macro_auroc": "macro-AUROC",
-    "macro_auroc_difference": "difference in macro-AUROC",
     "bleu": "BLEU",
     "supported": "claims supported",
     "minutes": "training minutes",
@@ -38,6 +40,7 @@ def collect(plan: Plan) -> list[dict]:
     One `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
     `NAME_low` and `NAME_high` (95%, by resampling patients, the same resample for all seeds) and `NAME_sd` (over
     seeds) where there are such. `NAME_difference`, of `COMPARED`, is less that of the row it is compared with.
+    `micro_f1` is of the diagnoses that are written, `decided_f1` of those whose probability is 0.5 or more.
 
     Raises:
         ClinRaGenInputError: if two rows that are compared differ in their records.
@@ -80,17 +83,18 @@ class _Runs:
         seeds = [set_figures(self.gold, answer)(weights) for answer in self.answers]
         found = {name: np.mean([figures[name] for figures in seeds], axis=0) for name in SETS}
         if all(self.rankings):
-            ranked = [ranking(weights)["macro_auroc"] for ranking in self.rankings]
-            found["macro_auroc"] = np.mean(ranked, axis=0)
+            ranked = [ranking(weights) for ranking in self.rankings]
+            found |= {name: np.mean([figures[name] for figures in ranked], axis=0) for name in RANKED}
         return found
 
     def figures(self) -> dict:
         found: dict = {}
         sure = intervals(self.mean, self.patients)
-        for name, value in self.mean(_once(self.records)).items():
+        once = _once(self.records)
+        for name, value in self.mean(once).items():
             found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), sure[name]
-            part = "diagnosis" if name in SETS else "probability"
-            found[f"{name}_sd"] = _spread([metrics[part][name] for metrics in self.metrics])
+            seeds = self.rankings if name in RANKED else [set_figures(self.gold, answer) for answer in self.answers]
+            found[f"{name}_sd"] = _spread([float(figures(once)[name][0]) for figures in seeds])
         if self.writes:
             written = {name: _over(self.metrics, _of_both_parts(name)) for name in ("bleu", "rougeL")}
             written["supported"] = _over(self.metrics, lambda metrics: metrics["claims"]["supported"])
@@ -118,13 +122,21 @@ class _Runs:
 
 
 def _ranking(run: list[dict], gold: np.ndarray, names: list[str]) -> Figures | None:
-    """Macro-AUROC under weights, of the records that could be read; `None` without probabilities."""
+    """
+    `RANKED` figures of the probabilities under weights; `None` without any. A record that could not be read has none,
+    and no diagnosis.
+    """
     scored = [i for i, prediction in enumerate(run) if prediction["probabilities"]]
     if not scored:
         return None
     probabilities = np.array([[run[i]["probabilities"][name] for name in names] for i in scored])
-    figures = macro_ranking_figures(gold[scored], probabilities)
-    return lambda weights: figures(weights[:, scored])
+    decided = np.zeros_like(gold)
+    decided[scored] = probabilities >= 0.5
+    sets, ranked = set_figures(gold, decided), macro_ranking_figures(gold[scored], probabilities)
+    return lambda weights: {
+        "decided_f1": sets(weights)["micro_f1"],
+        "macro_auroc": ranked(weights[:, scored])["macro_auroc"],
+    }
 
 
 def _once(records: list) -> np.ndarray:

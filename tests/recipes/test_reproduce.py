@@ -225,9 +225,6 @@ def give_probabilities(reports, answers, rows):
         for line, scores in zip(lines, given[row][-1].tolist(), strict=True):
             line["probabilities"] = dict(zip(LABELS, scores, strict=True))
         path.write_text("\n".join(map(json.dumps, lines)))
-        metrics = json.loads((report / "metrics.json").read_text())
-        metrics["probability"] = {"macro_auroc": 0.5}  # only its spread over seeds is read
-        (report / "metrics.json").write_text(json.dumps(metrics))
     return given
 
 
@@ -258,6 +255,10 @@ def test_a_table_holds_means_over_seeds_and_paired_differences(tmp_path):
     hot = np.array([[name in gold for name in LABELS] for *_, gold in records])
     assert part["macro_auroc"] == pytest.approx(np.mean([roc_auc_score(hot, p) for p in probabilities["part"]]))
     assert part["macro_auroc_difference"] == pytest.approx(part["macro_auroc"] - whole["macro_auroc"])
+    decided = [f1_score(hot, p >= 0.5, average="micro") for p in probabilities["whole"]]
+    assert whole["decided_f1"] == pytest.approx(np.mean(decided))
+    assert whole["decided_f1_sd"] == pytest.approx(np.std(decided, ddof=1))
+    assert part["decided_f1_difference"] == pytest.approx(part["decided_f1"] - whole["decided_f1"])
     assert "macro_auroc" not in same  # one of its seeds has no probabilities
 
 
