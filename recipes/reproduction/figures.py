@@ -19,7 +19,7 @@ COLOURS = ("#1f6f8b", "#b5651d", "#5b7f3a", "#7a4f9a", "#8a8f98")
 
 
 def plot_results(path: Path, results: list[dict], reference: str) -> None:
-    """Micro- and macro-F1 of each row with its interval; the reference row as a line."""
+    """Micro- and macro-F1 of each row with its interval; hollow: what the probabilities decide."""
     groups = list(dict.fromkeys(result["group"] for result in results))
     figure, axes = plt.subplots(
         1, 2, figsize=(11, 0.34 * len(results) + 1.2), sharey=True, layout="constrained", squeeze=False
@@ -38,6 +38,8 @@ def _draw_dots(axis: Axes, results: list[dict], groups: list[str], name: str, re
         colour = COLOURS[groups.index(result["group"]) % len(COLOURS)]
         axis.plot([result[f"{name}_low"], result[f"{name}_high"]], [y, y], color=colour, linewidth=1.6)
         axis.plot(result[name], y, "o", color=colour, markersize=5)
+        if name == "micro_f1" and "decided_f1" in result:
+            axis.plot(result["decided_f1"], y, "o", color=colour, markersize=6, markerfacecolor="white")
         if result["name"] == reference:
             axis.axvline(result[name], color=INK, linewidth=0.7, linestyle=":", zorder=0)
     axis.grid(axis="x", color="#e4e9ee", linewidth=0.6)
@@ -47,22 +49,27 @@ def _draw_dots(axis: Axes, results: list[dict], groups: list[str], name: str, re
 
 
 def plot_cost(path: Path, results: list[dict]) -> None:
-    """Micro-F1 against the minutes of training and against the parameters of each row."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    """Micro-F1 against the minutes of training and against the parameters of each row; points bear its number."""
+    figure, (*axes, names) = plt.subplots(
+        1, 3, figsize=(12, 4.4), sharey=True, layout="constrained", width_ratios=(4, 4, 3)
+    )
     groups = list(dict.fromkeys(result["group"] for result in results))
+    colours = [COLOURS[groups.index(result["group"]) % len(COLOURS)] for result in results]
     titles = {"minutes": "minutes of training, one process", "parameters": "parameters"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
-        for number, group in enumerate(groups):
-            shown = [r for r in results if r["group"] == group and r.get(name)]
-            points = [r[name] for r in shown], [r["micro_f1"] for r in shown]
-            axis.scatter(*points, s=26, color=COLOURS[number % len(COLOURS)], label=group or "rows")
-            for x, y, result in zip(*points, shown, strict=True):
-                axis.annotate(result["name"], (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=INK)
+        for number, (result, colour) in enumerate(zip(results, colours, strict=True), start=1):
+            if result.get(name):
+                at = (result[name], result["micro_f1"])
+                axis.scatter(*at, s=24, color=colour)
+                axis.annotate(str(number), at, xytext=(4, 2), textcoords="offset points", fontsize=8, color=colour)
         axis.set_xscale("log")
         axis.set_xlabel(title, color=MUTED, fontsize=9)
         axis.tick_params(colors=INK, labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("micro-F1", color=MUTED, fontsize=9)
-    axes[0].legend(frameon=False, fontsize=8)
+    names.axis("off")
+    for number, (result, colour) in enumerate(zip(results, colours, strict=True), start=1):
+        y = 1 - number / (len(results) + 1)
+        names.text(0, y, f"{number}  {result['name']}", transform=names.transAxes, fontsize=8, color=colour)
     figure.savefig(path, dpi=110)
     plt.close(figure)
