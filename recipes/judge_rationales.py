@@ -152,11 +152,18 @@ def settings_of(arguments: argparse.Namespace, kind: str, prompt: str) -> dict:
 def rate(
     judge: Judge, cases: list[dict], rows: Dataset, system: str, arguments: argparse.Namespace, folder: Path
 ) -> dict:
-    """Rate the cases and write what was answered; the figures."""
+    """Rate the cases and write what was answered; the figures. A judge that rates nothing is an error."""
     answers = judge.rate(cases, rows, arguments.repeats, arguments.seed)
     write_lines(folder / "ratings.jsonl", rating_rows(answers, cases, system, judge.name))
     write_lines(folder / "answers.jsonl", answer_rows("rating", answers, cases))
-    return rating_figures(answers, [case["subject_id"] for case in cases])
+    figures = rating_figures(answers, [case["subject_id"] for case in cases])
+    if figures["records_without_a_score"] == len(cases):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in figures["missing"].items())
+        raise ClinRaGenInputError(
+            f"{judge.name} rated nothing ({reasons}); is it running and able to answer in JSON? See --base-url and "
+            "--response-format"
+        )
+    return figures
 
 
 def compare(

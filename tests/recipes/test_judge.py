@@ -250,15 +250,18 @@ def test_answers_that_stay_useless_are_counted_and_not_guessed(folder, tmp_path)
 
 
 @pytest.mark.parametrize("reply", [lambda body: "no", lambda body: rating([3] * len(AXES))[:-20]])
-def test_a_judge_that_answers_nothing_has_no_figures(folder, tmp_path, reply, capsys):
-    second = write_report(tmp_path / "second", folder / "dataset", lambda i: 2)
-    with ChatServer(reply) as server:
-        figures = run(folder, tmp_path / "out", "--base-url", server.url, "--second", second, "--sample", 3)
-    assert figures["ratings"]["records_without_a_score"] == figures["records"] == 3
-    assert figures["ratings"]["axes"]["correctness"]["mean"] is None
-    assert figures["preference"]["win"] is None
-    assert "| correctness | - | - |" in capsys.readouterr().out
-    assert not lines(tmp_path / "out" / "ratings.jsonl")
+def test_a_judge_that_answers_nothing_is_an_error_that_says_why(folder, tmp_path, reply):
+    with ChatServer(reply) as server, pytest.raises(ClinRaGenInputError, match=r"rated nothing .*6 .*JSON"):
+        run(folder, tmp_path / "out", "--base-url", server.url, "--sample", 3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_that_is_not_there_is_an_error(folder, tmp_path):
+    with ChatServer(fair) as server:
+        url = server.url
+    with pytest.raises(ClinRaGenInputError, match=r"rated nothing .6 no connection.; is it running"):
+        run(folder, tmp_path / "out", "--base-url", url, "--sample", 3, "--attempts", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_faults_that_pass_lose_no_answer(folder, tmp_path):
