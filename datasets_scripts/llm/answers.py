@@ -26,9 +26,17 @@ def parse_answer(content: str, schema: dict) -> Answer:
     try:
         value = json.loads(text)
     except ValueError:
+        if _ends_in_a_string(text):
+            return Answer(None, "JSON that was cut off", again=True)
         value = json_repair.loads(text)
     try:
         jsonschema.validate(value, schema)
     except jsonschema.ValidationError:
         return Answer(None, "JSON of another shape", again=True)
     return Answer(value)
+
+
+def _ends_in_a_string(text: str) -> bool:
+    """Whether the last quotation mark opens a string, so that the brace at the end belongs to its words."""
+    before, mark, _ = re.sub(r"\\.", "", text).rpartition('"')
+    return bool(mark) and re.search(r"[:,\[{]\s*$", before) is not None

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datasets_scripts.llm.answers import parse_answer
@@ -219,6 +219,9 @@ def test_what_counts_as_an_answer(content, value):
 
 
 @given(st.text(max_size=60), st.integers(0, 40))
+@example("}", 0)
+@example("1}", 1)
+@example('"}', 1)
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_and_a_cut_one_is_never_taken_for_whole(word, cut):
     whole = json.dumps({"word": word})
