@@ -28,7 +28,15 @@ extras = {
         "requests>=2.31,<3",
         "sentence-transformers>=5,<7",
     ],
-    "train": ["accelerate>=1.10,<2", "datasets>=4.7,<6", "trl>=1,<2", "peft>=0.18,<1", "pyyaml>=6,<7"],
+    "train": [
+        "accelerate>=1.10,<2",
+        "datasets>=4.7,<6",
+        "trl>=1,<2",
+        "peft>=0.18,<1",
+        "pyyaml>=6,<7",
+        "scikit-learn>=1.5,<2",
+        "scipy>=1.11,<2",
+    ],
     "eval": [
         "evaluate>=0.4.6,<1",
         "markupsafe>=2.1,<4",

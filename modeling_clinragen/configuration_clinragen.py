@@ -66,6 +66,19 @@ class ClinRaGenConfig(PreTrainedConfig):
         diagnosis_loss_weight (`float`, *optional*, defaults to 1.0):
             Weight of the diagnosis head's binary cross-entropy beside the language-model loss. The decoder attends to
             the head's decisions. `0.0` builds no head, as in the paper; then there are no probabilities.
+        use_linear_classifier (`bool`, *optional*, defaults to `True`):
+            A linear classifier of tokens and series statistics scores the diagnoses beside the encoder.
+        num_token_pairs (`int`, *optional*, defaults to 8192):
+            Buckets for the pairs of tokens that the linear classifier reads.
+        diagnosis_mixture (`float`, *optional*, defaults to 0.0):
+            Share of the linear classifier's scores in the mean of the two; fitted on validation.
+        diagnosis_temperature (`float`, *optional*, defaults to 1.0):
+            Divides that mean before the sigmoid; fitted on validation.
+        diagnosis_thresholds (`list[float]`, *optional*):
+            The probability from which on each diagnosis is made; fitted on validation. Default: 0.5 for all.
+        diagnosis_token_ids (`dict`, *optional*):
+            Parts of a valid list of diagnoses in the backbone's vocabulary, from
+            [`ClinRaGenProcessor.diagnosis_token_ids`]. Without it generation is not constrained.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new embeddings.
 
@@ -106,11 +119,19 @@ class ClinRaGenConfig(PreTrainedConfig):
     use_knowledge_residual: bool = True
     patch_layout: str = "fixed"
     diagnosis_loss_weight: float = 1.0
+    use_linear_classifier: bool = True
+    num_token_pairs: int = 8192
+    diagnosis_mixture: float = 0.0
+    diagnosis_temperature: float = 1.0
+    diagnosis_thresholds: list[float] | None = None
+    diagnosis_token_ids: dict | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         if self.labels is None:
             self.labels = [phenotype["name"] for phenotype in PHENOTYPES]
+        if self.diagnosis_thresholds is None:
+            self.diagnosis_thresholds = [0.5] * len(self.labels)
         self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
@@ -158,6 +179,18 @@ class ClinRaGenConfig(PreTrainedConfig):
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        if not 0 <= self.diagnosis_mixture <= 1:
+            raise ValueError(f"`diagnosis_mixture` is a share between 0 and 1, not {self.diagnosis_mixture}")
+        if not self.diagnosis_temperature > 0:
+            raise ValueError(f"`diagnosis_temperature` must be positive, not {self.diagnosis_temperature}")
+        for name, given in (
+            ("diagnosis_thresholds", self.diagnosis_thresholds),
+            ("diagnosis_token_ids", (self.diagnosis_token_ids or {"labels": self.labels})["labels"]),
+        ):
+            if len(given) != len(self.labels):
+                raise ValueError(
+                    f"`{name}` needs one entry for each of the {len(self.labels)} labels, not {len(given)}"
+                )
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError("`labels` needs at least one name, each once")
 

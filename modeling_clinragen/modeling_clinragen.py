@@ -12,6 +12,10 @@ from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 from transformers.models.patchtst.modeling_patchtst import PatchTSTEncoder, PatchTSTEncoderLayer, PatchTSTPatchify
 
 from .configuration_clinragen import ClinRaGenConfig
+from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
+
+
+ENCODER_INPUTS = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
 
 
 @dataclass
@@ -38,7 +42,10 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             1 for the real tokens among them.
         diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
-            Score of each diagnosis before the sigmoid.
+            Calibrated score of each diagnosis before the sigmoid.
+        member_logits (`torch.FloatTensor` of shape `(batch_size, 1 or 2, num_labels)`, *optional*, likewise):
+            The scores of which that is the mixture: the encoder's, and the linear classifier's where the note came as
+            `input_ids`.
         time_series_hidden_states (`torch.FloatTensor` of shape
             `(batch_size, num_input_channels, num_patches, d_model)`, *optional*, when series are given):
             The series encoder's output.
@@ -50,6 +57,7 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
 
     attention_mask: torch.LongTensor | None = None
     diagnosis_logits: torch.FloatTensor | None = None
+    member_logits: torch.FloatTensor | None = None
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
 
@@ -63,7 +71,7 @@ class ClinRaGenSeq2SeqLMOutput(ModelOutput):
         logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`):
             Prediction scores of the language-model head.
         diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
-            Score of each diagnosis before the sigmoid.
+            Calibrated score of each diagnosis before the sigmoid.
         past_key_values (`EncoderDecoderCache`, *optional*, with `use_cache=True`): keys and values of the decoder.
         decoder_hidden_states, decoder_attentions, cross_attentions (*optional*): as the backbone returns them.
         encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenEncoderOutput`].
@@ -269,24 +277,102 @@ def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
+class ClinRaGenLinearClassifier(nn.Module):
+    """
+    A linear classifier beside the language model: of the tokens and pairs of tokens of the text, and of simple
+    statistics of each channel. From few records a regression on words learns what an encoder does not.
+
+    Text features are `1 + log(count)` times `inverse_document_frequency`, of length 1; pairs share `num_token_pairs`
+    buckets by their hash. The weights are fitted as a ridge regression, not by the stages' optimiser.
+    """
+
+    NUM_STATISTICS = 9
+    SERIES_SCALE = 0.06  # so small a statistic, a ridge penalty holds it tightly
+
+    def __init__(self, config: ClinRaGenConfig):
+        super().__init__()
+        self.vocab_size, self.num_token_pairs = _vocab_size(config.text_config), config.num_token_pairs
+        self.num_text_features = self.vocab_size + self.num_token_pairs
+        num_features = self.num_text_features + config.num_input_channels * self.NUM_STATISTICS
+        self.weight = nn.Parameter(torch.zeros(len(config.labels), num_features), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(len(config.labels)), requires_grad=False)
+        self.inverse_document_frequency = nn.Parameter(torch.ones(self.num_text_features), requires_grad=False)
+
+    def forward(self, input_ids, attention_mask, past_values=None, past_observed_mask=None) -> torch.Tensor:
+        """Inputs as in [`~ClinRaGenForConditionalGeneration.forward`] -> logits (batch, num_labels)."""
+        features = self.text_features(input_ids, attention_mask)
+        if past_values is not None:
+            features = torch.cat([features, self.series_features(past_values, past_observed_mask)], dim=1)
+        return features @ self.weight[:, : features.shape[1]].float().T + self.bias.float()
+
+    def text_features(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence) -> (batch, num_text_features)."""
+        count = self.token_counts(input_ids, attention_mask)
+        weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
+        return nn.functional.normalize(weighted, dim=1)
+
+    def token_counts(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """How often each token, and each bucket of pairs, stands in the text: (batch, num_text_features)."""
+        mask = attention_mask.float()
+        count = mask.new_zeros(len(input_ids), self.num_text_features).scatter_add_(1, input_ids, mask)
+        if self.num_token_pairs:
+            first, second = input_ids[:, :-1], input_ids[:, 1:]
+            bucket = (first * 1_000_003 + second) % 2_147_483_647 % self.num_token_pairs
+            count.scatter_add_(1, self.vocab_size + bucket, mask[:, :-1] * mask[:, 1:])
+        return count
+
+    @classmethod
+    def series_features(cls, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
+        """
+        (batch, context_length, num_channels), twice -> (batch, num_channels * NUM_STATISTICS).
+
+        Of each channel: whether it was measured, how often (logarithm), and of its standardised values first, last,
+        mean, lowest, highest, standard deviation and slope (change a day), at most 3 in size, all 0 where it was not.
+        """
+        observed = past_observed_mask.bool()
+        values = torch.where(observed, past_values.float(), 0.0)
+        count = observed.sum(dim=1)  # (batch, num_channels)
+        number = count.clamp(min=1)
+        hour = torch.arange(values.shape[1], device=values.device, dtype=values.dtype)[:, None]
+        first = values.gather(1, observed.int().argmax(dim=1, keepdim=True)).squeeze(1)
+        last_hour = (observed * (hour + 1)).argmax(dim=1, keepdim=True)
+        last = values.gather(1, last_hour).squeeze(1)
+        mean = values.sum(dim=1) / number
+        centred = torch.where(observed, values - mean.unsqueeze(1), 0.0)
+        hours = torch.where(observed, hour - ((observed * hour).sum(dim=1) / number).unsqueeze(1), 0.0)
+        slope = 24 * (centred * hours).sum(dim=1) / hours.square().sum(dim=1).clamp(min=1)
+        lowest = torch.where(observed, values, torch.inf).amin(dim=1).nan_to_num(posinf=0.0)
+        highest = torch.where(observed, values, -torch.inf).amax(dim=1).nan_to_num(neginf=0.0)
+        spread = (centred.square().sum(dim=1) / number).sqrt()
+        numbers = [first, last, mean, lowest, highest, spread, slope]
+        statistics = [(count > 0).float(), count.float().log1p(), *(number.clamp(-3, 3) for number in numbers)]
+        return cls.SERIES_SCALE * torch.stack(statistics, dim=-1).flatten(1)
+
+
+def _vocab_size(text_config) -> int:
+    return getattr(text_config, "encoder", text_config).vocab_size
+
+
 class ClinRaGenDiagnosisHead(nn.Module):
     """
     One decision per diagnosis, and a token for each that tells the decoder of it.
 
-    Each diagnosis attends to the encoder's tokens and scores what it finds. The decoder attends to these decisions and
-    to the encoded record, so that its list and the probabilities are one decision. The decisions are detached
-    there: the language model explains them, it does not bend them.
+    Each diagnosis attends to the encoder's tokens and scores what it finds; a linear classifier scores the record
+    itself. The decoder attends to the decisions and to the encoded record, so that its list and the probabilities are
+    one decision. The decisions are detached there: the language model explains them, it does not bend them.
     """
 
-    def __init__(self, num_labels: int, hidden_size: int):
+    def __init__(self, config: ClinRaGenConfig, hidden_size: int):
         super().__init__()
+        num_labels = len(config.labels)
         self.attention = nn.Linear(hidden_size, num_labels)
         self.classifier = nn.Linear(hidden_size, num_labels)
+        self.linear = ClinRaGenLinearClassifier(config) if config.use_linear_classifier else None
         self.label_embedding = nn.Embedding(num_labels, hidden_size)
         self.decision_embedding = nn.Embedding(1, hidden_size)  # one for all: present means the same for each
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence, hidden) and (batch, sequence) -> logits (batch, num_labels)."""
+        """(batch, sequence, hidden) and (batch, sequence) -> the encoder's logits (batch, num_labels)."""
         scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
         scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
         pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
@@ -296,20 +382,6 @@ class ClinRaGenDiagnosisHead(nn.Module):
         """(batch, num_labels) -> (batch, num_labels, hidden)."""
         decision = (2 * logits.detach().sigmoid() - 1).unsqueeze(-1)  # -1 surely absent, 1 surely present
         return self.label_embedding.weight + decision * self.decision_embedding.weight
-
-
-class _GenerationEncoder(nn.Module):
-    """What `generate` calls once: hands its inputs to the model's `encode`."""
-
-    main_input_name = "input_ids"
-
-    def __init__(self, owner: "ClinRaGenForConditionalGeneration"):
-        super().__init__()
-        object.__setattr__(self, "owner", owner)  # not registered: the owner's weights stay where they are
-
-    def forward(self, input_ids=None, attention_mask=None, past_values=None, past_observed_mask=None, **kwargs):
-        encoded = self.owner.encode(input_ids, attention_mask, past_values, past_observed_mask)
-        return ClinRaGenEncoderOutput(encoded.last_hidden_state, attention_mask=encoded.attention_mask)
 
 
 class ClinRaGenPreTrainedModel(PreTrainedModel):
@@ -323,6 +395,10 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module):
         super()._init_weights(module)
         _init_linear(module)
+        if isinstance(module, ClinRaGenLinearClassifier):
+            initialization.zeros_(module.weight)
+            initialization.zeros_(module.bias)
+            initialization.ones_(module.inverse_document_frequency)
         if isinstance(module, ClinRaGenDiagnosisHead):  # the scale of the encoder's normalised output
             for embedding in (module.label_embedding, module.decision_embedding):
                 initialization.normal_(embedding.weight)
@@ -346,9 +422,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         hidden_size = self.backbone.get_input_embeddings().embedding_dim
         self.time_series_encoder = ClinRaGenTimeSeriesEncoder(config)
         self.knowledge_attention = ClinRaGenKnowledgeAttention(config, hidden_size)
-        self.diagnosis_head = (
-            ClinRaGenDiagnosisHead(len(config.labels), hidden_size) if config.diagnosis_loss_weight > 0 else None
-        )
+        self.diagnosis_head = ClinRaGenDiagnosisHead(config, hidden_size) if config.diagnosis_loss_weight > 0 else None
         self.post_init()
 
     def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
@@ -372,9 +446,6 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
     def get_output_embeddings(self) -> nn.Module | None:
         return self.backbone.get_output_embeddings()
 
-    def get_encoder(self, modality: str | None = None) -> nn.Module:
-        return _GenerationEncoder(self)
-
     def get_decoder(self) -> nn.Module:
         return self.backbone.get_decoder()
 
@@ -397,7 +468,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             inputs_embeds = self.get_input_embeddings()(input_ids)  # (batch, note_length, hidden)
         if attention_mask is None:
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        attention_mask = attention_mask.long()
+        attention_mask = text_mask = attention_mask.long()
         series, attention = None, None
         if past_values is not None:
             series = self.time_series_encoder(past_values, past_observed_mask)
@@ -409,9 +480,12 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         inputs_embeds, attention_mask = pack_sequences(inputs_embeds, attention_mask)
         self._validate_length(inputs_embeds.shape[1])
         hidden_states = self.backbone.get_encoder()(inputs_embeds=inputs_embeds, attention_mask=attention_mask)[0]
-        diagnosis_logits = None
+        diagnosis_logits, member_logits = None, None
         if self.diagnosis_head is not None:
-            diagnosis_logits = self.diagnosis_head(hidden_states, attention_mask)
+            member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
+            if self.diagnosis_head.linear is not None and input_ids is not None:
+                member_logits.append(self.diagnosis_head.linear(input_ids, text_mask, past_values, past_observed_mask))
+            diagnosis_logits = self._mix(member_logits)
             tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
             hidden_states = torch.cat([hidden_states, tokens], dim=1)
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(tokens.shape[:2])], dim=1)
@@ -419,9 +493,16 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             last_hidden_state=hidden_states,
             attention_mask=attention_mask,
             diagnosis_logits=diagnosis_logits,
+            member_logits=None if member_logits is None else torch.stack(member_logits, dim=1),
             time_series_hidden_states=None if series is None else series.last_hidden_state,
             knowledge_attentions=None if attention is None else self._attention_by_patch(attention, series.patch_mask),
         )
+
+    def _mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
+        share = self.config.diagnosis_mixture
+        weights = (1 - share, share) if len(member_logits) == 2 else (1.0,)
+        mixed = sum(weight * logits for weight, logits in zip(weights, member_logits, strict=True))
+        return mixed / self.config.diagnosis_temperature
 
     def _attention_by_patch(self, attention: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
         """(batch, heads, channels * patches, terms) -> (batch, channels, all patches of the context, terms)."""
@@ -457,7 +538,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
             labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
             diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
-                diagnosis; adds the diagnosis head's loss.
+                diagnosis; adds the loss of the encoder's scores.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
 
         Raises:
@@ -481,7 +562,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         )
         diagnosis_logits = encoder_outputs.get("diagnosis_logits")
         output = ClinRaGenSeq2SeqLMOutput(
-            loss=self._loss(decoded.logits, labels, diagnosis_logits, diagnosis_labels),
+            loss=self._loss(decoded.logits, labels, encoder_outputs.get("member_logits"), diagnosis_labels),
             logits=decoded.logits,
             diagnosis_logits=diagnosis_logits,
             past_key_values=decoded.past_key_values,
@@ -494,21 +575,21 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         )
         return output if return_dict is not False else output.to_tuple()
 
-    def _loss(self, logits, labels, diagnosis_logits, diagnosis_labels) -> torch.Tensor | None:
+    def _loss(self, logits, labels, member_logits, diagnosis_labels) -> torch.Tensor | None:
         if labels is None:
             return None
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-        if diagnosis_logits is None or diagnosis_labels is None:
+        if member_logits is None or diagnosis_labels is None:
             return loss
         diagnosis_loss = nn.functional.binary_cross_entropy_with_logits(
-            diagnosis_logits.float(), diagnosis_labels.float()
+            member_logits[:, 0].float(), diagnosis_labels.float()
         )
         return loss + self.config.diagnosis_loss_weight * diagnosis_loss
 
     @torch.no_grad()
     def diagnosis_probabilities(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """
-        Probability of each diagnosis, from the diagnosis head.
+        Calibrated probability of each diagnosis, from the diagnosis head.
 
         Args:
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`; else the inputs of `forward`, of
@@ -523,9 +604,54 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         if self.diagnosis_head is None:
             raise ValueError("this model has no diagnosis head: it was trained with diagnosis_loss_weight=0")
         if encoder_outputs is None:
-            names = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
-            encoder_outputs = self.encode(**{name: inputs[name] for name in names if name in inputs})
+            encoder_outputs = self._encode_inputs(inputs)
         return encoder_outputs.diagnosis_logits.float().sigmoid()
+
+    def diagnosis_decisions(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
+        """
+        The diagnoses that are made: whose probability reaches the threshold of its label. `generate` lists these.
+
+        Args and raises as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
+
+        Returns:
+            `torch.BoolTensor` of shape `(batch_size, num_labels)`.
+        """
+        probabilities = self.diagnosis_probabilities(encoder_outputs, **inputs)
+        return probabilities >= torch.tensor(self.config.diagnosis_thresholds, device=probabilities.device)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: torch.LongTensor | None = None,
+        encoder_outputs: ClinRaGenEncoderOutput | None = None,
+        logits_processor: list | None = None,
+        **kwargs,
+    ):
+        """
+        As [`~GenerationMixin.generate`], of which all arguments may be given; but the list of diagnoses holds labels
+        of the model only, each once, and with a diagnosis head exactly its decisions. The rationale is free.
+
+        Args:
+            inputs (`torch.LongTensor`, *optional*): `input_ids`, as the first argument.
+            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs.
+
+        With `decoder_input_ids` the caller has begun the text, and nothing is constrained.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self._encode_inputs(kwargs if inputs is None else {**kwargs, "input_ids": inputs})
+        for name in ENCODER_INPUTS:
+            kwargs.pop(name, None)
+        if self.config.diagnosis_token_ids and kwargs.get("decoder_input_ids") is None:
+            grammar = DiagnosisGrammar(**self.config.diagnosis_token_ids)
+            decisions = None if self.diagnosis_head is None else self.diagnosis_decisions(encoder_outputs)
+            logits_processor = [ClinRaGenDiagnosisLogitsProcessor(grammar, decisions), *(logits_processor or [])]
+        attended = ClinRaGenEncoderOutput(
+            encoder_outputs.last_hidden_state, attention_mask=encoder_outputs.attention_mask
+        )
+        return super().generate(encoder_outputs=attended, logits_processor=logits_processor, **kwargs)
+
+    def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:
+        return self.encode(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
 
     def _validate_inputs(self, input_ids, inputs_embeds, past_values, past_observed_mask) -> None:
         if (input_ids is None) == (inputs_embeds is None):

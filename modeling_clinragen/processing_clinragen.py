@@ -14,10 +14,9 @@ from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 
 PROMPT = "Diagnose disease from the following medical notes: {note} and Lab Test:"
 NO_NOTE = "not available"
-DIAGNOSES, RATIONALE = (
-    "### Disease Diagnosed: {diagnoses}.",
-    "### Rationale: {note_rationale} ### Lab Test: {lab_rationale}",
-)
+OPENING, END = "### Disease Diagnosed:", ". ### Rationale:"
+DIAGNOSES = f"{OPENING} {{diagnoses}}."
+RATIONALE = "### Rationale: {note_rationale} ### Lab Test: {lab_rationale}"
 TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAGNOSES}"
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
@@ -138,6 +137,45 @@ class ClinRaGenProcessor(ProcessorMixin):
         target = RATIONALE_FIRST_TARGET if rationale_first else TARGET
         text = target.format(diagnoses=names, note_rationale=note_rationale, lab_rationale=lab_rationale)
         return " ".join(text.split())
+
+    def diagnosis_token_ids(self, rationale_first: bool = False) -> dict:
+        """
+        The parts of the lists of diagnoses that a text may hold, as token ids: `diagnosis_token_ids` of the
+        configuration, of which [`DiagnosisGrammar`] is made.
+
+        Args:
+            rationale_first (`bool`): the list ends the text; else the rationale's mark follows it.
+
+        Raises:
+            ValueError: if this tokenizer does not give the labels' names back.
+        """
+        plain, whole = self._tokens(OPENING), self.tokenizer(text_target=OPENING)["input_ids"]
+        lead = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)  # such as BERT's [CLS]
+        end = self._tokens_after(f"{OPENING} {NO_DISEASE}", "." if rationale_first else END, space="")
+        parts = {
+            "opening": plain if rationale_first else whole[: lead + len(plain)],
+            "labels": [self._tokens_after(OPENING, label) for label in self.labels],
+            "separator": self._tokens_after(f"{OPENING} {NO_DISEASE}", ",", space=""),
+            "end": end + whole[lead + len(plain) :] if rationale_first else end,
+            "nothing": self._tokens_after(OPENING, NO_DISEASE),
+            "opens_anywhere": rationale_first,
+        }
+        names = [token for tokens in parts["labels"] for token in (*parts["separator"], *tokens)]
+        names = names[len(parts["separator"]) :]
+        text = self.tokenizer.decode([*parts["opening"], *names, *parts["end"]], skip_special_tokens=True)
+        if self.parse(text)["diagnoses"] != self.labels:
+            raise ValueError(f"the tokenizer makes of the list of all labels: {text}")
+        return parts
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
+
+    def _tokens_after(self, before: str, text: str, space: str = " ") -> list[int]:
+        """The tokens of `text` where it follows `before`."""
+        first, both = self._tokens(before), self._tokens(f"{before}{space}{text}")
+        if both[: len(first)] != first:
+            raise ValueError(f"the tokenizer joins {before!r} and {text!r}")
+        return both[len(first) :]
 
     def parse(self, text: str) -> dict:
         """

@@ -13,7 +13,7 @@ from modeling_clinragen import ClinRaGenInputError
 
 
 MODALITIES = ("note", "lab")
-MODULES = ("backbone", "time_series_encoder", "knowledge_attention", "diagnosis_head")
+MODULES = ("backbone", "decoder", "time_series_encoder", "knowledge_attention", "diagnosis_head")
 
 
 @dataclass
@@ -47,6 +47,9 @@ class ModelArguments:
         default=True, metadata={"help": "Stage 1: add the series to what it attended to; False is the paper's."}
     )
     patch_layout: str = field(default="fixed", metadata={"help": "Stage 1: fixed, or paper (the release's fault)."})
+    use_linear_classifier: bool = field(
+        default=True, metadata={"help": "Stage 1: score diagnoses by words and series statistics beside the encoder."}
+    )
     diagnosis_loss_weight: float = field(
         default=1.0, metadata={"help": "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper."}
     )
@@ -87,8 +90,13 @@ class StageArguments(Seq2SeqTrainingArguments):
     """`Seq2SeqTrainingArguments` with this project's defaults; what is trained is data."""
 
     trained_modules: list[str] = field(
-        default_factory=lambda: list(MODULES),
-        metadata={"help": "Parts whose weights learn, of: " + ", ".join(MODULES) + ". The others are frozen."},
+        default_factory=lambda: [name for name in MODULES if name != "decoder"],
+        metadata={
+            "help": "Parts whose weights learn, of: "
+            + ", ".join(MODULES)
+            + ". The others are frozen. The decoder is the part of the backbone that writes, without what it shares "
+            "with the encoder."
+        },
     )
     module_learning_rates: dict = field(
         default_factory=dict, metadata={"help": "Part -> learning rate, where it differs from learning_rate."}
@@ -103,9 +111,11 @@ class StageArguments(Seq2SeqTrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "When to save; the same as eval_strategy."})
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints kept beside the best one."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best checkpoint."})
-    metric_for_best_model: str | None = field(default="micro_f1", metadata={"help": "Of the generated diagnoses."})
+    metric_for_best_model: str | None = field(default="micro_f1", metadata={"help": "Of the diagnoses."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Of metric_for_best_model."})
-    predict_with_generate: bool = field(default=True, metadata={"help": "Validate on what the model writes."})
+    predict_with_generate: bool = field(
+        default=True, metadata={"help": "A model without diagnosis head is validated on what it writes."}
+    )
     learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate; default: the paper's."})
     weight_decay: float = field(default=0.05, metadata={"help": "Default: the paper's."})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "Default: the paper's."})

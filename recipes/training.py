@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import nn
 from transformers import EarlyStoppingCallback, Seq2SeqTrainer, set_seed
 
 from datasets_scripts.command import check_free, finished_folder
@@ -23,11 +22,13 @@ from modeling_clinragen import (
     ClinRaGenInputError,
     ClinRaGenProcessor,
 )
+from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
-from recipes.arguments import MODULES, DataArguments, ModelArguments, StageArguments
+from recipes.arguments import DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
-from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
+from recipes.fitting import best_threshold, fit_decisions, prepare_decisions
 from recipes.model_card import model_card
 from recipes.model_folder import load_model_folder, save_model_folder
 
@@ -63,6 +64,7 @@ def build_model(
         use_knowledge_residual=model_args.use_knowledge_residual,
         patch_layout=model_args.patch_layout,
         diagnosis_loss_weight=model_args.diagnosis_loss_weight,
+        use_linear_classifier=model_args.use_linear_classifier,
     )
     model = ClinRaGenForConditionalGeneration(config)
     if backbone is not None:
@@ -76,7 +78,7 @@ def _knowledge_terms(path: str | None) -> list[str]:
 
 
 def _tokenizer_texts(records: Dataset, labels: list[str], terms: list[str]):
-    yield from (PROMPT, NO_NOTE, TARGET, ", ".join(labels), *terms)
+    yield from (PROMPT, NO_NOTE, NO_DISEASE, TARGET, ", ".join(labels), *terms)
     for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
         for column in rows.values():
             yield from column
@@ -102,14 +104,24 @@ def load_for_stage(
     return model, processor
 
 
-def freeze_all_but(model: nn.Module, trained: list[str]) -> None:
-    """Only the weights of the named parts, of `MODULES`, learn."""
-    model.requires_grad_(False)
-    for name in trained:
-        part = getattr(model, name)
-        if part is not None:  # a model may have no diagnosis head
-            for parameter_name, parameter in part.named_parameters():
-                parameter.requires_grad_(not parameter_name.endswith("position_enc"))
+def parts_of(model: ClinRaGenForConditionalGeneration) -> dict[str, str]:
+    """The part, of `MODULES`, of each weight that can be trained, by name; the decoder's own are no other part's."""
+    shared = {id(weight) for weight in model.get_input_embeddings().parameters()}
+    writing = [model.get_decoder(), model.get_output_embeddings()]
+    own = {id(weight) for part in writing if part is not None for weight in part.parameters()} - shared
+    parts = {}
+    for name, weight in model.named_parameters():
+        if not name.endswith("position_enc") and ".linear." not in name:  # sines and cosines; fitted
+            parts[name] = "decoder" if id(weight) in own else name.partition(".")[0]
+    return parts
+
+
+def freeze_all_but(model: ClinRaGenForConditionalGeneration, trained: list[str]) -> None:
+    """Only the weights of the named parts, of `MODULES`, learn; the backbone has its decoder among its own."""
+    learning = {*trained, *(["decoder"] if "backbone" in trained else [])}
+    parts = parts_of(model)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(parts.get(name) in learning)
 
 
 class ClinRaGenTrainer(Seq2SeqTrainer):
@@ -125,12 +137,13 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         return self.optimizer
 
     def _parameter_groups(self) -> list[dict]:
-        decayed = set(self.get_decay_parameter_names(self.model))
+        decayed, parts = set(self.get_decay_parameter_names(self.model)), parts_of(self.model)
+        rates = {**self.args.module_learning_rates}
+        rates.setdefault("decoder", rates.get("backbone", self.args.learning_rate))
         groups = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                module = next((module for module in MODULES if name.startswith(f"{module}.")), None)
-                rate = self.args.module_learning_rates.get(module, self.args.learning_rate)
+                rate = rates.get(parts.get(name), self.args.learning_rate)
                 decay = self.args.weight_decay if name in decayed else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [
@@ -139,27 +152,46 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         ]
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
+        """Loss, what the model predicts, and the true diagnoses: its scores, or without a head what it writes."""
         inputs = self._prepare_inputs(inputs)
-        read = {name: inputs[name] for name in self.processing_class.model_input_names}
         with torch.no_grad(), self.compute_loss_context_manager():
-            loss = model(**inputs).loss.detach()
-            limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
-            tokens = self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
-        return loss, tokens, inputs["diagnosis_labels"]
+            outputs = model(**inputs)
+            predicted = outputs.diagnosis_logits
+            if predicted is None:
+                limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
+                read = {name: inputs[name] for name in self.processing_class.model_input_names}
+                predicted = self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
+        return outputs.loss.detach(), predicted, inputs["diagnosis_labels"]
 
 
-def generated_diagnosis_metrics(processor: ClinRaGenProcessor):
-    """A `compute_metrics` that reads the diagnoses out of generated tokens."""
+def validation_metrics(processor: ClinRaGenProcessor, has_head: bool):
+    """
+    A `compute_metrics` for `ClinRaGenTrainer`: of the diagnoses that the scores decide with the best threshold for
+    all, and of the scores; or of the diagnoses that were written.
+    """
 
     def compute(prediction) -> dict:
-        tokens = np.where(prediction.predictions < 0, processor.tokenizer.pad_token_id, prediction.predictions)
-        texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        predicted = [[processor.labels.index(name) for name in processor.parse(text)["diagnoses"]] for text in texts]
-        gold = [np.flatnonzero(row).tolist() for row in prediction.label_ids]
-        metrics = diagnosis_metrics(gold, predicted, processor.labels)
-        return {name: value for name, value in metrics.items() if isinstance(value, float)}
+        gold = prediction.label_ids > 0
+        if has_head:
+            probabilities = torch.from_numpy(prediction.predictions).sigmoid().numpy()
+            guess = probabilities >= best_threshold(gold, probabilities)[0]
+            ranking = probability_metrics(gold, probabilities)
+        else:
+            guess, ranking = _written_diagnoses(processor, prediction.predictions), {}
+        figures = diagnosis_metrics(
+            *([np.flatnonzero(row) for row in cells] for cells in (gold, guess)), processor.labels
+        )
+        return {name: value for name, value in {**figures, **ranking}.items() if isinstance(value, float)}
 
     return compute
+
+
+def _written_diagnoses(processor: ClinRaGenProcessor, tokens: np.ndarray) -> np.ndarray:
+    texts = processor.tokenizer.batch_decode(
+        np.where(tokens < 0, processor.tokenizer.pad_token_id, tokens), skip_special_tokens=True
+    )
+    written = [processor.parse(text)["diagnoses"] for text in texts]
+    return np.array([[label in names for label in processor.labels] for names in written])
 
 
 def run_stage(
@@ -178,6 +210,7 @@ def run_stage(
     stage_args.output_dir = str(output.with_name(output.name + ".training"))
     set_seed(stage_args.seed)
     processor.modalities = list(data_args.inputs)
+    model.config.diagnosis_token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
     model.generation_config.max_new_tokens = data_args.max_target_tokens
     model.generation_config.max_length = None
     freeze_all_but(model, stage_args.trained_modules)
@@ -193,18 +226,23 @@ def run_stage(
         for name, (split, limit) in splits.items()
     }
     patience = stage_args.early_stopping_patience
+    collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
+    if "diagnosis_head" in stage_args.trained_modules:
+        prepare_decisions(model, encoded["train"], collator)
     trainer = ClinRaGenTrainer(
         model=model,
         args=stage_args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["eval"],
-        data_collator=ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss),
+        data_collator=collator,
         processing_class=processor,
-        compute_metrics=generated_diagnosis_metrics(processor),
+        compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
         callbacks=[EarlyStoppingCallback(patience)] if patience else None,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
     if trainer.is_world_process_zero():
+        if "diagnosis_head" in stage_args.trained_modules and model.diagnosis_head is not None:
+            fit_decisions(model, encoded["train"], encoded["eval"], collator)
         finish_stage(trainer, processor, data_args, output)
 
 

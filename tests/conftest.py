@@ -28,10 +28,13 @@ def real_data():
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     from modeling_clinragen import PHENOTYPES
+    from modeling_clinragen.clinical_clinragen import NO_DISEASE
     from modeling_clinragen.processing_clinragen import TARGET
     from recipes.backbone import train_tokenizer
 
-    return train_tokenizer([WORDS, TARGET] + [phenotype["name"] for phenotype in PHENOTYPES], [], vocab_size=400)
+    return train_tokenizer(
+        [WORDS, TARGET, NO_DISEASE] + [phenotype["name"] for phenotype in PHENOTYPES], [], vocab_size=400
+    )
 
 
 def make_tiny_config(tokenizer, text_config=None, **kwargs):

@@ -17,6 +17,7 @@ from datasets import Dataset
 from modeling_clinragen import ClinRaGenFeatureExtractor
 from recipes.data import multi_hot
 from recipes.evaluation.prediction import NOTHING
+from recipes.fitting import best_threshold
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,3 @@ def _answer(probabilities: np.ndarray, threshold: float, labels: list[str]) -> d
         "diagnoses": [{"label": label, "probability": rounded[label]} for label in diagnoses],
         "probabilities": rounded,
     }
-
-
-def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    """
-    The one threshold for all labels with the best micro-F1, and that F1; 0.5 where no record has a diagnosis.
-
-    Args:
-        gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    if not gold.any():
-        return 0.5, 0.0
-    precision, recall, thresholds = precision_recall_curve(gold.ravel(), probabilities.ravel())
-    precision, recall = precision[:-1], recall[:-1]  # the last pair is that of no prediction at all
-    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(recall), where=recall > 0)
-    best = int(np.argmax(f1))
-    return float(thresholds[best]), float(f1[best])

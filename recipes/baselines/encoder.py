@@ -17,6 +17,7 @@ from datasets import Dataset
 from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
+from recipes.fitting import logistic_regression
 from recipes.training import last_checkpoint
 
 
@@ -89,27 +90,10 @@ def start_from_probe(trainer: Trainer) -> None:
     hook.remove()
     features = torch.cat(seen)[: len(labels)]  # (num_records, width)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-    weight, bias = logistic_regression((features - mean) / std, labels)
+    weight, bias = logistic_regression((features - mean) / std, labels, c=0.1)
     with torch.no_grad():
         head.weight.copy_(weight / std)
         head.bias.copy_(bias - (weight / std) @ mean)
-
-
-def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float = 0.1) -> tuple[torch.Tensor, ...]:
-    """Weight `(num_labels, width)` and bias `(num_labels,)` of one regression per label; `c` as scikit-learn's `C`."""
-    weight = torch.zeros(labels.shape[1], features.shape[1], requires_grad=True)
-    bias = torch.zeros(labels.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        fit = torch.nn.functional.binary_cross_entropy_with_logits(features @ weight.T + bias, labels)
-        total = fit + weight.square().sum() / (2 * c * labels.numel())
-        total.backward()
-        return total
-
-    optimizer.step(loss)
-    return weight.detach(), bias.detach()
 
 
 def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
