@@ -139,7 +139,11 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
         """Whether anything of a checked record reaches the model."""
-        return bool(self._plausible(values)[(times >= 0) & (times < self.context_length)].any())
+        return bool(self.reaches_model(values, times).any())
+
+    def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Which measurements of a checked record the model is given: bool, `(T, num_input_channels)`."""
+        return self._plausible(values) & ((times >= 0) & (times < self.context_length))[:, None]
 
     def _plausible(self, values: np.ndarray) -> np.ndarray:
         minimum = np.array([channel.get("minimum", -np.inf) for channel in self.channels])

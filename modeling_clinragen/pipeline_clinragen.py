@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `clinical-rationale-generation` pipeline: a patient's record in, diagnoses with their rationale out."""
 
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
+import torch
 from transformers import AutoModelForSeq2SeqLM, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .claims_clinragen import check_claims
 from .clinical_clinragen import ClinRaGenInputError
+from .evidence_clinragen import Occlusion, find_evidence
 
 
 TASK = "clinical-rationale-generation"
@@ -22,7 +25,15 @@ class ClinRaGenPipeline(Pipeline):
 
     A record is a `dict` with `note` (`str`), and either `lab_times` `(T,)` and `lab_values` `(T, C)`, or `labs`:
     `{channel name: [[hour, value], ...]}`. Note or series may be missing, not both. Other fields are ignored.
-    Arguments of `generate` may be given with the call.
+    Arguments of `generate` may be given with the call, and
+
+    - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
+      of the series and knowledge terms without which it would be less probable, see [`find_evidence`]. The record is
+      encoded anew without each of them.
+    - `verify` (`bool`, defaults to `False`): where claims of the rationale are contradicted, write `num_candidates`
+      others by sampling, with the same diagnoses, and keep the one with the fewest contradicted claims, of equals the
+      one with the most supported. What is still contradicted stays flagged. Adds `regenerated`: whether the text was
+      exchanged.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
@@ -36,14 +47,15 @@ class ClinRaGenPipeline(Pipeline):
     _load_image_processor = False
 
     num_knowledge_terms = 10
+    num_candidates = 8
 
-    def _sanitize_parameters(self, **generate_kwargs):
-        return {}, generate_kwargs, {}
+    def _sanitize_parameters(self, **forward_kwargs):
+        return {}, forward_kwargs, {}
 
     def preprocess(self, record):
         note, values, times = self._read(record)
         inputs = dict(self.processor(notes=[note], lab_values=[values], lab_times=[times], return_tensors="pt"))
-        return {**inputs, "record": {"lab_values": values, "lab_times": times}}
+        return {**inputs, "record": {"note": note, "lab_values": values, "lab_times": times}}
 
     def _read(self, record) -> tuple[str, np.ndarray, np.ndarray]:
         if not isinstance(record, dict) or not set(record) & set(RECORD_FIELDS):
@@ -61,11 +73,17 @@ class ClinRaGenPipeline(Pipeline):
         values, times = extractor.validate(values, times)
         return note, values, times
 
-    def _forward(self, model_inputs, **generate_kwargs):
+    def _forward(self, model_inputs, evidence: bool = False, verify: bool = False, **generate_kwargs):
         record = model_inputs.pop("record")
+        records = [record] if isinstance(record, dict) else record
         encoded = self.model.encode(**model_inputs)
         tokens = self.model.generate(encoder_outputs=encoded, **generate_kwargs)
-        outputs = {"tokens": tokens, "record": [record] if isinstance(record, dict) else record}
+        if verify:
+            tokens = self._verified(tokens, records, encoded, generate_kwargs)
+        if evidence:
+            for row, record in zip(tokens, records, strict=True):
+                record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
+        outputs = {"tokens": tokens, "record": records}
         if self.model.diagnosis_head is not None:
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)
         if encoded.knowledge_attentions is not None and self.model.config.knowledge_attention_type == "term":
@@ -74,26 +92,56 @@ class ClinRaGenPipeline(Pipeline):
             outputs["knowledge"] = attention.sum(dim=(1, 2)) / patches.unsqueeze(-1)  # (batch, num_knowledge_terms)
         return outputs
 
+    def _verified(self, tokens, records: list[dict], encoded, generate_kwargs: dict) -> torch.Tensor:
+        """The tokens; of a text with contradicted claims the best of others, if it is better."""
+        first = list(tokens)
+        wrong = [i for i, row in enumerate(first) if self._rank(row, records[i])[0]]
+        kept = list(first)
+        if wrong:
+            sampled = self.model.generate(
+                encoder_outputs=type(encoded)(**{name: states[wrong] for name, states in encoded.items()}),
+                **{**generate_kwargs, "do_sample": True, "num_beams": 1, "num_return_sequences": self.num_candidates},
+            )
+            for i, candidates in zip(wrong, sampled.unflatten(0, (len(wrong), self.num_candidates)), strict=True):
+                diagnoses = self._parsed(first[i])["diagnoses"]
+                same = [row for row in candidates if self._parsed(row)["diagnoses"] == diagnoses]
+                kept[i] = min([first[i], *same], key=lambda row: self._rank(row, records[i]))
+        for record, before, after in zip(records, first, kept, strict=True):
+            record["regenerated"] = after is not before
+        padding = self.tokenizer.pad_token_id
+        return torch.nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=padding)
+
+    def _rank(self, tokens, record: dict) -> tuple[int, int]:
+        """The lower the better: contradicted claims, and of equals the supported ones."""
+        verdicts = Counter(claim.verdict for claim in self._claims(self._parsed(tokens)["lab_rationale"], record))
+        return verdicts["contradicted"], -verdicts["supported"]
+
+    def _evidence(self, diagnoses: list[str], record: dict) -> list[dict]:
+        occlusion = Occlusion(self.model, self.processor, record["note"], record["lab_values"], record["lab_times"])
+        return find_evidence(occlusion, [self.processor.labels.index(name) for name in diagnoses])
+
+    def _parsed(self, tokens) -> dict:
+        return self.processor.parse(self.tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def _claims(self, lab_rationale: str, record: dict) -> list:
+        channels = self.processor.feature_extractor.channels
+        return check_claims(lab_rationale, channels, record["lab_times"], record["lab_values"])
+
     def postprocess(self, outputs):
         text = self.tokenizer.decode(outputs["tokens"][0], skip_special_tokens=True)
         parsed = self.processor.parse(text)
         record = outputs["record"]
         record = record[0] if isinstance(record, list) else record
-        claims = check_claims(
-            parsed["lab_rationale"],
-            self.processor.feature_extractor.channels,
-            record["lab_times"],
-            record["lab_values"],
-        )
         probabilities = self._probabilities(outputs.get("probabilities"))
         return {
             "diagnoses": [{"label": name, "probability": probabilities.get(name)} for name in parsed["diagnoses"]],
             "note_rationale": parsed["note_rationale"],
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
-            "claims": [asdict(claim) for claim in claims],
+            "claims": [asdict(claim) for claim in self._claims(parsed["lab_rationale"], record)],
             "knowledge": self._top_terms(outputs.get("knowledge")),
             "probabilities": probabilities,
+            **{name: record[name] for name in ("evidence", "regenerated") if name in record},
         }
 
     def _probabilities(self, probabilities) -> dict[str, float]:

@@ -93,7 +93,11 @@ class ClinRaGenProcessor(ProcessorMixin):
                 raise ClinRaGenInputError(
                     f"record {i} has neither a note nor a measurement that the model can read; give at least one"
                 )
-        notes = notes if "note" in self.modalities else [None] * size
+        return self.encode(notes, lab_values, lab_times, return_tensors)
+
+    def encode(self, notes, lab_values, lab_times, return_tensors: str | None = None) -> BatchFeature:
+        """As `__call__`, with one entry per record in each, of records that may hold nothing that the model reads."""
+        notes = notes if "note" in self.modalities else [None] * len(notes)
         prompts = [PROMPT.format(note=note) for note in self.cut_notes(notes)]
         data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
         data = {name: data[name] for name in ("input_ids", "attention_mask")}

@@ -1,0 +1,265 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Evidence for a diagnosis: the clauses of the note, the stretches of a channel's series and the knowledge terms without
+which the model would hold the diagnosis for less likely. Each is taken away in turn, and the record is scored anew.
+
+What is found is what moved this model, for better or worse; it need not be what causes or proves the disease. Two
+clauses that say the same may both seem to matter little, since either of them is enough.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .clinical_clinragen import ClinRaGenInputError
+
+
+MAX_CLAUSE_WORDS = 15
+SEGMENT_HOURS, MAX_SEGMENTS = 4.0, 64
+MAX_TERMS = 32
+NEGLIGIBLE = 1e-3  # of log-odds: as much as may come of rounding
+PARTS = ("note", "series", "knowledge")
+
+Unit = tuple  # of atoms: words as (start, end), measurements as (row, channel), terms as their number
+
+
+@dataclass(frozen=True)
+class Removal:
+    """
+    What is taken from a record.
+
+    Args:
+        note (sequence of `(start, end)`): words of the note.
+        series (sequence of `(row, channel)`): measurements.
+        knowledge (sequence of `int`): terms; what they say is then left out of the sum over attended terms.
+    """
+
+    note: Sequence[tuple[int, int]] = ()
+    series: Sequence[tuple[int, int]] = ()
+    knowledge: Sequence[int] = ()
+
+
+class Occlusion:
+    """
+    A record, the units that it is made of, and how a model scores it without some of them.
+
+    Attributes:
+        units (`dict`): for each of `PARTS` a list of units: clauses, segments of a channel's series, attended terms.
+            A part that the model does not read, or the record does not hold, has none.
+
+    Args:
+        model (`ClinRaGenForConditionalGeneration`): with a diagnosis head.
+        processor (`ClinRaGenProcessor`): its `modalities` say what is read.
+        note (`str`, *optional*), lab_values, lab_times (arrays, *optional*): the record, as the processor takes it.
+        batch_size (`int`, *optional*, defaults to 64): removals that are scored at once.
+
+    Raises:
+        ClinRaGenInputError: if the model has no diagnosis head.
+    """
+
+    def __init__(self, model, processor, note, lab_values, lab_times, batch_size: int = 64):
+        if model.diagnosis_head is None:
+            raise ClinRaGenInputError(
+                "evidence is what moves a probability, and this model has none: it was trained with "
+                "diagnosis_loss_weight=0"
+            )
+        self.model, self.processor, self.batch_size = model, processor, batch_size
+        self.note = part_read(processor, note)
+        self.values, self.times = processor.feature_extractor.validate(lab_values, lab_times)
+        self.units: dict[str, list[Unit]] = {"note": clauses(self.note), "series": [], "knowledge": []}
+        if "lab" in processor.modalities:
+            read = processor.feature_extractor.reaches_model(self.values, self.times)
+            self.units["series"] = segments(self.times, read)
+            self.units["knowledge"] = self._attended_terms()
+
+    def logits(self, removals: Sequence[Removal]) -> torch.Tensor:
+        """
+        Scores of the record without each of `removals`: shape `(num_removals, num_scores, num_labels)`, on the CPU.
+
+        The first score is `diagnosis_logits`, the others are `member_logits`, as `encode` gives them.
+        """
+        batches = (removals[i : i + self.batch_size] for i in range(0, len(removals), self.batch_size))
+        outputs = (self._encode(batch) for batch in batches)
+        scores = [torch.cat([o.diagnosis_logits.unsqueeze(1), o.member_logits], dim=1).float().cpu() for o in outputs]
+        return torch.cat(scores)
+
+    def effects(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        The `logits` of the whole record, `(num_scores, num_labels)`, and for each of `PARTS` their drop without each
+        unit, `(num_units, num_scores, num_labels)`.
+        """
+        removals = [Removal(**{part: unit}) for part in PARTS for unit in self.units[part]]
+        whole, *without = self.logits([Removal(), *removals]).split([1] + [len(self.units[part]) for part in PARTS])
+        return whole[0], {part: whole - logits for part, logits in zip(PARTS, without, strict=True)}
+
+    @torch.no_grad()
+    def _encode(self, removals: Sequence[Removal]):
+        inputs = self.processor.encode(
+            [without_words(self.note, removal.note) for removal in removals],
+            [without_measurements(self.values, removal.series) for removal in removals],
+            [self.times] * len(removals),
+            return_tensors="pt",
+        )
+        with silenced_terms(self.model.knowledge_attention, [removal.knowledge for removal in removals]):
+            return self.model.encode(**inputs.to(self.model.device))
+
+    def _attended_terms(self) -> list[Unit]:
+        """The terms that the series attend to, the most attended first."""
+        attention = self._encode([Removal()]).knowledge_attentions
+        if attention is None or self.model.config.knowledge_attention_type != "term":
+            return []
+        weights = attention[0].sum(dim=(0, 1))  # (num_terms,)
+        return [(int(i),) for i in weights.argsort(descending=True)[:MAX_TERMS] if weights[i] > 0]
+
+
+def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 5) -> list[dict]:
+    """
+    What speaks for each of some diagnoses, by `Occlusion`.
+
+    Args:
+        labels (list of `int`): class ids of the diagnoses.
+        max_units (`int`, *optional*, defaults to 5): of each kind the most that are given.
+
+    Returns:
+        One `dict` for each diagnosis: `label`; `note`, with `text`, `start` and `end` (characters of the note as
+        given); `series`, with `channel`, `from_hour` and `to_hour` (of the first and last measurement); and
+        `knowledge`, with `term`. Each entry has its `effect`, the drop of the diagnosis' log-odds without it, and
+        `probability_drop`. Those whose effect is above zero, the largest first.
+    """
+    describe = {"note": _clause, "series": _segment, "knowledge": _term}
+    (whole, *_), effects = occlusion.effects()
+    found = []
+    for label in labels:
+        entry = {"label": occlusion.processor.labels[label]}
+        for part, drops in effects.items():
+            drops = drops[:, 0, label]
+            lost = whole[label].sigmoid() - (whole[label] - drops).sigmoid()
+            first = [i for i in drops.argsort(descending=True).tolist() if drops[i] > NEGLIGIBLE][:max_units]
+            entry[part] = [
+                {
+                    **describe[part](occlusion, occlusion.units[part][i]),
+                    "effect": round(float(drops[i]), 4),
+                    "probability_drop": round(float(lost[i]), 4),
+                }
+                for i in first
+            ]
+        found.append(entry)
+    return found
+
+
+def _clause(occlusion: Occlusion, unit: Unit) -> dict:
+    start, end = unit[0][0], unit[-1][1]
+    return {"text": occlusion.note[start:end], "start": start, "end": end}
+
+
+def _segment(occlusion: Occlusion, unit: Unit) -> dict:
+    hours = [float(occlusion.times[row]) for row, _ in unit]
+    channel = occlusion.processor.feature_extractor.channels[unit[0][1]]
+    return {"channel": channel["name"], "from_hour": round(hours[0], 2), "to_hour": round(hours[-1], 2)}
+
+
+def _term(occlusion: Occlusion, unit: Unit) -> dict:
+    return {"term": occlusion.model.config.knowledge_terms[unit[0]]}
+
+
+def part_read(processor, note: str | None) -> str:
+    """The beginning of a note that reaches the model; a long note is cut, and what comes after has no effect."""
+    if not note or not note.strip() or "note" not in processor.modalities:
+        return ""
+    letters = len("".join(processor.cut_notes([note])[0].split()))  # evened spaces, the same letters
+    read = [match.end() for match in re.finditer(r"\S", note)][letters - 1]
+    return note[:read]
+
+
+def clauses(note: str) -> list[Unit]:
+    """
+    A note cut after the words that end in a mark of punctuation or a line, and else after `MAX_CLAUSE_WORDS`.
+
+    Returns:
+        For each clause its words as `(start, end)`.
+    """
+    found, clause = [], []
+    for match in re.finditer(r"(\S+)(\s*)", note):
+        word, space = match.groups()
+        clause.append(match.span(1))
+        if word[-1] in ".,;:!?" or "\n" in space or len(clause) == MAX_CLAUSE_WORDS:
+            found.append(tuple(clause))
+            clause = []
+    return [*found, tuple(clause)] if clause else found
+
+
+def segments(times: np.ndarray, read: np.ndarray) -> list[Unit]:
+    """
+    Each channel's measurements by windows of `SEGMENT_HOURS`, or so often doubled that they are `MAX_SEGMENTS` at
+    most.
+
+    Args:
+        times (array of shape `(T,)`): hours since ICU admission.
+        read (bool array of shape `(T, num_input_channels)`): the measurements that reach the model.
+
+    Returns:
+        For each segment its measurements as `(row, channel)`, in their order in time.
+    """
+    row, channel = np.nonzero(read)
+    hours = SEGMENT_HOURS
+    while True:
+        window = (times[row] // hours).astype(int)
+        keys = sorted(set(zip(channel.tolist(), window.tolist(), strict=True)))
+        if len(keys) <= max(MAX_SEGMENTS, read.shape[1]):
+            break
+        hours *= 2
+    found: dict[tuple[int, int], list] = {key: [] for key in keys}
+    for r, c, w in zip(row.tolist(), channel.tolist(), window.tolist(), strict=True):
+        found[c, w].append((r, c))
+    return [tuple(unit) for unit in found.values()]
+
+
+def without_words(note: str, words: Sequence[tuple[int, int]]) -> str:
+    """The note with spaces in place of some of its words."""
+    for start, end in words:
+        note = note[:start] + " " * (end - start) + note[end:]
+    return note
+
+
+def without_measurements(values: np.ndarray, cells: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The series with some of its measurements marked as not made."""
+    if not cells:
+        return values
+    values = values.copy()
+    values[tuple(np.array(cells).T)] = np.nan
+    return values
+
+
+@contextmanager
+def silenced_terms(attention, terms: Sequence[Sequence[int]]):
+    """
+    Meanwhile the series of the i-th record of a batch are told nothing by `terms[i]`: their values are zero.
+
+    Args:
+        attention (`ClinRaGenKnowledgeAttention`): of the model.
+    """
+    if not any(terms):
+        yield
+        return
+
+    def silence(module, inputs, values):  # (num_terms, width) -> (batch, num_terms, width)
+        kept = values.new_ones(len(terms), len(values), 1)
+        for i, silent in enumerate(terms):
+            kept[i, list(silent)] = 0
+        return values * kept
+
+    handle = attention.value.register_forward_hook(silence)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+__all__ = ["Occlusion", "find_evidence"]
