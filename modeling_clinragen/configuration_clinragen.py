@@ -79,6 +79,9 @@ class ClinRaGenConfig(PreTrainedConfig):
         diagnosis_token_ids (`dict`, *optional*):
             Parts of a valid list of diagnoses in the backbone's vocabulary, from
             [`ClinRaGenProcessor.diagnosis_token_ids`]. Without it generation is not constrained.
+        doubt (`dict`, *optional*):
+            What the calibration split tells of the model's doubt, the arguments of [`ClinRaGenDoubt`]; fitted on
+            validation. Without it there are no guarantees.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new embeddings.
 
@@ -125,6 +128,7 @@ class ClinRaGenConfig(PreTrainedConfig):
     diagnosis_temperature: float = 1.0
     diagnosis_thresholds: list[float] | None = None
     diagnosis_token_ids: dict | None = None
+    doubt: dict | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -186,6 +190,7 @@ class ClinRaGenConfig(PreTrainedConfig):
         for name, given in (
             ("diagnosis_thresholds", self.diagnosis_thresholds),
             ("diagnosis_token_ids", (self.diagnosis_token_ids or {"labels": self.labels})["labels"]),
+            ("doubt", (self.doubt or {"num_positives": self.labels})["num_positives"]),
         ):
             if len(given) != len(self.labels):
                 raise ValueError(

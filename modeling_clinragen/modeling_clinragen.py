@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 from transformers.models.patchtst.modeling_patchtst import PatchTSTEncoder, PatchTSTEncoderLayer, PatchTSTPatchify
 
 from .configuration_clinragen import ClinRaGenConfig
+from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
 
 
@@ -618,6 +619,37 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         """
         probabilities = self.diagnosis_probabilities(encoder_outputs, **inputs)
         return probabilities >= torch.tensor(self.config.diagnosis_thresholds, device=probabilities.device)
+
+    def diagnosis_sets(
+        self,
+        encoder_outputs: ClinRaGenEncoderOutput | None = None,
+        recall: float | None = 0.9,
+        precision: float | None = None,
+        confidence: float = 0.9,
+        **inputs,
+    ) -> ClinRaGenDiagnosisSets:
+        """
+        The diagnoses that cannot be ruled out at a chosen recall, and those that are sure at a chosen precision, with
+        the guarantees of [`ClinRaGenDoubt`].
+
+        Args:
+            encoder_outputs, inputs: as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
+            recall (`float`, *optional*, defaults to 0.9): the least share of those who have a diagnosis, for each.
+            precision (`float`, *optional*): the least share of those named who have it, for each.
+            confidence (`float`, *optional*, defaults to 0.9): how surely the precision is kept.
+
+        Raises:
+            ValueError: if nothing was fitted, or a share is not between 0 and 1.
+        """
+        probabilities, doubt = self.diagnosis_probabilities(encoder_outputs, **inputs), ClinRaGenDoubt.of(self.config)
+        sets = ClinRaGenDiagnosisSets()
+        if recall is not None:
+            sets.possible_from = probabilities.new_tensor(doubt.possible_from(recall))
+            sets.possible = probabilities >= sets.possible_from
+        if precision is not None:
+            sets.sure_from = probabilities.new_tensor(doubt.sure_from(precision, confidence))
+            sets.sure = probabilities >= sets.sure_from
+        return sets
 
     @torch.no_grad()
     def generate(

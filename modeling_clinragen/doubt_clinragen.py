@@ -1,0 +1,208 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Doubt: which diagnoses cannot be ruled out, which are sure, whether the evidence is thin, and what would help."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from transformers.modeling_outputs import ModelOutput
+
+
+if TYPE_CHECKING:
+    from .configuration_clinragen import ClinRaGenConfig
+    from .modeling_clinragen import ClinRaGenForConditionalGeneration
+
+# The probabilities at which a precision is tested, from the highest. Chosen before any data is seen: the test needs it.
+PRECISION_GRID = tuple(i / 50 for i in range(49, 0, -1))
+
+# Measure of the evidence -> what is said where a record's is beyond nearly all of the calibration split's.
+UNUSUAL = {
+    "note_tokens": "the note is very short",
+    "token_rarity": "the words of the note are unusual",
+    "measurements": "few measurements",
+    "channels": "few channels are measured",
+}
+MORE_IS_UNUSUAL = ("token_rarity",)
+
+
+@dataclass
+class ClinRaGenDiagnosisSets(ModelOutput):
+    """
+    Args:
+        possible (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a recall):
+            The diagnoses that cannot be ruled out: each holds at least the chosen share of the patients who have it.
+        sure (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a precision):
+            The diagnoses that can be relied on: at least the chosen share of those named so are right.
+        possible_from, sure_from (`torch.FloatTensor` of shape `(num_labels,)`, *optional*, likewise):
+            The probabilities from which on that is so. `possible_from` is 0 where the calibration split has too few
+            patients for the chosen recall; `sure_from` is infinite where no threshold is certified.
+    """
+
+    possible: torch.BoolTensor | None = None
+    sure: torch.BoolTensor | None = None
+    possible_from: torch.FloatTensor | None = None
+    sure_from: torch.FloatTensor | None = None
+
+
+@dataclass
+class ClinRaGenDoubt:
+    """
+    What the calibration split tells of a model's doubt: the entries of `doubt` in the configuration.
+
+    Both guarantees are for patients like those of the calibration split (exchangeable), for each diagnosis by itself,
+    and suppose that nothing else was fitted on that split. A stage chooses its checkpoint there too, and the share of
+    the linear classifier; the temperature does not matter, as it keeps the order of probabilities. By so much the
+    guarantees are not exact; a split of its own, with `recipes.conformal.fit_guarantees`, makes them so.
+
+    Args:
+        num_positives (list of `int`): calibration records that have each diagnosis.
+        positive_scores (list of lists of `float`): the probabilities of these, from the lowest, rounded down; of many,
+            evenly chosen order statistics.
+        selected, correct (list of lists of `int`, `(num_labels, len(PRECISION_GRID))`): calibration records whose
+            probability is at least that of the grid, and those of them that have the diagnosis.
+        evidence_limits (`dict` of `float`): measure of the evidence -> its limit, beyond which few of the calibration
+            records are; see `evidence_of`.
+        influence (list of lists of `float`, `(num_labels, num_input_channels + 1)`): mean absolute change of a
+            diagnosis's log-odds where a channel, and last the note, is taken from a record that has it.
+
+    Source: Angelopoulos et al., Conformal Risk Control, ICLR 2024; Angelopoulos et al., Learn then Test, 2021.
+    """
+
+    num_positives: list[int]
+    positive_scores: list[list[float]]
+    selected: list[list[int]]
+    correct: list[list[int]]
+    evidence_limits: dict[str, float]
+    influence: list[list[float]]
+
+    @classmethod
+    def of(cls, config: ClinRaGenConfig) -> ClinRaGenDoubt:
+        """
+        Raises:
+            ValueError: if nothing was fitted.
+        """
+        if config.doubt is None:
+            raise ValueError("nothing is known of this model's doubt: fit it with recipes.conformal.fit_doubt")
+        return cls(**config.doubt)
+
+    def possible_from(self, recall: float) -> list[float]:
+        """
+        The highest threshold of each diagnosis at which P(probability >= threshold | has it) >= `recall`.
+
+        The chance counts the draw of the calibration split too (Conformal Risk Control, with the loss "missed").
+        """
+        _check_share("recall", recall)
+        scores = zip(self.num_positives, self.positive_scores, strict=True)
+        return [recall_threshold(number, kept, recall) for number, kept in scores]
+
+    def sure_from(self, precision: float, confidence: float = 0.9) -> list[float]:
+        """
+        The lowest threshold of each diagnosis at which P(has it | probability >= threshold) >= `precision`, by
+        [`precision_threshold`]; infinite where there is none.
+
+        Args:
+            confidence (`float`): at least this share of calibration splits give a threshold that keeps the promise.
+        """
+        _check_share("precision", precision)
+        _check_share("confidence", confidence)
+        counts = zip(self.selected, self.correct, strict=True)
+        return [precision_threshold(selected, correct, precision, 1 - confidence) for selected, correct in counts]
+
+    def unusual(self, evidence: dict[str, float]) -> list[str]:
+        """The measures of [`evidence_of`] of one record that are beyond their limits."""
+        signs = {name: -1 if name in MORE_IS_UNUSUAL else 1 for name in UNUSUAL}
+        known = [name for name in UNUSUAL if name in evidence and name in self.evidence_limits]
+        return [name for name in known if signs[name] * (evidence[name] - self.evidence_limits[name]) < 0]
+
+    def would_help(self, probabilities: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
+        """
+        How much the probabilities of one record may change with what is missing in it.
+
+        Args:
+            probabilities (`torch.Tensor` of shape `(num_labels,)`).
+            missing (`torch.BoolTensor` of shape `(num_input_channels + 1,)`): channels, and last the note.
+
+        Returns:
+            `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`: the expected absolute change. It is large
+            for a diagnosis in doubt: near 0 and 1 a change of the log-odds moves the probability little.
+        """
+        influence = torch.tensor(self.influence, device=probabilities.device)
+        return influence * (probabilities * (1 - probabilities)).unsqueeze(1) * missing
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"`{name}` is a share between 0 and 1, not {value}")
+
+
+def recall_threshold(number: int, scores: list[float], recall: float) -> float:
+    """
+    The order statistic of the positives' probabilities that keeps a recall; 0 where there are too few of them.
+
+    Of `number` positives `rank - 1` may be missed, with (rank - 1 + 1) / (number + 1) <= 1 - recall: the unseen one
+    counts as missed. `scores` has the statistics of ranks ceil(i * number / len(scores)), i from 1; the highest that
+    is not above `rank` is taken, so that with fewer scores the threshold is at most too low.
+    """
+    rank = math.floor((1 - recall) * (number + 1) + 1e-9)
+    kept = min(rank, number) * len(scores) // max(number, 1)
+    return scores[kept - 1] if kept else 0.0
+
+
+def precision_threshold(selected: list[int], correct: list[int], precision: float, error: float) -> float:
+    """
+    Fixed-sequence test down `PRECISION_GRID` with exact binomial p-values; the last threshold before the first that
+    fails.
+
+    The sequence begins where enough records are selected for the test to succeed at all. That choice looks at the
+    probabilities alone, and the chance of a certified threshold that breaks its promise stays at most `error` if the
+    diagnosis is no rarer where its probability is higher.
+    """
+    certified = math.inf
+    for threshold, number, hits in zip(PRECISION_GRID, selected, correct, strict=True):
+        if precision**number > error:
+            continue
+        if binomial_tail(number - hits, number, 1 - precision) > error:
+            break
+        certified = threshold
+    return certified
+
+
+def binomial_tail(most: int, number: int, chance: float) -> float:
+    """P(X <= `most`) of the binomial distribution of `number` trials."""
+    count = torch.arange(most + 1, dtype=torch.float64)
+    number = torch.tensor(float(number), dtype=torch.float64)
+    ways = torch.lgamma(number + 1) - torch.lgamma(count + 1) - torch.lgamma(number - count + 1)
+    return float((ways + count * math.log(chance) + (number - count) * math.log1p(-chance)).logsumexp(0).exp())
+
+
+def evidence_of(model: ClinRaGenForConditionalGeneration, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """
+    How much there is to read in each record.
+
+    Args:
+        inputs (`dict`): of the processor.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, len(UNUSUAL))`: tokens of the text; mean inverse document frequency of
+        its tokens and pairs of tokens in the training split; hourly cells of the series with a measurement, and
+        channels with one. NaN where the model does not read that.
+    """
+    tokens, mask = inputs["input_ids"], inputs["attention_mask"]
+    unknown = torch.full((len(tokens),), torch.nan, device=tokens.device)
+    measures = {"note_tokens": mask.sum(dim=1)}
+    if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
+        count = model.diagnosis_head.linear.token_counts(tokens, mask)
+        frequency = model.diagnosis_head.linear.inverse_document_frequency.float()
+        measures["token_rarity"] = count @ frequency / count.sum(dim=1)
+    if "past_observed_mask" in inputs:
+        observed = inputs["past_observed_mask"].bool()
+        measures["measurements"] = observed.sum(dim=(1, 2))
+        measures["channels"] = observed.any(dim=1).sum(dim=1)
+    return torch.stack([measures.get(name, unknown).float() for name in UNUSUAL], dim=1)
+
+
+__all__ = ["ClinRaGenDiagnosisSets", "ClinRaGenDoubt"]
