@@ -15,12 +15,15 @@ import logging
 import time
 from pathlib import Path
 
+from transformers import set_seed
+
 from datasets_scripts.command import finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.data import load_records
 from recipes.evaluation.bertscore import BertScorer
 from recipes.evaluation.counterfactual import counterfactual_metrics
+from recipes.evaluation.deletion import deletion_metrics
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
@@ -49,6 +52,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also score with the note blanked, the series blanked or swapped, the knowledge shuffled: up to five "
         "times as long",
+    )
+    parser.add_argument(
+        "--deletion",
+        action="store_true",
+        help="also test the evidence named for each diagnosis: its probability without that, and without as much of "
+        "the record chosen at random",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="write rationales anew that hold a contradicted claim, and keep the best of several",
     )
     parser.add_argument(
         "--attention-mask",
@@ -91,7 +105,8 @@ def main(argv: list[str] | None = None) -> dict:
         bertscore = BertScorer.from_pretrained(arguments.bertscore_model, arguments.device)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
-        predictions = list(predict(pipe, records, *asked))
+        set_seed(0)  # of what is sampled to be verified
+        predictions = list(predict(pipe, records, *asked, verify=arguments.verify))
         predicted = time.perf_counter()
         synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
         metrics = compute_metrics(
@@ -107,6 +122,10 @@ def main(argv: list[str] | None = None) -> dict:
             metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
         if arguments.counterfactual:
             metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, *asked)
+        if arguments.deletion:
+            metrics["deletion"] = deletion_metrics(pipe, records, predictions)
+        if arguments.verify:
+            metrics["regenerated"] = sum(prediction.get("regenerated", False) for prediction in predictions)
         metrics["run"] = {
             "model": arguments.model,
             "dataset": arguments.dataset,
@@ -114,6 +133,7 @@ def main(argv: list[str] | None = None) -> dict:
             "num_beams": arguments.num_beams,
             "attention_mask": arguments.attention_mask,
             "drop_last_batch": arguments.drop_last_batch,
+            "verify": arguments.verify,
             "num_parameters": model.num_parameters(),
             "prediction_seconds": round(predicted - started, 1),
             "seconds": round(time.perf_counter() - started, 1),

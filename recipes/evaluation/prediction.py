@@ -33,6 +33,7 @@ def predict(
     num_beams: int,
     change: Callable[[int, dict], dict] | None = None,
     desc: str = "Evaluating",
+    verify: bool = False,
 ) -> Iterator[dict]:
     """
     One prediction per record, in order, under a progress bar.
@@ -41,6 +42,7 @@ def predict(
         change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> what the
             model reads in their place.
         desc (`str`): what the progress bar says.
+        verify (`bool`): as the pipeline takes it.
 
     Yields:
         `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
@@ -58,6 +60,7 @@ def predict(
         batch_size=batch_size,
         num_beams=num_beams,
         do_sample=False,
+        verify=verify,
     )
     answers = iter(answers)
     for row, can in tqdm(zip(records, readable, strict=True), total=len(records), desc=desc, unit="record"):

@@ -59,6 +59,7 @@ def write_report(
         "Faithfulness": faithfulness(metrics),
         "Rationales": rationales(metrics),
         "Use of the inputs": use_of_inputs(metrics),
+        "Evidence": evidence(metrics),
         "Subgroups": subgroups(metrics),
         "Cost": cost({"this report": metrics, **(others or {})}),
         "Worked patients": worked_patients(predictions, records, pipe),
@@ -354,6 +355,30 @@ def use_of_inputs(metrics: dict) -> list[Markup]:
         row_chart(caption, {"": rows}, axis, reference=metrics["diagnosis"]["micro_f1"]),
         table("Differences from the records as given.", header, differences) if differences else Markup(""),
     ]
+
+
+def evidence(metrics: dict) -> list[Markup]:
+    """Deletion tests of the evidence that is named for diagnoses."""
+    rows = [
+        [
+            f"{test}: {judge}",
+            figures["patients"],
+            figures["share"],
+            figures["named"],
+            figures["random"],
+            estimate(figures["difference"], figures["interval"]),
+            Markup(f"{figures['p_value']:.4f}"),
+        ]
+        for test, judges in metrics.get("deletion", {}).items()
+        for judge, figures in judges.items()
+    ]
+    caption = (
+        "By how much a diagnosis' probability drops where the evidence named for it is deleted, and where as much is "
+        "deleted at random; means over patients, paired test. Who judges is said beside what is deleted: that a model "
+        "confirms what it named itself says less than that its other member does."
+    )
+    header = ["deleted: judge", "patients", "share deleted", "named", "at random", "difference", "p-value"]
+    return [table(caption, header, rows)] if rows else []
 
 
 def subgroups(metrics: dict) -> list[Markup]:

@@ -95,6 +95,7 @@ def some_linear_weights(model, seed=0):
     """A linear classifier as if it were fitted, that counts one half."""
     torch.manual_seed(seed)
     torch.nn.init.normal_(model.diagnosis_head.linear.weight, std=3.0)
+    torch.nn.init.ones_(model.diagnosis_head.linear.inverse_document_frequency)
     model.config.diagnosis_mixture, model.config.diagnosis_temperature = 0.5, 0.8
     return model
 
@@ -168,6 +169,7 @@ def test_a_word_that_alone_decides_is_named_first(model, tiny_processor):
     token = tiny_processor.tokenizer(" hypertension", add_special_tokens=False)["input_ids"][0]
     with torch.no_grad():
         head.linear.weight.zero_()[3, token] = 40.0
+        head.linear.inverse_document_frequency.fill_(1)
     model.config.diagnosis_mixture = 1.0
     note = "denies fever; History of hypertension and\nproductive cough"
     occlusion = Occlusion(model, tiny_processor, note, None, None)
