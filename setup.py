@@ -57,6 +57,7 @@ extras["dev"] = sorted(
         "html5lib>=1.1,<2",
         "hypothesis>=6.100,<7",
         "krippendorff>=0.8,<1",
+        "mapie>=1.6,<2",
         "meds>=0.4,<0.5",
         "pytest>=8,<10",
         "pytest-xdist>=3.6,<4",

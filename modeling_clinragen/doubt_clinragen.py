@@ -8,15 +8,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from transformers.modeling_outputs import ModelOutput
+
+from .clinical_clinragen import ClinRaGenInputError
 
 
 if TYPE_CHECKING:
     from .configuration_clinragen import ClinRaGenConfig
     from .modeling_clinragen import ClinRaGenForConditionalGeneration
+    from .processing_clinragen import ClinRaGenProcessor
 
-# The probabilities at which a precision is tested, from the highest. Chosen before any data is seen: the test needs it.
+# The probabilities at which a precision is tested, from the highest; the test needs that no data chose them.
 PRECISION_GRID = tuple(i / 50 for i in range(49, 0, -1))
 
 # Measure of the evidence -> what is said where a record's is beyond nearly all of the calibration split's.
@@ -27,6 +31,7 @@ UNUSUAL = {
     "channels": "few channels are measured",
 }
 MORE_IS_UNUSUAL = ("token_rarity",)
+NOTE_MEASURES = ("note_tokens", "token_rarity")
 
 
 @dataclass
@@ -47,6 +52,18 @@ class ClinRaGenDiagnosisSets(ModelOutput):
     possible_from: torch.FloatTensor | None = None
     sure_from: torch.FloatTensor | None = None
 
+    def flags(self) -> dict[str, torch.BoolTensor]:
+        """
+        `possible` and `sure`, where there are; and of which diagnoses that is because the calibration split is too
+        small to say more, `never_ruled_out` and `never_sure`: `(batch_size, num_labels)` each.
+        """
+        found = {}
+        if self.possible is not None:
+            found |= {"possible": self.possible, "never_ruled_out": (self.possible_from == 0).expand_as(self.possible)}
+        if self.sure is not None:
+            found |= {"sure": self.sure, "never_sure": self.sure_from.isinf().expand_as(self.sure)}
+        return found
+
 
 @dataclass
 class ClinRaGenDoubt:
@@ -54,9 +71,11 @@ class ClinRaGenDoubt:
     What the calibration split tells of a model's doubt: the entries of `doubt` in the configuration.
 
     Both guarantees are for patients like those of the calibration split (exchangeable), for each diagnosis by itself,
-    and suppose that nothing else was fitted on that split. A stage chooses its checkpoint there too, and the share of
-    the linear classifier; the temperature does not matter, as it keeps the order of probabilities. By so much the
-    guarantees are not exact; a split of its own, with `recipes.conformal.fit_guarantees`, makes them so.
+    and are exact where nothing else was fitted on that split. A stage uses validation, where it also chooses its
+    checkpoint and the share of the linear classifier, and where the probabilities that count are those of classifiers
+    of other patients (cross-conformal), not of the one that the model keeps. By so much the guarantees are
+    approximate; the temperature does not matter, as it keeps the order of probabilities. A split of its own and
+    `recipes.conformal.fit_guarantees` make them exact.
 
     Args:
         num_positives (list of `int`): calibration records that have each diagnosis.
@@ -83,10 +102,10 @@ class ClinRaGenDoubt:
     def of(cls, config: ClinRaGenConfig) -> ClinRaGenDoubt:
         """
         Raises:
-            ValueError: if nothing was fitted.
+            ClinRaGenInputError: if nothing was fitted.
         """
         if config.doubt is None:
-            raise ValueError("nothing is known of this model's doubt: fit it with recipes.conformal.fit_doubt")
+            raise ClinRaGenInputError("this model gives no guarantees: `doubt` was not fitted; run its stage again")
         return cls(**config.doubt)
 
     def possible_from(self, recall: float) -> list[float]:
@@ -136,7 +155,7 @@ class ClinRaGenDoubt:
 
 def _check_share(name: str, value: float) -> None:
     if not 0 < value < 1:
-        raise ValueError(f"`{name}` is a share between 0 and 1, not {value}")
+        raise ClinRaGenInputError(f"`{name}` is a share between 0 and 1, not {value}")
 
 
 def recall_threshold(number: int, scores: list[float], recall: float) -> float:
@@ -188,21 +207,95 @@ def evidence_of(model: ClinRaGenForConditionalGeneration, inputs: dict[str, torc
 
     Returns:
         `torch.Tensor` of shape `(batch_size, len(UNUSUAL))`: tokens of the text; mean inverse document frequency of
-        its tokens and pairs of tokens in the training split; hourly cells of the series with a measurement, and
-        channels with one. NaN where the model does not read that.
+        its words, as the linear classifier knows them; hourly cells of the series with a measurement, and channels
+        with one. NaN where the model does not read that.
     """
     tokens, mask = inputs["input_ids"], inputs["attention_mask"]
     unknown = torch.full((len(tokens),), torch.nan, device=tokens.device)
     measures = {"note_tokens": mask.sum(dim=1)}
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
-        count = model.diagnosis_head.linear.token_counts(tokens, mask)
-        frequency = model.diagnosis_head.linear.inverse_document_frequency.float()
-        measures["token_rarity"] = count @ frequency / count.sum(dim=1)
+        linear = model.diagnosis_head.linear
+        words = linear.words(tokens, mask)
+        rarity = linear.inverse_document_frequency.float()[words.clamp(min=0)].masked_fill(words < 0, 0.0)
+        measures["token_rarity"] = rarity.sum(dim=1) / (words >= 0).sum(dim=1)
     if "past_observed_mask" in inputs:
         observed = inputs["past_observed_mask"].bool()
         measures["measurements"] = observed.sum(dim=(1, 2))
         measures["channels"] = observed.any(dim=1).sum(dim=1)
     return torch.stack([measures.get(name, unknown).float() for name in UNUSUAL], dim=1)
+
+
+def missing_parts(processor: ClinRaGenProcessor, record: dict) -> tuple[np.ndarray, np.ndarray]:
+    """
+    What a record lacks of what the model reads: bool, `(num_input_channels + 1,)`, the note last; and of the channels
+    those that were measured, but never within the plausible range.
+
+    Args:
+        record (`dict`): `note`, `lab_values`, `lab_times`, checked.
+    """
+    extractor = processor.feature_extractor
+    values, times = record["lab_values"], record["lab_times"]
+    within = (times >= 0) & (times < extractor.context_length)
+    reached = extractor.reaches_model(values, times).any(axis=0)
+    missing = np.append(~reached & ("lab" in processor.modalities), _lacks_note(processor, record))
+    return missing, missing[:-1] & ~np.isnan(values[within]).all(axis=0)
+
+
+def _lacks_note(processor: ClinRaGenProcessor, record: dict) -> bool:
+    return "note" in processor.modalities and not record["note"].strip()
+
+
+def thin_evidence(
+    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, evidence: torch.Tensor
+) -> list[str]:
+    """
+    Why no diagnosis should be made of a record; empty where there is enough to read.
+
+    Args:
+        record (`dict`): as in `missing_parts`.
+        evidence (`torch.Tensor` of shape `(len(UNUSUAL),)`): of `evidence_of`.
+    """
+    missing, implausible = missing_parts(processor, record)
+    no_note, no_series = bool(missing[-1]), bool(missing[:-1].all())
+    names = [channel["name"] for channel in processor.feature_extractor.channels]
+    reasons = ["the note is empty"] if no_note else []
+    reasons += ["nothing is measured"] if no_series else []
+    if implausible.any():
+        lost = ", ".join(name for name, lost in zip(names, implausible, strict=True) if lost)
+        reasons.append(f"no value within the plausible range ({lost})")
+    if config.doubt is None:
+        return reasons
+    limits, values = config.doubt["evidence_limits"], dict(zip(UNUSUAL, evidence.tolist(), strict=True))
+    for name in ClinRaGenDoubt.of(config).unusual(values):
+        if not (no_note if name in NOTE_MEASURES else no_series):
+            bound = "at most" if name in MORE_IS_UNUSUAL else "at least"
+            reasons.append(f"{UNUSUAL[name]} ({values[name]:.4g}; nearly all patients {bound} {limits[name]:.4g})")
+    return reasons
+
+
+def what_would_help(
+    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, probabilities: torch.Tensor, most: int = 3
+) -> list[dict]:
+    """
+    The channels that were not measured, or the note, that may change the probabilities most.
+
+    Args:
+        record (`dict`): as in `missing_parts`.
+        probabilities (`torch.Tensor` of shape `(num_labels,)`).
+
+    Returns:
+        `list[dict]`: `missing`, its name; `change`, the expected absolute change, summed over diagnoses; `diagnosis`,
+        for which it is largest.
+    """
+    missing, _ = missing_parts(processor, record)
+    changes = ClinRaGenDoubt.of(config).would_help(probabilities, torch.from_numpy(missing))
+    names = [*(channel["name"] for channel in processor.feature_extractor.channels), "note"]
+    totals, order = changes.sum(dim=0).sort(descending=True)
+    return [
+        {"missing": names[i], "change": round(total, 4), "diagnosis": processor.labels[int(changes[:, i].argmax())]}
+        for total, i in zip(totals.tolist()[:most], order.tolist()[:most], strict=True)
+        if total > 0
+    ]
 
 
 __all__ = ["ClinRaGenDiagnosisSets", "ClinRaGenDoubt"]

@@ -642,14 +642,14 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             ValueError: if nothing was fitted, or a share is not between 0 and 1.
         """
         probabilities, doubt = self.diagnosis_probabilities(encoder_outputs, **inputs), ClinRaGenDoubt.of(self.config)
-        sets = ClinRaGenDiagnosisSets()
+        sets = {}
         if recall is not None:
-            sets.possible_from = probabilities.new_tensor(doubt.possible_from(recall))
-            sets.possible = probabilities >= sets.possible_from
+            sets["possible_from"] = probabilities.new_tensor(doubt.possible_from(recall))
+            sets["possible"] = probabilities >= sets["possible_from"]
         if precision is not None:
-            sets.sure_from = probabilities.new_tensor(doubt.sure_from(precision, confidence))
-            sets.sure = probabilities >= sets.sure_from
-        return sets
+            sets["sure_from"] = probabilities.new_tensor(doubt.sure_from(precision, confidence))
+            sets["sure"] = probabilities >= sets["sure_from"]
+        return ClinRaGenDiagnosisSets(**sets)
 
     @torch.no_grad()
     def generate(

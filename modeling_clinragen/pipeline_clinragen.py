@@ -12,6 +12,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .claims_clinragen import check_claims
 from .clinical_clinragen import ClinRaGenInputError
+from .doubt_clinragen import evidence_of, thin_evidence, what_would_help
 from .evidence_clinragen import Occlusion, find_evidence
 
 
@@ -34,11 +35,15 @@ class ClinRaGenPipeline(Pipeline):
       others by sampling, with the same diagnoses, and keep the one with the fewest contradicted claims, of equals the
       one with the most supported. What is still contradicted stays flagged. Adds `regenerated`: whether the text was
       exchanged.
+    - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
+      takes them. `doubt` then holds `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, of
+      which too little is known to do so; and `sure`, on which one can rely, and `never_sure`.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
-    against the record's own values), `knowledge` (the ten terms the series attended to most, with weights) and
-    `probabilities` (of every label; empty without a diagnosis head).
+    against the record's own values), `knowledge` (the ten terms the series attended to most, with weights),
+    `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
+    diagnosis, as the evidence is thin, the `reasons`, and which unmeasured channels, or the note, `would_help` most.
     """
 
     _load_processor = True
@@ -73,7 +78,16 @@ class ClinRaGenPipeline(Pipeline):
         values, times = extractor.validate(values, times)
         return note, values, times
 
-    def _forward(self, model_inputs, evidence: bool = False, verify: bool = False, **generate_kwargs):
+    def _forward(
+        self,
+        model_inputs,
+        evidence: bool = False,
+        verify: bool = False,
+        recall: float | None = None,
+        precision: float | None = None,
+        confidence: float = 0.9,
+        **generate_kwargs,
+    ):
         record = model_inputs.pop("record")
         records = [record] if isinstance(record, dict) else record
         encoded = self.model.encode(**model_inputs)
@@ -83,9 +97,11 @@ class ClinRaGenPipeline(Pipeline):
         if evidence:
             for row, record in zip(tokens, records, strict=True):
                 record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
-        outputs = {"tokens": tokens, "record": records}
+        outputs = {"tokens": tokens, "record": records, "measures": evidence_of(self.model, model_inputs)}
         if self.model.diagnosis_head is not None:
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)
+        if recall is not None or precision is not None:
+            outputs |= self.model.diagnosis_sets(encoded, recall, precision, confidence).flags()
         if encoded.knowledge_attentions is not None and self.model.config.knowledge_attention_type == "term":
             attention = encoded.knowledge_attentions
             patches = (attention.sum(dim=-1) > 0).sum(dim=(1, 2)).clamp(min=1)
@@ -141,6 +157,7 @@ class ClinRaGenPipeline(Pipeline):
             "claims": [asdict(claim) for claim in self._claims(parsed["lab_rationale"], record)],
             "knowledge": self._top_terms(outputs.get("knowledge")),
             "probabilities": probabilities,
+            "doubt": self._doubt(outputs, record),
             **{name: record[name] for name in ("evidence", "regenerated") if name in record},
         }
 
@@ -149,6 +166,19 @@ class ClinRaGenPipeline(Pipeline):
             return {}
         values = probabilities[0].tolist()
         return {label: round(value, 4) for label, value in zip(self.processor.labels, values, strict=True)}
+
+    def _doubt(self, outputs, record: dict) -> dict:
+        config, labels = self.model.config, self.processor.labels
+        reasons = thin_evidence(config, self.processor, record, outputs["measures"][0])
+        helpful = []
+        if config.doubt is not None:
+            helpful = what_would_help(config, self.processor, record, outputs["probabilities"][0].float())
+        sets = {
+            name: [label for label, inside in zip(labels, outputs[name][0].tolist(), strict=True) if inside]
+            for name in ("possible", "never_ruled_out", "sure", "never_sure")
+            if name in outputs
+        }
+        return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
 
     def _top_terms(self, weights) -> list[dict]:
         if weights is None or not weights.any():
