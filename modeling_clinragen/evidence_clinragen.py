@@ -133,6 +133,8 @@ def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 
         `knowledge`, with `term`. Each entry has its `effect`, the drop of the diagnosis' log-odds without it, and
         `probability_drop`. Those whose effect is above zero, the largest first.
     """
+    if not len(labels):
+        return []
     describe = {"note": _clause, "series": _segment, "knowledge": _term}
     (whole, *_), effects = occlusion.effects()
     found = []

@@ -35,11 +35,12 @@ from recipes.evaluation.intervals import divide, intervals
 SHARE = 0.2
 DRAWS = 8
 FLIPS, CHUNK = 10_000, 1000
-# Who names the evidence and who judges its deletion, as positions among the scores of `Occlusion.logits`.
+MODEL, ENCODER, LINEAR = 0, 1, 2  # positions among the scores of `Occlusion.logits`
+# Who names the evidence, and who judges its deletion.
 JUDGES = {
-    "the model": (0, 0),
-    "linear classifier, named by the encoder": (1, 2),
-    "encoder, named by the linear classifier": (2, 1),
+    "the model": (MODEL, MODEL),
+    "linear classifier, named by the encoder": (ENCODER, LINEAR),
+    "encoder, named by the linear classifier": (LINEAR, ENCODER),
 }
 TESTS = {**{part: (part,) for part in PARTS}, "note and series": ("note", "series")}
 
@@ -85,11 +86,13 @@ def record_drops(
     drop without random units of the same size, and the share that was deleted.
     """
     whole, effects = occlusion.effects()
-    pairs = [(judge, *pair) for judge, pair in JUDGES.items() if max(pair) < len(whole)]
+    judges = {judge: pair for judge, pair in JUDGES.items() if max(pair) < len(whole)}
     asked, removals = [], []
-    for judge, namer, scorer in pairs:
+    for judge, (namer, scorer) in judges.items():
         for label in labels:
             named = {part: named_atoms(occlusion.units[part], effects[part][:, namer, label]) for part in PARTS}
+            if scorer == LINEAR:
+                named["knowledge"] = []  # it reads none
             for test, parts in TESTS.items():
                 total = sum(len(unit) for part in parts for unit in occlusion.units[part])
                 size = sum(len(named[part]) for part in parts)
