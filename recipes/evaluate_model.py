@@ -24,6 +24,7 @@ from recipes.data import load_records
 from recipes.evaluation.bertscore import BertScorer
 from recipes.evaluation.counterfactual import counterfactual_metrics
 from recipes.evaluation.deletion import deletion_metrics
+from recipes.evaluation.doubt import doubt_metrics
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
@@ -120,6 +121,7 @@ def main(argv: list[str] | None = None) -> dict:
         )
         if arguments.embedding_matching:
             metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
+        metrics["doubt"] = doubt_metrics(predictions, processor.labels, model.config.doubt)
         if arguments.counterfactual:
             metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, *asked)
         if arguments.deletion:

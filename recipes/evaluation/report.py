@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter
 
 from modeling_clinragen import ClinRaGenPipeline
 from recipes.evaluation.charts import (
+    Axis,
     Point,
     Row,
     bar,
@@ -56,6 +57,7 @@ def write_report(
         "Diagnoses": diagnoses(metrics),
         "Each diagnosis": each_diagnosis(metrics),
         "Calibration": calibration(metrics),
+        "Doubt": doubt(metrics),
         "Faithfulness": faithfulness(metrics),
         "Rationales": rationales(metrics),
         "Use of the inputs": use_of_inputs(metrics),
@@ -206,6 +208,70 @@ def calibration(metrics: dict) -> list[Markup]:
         "Mean distance of probability and share over the bins, and mean squared distance of probability and outcome."
     )
     return [tag("div", chart, tag("div", table(error, ["score", "value"], scores), bins_table), class_="pair")]
+
+
+def doubt(metrics: dict) -> list[Markup]:
+    """Abstention, the error among the records that the model is most sure of, and what cannot be ruled out."""
+    figures = metrics.get("doubt")
+    if not figures:
+        return []
+    found = [tag("div", selection_chart(figures["selection"]), tag("div", *abstention(figures)), class_="pair")]
+    if "recall" in figures:
+        found.append(tag("details", tag("summary", "What cannot be ruled out"), possible(figures["recall"])))
+    return found
+
+
+def selection_chart(figures: dict) -> Markup:
+    sure = figures["intervals"]["error"]
+    points = [Point(*of) for of in zip(figures["coverage"], figures["error"], sure, strict=True)]
+    highest = max(0.02, *(p.interval[1] if p.interval else p.y for p in points))
+    step = next(step for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2) if highest / step <= 5)
+    ticks = [i * step for i in range(int(highest / step) + 2)]
+    caption = (
+        "Share of wrong cells (a cell is one record and one diagnosis) among the records whose probabilities have the "
+        f"least entropy. Mean over all shares of records {number(figures['area'])}; in random order it is "
+        f"{number(figures['area_at_random'])}, in the best {number(figures['area_at_best'])}."
+    )
+    spoken = "; ".join(f"of {p.x:.0%} of the records: {spoken_estimate('error', p.y, p.interval)}" for p in points)
+    axis = Axis(0, ticks[-1], ticks, "share of wrong cells")
+    return xy_chart(caption, points, unit_axis("share of the records, the surest first"), axis, spoken)
+
+
+def abstention(figures: dict) -> list[Markup]:
+    parts = {name: figures["abstention"][name] for name in ("answered", "abstained")}
+    rows = [
+        [
+            name,
+            part["records"],
+            *(
+                estimate(part.get(figure), part.get("intervals", {}).get(figure))
+                for figure in ("micro_f1", "expected_calibration_error")
+            ),
+        ]
+        for name, part in parts.items()
+    ]
+    caption = "Records with enough evidence, and those where it is thin and the model says so."
+    found = [table(caption, ["evidence", "records", "micro-F1", "calibration error"], rows)]
+    reasons = [[reason, count] for reason, count in figures["abstention"]["reasons"].items()]
+    return found + ([table("Why evidence is thin.", ["reason", "records"], reasons)] if reasons else [])
+
+
+def possible(figures: dict) -> Markup:
+    rows = [
+        [
+            name,
+            label["support"],
+            estimate(label["recall"], label["interval"]),
+            Markup(f"{label['threshold']:.4f}"),
+            label["possible"],
+        ]
+        for name, label in figures["per_label"].items()
+    ]
+    caption = (
+        f"Recall of the diagnoses that cannot be ruled out, where {number(figures['asked'])} is promised for each. "
+        "A threshold of 0: too few patients to rule it out of any."
+    )
+    return table(caption, ["diagnosis", "recorded", "recall", "probability from", "share of records"], rows)
 
 
 def faithfulness(metrics: dict) -> list[Markup]:
