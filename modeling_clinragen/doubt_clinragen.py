@@ -198,6 +198,7 @@ def binomial_tail(most: int, number: int, chance: float) -> float:
     return float((ways + count * math.log(chance) + (number - count) * math.log1p(-chance)).logsumexp(0).exp())
 
 
+@torch.no_grad()
 def evidence_of(model: ClinRaGenForConditionalGeneration, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """
     How much there is to read in each record.

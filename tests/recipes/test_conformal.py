@@ -245,6 +245,7 @@ def test_what_is_fitted_gives_the_calibration_split_its_recall(calibration, tiny
     batch = collator([calibration[i] for i in range(len(calibration))])
     gold, _ = batch.pop("diagnosis_labels").bool(), batch.pop("labels")
     probabilities = tiny_model.diagnosis_probabilities(**batch).numpy()
+    tiny_model.requires_grad_(True)  # as a model folder gives it
     fit_doubt(tiny_model, tiny_processor, calibration, collator, probabilities)
     doubt = ClinRaGenDoubt.of(tiny_model.config)
     assert doubt.num_positives == gold.sum(dim=0).tolist()
