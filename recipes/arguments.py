@@ -137,6 +137,28 @@ class StageArguments(Seq2SeqTrainingArguments):
     )
 
 
+@dataclass
+class RewardStageArguments(StageArguments):
+    """`StageArguments` of the stage that learns from rewards: how texts are sampled, and what they are worth."""
+
+    num_rounds: int = field(default=3, metadata={"help": "Each samples texts from the model that the last one left."})
+    records_per_round: int | None = field(
+        default=None, metadata={"help": "Training records to sample texts for in a round; not given: all."}
+    )
+    num_generations: int = field(default=8, metadata={"help": "Texts sampled for each of these records."})
+    temperature: float = field(default=0.8, metadata={"help": "Of the sampling."})
+    generation_batch_size: int = field(default=64, metadata={"help": "Records that texts are sampled for at once."})
+    reward_weights: dict = field(
+        default_factory=dict, metadata={"help": "Part of the reward -> weight, where it is not 1; see rewards.py."}
+    )
+    reward_floor: float = field(
+        default=0.8, metadata={"help": "A record whose best text is worth less teaches nothing."}
+    )
+    metric_for_best_model: str | None = field(
+        default="reward", metadata={"help": "Of the texts that are written greedily for eval_split."}
+    )
+
+
 class StageParser(TrlParser):
     """`TrlParser` whose errors are one line instead of a usage text of several screens."""
 
@@ -145,15 +167,18 @@ class StageParser(TrlParser):
 
 
 def parse_arguments(
-    argv: list[str] | None, **defaults: list[str]
+    argv: list[str] | None, kind: type[StageArguments] = StageArguments, **defaults: list[str]
 ) -> tuple[ModelArguments, DataArguments, StageArguments]:
     """
     Read `--config FILE.yaml`, what the command line overrides of it, and `defaults` of the stage for the rest.
 
+    Args:
+        kind (`type`): the stage's arguments.
+
     Raises:
         ClinRaGenInputError: for an unknown or ill-valued field, or a file that cannot be read.
     """
-    parser = StageParser((ModelArguments, DataArguments, StageArguments))
+    parser = StageParser((ModelArguments, DataArguments, kind))
     parser.set_defaults(**defaults)
     try:
         model_args, data_args, stage_args = parser.parse_args_and_config(argv)

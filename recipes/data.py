@@ -58,6 +58,35 @@ def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:
     return completed
 
 
+def readable_records(records: Dataset, processor: ClinRaGenProcessor) -> Dataset:
+    """
+    The records that hold anything of what the processor reads.
+
+    Raises:
+        ClinRaGenInputError: if none does.
+    """
+    readable = [
+        i
+        for i, row in enumerate(records.select_columns(["note", "lab_values", "lab_times"]))
+        if processor.can_read(row["note"], row["lab_values"], row["lab_times"], where=f"row {i}")
+    ]
+    if len(readable) < len(records):
+        logger.warning(
+            "%d of %d records hold nothing of %s and are left out",
+            len(records) - len(readable),
+            len(records),
+            " and ".join(processor.modalities),
+        )
+    if not readable:
+        raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
+    return records.select(readable)
+
+
+def taught_records(records: Dataset) -> Dataset:
+    """The records for which the teacher gave a rationale."""
+    return records.select([i for i, teacher in enumerate(records["teacher"]) if teacher])
+
+
 def encode_records(
     records: Dataset,
     processor: ClinRaGenProcessor,
@@ -79,24 +108,10 @@ def encode_records(
         `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, and with series
         `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
     """
-    readable = [
-        i
-        for i, row in enumerate(records.select_columns(["note", "lab_values", "lab_times"]))
-        if processor.can_read(row["note"], row["lab_values"], row["lab_times"], where=f"row {i}")
-    ]
-    if len(readable) < len(records):
-        logger.warning(
-            "%d of %d records hold nothing of %s and are left out",
-            len(records) - len(readable),
-            len(records),
-            " and ".join(processor.modalities),
-        )
-    if not readable:
-        raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
+    records = readable_records(records, processor)
     if rationale_first:
-        taught = records["teacher"]
-        readable = [i for i in readable if taught[i]]
-    return records.select(readable).map(
+        records = taught_records(records)
+    return records.map(
         _encode,
         batched=True,
         batch_size=256,

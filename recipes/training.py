@@ -158,10 +158,13 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             outputs = model(**inputs)
             predicted = outputs.diagnosis_logits
             if predicted is None:
-                limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
-                read = {name: inputs[name] for name in self.processing_class.model_input_names}
-                predicted = self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
+                predicted = self.generate_greedily(inputs)
         return outputs.loss.detach(), predicted, inputs["diagnosis_labels"]
+
+    def generate_greedily(self, inputs: dict) -> torch.Tensor:
+        limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
+        read = {name: inputs[name] for name in self.processing_class.model_input_names}
+        return self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
 
 
 def validation_metrics(processor: ClinRaGenProcessor, has_head: bool):
@@ -187,11 +190,14 @@ def validation_metrics(processor: ClinRaGenProcessor, has_head: bool):
 
 
 def _written_diagnoses(processor: ClinRaGenProcessor, tokens: np.ndarray) -> np.ndarray:
-    texts = processor.tokenizer.batch_decode(
-        np.where(tokens < 0, processor.tokenizer.pad_token_id, tokens), skip_special_tokens=True
-    )
-    written = [processor.parse(text)["diagnoses"] for text in texts]
+    written = [processor.parse(text)["diagnoses"] for text in decoded(processor, tokens)]
     return np.array([[label in names for label in processor.labels] for names in written])
+
+
+def decoded(processor: ClinRaGenProcessor, tokens: np.ndarray) -> list[str]:
+    """The texts of generated tokens as a `Trainer` gives them: filled up with -100."""
+    tokens = np.where(tokens < 0, processor.tokenizer.pad_token_id, tokens)
+    return processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
 
 def run_stage(
