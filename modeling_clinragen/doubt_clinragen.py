@@ -146,11 +146,13 @@ class ClinRaGenDoubt:
             missing (`torch.BoolTensor` of shape `(num_input_channels + 1,)`): channels, and last the note.
 
         Returns:
-            `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`: the expected absolute change. It is large
-            for a diagnosis in doubt: near 0 and 1 a change of the log-odds moves the probability little.
+            `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`: the expected absolute change, where the
+            log-odds may rise or fall by the influence. It is large for a diagnosis in doubt, as near 0 and 1 a change
+            of the log-odds moves the probability little.
         """
         influence = torch.tensor(self.influence, device=probabilities.device)
-        return influence * (probabilities * (1 - probabilities)).unsqueeze(1) * missing
+        log_odds = torch.logit(probabilities, eps=1e-6).unsqueeze(1)
+        return ((log_odds + influence).sigmoid() - (log_odds - influence).sigmoid()) / 2 * missing
 
 
 def _check_share(name: str, value: float) -> None:

@@ -24,7 +24,7 @@ from recipes.data import load_records
 from recipes.evaluation.bertscore import BertScorer
 from recipes.evaluation.counterfactual import counterfactual_metrics
 from recipes.evaluation.deletion import deletion_metrics
-from recipes.evaluation.doubt import doubt_metrics
+from recipes.evaluation.doubt import doubt_metrics, helpfulness
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
@@ -124,6 +124,8 @@ def main(argv: list[str] | None = None) -> dict:
         metrics["doubt"] = doubt_metrics(predictions, processor.labels, model.config.doubt)
         if arguments.counterfactual:
             metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, *asked)
+            if model.config.doubt is not None:
+                metrics["doubt"]["would_help"] = helpfulness(pipe, records)
         if arguments.deletion:
             metrics["deletion"] = deletion_metrics(pipe, records, predictions)
         if arguments.verify:

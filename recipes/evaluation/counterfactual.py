@@ -56,8 +56,9 @@ def counterfactual_metrics(
 
     Returns:
         Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (nothing is left of what the model
-        reads: predicted to have no disease); `micro_f1`, `macro_f1` and their `intervals`; `claims` about the series
-        and `claims_supported`, the share that the patient's true values support. Under a condition also
+        reads: predicted to have no disease); `abstained`, the share where the evidence is thin, by the model;
+        `micro_f1`, `macro_f1` and their `intervals`; `claims` about the series and `claims_supported`, the share that
+        the patient's true values support. Under a condition also
         `difference` of these two from as given, with its intervals (`difference_micro_f1` and so on) and the `p_value`
         of a test paired by patients; `changed`, the share of records with another list of diagnoses;
         `mean_probability_shift`, the mean absolute change of a diagnosis' probability over the records that are
@@ -152,6 +153,11 @@ def shuffled_knowledge(model: ClinRaGenForConditionalGeneration, seed: int) -> I
         handle.remove()
 
 
+def abstained(prediction: dict) -> bool:
+    """Whether the evidence was too thin, in the model's own words, or there was nothing to read."""
+    return prediction["doubt"]["abstain"] if "doubt" in prediction else not prediction["readable"]
+
+
 class Comparison:
     """Predictions of the same records, against the truth and against those as given."""
 
@@ -172,6 +178,7 @@ class Comparison:
         return {
             "records": len(predictions),
             "unreadable": sum(not prediction["readable"] for prediction in predictions),
+            "abstained": float(np.mean([abstained(prediction) for prediction in predictions])),
             **{name: float(once[name][0]) for name in FIGURES},
             "intervals": {name: sure[name] for name in FIGURES},
             "claims": total,

@@ -8,13 +8,19 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from datasets import Dataset
+from tqdm import tqdm
 
+from modeling_clinragen import ClinRaGenPipeline
 from modeling_clinragen.doubt_clinragen import ClinRaGenDoubt
 from recipes.evaluation.calibration import calibration
+from recipes.evaluation.deletion import sign_flip_test
 from recipes.evaluation.intervals import divide, intervals, set_figures
 from recipes.evaluation.metrics import cells_of
 
 
+HIDDEN = 3  # channels of a record, of which the model says which would help
 COVERAGES = tuple(i / 10 for i in range(1, 11))
 RECALL = 0.9
 
@@ -155,6 +161,59 @@ def possible_recall(
         },
         "intervals": {"all": sure["all"]},
     }
+
+
+@torch.no_grad()
+def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dict:
+    """
+    Whether the channel that would help most, by the model, is one that changes its probabilities more than another.
+
+    Of each record with more measured channels than `HIDDEN`, so many are hidden at random, and one is shown again.
+
+    Returns:
+        `records`; the absolute `change` of the probabilities, summed over diagnoses and averaged over records, with
+        the `named` channel and on average with each (`random`), and `expected` of the named one; `difference` of the
+        first two, its 95% `interval` and the `p_value` of a paired test. Empty without such records.
+    """
+    doubt, generator = ClinRaGenDoubt.of(pipe.model.config), np.random.default_rng(seed)
+    found, patients = [], []
+    for row in tqdm(records, desc="What would help", unit="record"):
+        inputs = pipe.processor.encode([row["note"]], [row["lab_values"]], [row["lab_times"]], return_tensors="pt")
+        measured = np.flatnonzero(inputs["past_observed_mask"][0].any(dim=0)) if "past_values" in inputs else []
+        if len(measured) > HIDDEN:
+            hidden = generator.choice(measured, HIDDEN, replace=False)
+            found.append(_shown_again(pipe.model, doubt, inputs.to(pipe.device), hidden))
+            patients.append(row["subject_id"])
+    if not found:
+        return {}
+    named, random, expected = np.array(found).T
+    difference = named - random
+
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"difference": divide(weights @ difference, weights.sum(axis=1))}
+
+    return {
+        "records": len(found),
+        "change": {"named": float(named.mean()), "random": float(random.mean()), "expected": float(expected.mean())},
+        "difference": float(difference.mean()),
+        "interval": intervals(figures, patients)["difference"],
+        "p_value": sign_flip_test(difference),
+    }
+
+
+def _shown_again(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tuple[float, float, float]:
+    """The change with the hidden channel that is named, the mean change with each, and the change expected."""
+    many = {name: tensor.repeat(1 + HIDDEN, *[1] * (tensor.dim() - 1)) for name, tensor in inputs.items()}
+    for i, channel in enumerate(hidden):
+        rows = [k for k in range(1 + HIDDEN) if k != 1 + i]
+        many["past_observed_mask"][rows, :, channel] = False
+    probabilities = model.diagnosis_probabilities(**many).cpu()
+    missing = torch.zeros(model.config.num_input_channels + 1, dtype=torch.bool)
+    missing[hidden] = True
+    expected = doubt.would_help(probabilities[0], missing).sum(dim=0)[hidden]
+    change = (probabilities[1:] - probabilities[0]).abs().sum(dim=1)
+    named = int(expected.argmax())
+    return float(change[named]), float(change.mean()), float(expected[named])
 
 
 def _number(value: float) -> float | None:

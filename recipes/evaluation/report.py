@@ -25,7 +25,7 @@ from recipes.evaluation.charts import (
     unit_axis,
     xy_chart,
 )
-from recipes.evaluation.page import anchor, document, estimate, number, section, table, tag
+from recipes.evaluation.page import anchor, document, estimate, number, section, span, table, tag
 from recipes.evaluation.patients import worked_patients
 
 
@@ -216,6 +216,16 @@ def doubt(metrics: dict) -> list[Markup]:
     if not figures:
         return []
     found = [tag("div", selection_chart(figures["selection"]), tag("div", *abstention(figures)), class_="pair")]
+    if figures.get("would_help"):
+        helped = figures["would_help"]
+        change = {name: number(value) for name, value in helped["change"].items()}
+        text = (
+            f"What would help: of three measured channels that were hidden, the one that the model names changes the "
+            f"probabilities by {change['named']}, one at random by {change['random']}; it expected "
+            f"{change['expected']}. Sums over diagnoses, means over {helped['records']:,} records; difference "
+            f"{number(helped['difference'])} ({span(helped['interval'])}), p-value {helped['p_value']:.4f}."
+        )
+        found.append(tag("p", text))
     if "recall" in figures:
         found.append(tag("details", tag("summary", "What cannot be ruled out"), possible(figures["recall"])))
     return found
@@ -411,12 +421,13 @@ def use_of_inputs(metrics: dict) -> list[Markup]:
                 for f1 in ("micro_f1", "macro_f1")
             ),
             figures["macro_f1"],
+            figures["abstained"],
         ]
         for name, figures in conditions.items()
         if "difference" in figures
     ]
     caption = "The same records with a part of what the model reads blanked or exchanged. Dashed: as given."
-    header = ["condition", "micro-F1 less as given", "macro-F1 less as given", "macro-F1"]
+    header = ["condition", "micro-F1 less as given", "macro-F1 less as given", "macro-F1", "abstained"]
     return [
         row_chart(caption, {"": rows}, axis, reference=metrics["diagnosis"]["micro_f1"]),
         table("Differences from the records as given.", header, differences) if differences else Markup(""),

@@ -158,8 +158,10 @@ def test_what_would_help_is_what_is_missing_ranked_by_the_expected_change(pipe):
     probabilities = np.array(list(pipe(record, max_new_tokens=4)["probabilities"].values()))
     found = doubt(pipe, record)["would_help"]
     assert [entry["missing"] for entry in found] == ["note", "pH", "Weight"]
-    doubtful = (probabilities * (1 - probabilities)).sum()
-    assert [entry["change"] for entry in found] == pytest.approx([1.2 * doubtful, 1.1 * doubtful, doubtful], abs=2e-3)
+    log_odds = np.log(probabilities / (1 - probabilities))
+    for entry, step in zip(found, (1.2, 1.1, 1.0), strict=True):  # as likely up as down
+        changed = np.abs(1 / (1 + np.exp(-(log_odds + step * np.array([[1], [-1]])))) - probabilities)
+        assert entry["change"] == pytest.approx(changed.mean(axis=0).sum(), abs=2e-3)
     pipe.model.config.doubt["influence"] = [[0.0] * 12 for _ in range(25)]
     pipe.model.config.doubt["influence"][7][NAMES.index("Glucose")] = 1.0
     (entry,) = doubt(pipe, record)["would_help"]

@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import f1_score, recall_score
 
+from modeling_clinragen import ClinRaGenPipeline
 from recipes.conformal import fit_guarantees
-from recipes.evaluation.doubt import COVERAGES, doubt_metrics, selection, selection_figures
+from recipes.data import load_records
+from recipes.evaluation.doubt import COVERAGES, doubt_metrics, helpfulness, selection, selection_figures
 from recipes.evaluation.report import doubt
 
 
@@ -107,9 +110,55 @@ def test_the_page_shows_abstention_selection_and_recall(answers):
     predictions, *_, fitted = answers
     metrics = doubt_metrics(predictions, LABELS, fitted)
     assert json.loads(json.dumps(metrics)) == metrics
-    page = "".join(doubt({"doubt": metrics}))
+    helped = {"records": 9, "change": {"named": 0.311, "random": 0.222, "expected": 0.333}, "difference": 0.089}
+    helped |= {"interval": [0.05, 0.12], "p_value": 0.01}
+    page = "".join(doubt({"doubt": {**metrics, "would_help": helped}}))
+    assert "0.311" in page
+    assert "0.050 to 0.120" in page
     for value in (metrics["abstention"]["answered"]["micro_f1"], metrics["selection"]["area_at_random"]):
         assert f"{value:.3f}" in page
     assert page.count("few measurements") == 1
     assert all(label in page for label in LABELS)
     assert doubt({"doubt": {}}) == doubt({}) == []
+
+
+def test_what_would_help_is_judged_by_the_change_with_the_channel_that_is_named(
+    data_folder, tiny_model, tiny_processor, monkeypatch
+):
+    influence = [[0.1 * channel for channel in range(12)]] * 25  # of the hidden channels the last is named
+    fitted = {**fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25))), "evidence_limits": {}, "influence": influence}
+    monkeypatch.setattr(tiny_model.config, "doubt", fitted)  # tiny models share their configuration
+    pipe = ClinRaGenPipeline(tiny_model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer)
+    records = load_records(str(data_folder / "dataset"), "train", limit=12)
+    found = helpfulness(pipe, records, seed=3)
+    generator, named, random = np.random.default_rng(3), [], []
+    for row in records:
+        batch = tiny_processor([row["note"]], [row["lab_values"]], [row["lab_times"]], return_tensors="pt")
+        measured = np.flatnonzero(batch["past_observed_mask"][0].any(dim=0))
+        if len(measured) < 4:
+            continue
+        hidden = generator.choice(measured, 3, replace=False)
+
+        def probabilities(without, batch=batch):
+            mask = batch["past_observed_mask"].clone()
+            mask[..., sorted(without)] = False
+            return tiny_model.diagnosis_probabilities(**{**batch, "past_observed_mask": mask})[0]
+
+        change = {
+            c: float((probabilities(set(hidden) - {c}) - probabilities(set(hidden))).abs().sum()) for c in hidden
+        }
+        named.append(change[max(hidden)])
+        random.append(np.mean(list(change.values())))
+    assert found["records"] == len(named) > 5
+    assert found["change"]["named"] == pytest.approx(np.mean(named), abs=1e-5)
+    assert found["change"]["random"] == pytest.approx(np.mean(random), abs=1e-5)
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+
+
+def test_without_series_no_channel_can_help(data_folder, tiny_model, tiny_processor, monkeypatch):
+    fitted = fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25)))
+    fitted |= {"evidence_limits": {}, "influence": torch.zeros(25, 12).tolist()}
+    monkeypatch.setattr(tiny_model.config, "doubt", fitted)
+    monkeypatch.setattr(tiny_processor, "modalities", ["note"])
+    pipe = ClinRaGenPipeline(tiny_model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer)
+    assert helpfulness(pipe, load_records(str(data_folder / "dataset"), "train", limit=3)) == {}
