@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -36,7 +37,6 @@ class _Text:
     then: int | None
 
 
-Decided = frozenset[int] | None
 State = _Name | _Text | None  # `None`: the list has ended
 
 
@@ -62,9 +62,9 @@ class DiagnosisGrammar:
         opens_anywhere: bool = False,
     ):
         self.opening, self.separator, self.end = tuple(opening), tuple(separator), tuple(end)
-        self.nothing, self.opens_anywhere = (*nothing, *end), opens_anywhere
-        self.num_labels, self.root = len(labels), _Node()
-        for label, tokens in enumerate(labels):
+        self.nothing, self.opens_anywhere = tuple(nothing), opens_anywhere
+        self.names, self.root = [tuple(tokens) for tokens in labels], _Node()
+        for label, tokens in enumerate(self.names):
             node = self.root
             for token in tokens:
                 node.labels.add(label)
@@ -72,55 +72,48 @@ class DiagnosisGrammar:
             node.labels.add(label)
             node.label = label
 
-    def start(self, decided: Decided = None) -> list[State]:
-        """
-        Where a list begins. A list may be in several states at once, as names may begin alike.
+    def write(self, labels: Iterable[int]) -> list[int]:
+        """The tokens of the list of these class ids, after the opening."""
+        names = [self.names[label] for label in sorted(labels)] or [self.nothing]
+        rest = [token for name in names[1:] for token in (*self.separator, *name)]
+        return [*names[0], *rest, *self.end]
 
-        Args:
-            decided (set of `int`, *optional*): class ids; the list then holds these and no other.
-        """
-        names = [_Name(self.root, -1)] if decided is None or decided else []
-        return names + ([] if decided else [_Text(self.nothing, 0, None)])
+    def start(self) -> list[State]:
+        """Where a list begins. A list may be in several states at once, as names may begin alike."""
+        return [_Name(self.root, -1), _Text((*self.nothing, *self.end), 0, None)]
 
-    def step(self, states: list[State], token: int, decided: Decided = None) -> list[State]:
+    def step(self, states: list[State], token: int) -> list[State]:
         """The states after `token`; `[None]` where the list has ended, empty where `token` was not allowed."""
-        after = [found for state in states for found in self._step(state, token, decided)]
+        after = [found for state in states for found in self._step(state, token)]
         return [None] if None in after else after
 
-    def options(self, states: list[State], decided: Decided = None) -> set[int]:
+    def options(self, states: list[State]) -> set[int]:
         """The tokens that may come next."""
-        return {token for state in states for token in self._options(state, decided)}
+        return {token for state in states for token in self._options(state)}
 
-    def _next(self, last: int, decided: Decided) -> set[int]:
-        """Labels that may come after `last`."""
-        later = range(last + 1, self.num_labels)
-        if decided is None:
-            return set(later)
-        return set([label for label in later if label in decided][:1])
-
-    def _after(self, state: _Name, wanted: set[int], decided: Decided) -> list[_Text]:
+    def _after(self, state: _Name) -> list[_Text]:
         """What may be written where a name is whole."""
         label = state.node.label
-        if label not in wanted:
+        if label is None or label <= state.last:
             return []
-        left = self._next(label, decided)
-        texts = [_Text(self.separator, 0, label)] if left else []
-        return texts + ([_Text(self.end, 0, None)] if decided is None or not left else [])
+        separators = [_Text(self.separator, 0, label)] if label + 1 < len(self.names) else []
+        return [*separators, _Text(self.end, 0, None)]
 
-    def _options(self, state: State, decided: Decided) -> set[int]:
+    def _children(self, state: _Name) -> dict[int, _Node]:
+        """The tokens with which a name that may still be written goes on."""
+        return {token: child for token, child in state.node.children.items() if max(child.labels) > state.last}
+
+    def _options(self, state: State) -> set[int]:
         if isinstance(state, _Text):
             return {state.tokens[state.position]}
-        wanted = self._next(state.last, decided)
-        inside = {token for token, child in state.node.children.items() if child.labels & wanted}
-        return inside | {text.tokens[0] for text in self._after(state, wanted, decided)}
+        return set(self._children(state)) | {text.tokens[0] for text in self._after(state)}
 
-    def _step(self, state: State, token: int, decided: Decided) -> list[State]:
+    def _step(self, state: State, token: int) -> list[State]:
         if isinstance(state, _Text):
             return [self._advance(state)] if state.tokens[state.position] == token else []
-        wanted = self._next(state.last, decided)
-        child = state.node.children.get(token)
-        inside = [_Name(child, state.last)] if child is not None and child.labels & wanted else []
-        return inside + [self._advance(t) for t in self._after(state, wanted, decided) if t.tokens[0] == token]
+        child = self._children(state).get(token)
+        inside = [] if child is None else [_Name(child, state.last)]
+        return inside + [self._advance(text) for text in self._after(state) if text.tokens[0] == token]
 
     def _advance(self, text: _Text) -> State:
         if text.position + 1 < len(text.tokens):
@@ -138,45 +131,75 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         grammar (`DiagnosisGrammar`): the lists that are allowed.
         decisions (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*): the diagnoses of each record;
             the list then holds exactly these. All beams or samples of a record share its decisions.
+
+    Attributes:
+        ended (`bool`): whether the lists of all rows have ended.
     """
 
     def __init__(self, grammar: DiagnosisGrammar, decisions: torch.Tensor | None = None):
-        self.grammar = grammar
-        self.decided = (
-            None if decisions is None else [frozenset(row.nonzero().flatten().tolist()) for row in decisions]
-        )
+        self.grammar, self.ended = grammar, False
+        self.decided = None if decisions is None else self._decided_texts(decisions)
         self.prompt_length: int | None = None
-        self.known: dict[tuple[tuple[int, ...], Decided], list[State]] = {}
-        self.ended = False
+        self.known: dict[tuple[int, ...], list[State]] = {(): grammar.start()}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         if self.ended:
             return scores
         if self.prompt_length is None:
             self.prompt_length = input_ids.shape[1]
-        rows = [tuple(row) for row in input_ids[:, self.prompt_length :].tolist()]
-        allowed = [self._allowed(tokens, self._decided_of(i, len(rows))) for i, tokens in enumerate(rows)]
+        written = input_ids[:, self.prompt_length :]
         # Lists that have ended stay so, and beams only change places among them.
-        self.ended = all(options is not None and not options for options in allowed)
-        blocked = torch.zeros_like(scores, dtype=torch.bool)
-        for i, options in enumerate(allowed):
-            if options:
-                blocked[i] = True
-                blocked[i, sorted(options)] = False
-        stuck = scores.masked_fill(blocked, -torch.inf).isneginf().all(dim=-1, keepdim=True)  # by another processor
-        return scores.masked_fill(stuck, 0.0).masked_fill(blocked, -torch.inf)
+        allowed = self._allowed(written) if self.decided is None else self._decided(written)
+        if self.ended:
+            return scores
+        held, options = allowed >= 0, allowed.clamp(min=0)
+        held_rows, own = held[:, :1], scores.gather(1, options)
+        stuck = own.isneginf().all(dim=1, keepdim=True) & held_rows  # by another processor
+        blocked = scores.masked_fill(held_rows, -torch.inf)
+        return blocked.scatter_(1, options, own.masked_fill(stuck, 0.0))
 
-    def _decided_of(self, row: int, num_rows: int) -> Decided:
-        return None if self.decided is None else self.decided[row * len(self.decided) // num_rows]
+    def _decided_texts(self, decisions: torch.Tensor) -> torch.LongTensor:
+        """What each record's text holds for certain, from its begin or its opening on; -1 after its end."""
+        lead = () if self.grammar.opens_anywhere else self.grammar.opening
+        texts = [[*lead, *self.grammar.write(row.nonzero().flatten().tolist())] for row in decisions]
+        longest = max(len(text) for text in texts) + 1
+        return torch.tensor([text + [-1] * (longest - len(text)) for text in texts], device=decisions.device)
 
-    def _allowed(self, tokens: tuple[int, ...], decided: Decided) -> set[int] | None:
+    def _decided(self, written: torch.LongTensor) -> torch.LongTensor:
+        """(rows, length) -> (rows, 1): the token that comes next, -1 where any may."""
+        texts = self.decided.repeat_interleave(len(written) // len(self.decided), dim=0)
+        if self.grammar.opens_anywhere:
+            return texts.gather(1, self._places(written, texts.shape[1] - 1))
+        last = texts.shape[1] - 1
+        self.ended = written.shape[1] >= last
+        return texts[:, min(written.shape[1], last), None]
+
+    def _places(self, written: torch.LongTensor, last: int) -> torch.LongTensor:
+        """(rows, length) -> (rows, 1): how much follows the first opening, at most `last`; `last` without one."""
+        size = len(self.grammar.opening)
+        if written.shape[1] < size:
+            return written.new_full((len(written), 1), last)
+        opening = torch.tensor(self.grammar.opening, device=written.device)
+        opened = (written.unfold(1, size, 1) == opening).all(dim=2)  # (rows, length - size + 1)
+        start = opened.int().argmax(dim=1, keepdim=True) + size
+        return (written.shape[1] - start).masked_fill(~opened.any(dim=1, keepdim=True), last).clamp(max=last)
+
+    def _allowed(self, written: torch.LongTensor) -> torch.LongTensor:
+        """(rows, length) -> (rows, options): the tokens that may come next, some twice; -1 where any may."""
+        rows = [self._options(tuple(tokens)) for tokens in written.tolist()]
+        self.ended = all(options is not None and not options for options in rows)
+        most = max(len(options or ()) for options in rows) or 1
+        filled = [sorted(options) if options else [-1] for options in rows]
+        return torch.tensor([row + row[:1] * (most - len(row)) for row in filled], device=written.device)
+
+    def _options(self, tokens: tuple[int, ...]) -> set[int] | None:
         """What may come next; empty where the list has ended, `None` before it has begun."""
         opening = self.grammar.opening
         start = self._start_of_list(tokens)
         if start is None:
             return None if self.grammar.opens_anywhere else {opening[len(tokens)]}
-        states = self._states(tokens[start:], decided)
-        return set() if states == [None] else self.grammar.options(states, decided)
+        states = self._states(tokens[start:])
+        return set() if states == [None] else self.grammar.options(states)
 
     def _start_of_list(self, tokens: tuple[int, ...]) -> int | None:
         size = len(self.grammar.opening)
@@ -185,15 +208,11 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         starts = (i for i in range(len(tokens) - size + 1) if tokens[i : i + size] == self.grammar.opening)
         return next((i + size for i in starts), None)
 
-    def _states(self, tokens: tuple[int, ...], decided: Decided) -> list[State]:
-        key = tokens, decided
-        if key not in self.known:
-            before = self._states(tokens[:-1], decided) if tokens else []
-            if not tokens:
-                self.known[key] = self.grammar.start(decided)
-            else:
-                self.known[key] = before if before == [None] else self.grammar.step(before, tokens[-1], decided)
-        return self.known[key]
+    def _states(self, tokens: tuple[int, ...]) -> list[State]:
+        if tokens not in self.known:
+            before = self._states(tokens[:-1])
+            self.known[tokens] = before if before == [None] else self.grammar.step(before, tokens[-1])
+        return self.known[tokens]
 
 
 __all__ = ["ClinRaGenDiagnosisLogitsProcessor", "DiagnosisGrammar"]

@@ -21,6 +21,7 @@ TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAG
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
+_CUT_MARK = re.compile(r"\.\s*#[#\sa-z]*$", re.IGNORECASE)  # where a text was cut inside of the mark after the list
 
 
 class ClinRaGenProcessor(ProcessorMixin):
@@ -196,7 +197,7 @@ class ClinRaGenProcessor(ProcessorMixin):
             parts.setdefault(mark.lower(), " ".join(content.split()))
         note_rationale, lab_rationale = parts.get("rationale", ""), parts.get("lab test", "")
         return {
-            "diagnoses": self._named_labels(parts.get("disease diagnosed", "")),
+            "diagnoses": self._named_labels(_CUT_MARK.sub("", parts.get("disease diagnosed", ""))),
             "rationale": f"{note_rationale} {lab_rationale}".strip(),
             "note_rationale": note_rationale,
             "lab_rationale": lab_rationale,
