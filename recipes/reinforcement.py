@@ -94,7 +94,7 @@ def learn_in_rounds(
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         history += [{"round": number, **entry} for entry in trainer.state.log_history]
-        best = max(best, history[0]["eval_reward"])  # before the first round
+        best = max(best, history[0][f"eval_{args.metric_for_best_model}"])  # before the first round
         if trainer.state.best_metric > best:
             best, kept = trainer.state.best_metric, learning_weights(model)
     model.load_state_dict(kept, strict=False)

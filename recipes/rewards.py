@@ -29,7 +29,8 @@ class RationaleReward:
     - `series_claims`: claims about the series that the measured values support, against those they contradict.
     - `note_claims`: findings that the note supports, against those that it does not: what a note does not speak of
       counts as made up.
-    - `agreement`: diagnoses that the list holds and the rationale argues for, of all that either names.
+    - `agreement`: diagnoses of the list that the rationale argues for, of all it argues for or denies and those of the
+      list that the teacher argues for. Where the teacher found no evidence, none has to be made up.
     - `length`: 1 from 0.8 to 1.5 times the teacher's words, less outside; the mean of both rationales.
 
     To say nothing is no way to be right: without claims a rationale is worth as much as one of which half hold, unless
@@ -93,7 +94,7 @@ class RationaleReward:
             [diagnosis_f1(text["diagnoses"], names) for text, names in zip(texts, gold, strict=True)],
             [self._series(*row) for row in zip(texts, lab_times, lab_values, lab_rationale, strict=True)],
             [self._note(*row) for row in zip(texts, note, note_rationale, strict=True)],
-            self._agreement(texts),
+            self._agreement(texts, note_rationale, lab_rationale),
             [_length(*row) for row in zip(texts, note_rationale, lab_rationale, strict=True)],
         ]
         return np.array(columns).T
@@ -109,15 +110,14 @@ class RationaleReward:
         silent = not check_note_claims(reference, index)
         return balance(claims, against=("contradicted", "unverifiable"), without_claims=1.0 if silent else 0.5)
 
-    def _agreement(self, texts: list[dict]) -> np.ndarray:
-        counts = agreement_counts(
-            [text["diagnoses"] for text in texts],
-            [f"{text['note_rationale']}\n{text['lab_rationale']}" for text in texts],
-            self.phrases,
-        )
-        either = counts["written"] + counts["not_written"]
-        both = np.maximum(counts["argued_for"] - counts["denied"], 0)
-        return np.divide(both, either, out=np.ones(len(texts)), where=either > 0)
+    def _agreement(self, texts: list[dict], note_rationale: Sequence[str], lab_rationale: Sequence[str]) -> np.ndarray:
+        lists = [text["diagnoses"] for text in texts]
+        own = [f"{text['note_rationale']}\n{text['lab_rationale']}" for text in texts]
+        with_teachers = ["\n".join(parts) for parts in zip(own, note_rationale, lab_rationale, strict=True)]
+        counts = agreement_counts(lists, own, self.phrases)
+        arguable = agreement_counts(lists, with_teachers, self.phrases)["argued_for"]
+        whole = arguable + counts["not_written"] + counts["denied"]
+        return np.divide(counts["argued_for"], whole, out=np.ones(len(texts)), where=whole > 0)
 
 
 def _normalized(weights: dict[str, float]) -> np.ndarray:

@@ -46,6 +46,9 @@ def check_rewarded(data_args: DataArguments, stage_args: RewardStageArguments) -
         raise ClinRaGenInputError(
             f"arguments: trained_modules is {stage_args.trained_modules}; stage 4 trains the decoder alone"
         )
+    for name in ("num_rounds", "num_generations"):
+        if getattr(stage_args, name) < 1:
+            raise ClinRaGenInputError(f"arguments: {name} is {getattr(stage_args, name)}; give 1 or more")
     if stage_args.world_size > 1:
         raise ClinRaGenInputError("stage 4 runs in one process: launch it with --num_processes 1")
 

@@ -95,7 +95,11 @@ def test_where_the_teacher_claims_nothing_silence_is_right(reward):
     ("written", "note_rationale", "worth"),
     [
         ([PNEUMONIA], "Fever suggests pneumonia.", 1.0),
-        ([SHOCK, PNEUMONIA], "Fever suggests pneumonia.", 0.5),
+        ([SHOCK, PNEUMONIA], "Fever suggests pneumonia.", 1.0),  # the teacher argues for no shock, and need not
+        ([SHOCK, PNEUMONIA], "Cold skin suggests shock.", 0.5),
+        ([SHOCK, PNEUMONIA], "Fever suggests pneumonia. Shock is unlikely.", 0.5),
+        ([PNEUMONIA], "Fever suggests pneumonia and shock.", 0.5),
+        ([PNEUMONIA], "Nothing is clear.", 0.0),
         ([SHOCK], "Fever suggests pneumonia.", 0.0),
         ([PNEUMONIA], "Fever is noted; pneumonia is unlikely.", 0.0),
         ([], "Nothing is clear.", 1.0),
