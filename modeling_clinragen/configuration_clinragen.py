@@ -69,7 +69,10 @@ class ClinRaGenConfig(PreTrainedConfig):
         use_linear_classifier (`bool`, *optional*, defaults to `True`):
             A linear classifier of tokens and series statistics scores the diagnoses beside the encoder.
         num_token_pairs (`int`, *optional*, defaults to 8192):
-            Buckets for the pairs of tokens that the linear classifier reads.
+            How many pairs of neighbouring tokens, the most frequent ones, the linear classifier knows.
+        label_similarity_model (`str`, *optional*):
+            Sentence encoder by which the linear classifier was told how near each word is to each label's name; it is
+            not needed any more once that is known. Without it the classifier knows nothing of meanings.
         diagnosis_mixture (`float`, *optional*, defaults to 0.0):
             Share of the linear classifier's scores in the mean of the two; fitted on validation.
         diagnosis_temperature (`float`, *optional*, defaults to 1.0):
@@ -124,6 +127,7 @@ class ClinRaGenConfig(PreTrainedConfig):
     diagnosis_loss_weight: float = 1.0
     use_linear_classifier: bool = True
     num_token_pairs: int = 8192
+    label_similarity_model: str | None = None
     diagnosis_mixture: float = 0.0
     diagnosis_temperature: float = 1.0
     diagnosis_thresholds: list[float] | None = None

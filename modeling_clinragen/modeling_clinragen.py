@@ -280,55 +280,65 @@ def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 class ClinRaGenLinearClassifier(nn.Module):
     """
-    A linear classifier beside the language model: of the tokens and pairs of tokens of the text, and of simple
-    statistics of each channel. From few records a regression on words learns what an encoder does not.
+    A linear classifier beside the language model, of what a record says plainly: which words stand in the note, how
+    near they are in meaning to the names of the labels, and simple statistics of each channel. From few records such
+    a regression learns what an encoder does not.
 
-    Text features are `1 + log(count)` times `inverse_document_frequency`, of length 1; pairs share `num_token_pairs`
-    buckets by their hash. The weights are fitted as a ridge regression, not by the stages' optimiser.
+    Words are the tokenizer's tokens, and the frequent pairs of them. Nothing here learns by the stages' optimiser:
+    `recipes/fitting.py` sets all of it.
     """
 
     NUM_STATISTICS = 9
-    SERIES_SCALE = 0.06  # so small a statistic, a ridge penalty holds it tightly
+    SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # beside words; a ridge penalty holds what is small tightly
 
     def __init__(self, config: ClinRaGenConfig):
         super().__init__()
-        self.vocab_size, self.num_token_pairs = _vocab_size(config.text_config), config.num_token_pairs
-        self.num_text_features = self.vocab_size + self.num_token_pairs
-        num_features = self.num_text_features + config.num_input_channels * self.NUM_STATISTICS
-        self.weight = nn.Parameter(torch.zeros(len(config.labels), num_features), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(len(config.labels)), requires_grad=False)
-        self.inverse_document_frequency = nn.Parameter(torch.ones(self.num_text_features), requires_grad=False)
+        num_labels, num_series = len(config.labels), config.num_input_channels * self.NUM_STATISTICS
+        self.vocab_size, self.num_labels = _vocab_size(config.text_config), num_labels
+        self.num_words = self.vocab_size + config.num_token_pairs
+        self.register_buffer("pair_codes", torch.full((config.num_token_pairs,), self.vocab_size**2))
+        self.weight = _fitted(num_labels, self.num_words + num_labels + num_series)
+        self.bias = _fitted(num_labels)
+        self.inverse_document_frequency = _fitted(self.num_words)
+        self.label_similarity = _fitted(self.num_words, num_labels)
+        self.mean, self.std = _fitted(num_labels + num_series), _fitted(num_labels + num_series)
 
     def forward(self, input_ids, attention_mask, past_values=None, past_observed_mask=None) -> torch.Tensor:
         """Inputs as in [`~ClinRaGenForConditionalGeneration.forward`] -> logits (batch, num_labels)."""
-        features = self.text_features(input_ids, attention_mask)
-        if past_values is not None:
-            features = torch.cat([features, self.series_features(past_values, past_observed_mask)], dim=1)
-        return features @ self.weight[:, : features.shape[1]].float().T + self.bias.float()
+        words = self.words(input_ids, attention_mask)
+        similarity = self.similarity(words)
+        series = None if past_values is None else self.statistics(past_values, past_observed_mask)
+        features = self.features(self.count(words), similarity, series)
+        return features @ self.weight.float().T + self.bias.float()
 
-    def text_features(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, num_text_features)."""
-        count = self.token_counts(input_ids, attention_mask)
-        weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
-        return nn.functional.normalize(weighted, dim=1)
+    def words(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.LongTensor:
+        """(batch, sequence) -> the tokens and the pairs of tokens (batch, 2 * sequence - 1); -1 for what is none."""
+        mask = attention_mask.bool()
+        tokens = input_ids.masked_fill(~mask, -1)
+        if not len(self.pair_codes):
+            return tokens
+        codes = input_ids[:, :-1] * self.vocab_size + input_ids[:, 1:]
+        place = torch.searchsorted(self.pair_codes, codes).clamp(max=len(self.pair_codes) - 1)
+        known = (self.pair_codes[place] == codes) & mask[:, :-1] & mask[:, 1:]
+        return torch.cat([tokens, (self.vocab_size + place).masked_fill(~known, -1)], dim=1)
 
-    def token_counts(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """How often each token, and each bucket of pairs, stands in the text: (batch, num_text_features)."""
-        mask = attention_mask.float()
-        count = mask.new_zeros(len(input_ids), self.num_text_features).scatter_add_(1, input_ids, mask)
-        if self.num_token_pairs:
-            first, second = input_ids[:, :-1], input_ids[:, 1:]
-            bucket = (first * 1_000_003 + second) % 2_147_483_647 % self.num_token_pairs
-            count.scatter_add_(1, self.vocab_size + bucket, mask[:, :-1] * mask[:, 1:])
-        return count
+    def count(self, words: torch.LongTensor) -> torch.Tensor:
+        """How often each word is there: (batch, num_words)."""
+        present = (words >= 0).float()
+        return present.new_zeros(len(words), self.num_words).scatter_add_(1, words.clamp(min=0), present)
 
-    @classmethod
-    def series_features(cls, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
+    def similarity(self, words: torch.LongTensor) -> torch.Tensor:
+        """How near the nearest word comes to each label's name: (batch, num_labels)."""
+        near = self.label_similarity.float()[words.clamp(min=0)]  # (batch, words, num_labels)
+        return near.masked_fill((words < 0).unsqueeze(-1), 0.0).amax(dim=1)
+
+    @staticmethod
+    def statistics(past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
         """
-        (batch, context_length, num_channels), twice -> (batch, num_channels * NUM_STATISTICS).
+        (batch, context_length, num_channels), twice -> (batch, num_channels, NUM_STATISTICS).
 
-        Of each channel: whether it was measured, how often (logarithm), and of its standardised values first, last,
-        mean, lowest, highest, standard deviation and slope (change a day), at most 3 in size, all 0 where it was not.
+        Whether a channel was measured, how often (logarithm), and first, last, mean, lowest, highest, standard
+        deviation and slope (change a day) of its standardised values; NaN for those where it was not measured.
         """
         observed = past_observed_mask.bool()
         values = torch.where(observed, past_values.float(), 0.0)
@@ -336,18 +346,37 @@ class ClinRaGenLinearClassifier(nn.Module):
         number = count.clamp(min=1)
         hour = torch.arange(values.shape[1], device=values.device, dtype=values.dtype)[:, None]
         first = values.gather(1, observed.int().argmax(dim=1, keepdim=True)).squeeze(1)
-        last_hour = (observed * (hour + 1)).argmax(dim=1, keepdim=True)
-        last = values.gather(1, last_hour).squeeze(1)
+        last = values.gather(1, (observed * (hour + 1)).argmax(dim=1, keepdim=True)).squeeze(1)
         mean = values.sum(dim=1) / number
         centred = torch.where(observed, values - mean.unsqueeze(1), 0.0)
         hours = torch.where(observed, hour - ((observed * hour).sum(dim=1) / number).unsqueeze(1), 0.0)
         slope = 24 * (centred * hours).sum(dim=1) / hours.square().sum(dim=1).clamp(min=1)
-        lowest = torch.where(observed, values, torch.inf).amin(dim=1).nan_to_num(posinf=0.0)
-        highest = torch.where(observed, values, -torch.inf).amax(dim=1).nan_to_num(neginf=0.0)
+        lowest = torch.where(observed, values, torch.inf).amin(dim=1)
+        highest = torch.where(observed, values, -torch.inf).amax(dim=1)
         spread = (centred.square().sum(dim=1) / number).sqrt()
-        numbers = [first, last, mean, lowest, highest, spread, slope]
-        statistics = [(count > 0).float(), count.float().log1p(), *(number.clamp(-3, 3) for number in numbers)]
-        return cls.SERIES_SCALE * torch.stack(statistics, dim=-1).flatten(1)
+        levels = torch.stack([first, last, mean, lowest, highest, spread, slope], dim=-1)
+        levels = torch.where((count > 0).unsqueeze(-1), levels, torch.nan)
+        return torch.cat([torch.stack([count > 0, count.float().log1p()], dim=-1), levels], dim=-1)
+
+    def features(self, count: torch.Tensor, similarity: torch.Tensor, statistics: torch.Tensor | None) -> torch.Tensor:
+        """
+        What the classifier is linear in, (batch, num_features): weighted counts of length 1, and similarities and
+        statistics in standard deviations, at most 3 in size; 0 for what was not measured.
+        """
+        weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
+        weighted = nn.functional.normalize(weighted, dim=1)
+        if statistics is None:
+            missing = len(self.mean) - self.num_labels
+            statistics = similarity.new_full((len(similarity), missing), torch.nan)
+        measured = torch.cat([similarity, statistics.flatten(1)], dim=1)
+        measured = ((measured - self.mean.float()) / self.std.float()).nan_to_num(0.0).clamp(-3, 3)
+        scale = measured.new_full((measured.shape[1],), self.SERIES_SCALE)
+        scale[: self.num_labels] = self.SIMILARITY_SCALE
+        return torch.cat([weighted, measured * scale], dim=1)
+
+
+def _fitted(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(shape), requires_grad=False)
 
 
 def _vocab_size(text_config) -> int:
@@ -397,9 +426,10 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         _init_linear(module)
         if isinstance(module, ClinRaGenLinearClassifier):
-            initialization.zeros_(module.weight)
-            initialization.zeros_(module.bias)
-            initialization.ones_(module.inverse_document_frequency)
+            for parameter in module.parameters():
+                initialization.zeros_(parameter)
+            initialization.ones_(module.std)
+            initialization.constant_(module.pair_codes, module.vocab_size**2)
         if isinstance(module, ClinRaGenDiagnosisHead):  # the scale of the encoder's normalised output
             for embedding in (module.label_embedding, module.decision_embedding):
                 initialization.normal_(embedding.weight)

@@ -50,6 +50,12 @@ class ModelArguments:
     use_linear_classifier: bool = field(
         default=True, metadata={"help": "Stage 1: score diagnoses by words and series statistics beside the encoder."}
     )
+    label_similarity_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Stage 1: sentence encoder that tells that classifier what words mean, once: all-MiniLM-L6-v2"
+        },
+    )
     diagnosis_loss_weight: float = field(
         default=1.0, metadata={"help": "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper."}
     )

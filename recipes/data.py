@@ -105,8 +105,8 @@ def encode_records(
         rationale_first (`bool`): the target's order; records without a rationale are then left out.
 
     Returns:
-        `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, and with series
-        `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
+        `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, `subject_id`, and
+        with series `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
     """
     records = readable_records(records, processor)
     if rationale_first:
@@ -133,6 +133,7 @@ def _features(processor: ClinRaGenProcessor) -> Features:
         "labels": List(Value("int32")),
         "diagnosis_labels": List(Value("float32"), length=len(processor.labels)),
         "length": Value("int32"),
+        "subject_id": Value("string"),
     }
     if "lab" in processor.modalities:
         shape = (processor.feature_extractor.context_length, len(processor.feature_extractor.channels))
@@ -155,6 +156,7 @@ def _encode(
         "labels": labels,
         "diagnosis_labels": multi_hot(rows["diagnoses"], len(processor.labels)),
         "length": [len(encoded["input_ids"][i]) + len(labels[i]) for i in range(size)],
+        "subject_id": rows["subject_id"],
     }
 
 

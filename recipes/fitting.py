@@ -7,72 +7,189 @@ it counts beside the encoder, the temperature, and the threshold of each diagnos
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from scipy import sparse
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import precision_recall_curve
+from sklearn.model_selection import GroupKFold
 from torch import nn
 from torch.utils.data import DataLoader
 
-from modeling_clinragen import ClinRaGenForConditionalGeneration
+from datasets_scripts.checkpoints import resolve_checkpoint
+from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen.modeling_clinragen import ClinRaGenLinearClassifier
+from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT
+from recipes.conformal import fit_doubt
 from recipes.data import ClinRaGenCollator
 
 
-RIDGE_C = 2.5  # scikit-learn's `C`: the inverse of the penalty on each label's weights
+RIDGE_C = 2.0  # scikit-learn's `C`: the inverse of the penalty on each label's weights
+FOLDS = 5
 SHARES = np.linspace(0, 1, 21)
-PREVALENCE_POWER = 0.25
+BATCH = 64
 
 
-def prepare_decisions(model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator) -> None:
+def prepare_decisions(
+    model: ClinRaGenForConditionalGeneration,
+    processor: ClinRaGenProcessor,
+    train: Dataset,
+    collator: ClinRaGenCollator,
+) -> None:
     """Before a stage: fit the linear classifier, if there is one; until validation says more, it counts one half."""
     model.config.diagnosis_temperature, model.config.diagnosis_mixture = 1.0, 0.0
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
-        fit_linear_classifier(model, records, collator)
+        learn_words(model, processor, train)
+        fit_regression(model.diagnosis_head.linear, *describe(model, train, collator))
         model.config.diagnosis_mixture = 0.5
 
 
-def fit_linear_classifier(
-    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator, batch_size: int = 64
+def fit_decisions(
+    model: ClinRaGenForConditionalGeneration,
+    processor: ClinRaGenProcessor,
+    train: Dataset,
+    validation: Dataset,
+    collator: ClinRaGenCollator,
 ) -> None:
     """
-    Set the diagnosis head's linear classifier to the ridge regression of the diagnoses of `records`.
+    After a stage: fit the linear classifier again, on both splits; the mixture and the temperature by what the
+    encoder says of validation, and a classifier of the fifth of the patients that it was not fitted on; the
+    thresholds by those probabilities, of training records by that classifier alone; and `doubt`.
+
+    The last classifier has seen a fifth more than those that thresholds and guarantees were fitted with, and the
+    checkpoint was chosen by the same validation records: both are nearly, not wholly, without influence.
 
     Args:
-        records (`Dataset`): as `encode_records` gives them; features are kept sparse, at about a kilobyte a record.
+        train, validation (`Dataset`): as `encode_records` gives them.
+    """
+    model.eval()
+    encoder, gold = encoder_scores(model, validation, collator)
+    if model.diagnosis_head.linear is None:
+        share, temperature, logits = fit_mixture(encoder, encoder, gold)
+        probabilities = (logits / temperature).sigmoid().numpy()
+    else:
+        both = concatenate_datasets([train, validation])
+        learn_words(model, processor, both)
+        features, gold = describe(model, both, collator)
+        linear = held_out_logits(features, gold, both["subject_id"])
+        fit_regression(model.diagnosis_head.linear, features, gold)
+        seen, unseen = linear[: len(train)], linear[len(train) :]
+        share, temperature, logits = fit_mixture(encoder, unseen, gold[len(train) :])
+        _, alone = fit_temperature(linear, gold)
+        probabilities = torch.cat([seen / alone, logits / temperature]).sigmoid().numpy()
+    model.config.diagnosis_mixture, model.config.diagnosis_temperature = share, temperature
+    model.config.diagnosis_thresholds = fit_thresholds(probabilities, gold.numpy()).tolist()
+    fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy())
+
+
+def learn_words(model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, records: Dataset) -> None:
+    """Tell the linear classifier which pairs of tokens are frequent in `records`, and what words and pairs mean."""
+    linear = model.diagnosis_head.linear
+    frequency: Counter = Counter()
+    for ids in records.with_format(None)["input_ids"]:
+        frequency.update(set(pairwise(ids)))
+    pairs = [pair for pair, n in frequency.most_common(len(linear.pair_codes)) if n > 1]
+    codes = sorted(first * linear.vocab_size + second for first, second in pairs)
+    linear.pair_codes.fill_(linear.vocab_size**2)
+    linear.pair_codes[: len(codes)] = torch.tensor(codes, dtype=torch.long)
+    if model.config.label_similarity_model is not None:
+        table = label_similarity(processor, linear, model.config.label_similarity_model, records)
+        linear.label_similarity.data.copy_(table)
+
+
+def label_similarity(
+    processor: ClinRaGenProcessor, linear: ClinRaGenLinearClassifier, encoder: str, records: Dataset
+) -> torch.Tensor:
+    """
+    Cosine of each word of `records`, and each known pair, with the name of each label, as a sentence encoder sees
+    them: `(num_words, num_labels)`; 0 for what has no two letters and for the words of the prompt.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    tokenizer = processor.tokenizer
+    prompt = set(tokenizer(PROMPT.format(note=NO_NOTE))["input_ids"])
+    tokens = sorted({i for ids in records.with_format(None)["input_ids"] for i in ids} - prompt)
+    known = [code for code in linear.pair_codes.tolist() if code < linear.vocab_size**2]
+    texts = {i: tokenizer.decode([i]) for i in tokens}
+    texts |= {linear.vocab_size + k: tokenizer.decode(divmod(code, linear.vocab_size)) for k, code in enumerate(known)}
+    texts = {i: text.strip() for i, text in texts.items() if sum(character.isalpha() for character in text) > 1}
+    table = torch.zeros(linear.num_words, linear.num_labels)
+    if texts:
+        embed = SentenceTransformer(resolve_checkpoint(encoder), device="cpu").encode
+        words, labels = (embed(list(t), normalize_embeddings=True) for t in (texts.values(), processor.labels))
+        table[list(texts)] = torch.from_numpy(words @ labels.T)
+    return table
+
+
+@torch.no_grad()
+def describe(
+    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator
+) -> tuple[sparse.csr_matrix, torch.Tensor]:
+    """
+    Set the weights and scales of the linear classifier's features by `records`.
+
+    Returns:
+        The features `(num_records, num_features)`, sparse, and the diagnoses `(num_records, num_labels)`, 0 and 1.
     """
     linear = model.diagnosis_head.linear
-    counts, series, gold = [], [], []
-    for batch in _batches(model, records, collator, batch_size):
-        counts.append(sparse.csr_matrix(linear.token_counts(batch["input_ids"], batch["attention_mask"]).cpu()))
-        gold.append(batch["diagnosis_labels"].cpu())
+    counts, similarities, statistics, gold = [], [], [], []
+    for batch in _batches(model, records, collator):
+        words = linear.words(batch["input_ids"], batch["attention_mask"])
+        counts.append(sparse.csr_matrix(linear.count(words).cpu()))
+        similarities.append(linear.similarity(words))
         if "past_values" in batch:
-            series.append(linear.series_features(batch["past_values"], batch["past_observed_mask"]).cpu())
-    counts, gold = sparse.vstack(counts), torch.cat(gold)
-    frequency = np.asarray((counts > 0).sum(axis=0)).ravel()
-    inverse = np.log((1 + len(gold)) / (1 + frequency)) + 1
-    counts.data = (1 + np.log(counts.data)) * inverse[counts.indices]
-    length = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel()).clip(min=1e-12)
-    counts = sparse.diags(1 / length) @ counts
-    if series:
-        counts = sparse.hstack([counts, sparse.csr_matrix(torch.cat(series))])
-    weight, bias = logistic_regression(_torch(counts), gold, RIDGE_C)
-    with torch.no_grad():
-        linear.inverse_document_frequency.copy_(torch.as_tensor(inverse))
-        linear.weight.zero_()[:, : weight.shape[1]] = weight.to(linear.weight)
-        linear.bias.copy_(bias)
+            statistics.append(linear.statistics(batch["past_values"], batch["past_observed_mask"]))
+        gold.append(batch["diagnosis_labels"].cpu())
+    measured = torch.cat(similarities)
+    if statistics:
+        measured = torch.cat([measured, torch.cat(statistics).flatten(1)], dim=1)
+    frequency = np.asarray((sparse.vstack(counts) > 0).sum(axis=0)).ravel()
+    inverse = np.log((1 + len(measured)) / (1 + frequency)) + 1
+    linear.inverse_document_frequency.data.copy_(torch.as_tensor(inverse))
+    mean = measured.nanmean(dim=0)
+    variance = (measured - mean).square().nanmean(dim=0)
+    linear.mean.data.zero_()[: len(mean)] = mean.nan_to_num(0.0)
+    linear.std.data.fill_(1.0)[: len(mean)] = torch.where(variance > 1e-8, variance.sqrt(), 1.0)
+    rows = []
+    for i, count in enumerate(counts):
+        own = statistics[i] if statistics else None
+        count = torch.from_numpy(count.toarray()).to(measured.device)
+        rows.append(sparse.csr_matrix(linear.features(count, similarities[i], own).cpu()))
+    return sparse.vstack(rows).tocsr(), torch.cat(gold)
 
 
-def _batches(model, records: Dataset, collator: ClinRaGenCollator, batch_size: int) -> Iterator[dict]:
-    for batch in DataLoader(records, batch_size=batch_size, collate_fn=collator):
+def fit_regression(linear: ClinRaGenLinearClassifier, features: sparse.csr_matrix, gold: torch.Tensor) -> None:
+    weight, bias = logistic_regression(_torch(features), gold, RIDGE_C)
+    linear.weight.data.copy_(weight)
+    linear.bias.data.copy_(bias)
+
+
+def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
+    """What a regression says of each patient that was fitted on the other four fifths of them."""
+    folds = min(FOLDS, len(set(patients)))
+    if folds < 2:
+        raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
+    logits = torch.empty_like(gold)
+    for rest, held in GroupKFold(folds).split(features, groups=patients):
+        weight, bias = logistic_regression(_torch(features[rest]), gold[rest], RIDGE_C)
+        logits[held] = torch.from_numpy(features[held] @ weight.T.double().numpy()).float() + bias
+    return logits
+
+
+def _batches(model, records: Dataset, collator: ClinRaGenCollator) -> Iterator[dict]:
+    for batch in DataLoader(records, batch_size=BATCH, collate_fn=collator):
         yield {name: tensor.to(model.device) for name, tensor in batch.items()}
 
 
-def _torch(matrix: sparse.spmatrix) -> torch.Tensor:
+def _torch(matrix: sparse.csr_matrix) -> torch.Tensor:
     matrix = matrix.tocoo()
     index = torch.as_tensor(np.stack([matrix.row, matrix.col]), dtype=torch.long)
-    return torch.sparse_coo_tensor(index, matrix.data.astype(np.float32), matrix.shape, check_invariants=True)
+    return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True)
 
 
 def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +206,7 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) 
     """
     weight = torch.zeros(features.shape[1], labels.shape[1], requires_grad=True)
     bias = torch.zeros(labels.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
@@ -102,50 +219,31 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) 
     return weight.detach().T, bias.detach()
 
 
-def fit_decisions(
-    model: ClinRaGenForConditionalGeneration, train: Dataset, validation: Dataset, collator: ClinRaGenCollator
-) -> None:
-    """
-    After a stage: set mixture, temperature and thresholds by records that the model did not learn from.
-
-    Args:
-        train, validation (`Dataset`): as `encode_records` gives them; of `train` only how frequent each label is.
-    """
-    model.eval()
-    member_logits, gold = member_scores(model, validation, collator)
-    prevalence = np.mean(train.with_format("numpy", columns=["diagnosis_labels"])["diagnosis_labels"], axis=0)
-    share, temperature, logits = fit_mixture(member_logits, gold)
-    model.config.diagnosis_mixture, model.config.diagnosis_temperature = share, temperature
-    probabilities = (logits / temperature).sigmoid().numpy()
-    model.config.diagnosis_thresholds = fit_thresholds(probabilities, gold.numpy(), prevalence).tolist()
-
-
 @torch.no_grad()
-def member_scores(
-    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator, batch_size: int = 64
+def encoder_scores(
+    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`member_logits` of `encode`, and the diagnoses `(num_records, num_labels)`, 0 and 1."""
+    """The encoder's logits, and the diagnoses, 0 and 1: both `(num_records, num_labels)`."""
     scores, gold = [], []
-    for batch in _batches(model, records, collator, batch_size):
+    for batch in _batches(model, records, collator):
         gold.append(batch.pop("diagnosis_labels").cpu())
         batch.pop("labels")
-        scores.append(model.encode(**batch).member_logits.cpu())
+        scores.append(model.encode(**batch).member_logits[:, 0].cpu())
     return torch.cat(scores), torch.cat(gold)
 
 
-def fit_mixture(member_logits: torch.Tensor, gold: torch.Tensor) -> tuple[float, float, torch.Tensor]:
+def fit_mixture(encoder: torch.Tensor, linear: torch.Tensor, gold: torch.Tensor) -> tuple[float, float, torch.Tensor]:
     """
     The share of the linear classifier and the temperature that give the least cross-entropy.
 
     Args:
-        member_logits (`torch.Tensor` of shape `(num_records, 1 or 2, num_labels)`): see `member_scores`.
-        gold (`torch.Tensor` of shape `(num_records, num_labels)`): 0 and 1.
+        encoder, linear (`torch.Tensor` of shape `(num_records, num_labels)`): logits.
+        gold (`torch.Tensor`, same shape): 0 and 1.
 
     Returns:
-        Share, temperature, and the mixed scores before the temperature `(num_records, num_labels)`.
+        Share, temperature, and the mixed logits before the temperature `(num_records, num_labels)`.
     """
-    encoder, linear = member_logits[:, 0], member_logits[:, -1]
-    shares = SHARES if member_logits.shape[1] == 2 else [0.0]
+    shares = [0.0] if encoder is linear else SHARES
     mixtures = [(float(share), (1 - share) * encoder + share * linear) for share in shares]
     fitted = [(*fit_temperature(logits, gold), share, logits) for share, logits in mixtures]
     _, temperature, share, logits = min(fitted, key=lambda found: found[0])
@@ -154,7 +252,6 @@ def fit_mixture(member_logits: torch.Tensor, gold: torch.Tensor) -> tuple[float,
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """The least cross-entropy, and the temperature that gives it (Guo et al., ICML 2017)."""
-    from scipy.optimize import minimize_scalar
 
     def loss(logarithm: float) -> float:
         return float(nn.functional.binary_cross_entropy_with_logits(logits / np.exp(logarithm), labels))
@@ -163,24 +260,31 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, 
     return float(found.fun), float(np.exp(found.x))
 
 
-def fit_thresholds(probabilities: np.ndarray, gold: np.ndarray, prevalence: np.ndarray) -> np.ndarray:
+THRESHOLDS = np.linspace(0.02, 0.7, 69)
+OWN_SHARE = 0.75
+
+
+def fit_thresholds(probabilities: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """
-    A threshold per label that rises with its prevalence, of which one number is fitted: validation holds too few of
-    a rare diagnosis to say more. It gives the best mean of micro- and macro-F1.
+    A threshold per label, between its own best one and the best for all.
+
+    A label's own is the one with the best F1, half of it counted on the records and half expected by the
+    probabilities, since there are too few records of a rare diagnosis to go by them alone. The two are mixed as a
+    geometric mean, for a good macro-F1 at a good micro-F1.
 
     Args:
-        probabilities, gold (arrays of shape `(num_records, num_labels)`), prevalence (array of shape `(num_labels,)`).
+        probabilities, gold (arrays of shape `(num_records, num_labels)`).
+
+    Returns:
+        Array of shape `(num_labels,)`.
     """
-    shape = np.maximum(prevalence, 1e-3) ** PREVALENCE_POWER
-    scales = np.unique(np.quantile(probabilities / shape, np.linspace(0.5, 1, 400)))
-    scores = [_f1_score(gold, probabilities >= scale * shape) for scale in scales]
-    return np.clip(scales[int(np.argmax(scores))] * shape, 1e-6, 1 - 1e-6)
-
-
-def _f1_score(gold: np.ndarray, guess: np.ndarray) -> float:
-    hits, total = (gold * guess).sum(axis=0), gold.sum(axis=0) + guess.sum(axis=0)
-    macro = np.divide(2 * hits, total, out=np.zeros(len(hits)), where=total > 0).mean()
-    return 2 * hits.sum() / max(total.sum(), 1) + macro
+    common = np.clip(best_threshold(gold, probabilities)[0], THRESHOLDS[0], THRESHOLDS[-1])
+    made = probabilities[None] >= THRESHOLDS[:, None, None]  # (num_thresholds, num_records, num_labels)
+    hits = (made * gold).sum(axis=1) + (made * probabilities).sum(axis=1)
+    total = 2 * made.sum(axis=1) + gold.sum(axis=0) + probabilities.sum(axis=0)
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+    own = THRESHOLDS[f1.argmax(axis=0)]
+    return np.exp(OWN_SHARE * np.log(own) + (1 - OWN_SHARE) * np.log(common))
 
 
 def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
@@ -190,8 +294,6 @@ def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
     """
-    from sklearn.metrics import precision_recall_curve
-
     if not gold.any():
         return 0.5, 0.0
     precision, recall, thresholds = precision_recall_curve(gold.ravel(), probabilities.ravel())

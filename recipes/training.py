@@ -65,6 +65,7 @@ def build_model(
         patch_layout=model_args.patch_layout,
         diagnosis_loss_weight=model_args.diagnosis_loss_weight,
         use_linear_classifier=model_args.use_linear_classifier,
+        label_similarity_model=model_args.label_similarity_model,
     )
     model = ClinRaGenForConditionalGeneration(config)
     if backbone is not None:
@@ -234,7 +235,7 @@ def run_stage(
     patience = stage_args.early_stopping_patience
     collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     if "diagnosis_head" in stage_args.trained_modules:
-        prepare_decisions(model, encoded["train"], collator)
+        prepare_decisions(model, processor, encoded["train"], collator)
     trainer = ClinRaGenTrainer(
         model=model,
         args=stage_args,
@@ -248,7 +249,7 @@ def run_stage(
     trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and model.diagnosis_head is not None:
-            fit_decisions(model, encoded["train"], encoded["eval"], collator)
+            fit_decisions(model, processor, encoded["train"], encoded["eval"], collator)
         finish_stage(trainer, processor, data_args, output)
 
 
