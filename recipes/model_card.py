@@ -35,7 +35,7 @@ def model_card(training: dict, dataset: dict, num_parameters: int, knowledge_ter
     if best is not None:
         parts.append(
             f"\nMeasured on the split `{data['eval_split']}`, which chose the checkpoint (test figures: "
-            "`recipes/evaluate_model.py`):\n\n| metric of the generated diagnoses | |\n| --- | --- |\n"
+            "`recipes/evaluate_model.py`):\n\n| metric of the diagnoses | |\n| --- | --- |\n"
         )
         parts += [
             f"| {name} | {best[f'eval_{name}']:.4f} |\n"

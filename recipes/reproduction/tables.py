@@ -29,6 +29,7 @@ COLUMNS = {  # of the tables to read; the CSV holds every figure
     "decided_f1": "micro-F1 of probabilities",
     "decided_f1_difference": "difference in it",
     "macro_auroc": "macro-AUROC",
+    "calibration_error": "ECE",
     "bleu": "BLEU",
     "supported": "claims supported",
     "minutes": "training minutes",
@@ -40,7 +41,8 @@ def collect(plan: Plan) -> list[dict]:
     One `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
     `NAME_low` and `NAME_high` (95%, by resampling patients, the same resample for all seeds) and `NAME_sd` (over
     seeds) where there are such. `NAME_difference`, of `COMPARED`, is less that of the row it is compared with.
-    `micro_f1` is of the diagnoses that are written, `decided_f1` of those whose probability is 0.5 or more.
+    `micro_f1` is of the diagnoses that are written, `decided_f1` of those whose probability is 0.5 or more,
+    `calibration_error` the mean over seeds of the expected calibration error.
 
     Raises:
         ClinRaGenInputError: if two rows that are compared differ in their records.
@@ -102,6 +104,8 @@ class _Runs:
                 found[name], found[f"{name}_sd"] = (
                     (float(np.mean(values)), _spread(values)) if values else (None, None)
                 )
+        errors = _over(self.metrics, lambda metrics: metrics.get("calibration", {}).get("expected_calibration_error"))
+        found["calibration_error"] = float(np.mean(errors)) if errors else None
         found["parameters"] = self.metrics[0]["run"]["num_parameters"]
         return {**found, "minutes": float(np.mean(self.minutes))}
 
