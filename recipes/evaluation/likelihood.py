@@ -147,7 +147,9 @@ def listed_shares(
     )
     position = {label: i for i, label in enumerate(processor.labels)}
     shares = torch.zeros(number, labels)
-    for row, text in enumerate(processor.batch_decode(ids, skip_special_tokens=True)):
-        for name in processor.parse(text)["diagnoses"]:
+    texts = processor.batch_decode(ids, skip_special_tokens=True)
+    named = {text: processor.parse(text)["diagnoses"] for text in set(texts)}
+    for row, text in enumerate(texts):
+        for name in named[text]:
             shares[row // num_samples, position[name]] += 1 / num_samples
     return shares
