@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
-from modeling_clinragen.modeling_clinragen import ClinRaGenLinearClassifier
+from modeling_clinragen.diagnosis_clinragen import ClinRaGenLinearClassifier
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT
 from recipes.conformal import fit_doubt
 from recipes.data import ClinRaGenCollator

@@ -132,9 +132,9 @@ def test_each_member_judges_what_the_other_named(tiny_config, tiny_processor, re
     found = record_drops(Occlusion(model, tiny_processor, note, values, times), [3], np.random.default_rng(0))
     ((drop, _, share),) = found["note", "encoder, named by the linear classifier"]
     encoder = [
-        model.encode(
-            **tiny_processor(notes=[text], lab_values=[values], lab_times=[times], return_tensors="pt")
-        ).member_logits[0, 0, 3].detach()
+        model.encode(**tiny_processor(notes=[text], lab_values=[values], lab_times=[times], return_tensors="pt"))
+        .member_logits[0, 0, 3]
+        .detach()
         for text in (note, "fever, cough, pain, pulse.")
     ]
     assert share == pytest.approx(0.2)

@@ -1,0 +1,147 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The diagnosis head: what decides on the diagnoses, by the encoder's tokens and by what a record says plainly."""
+
+import torch
+from torch import nn
+
+from .configuration_clinragen import ClinRaGenConfig
+
+
+class ClinRaGenLinearClassifier(nn.Module):
+    """
+    A linear classifier beside the language model, of what a record says plainly: which words stand in the note, how
+    near they are in meaning to the names of the labels, and simple statistics of each channel. From few records such
+    a regression learns what an encoder does not.
+
+    Words are the tokenizer's tokens, and the frequent pairs of them. Nothing here learns by the stages' optimiser:
+    `recipes/fitting.py` sets all of it.
+    """
+
+    NUM_STATISTICS = 9
+    SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # beside words; a ridge penalty holds what is small tightly
+
+    def __init__(self, config: ClinRaGenConfig):
+        super().__init__()
+        num_labels, num_series = len(config.labels), config.num_input_channels * self.NUM_STATISTICS
+        self.vocab_size, self.num_labels = _vocab_size(config.text_config), num_labels
+        self.num_words = self.vocab_size + config.num_token_pairs
+        self.register_buffer("pair_codes", torch.full((config.num_token_pairs,), self.vocab_size**2))
+        self.weight = _fitted(num_labels, self.num_words + num_labels + num_series)
+        self.bias = _fitted(num_labels)
+        self.inverse_document_frequency = _fitted(self.num_words)
+        self.label_similarity = _fitted(self.num_words, num_labels)
+        self.mean, self.std = _fitted(num_labels + num_series), _fitted(num_labels + num_series)
+
+    def forward(self, input_ids, attention_mask, past_values=None, past_observed_mask=None) -> torch.Tensor:
+        """Inputs as in [`~ClinRaGenForConditionalGeneration.forward`] -> logits (batch, num_labels)."""
+        words = self.words(input_ids, attention_mask)
+        similarity = self.similarity(words)
+        series = None if past_values is None else self.statistics(past_values, past_observed_mask)
+        features = self.features(self.count(words), similarity, series)
+        return features @ self.weight.float().T + self.bias.float()
+
+    def words(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.LongTensor:
+        """(batch, sequence) -> the tokens and the pairs of tokens (batch, 2 * sequence - 1); -1 for what is none."""
+        mask = attention_mask.bool()
+        tokens = input_ids.masked_fill(~mask, -1)
+        if not len(self.pair_codes):
+            return tokens
+        codes = input_ids[:, :-1] * self.vocab_size + input_ids[:, 1:]
+        place = torch.searchsorted(self.pair_codes, codes).clamp(max=len(self.pair_codes) - 1)
+        known = (self.pair_codes[place] == codes) & mask[:, :-1] & mask[:, 1:]
+        return torch.cat([tokens, (self.vocab_size + place).masked_fill(~known, -1)], dim=1)
+
+    def count(self, words: torch.LongTensor) -> torch.Tensor:
+        """How often each word is there: (batch, num_words)."""
+        present = (words >= 0).float()
+        return present.new_zeros(len(words), self.num_words).scatter_add_(1, words.clamp(min=0), present)
+
+    def similarity(self, words: torch.LongTensor) -> torch.Tensor:
+        """How near the nearest word comes to each label's name: (batch, num_labels)."""
+        near = self.label_similarity.float()[words.clamp(min=0)]  # (batch, words, num_labels)
+        return near.masked_fill((words < 0).unsqueeze(-1), 0.0).amax(dim=1)
+
+    @staticmethod
+    def statistics(past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
+        """
+        (batch, context_length, num_channels), twice -> (batch, num_channels, NUM_STATISTICS).
+
+        Whether a channel was measured, how often (logarithm), and first, last, mean, lowest, highest, standard
+        deviation and slope (change a day) of its standardised values; NaN for those where it was not measured.
+        """
+        observed = past_observed_mask.bool()
+        values = torch.where(observed, past_values.float(), 0.0)
+        count = observed.sum(dim=1)  # (batch, num_channels)
+        number = count.clamp(min=1)
+        hour = torch.arange(values.shape[1], device=values.device, dtype=values.dtype)[:, None]
+        first = values.gather(1, observed.int().argmax(dim=1, keepdim=True)).squeeze(1)
+        last = values.gather(1, (observed * (hour + 1)).argmax(dim=1, keepdim=True)).squeeze(1)
+        mean = values.sum(dim=1) / number
+        centred = torch.where(observed, values - mean.unsqueeze(1), 0.0)
+        hours = torch.where(observed, hour - ((observed * hour).sum(dim=1) / number).unsqueeze(1), 0.0)
+        slope = 24 * (centred * hours).sum(dim=1) / hours.square().sum(dim=1).clamp(min=1)
+        lowest = torch.where(observed, values, torch.inf).amin(dim=1)
+        highest = torch.where(observed, values, -torch.inf).amax(dim=1)
+        spread = (centred.square().sum(dim=1) / number).sqrt()
+        levels = torch.stack([first, last, mean, lowest, highest, spread, slope], dim=-1)
+        levels = torch.where((count > 0).unsqueeze(-1), levels, torch.nan)
+        return torch.cat([torch.stack([count > 0, count.float().log1p()], dim=-1), levels], dim=-1)
+
+    def features(self, count: torch.Tensor, similarity: torch.Tensor, statistics: torch.Tensor | None) -> torch.Tensor:
+        """
+        What the classifier is linear in, (batch, num_features): weighted counts of length 1, and similarities and
+        statistics in standard deviations, at most 3 in size; 0 for what was not measured.
+        """
+        weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
+        weighted = nn.functional.normalize(weighted, dim=1)
+        if statistics is None:
+            missing = len(self.mean) - self.num_labels
+            statistics = similarity.new_full((len(similarity), missing), torch.nan)
+        measured = torch.cat([similarity, statistics.flatten(1)], dim=1)
+        measured = ((measured - self.mean.float()) / self.std.float()).nan_to_num(0.0).clamp(-3, 3)
+        scale = measured.new_full((measured.shape[1],), self.SERIES_SCALE)
+        scale[: self.num_labels] = self.SIMILARITY_SCALE
+        return torch.cat([weighted, measured * scale], dim=1)
+
+
+def _fitted(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(shape), requires_grad=False)
+
+
+def _vocab_size(text_config) -> int:
+    return getattr(text_config, "encoder", text_config).vocab_size
+
+
+class ClinRaGenDiagnosisHead(nn.Module):
+    """
+    One decision per diagnosis, and a token for each that tells the decoder of it.
+
+    Each diagnosis attends to the encoder's tokens and scores what it finds; a linear classifier scores the record
+    itself. The decoder attends to the decisions and to the encoded record, so that its list and the probabilities are
+    one decision. The decisions are detached there: the language model explains them, it does not bend them.
+    """
+
+    def __init__(self, config: ClinRaGenConfig, hidden_size: int):
+        super().__init__()
+        num_labels = len(config.labels)
+        self.attention = nn.Linear(hidden_size, num_labels)
+        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.linear = ClinRaGenLinearClassifier(config) if config.use_linear_classifier else None
+        self.label_embedding = nn.Embedding(num_labels, hidden_size)
+        self.decision_embedding = nn.Embedding(1, hidden_size)  # one for all: present means the same for each
+
+    def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence, hidden) and (batch, sequence) -> the encoder's logits (batch, num_labels)."""
+        scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
+        scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
+        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
+        return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
+
+    def decision_tokens(self, logits: torch.Tensor) -> torch.Tensor:
+        """(batch, num_labels) -> (batch, num_labels, hidden)."""
+        decision = (2 * logits.detach().sigmoid() - 1).unsqueeze(-1)  # -1 surely absent, 1 surely present
+        return self.label_embedding.weight + decision * self.decision_embedding.weight
+
+
+__all__ = ["ClinRaGenDiagnosisHead", "ClinRaGenLinearClassifier"]
