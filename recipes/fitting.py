@@ -30,6 +30,7 @@ from recipes.data import ClinRaGenCollator
 
 
 RIDGE_C = 2.0  # scikit-learn's `C`: the inverse of the penalty on each label's weights
+RIDGE_STEPS = 60
 FOLDS = 5
 SHARES = np.linspace(0, 1, 21)
 BATCH = 64
@@ -164,7 +165,7 @@ def describe(
 
 
 def fit_regression(linear: ClinRaGenLinearClassifier, features: sparse.csr_matrix, gold: torch.Tensor) -> None:
-    weight, bias = logistic_regression(_torch(features), gold, RIDGE_C)
+    weight, bias = logistic_regression(_torch(features), gold, RIDGE_C, RIDGE_STEPS)
     linear.weight.data.copy_(weight)
     linear.bias.data.copy_(bias)
 
@@ -176,7 +177,7 @@ def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: l
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
     logits = torch.empty_like(gold)
     for rest, held in GroupKFold(folds).split(features, groups=patients):
-        weight, bias = logistic_regression(_torch(features[rest]), gold[rest], RIDGE_C)
+        weight, bias = logistic_regression(_torch(features[rest]), gold[rest], RIDGE_C, RIDGE_STEPS)
         logits[held] = torch.from_numpy(features[held] @ weight.T.double().numpy()).float() + bias
     return logits
 
@@ -192,7 +193,9 @@ def _torch(matrix: sparse.csr_matrix) -> torch.Tensor:
     return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True)
 
 
-def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) -> tuple[torch.Tensor, torch.Tensor]:
+def logistic_regression(
+    features: torch.Tensor, labels: torch.Tensor, c: float, max_iter: int = 300
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     One regression for each label, with a ridge penalty on its weights.
 
@@ -200,13 +203,15 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) 
         features (`torch.Tensor` of shape `(num_records, width)`): may be sparse (COO).
         labels (`torch.Tensor` of shape `(num_records, num_labels)`): 0 and 1.
         c (`float`): as scikit-learn's `C`.
+        max_iter (`int`): steps of L-BFGS at most.
 
     Returns:
         Weight `(num_labels, width)` and bias `(num_labels,)`.
     """
-    weight = torch.zeros(features.shape[1], labels.shape[1], requires_grad=True)
-    bias = torch.zeros(labels.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    features, labels = features.double(), labels.double()  # near the optimum single precision sees no way down
+    weight = torch.zeros(features.shape[1], labels.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(labels.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_iter, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
@@ -216,7 +221,7 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, c: float) 
         return total
 
     optimizer.step(loss)
-    return weight.detach().T, bias.detach()
+    return weight.detach().T.float(), bias.detach().float()
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ NOTHING = {
     "claims": [],
     "knowledge": [],
     "probabilities": {},
+    "doubt": None,
 }
 
 

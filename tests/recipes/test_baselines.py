@@ -204,7 +204,9 @@ def small_encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = AutoTokenizer.from_pretrained(resolve_checkpoint(MINILM))
     tokenizer.save_pretrained(folder)
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokenizer), **shape, initializer_range=0.2)  # notes far apart, as when trained
+    set_seed(0)
     BertModel(config).save_pretrained(folder)
     return encoder.Settings(str(folder), num_train_epochs=2, learning_rate=0.01)
 
