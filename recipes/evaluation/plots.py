@@ -88,7 +88,7 @@ def plot_training(path: str | Path, histories: dict[str, list[dict]]) -> None:
             if points:
                 axis.plot(*zip(*points, strict=True), marker="o" if axis is right else None, markersize=3, label=name)
     left.set_ylabel("training loss")
-    right.set_ylabel("validation micro-F1, generated")
+    right.set_ylabel("validation micro-F1")
     right.set_ylim(0, 1)
     for axis in (left, right):
         axis.set_xlabel("step")
