@@ -106,7 +106,7 @@ def _thinned(scores: np.ndarray) -> list[float]:
     """Of ascending scores those of ranks ceil(i * number / kept), rounded down, so that a threshold errs downwards."""
     kept = min(len(scores), NUM_SCORES)
     ranks = [-(-i * len(scores) // kept) for i in range(1, kept + 1)]
-    down = np.floor(scores[np.array(ranks, dtype=int) - 1].astype(np.float64) / STEP)
+    down = np.floor(scores[np.array(ranks, dtype=int) - 1].astype(np.float64) / STEP + 1e-6)
     return (down * STEP).round(4).tolist()
 
 

@@ -155,7 +155,7 @@ def shuffled_knowledge(model: ClinRaGenForConditionalGeneration, seed: int) -> I
 
 def abstained(prediction: dict) -> bool:
     """Whether the evidence was too thin, in the model's own words, or there was nothing to read."""
-    return prediction["doubt"]["abstain"] if prediction["doubt"] else not prediction["readable"]
+    return prediction["doubt"]["abstain"] if prediction.get("doubt") else not prediction["readable"]
 
 
 class Comparison:

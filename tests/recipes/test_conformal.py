@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mapie.risk_control import BinaryClassificationController, MultiLabelClassificationController
 from scipy.stats import betabinom, binom
@@ -42,6 +42,7 @@ def simulated(seed, records, labels=3, digits=4):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 25), st.sampled_from([0.501, 0.777, 0.913]))
+@example(453, 6, 0.501)  # a probability of four digits that rounding down would lower by one
 @settings(max_examples=15, deadline=None)
 @pytest.mark.filterwarnings("ignore:.*cannot be controlled")
 def test_recall_thresholds_select_what_mapies_conformal_risk_control_does(seed, positives, recall):
