@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := modeling_clinragen datasets_scripts recipes tests benchmarks setup.py
+SOURCES := modeling_clinragen datasets_scripts recipes space tests benchmarks setup.py
 INSTALLED := $(VENV)/.installed
 
 .PHONY: quickstart test slow_test style quality clean
