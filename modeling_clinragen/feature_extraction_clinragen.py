@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """From irregular lab and vital-sign measurements to the standardised hourly grid that the model reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError
+from .series_csv_clinragen import SeriesTable, plain_name, read_rows
 
 
 # A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
@@ -85,7 +86,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         try:
             values = np.asarray([] if values is None else values, dtype=np.float64)
             times = np.asarray([] if times is None else times, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ClinRaGenInputError(
                 f"{where}: lab_values needs one number (or NaN) for each of the {num_channels} channels at every "
                 "time, and lab_times one number of hours for each row"
@@ -119,15 +120,17 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         Raises:
             ClinRaGenInputError: for a channel that the model does not have, or an entry that is no [hour, value].
         """
-        index = {_plain(channel["name"]): position for position, channel in enumerate(self.channels)}
+        if not isinstance(labs, dict):
+            raise ClinRaGenInputError("the series must be a dict of channel names, each with a list of [hour, value]")
+        index = {plain_name(channel["name"]): position for position, channel in enumerate(self.channels)}
         events = []
         for name, pairs in labs.items():
-            if _plain(name) not in index:
+            if plain_name(name) not in index:
                 known = ", ".join(channel["name"] for channel in self.channels)
                 raise ClinRaGenInputError(f"unknown channel {name!r}; the model reads: {known}")
             try:
-                events += [(float(hour), index[_plain(name)], float(value)) for hour, value in pairs]
-            except (TypeError, ValueError):
+                events += [(float(hour), index[plain_name(name)], float(value)) for hour, value in pairs]
+            except (TypeError, ValueError, OverflowError):
                 raise ClinRaGenInputError(
                     f"channel {name!r}: every entry must be [hour, value], two numbers"
                 ) from None
@@ -136,6 +139,41 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         for hour, position, value in events:
             values[np.searchsorted(times, hour), position] = value
         return values, times
+
+    def series_from_csv(self, text: str | bytes | Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Read a CSV table, given as its text or lines, into `(lab_values, lab_times)` as `__call__` takes them.
+
+        The header tells the layout: wide, `hour` and one column for each channel, an empty cell where nothing was
+        measured; or long, `hour,channel,value`. Names are compared as `series_from_events` does. Rows need no order;
+        those of one hour are merged, and of two values of one channel then the last is kept. `left_out` tells which
+        values the model will not read.
+
+        Raises:
+            ClinRaGenInputError: one sentence with line, column and remedy, if the table cannot be read.
+        """
+        rows = read_rows(text)
+        line, header = next(rows, (0, []))
+        if not header:
+            raise ClinRaGenInputError("the table of the series is empty; begin with hour and one column a channel")
+        table = SeriesTable(self.channels, header, where=f"line {line}")
+        read = [row for line, cells in rows if (row := table.read(cells, f"line {line}")) is not None]
+        if not read:
+            raise ClinRaGenInputError(f"line {line}: no row follows the header; give one row for each hour")
+        return table.series(read)
+
+    def left_out(self, values: np.ndarray, times: np.ndarray) -> list[str]:
+        """A sentence for each measurement of a checked record that does not reach the model."""
+        sentences = []
+        for row, column in np.argwhere(~np.isnan(values) & ~self.reaches_model(values, times)):
+            channel, hour, value = self.channels[column], times[row], values[row, column]
+            measured = f"{channel['name']} {value:g} {channel['unit']} at {hour:g} h is left out"
+            if 0 <= hour < self.context_length:
+                low, high = channel.get("minimum", -np.inf), channel.get("maximum", np.inf)
+                sentences.append(f"{measured}: plausible is {low:g} to {high:g} {channel['unit']}.")
+            else:
+                sentences.append(f"{measured}: the model reads hours 0 to {self.context_length}.")
+        return sentences
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
         """Whether anything of a checked record reaches the model."""
@@ -175,10 +213,6 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         if not len(values):
             values = fill[None]
         return np.concatenate([values, np.repeat(values[-1:], self.context_length - len(values), axis=0)])
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
 
 
 __all__ = ["ClinRaGenFeatureExtractor"]

@@ -1,0 +1,156 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A patient's series as a CSV table, in the wide or the long layout."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from .clinical_clinragen import ClinRaGenInputError
+
+
+SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
+
+
+class SeriesTable:
+    """
+    The columns of a table of measurements, told by its header: wide, `hour` and one column for each channel, or long,
+    `hour,channel,value`. Names are compared without regard to case, spaces and punctuation.
+
+    Args:
+        channels (`list[dict]`): as the feature extractor has them.
+        header (`list[str]`): names of the columns, in any order.
+        where (`str`): the header's place, as an error names it.
+
+    Raises:
+        ClinRaGenInputError: if there is no column `hour`, or a column is unknown or there twice.
+    """
+
+    def __init__(self, channels: list[dict], header: list[str], where: str = "line 1"):
+        self.channels = [channel["name"] for channel in channels]
+        self.header = [name.strip() for name in header]
+        plain = [plain_name(name) for name in self.header]
+        self._position = {plain_name(name): position for position, name in enumerate(self.channels)}
+        if "hour" not in plain:
+            self._refuse_without_hour(where)
+        self._hour = plain.index("hour")
+        self.is_long = set(plain) == {"hour", "channel", "value"} and "channel" not in self._position
+        if self.is_long:
+            self._channel, self._value = plain.index("channel"), plain.index("value")
+        for column, name in enumerate(plain):
+            if name in plain[:column]:
+                raise ClinRaGenInputError(f"{where}: two columns are named {self.header[column]!r}; leave one of them")
+            if not self.is_long and name != "hour" and name not in self._position:
+                raise ClinRaGenInputError(
+                    f"{where}: unknown column {self.header[column]!r}; columns are hour and any of "
+                    f"{', '.join(self.channels)}, or hour, channel and value"
+                )
+        self._columns = [(column, self._position.get(name)) for column, name in enumerate(plain) if name != "hour"]
+
+    def _refuse_without_hour(self, where: str):
+        for name, sign in (("semicolons", ";"), ("tabs", "\t")):
+            if len(self.header) == 1 and sign in self.header[0]:
+                raise ClinRaGenInputError(f"{where}: the columns are separated by {name}; {SAVE_AGAIN}")
+        raise ClinRaGenInputError(
+            f"{where}: no header with a column hour; begin with hour and one column for each channel, or with "
+            "hour,channel,value"
+        )
+
+    def read(self, cells: list[str], where: str) -> tuple[float, dict[int, float]] | None:
+        """
+        The hour of a row, and the value of each channel measured then, by the channel's position.
+
+        An empty cell says that nothing was measured. Of a row of empty cells it is `None`.
+
+        Raises:
+            ClinRaGenInputError: if the row does not fit the header, or a cell is no number; no cell is quoted, since
+                a note may have slipped into it.
+        """
+        if len(cells) != len(self.header):
+            raise ClinRaGenInputError(
+                f"{where} has {len(cells)} cells under {len(self.header)} columns; give one for each column, and "
+                "decimals with a point"
+            )
+        cells = [cell.strip() for cell in cells]
+        if not any(cells):
+            return None
+        hour = self._number(cells, self._hour, where)
+        if hour is None:
+            raise ClinRaGenInputError(f"{where}, column {self.header[self._hour]!r}: empty; give the hour of the row")
+        values = dict(self._long(cells, where) if self.is_long else self._wide(cells, where))
+        return hour, {position: value for position, value in values.items() if value is not None}
+
+    def _long(self, cells: list[str], where: str) -> Iterator[tuple[int, float | None]]:
+        position = self._position.get(plain_name(cells[self._channel]))
+        if position is None:
+            raise ClinRaGenInputError(
+                f"{where}, column {self.header[self._channel]!r}: unknown channel; the model reads: "
+                f"{', '.join(self.channels)}"
+            )
+        yield position, self._number(cells, self._value, where)
+
+    def _wide(self, cells: list[str], where: str) -> Iterator[tuple[int, float | None]]:
+        for column, position in self._columns:
+            yield position, self._number(cells, column, where)
+
+    def _number(self, cells: list[str], column: int, where: str) -> float | None:
+        if not cells[column]:
+            return None
+        try:
+            number = float(cells[column])
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or "_" in cells[column]:
+            raise ClinRaGenInputError(
+                f"{where}, column {self.header[column]!r}: not a number; write one such as 36.6, or leave the cell "
+                "empty where nothing was measured"
+            )
+        return number
+
+    def series(self, rows: Iterable[tuple[float, dict[int, float]]]) -> tuple[np.ndarray, np.ndarray]:
+        """`(lab_values, lab_times)` of rows as `read` gives them; of two values at one hour the last is kept."""
+        merged: dict[float, dict[int, float]] = {}
+        for hour, values in rows:
+            merged.setdefault(hour, {}).update(values)
+        times = np.array(sorted(merged), dtype=np.float64)
+        values = np.full((len(times), len(self.channels)), np.nan)
+        for row, hour in enumerate(times.tolist()):
+            for position, value in merged[hour].items():
+                values[row, position] = value
+        return values, times
+
+
+def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """
+    The rows of a CSV text, or of its lines, with the number of the line that each ends in; empty lines are left out.
+
+    Raises:
+        ClinRaGenInputError: if it is no text, or a quotation mark is never closed.
+    """
+    rows = csv.reader(_lines(text), strict=True)
+    try:
+        for cells in rows:
+            if any("\0" in cell for cell in cells):
+                raise ClinRaGenInputError(f"line {rows.line_num}: this is no text; {SAVE_AGAIN}")
+            if cells:
+                yield rows.line_num, cells
+    except UnicodeDecodeError:
+        raise ClinRaGenInputError(f"line {rows.line_num + 1}: this is no text in UTF-8; {SAVE_AGAIN}") from None
+    except csv.Error as error:
+        raise ClinRaGenInputError(f"line {rows.line_num}: {error}; close every quotation mark") from None
+
+
+def _lines(text: str | bytes | Iterable[str]) -> Iterator[str]:
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    lines = iter(io.StringIO(text, newline="") if isinstance(text, str) else text)
+    yield next(lines, "").removeprefix("\ufeff")  # the mark that spreadsheets put before UTF-8
+    yield from lines
+
+
+def plain_name(name: str) -> str:
+    """A name without case, spaces and punctuation."""
+    return "".join(character for character in name.lower() if character.isalnum())
