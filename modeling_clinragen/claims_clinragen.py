@@ -7,12 +7,12 @@ the patient's own measured values.
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .phrases_clinragen import PhraseFinder, any_of
-from .statements_clinragen import judge, outside
+from .phrases_clinragen import PhraseFinder, any_of, lowered
+from .statements_clinragen import deciding, judge, outside
 
 
 UNMEASURED = "not measured"
@@ -174,6 +174,8 @@ class Claim:
         kind (`str`): `level`, `count`, `value`, `trend`, `unmeasured`, or `other` where it states nothing checkable.
         verdict (`str`): `supported`, `contradicted`, or `unverifiable` where it states nothing checkable.
         evidence (`str`): what the patient's values say.
+        hours (`list[float]`): when the channel's measurements were made that decide, see [`deciding`].
+        spans (`list[tuple[int, int]]`): where a note speaks of it, as characters.
     """
 
     text: str
@@ -183,6 +185,8 @@ class Claim:
     kind: str
     verdict: str
     evidence: str
+    hours: list[float] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _clause_start(text: str, after: int, before: int) -> int:
@@ -234,7 +238,7 @@ class ClaimChecker:
 
     def names_a_channel(self, text: str) -> bool:
         """Whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
-        lower = text.lower()
+        lower = lowered(text)
         return any(self.by_word[lower[start:end]][1] is None for start, end in self.find(lower))
 
     def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
@@ -242,7 +246,7 @@ class ClaimChecker:
         Clauses about one channel each: start, end, and start and end of the channel's name, `None` where none is
         named. A clause without a channel that follows one with a channel in the same sentence belongs to it.
         """
-        clauses, named = [], list(self.find(text.lower()))
+        clauses, named = [], list(self.find(lowered(text)))
         for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):
             mentions = self._mentions(text, [m for m in named if first <= m[0] < last])
             if not mentions:
@@ -286,17 +290,17 @@ class ClaimChecker:
             name, finding = self._said(text, *mention)
             channel, column = self.channels[self.position[name]], values[:, self.position[name]]
             measured = ~np.isnan(column)
+            when, found = hours[measured], column[measured]
             stated = _without_inference(self._blanked(clause, name), mention[0] - start)
-            kind, holds = judge(stated, finding, channel, hours[measured], column[measured])
+            kind, holds = judge(stated, finding, channel, when, found)
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
-            claims.append(
-                Claim(clause, start, end, name, kind, verdict, _evidence(channel, hours[measured], column[measured]))
-            )
+            decide = when[deciding(stated, kind, channel, when, found)].tolist()
+            claims.append(Claim(clause, start, end, name, kind, verdict, _evidence(channel, when, found), decide))
         return claims
 
     def _blanked(self, clause: str, name: str) -> str:
         """The clause in lower case, without the words for its channel: "low" in a name says nothing of a value."""
-        lower = clause.lower()
+        lower = lowered(clause)
         for start, end in self.find(lower):
             if self.by_word[lower[start:end]][0] == name and lower[start:end] != "weighed":
                 lower = lower[:start] + " " * (end - start) + lower[end:]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .claims_clinragen import Claim
-from .phrases_clinragen import PhraseFinder, any_of, unfolded
+from .phrases_clinragen import PhraseFinder, any_of, lowered, unfolded
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
@@ -268,7 +268,7 @@ class NoteIndex:
     """
 
     def __init__(self, note: str):
-        self.text = note.lower()
+        self.text = lowered(note)
         self.sentences = sentences_of(self.text)
         self.words = []  # (stem, start, end, sentence) of the words that carry findings
         for number, (start, end) in enumerate(self.sentences):
@@ -321,7 +321,7 @@ def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
         note (`str` or `NoteIndex`): what the patient's note says.
     """
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
-    lower, claims = text.lower(), []
+    lower, claims = lowered(text), []
     for first, last in sentences_of(lower):
         for start, end in _evidence_parts(lower, first, last):
             for chunk_start, chunk_end in _chunks(lower, start, end):
@@ -370,10 +370,10 @@ def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Clai
     else:
         verdict = "contradicted" if said - {"relatives"} else "unverifiable"
     evidence = "the note does not speak of it"
-    if places:
-        shown = index.text[min(s for s, _, _ in places[0]) : max(e for _, e, _ in places[0])]
-        evidence = f"{' and '.join(sorted(said))} in the note: {shown}"
-    return Claim(text[begin:finish], begin, finish, None, "note", verdict, evidence)
+    spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
+    if spans:
+        evidence = f"{' and '.join(sorted(said))} in the note: {index.text[slice(*spans[0])]}"
+    return Claim(text[begin:finish], begin, finish, None, "note", verdict, evidence, spans=spans)
 
 
 def find_diagnoses(text: str, phrases: dict[str, Iterable[str]]) -> list[Mention]:
@@ -399,7 +399,7 @@ class DiagnosisFinder:
         self.find = PhraseFinder(self.labels_of)
 
     def __call__(self, text: str) -> list[Mention]:
-        lower, mentions, sentences = text.lower(), [], _around(text)
+        lower, mentions, sentences = lowered(text), [], _around(text)
         for start, end in self.find(lower):
             first, last = next((a, b) for a, b in sentences if a <= start < b)
             inferred = not any(a <= start < b for a, b in _evidence_parts(lower, first, last))

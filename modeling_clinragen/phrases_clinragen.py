@@ -20,6 +20,14 @@ def any_of(pattern: str) -> str:
     return rf"\b(?:{unfolded(pattern)})\b"
 
 
+def lowered(text: str) -> str:
+    """The text in lower case, of the same length: a letter whose lower case is longer (İ) stays as it is."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(letter if len(letter.lower()) > 1 else letter.lower() for letter in text)
+
+
 class PhraseFinder:
     """
     Finds phrases as whole words; of those that overlap the leftmost, of those that begin together the longest.

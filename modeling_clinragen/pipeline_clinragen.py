@@ -3,17 +3,21 @@
 """The `clinical-rationale-generation` pipeline: a patient's record in, diagnoses with their rationale out."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
+from queue import SimpleQueue
+from threading import Event, Thread
 
 import numpy as np
 import torch
-from transformers import AutoModelForSeq2SeqLM, Pipeline
+from transformers import AutoModelForSeq2SeqLM, Pipeline, StoppingCriteria, TextStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .claims_clinragen import check_claims
 from .clinical_clinragen import ClinRaGenInputError
 from .doubt_clinragen import evidence_of, thin_evidence, what_would_help
 from .evidence_clinragen import Occlusion, find_evidence
+from .note_claims_clinragen import check_note_claims
 
 
 TASK = "clinical-rationale-generation"
@@ -35,15 +39,20 @@ class ClinRaGenPipeline(Pipeline):
       others by sampling, with the same diagnoses, and keep the one with the fewest contradicted claims, of equals the
       one with the most supported. What is still contradicted stays flagged. Adds `regenerated`: whether the text was
       exchanged.
+    - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`: `terms` (those of `knowledge`), their
+      `weights` (a list for each, with one number for each patch of `patch_hours` hours, or `None` where nothing was
+      measured); `None` where no weight belongs to a term and to hours.
     - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
       takes them. `doubt` then holds `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, of
       which too little is known to do so; and `sure`, on which one can rely, and `never_sure`.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
-    against the record's own values), `knowledge` (the ten terms the series attended to most, with weights),
+    against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
+    the record's note), `knowledge` (the ten terms the series attended to most, with weights),
     `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
     diagnosis, as the evidence is thin, the `reasons`, and which unmeasured channels, or the note, `would_help` most.
+    A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
     """
 
     _load_processor = True
@@ -86,12 +95,16 @@ class ClinRaGenPipeline(Pipeline):
         recall: float | None = None,
         precision: float | None = None,
         confidence: float = 0.9,
+        attention: bool = False,
+        streamer: "AnswerStreamer | None" = None,
         **generate_kwargs,
     ):
         record = model_inputs.pop("record")
         records = [record] if isinstance(record, dict) else record
         encoded = self.model.encode(**model_inputs)
-        tokens = self.model.generate(encoder_outputs=encoded, **generate_kwargs)
+        if streamer is not None:
+            streamer.put_answer(self._decided(encoded))
+        tokens = self.model.generate(encoder_outputs=encoded, streamer=streamer, **generate_kwargs)
         if verify:
             tokens = self._verified(tokens, records, encoded, generate_kwargs)
         if evidence:
@@ -103,10 +116,62 @@ class ClinRaGenPipeline(Pipeline):
         if recall is not None or precision is not None:
             outputs |= self.model.diagnosis_sets(encoded, recall, precision, confidence).flags()
         if encoded.knowledge_attentions is not None and self.model.config.knowledge_attention_type == "term":
-            attention = encoded.knowledge_attentions
-            patches = (attention.sum(dim=-1) > 0).sum(dim=(1, 2)).clamp(min=1)
-            outputs["knowledge"] = attention.sum(dim=(1, 2)) / patches.unsqueeze(-1)  # (batch, num_knowledge_terms)
+            weights = encoded.knowledge_attentions
+            patches = (weights.sum(dim=-1) > 0).sum(dim=(1, 2)).clamp(min=1)
+            outputs["knowledge"] = weights.sum(dim=(1, 2)) / patches.unsqueeze(-1)  # (batch, num_knowledge_terms)
+            if attention:
+                outputs["attention"] = weights
+        if attention:
+            for record in records:
+                record["knowledge_over_time"] = None
         return outputs
+
+    def stream(self, record: dict, **options) -> Iterator[dict]:
+        """
+        The answer to one record while it is made.
+
+        Args:
+            record (`dict`) and options: as the pipeline takes them; one beam.
+
+        Yields:
+            `diagnoses`, `probabilities` and an empty `generated_text`, as soon as the record is read (without a
+            diagnosis head both are empty); then `generated_text` so far, as it grows; last the whole answer.
+        """
+        streamer, stopped, text = AnswerStreamer(self.tokenizer), Event(), ""
+        options["stopping_criteria"] = [*options.get("stopping_criteria", ()), _Stopped(stopped)]
+
+        def answer():
+            try:
+                streamer.put_answer(self(record, streamer=streamer, **options))
+            except BaseException as error:  # raised again by who waits for the answer
+                streamer.queue.put(error)
+
+        Thread(target=answer, daemon=True).start()
+        try:
+            while True:
+                given = streamer.queue.get()
+                if isinstance(given, BaseException):
+                    raise given
+                if isinstance(given, str):
+                    text += given
+                    yield {"generated_text": text}
+                    continue
+                yield given
+                if "note_rationale" in given:
+                    return
+        finally:
+            stopped.set()  # who waited is gone: what is not written yet need not be
+
+    def _decided(self, encoded) -> dict:
+        probabilities, labels = {}, []
+        if self.model.diagnosis_head is not None:
+            probabilities = self._probabilities(self.model.diagnosis_probabilities(encoder_outputs=encoded))
+            decisions = self.model.diagnosis_decisions(encoder_outputs=encoded)[0].tolist()
+            labels = [label for label, made in zip(self.processor.labels, decisions, strict=True) if made]
+        return {"diagnoses": self._listed(labels, probabilities), "probabilities": probabilities, "generated_text": ""}
+
+    def _listed(self, labels: list[str], probabilities: dict[str, float]) -> list[dict]:
+        return [{"label": label, "probability": probabilities.get(label)} for label in labels]
 
     def _verified(self, tokens, records: list[dict], encoded, generate_kwargs: dict) -> torch.Tensor:
         """The tokens; of a text with contradicted claims the best of others, if it is better."""
@@ -149,16 +214,20 @@ class ClinRaGenPipeline(Pipeline):
         record = outputs["record"]
         record = record[0] if isinstance(record, list) else record
         probabilities = self._probabilities(outputs.get("probabilities"))
+        knowledge = self._top_terms(outputs.get("knowledge"))
+        if knowledge and "attention" in outputs:
+            record["knowledge_over_time"] = self._over_time(outputs["attention"][0], knowledge)
         return {
-            "diagnoses": [{"label": name, "probability": probabilities.get(name)} for name in parsed["diagnoses"]],
+            "diagnoses": self._listed(parsed["diagnoses"], probabilities),
             "note_rationale": parsed["note_rationale"],
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
             "claims": [asdict(claim) for claim in self._claims(parsed["lab_rationale"], record)],
-            "knowledge": self._top_terms(outputs.get("knowledge")),
+            "note_claims": [asdict(claim) for claim in check_note_claims(parsed["note_rationale"], record["note"])],
+            "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
-            **{name: record[name] for name in ("evidence", "regenerated") if name in record},
+            **{name: record[name] for name in ("evidence", "regenerated", "knowledge_over_time") if name in record},
         }
 
     def _probabilities(self, probabilities) -> dict[str, float]:
@@ -188,6 +257,68 @@ class ClinRaGenPipeline(Pipeline):
         return [
             {"term": terms[i], "weight": round(v, 4)} for v, i in zip(values.tolist(), indices.tolist(), strict=True)
         ]
+
+    def _over_time(self, attention: torch.Tensor, knowledge: list[dict]) -> dict | None:
+        weights = attention_over_time(attention, self.model.config, self.processor.feature_extractor.grid)
+        if weights is None:
+            return None
+        position = {term: i for i, term in enumerate(self.model.config.knowledge_terms)}
+        terms = [entry["term"] for entry in knowledge]
+        rows = weights[:, [position[term] for term in terms]].T.astype(float).round(4)
+        return {
+            "patch_hours": self.model.config.time_series_config.patch_length,
+            "terms": terms,
+            "weights": [[None if np.isnan(weight) else weight for weight in row] for row in rows.tolist()],
+        }
+
+
+def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarray | None:
+    """
+    What each patch of a record's series attends to: the mean over the channels with a measurement in it.
+
+    Args:
+        attention (`torch.Tensor` of shape `(num_input_channels, num_patches, num_knowledge_terms)`): of one record.
+        config (`ClinRaGenConfig`), grid (`str`): of the model, and of its feature extractor.
+
+    Returns:
+        float array of shape `(patches, num_knowledge_terms)` up to the last patch with a measurement, NaN for a patch
+        without any; `None` where no weight belongs to a term and to hours: nothing was measured, or with prototypes or
+        the original release's grid or patches.
+    """
+    if config.knowledge_attention_type != "term" or config.patch_layout != "fixed" or grid != "hourly":
+        return None
+    weights = attention.float().cpu().numpy()
+    channels = (weights.sum(axis=2) > 0).sum(axis=0)  # (num_patches,)
+    if not channels.any():
+        return None
+    last = int(np.flatnonzero(channels).max()) + 1
+    total, channels = weights.sum(axis=0)[:last], channels[:last, None]
+    return np.divide(total, channels, out=np.full(total.shape, np.nan, dtype=total.dtype), where=channels > 0)
+
+
+class AnswerStreamer(TextStreamer):
+    """Puts what [`ClinRaGenPipeline.stream`] yields into a queue: answers as they are, the text piece by piece."""
+
+    def __init__(self, tokenizer):
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self.queue: SimpleQueue = SimpleQueue()
+
+    def put_answer(self, answer: dict) -> None:
+        self.queue.put(answer)
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        if text:
+            self.queue.put(text)
+
+
+class _Stopped(StoppingCriteria):
+    """Ends generation when nobody waits for it any more."""
+
+    def __init__(self, stopped: Event):
+        self.stopped = stopped
+
+    def __call__(self, input_ids, scores, **kwargs) -> torch.BoolTensor:
+        return torch.full((len(input_ids),), self.stopped.is_set(), device=input_ids.device)
 
 
 PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ClinRaGenPipeline, pt_model=AutoModelForSeq2SeqLM)

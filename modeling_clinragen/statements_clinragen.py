@@ -86,6 +86,35 @@ def judge(
     return kind, None if None in verdicts and False not in verdicts else all(verdicts)
 
 
+def deciding(clause: str, kind: str, channel: dict, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """
+    The measurements on which the verdict of a clause rests.
+
+    Of a level or a count those outside of normal; of a value those that are the number as written, else the lowest and
+    the highest; where there are none of these, and of all else, every measurement of the time that the clause speaks
+    of. Nothing where nothing is checked.
+
+    Args:
+        clause, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
+
+    Returns:
+        bool array of shape `(T,)`.
+    """
+    clause, moment, hours_in, *_ = _restrict(clause, hours, values)
+    chosen = np.isin(hours, hours_in) if moment is None else np.abs(hours - moment) <= HALF_AN_HOUR
+    if kind == "other" or not chosen.any():
+        return np.zeros(len(values), bool)
+    outliers = chosen & ((values > channel["high"]) | (values < channel["low"]))
+    if kind in ("level", "count") or (kind == "time" and not re.search(NUMBER, clause)):
+        return outliers if outliers.any() else chosen
+    if kind in ("value", "time"):
+        numbers = [match[0] for match in re.finditer(NUMBER, clause)]
+        written = [any(_matches(n, values[i : i + 1], channel) for n in numbers) for i in range(len(values))]
+        extremes = (values == values[chosen].min()) | (values == values[chosen].max())
+        return chosen & (written if any(written) else extremes)
+    return chosen
+
+
 def _blank(match: re.Match) -> str:
     return " " * len(match[0])
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import PROMPT, TARGET
 from recipes.backbone import train_tokenizer
 from recipes.baselines.common import Fitted, Task
@@ -241,6 +242,7 @@ def answers(model: PreTrainedModel, processor: ClinRaGenProcessor, records: Data
                 "lab_rationale": parsed["lab_rationale"],
                 "generated_text": text,
                 "claims": [asdict(claim) for claim in claims],
+                "note_claims": [asdict(claim) for claim in check_note_claims(parsed["note_rationale"], row["note"])],
             }
         )
     return found

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 import torch
 from markupsafe import Markup
 
 from modeling_clinragen import ClinRaGenPipeline
-from modeling_clinragen.note_claims_clinragen import check_note_claims
+from modeling_clinragen.pipeline_clinragen import attention_over_time
 from recipes.evaluation.charts import DARKEST, LIGHTEST, Axis, Row, cells, hour_axis, row_chart, series_panel
 from recipes.evaluation.page import joined, table, tag
 
@@ -92,7 +91,7 @@ def worked_patient(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> M
         tag("h4", "Diagnoses"),
         _diagnoses(prediction),
         tag("h4", "Rationale"),
-        *_rationale(prediction, record["note"]),
+        *_rationale(prediction),
         _attention(prediction, record, pipe),
     )
 
@@ -125,13 +124,12 @@ def _diagnoses(prediction: dict) -> Markup:
     return table("Diagnoses that are recorded or written.", ["diagnosis", "recorded", "written", "probability"], rows)
 
 
-def _rationale(prediction: dict, note: str) -> list[Markup]:
+def _rationale(prediction: dict) -> list[Markup]:
     """Both parts with their claims marked, and the evidence of each claim as a list."""
-    findings = [asdict(claim) for claim in check_note_claims(prediction["note_rationale"], note)]
     about_series = [claim for claim in prediction["claims"] if claim["channel"]]
     shown = []
     for heading, part, claims in (
-        ("From the note: ", "note_rationale", findings),
+        ("From the note: ", "note_rationale", prediction["note_claims"]),
         ("From the series: ", "lab_rationale", about_series),
     ):
         text, reference = prediction[part], prediction[f"reference_{part}"]
@@ -156,7 +154,7 @@ def marked(text: str, claims: Sequence[dict]) -> Markup:
 
 
 def _attention(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> Markup:
-    weights = attention_over_time(record, pipe)
+    weights = weights_over_time(record, pipe)
     if weights is None or not prediction["knowledge"]:
         return Markup("")
     config = pipe.model.config
@@ -193,27 +191,11 @@ def _scale(highest: float) -> Markup:
 
 
 @torch.no_grad()
-def attention_over_time(record: dict, pipe: ClinRaGenPipeline) -> np.ndarray | None:
-    """
-    What each patch of a record's series attends to: the mean over the channels with a measurement in it.
-
-    Returns:
-        float array of shape `(num_patches, num_knowledge_terms)` up to the last patch with a measurement, NaN for a
-        patch without any; `None` where no weight belongs to a term and to hours: without series or terms, with
-        prototypes, or with the original release's grid or patches.
-    """
-    config, processor = pipe.model.config, pipe.processor
-    if config.knowledge_attention_type != "term" or config.patch_layout != "fixed":
-        return None
-    if processor.feature_extractor.grid != "hourly":
-        return None
+def weights_over_time(record: dict, pipe: ClinRaGenPipeline) -> np.ndarray | None:
+    processor = pipe.processor
     series = {"lab_values": [record["lab_values"]], "lab_times": [record["lab_times"]]}
     inputs = processor(notes=[record["note"]], **series, return_tensors="pt").to(pipe.device)
     attention = pipe.model.encode(**inputs).knowledge_attentions
-    if attention is None or not attention.any():
+    if attention is None:
         return None
-    weights = attention[0].float().cpu().numpy()  # (num_channels, num_patches, num_knowledge_terms)
-    channels = (weights.sum(axis=2) > 0).sum(axis=0)  # (num_patches,)
-    last = int(np.flatnonzero(channels).max()) + 1
-    total, channels = weights.sum(axis=0)[:last], channels[:last, None]
-    return np.divide(total, channels, out=np.full(total.shape, np.nan, dtype=total.dtype), where=channels > 0)
+    return attention_over_time(attention[0], pipe.model.config, processor.feature_extractor.grid)

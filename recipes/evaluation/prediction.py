@@ -21,6 +21,7 @@ NOTHING = {
     "lab_rationale": "",
     "generated_text": "",
     "claims": [],
+    "note_claims": [],
     "knowledge": [],
     "probabilities": {},
     "doubt": None,

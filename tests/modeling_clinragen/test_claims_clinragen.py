@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker, check_claims, describe_anomalies
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.statements_clinragen import trend_of
 
 
@@ -187,3 +188,50 @@ def test_trend_of_is_symmetric():
 def test_any_text_is_read_without_error(text):
     for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
         assert claim.verdict in ("supported", "contradicted", "unverifiable")
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("Heart Rate is higher than normal 3 times", [1, 2, 4]),  # 130, 140 and 150; normal ends at 120
+        ("Heart Rate is normal all the time", [1, 2, 4]),
+        ("Heart Rate peaked at 150", [4]),
+        ("Heart Rate reached 177", [4, 5]),  # no such value: the highest and the lowest
+        ("Heart Rate was 140 at hour 2", [2]),
+        ("Heart Rate was high in the first 3 hours", [1, 2]),
+        ("Temperature was normal", list(range(10))),
+        ("Heart Rate was not measured", list(range(10))),
+        ("Glucose was high", []),
+        ("The patient is unwell", []),
+    ],
+)
+def test_a_claim_names_the_hours_of_the_measurements_that_decide(text, hours):
+    claim = check_claims(text, CHANNELS, HOURS, TACHYCARDIC)[0]
+    assert claim.hours == hours
+
+
+@given(series, st.sampled_from(["higher than normal", "lower than normal", "at most 120", "up to {top}"]), st.data())
+@settings(max_examples=150, deadline=None)
+def test_without_the_measurements_that_decide_nothing_is_supported_any_more(values, said, data):
+    position = data.draw(st.integers(0, len(NAMES) - 1))
+    column = values[:, position]
+    assume((~np.isnan(column)).any())
+    text = f"{NAMES[position]} is {said.format(top=f'{np.nanmax(column):.2f}')}"
+    hours = np.arange(len(values), dtype=float)
+    (claim,) = [c for c in check_claims(text, CHANNELS, hours, values) if c.channel]
+    measured = hours[~np.isnan(column)]
+    assert claim.hours
+    assert set(claim.hours) <= set(measured)
+    left = values.copy()
+    left[np.isin(hours, claim.hours), position] = np.nan
+    if claim.verdict == "supported":
+        again = [c.verdict for c in check_claims(text, CHANNELS, hours, left) if c.channel]
+        assert "at most" in said or again == ["contradicted"]
+
+
+def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_in_lower_case():
+    note = "Seen at İİİ clinic. Fever since Monday. Denies cough. FEVER again today."
+    fever, cough = check_note_claims("Fever and no cough point to influenza.", note)
+    assert [note[start:end] for start, end in fever.spans] == ["Fever", "FEVER"]
+    assert [note[start:end] for start, end in cough.spans] == ["cough"]
+    assert (fever.verdict, cough.verdict) == ("supported", "supported")

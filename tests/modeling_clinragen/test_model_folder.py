@@ -77,6 +77,7 @@ def test_auto_classes_and_pipeline_load_a_saved_folder(tiny_folder, tmp_path, re
         "lab_rationale",
         "generated_text",
         "claims",
+        "note_claims",
         "knowledge",
         "probabilities",
         "doubt",

@@ -14,11 +14,12 @@ from datasets import load_dataset
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 from recipes import evaluate_model
 from recipes.evaluation.charts import Axis, cells, decades, hour_axis, series_panel, stacked, unit_axis
 from recipes.evaluation.figures import compute_metrics
 from recipes.evaluation.page import estimate, table, tag
-from recipes.evaluation.patients import attention_over_time, choose_records, marked, record_f1
+from recipes.evaluation.patients import choose_records, marked, record_f1, weights_over_time
 from recipes.evaluation.report import write_report
 from tests.conftest import make_tiny_config, make_tiny_model
 
@@ -49,6 +50,7 @@ def made_predictions(records, pipe, seed=0):
                 "lab_rationale": told["lab_rationale"],
                 "generated_text": "",
                 "claims": [asdict(claim) for claim in claims],
+                "note_claims": [asdict(claim) for claim in check_note_claims(told["note_rationale"], row["note"])],
                 "knowledge": [{"term": term, "weight": 0.2 / (1 + k)} for k, term in enumerate(terms)],
                 "probabilities": dict(zip(processor.labels, map(float, probabilities), strict=True)),
             }
@@ -225,7 +227,14 @@ def test_a_model_without_head_and_knowledge_and_records_without_notes_or_rationa
 def test_one_record_that_cannot_be_read_makes_a_page(tmp_path, records_with_rationales, pipe):
     records = records_with_rationales.select(range(1))
     predictions = made_predictions(records, pipe)
-    predictions[0] |= {"readable": False, "diagnoses": [], "claims": [], "probabilities": {}, "knowledge": []}
+    predictions[0] |= {
+        "readable": False,
+        "diagnoses": [],
+        "claims": [],
+        "note_claims": [],
+        "probabilities": {},
+        "knowledge": [],
+    }
     tree = parsed(page_of(tmp_path, metrics_of(predictions, records, pipe), predictions, records, pipe))
     assert not list(tree.iter("article"))
     assert "could not be read, counted as if nothing was written: 1." in text_of(tree)
@@ -261,11 +270,11 @@ def test_attention_over_time_is_the_mean_over_measured_channels(pipe, records):
     note, values, times = records[0]
     values, times = values[times < 8], times[times < 8]  # the first patch of three
     row = {"note": note, "lab_values": np.vstack([values, values[:1]]), "lab_times": np.append(times, 17.0)}
-    weights = attention_over_time(row, pipe)
+    weights = weights_over_time(row, pipe)
     assert weights.shape == (3, 4)
     assert np.isnan(weights[1]).all()  # nothing was measured from hour 8 to 16
     assert weights[[0, 2]].sum(axis=1) == pytest.approx([1, 1])  # a mean of distributions is one
-    assert attention_over_time({"note": note, "lab_values": [], "lab_times": []}, pipe) is None
+    assert weights_over_time({"note": note, "lab_values": [], "lab_times": []}, pipe) is None
 
 
 def test_no_heat_map_where_no_weight_belongs_to_a_term_and_an_hour(tiny_tokenizer, tiny_processor, records):
@@ -274,7 +283,7 @@ def test_no_heat_map_where_no_weight_belongs_to_a_term_and_an_hour(tiny_tokenize
     for changes in ({"knowledge_attention_type": "prototype"}, {"patch_layout": "paper"}):
         model = make_tiny_model(make_tiny_config(tiny_tokenizer, **changes))
         assert (
-            attention_over_time(row, ClinRaGenPipeline(model, processor=tiny_processor, tokenizer=tiny_tokenizer))
+            weights_over_time(row, ClinRaGenPipeline(model, processor=tiny_processor, tokenizer=tiny_tokenizer))
             is None
         )
 
