@@ -57,6 +57,7 @@ def dataset_card(metadata: dict, folder: Path) -> str:
         content_hash=metadata["content_hash"],
     )
     use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    use += _permissions(metadata.get("permissions", {}))
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
         "Cohort": _cohort(metadata),
@@ -67,6 +68,13 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     if "rationales" in metadata:
         sections["Rationales"] = _rationales(metadata["rationales"])
     return "".join([header, use, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())])
+
+
+def _permissions(permissions: dict) -> str:
+    """What was said when the data were pushed: to what, the reason and the day."""
+    return "".join(
+        f"\nWhoever pushed these data was permitted to {to} them: {why}\n" for to, why in permissions.items()
+    )
 
 
 def _cohort(metadata: dict) -> str:

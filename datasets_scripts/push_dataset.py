@@ -1,0 +1,77 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Push a dataset folder to the Hub, where `load_dataset("USER/NAME")` reads it.
+
+    python datasets_scripts/push_dataset.py --dataset data/mine --repo-id USER/NAME --dry-run
+    python datasets_scripts/push_dataset.py --dataset data/mine --repo-id USER/NAME
+
+The repo is private unless `--public` is given. Records of real patients stay on the machine without a permission; with
+one their repo is gated: its owner lets each user in.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from datasets_scripts.card import dataset_card
+from datasets_scripts.command import run_command
+from datasets_scripts.dataset_folder import LABEL_AUDIT, METADATA_FILE, SPLITS, content_hash, read_metadata
+from datasets_scripts.hub import add_push_options, dated_reason, files_in, push
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+PUSHED = (*(f"data/{split}-*.parquet" for split in SPLITS), LABEL_AUDIT)
+WRITTEN = (METADATA_FILE, "README.md", "figures/*.png")  # anew, with the permissions
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Push a dataset folder to the Hub.")
+    parser.add_argument("--dataset", type=Path, required=True, help="finished dataset folder")
+    add_push_options(parser)
+    parser.add_argument(
+        "--i-am-permitted-to-send",
+        dest="send_permission",
+        metavar="REASON",
+        help="credentialed data are pushed, even to a private repo, only with this; the reason is recorded in what is "
+        "pushed",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    metadata = read_metadata(arguments.dataset)
+    credentialed = metadata["source"] != "synthetic"
+    permissions = permissions_to_push(arguments) if credentialed else {}
+    if content_hash(arguments.dataset) != metadata["content_hash"]:
+        raise ClinRaGenInputError(
+            f"{arguments.dataset}: its data are not those of {METADATA_FILE}, the hash differs; build it again"
+        )
+    with tempfile.TemporaryDirectory() as aside:
+        described = {**metadata, "permissions": permissions} if permissions else metadata
+        text = json.dumps(described, indent=1, ensure_ascii=False)
+        (Path(aside) / METADATA_FILE).write_text(text, encoding="utf-8")
+        (Path(aside) / "README.md").write_text(dataset_card(described, Path(aside)), encoding="utf-8")
+        files = {**files_in(arguments.dataset, PUSHED), **files_in(Path(aside), WRITTEN)}
+        message = f"{metadata['source']} records {metadata['content_hash'][:12]}"
+        push(files, arguments, "dataset", message, gated=credentialed)
+
+
+def permissions_to_push(arguments: argparse.Namespace) -> dict[str, str]:
+    """The permissions that credentialed data need, as the card tells them; a `ClinRaGenInputError` where one lacks."""
+    needed = {"send": ("--i-am-permitted-to-send", arguments.send_permission)}
+    if arguments.public:
+        needed["publish"] = ("--i-am-permitted-to-publish", arguments.publish_permission)
+    for option, reason in needed.values():
+        if reason is None:
+            raise ClinRaGenInputError(
+                f"{arguments.dataset} comes from credentialed data: nothing was sent; if the data-use agreement "
+                f'allows it, give {option} "reason", which is recorded in what is pushed'
+            )
+    return {to: dated_reason(reason, option) for to, (option, reason) in needed.items()}
+
+
+if __name__ == "__main__":
+    run_command(main)
