@@ -125,22 +125,23 @@ class SeriesTable:
 
 def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """
-    The rows of a CSV text, or of its lines, with the number of the line that each ends in; empty lines are left out.
+    The rows of a CSV text, or of its lines, with the number of the line that each begins in; empty lines are left out.
 
     Raises:
         ClinRaGenInputError: if it is no text, or a quotation mark is never closed.
     """
-    rows = csv.reader(_lines(text), strict=True)
+    rows, line = csv.reader(_lines(text), strict=True), 1
     try:
         for cells in rows:
             if any("\0" in cell for cell in cells):
-                raise ClinRaGenInputError(f"line {rows.line_num}: this is no text; {SAVE_AGAIN}")
+                raise ClinRaGenInputError(f"line {line}: this is no text; {SAVE_AGAIN}")
             if cells:
-                yield rows.line_num, cells
+                yield line, cells
+            line = rows.line_num + 1
     except UnicodeDecodeError:
-        raise ClinRaGenInputError(f"line {rows.line_num + 1}: this is no text in UTF-8; {SAVE_AGAIN}") from None
+        raise ClinRaGenInputError(f"line {line}: this is no text in UTF-8; {SAVE_AGAIN}") from None
     except csv.Error as error:
-        raise ClinRaGenInputError(f"line {rows.line_num}: {error}; close every quotation mark") from None
+        raise ClinRaGenInputError(f"line {line}: {error}; close every quotation mark") from None
 
 
 def _lines(text: str | bytes | Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,223 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Custom handler for Hugging Face Inference Endpoints: JSON in, diagnoses with their rationale out.
+
+At the root of a model folder it is found by the endpoint, and needs nothing but that folder, torch and transformers.
+"""
+
+import logging
+import math
+import threading
+import traceback
+from typing import Any
+
+import torch
+from transformers import pipeline
+
+
+logger = logging.getLogger(__name__)
+
+TASK = "clinical-rationale-generation"
+
+MAX_RECORDS = 32
+MAX_NOTE_CHARACTERS = 100_000  # the model reads some hundred tokens of a note; more can only be a mistake
+MAX_MEASUREMENTS = 100_000
+
+# Options of the pipeline that a request may set, with their type and range: none that could exhaust the memory.
+PARAMETERS = {
+    "evidence": (bool, None, None),
+    "verify": (bool, None, None),
+    "attention": (bool, None, None),
+    "recall": (float, 0.5, 0.999),
+    "precision": (float, 0.5, 0.999),
+    "confidence": (float, 0.5, 0.999),
+    "num_beams": (int, 1, 8),
+    "max_new_tokens": (int, 1, 512),
+}
+
+
+class RequestError(ValueError):
+    """
+    A request that cannot be answered; its message names the field and the remedy, and never holds a note.
+
+    Args:
+        status (`int`): as HTTP has it: 400 no request at all, 413 too large, 422 a field is wrong.
+        reason (`str`): one line.
+    """
+
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
+        self.status = status
+
+
+class EndpointHandler:
+    """
+    Answers `{"inputs": record or [record, ...], "parameters": {...}}` with what [`ClinRaGenPipeline`] returns for the
+    record, or a list of that, as plain JSON: what is no number is `None`.
+
+    May be called from several threads; they are answered one after the other.
+
+    Args:
+        path (`str`): model folder. Its own code is run.
+        pipe (`ClinRaGenPipeline`, *optional*): answers in place of the pipeline of a folder.
+    """
+
+    def __init__(self, path: str = "", pipe=None):
+        self.pipe = pipeline(TASK, model=path, trust_remote_code=True) if pipe is None else pipe
+        self._lock = threading.Lock()
+
+    def __call__(self, data: dict[str, Any]) -> dict | list[dict]:
+        """
+        Raises:
+            RequestError: if the request is malformed, too large, or a record of it cannot be read.
+        """
+        records, parameters = self.read_request(data)
+        answers = self.answer(records, parameters)
+        return answers if isinstance(data["inputs"], list) else answers[0]
+
+    def read_request(self, data: Any) -> tuple[list[dict], dict]:
+        """The checked records and parameters of a request."""
+        if not isinstance(data, dict) or "inputs" not in data:
+            raise RequestError(400, 'a request is {"inputs": record or [records], "parameters": {...}}')
+        for name in data:
+            if name not in ("inputs", "parameters"):
+                raise RequestError(422, f"{_short(str(name))}: unknown field; a request has inputs and parameters")
+        inputs = data["inputs"]
+        parameters = read_parameters(data.get("parameters"))
+        for name in ("recall", "precision"):
+            if name in parameters and self.pipe.model.config.doubt is None:
+                raise RequestError(422, f"parameters.{name}: this model was not calibrated for it; leave it out")
+        if not isinstance(inputs, list):
+            return [self._read_small(inputs, "inputs")], parameters
+        if not inputs:
+            raise RequestError(422, "inputs: empty; give at least one record")
+        if len(inputs) > MAX_RECORDS:
+            raise RequestError(413, f"inputs: {len(inputs)} records; send at most {MAX_RECORDS} at once")
+        return [self._read_small(record, f"inputs[{i}]") for i, record in enumerate(inputs)], parameters
+
+    def _read_small(self, record: Any, where: str) -> dict:
+        if isinstance(record, dict):
+            note = record.get("note")
+            if isinstance(note, str) and len(note) > MAX_NOTE_CHARACTERS:
+                raise RequestError(413, f"{where}.note: longer than {MAX_NOTE_CHARACTERS} characters; shorten it")
+            for name in ("labs", "lab_values", "lab_times"):
+                if _count(record.get(name)) > MAX_MEASUREMENTS:
+                    raise RequestError(413, f"{where}.{name}: more than {MAX_MEASUREMENTS} values; send fewer")
+        return self.read_record(record, where)
+
+    def read_record(self, record: Any, where: str) -> dict:
+        """
+        `note`, `lab_values` and `lab_times` of a record, checked.
+
+        Args:
+            where (`str`): the record's place, as an error names it.
+
+        Raises:
+            RequestError: if the record is malformed, or holds nothing that the model can read.
+        """
+        if not isinstance(record, dict):
+            raise RequestError(422, f"{where}: must be an object with note, and labs or lab_times and lab_values")
+        note, labs, values, times = (record.get(name) for name in ("note", "labs", "lab_values", "lab_times"))
+        note = "" if note is None else note
+        if not isinstance(note, str):
+            raise RequestError(422, f"{where}.note: must be text, not {type(note).__name__}")
+        if not _is_unicode(note):
+            raise RequestError(422, f"{where}.note: holds half of a character; send it in UTF-8")
+        if labs is not None and values is not None:
+            raise RequestError(422, f"{where}.labs: give the series either so or as lab_values and lab_times")
+        processor = self.pipe.processor
+        extractor = processor.feature_extractor
+        field = "lab_values" if labs is None else "labs"
+        try:
+            if labs is not None:
+                values, times = extractor.series_from_events(labs)
+            values, times = extractor.validate(values, times, where="the series")
+        except ValueError as error:
+            raise RequestError(422, f"{where}.{field}: {_short(str(error), 500)}") from None
+        if not processor.can_read(note, values, times):
+            raise RequestError(422, f"{where}: neither a note nor a measurement that the model reads; give one")
+        return {"note": note, "lab_values": values, "lab_times": times}
+
+    def answer(self, records: list[dict], parameters: dict) -> list[dict]:
+        """
+        Answers to checked records, encoded together.
+
+        With `verify` each is answered alone with the same seed, so that what is sampled does not depend on the others.
+        """
+        with self._lock:
+            if parameters.get("verify"):
+                answers = [self._seeded(record, parameters) for record in records]
+            else:
+                answers = self.pipe(records, batch_size=len(records), **parameters)
+        return [as_json(answer) for answer in answers]
+
+    def try_answer(self, records: list[dict], parameters: dict) -> list[dict | Exception]:
+        """As `answer`; where that fails each record is answered alone, and gets the error in place of an answer."""
+        try:
+            return self.answer(records, parameters)
+        except Exception as error:
+            if len(records) > 1:
+                return [self.try_answer([record], parameters)[0] for record in records]
+            # the message of an error may hold a piece of the record; where it was raised does not
+            logger.error("%s in\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            return [error]
+
+    def _seeded(self, record: dict, parameters: dict) -> dict:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self.pipe(record, **parameters)
+
+
+def read_parameters(parameters: Any) -> dict:
+    """
+    The options of the pipeline that a request sets, checked.
+
+    Raises:
+        RequestError: for one that is unknown, of another type or out of its range.
+    """
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise RequestError(422, f"parameters: must be an object with any of {', '.join(PARAMETERS)}")
+    for name, value in parameters.items():
+        if name not in PARAMETERS:
+            raise RequestError(422, f"parameters.{_short(str(name))}: unknown; there are {', '.join(PARAMETERS)}")
+        kind, low, high = PARAMETERS[name]
+        if kind is bool and not isinstance(value, bool):
+            raise RequestError(422, f"parameters.{name}: must be true or false")
+        if kind is not bool:
+            accepted = (int, float) if kind is float else int
+            if isinstance(value, bool) or not isinstance(value, accepted) or not low <= value <= high:
+                number = "a number" if kind is float else "a whole number"
+                raise RequestError(422, f"parameters.{name}: must be {number} from {low} to {high}")
+    return dict(parameters)
+
+
+def as_json(value: Any) -> Any:
+    """`value` of what strict JSON has: a number that is not finite becomes `None`."""
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _count(series: Any) -> int:
+    """How many values a series of any form holds: those of the lists in a list or dict."""
+    parts = series.values() if isinstance(series, dict) else series
+    return sum(len(part) if isinstance(part, list) else 1 for part in parts) if isinstance(series, dict | list) else 1
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[:length] + "..."
