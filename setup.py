@@ -78,7 +78,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
     package_data={
-        "": ["*.yaml", "*.csv", "*.json", "*.html", "prompts/*.yaml"],
+        "": ["*.yaml", "*.csv", "*.json", "*.html", "*_template.md", "prompts/*.yaml"],
         "datasets_scripts.sources": ["meds/*.yaml"],
     },
     install_requires=[

@@ -226,4 +226,7 @@ def _with_statistics(channel: dict) -> dict:
     return channel
 
 
+ClinRaGenConfig.register_for_auto_class()
+
+
 __all__ = ["ClinRaGenConfig"]

@@ -286,6 +286,39 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """As [`~PreTrainedModel.from_pretrained`], from safetensors alone: to read a pickle file is to run code."""
+        if not kwargs.setdefault("use_safetensors", True):
+            raise ValueError("ClinRaGen reads safetensors only: pickle files can run code when they are read")
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        except OSError as error:
+            if "safetensors" not in str(error):
+                raise
+            raise OSError(
+                f"{pretrained_model_name_or_path} has no model.safetensors. Weights of any other kind, such as "
+                "pytorch_model.bin, are pickle files, which can run code when they are read, and are refused"
+            ) from error
+
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        """As [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
+        from .pipeline_clinragen import TASK, ClinRaGenPipeline
+
+        self.config.auto_map = {"AutoModel": f"modeling_clinragen.{type(self).__name__}"}
+        self.config.custom_pipelines = {
+            TASK: {
+                "impl": f"pipeline_clinragen.{ClinRaGenPipeline.__name__}",
+                "pt": ["AutoModelForSeq2SeqLM"],
+                "type": "multimodal",
+            }
+        }
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, **kwargs):
+        """As [`~PreTrainedModel.push_to_hub`], but a new repository is private unless `private=False`."""
+        return super().push_to_hub(repo_id, private=private, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
@@ -604,6 +637,9 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
                 f"note and series together make {length} tokens, but the backbone reads at most {limit}: "
                 "lower the processor's max_note_tokens or the series' context_length"
             )
+
+
+ClinRaGenForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
 
 
 __all__ = [

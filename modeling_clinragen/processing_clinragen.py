@@ -96,6 +96,10 @@ class ClinRaGenProcessor(ProcessorMixin):
                 )
         return self.encode(notes, lab_values, lab_times, return_tensors)
 
+    def push_to_hub(self, repo_id: str, *, private: bool = True, **kwargs):
+        """As [`~ProcessorMixin.push_to_hub`], but a new repository is private unless `private=False`."""
+        return super().push_to_hub(repo_id, private=private, **kwargs)
+
     def encode(self, notes, lab_values, lab_times, return_tensors: str | None = None) -> BatchFeature:
         """As `__call__`, with one entry per record in each, of records that may hold nothing that the model reads."""
         notes = notes if "note" in self.modalities else [None] * len(notes)
@@ -217,6 +221,9 @@ class ClinRaGenProcessor(ProcessorMixin):
 
 def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
+
+
+ClinRaGenProcessor.register_for_auto_class()
 
 
 __all__ = ["ClinRaGenProcessor"]

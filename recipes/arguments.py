@@ -131,6 +131,7 @@ class StageArguments(Seq2SeqTrainingArguments):
         default_factory=lambda: ["diagnosis_labels"], metadata={"help": "What the metrics compare with."}
     )
     report_to: str = field(default="none", metadata={"help": "Nothing is sent anywhere unless asked for."})
+    hub_private_repo: bool | None = field(default=True, metadata={"help": "Of what push_to_hub makes."})
     dataloader_pin_memory: bool = field(
         default_factory=torch.cuda.is_available, metadata={"help": "Only where there is a GPU to copy to."}
     )

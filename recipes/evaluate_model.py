@@ -28,7 +28,7 @@ from recipes.evaluation.doubt import doubt_metrics, helpfulness
 from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
-from recipes.model_folder import load_model_folder
+from recipes.model_folder import fetched, load_model_folder, weights_hash
 
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
     others = {folder: read_metrics(Path(folder)) for folder in arguments.compare}
-    model, processor = load_model_folder(arguments.model)
+    folder = fetched(arguments.model)
+    model, processor = load_model_folder(folder)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
     if arguments.drop_last_batch:
         records = whole_batches(records, arguments.batch_size)
@@ -109,7 +110,8 @@ def main(argv: list[str] | None = None) -> dict:
         set_seed(0)  # of what is sampled to be verified
         predictions = list(predict(pipe, records, *asked, verify=arguments.verify))
         predicted = time.perf_counter()
-        synonyms = {label["name"]: label["synonyms"] for label in read_metadata(arguments.dataset)["labels"]}
+        metadata = read_metadata(arguments.dataset)
+        synonyms = {label["name"]: label["synonyms"] for label in metadata["labels"]}
         metrics = compute_metrics(
             predictions,
             processor.labels,
@@ -139,6 +141,9 @@ def main(argv: list[str] | None = None) -> dict:
             "drop_last_batch": arguments.drop_last_batch,
             "verify": arguments.verify,
             "num_parameters": model.num_parameters(),
+            "weights_hash": weights_hash(folder),
+            "dataset_title": "{title} {version}".format(**metadata["source_description"]),
+            "dataset_hash": metadata["content_hash"],
             "prediction_seconds": round(predicted - started, 1),
             "seconds": round(time.perf_counter() - started, 1),
         }

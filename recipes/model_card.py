@@ -1,44 +1,220 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a model folder: the project's `model_card.md`, and what this model was trained on and measured at."""
+"""
+The card of a model folder, written from what the run has left: no number in it is typed by hand.
 
+    python recipes/model_card.py --model runs/quickstart/stage3 --report runs/quickstart/report --output model_card.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
 from pathlib import Path
 
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-CARD = Path(__file__).resolve().parents[1] / "model_card.md"
+from datasets_scripts.command import run_command
+from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from recipes.history import HISTORY, read_history
+from recipes.model_folder import load_model_folder, weights_hash
 
 
-def model_card(training: dict, dataset: dict, num_parameters: int, knowledge_terms: int) -> str:
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+SHOWN_SETTINGS = ("optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "seed")
+
+# An estimate on the high side; the card says what it rests on.
+WATTS = {"cpu": 10.0, "gpu": 700.0}  # of one thread of a server CPU; of one GPU at its limit (H100 SXM)
+GRAMS_PER_KWH = 475.0  # world average of 2018: IEA, Global Energy & CO2 Status Report 2019
+
+# Place in `metrics.json` -> name, and the Hub's type of metric.
+FIGURES = {
+    ("diagnosis", "micro_f1"): ("Micro-F1", "f1"),
+    ("diagnosis", "macro_f1"): ("Macro-F1", "f1"),
+    ("diagnosis", "micro_precision"): ("Micro-precision", "precision"),
+    ("diagnosis", "micro_recall"): ("Micro-recall", "recall"),
+    ("diagnosis", "exact_match"): ("Exact match of the list", "exact_match"),
+    ("probability", "macro_auroc"): ("Macro-AUROC", "roc_auc"),
+    ("probability", "macro_auprc"): ("Macro-AUPRC", "average_precision"),
+    ("calibration", "expected_calibration_error"): ("Expected calibration error", "expected_calibration_error"),
+    ("claims", "supported"): ("Claims about the series that hold", "faithfulness"),
+    ("claims", "contradicted"): ("Claims about the series that are contradicted", "faithfulness"),
+    ("note_claims", "supported"): ("Findings of the note part that the note tells of", "faithfulness"),
+}
+
+GATED_PROMPT = (
+    "This model was trained on records of patients under a data-use agreement. Ask for access only if you have signed "
+    "the agreement of the source, and use it only for what the agreement allows."
+)
+
+
+def model_card(
+    training: dict,
+    model: ClinRaGenForConditionalGeneration,
+    processor: ClinRaGenProcessor,
+    report: dict | None = None,
+    repo_id: str | None = None,
+    dataset_id: str | None = None,
+    gated: bool = False,
+    permission: str | None = None,
+) -> str:
     """
     The folder's `README.md`.
 
     Args:
         training (`dict`): what `training.json` holds.
-        dataset (`dict`): what the training dataset's `clinragen_dataset.json` holds.
-        num_parameters (`int`): of the whole model.
-        knowledge_terms (`int`): size of the knowledge vocabulary, 0 without one.
+        report (`dict`, *optional*): `metrics.json` of an evaluation of this model.
+        repo_id, dataset_id (`str`, *optional*): on the Hub.
+        gated (`bool`): the data are credentialed: who reads the model must ask for access.
+        permission (`str`, *optional*): by which a gated model is public.
     """
-    source = dataset["source_description"]
-    data = training["data"]
-    facts = {
-        "parameters": f"{num_parameters:,}",
-        "reads": " and ".join(data["inputs"]),
-        "knowledge terms": knowledge_terms,
-        "trained parts": ", ".join(training["trained_modules"]),
-        "data": f"{source['title']} {source['version']}, split {data['train_split']}",
-        "licence of the data": source["licence"],
-        "content hash of the data": dataset["content_hash"],
+    source, data = training["source"], training["data"]
+    figures = [] if report is None else measured_figures(report)
+    dataset_name = f"{source['title']} {source['version']}" if report is None else report["run"]["dataset_title"]
+    channel = model.config.channels[0]
+    emissions = _emissions(training["stages"])
+    content = {
+        "name": (repo_id or "ClinRaGen").split("/")[-1],
+        "repo_id": repo_id or "FOLDER",
+        "example": f"{(channel['low'] + channel['high']) / 2:g}",
+        "labels": model.config.labels,
+        "channels": model.config.channels,
+        "inputs": " and ".join({"note": "notes", "lab": "series"}[name] for name in processor.modalities),
+        "num_parameters": model.num_parameters(),
+        "num_knowledge_terms": len(model.config.knowledge_terms),
+        "context_length": model.config.context_length,
+        "max_note_tokens": processor.max_note_tokens,
+        "figures": figures,
+        "validation": _validation(training),
+        "split": data["eval_split"] if report is None else report["run"]["split"],
+        "records": report and report["records"],
+        "patients": report and report["patients"],
+        "dataset_name": dataset_name,
+        "unseen": report is not None and report["run"]["split"] == "test",
+        "train_split": data["train_split"],
+        "source": source,
+        "base_model": training["base_model"],
+        "stages": training["stages"],
+        "settings": SHOWN_SETTINGS,
+        "emissions": emissions,
+        "emissions_source": EMISSIONS_SOURCE,
+        "gated": gated,
+        "permission": permission,
     }
-    parts = [CARD.read_text(encoding="utf-8").rstrip(), "\n\n## This model\n\n| | |\n| --- | --- |\n"]
-    parts += [f"| {name} | {value} |\n" for name, value in facts.items()]
-    best = next((row for row in training["log"] if row.get("eval_micro_f1") == training["best_metric"]), None)
-    if best is not None:
-        parts.append(
-            f"\nMeasured on the split `{data['eval_split']}`, which chose the checkpoint (test figures: "
-            "`recipes/evaluate_model.py`):\n\n| metric of the diagnoses | |\n| --- | --- |\n"
+    header = ModelCardData(
+        language="en",
+        license="other" if gated else "apache-2.0",
+        license_name="see-data-use-agreement" if gated else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["clinragen", "clinical", "diagnosis", "rationale", "time-series", "knowledge-augmented", "custom_code"],
+        datasets=dataset_id and [dataset_id],
+        base_model=_hub_name(training["base_model"]),
+        model_name=content["name"],
+        eval_results=_results(figures, report, dataset_id or "clinragen", dataset_name) or None,
+        co2_eq_emissions={"emissions": round(emissions, 3), "source": EMISSIONS_SOURCE, "training_type": "training"},
+        extra_gated_prompt=GATED_PROMPT if gated else None,
+        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"} if gated else None,
+    )
+    template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
+    return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+
+
+def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:
+    """`training.json` and `README.md` of a model folder."""
+    card = model_card(training, model, processor, report, gated=training["source"]["credentialed"])
+    (Path(folder) / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
+    (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+
+
+EMISSIONS_SOURCE = (
+    f"Training time times {WATTS['cpu']:g} W a CPU thread or {WATTS['gpu']:g} W a GPU, at {GRAMS_PER_KWH:g} g a kWh, "
+    "the world's average of 2018 (IEA)."
+)
+
+
+def _emissions(stages: list[dict]) -> float:
+    """Grams of CO2 equivalents, by a rule of thumb."""
+    joules = 0.0
+    for stage in stages:
+        device = stage["device"]
+        units = device["units"] * stage["settings"]["world_size"]
+        joules += stage["seconds"] * units * WATTS[device["kind"]]
+    return joules / 3.6e6 * GRAMS_PER_KWH
+
+
+def measured_figures(report: dict) -> list[dict]:
+    """`name`, `type`, `value` and `interval` of each figure of `FIGURES` that a `metrics.json` has."""
+    found = []
+    for (group, name), (title, kind) in FIGURES.items():
+        value = report.get(group, {}).get(name)
+        if value is not None:
+            interval = report.get("intervals", {}).get(group, {}).get(name)
+            found.append({"name": title, "type": kind, "value": value, "interval": interval})
+    return found
+
+
+def _results(figures: list[dict], report: dict | None, dataset_type: str, dataset_name: str) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Diagnoses with their rationale",
+            dataset_type=dataset_type,
+            dataset_name=dataset_name,
+            dataset_split=report["run"]["split"],
+            metric_type=figure["type"],
+            metric_name=figure["name"],
+            metric_value=round(figure["value"], 4),
         )
-        parts += [
-            f"| {name} | {best[f'eval_{name}']:.4f} |\n"
-            for name in ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
-        ]
-    return "".join(parts)
+        for figure in figures
+    ]
+
+
+def _validation(training: dict) -> dict[str, float]:
+    """What validation has told of the checkpoint that was kept."""
+    metric = f"eval_{training['metric']}"
+    best = next((row for row in training["log"] if row.get(metric) == training["best_metric"]), {})
+    names = ("micro_f1", "macro_f1", "macro_auroc", "reward")
+    return {name: best[f"eval_{name}"] for name in names if f"eval_{name}" in best}
+
+
+def _hub_name(base_model: str | None) -> str | None:
+    return base_model if base_model and base_model.count("/") == 1 else None
+
+
+def read_report(folder: str | Path, model_folder: str | Path) -> dict:
+    """
+    `metrics.json` of a report folder, made of exactly these weights.
+
+    Raises:
+        ClinRaGenInputError: if it is no report folder, or one of another model.
+    """
+    path = Path(folder) / "metrics.json"
+    if not path.is_file():
+        raise ClinRaGenInputError(f"{folder} is no report folder: metrics.json missing; run recipes/evaluate_model.py")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report["run"].get("weights_hash") != weights_hash(model_folder):
+        raise ClinRaGenInputError(
+            f"{path} was measured on other weights than those of {model_folder}; run recipes/evaluate_model.py again"
+        )
+    return report
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Write the card of a model folder, with the figures of its report.")
+    parser.add_argument("--model", required=True, help="model folder")
+    parser.add_argument("--report", help="report folder of recipes/evaluate_model.py; default: figures of validation")
+    parser.add_argument("--output", type=Path, help="default: README.md of the model folder")
+    arguments = parser.parse_args(argv)
+    model, processor = load_model_folder(arguments.model)
+    training = read_history(arguments.model)
+    if "source" not in training:
+        raise ClinRaGenInputError(f"{arguments.model}/{HISTORY} does not tell of its data; run its stage again")
+    report = None if arguments.report is None else read_report(arguments.report, arguments.model)
+    gated = training["source"]["credentialed"]
+    card = model_card(training, model, processor, report, gated=gated)
+    (arguments.output or Path(arguments.model) / "README.md").write_text(card, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

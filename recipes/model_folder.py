@@ -2,61 +2,63 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model folder: weights, the code they need, processor and pipeline, loadable without this project installed."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSeq2SeqLM
-from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import logging as transformers_logging
 
+import modeling_clinragen
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenFeatureExtractor,
     ClinRaGenForConditionalGeneration,
     ClinRaGenInputError,
-    ClinRaGenPipeline,
     ClinRaGenProcessor,
 )
-from modeling_clinragen.pipeline_clinragen import TASK
 
 
 AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)
 AutoModelForSeq2SeqLM.register(ClinRaGenConfig, ClinRaGenForConditionalGeneration, exist_ok=True)
 AutoFeatureExtractor.register(ClinRaGenConfig, ClinRaGenFeatureExtractor, exist_ok=True)
-ClinRaGenConfig.register_for_auto_class()
-ClinRaGenFeatureExtractor.register_for_auto_class()
-ClinRaGenForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
-ClinRaGenProcessor.register_for_auto_class()
 
 REQUIRED_FILES = ("config.json", "model*.safetensors", "processor_config.json", "tokenizer_config.json")
+
+
+CODE = Path(modeling_clinragen.__file__).parent
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
+SETTINGS_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
 
 
 def save_model_folder(
     model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, folder: str | Path
 ) -> None:
-    """Write everything that `AutoModel`, `AutoProcessor` and `pipeline` need to `folder`."""
-    model.config.auto_map = {"AutoModel": "modeling_clinragen.ClinRaGenForConditionalGeneration"}
-    model.config.custom_pipelines = {
-        TASK: {
-            "impl": f"pipeline_clinragen.{ClinRaGenPipeline.__name__}",
-            "pt": ["AutoModelForSeq2SeqLM"],
-            "type": "multimodal",
-        }
-    }
+    """Write everything that `AutoModel`, `AutoProcessor`, `pipeline` and an inference endpoint need to `folder`."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    custom_object_save(ClinRaGenPipeline, folder)
+    shutil.copy(CODE / "handler.py", folder)
 
 
-def load_model_folder(folder: str | Path) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+def load_model_folder(
+    folder: str | Path, revision: str | None = None
+) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
     """
-    Model, in evaluation mode, and processor of a finished model folder.
+    Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
+
+    Args:
+        folder (`str` or `Path`): on this machine, or a name on the Hub, `"user/name"`.
+        revision (`str`, *optional*): branch, tag or commit on the Hub.
 
     Raises:
-        ClinRaGenInputError: if the folder is missing, unfinished, damaged or not a ClinRaGen model.
+        ClinRaGenInputError: if the folder is missing, unfinished, damaged, not a ClinRaGen model, or holds what
+            might run: see [`check_model_folder`].
     """
-    folder = check_model_folder(folder)
+    folder = check_model_folder(fetched(folder, revision))
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
@@ -72,20 +74,85 @@ def load_model_folder(folder: str | Path) -> tuple[ClinRaGenForConditionalGenera
     return model.eval(), processor
 
 
+def fetched(folder: str | Path, revision: str | None = None) -> Path:
+    """The folder itself, or where a copy of the Hub's repository of that name lies."""
+    if Path(folder).is_dir() or str(folder).count("/") != 1:
+        return Path(folder)
+    try:
+        return Path(snapshot_download(str(folder), revision=revision))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ClinRaGenInputError(
+            f"no model folder at {folder}, and on the Hub none could be read: {reason}"
+        ) from error
+
+
 def check_model_folder(folder: str | Path) -> Path:
-    """`folder` as a path, if it is a finished ClinRaGen model folder; else a `ClinRaGenInputError`."""
+    """
+    `folder` as a path, if it is a finished ClinRaGen model folder that holds nothing else that might run.
+
+    Raises:
+        ClinRaGenInputError: if files are missing, for pickle files (to unpickle is to run code), for code that is not
+            this project's, and for settings that name other code.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ClinRaGenInputError(f"no model folder at {folder}; train one with recipes/stage1_note.py")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICKLES:
+            raise ClinRaGenInputError(
+                f"{path} is refused: a file of this kind can run code when it is read; a model folder holds "
+                "safetensors only. Remove it if you know where it comes from"
+            )
+        if path.suffix == ".py" and not (path.parent == folder and (CODE / path.name).is_file()):
+            raise ClinRaGenInputError(
+                f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
+            )
     missing = [name.replace("*", "") for name in REQUIRED_FILES if not any(folder.glob(name))]
     if missing:
         raise ClinRaGenInputError(
             f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to go on"
         )
-    try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except ValueError:
-        raise ClinRaGenInputError(f"{folder}/config.json is damaged; copy it or run its stage again") from None
-    if model_type != ClinRaGenConfig.model_type:
+    settings = {name: _read_settings(folder / name) for name in SETTINGS_FILES}
+    if settings["config.json"].get("model_type") != ClinRaGenConfig.model_type:
         raise ClinRaGenInputError(f"{folder} holds a model of another kind, not a ClinRaGen model")
+    for name, content in settings.items():
+        for reference in _named_code(content):
+            module = reference.split("--")[-1].split(".")[0]
+            if "--" in reference or not (CODE / f"{module}.py").is_file():
+                raise ClinRaGenInputError(
+                    f"{folder / name} is refused: it names other code, {reference!r}, to be run. Do not load this "
+                    "model with trust_remote_code=True"
+                )
     return folder
+
+
+def _read_settings(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ClinRaGenInputError(f"{path} is damaged; copy it or run its stage again") from None
+
+
+def _named_code(content) -> list[str]:
+    """The code that settings ask to be run: in `auto_map` and `custom_pipelines`, at any depth."""
+    if isinstance(content, list):
+        return [reference for part in content for reference in _named_code(part)]
+    if not isinstance(content, dict):
+        return []
+    found = [pipeline["impl"] for pipeline in content.get("custom_pipelines", {}).values()]
+    for classes in content.get("auto_map", {}).values():
+        found += [name for name in (classes if isinstance(classes, list) else [classes]) if name]
+    return found + _named_code([part for name, part in content.items() if name not in CODE_SETTINGS])
+
+
+CODE_SETTINGS = ("auto_map", "custom_pipelines")
+
+
+def weights_hash(folder: str | Path) -> str:
+    """SHA-256 of the weights of a model folder."""
+    total = hashlib.sha256()
+    for path in sorted(Path(folder).glob("model*.safetensors")):
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

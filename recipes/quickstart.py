@@ -17,7 +17,7 @@ from pathlib import Path
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
 from datasets_scripts.command import run_command
 from modeling_clinragen import ClinRaGenPipeline
-from recipes import evaluate_model, stage1_note, stage2_lab, stage3_multimodal
+from recipes import evaluate_model, model_card, stage1_note, stage2_lab, stage3_multimodal
 from recipes.data import load_records
 from recipes.evaluation.plots import plot_series, plot_training
 from recipes.model_folder import load_model_folder
@@ -80,6 +80,8 @@ def evaluate(output: Path) -> dict[str, dict]:
                 ["--model", str(output / stage), "--dataset", str(output / "dataset")]
                 + ["--split", "test", "--output", str(folder), "--batch-size", "32"]
             )
+    for stage, folder in folders.items():
+        model_card.main(["--model", str(output / stage), "--report", str(folder)])
     return {stage: json.loads((folders[stage] / "metrics.json").read_text()) for stage in sorted(folders)}
 
 

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     records = load_records(data_args.dataset, data_args.train_split, needs_rationales=True)
     set_seed(stage_args.seed)  # before any weight is drawn
     model, processor = build_model(model_args, data_args, records)
-    run_stage(model, processor, data_args, stage_args)
+    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ STAGE = {
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
     model, processor = load_for_stage(model_args, data_args)
-    run_stage(model, processor, data_args, stage_args)
+    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
 
 
 if __name__ == "__main__":

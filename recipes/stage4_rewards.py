@@ -7,6 +7,7 @@ against the record. All else is frozen, so that diagnoses and probabilities stay
     accelerate launch recipes/stage4_rewards.py --config recipes/configs/quickstart/stage4.yaml
 """
 
+from functools import partial
 from pathlib import Path
 
 from datasets_scripts.command import check_free, run_command
@@ -14,6 +15,7 @@ from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 from recipes.arguments import DataArguments, RewardStageArguments, parse_arguments
 from recipes.data import encode_records, load_records, readable_records, taught_records
+from recipes.history import StageClock, stage_history
 from recipes.reinforcement import Split, learn_in_rounds
 from recipes.rewards import RationaleReward
 from recipes.training import finish_stage, freeze_all_but, load_for_stage
@@ -29,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(stage_args.output_dir)
     check_free(output)
     stage_args.output_dir = str(output.with_name(output.name + ".training"))
+    clock = StageClock(Path(stage_args.output_dir))
     data_args.inputs = processor.modalities  # what it reads it has learned to read
     freeze_all_but(model, stage_args.trained_modules)
     model.generation_config.max_new_tokens = data_args.max_target_tokens
@@ -37,7 +40,9 @@ def main(argv: list[str] | None = None) -> None:
     train = load_taught(data_args, processor, data_args.train_split)
     validation = load_taught(data_args, processor, data_args.eval_split, data_args.max_eval_samples)
     trainer = learn_in_rounds(model, processor, reward, train, validation, stage_args)
-    finish_stage(trainer, processor, data_args, output)
+    metadata = read_metadata(data_args.dataset)
+    trainer.history = partial(stage_history, trainer, data_args, metadata, model_args.model_name_or_path, clock)
+    finish_stage(trainer, processor, output)
 
 
 def check_rewarded(data_args: DataArguments, stage_args: RewardStageArguments) -> None:

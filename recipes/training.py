@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the three stages share: building or loading the model, freezing, the trainer, and finishing the folder."""
 
-import json
 import logging
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
 from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
 from recipes.fitting import best_threshold, fit_decisions, prepare_decisions
-from recipes.model_card import model_card
+from recipes.history import StageClock, stage_history
+from recipes.model_card import write_card
 from recipes.model_folder import load_model_folder, save_model_folder
 
 
@@ -126,7 +128,16 @@ def freeze_all_but(model: ClinRaGenForConditionalGeneration, trained: list[str])
 
 
 class ClinRaGenTrainer(Seq2SeqTrainer):
-    """`Seq2SeqTrainer` that validates on generated diagnoses, with a learning rate for each part of the model."""
+    """
+    `Seq2SeqTrainer` that validates on diagnoses, with a learning rate for each part of the model.
+
+    Args:
+        history (callable): gives what `training.json` holds of the training so far, see [`stage_history`].
+    """
+
+    def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.history = history
 
     def create_optimizer(self, *args, **kwargs):
         if self.optimizer is None:
@@ -151,6 +162,15 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             {"params": parameters, "lr": float(rate), "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
         ]
+
+    def _save(self, output_dir=None, state_dict=None):
+        super()._save(output_dir, state_dict)  # with the arguments as a pickle file, which nothing here reads
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir, "training_args.bin").unlink()
+
+    def create_model_card(self, **kwargs):
+        """Before `push_to_hub`: the folder's own card and history, which say more than the arguments could."""
+        write_card(self.args.output_dir, self.history(), self.model, self.processing_class)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
         """Loss, what the model predicts, and the true diagnoses: its scores, or without a head what it writes."""
@@ -206,15 +226,20 @@ def run_stage(
     processor: ClinRaGenProcessor,
     data_args: DataArguments,
     stage_args: StageArguments,
+    began_from: str | None,
 ) -> None:
     """
     Train, and leave the best checkpoint as a finished model folder at `stage_args.output_dir`.
 
     Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command goes on from the last one.
+
+    Args:
+        began_from (`str`, *optional*): the folder or name that the model, or its backbone, came from.
     """
     output = Path(stage_args.output_dir)
     check_free(output)
     stage_args.output_dir = str(output.with_name(output.name + ".training"))
+    clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
     processor.modalities = list(data_args.inputs)
     model.config.diagnosis_token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
@@ -244,13 +269,14 @@ def run_stage(
         data_collator=collator,
         processing_class=processor,
         compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+        callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
+    trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and model.diagnosis_head is not None:
             fit_decisions(model, processor, encoded["train"], encoded["eval"], collator)
-        finish_stage(trainer, processor, data_args, output)
+        finish_stage(trainer, processor, output)
 
 
 def last_checkpoint(folder: str | Path) -> str | None:
@@ -259,27 +285,11 @@ def last_checkpoint(folder: str | Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
-def finish_stage(
-    trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, data_args: DataArguments, output: Path
-) -> None:
+def finish_stage(trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, output: Path) -> None:
     """Write the model folder aside, rename it, and read it back."""
     with finished_folder(output) as aside:
         trainer.model.requires_grad_(True)
         save_model_folder(trainer.model, processor, aside)
-        history = {
-            "best_metric": trainer.state.best_metric,
-            "metric": trainer.args.metric_for_best_model,
-            "data": vars(data_args),
-            "trained_modules": trainer.args.trained_modules,
-            "log": trainer.state.log_history,
-        }
-        (aside / "training.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-        card = model_card(
-            history,
-            read_metadata(data_args.dataset),
-            trainer.model.num_parameters(),
-            len(trainer.model.config.knowledge_terms),
-        )
-        (aside / "README.md").write_text(card, encoding="utf-8")
+        write_card(aside, trainer.history(), trainer.model, processor)
     load_model_folder(output)
     logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)

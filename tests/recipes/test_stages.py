@@ -59,7 +59,7 @@ def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
     card = ModelCard.load(stage1_folder / "README.md")
     assert card.data.license == "apache-2.0"
     history = json.loads((stage1_folder / "training.json").read_text())
-    assert f"| micro_f1 | {history['best_metric']:.4f} |" in card.text
+    assert f"| micro_f1 | {history['best_metric']:.3f} |" in card.text
     assert read_metadata(data_folder / "dataset")["content_hash"] in card.text
     assert "Not a medical device" in card.text
 

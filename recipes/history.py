@@ -1,0 +1,99 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a model folder tells of how it was made, `training.json`: data, base model, and every stage with its settings.
+
+Folders are named by their last part alone, so that it can be shared.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback
+
+
+HISTORY = "training.json"
+SETTINGS = (
+    "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
+    "per_device_train_batch_size", "gradient_accumulation_steps", "world_size", "bf16",
+)  # fmt: skip
+
+
+class StageClock(TrainerCallback):
+    """
+    Seconds that a stage took, over restarts: those until a checkpoint are kept beside it.
+
+    Args:
+        folder (`Path`): of the stage's checkpoints.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / "seconds.json"
+        self.before = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else 0.0
+        self.started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.started
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.path.write_text(json.dumps(self.seconds), encoding="utf-8")
+
+
+def read_history(folder: str | Path | None) -> dict:
+    """`training.json` of a model folder; empty where there is none."""
+    path = None if folder is None else Path(folder) / HISTORY
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+
+
+def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clock: StageClock) -> dict:
+    """
+    What `training.json` holds.
+
+    Args:
+        trainer (`ClinRaGenTrainer`): that has trained.
+        data_args (`DataArguments`): of the stage.
+        dataset (`dict`): `clinragen_dataset.json` of what it was trained on.
+        began_from (`str`, *optional*): model folder of the stage before, or name or folder of the pretrained backbone.
+        clock (`StageClock`): of the stage.
+    """
+    args, before = trainer.args, read_history(began_from)
+    base_model = before.get("base_model") if before else began_from and _shown(began_from)
+    data = {**vars(data_args), "dataset": _shown(data_args.dataset)}
+    data["knowledge"] = data_args.knowledge and _shown(data_args.knowledge)
+    stage = {
+        "trained_modules": args.trained_modules,
+        "inputs": data_args.inputs,
+        "rationales": data_args.rationales,
+        "settings": {name: getattr(args, name) for name in SETTINGS},
+        "module_learning_rates": args.module_learning_rates,
+        "device": _device(args.device),
+        "seconds": round(clock.seconds, 1),
+    }
+    return {
+        "source": {**dataset["source_description"], "content_hash": dataset["content_hash"]},
+        "base_model": base_model,
+        "stages": [*before.get("stages", []), stage],
+        "best_metric": trainer.state.best_metric,
+        "metric": args.metric_for_best_model,
+        "data": data,
+        "trained_modules": args.trained_modules,
+        "log": trainer.state.log_history,
+    }
+
+
+def _shown(path: str) -> str:
+    """A Hub name as it is; of a path on this machine its last part."""
+    return path if path.count("/") == 1 and not Path(path).exists() else Path(path).name
+
+
+def _device(device: torch.device) -> dict:
+    """Kind, name and number of units: GPUs, or threads of a CPU, of one process."""
+    if device.type == "cuda":
+        return {"kind": "gpu", "name": torch.cuda.get_device_name(device), "units": 1}
+    return {"kind": "cpu", "name": "CPU", "units": torch.get_num_threads()}
