@@ -215,4 +215,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return np.concatenate([values, np.repeat(values[-1:], self.context_length - len(values), axis=0)])
 
 
+ClinRaGenFeatureExtractor.register_for_auto_class()
+
+
 __all__ = ["ClinRaGenFeatureExtractor"]
