@@ -116,3 +116,24 @@ def records():
         ("", *series(3, 9)),
         ("denies chest pain, pulse is high " * 3, *series(40, 60)),
     ]
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A loopback Hub; this process uses it as the owner of `user/...`, as others do with its `environment()`."""
+    from huggingface_hub import constants
+    from transformers.utils import hub as transformers_hub
+
+    from tests.hub_server import Hub
+
+    with Hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(transformers_hub, "_hf_api", None)  # it keeps the address that it was made with
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        yield hub

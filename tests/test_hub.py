@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,30 +14,19 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, constants
 
+import modeling_clinragen
 from datasets_scripts import build_dataset, push_dataset
 from datasets_scripts.dataset_folder import METADATA_FILE, read_metadata
 from modeling_clinragen import ClinRaGenInputError
-from tests.hub_server import Hub, once
+from modeling_clinragen.pipeline_clinragen import ClinRaGenPipeline
+from recipes import push_model
+from recipes.model_folder import load_model_folder, save_model_folder, weights_hash
+from tests.conftest import make_tiny_model
+from tests.hub_server import once
 from tests.modeling_clinragen.test_model_folder import run_elsewhere
 
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def hub():
-    with Hub() as hub:
-        yield hub
-
-
-@pytest.fixture
-def logged_in(hub, monkeypatch):
-    """This process uses the loopback Hub, as the owner of `user/...`; as its `environment` says for others."""
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    return hub
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +56,11 @@ def push_data(folder, *options, repo_id="user/data"):
     push_dataset.main(["--dataset", str(folder), "--repo-id", repo_id, *options])
 
 
-def test_a_dataset_comes_back_with_the_same_rows_and_features_at_each_revision(
-    logged_in, dataset_folders, tmp_path, capsys
-):
+def test_a_dataset_comes_back_with_the_same_rows_and_features_at_each_revision(hub, dataset_folders, tmp_path, capsys):
     commits = []
     for folder in dataset_folders:
         push_data(folder)
-        commits += logged_in.commits("datasets", "user/data")[len(commits) :]
+        commits += hub.commits("datasets", "user/data")[len(commits) :]
     assert all(commit in capsys.readouterr().out for commit in commits[1:])
     code = """
         import sys
@@ -86,20 +74,20 @@ def test_a_dataset_comes_back_with_the_same_rows_and_features_at_each_revision(
                 assert str(pulled[split][:]) == str(local[split][:])  # NaN is no equal of NaN
             print(len(pulled["train"][0]["note"]), len(pulled["train"][1]["note"]), sep="-")
     """.replace("FOLDERS", str([str(folder) for folder in dataset_folders]))
-    done = run_elsewhere(code, " ".join(commits), tmp_path, **logged_in.environment())
+    done = run_elsewhere(code, " ".join(commits), tmp_path, **hub.environment())
     assert done.returncode == 0, done.stderr[-3000:]
     older, newer, latest = done.stdout.split()
     assert older != newer == latest
 
 
-def test_a_dry_run_lists_every_file_and_asks_the_hub_nothing(logged_in, dataset_folders, capsys):
+def test_a_dry_run_lists_every_file_and_asks_the_hub_nothing(hub, dataset_folders, capsys):
     push_data(dataset_folders[0], "--dry-run")
     *rows, total = capsys.readouterr().out.splitlines()[1:]
-    assert not logged_in.requests
+    assert not hub.requests
     push_data(dataset_folders[0])
     tree = {
         file.path: file.size
-        for file in HfApi(logged_in.url).list_repo_tree("user/data", recursive=True, repo_type="dataset")
+        for file in HfApi(hub.url).list_repo_tree("user/data", recursive=True, repo_type="dataset")
         if hasattr(file, "size")
     }
     del tree[".gitattributes"]
@@ -107,38 +95,38 @@ def test_a_dry_run_lists_every_file_and_asks_the_hub_nothing(logged_in, dataset_
     assert int(total.split()[0].replace(",", "")) == sum(tree.values())
 
 
-def test_a_repo_is_private_unless_it_is_asked_to_be_public(logged_in, dataset_folders):
+def test_a_repo_is_private_unless_it_is_asked_to_be_public(hub, dataset_folders):
     for repo_id, options, private in (
         ("user/by-default", (), True),
         ("user/private", ("--private",), True),
         ("user/public", ("--public",), False),
     ):
         push_data(dataset_folders[0], *options, repo_id=repo_id)
-        assert logged_in.repos["datasets", repo_id].private is private
+        assert hub.repos["datasets", repo_id].private is private
 
 
-def test_when_a_repo_is_of_the_other_visibility_then_nothing_is_sent(logged_in, dataset_folders):
+def test_when_a_repo_is_of_the_other_visibility_then_nothing_is_sent(hub, dataset_folders):
     push_data(dataset_folders[0], "--public")
     with pytest.raises(ClinRaGenInputError, match="there already, and public: nothing was sent"):
         push_data(dataset_folders[1])
-    assert len(logged_in.commits("datasets", "user/data")) == 1
+    assert len(hub.commits("datasets", "user/data")) == 1
 
 
-def test_files_of_an_earlier_push_that_are_gone_are_deleted_in_the_same_commit(logged_in, dataset_folders):
-    logged_in.add_commit("datasets", "user/data", {"data/train-00007.parquet": b"old", "README.md": b"old"})
+def test_files_of_an_earlier_push_that_are_gone_are_deleted_in_the_same_commit(hub, dataset_folders):
+    hub.add_commit("datasets", "user/data", {"data/train-00007.parquet": b"old", "README.md": b"old"})
     push_data(dataset_folders[0], "--public")
-    repo = logged_in.repos["datasets", "user/data"]
-    _, newest = logged_in.commits("datasets", "user/data")
+    repo = hub.repos["datasets", "user/data"]
+    _, newest = hub.commits("datasets", "user/data")
     assert "data/train-00007.parquet" not in repo.commits[newest]
     assert {"README.md", ".gitattributes", "data/train-00000.parquet"} <= repo.commits[newest].keys()
 
 
-def test_when_a_folder_is_not_what_its_metadata_say_then_nothing_is_sent(logged_in, credentialed_dataset):
+def test_when_a_folder_is_not_what_its_metadata_say_then_nothing_is_sent(hub, credentialed_dataset):
     metadata = {**read_metadata(credentialed_dataset), "source": "synthetic", "content_hash": "0" * 64}
     (credentialed_dataset / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     with pytest.raises(ClinRaGenInputError, match="the hash differs"):
         push_data(credentialed_dataset)
-    assert not logged_in.requests
+    assert not hub.requests
 
 
 SEND = ("--i-am-permitted-to-send", "agreement 12, signed by the ethics board")
@@ -157,18 +145,18 @@ PUBLISH = ("--i-am-permitted-to-publish", "these are the open demo extract")
         (("--dry-run",), "give --i-am-permitted-to-send"),
     ],
 )
-def test_credentialed_data_stay_without_a_permission(logged_in, credentialed_dataset, options, message):
+def test_credentialed_data_stay_without_a_permission(hub, credentialed_dataset, options, message):
     with pytest.raises(ClinRaGenInputError, match=message):
         push_data(credentialed_dataset, *options)
-    assert not logged_in.requests
+    assert not hub.requests
 
 
 @pytest.mark.parametrize("options", [SEND, ("--public", *SEND, *PUBLISH)])
-def test_a_permission_is_recorded_in_what_is_pushed(logged_in, credentialed_dataset, options):
+def test_a_permission_is_recorded_in_what_is_pushed(hub, credentialed_dataset, options):
     push_data(credentialed_dataset, *options)
-    repo = logged_in.repos["datasets", "user/data"]
+    repo = hub.repos["datasets", "user/data"]
     assert (repo.private, repo.gated) == ("--public" not in options, "manual")
-    pushed = repo.commits[logged_in.commits("datasets", "user/data")[0]]
+    pushed = repo.commits[hub.commits("datasets", "user/data")[0]]
     permissions = json.loads(pushed[METADATA_FILE].content)["permissions"]
     reasons = [text for text in options if " " in text]
     assert len(permissions) == len(reasons)
@@ -177,18 +165,18 @@ def test_a_permission_is_recorded_in_what_is_pushed(logged_in, credentialed_data
         assert recorded in pushed["README.md"].content.decode()
 
 
-def test_when_a_private_repo_cannot_be_gated_then_it_is_told(logged_in, credentialed_dataset, caplog):
-    logged_in.fault = once("PUT", "/settings", "HTTP 400")
+def test_when_a_private_repo_cannot_be_gated_then_it_is_told(hub, credentialed_dataset, caplog):
+    hub.fault = once("PUT", "/settings", "HTTP 400")
     push_data(credentialed_dataset, *SEND)
     assert "is not gated while it is private" in caplog.text
 
 
-def test_when_a_public_repo_cannot_be_gated_then_nothing_is_sent_to_it(logged_in, credentialed_dataset):
-    logged_in.fault = once("PUT", "/settings", "HTTP 400")
+def test_when_a_public_repo_cannot_be_gated_then_nothing_is_sent_to_it(hub, credentialed_dataset):
+    hub.fault = once("PUT", "/settings", "HTTP 400")
     with pytest.raises(ClinRaGenInputError, match="answered 400"):
         push_data(credentialed_dataset, "--public", *SEND, *PUBLISH)
-    assert not logged_in.commits("datasets", "user/data")
-    assert not logged_in.received
+    assert not hub.commits("datasets", "user/data")
+    assert not hub.received
 
 
 @pytest.mark.parametrize(
@@ -200,9 +188,7 @@ def test_when_a_public_repo_cannot_be_gated_then_nothing_is_sent_to_it(logged_in
         ("hf_owner", "user/da ta", "no name of a repo"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_with_the_remedy(
-    logged_in, dataset_folders, monkeypatch, token, repo_id, message
-):
+def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, dataset_folders, monkeypatch, token, repo_id, message):
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(ClinRaGenInputError, match=message) as caught:
         push_data(dataset_folders[0], repo_id=repo_id)
@@ -215,18 +201,7 @@ def test_when_a_push_is_killed_then_the_same_command_goes_on_and_sends_nothing_t
 ):
     command = [sys.executable, str(ROOT / "datasets_scripts" / "push_dataset.py")]
     command += ["--dataset", str(dataset_folders[0]), "--repo-id", "user/data"]
-    environment = {**os.environ, **hub.environment(), "HF_HOME": str(tmp_path)}
-    hub.fault = once(*held, "hold")
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as push:
-        assert hub.holding.wait(60)
-        deadline = time.monotonic() + 60
-        while not hub.received and time.monotonic() < deadline:
-            time.sleep(0.01)
-        push.send_signal(signal.SIGKILL)
-    assert hub.received  # something had come through
-    assert not hub.commits("datasets", "user/data")  # and is not to be seen
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert set(hub.received.values()) == {1}
+    kill_and_go_on(hub, command, tmp_path, held)
     (commit,) = hub.commits("datasets", "user/data")
     files = hub.repos["datasets", "user/data"].commits[commit]
     assert {file.sha256 for file in files.values() if file.lfs} == hub.received.keys()
@@ -237,42 +212,256 @@ def test_when_a_push_is_killed_then_the_same_command_goes_on_and_sends_nothing_t
 @pytest.mark.parametrize(
     "fault", [("PUT", "/storage/", "cut"), ("PUT", "/storage/", "HTTP 500"), ("POST", "/preupload/", "HTTP 429")]
 )
-def test_a_passing_fault_is_overcome(logged_in, dataset_folders, fault):
-    logged_in.fault = once(*fault)
+def test_a_passing_fault_is_overcome(hub, dataset_folders, fault):
+    hub.fault = once(*fault)
     push_data(dataset_folders[0])
-    assert len(logged_in.commits("datasets", "user/data")) == 1
-    assert set(logged_in.received.values()) == {1}
+    assert len(hub.commits("datasets", "user/data")) == 1
+    assert set(hub.received.values()) == {1}
 
 
 @pytest.mark.parametrize(
     "fault", [("POST", "/create", "drop"), ("POST", "/commit/", "drop"), ("POST", "/commit/", "HTTP 500")]
 )
-def test_when_a_push_fails_then_it_is_one_line_and_the_same_command_goes_on(logged_in, dataset_folders, fault):
-    logged_in.fault = once(*fault)
+def test_when_a_push_fails_then_it_is_one_line_and_the_same_command_goes_on(hub, dataset_folders, fault):
+    hub.fault = once(*fault)
     with pytest.raises(ClinRaGenInputError, match="start the same command again to go on") as caught:
         push_data(dataset_folders[0])
     assert len(str(caught.value).splitlines()) == 1
     push_data(dataset_folders[0])
-    assert len(logged_in.commits("datasets", "user/data")) == 1
-    assert set(logged_in.received.values()) == {1}
+    assert len(hub.commits("datasets", "user/data")) == 1
+    assert set(hub.received.values()) == {1}
 
 
-def test_when_somebody_pushes_at_the_same_time_then_the_later_push_changes_nothing(logged_in, dataset_folders):
+def test_when_somebody_pushes_at_the_same_time_then_the_later_push_changes_nothing(hub, dataset_folders):
     push_data(dataset_folders[0])
 
     def meanwhile(method, path):
-        if "/commit/" in path and len(logged_in.commits("datasets", "user/data")) == 1:
-            logged_in.add_commit("datasets", "user/data", {"README.md": b"theirs"})
+        if "/commit/" in path and len(hub.commits("datasets", "user/data")) == 1:
+            hub.add_commit("datasets", "user/data", {"README.md": b"theirs"})
 
-    logged_in.fault = meanwhile
+    hub.fault = meanwhile
     with pytest.raises(ClinRaGenInputError, match=r"answered 412 .*start the same command again"):
         push_data(dataset_folders[1])
     push_data(dataset_folders[1])
-    assert len(logged_in.commits("datasets", "user/data")) == 3
+    assert len(hub.commits("datasets", "user/data")) == 3
 
 
-def test_nothing_is_asked_while_offline(logged_in, dataset_folders, monkeypatch):
+def test_nothing_is_asked_while_offline(hub, dataset_folders, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ClinRaGenInputError, match="HF_HUB_OFFLINE is set"):
         push_data(dataset_folders[0])
-    assert not logged_in.requests
+    assert not hub.requests
+
+
+SOURCE = {
+    "title": "simulated patients",
+    "version": "1",
+    "licence": "Apache-2.0",
+    "url": "no address",
+    "credentialed": False,
+    "cite": "nobody",
+    "content_hash": "0" * 64,
+}
+TRAINING = {
+    "base_model": None,
+    "stages": [],
+    "best_metric": None,
+    "metric": "micro_f1",
+    "data": {"dataset": "/home/me/data", "knowledge": None, "train_split": "train", "eval_split": "validation"},
+    "log": [],
+}
+
+
+def write_training(folder, source):
+    told = {} if source is None else {"source": source}
+    (folder / "training.json").write_text(json.dumps({**TRAINING, **told}), encoding="utf-8")
+
+
+@pytest.fixture
+def model_folders(tiny_config, tiny_processor, tmp_path):
+    """Two versions of a model: random weights of two seeds."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for seed, folder in enumerate(folders):
+        save_model_folder(make_tiny_model(tiny_config, seed), tiny_processor, folder)
+        write_training(folder, SOURCE)
+    return folders
+
+
+def push_weights(folder, *options, repo_id="user/model"):
+    push_model.main(["--model", str(folder), "--repo-id", repo_id, *options])
+
+
+RECORD = {"note": "fever and productive cough", "labs": {"Heart Rate": [[1, 90], [2, 135]]}}
+
+
+def answer_of(folder):
+    model, processor = load_model_folder(folder)
+    pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer)
+    return pipe(RECORD, max_new_tokens=12, num_beams=1, do_sample=False)
+
+
+def test_a_model_answers_from_the_hub_as_from_its_folder_at_each_revision(hub, model_folders, tmp_path):
+    for folder in model_folders:
+        push_weights(folder)
+    commits = hub.commits("models", "user/model")
+    code = f"""
+        import json, sys
+        from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoProcessor, pipeline
+        answers = []
+        for revision in (*sys.argv[1].split(), None):
+            place = {{"revision": revision, "trust_remote_code": True}}
+            model = AutoModel.from_pretrained("user/model", **place)
+            assert type(model).__name__ == type(AutoModelForSeq2SeqLM.from_pretrained("user/model", **place)).__name__
+            batch = AutoProcessor.from_pretrained("user/model", **place)(notes=["fever"], return_tensors="pt")
+            pipe = pipeline("clinical-rationale-generation", model="user/model", **place)
+            answer = pipe({RECORD}, max_new_tokens=12, num_beams=1, do_sample=False)
+            answers.append([answer, model.diagnosis_probabilities(**batch).tolist()])
+        assert pipeline(model="user/model", trust_remote_code=True).task == "clinical-rationale-generation"
+        print(json.dumps(answers))
+    """
+    done = run_elsewhere(code, " ".join(commits), tmp_path, **hub.environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    pulled = json.loads(done.stdout.splitlines()[-1])
+    local = []
+    for folder in model_folders:
+        model, processor = load_model_folder(folder)
+        batch = processor(notes=["fever"], return_tensors="pt")
+        local.append([answer_of(folder), model.diagnosis_probabilities(**batch).tolist()])
+    assert local[0] != local[1]
+    assert pulled == json.loads(json.dumps([*local, local[1]]))
+    older = load_model_folder("user/model", revision=commits[0])[0]
+    assert weights_of(older) == weights_of(load_model_folder(model_folders[0])[0])
+
+
+def weights_of(model):
+    return {name: weight.tolist() for name, weight in model.state_dict().items()}
+
+
+def test_the_snippet_of_the_card_runs(hub, model_folders, tmp_path):
+    push_weights(model_folders[0], "--message", "a first version")
+    (commit,) = hub.commits("models", "user/model")
+    card = hub.repos["models", "user/model"].commits[commit]["README.md"].content.decode()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert 'model="user/model"' in code
+    done = run_elsewhere(code, "", tmp_path, **hub.environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().startswith("[")  # the diagnoses that it prints
+
+
+def test_what_push_to_hub_of_model_and_processor_makes_loads_elsewhere(
+    hub, tiny_model, tiny_processor, tiny_folder, tmp_path
+):
+    tiny_model.push_to_hub("user/model")
+    tiny_processor.push_to_hub("user/model")
+    assert hub.repos["models", "user/model"].private
+    code = f"""
+        import json
+        from transformers import AutoModel, AutoProcessor, pipeline
+        AutoModel.from_pretrained("user/model", trust_remote_code=True)
+        AutoProcessor.from_pretrained("user/model", trust_remote_code=True)
+        pipe = pipeline("clinical-rationale-generation", model="user/model", trust_remote_code=True)
+        print(json.dumps(pipe({RECORD}, max_new_tokens=12, num_beams=1, do_sample=False)))
+    """
+    done = run_elsewhere(code, "", tmp_path, **hub.environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(json.dumps(answer_of(tiny_folder)))
+
+
+def test_only_what_this_project_writes_is_pushed_of_a_model(hub, model_folders, capsys):
+    folder = model_folders[0]
+    (folder / "notes.csv").write_text("a patient's note")
+    (folder / "optimizer.json").write_text("{}")
+    (folder / "modeling_clinragen.py").write_text("raise RuntimeError('changed by somebody')")
+    push_weights(folder, "--dry-run")
+    listed = {line.split()[1] for line in capsys.readouterr().out.splitlines()[1:-1]}
+    assert not hub.requests
+    push_weights(folder)
+    (commit,) = hub.commits("models", "user/model")
+    files = hub.repos["models", "user/model"].commits[commit]
+    assert files.keys() - {".gitattributes"} == listed
+    assert not {"notes.csv", "optimizer.json"} & listed
+    own = Path(modeling_clinragen.__file__).parent
+    code = {name: file.content for name, file in files.items() if name.endswith(".py")}
+    assert code
+    assert code == {name: (own / name).read_bytes() for name in code}
+
+
+CREDENTIALED = {**SOURCE, "title": "MIMIC-III", "credentialed": True}
+OLDER = None  # a history that does not tell of its data
+
+
+@pytest.mark.parametrize("source", [CREDENTIALED, OLDER])
+def test_a_model_of_credentialed_data_is_pushed_with_a_warning_and_gated(hub, model_folders, caplog, source):
+    write_training(model_folders[0], source)
+    push_weights(model_folders[0])
+    assert "credentialed data" in caplog.text
+    repo = hub.repos["models", "user/model"]
+    assert (repo.private, repo.gated) == (True, "manual")
+    files = repo.commits[hub.commits("models", "user/model")[0]]
+    assert b"extra_gated_prompt" in files["README.md"].content
+    if source is OLDER:
+        assert b"/home/me" not in files["training.json"].content
+
+
+@pytest.mark.parametrize("source", [CREDENTIALED, OLDER])
+@pytest.mark.parametrize("options", [(), (PUBLISH[0], " ")])
+def test_a_model_of_credentialed_data_is_not_made_public_without_a_permission(hub, model_folders, source, options):
+    write_training(model_folders[0], source)
+    with pytest.raises(ClinRaGenInputError, match="i-am-permitted-to-publish"):
+        push_weights(model_folders[0], "--public", *options)
+    assert not hub.requests
+
+
+def test_the_permission_to_publish_a_model_is_recorded_in_what_is_pushed(hub, model_folders):
+    write_training(model_folders[0], CREDENTIALED)
+    push_weights(model_folders[0], "--public", *PUBLISH)
+    repo = hub.repos["models", "user/model"]
+    assert (repo.private, repo.gated) == (False, "manual")
+    files = repo.commits[hub.commits("models", "user/model")[0]]
+    recorded = json.loads(files["training.json"].content)["permission_to_publish"]
+    assert recorded.startswith(PUBLISH[1])
+    assert recorded in files["README.md"].content.decode()
+
+
+def test_a_report_of_other_weights_is_refused(hub, model_folders, tmp_path):
+    report = {"run": {"weights_hash": weights_hash(model_folders[1]), "split": "test", "dataset_title": "x"}}
+    report |= {"records": 7, "patients": 5, "diagnosis": {"micro_f1": 0.4321}}
+    (tmp_path / "metrics.json").write_text(json.dumps(report), encoding="utf-8")
+    options = ("--report", str(tmp_path), "--dataset-id", "user/data")
+    with pytest.raises(ClinRaGenInputError, match="other weights"):
+        push_weights(model_folders[0], *options)
+    assert not hub.requests
+    push_weights(model_folders[1], *options)
+    info = HfApi(hub.url).model_info("user/model")
+    assert [(result.metric_name, result.metric_value) for result in info.card_data.eval_results] == [
+        ("Micro-F1", 0.4321)
+    ]
+    assert info.card_data.datasets == ["user/data"]
+
+
+def test_when_a_push_of_a_model_is_killed_before_its_commit_then_the_weights_are_not_sent_again(
+    hub, model_folders, tmp_path
+):
+    command = [sys.executable, str(ROOT / "recipes" / "push_model.py")]
+    command += ["--model", str(model_folders[0]), "--repo-id", "user/model"]
+    kill_and_go_on(hub, command, tmp_path, ("POST", "/commit/"))
+    (commit,) = hub.commits("models", "user/model")
+    files = hub.repos["models", "user/model"].commits[commit]
+    assert files["model.safetensors"].content == (model_folders[0] / "model.safetensors").read_bytes()
+
+
+def kill_and_go_on(hub, command, home, held):
+    """Start a push, kill it while the Hub holds a request and something has come through, and start it again."""
+    environment = {**os.environ, **hub.environment(), "HF_HOME": str(home)}
+    hub.fault = once(*held, "hold")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as push:
+        assert hub.holding.wait(60)
+        deadline = time.monotonic() + 60
+        while not hub.received and time.monotonic() < deadline:
+            time.sleep(0.01)
+        push.send_signal(signal.SIGKILL)
+    assert hub.received
+    (repo,) = hub.repos.values()
+    assert len(repo.commits) == 1  # the first one, of `.gitattributes`
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert set(hub.received.values()) == {1}

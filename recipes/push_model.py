@@ -1,0 +1,117 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Push a model folder to the Hub, where `from_pretrained("USER/NAME", trust_remote_code=True)` loads it.
+
+    python recipes/push_model.py --model runs/quickstart/stage3 --report runs/quickstart/report \
+        --repo-id USER/NAME --dry-run
+
+and then without `--dry-run`.
+
+The repo is private unless `--public` is given. What is pushed is written anew: the weights of the folder, the code of
+this project, `training.json`, and a card with the figures of the report.
+"""
+
+import argparse
+import json
+import logging
+import tempfile
+from pathlib import Path
+
+from datasets_scripts.command import run_command
+from datasets_scripts.hub import add_push_options, dated_reason, files_in, push
+from modeling_clinragen import ClinRaGenInputError
+from recipes.history import HISTORY, read_history
+from recipes.model_card import model_card, read_report
+from recipes.model_folder import check_model_folder, load_model_folder, save_model_folder, weights_hash
+
+
+logger = logging.getLogger(__name__)
+
+PUSHED = ("*.json", "*.safetensors", "*.py", "*.txt", "*.model", "README.md")  # of a folder that is written anew
+UNTOLD = {
+    "source": {
+        "title": "data that are not told of",
+        "version": "",
+        "url": "address unknown",
+        "licence": "unknown",
+        "cite": "unknown",
+        "content_hash": "unknown",
+        "credentialed": True,
+    },
+    "stages": [],
+    "base_model": None,
+}
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Push a model folder to the Hub.")
+    parser.add_argument("--model", type=Path, required=True, help="finished model folder")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="report folder that evaluate_model.py made of this model: the card gives its figures",
+    )
+    parser.add_argument("--dataset-id", metavar="USER/NAME", help="dataset on the Hub that it was trained on, to link")
+    add_push_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    folder = check_model_folder(arguments.model)
+    training = read_training(folder)
+    gated = training["source"].get("credentialed") is not False
+    permission = permission_to_publish(arguments) if gated else None
+    if permission is not None:
+        training["permission_to_publish"] = permission
+    report = None if arguments.report is None else read_report(arguments.report, folder)
+    model, processor = load_model_folder(folder)
+    names = {"repo_id": arguments.repo_id, "dataset_id": arguments.dataset_id}
+    card = model_card(training, model, processor, report, **names, gated=gated, permission=permission)
+    with tempfile.TemporaryDirectory() as aside:
+        release = Path(aside)
+        save_model_folder(model, processor, release)
+        (release / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
+        (release / "README.md").write_text(card, encoding="utf-8")
+        push(files_in(release, PUSHED), arguments, "model", f"ClinRaGen model {weights_hash(release)[:12]}", gated)
+
+
+def read_training(folder: Path) -> dict:
+    """
+    `training.json`; an older one does not tell of the data, which count as credentialed then.
+
+    Raises:
+        ClinRaGenInputError: if there is none.
+    """
+    training = read_history(folder)
+    if not training:
+        raise ClinRaGenInputError(
+            f"{folder}: {HISTORY} is missing, which tells how it was trained; run its stage again"
+        )
+    if "source" not in training:
+        data = training["data"]
+        shown = {name: Path(data[name]).name for name in ("dataset", "knowledge") if data[name]}
+        training |= {**UNTOLD, "data": {**data, **shown}}  # paths of this machine are not pushed
+    return training
+
+
+def permission_to_publish(arguments: argparse.Namespace) -> str | None:
+    """The permission that a public model needs whose training data are credentialed, or not known not to be."""
+    logger.warning(
+        "%s comes from credentialed data, or from data that %s does not tell of: weights can hold what they were "
+        "trained on, so the repo is gated. See that the data-use agreement allows to share it with those you let in.",
+        arguments.model,
+        HISTORY,
+    )
+    option = "--i-am-permitted-to-publish"
+    if arguments.public and arguments.publish_permission is None:
+        raise ClinRaGenInputError(
+            f"{arguments.model} comes from credentialed data, so it is not made public: nothing was sent; if the "
+            f'data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
+        )
+    return dated_reason(arguments.publish_permission, option) if arguments.public else None
+
+
+if __name__ == "__main__":
+    run_command(main)
