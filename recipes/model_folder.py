@@ -32,7 +32,6 @@ REQUIRED_FILES = ("config.json", "model*.safetensors", "processor_config.json", 
 
 CODE = Path(modeling_clinragen.__file__).parent
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
-SETTINGS_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
 
 
 def save_model_folder(
@@ -104,6 +103,8 @@ def check_model_folder(folder: str | Path) -> Path:
                 f"{path} is refused: a file of this kind can run code when it is read; a model folder holds "
                 "safetensors only. Remove it if you know where it comes from"
             )
+        if path.name == "adapter_config.json":
+            raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder by others")
         if path.suffix == ".py" and not (path.parent == folder and (CODE / path.name).is_file()):
             raise ClinRaGenInputError(
                 f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
@@ -113,7 +114,7 @@ def check_model_folder(folder: str | Path) -> Path:
         raise ClinRaGenInputError(
             f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to go on"
         )
-    settings = {name: _read_settings(folder / name) for name in SETTINGS_FILES}
+    settings = {path.name: _read_settings(path) for path in sorted(folder.glob("*config.json"))}
     if settings["config.json"].get("model_type") != ClinRaGenConfig.model_type:
         raise ClinRaGenInputError(f"{folder} holds a model of another kind, not a ClinRaGen model")
     for name, content in settings.items():
@@ -129,8 +130,8 @@ def check_model_folder(folder: str | Path) -> Path:
 
 def _read_settings(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):
         raise ClinRaGenInputError(f"{path} is damaged; copy it or run its stage again") from None
 
 
@@ -140,10 +141,20 @@ def _named_code(content) -> list[str]:
         return [reference for part in content for reference in _named_code(part)]
     if not isinstance(content, dict):
         return []
-    found = [pipeline["impl"] for pipeline in content.get("custom_pipelines", {}).values()]
-    for classes in content.get("auto_map", {}).values():
-        found += [name for name in (classes if isinstance(classes, list) else [classes]) if name]
+    pipelines = content.get("custom_pipelines")
+    pipelines = list(pipelines.values()) if isinstance(pipelines, dict) else [pipelines]
+    found = _leaves(content.get("auto_map"))
+    found += _leaves([part.get("impl") if isinstance(part, dict) else part for part in pipelines])
     return found + _named_code([part for name, part in content.items() if name not in CODE_SETTINGS])
+
+
+def _leaves(content) -> list[str]:
+    """All values in nested lists and dicts, as text, but for `None`."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, list):
+        return [leaf for part in content for leaf in _leaves(part)]
+    return [] if content is None else [str(content)]
 
 
 CODE_SETTINGS = ("auto_map", "custom_pipelines")
