@@ -30,6 +30,20 @@ def as_sent(record):
     return json.loads(json.dumps({"note": note, "lab_times": times.tolist(), "lab_values": rows}, allow_nan=False))
 
 
+def same(answer, other):
+    """
+    Whether two answers say the same: numbers of records that were encoded together differ by some 1e-7 from those of a
+    record alone, which may show in the last of their four digits; all else is equal.
+    """
+    if isinstance(answer, float) and isinstance(other, float):
+        return answer == pytest.approx(other, abs=1.01e-4)
+    if isinstance(answer, dict) and isinstance(other, dict):
+        return list(answer) == list(other) and same(list(answer.values()), list(other.values()))
+    if isinstance(answer, list) and isinstance(other, list):
+        return len(answer) == len(other) and all(map(same, answer, other))
+    return answer == other
+
+
 @pytest.fixture
 def pipe(tiny_model, tiny_processor):
     return ClinRaGenPipeline(tiny_model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer)
@@ -63,7 +77,7 @@ def test_alone_in_a_saved_folder_it_answers_in_a_process_that_knows_nothing_else
     done = run_elsewhere(code, tiny_folder, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     many, one, refused = json.loads(done.stdout.splitlines()[-1])
-    assert many == [pipe(record, **SHORT) for record in sent]
+    assert same(many, [pipe(record, **SHORT) for record in sent])
     assert one == json.loads(json.dumps(pipe(sent[0], evidence=True, attention=True, **SHORT)))
     assert refused[:2] == [True, 422]
     assert refused[2].startswith("inputs[1].labs: unknown channel 'Sodium'; the model reads: ")
@@ -71,7 +85,7 @@ def test_alone_in_a_saved_folder_it_answers_in_a_process_that_knows_nothing_else
 
 def test_a_record_is_answered_as_the_pipeline_answers_it_alone(endpoint, pipe, records):
     sent = [as_sent(record) for record in records]
-    assert endpoint({"inputs": sent, "parameters": SHORT}) == [pipe(record, **SHORT) for record in sent]
+    assert same(endpoint({"inputs": sent, "parameters": SHORT}), [pipe(record, **SHORT) for record in sent])
     assert endpoint({"inputs": sent[0], "parameters": SHORT}) == pipe(sent[0], **SHORT)
     assert endpoint({"inputs": [sent[1]], "parameters": None}) == [pipe(sent[1])]
 
@@ -190,7 +204,7 @@ def test_when_the_model_fails_on_a_record_the_others_are_answered_and_no_note_is
     monkeypatch.setattr(endpoint.pipe, "preprocess", failing)
     answers = endpoint.try_answer([*good[:2], bad, *good[2:]], SHORT)
     assert isinstance(answers.pop(2), RuntimeError)
-    assert answers == [endpoint.answer([record], SHORT)[0] for record in good]
+    assert same(answers, [endpoint.answer([record], SHORT)[0] for record in good])
     assert "RuntimeError" in caplog.text
     assert "secret" not in caplog.text
 

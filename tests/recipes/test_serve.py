@@ -1,0 +1,360 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The server over real HTTP: every good request answered as the pipeline answers it alone, every bad one refused."""
+
+import http.client
+import json
+import logging
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from modeling_clinragen import CHANNELS, ClinRaGenInputError
+from recipes import serve
+from recipes.predict import load_handler
+from tests.modeling_clinragen.test_handler import same
+
+
+SHORT = {"max_new_tokens": 8}
+JSON = {"Content-Type": "application/json"}
+
+
+class Server:
+    """`recipes/serve.py` in a process of its own, on a free port."""
+
+    def __init__(self, folder, *options):
+        command = [sys.executable, "-u", serve.__file__, "--model", str(folder), "--port", "0", *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := re.search(r"answers at http://\S+:(\d+) ", line):
+                self.port = int(found.group(1))
+                break
+        else:
+            raise AssertionError("".join(self.lines))
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr))
+        self.reader.start()
+
+    def ask(self, body, method="POST", path="/", headers=JSON):
+        return ask(self.port, body, method, path, headers)
+
+    def memory(self):
+        """Resident set of the process in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.reader.join()
+        return code, "".join(self.lines)
+
+
+def ask(port, body, method="POST", path="/", headers=JSON):
+    """Status, answer and headers; a body that is no text or bytes is sent as JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    body = body if isinstance(body, str | bytes) or hasattr(body, "__next__") else json.dumps(body)
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    answer = json.loads(response.read(), parse_constant=pytest.fail)  # NaN is no JSON
+    connection.close()
+    return response.status, answer, response.headers
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_processor, tiny_config, tmp_path_factory):
+    from recipes.model_folder import save_model_folder
+    from tests.conftest import make_tiny_model
+
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_model_folder(make_tiny_model(tiny_config), tiny_processor, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(folder):
+    return load_handler(str(folder), None, None).pipe
+
+
+@pytest.fixture
+def server(folder):
+    """One that a test may stop."""
+    server = Server(folder)
+    yield server
+    if server.process.poll() is None:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def lasting_server(folder):
+    server = Server(folder)
+    yield server
+    assert server.stop()[0] == 0
+
+
+def made_up_record(draw):
+    words = ["fever", "cough", "pain", "denies", "heart", "failure", "pressure", "low", "high", "for", "two", "days"]
+    record = {"note": " ".join(draw.choices(words, k=1 + draw.randrange(40)))}
+    if draw.random() < 0.5:
+        hours = sorted({draw.randrange(24) for _ in range(4)})
+        cell = lambda: draw.choice([None, round(draw.uniform(60, 90), 1)])  # noqa: E731
+        record |= {"lab_times": hours, "lab_values": [[cell() for _ in CHANNELS] for _ in hours]}
+    elif draw.random() < 0.5:
+        record["labs"] = {"heart rate": [[1, 90], [2.5, 120]], "pH": [[1, 7.1]]}
+    return record
+
+
+def good_requests(draw, number):
+    for _ in range(number):
+        records = [made_up_record(draw) for _ in range(draw.choice([1, 1, 1, 3]))]
+        parameters = {**SHORT, **draw.choice([{}, {}, {}, {"attention": True}, {"evidence": True}, {"num_beams": 2}])}
+        yield {"inputs": records if len(records) > 1 else records[0], "parameters": parameters}
+
+
+BAD = [
+    ('{"inputs": ', JSON, 400, "no JSON at line 1, column 12"),
+    (b'{"inputs": {"note": "\xff"}}', JSON, 400, "not in UTF-8"),
+    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is no JSON; write null"),
+    ("[" * 100_000, JSON, 400, "no JSON"),
+    ("9" * 5000, JSON, 400, "no JSON"),
+    ("", JSON, 400, "no JSON"),
+    ("[]", JSON, 400, "a request is"),
+    ({"inputs": {}}, JSON, 422, "inputs: neither a note nor"),
+    ({"inputs": {"note": 5}}, JSON, 422, "inputs.note: must be text"),
+    ({"inputs": [{"note": "a secret"}, {"note": "\ud800 a secret"}]}, JSON, 422, "inputs[1].note: holds half"),
+    ({"inputs": {"note": "a secret", "labs": {"Sodium": [[1, 2]]}}}, JSON, 422, "inputs.labs: unknown channel 'Sod"),
+    ({"inputs": {"note": "a secret"}, "parameters": {"seed": 1}}, JSON, 422, "parameters.seed: unknown"),
+    ({"inputs": {"note": "a secret"}, "\ud800": 1}, JSON, 422, "?: unknown field"),
+    ({"inputs": {"note": "a secret"}, "parameters": {"num_beams": 999}}, JSON, 422, "parameters.num_beams: must be"),
+    ({"inputs": [{"note": "a secret"}] * 33}, JSON, 413, "inputs: 33 records"),
+    ({"inputs": {"note": "x" * (9 * 2**20)}}, JSON, 413, "the request is larger than"),
+    ({"inputs": {"note": "a secret"}}, {"Content-Type": "text/plain"}, 415, "the content type must be"),
+]
+
+
+def refused_as_it_should_be(server, bad):
+    body, headers, status, reason = bad
+    got, answer, _ = server.ask(body, headers=headers)
+    return (
+        got == status and list(answer) == ["error"] and reason in answer["error"] and "secret" not in answer["error"]
+    )
+
+
+def test_a_hundred_requests_at_once_good_and_bad_are_all_answered_and_the_memory_stays_flat(server, pipe):
+    """Two rounds warm the server up; three more may cost 32 MB: four of the largest requests that are held at once."""
+    draw = random.Random(0)
+    good = list(good_requests(draw, 100 - 2 * len(BAD)))
+    expected = [
+        [json.loads(json.dumps(pipe(record, **request["parameters"]))) for record in as_list(request["inputs"])]
+        for request in good
+    ]
+    jobs = [("good", i) for i in range(len(good))] + [("bad", i % len(BAD)) for i in range(2 * len(BAD))]
+    assert len(jobs) == 100
+
+    def run(job):
+        kind, i = job
+        if kind == "bad":
+            return refused_as_it_should_be(server, BAD[i])
+        status, answer, _ = server.ask(good[i])
+        return status == 200 and same(as_list(answer), expected[i])
+
+    memory = []
+    with ThreadPoolExecutor(100) as threads:
+        for _ in range(5):
+            draw.shuffle(jobs)
+            results = list(threads.map(run, jobs))
+            assert not [job for job, right in zip(jobs, results, strict=True) if not right]
+            memory.append(server.memory())
+    assert memory[-1] - memory[1] < 32, memory
+    code, log = server.stop()
+    assert code == 0
+    assert "secret" not in log
+    assert "Traceback" not in log
+
+
+def test_where_no_requests_are_joined_each_answer_is_that_of_the_pipeline_to_the_last_digit(folder, pipe):
+    draw = random.Random(1)
+    records = [made_up_record(draw) for _ in range(24)]
+    server = Server(folder, "--batch-size", "1")
+    with ThreadPoolExecutor(24) as threads:
+        results = list(threads.map(lambda record: server.ask({"inputs": record, "parameters": SHORT}), records))
+    assert server.stop()[0] == 0
+    assert [status for status, _, _ in results] == [200] * 24
+    assert [answer for _, answer, _ in results] == [json.loads(json.dumps(pipe(r, **SHORT))) for r in records]
+
+
+def as_list(part):
+    return part if isinstance(part, list) else [part]
+
+
+def test_health_paths_and_methods(lasting_server):
+    assert lasting_server.ask(None, "GET", "/health")[:2] == (200, {"status": "ok"})
+    request = {"inputs": {"note": "fever"}, "parameters": SHORT}
+    assert lasting_server.ask(request, path="/predict")[:2] == lasting_server.ask(request)[:2]
+    assert lasting_server.ask(request, path="/nowhere")[:2] == (404, {"error": "Not Found"})
+    assert lasting_server.ask(None, "GET", "/")[:2] == (405, {"error": "Method Not Allowed"})
+
+
+def test_a_body_without_end_is_refused_and_never_held(lasting_server):
+    lasting_server.ask({"inputs": {"note": "fever"}, "parameters": SHORT})
+    before = lasting_server.memory()
+
+    def endless():
+        while True:
+            yield b" " * 2**20
+
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        lasting_server.ask(endless(), headers={**JSON, "Transfer-Encoding": "chunked"})
+    assert lasting_server.memory() - before < 32
+    assert lasting_server.ask({"inputs": {"note": "fever"}, "parameters": SHORT})[0] == 200
+
+
+def test_a_client_that_goes_away_harms_nobody(lasting_server, pipe):
+    body = json.dumps({"inputs": {"note": "fever and cough"}, "parameters": SHORT}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    for sent in (head, head + body[:10], head + body):  # in the middle of the request, and before its answer
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", lasting_server.port)) as connection:
+                connection.sendall(sent)
+    status, answer, _ = lasting_server.ask(body)
+    assert (status, answer) == (200, json.loads(json.dumps(pipe({"note": "fever and cough"}, **SHORT))))
+    assert "Traceback" not in "".join(lasting_server.lines)
+
+
+def slow_request(number=32):
+    return {"inputs": [{"note": "fever and cough"}] * number, "parameters": {"evidence": True, "max_new_tokens": 200}}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, number):
+    with ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(server.ask, slow_request()) for _ in range(3)]
+        time.sleep(0.3)
+        assert not any(future.done() for future in asked)
+        code, log = server.stop(number)
+        assert [future.result()[0] for future in asked] == [200] * 3
+    assert code == 0
+    assert "Traceback" not in log
+    assert log.rstrip().endswith("stopped")
+
+
+def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server):
+    with ThreadPoolExecutor(12) as threads:
+        results = list(threads.map(lambda _: lasting_server.ask(slow_request()), range(12)))
+    full = [(answer, headers) for status, answer, headers in results if status == 503]
+    answered = [answer for status, answer, _ in results if status == 200]
+    assert len(full) + len(answered) == 12
+    assert full
+    assert len(answered) >= 4
+    assert all(len(answer) == 32 for answer in answered)
+    assert all(int(headers["Retry-After"]) > 0 and "try again" in answer["error"] for answer, headers in full)
+    assert lasting_server.ask({"inputs": {"note": "fever"}, "parameters": SHORT})[0] == 200
+
+
+def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_told(
+    folder, monkeypatch, caplog
+):
+    handler = load_handler(str(folder), None, None)
+    expected = json.loads(json.dumps(handler.pipe({"note": "fever"}, **SHORT)))
+    preprocess, batches = handler.pipe.preprocess, []
+
+    def failing(record):
+        if "secret" in record["note"]:
+            raise RuntimeError(record["note"])
+        return preprocess(record)
+
+    answer = handler.answer
+
+    def counted(records, parameters):
+        batches.append(len(records))
+        return answer(records, parameters)
+
+    monkeypatch.setattr(handler.pipe, "preprocess", failing)
+    monkeypatch.setattr(handler, "answer", counted)
+    listener = serve.listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(serve.make_app(handler), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    notes = ["fever", "a secret", "fever", "fever"] * 5
+    try:
+        with ThreadPoolExecutor(20) as threads:
+            port = listener.getsockname()[1]
+            results = list(threads.map(lambda n: ask(port, {"inputs": {"note": n}, "parameters": SHORT}), notes))
+    finally:
+        server.should_exit = True
+        thread.join()
+    for note, (status, answered, _) in zip(notes, results, strict=True):
+        if note == "fever":
+            assert (status, answered) == (200, expected)
+        else:
+            assert status == 500
+            assert "secret" not in answered["error"]
+    assert max(batches) > 1  # they were encoded together
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_outside_of_the_loopback_it_warns(caplog):
+    caplog.set_level(logging.WARNING)
+    with serve.listen("127.0.0.1", 0) as listener:
+        serve.warn_if_open(listener)
+    assert not caplog.text
+    with serve.listen("0.0.0.0", 0) as listener:
+        serve.warn_if_open(listener)
+    assert "records and answers will be readable there (no TLS)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "70000"], "--port is 70000"),
+        (["--batch-size", "0"], "--batch-size is 0"),
+        (["--host", "256.0.0.1"], "--host 256.0.0.1"),
+        (["--port", "0", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, options, message):
+    with pytest.raises(ClinRaGenInputError, match=message) as caught:
+        serve.main(["--model", str(tmp_path), *options])
+    assert "\n" not in str(caught.value)
+
+
+def test_when_the_port_is_taken_then_it_says_so(tmp_path):
+    with serve.listen("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+        with pytest.raises(ClinRaGenInputError, match=f"--port {port}: Address already in use"):
+            serve.main(["--model", str(tmp_path), "--port", port])
+
+
+def test_code_of_the_folder_is_not_run(folder, tmp_path):
+    os.makedirs(tmp_path / "cwd")
+    for path in folder.iterdir():
+        text = path.read_bytes()
+        (tmp_path / path.name).write_bytes(text + b"\nopen('touched', 'w')\n" if path.suffix == ".py" else text)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from recipes.predict import load_handler; load_handler(sys.argv[1], None, None)",
+        ]
+        + [str(tmp_path)],
+        cwd=tmp_path / "cwd",
+        env={**os.environ, "PYTHONPATH": str(Path(serve.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert not list((tmp_path / "cwd").iterdir()), done.stderr
