@@ -79,7 +79,13 @@ def push(files: dict[str, Path], arguments: argparse.Namespace, repo_type: str, 
 
 
 def push_files(
-    files: dict[str, Path], repo_id: str, repo_type: str, private: bool, gated: bool, message: str
+    files: dict[str, Path],
+    repo_id: str,
+    repo_type: str,
+    private: bool,
+    gated: bool,
+    message: str,
+    token: str | None = None,
 ) -> tuple[str, str]:
     """
     Make `files` the content of `main` of a repo, in one commit; files of an earlier push that are gone are deleted.
@@ -90,13 +96,14 @@ def push_files(
         private (`bool`): of a new repo. A repo that is there has to be so already: its owner alone changes that, as
             earlier revisions change with it.
         gated (`bool`): whether its owner lets each user in.
+        token (`str`, *optional*): of the Hub. Default: of `hf auth login` or `HF_TOKEN`.
 
     Returns:
         `tuple[str, str]`: address of the repo, and hash of the commit.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    api = HfApi()
+    api = HfApi(token=token)
     url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
     there = api.repo_info(url.repo_id, repo_type=repo_type)
     if there.private != private:

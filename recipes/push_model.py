@@ -27,8 +27,6 @@ from recipes.model_folder import check_model_folder, load_model_folder, save_mod
 
 
 logger = logging.getLogger(__name__)
-
-PUSHED = ("*.json", "*.safetensors", "*.py", "*.txt", "*.model", "README.md")  # of a folder that is written anew
 UNTOLD = {
     "source": {
         "title": "data that are not told of",
@@ -74,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         save_model_folder(model, processor, release)
         (release / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
         (release / "README.md").write_text(card, encoding="utf-8")
-        push(files_in(release, PUSHED), arguments, "model", f"ClinRaGen model {weights_hash(release)[:12]}", gated)
+        push(files_in(release, ("*",)), arguments, "model", f"ClinRaGen model {weights_hash(release)[:12]}", gated)
 
 
 def read_training(folder: Path) -> dict:

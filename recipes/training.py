@@ -4,6 +4,7 @@
 
 import logging
 import re
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import EarlyStoppingCallback, Seq2SeqTrainer, set_seed
 
 from datasets_scripts.command import check_free, finished_folder
 from datasets_scripts.dataset_folder import read_metadata
+from datasets_scripts.hub import files_in, hub_errors, push_files
 from datasets_scripts.knowledge.base import load_knowledge
 from modeling_clinragen import (
     ClinRaGenConfig,
@@ -169,8 +171,41 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             Path(output_dir or self.args.output_dir, "training_args.bin").unlink()
 
     def create_model_card(self, **kwargs):
-        """Before `push_to_hub`: the folder's own card and history, which say more than the arguments could."""
+        """The folder's own card and history, which say more than the arguments could."""
         write_card(self.args.output_dir, self.history(), self.model, self.processing_class)
+
+    def _push_from_checkpoint(self, checkpoint_folder):
+        """Nothing: a checkpoint is no model folder, and holds the arguments as a pickle file."""
+
+    def push_to_hub(
+        self, commit_message: str = "End of training", token: str | None = None, private: bool | None = None, **kwargs
+    ) -> tuple[str, str] | None:
+        """
+        Push the model as it is now to `main` of `args.hub_model_id`: as a whole model folder, in one commit.
+
+        Args:
+            private (`bool`, *optional*): of a new repository. Default: `args.hub_private_repo`.
+
+        Returns:
+            `tuple[str, str]`: address of the repository and hash of the commit, on the first process.
+
+        Raises:
+            ClinRaGenInputError: for what the Hub refuses, and for a public model of credentialed data.
+        """
+        if not self.is_world_process_zero():
+            return None
+        training, repo_id = self.history(), self.args.hub_model_id or Path(self.args.output_dir).name
+        private = self.args.hub_private_repo if private is None else private
+        gated = training["source"]["credentialed"]
+        if gated and not private:
+            raise ClinRaGenInputError(
+                f"{repo_id} would be public, and comes from credentialed data; see recipes/push_model.py --help"
+            )
+        with tempfile.TemporaryDirectory() as aside, hub_errors(repo_id):
+            save_model_folder(self.model, self.processing_class, aside)
+            write_card(aside, training, self.model, self.processing_class)
+            files = files_in(Path(aside), ("*",))
+            return push_files(files, repo_id, "model", private, gated, commit_message, token or self.args.hub_token)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
         """Loss, what the model predicts, and the true diagnoses: its scores, or without a head what it writes."""
@@ -238,6 +273,8 @@ def run_stage(
     """
     output = Path(stage_args.output_dir)
     check_free(output)
+    if stage_args.push_to_hub:
+        raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
     stage_args.output_dir = str(output.with_name(output.name + ".training"))
     clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
