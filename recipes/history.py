@@ -75,8 +75,11 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         "device": _device(args.device),
         "seconds": round(clock.seconds, 1),
     }
+    source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
+    if before and before.get("source", {}).get("credentialed") is not False:
+        source["credentialed"] = True  # weights keep what an earlier stage was trained on
     return {
-        "source": {**dataset["source_description"], "content_hash": dataset["content_hash"]},
+        "source": source,
         "base_model": base_model,
         "stages": [*before.get("stages", []), stage],
         "best_metric": trainer.state.best_metric,

@@ -3,11 +3,12 @@
 """A model on the Hub straight from its trainer."""
 
 import json
+import shutil
 
 import pytest
 
 from modeling_clinragen import ClinRaGenInputError
-from recipes import stage1_note
+from recipes import stage1_note, stage2_lab
 from recipes.arguments import StageArguments
 from recipes.history import read_history
 from recipes.model_folder import load_model_folder
@@ -70,6 +71,17 @@ def test_no_checkpoint_is_pushed_while_a_model_trains(hub, make_trainer, stage1_
     trainer._push_from_checkpoint(str(stage1_folder))
     trainer._finish_current_push()
     assert not hub.commits("models", "user/model")
+
+
+@pytest.mark.parametrize("source", [{"credentialed": True}, None])
+def test_what_began_from_credentialed_data_stays_so(stage1_folder, stage_arguments, tmp_path, source):
+    before = tmp_path / "before"
+    shutil.copytree(stage1_folder, before)
+    training = read_history(before)
+    training = {**training, "source": source} if source else {k: v for k, v in training.items() if k != "source"}
+    (before / "training.json").write_text(json.dumps(training), encoding="utf-8")
+    stage2_lab.main(stage_arguments(tmp_path / "stage2", "--model_name_or_path", before))
+    assert read_history(tmp_path / "stage2")["source"]["credentialed"] is True
 
 
 def test_a_stage_sends_nothing(hub, stage_arguments, tmp_path):
