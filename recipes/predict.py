@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import hashlib
 import itertools
 import json
@@ -186,6 +185,8 @@ def resumed_file(output: Path, start: dict) -> Iterator[BinaryIO]:
 
 
 def _claim(file: BinaryIO, output: Path) -> None:
+    import fcntl  # which Windows has not; the server needs none of it
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

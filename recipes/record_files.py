@@ -79,11 +79,11 @@ def _read_jsonl(path: Path) -> Iterator[Entry]:
 def _short_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """Lines with their numbers, `None` in place of one that is too long."""
     number = 0
-    while line := file.readline(MAX_LINE):
+    while line := file.readline(MAX_LINE + 1):
         number += 1
         whole = line
-        while len(line) == MAX_LINE and not line.endswith(b"\n"):
-            line, whole = file.readline(MAX_LINE), None
+        while len(line) > MAX_LINE and not line.endswith(b"\n"):
+            line, whole = file.readline(MAX_LINE + 1), None
         yield number, whole if number > 1 or whole is None else whole.removeprefix(b"\xef\xbb\xbf")
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,32 @@ def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server)
     assert lasting_server.ask({"inputs": {"note": "fever"}, "parameters": SHORT})[0] == 200
 
 
+@contextmanager
+def served(handler):
+    """The port of a server in a thread of this process."""
+    listener = serve.listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(serve.make_app(handler), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_request_that_never_becomes_whole_is_given_up(folder, monkeypatch):
+    monkeypatch.setattr(serve, "SECONDS_FOR_BODY", 0.2)
+    with (
+        served(load_handler(str(folder), None, None)) as port,
+        socket.create_connection(("127.0.0.1", port)) as connection,
+    ):
+        connection.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
 def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_told(
     folder, monkeypatch, caplog
 ):
@@ -285,18 +312,9 @@ def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_
 
     monkeypatch.setattr(handler.pipe, "preprocess", failing)
     monkeypatch.setattr(handler, "answer", counted)
-    listener = serve.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(serve.make_app(handler), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
     notes = ["fever", "a secret", "fever", "fever"] * 5
-    try:
-        with ThreadPoolExecutor(20) as threads:
-            port = listener.getsockname()[1]
-            results = list(threads.map(lambda n: ask(port, {"inputs": {"note": n}, "parameters": SHORT}), notes))
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(handler) as port, ThreadPoolExecutor(20) as threads:
+        results = list(threads.map(lambda n: ask(port, {"inputs": {"note": n}, "parameters": SHORT}), notes))
     for note, (status, answered, _) in zip(notes, results, strict=True):
         if note == "fever":
             assert (status, answered) == (200, expected)
