@@ -1,0 +1,116 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The model, by its pipeline alone: loading it, reading series, answering, and answering without an input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Pipeline, pipeline
+
+
+TASK = "clinical-rationale-generation"
+EXAMPLES = Path(__file__).parent / "examples"
+
+Series = tuple[np.ndarray, np.ndarray]  # values (T, num_channels) with NaN = not measured, and hours (T,)
+
+
+def load(model: str, revision: str | None = None) -> Pipeline:
+    """
+    The pipeline of a model folder or Hub id, with the code that comes with it, ready to answer.
+
+    Raises:
+        ValueError: if the folder's code is older than this app.
+    """
+    pipe = pipeline(TASK, model=model, revision=revision, trust_remote_code=True)
+    if not hasattr(pipe, "stream"):
+        raise ValueError(f"the code of {model} is older than this app; save the model folder anew")
+    series, _ = read_csv(pipe, template_csv(pipe).encode())
+    list(answer(pipe, "Warm up.", series))  # the first answer takes longer than those that follow
+    return pipe
+
+
+def channels_of(pipe: Pipeline) -> list[dict]:
+    return pipe.processor.feature_extractor.channels
+
+
+def examples(pipe: Pipeline) -> dict[str, tuple[str, Series]]:
+    """Name -> note and series of the example patients; channels that the model does not have are left out."""
+    names = {channel["name"] for channel in channels_of(pipe)}
+    found = {}
+    for path in sorted(EXAMPLES.glob("*.json")):
+        example = json.loads(path.read_text(encoding="utf-8"))
+        labs = {name: pairs for name, pairs in example["labs"].items() if name in names}
+        found[example["name"]] = (example["note"], pipe.processor.feature_extractor.series_from_events(labs))
+    return found
+
+
+def read_csv(pipe: Pipeline, table: bytes) -> tuple[Series, list[str]]:
+    """The series of a CSV table, and a sentence for each value that the model will not read."""
+    extractor = pipe.processor.feature_extractor
+    series = extractor.series_from_csv(table)
+    return series, extractor.left_out(*series)
+
+
+def template_csv(pipe: Pipeline) -> str:
+    """A table to fill in: a column for each channel, the middle of its reference range, and empty cells."""
+    channels = channels_of(pipe)
+    middle = [f"{(c['low'] + c['high']) / 2:.{c.get('decimals', 1)}f}" for c in channels]
+    rows = [
+        ["hour", *(c["name"] for c in channels)],
+        ["0.5", *middle],
+        ["4", *(middle[:2]), *[""] * len(channels[2:])],
+    ]
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def answer(pipe: Pipeline, note: str, series: Series) -> Iterator[dict]:
+    """Diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline."""
+    return pipe.stream(_record(note, series), attention=True)
+
+
+def written(pipe: Pipeline, text: str) -> tuple[str, str]:
+    """The parts of the rationale, about note and series, in a text that is not finished."""
+    parts = pipe.processor.parse(text)
+    return tuple(parts[name].split("#")[0].strip() for name in ("note_rationale", "lab_rationale"))
+
+
+def evidence(pipe: Pipeline, note: str, series: Series) -> list[dict]:
+    """What each diagnosis rests on."""
+    return pipe(_record(note, series), evidence=True)["evidence"]
+
+
+def _record(note: str, series: Series) -> dict:
+    return {"note": note, "lab_values": series[0], "lab_times": series[1]}
+
+
+@torch.no_grad()
+def probabilities_without(pipe: Pipeline, note: str, series: Series) -> dict[str, dict[str, float] | None]:
+    """The probability of each diagnosis with both inputs and without each; `None` where nothing is left to read."""
+    processor, nothing = pipe.processor, no_series(pipe)
+    variants = {
+        "note and series": (note, *series),
+        "without the note": ("", *series),
+        "without the series": (note, *nothing),
+    }
+    readable = {name: record for name, record in variants.items() if processor.can_read(*record)}
+    found: dict[str, dict[str, float] | None] = dict.fromkeys(variants)
+    if readable:
+        notes, values, hours = zip(*readable.values(), strict=True)
+        inputs = processor(list(notes), list(values), list(hours), return_tensors="pt").to(pipe.device)
+        for name, row in zip(readable, pipe.model.diagnosis_probabilities(**inputs).tolist(), strict=True):
+            found[name] = {label: round(value, 4) for label, value in zip(processor.labels, row, strict=True)}
+    return found
+
+
+def no_series(pipe: Pipeline) -> Series:
+    return np.empty((0, len(channels_of(pipe)))), np.empty(0)
+
+
+def thresholds(pipe: Pipeline) -> dict[str, float]:
+    """The probability from which on each diagnosis is made."""
+    return dict(zip(pipe.processor.labels, pipe.model.config.diagnosis_thresholds, strict=True))

@@ -1,0 +1,335 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A page to try a ClinRaGen model: a patient's note and series in; diagnoses, rationale, checked claims and doubt out.
+
+    python space/app.py --model runs/quickstart/stage3 [--port 7860]
+
+As a Hugging Face Space it reads the variables `CLINRAGEN_MODEL` and `CLINRAGEN_REVISION`. It needs nothing of this
+project but what comes with the model. Nothing is recorded, and the page loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import argparse
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import answers
+import gradio as gr
+import views
+from charts import series_panels
+from markup import Markup, counted, joined, tag
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+HERE = Path(__file__).parent
+REDRAWN_AFTER = 0.08  # seconds; the page is redrawn at most this often while text is written
+LONGEST_NOTE = 50_000  # characters
+SENTENCES = 3  # of what is left out of a table, so many are shown
+
+NOTICE = (
+    "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
+    "wrong, also where it is sure."
+)
+LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
+HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
+START = "Choose a patient or enter one, then write. The answer appears here."
+TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--model", default=os.environ.get("CLINRAGEN_MODEL"), help="model folder or Hub id")
+    parser.add_argument("--revision", default=os.environ.get("CLINRAGEN_REVISION"), help="of a model on the Hub")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    given = parser.parse_args(arguments)
+    if not given.model:
+        parser.error("give --model FOLDER_OR_HUB_ID, or set CLINRAGEN_MODEL")
+    try:
+        pipe = answers.load(given.model, given.revision)
+    except (OSError, ValueError) as error:
+        parser.error(f"{given.model} cannot be loaded: {str(error).splitlines()[0]}")
+    Page(pipe, given.model).launch(given.port)
+
+
+class Page:
+    """
+    The page for one model. The series that a visitor uploads, and the record that was answered last, are kept in
+    `gr.State`, which is each visitor's own, and nowhere else.
+
+    Args:
+        pipe (`Pipeline`): from [`answers.load`].
+        model (`str`): its folder or Hub id, to be shown.
+    """
+
+    def __init__(self, pipe, model: str):
+        self.pipe = pipe
+        self.channels = answers.channels_of(pipe)
+        self.thresholds = answers.thresholds(pipe)
+        self.examples = answers.examples(pipe)
+        reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
+        self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
+        with self.blocks:
+            html(self._header(model))
+            with gr.Column(elem_classes="page"):
+                with gr.Column(elem_classes="patient"):
+                    self._build_patient(reads_both)
+                with gr.Column(elem_classes="answer"):
+                    self._build_answer(reads_both)
+                with gr.Column(elem_classes="record"):
+                    self._build_record()
+            self._connect()
+        self.blocks.queue(max_size=32, default_concurrency_limit=1)
+
+    def launch(self, port: int | None) -> None:
+        """Serve until interrupted, on this machine alone unless GRADIO_SERVER_NAME says otherwise, as in a Space."""
+        _, address, _ = self.blocks.launch(
+            server_port=port,
+            theme=light_theme(),
+            css_paths=HERE / "style.css",
+            head=f"<script>{(HERE / 'link.js').read_text(encoding='utf-8')}</script>",
+            app_kwargs={"middleware": [Middleware(OwnOriginOnly)], "docs_url": None, "redoc_url": None},
+            footer_links=[],
+            run_history=False,  # it would keep notes in the visitor's browser
+            ssr_mode=False,
+            enable_monitoring=False,
+            max_file_size="5mb",
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+        print(f"ClinRaGen at {address}", flush=True)
+        self.blocks.block_thread()
+
+    def _header(self, model: str) -> Markup:
+        hosted = "SPACE_ID" in os.environ
+        name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
+        about = f"Model {name}: {len(self.thresholds)} diagnoses, {counted(len(self.channels), 'channel')} of series."
+        return tag(
+            "header",
+            tag("h1", "ClinRaGen"),
+            tag("p", "Diagnoses from a note and series of measurements, with the reasons for them.", class_="lead"),
+            tag("p", tag("strong", NOTICE), " ", HOSTED if hosted else LOCAL, class_="notice", role="note"),
+            tag("p", about, class_="caption"),
+        )
+
+    def _build_patient(self, reads_both: bool) -> None:
+        first = next(iter(self.examples))
+        note, _ = self.examples[first]
+        self.uploaded = gr.State()  # series, unless those of the chosen example are read
+        html(tag("h2", "Patient"))
+        self.example = gr.Radio(list(self.examples), value=first, label="Simulated patients", elem_id="example")
+        self.note = gr.Textbox(note, label="Note", lines=8, max_lines=8, max_length=LONGEST_NOTE, elem_id="note")
+        with gr.Row(elem_classes="upload"):
+            self.upload = gr.UploadButton("Upload series (CSV)", elem_id="upload", scale=0)
+            html(self._template())
+        self.message = html("", "message")
+        with gr.Row(elem_classes="use", visible=reads_both):
+            self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note")
+            self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series")
+        self.run = gr.Button("Write diagnoses and rationale", variant="primary", elem_id="run")
+
+    def _build_record(self) -> None:
+        note, series = self.examples[self.example.value]
+        html(tag("h2", "Record"))
+        html(tag("h3", "Note as last read"))
+        self.note_view = html(views.note_view(note), "note-view")
+        html(tag("h3", "Series over the hours since ICU admission"))
+        self.series_view = html(series_panels(self.channels, *series), "series-view")
+
+    def _build_answer(self, reads_both: bool) -> None:
+        self.answered = gr.State()
+        html(tag("h2", "Answer"))
+        self.status = html(views.hint(START), "status")
+        with gr.Column(visible="hidden", elem_classes="plain") as self.parts:
+            html(tag("h3", "Diagnoses"))
+            self.diagnoses = html("", "diagnoses")
+            self.doubt = html("", "doubt")
+            html(tag("h3", "Rationale"))
+            self.rationale = html("", "rationale")
+            with gr.Column(visible=reads_both, elem_classes="plain"):
+                html(tag("h3", "Without the note, without the series"))
+                self.modalities = html("", "modalities")
+            html(tag("h3", "What each diagnosis rests on"))
+            self.find = gr.Button("Find the evidence", elem_id="find", size="sm")
+            self.evidence = html(views.hint(TO_FIND), "evidence")
+            html(tag("h3", "Knowledge looked up over time"))
+            self.knowledge = html("", "knowledge")
+
+    def _connect(self) -> None:
+        answer = [self.answered, self.status, self.parts, self.diagnoses, self.doubt, self.rationale]
+        answer += [self.modalities, self.evidence, self.knowledge]
+        record = [self.note_view, self.series_view, self.message]
+        given = [self.note, self.example, self.uploaded, self.use_note, self.use_series]
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
+        self.example.input(self.take_example, self.example, [self.note, self.uploaded, *record, *answer], **quiet)
+        self.upload.upload(self.take_csv, self.upload, [self.example, self.uploaded, *record, *answer], **quiet)
+        self.run.click(self.write, given, [*record, *answer], **model)
+        self.find.click(self.find_evidence, self.answered, [self.note_view, self.message, self.evidence], **model)
+
+    def _template(self) -> Markup:
+        table = base64.b64encode(answers.template_csv(self.pipe).encode()).decode()
+        return tag("a", "CSV template", href=f"data:text/csv;base64,{table}", download="series.csv", class_="template")
+
+    def take_example(self, name: str) -> dict:
+        note, series = self.examples[name]
+        shown = {self.note_view: views.note_view(note), self.series_view: series_panels(self.channels, *series)}
+        return {self.note: note, self.uploaded: None, self.message: "", **shown, **self._no_answer()}
+
+    def take_csv(self, path: str) -> dict:
+        """The series of an uploaded table, which is deleted; of one that cannot be read only a sentence is shown."""
+        try:
+            table = Path(path).read_bytes()
+        finally:
+            Path(path).unlink(missing_ok=True)
+        try:
+            series, left_out = answers.read_csv(self.pipe, table)
+        except ValueError as error:
+            return {self.message: views.error(f"The table was not read. {sentence(error)}")}
+        said = [tag("p", _summary(series), class_="hint", role="status")]
+        said += [tag("p", words, class_="flag") for words in left_out[:SENTENCES]]
+        if len(left_out) > SENTENCES:
+            said.append(tag("p", f"{len(left_out) - SENTENCES} more values are left out.", class_="flag"))
+        shown = {self.message: joined(said), self.series_view: series_panels(self.channels, *series)}
+        return {self.example: None, self.uploaded: series, **shown, **self._no_answer()}
+
+    def _no_answer(self) -> dict:
+        """What is shown of an answer goes when its record does."""
+        return {self.answered: None, self.status: views.hint(START), self.parts: gr.update(visible="hidden")}
+
+    def write(
+        self, note: str, example: str | None, uploaded: answers.Series | None, use_note: bool, use_series: bool
+    ) -> Iterator[dict]:
+        """Write the answer: diagnoses first, then the text as it grows, then its claims and all that follows."""
+        if example is None and uploaded is None:
+            yield {self.message: views.error("The table is no longer at hand; upload it again.")}
+            return
+        series = uploaded or self.examples[example][1]
+        given = (note if use_note else "", series if use_series else answers.no_series(self.pipe))
+        left_out = " and the ".join(name for name, used in (("note", use_note), ("series", use_series)) if not used)
+        start, redrawn = monotonic(), 0.0
+        try:
+            for part in answers.answer(self.pipe, *given):
+                if "claims" in part:
+                    yield self._whole(part, given, (note, series)) | {
+                        self.status: views.status_view(part, left_out, monotonic() - start)
+                    }
+                elif "probabilities" in part:
+                    yield self._first(part, (note, series), use_note, use_series)
+                elif monotonic() - redrawn > REDRAWN_AFTER:
+                    redrawn = monotonic()
+                    yield {self.rationale: views.streamed_view(*answers.written(self.pipe, part["generated_text"]))}
+        except ValueError as error:
+            yield {self.message: views.error(sentence(error))}
+
+    def _first(self, part: dict, record: tuple[str, answers.Series], use_note: bool, use_series: bool) -> dict:
+        note_view, series_view = views.note_view(record[0]), series_panels(self.channels, *record[1])
+        return {
+            self.message: "",
+            self.note_view: note_view if use_note else views.left_out(note_view, "note"),
+            self.series_view: series_view if use_series else views.left_out(series_view, "series"),
+            self.status: tag("p", "Writing …", class_="begun"),
+            self.parts: gr.update(visible=True),
+            self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
+            **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
+            self.evidence: views.hint(TO_FIND),
+        }
+
+    def _whole(self, answer: dict, given: tuple[str, answers.Series], record: tuple[str, answers.Series]) -> dict:
+        links = self._links(given, answer)
+        shown = {
+            self.answered: {"given": given, "answer": answer},
+            self.diagnoses: views.diagnoses_view(answer["diagnoses"], answer["probabilities"], self.thresholds),
+            self.doubt: views.doubt_view(answer["doubt"]),
+            self.rationale: views.rationale_view(answer, links),
+            self.knowledge: views.knowledge_view(answer["knowledge_over_time"]),
+        }
+        if given[0]:
+            shown[self.note_view] = links.note(given[0])
+        if answer["probabilities"]:
+            variants = answers.probabilities_without(self.pipe, *record)
+            shown[self.modalities] = views.modalities_view(variants, self.thresholds)
+        return shown
+
+    def _links(self, given: tuple[str, answers.Series], answer: dict, evidence: list[dict] = ()) -> views.Links:
+        values, hours = given[1]
+        spans = [span for claim in answer["note_claims"] for span in claim["spans"]]
+        spans += [(item["start"], item["end"]) for entry in evidence for item in entry["note"]]
+        return views.Links(self.channels, hours, values, spans)
+
+    def find_evidence(self, answered: dict | None) -> dict:
+        if answered is None:
+            return {self.message: views.error("There is no answer yet; write one first.")}
+        evidence = answers.evidence(self.pipe, *answered["given"])
+        links = self._links(answered["given"], answered["answer"], evidence)
+        shown = {self.evidence: views.evidence_view(evidence, links)}
+        if answered["given"][0]:
+            shown[self.note_view] = links.note(answered["given"][0])
+        return shown
+
+
+def html(value: str, name: str | None = None) -> gr.HTML:
+    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=None)
+
+
+def sentence(error: ValueError) -> str:
+    """The one line of an error, as a sentence."""
+    line = str(error).splitlines()[0]
+    return line[:1].upper() + line[1:] + "."
+
+
+def _summary(series: answers.Series) -> str:
+    measured = ~(series[0] != series[0])
+    channels = counted(int(measured.any(axis=0).sum()), "channel")
+    return f"Read {counted(int(measured.sum()), 'measurement')} of {channels}. The file was deleted from this machine."
+
+
+def light_theme() -> gr.themes.Base:
+    """Fonts of the visitor's system, and the same light colours in a dark mode."""
+    theme = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+    for name in [name for name in vars(theme) if name.endswith("_dark")]:
+        setattr(theme, name, getattr(theme, name.removesuffix("_dark"), None))
+    return theme
+
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'"
+)
+
+
+class OwnOriginOnly:
+    """Has the browser refuse all that the page may ask of another origin."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
+
+
+if __name__ == "__main__":
+    main()
