@@ -196,12 +196,16 @@ def _clause_start(text: str, after: int, before: int) -> int:
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    joint = re.compile(r"[\s,.;]+|(?:and|but|while|whereas|with)\b\s*")
-    while match := joint.match(text, start, end):
+    """A clause without marks of punctuation and joining words at its ends."""
+    while match := _LEADING.match(text, start, end):
         start = match.end()
-    while end > start and text[end - 1] in " ,;.\n":
-        end -= 1
+    while match := _TRAILING.search(text, start, end):
+        end = match.start()
     return start, end
+
+
+_LEADING = re.compile(r"[\s,.;]+|(?:and|but|while|whereas|with)\b\s*")
+_TRAILING = re.compile(r"(?:[\s,.;]|\b(?:and|but|while|whereas|with))\Z")
 
 
 class ClaimChecker:

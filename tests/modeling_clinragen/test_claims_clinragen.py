@@ -235,3 +235,8 @@ def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_i
     assert [note[start:end] for start, end in fever.spans] == ["Fever", "FEVER"]
     assert [note[start:end] for start, end in cough.spans] == ["cough"]
     assert (fever.verdict, cough.verdict) == ("supported", "supported")
+
+
+def test_a_clause_ends_before_the_word_that_joins_the_next_one():
+    claims = check_claims("Heart Rate is high and, with Temperature normal, pH is not measured.", CHANNELS, [], [])
+    assert [claim.text for claim in claims] == ["Heart Rate is high", "Temperature normal", "pH is not measured"]
