@@ -44,6 +44,7 @@ NOTICE = (
 LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
 HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
 START = "Choose a patient or enter one, then write. The answer appears here."
+EMPTY = tag("p", START, class_="empty")  # with it `style.css` hides the parts of the answer
 TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
 
 
@@ -98,7 +99,12 @@ class Page:
             theme=light_theme(),
             css_paths=HERE / "style.css",
             head=f"<script>{(HERE / 'link.js').read_text(encoding='utf-8')}</script>",
-            app_kwargs={"middleware": [Middleware(OwnOriginOnly)], "docs_url": None, "redoc_url": None},
+            app_kwargs={
+                "middleware": [Middleware(OwnOriginOnly)],
+                "docs_url": None,
+                "redoc_url": None,
+                "openapi_url": None,
+            },
             footer_links=[],
             run_history=False,  # it would keep notes in the visitor's browser
             ssr_mode=False,
@@ -150,8 +156,8 @@ class Page:
     def _build_answer(self, reads_both: bool) -> None:
         self.answered = gr.State()
         html(tag("h2", "Answer"))
-        self.status = html(views.hint(START), "status")
-        with gr.Column(visible="hidden", elem_classes="plain") as self.parts:
+        self.status = html(EMPTY, "status")
+        with gr.Column(elem_classes="plain"):
             html(tag("h3", "Diagnoses"))
             self.diagnoses = html("", "diagnoses")
             self.doubt = html("", "doubt")
@@ -167,7 +173,7 @@ class Page:
             self.knowledge = html("", "knowledge")
 
     def _connect(self) -> None:
-        answer = [self.answered, self.status, self.parts, self.diagnoses, self.doubt, self.rationale]
+        answer = [self.answered, self.status, self.diagnoses, self.doubt, self.rationale]
         answer += [self.modalities, self.evidence, self.knowledge]
         record = [self.note_view, self.series_view, self.message]
         given = [self.note, self.example, self.uploaded, self.use_note, self.use_series]
@@ -206,7 +212,7 @@ class Page:
 
     def _no_answer(self) -> dict:
         """What is shown of an answer goes when its record does."""
-        return {self.answered: None, self.status: views.hint(START), self.parts: gr.update(visible="hidden")}
+        return {self.answered: None, self.status: EMPTY}
 
     def write(
         self, note: str, example: str | None, uploaded: answers.Series | None, use_note: bool, use_series: bool
@@ -228,8 +234,10 @@ class Page:
                 elif "probabilities" in part:
                     yield self._first(part, (note, series), use_note, use_series)
                 elif monotonic() - redrawn > REDRAWN_AFTER:
-                    redrawn = monotonic()
-                    yield {self.rationale: views.streamed_view(*answers.written(self.pipe, part["generated_text"]))}
+                    texts = answers.written(self.pipe, part["generated_text"])
+                    if any(texts):
+                        redrawn = monotonic()
+                        yield {self.rationale: views.streamed_view(*texts)}
         except ValueError as error:
             yield {self.message: views.error(sentence(error))}
 
@@ -240,7 +248,6 @@ class Page:
             self.note_view: note_view if use_note else views.left_out(note_view, "note"),
             self.series_view: series_view if use_series else views.left_out(series_view, "series"),
             self.status: tag("p", "Writing …", class_="begun"),
-            self.parts: gr.update(visible=True),
             self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
             **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
             self.evidence: views.hint(TO_FIND),

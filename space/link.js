@@ -57,10 +57,13 @@
   }
 
   const claimOf = (event) => (event.target instanceof Element ? event.target.closest("[data-links]") : null);
+  let resting = "";  // where the pointer is; a claim that is scrolled under it is not pointed at
+  const place = (event) => `${event.screenX} ${event.screenY}`;
+  document.addEventListener("mousemove", (event) => { resting = place(event); });
   for (const name of ["mouseover", "focusin", "click"]) {
     document.addEventListener(name, (event) => {
       const claim = claimOf(event);
-      if (claim) activate(claim);
+      if (claim && !(name === "mouseover" && place(event) === resting)) activate(claim);
     });
   }
   document.addEventListener("keydown", (event) => {

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.space.conftest import SPACE, App, Visit, new_browser
 
 
-SIZES = {1280: 1240, 400: 1500}  # width and height of the window
+SIZES = {1280: 1180, 400: 1700}  # width and height of the window
 PATIENT, CLAIM = 2, 7  # the third example, and a claim about its glucose
 
 
@@ -31,7 +31,7 @@ def main(model: str) -> None:
 
 
 def take(browser, app: App, width: int, height: int) -> Image.Image:
-    """The window with an answered patient and a claim that is linked to the record, in 64 colours."""
+    """The window with an answered patient and a claim that is linked to the record, in few colours."""
     visit = Visit(browser, app.address, width, height)
     visit.all("#example label")[PATIENT].click()
     visit.wait(lambda: "slurred speech" in visit.text("#note-view"))
@@ -40,7 +40,7 @@ def take(browser, app: App, width: int, height: int) -> Image.Image:
     visit.js("arguments[0].click()", visit.all("#rationale .claim")[CLAIM])
     visit.settle(top=".answer")
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    return picture.quantize(64, dither=Image.Dither.NONE)
+    return picture.quantize(200, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_an_example_is_answered_with_diagnoses_text_claims_and_doubt(visit):
     visit.wait(lambda: "slurred speech" in visit.text("#note-view"))
     assert "Slurred speech" in name
     assert "Respiratory rate" in visit.text("#series-view .unmeasured")
-    assert not visit.one("#diagnoses").is_displayed()
+    assert not visit.one("#find").is_displayed()
     visit.write()
     assert visit.all("#diagnoses .made")
     assert len(visit.all("#diagnoses li")) == 25
@@ -362,7 +362,7 @@ def test_the_model_of_the_quickstart_answers_each_example(chrome, tmp_path):
         for position in range(len(visit.all("#example label"))):
             visit.all("#example label")[position].click()
             names.append(visit.text("#example label.selected"))
-            visit.wait(lambda: not visit.one("#diagnoses").is_displayed())
+            visit.wait(lambda: visit.all("#status .empty") and not visit.one("#find").is_displayed())
             visit.write()
             assert visit.all("#diagnoses .made")
             for claim in visit.all("#rationale .claim:not([data-links=''])"):
