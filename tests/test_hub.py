@@ -219,6 +219,13 @@ def test_a_passing_fault_is_overcome(hub, dataset_folders, fault):
     assert set(hub.received.values()) == {1}
 
 
+def test_what_is_refused_amid_the_files_is_one_line_too(hub, dataset_folders):
+    hub.fault = once("PUT", "/storage/", "HTTP 403")
+    with pytest.raises(ClinRaGenInputError, match=r"answered 403 for user/data .*token that may write"):
+        push_data(dataset_folders[0])
+    assert not hub.commits("datasets", "user/data")
+
+
 @pytest.mark.parametrize(
     "fault", [("POST", "/create", "drop"), ("POST", "/commit/", "drop"), ("POST", "/commit/", "HTTP 500")]
 )
