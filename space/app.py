@@ -179,10 +179,13 @@ class Page:
         given = [self.note, self.example, self.uploaded, self.use_note, self.use_series]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
-        self.example.input(self.take_example, self.example, [self.note, self.uploaded, *record, *answer], **quiet)
-        self.upload.upload(self.take_csv, self.upload, [self.example, self.uploaded, *record, *answer], **quiet)
-        self.run.click(self.write, given, [*record, *answer], **model)
-        self.find.click(self.find_evidence, self.answered, [self.note_view, self.message, self.evidence], **model)
+        write = self.run.click(self.write, given, [*record, *answer], **model)
+        find = self.find.click(
+            self.find_evidence, self.answered, [self.note_view, self.message, self.evidence], **model
+        )
+        other = {**quiet, "cancels": [write, find]}  # no answer about one patient comes to stand beside another
+        self.example.input(self.take_example, self.example, [self.note, self.uploaded, *record, *answer], **other)
+        self.upload.upload(self.take_csv, self.upload, [self.example, self.uploaded, *record, *answer], **other)
 
     def _template(self) -> Markup:
         table = base64.b64encode(answers.template_csv(self.pipe).encode()).decode()

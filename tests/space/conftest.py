@@ -122,7 +122,11 @@ class App:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # a browser that still listens
+            self.process.kill()
+            self.process.wait()
 
 
 @pytest.fixture(scope="session")

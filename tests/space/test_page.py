@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -125,6 +126,16 @@ def test_with_neither_input_a_sentence_says_so_and_the_answer_stays(answered):
     answered.wait(lambda: answered.all("#message .error"))
     assert "neither a note nor a measurement" in answered.text("#message")
     assert answered.text("#diagnoses") == before
+
+
+def test_an_answer_that_is_under_way_does_not_come_to_another_patient(visit):
+    visit.js("document.querySelector('#run').click()")
+    visit.wait(lambda: not visit.all("#status .empty"))
+    visit.js("document.querySelectorAll('#example input')[3].click()")
+    visit.wait(lambda: "purulent sputum" in visit.text("#note-view") and visit.all("#status .empty"))
+    time.sleep(1.5)  # longer than an answer takes
+    assert visit.all("#status .empty")
+    assert "purulent sputum" in visit.text("#note-view")
 
 
 @pytest.mark.slow
