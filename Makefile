@@ -17,7 +17,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/python recipes/quickstart.py --output runs/quickstart
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow_test: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
