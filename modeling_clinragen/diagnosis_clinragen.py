@@ -55,7 +55,7 @@ class ClinRaGenLinearClassifier(nn.Module):
     def count(self, words: torch.LongTensor) -> torch.Tensor:
         """How often each word is there: (batch, num_words)."""
         present = (words >= 0).float()
-        return present.new_zeros(len(words), self.num_words).scatter_add_(1, words.clamp(min=0), present)
+        return present.new_zeros(words.shape[0], self.num_words).scatter_add_(1, words.clamp(min=0), present)
 
     def similarity(self, words: torch.LongTensor) -> torch.Tensor:
         """How near the nearest word comes to each label's name: (batch, num_labels)."""
@@ -86,7 +86,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         spread = (centred.square().sum(dim=1) / number).sqrt()
         levels = torch.stack([first, last, mean, lowest, highest, spread, slope], dim=-1)
         levels = torch.where((count > 0).unsqueeze(-1), levels, torch.nan)
-        return torch.cat([torch.stack([count > 0, count.float().log1p()], dim=-1), levels], dim=-1)
+        return torch.cat([torch.stack([(count > 0).float(), count.float().log1p()], dim=-1), levels], dim=-1)
 
     def features(self, count: torch.Tensor, similarity: torch.Tensor, statistics: torch.Tensor | None) -> torch.Tensor:
         """
@@ -97,7 +97,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         weighted = nn.functional.normalize(weighted, dim=1)
         if statistics is None:
             missing = len(self.mean) - self.num_labels
-            statistics = similarity.new_full((len(similarity), missing), torch.nan)
+            statistics = similarity.new_full((similarity.shape[0], missing), torch.nan)
         measured = torch.cat([similarity, statistics.flatten(1)], dim=1)
         measured = ((measured - self.mean.float()) / self.std.float()).nan_to_num(0.0).clamp(-3, 3)
         scale = measured.new_full((measured.shape[1],), self.SERIES_SCALE)

@@ -102,10 +102,18 @@ def pack_sequences(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) ->
         inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`): token embeddings.
         attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
     """
-    length = max(int(attention_mask.sum(dim=1).max()), 1)
+    length = _as_number(attention_mask.sum(dim=1).max(), attention_mask.shape[1])
     order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]  # (batch, length)
     index = order.unsqueeze(-1).expand(-1, -1, inputs_embeds.shape[-1])
     return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
+
+
+def _as_number(length: torch.Tensor, longest: int) -> int:
+    """A length of at least 1 as a number. `torch.export`, which knows no values, is told its bounds."""
+    number = length.clamp(min=1).item()
+    torch._check(number >= 1)
+    torch._check(number <= longest)
+    return number
 
 
 class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
@@ -159,7 +167,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
         values, observed = self._patches(past_values), self._patches(observed.to(past_values.dtype))
         patch_mask = observed.any(dim=-1)  # (batch, num_channels, num_patches)
-        num_patches = max(_last_true(patch_mask.flatten(0, 1).any(dim=0)), 1)
+        num_patches = _last_true(patch_mask.flatten(0, 1).any(dim=0))
         values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
         patch_mask = patch_mask[:, :, :num_patches]
 
@@ -182,8 +190,8 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
 
 
 def _last_true(flags: torch.Tensor) -> int:
-    """1 + the index of the last `True`, 0 without any."""
-    return int((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max())
+    """1 + the index of the last `True`; 1 without any."""
+    return _as_number((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max(), len(flags))
 
 
 def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -620,7 +628,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             raise ValueError("`past_values` and `past_observed_mask` go together: one of them is missing")
         if past_values is None:
             return
-        rows = len(input_ids if input_ids is not None else inputs_embeds)
+        rows = (input_ids if input_ids is not None else inputs_embeds).shape[0]
         expected = (rows, self.config.context_length, self.config.num_input_channels)
         for name, tensor in (("past_values", past_values), ("past_observed_mask", past_observed_mask)):
             if tuple(tensor.shape) != expected:
@@ -632,7 +640,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
     def _validate_length(self, length: int) -> None:
         encoder = getattr(self.backbone.config, "encoder", self.backbone.config)
         limit = getattr(encoder, "max_position_embeddings", None)
-        if limit is not None and length > limit:
+        if limit is not None and not torch.compiler.is_exporting() and length > limit:
             raise ValueError(
                 f"note and series together make {length} tokens, but the backbone reads at most {limit}: "
                 "lower the processor's max_note_tokens or the series' context_length"
