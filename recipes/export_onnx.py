@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -30,11 +31,12 @@ from transformers.modeling_outputs import BaseModelOutput
 from datasets_scripts.command import finished_folder, run_command
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from recipes.model_folder import fetched, load_model_folder
-from recipes.onnx_model import FACTS, GRAPHS, HEAD, HEAD_TENSORS, layer_names
+from recipes.onnx_model import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folder, layer_names
 
 
 logger = logging.getLogger(__name__)
 
+MIN_TABLE = 2**14  # numbers in a table of embeddings that is worth 8 bits
 KEPT_FILES = (
     "config.json",
     "generation_config.json",
@@ -80,8 +82,10 @@ def main(argv: list[str] | None = None) -> None:
 def load_exportable(folder: Path) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
     """Model and processor; with eager attention, since SDPA asks for lengths that `torch.export` cannot know."""
     model, processor = load_model_folder(folder)
-    if type(model) is not ClinRaGenForConditionalGeneration:
-        raise ClinRaGenInputError(f"{folder} is not a seq2seq model folder; only such a one is exported")
+    if is_onnx_folder(folder):
+        raise ClinRaGenInputError(f"{folder} is an ONNX export already; give the model folder that it was made from")
+    if not model.config.is_encoder_decoder:
+        raise ClinRaGenInputError(f"{folder} holds a decoder-only model; only seq2seq models are exported")
     return type(model).from_pretrained(folder, attn_implementation="eager").eval(), processor
 
 
@@ -207,7 +211,7 @@ def export(graph: Graph, path: Path) -> None:
     Raises:
         RuntimeError: if a size that is meant to be free was taken for a constant.
     """
-    free = {name: {axis: Dim.DYNAMIC for axis in axes} for name, axes in graph.axes.items()}
+    free = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in graph.axes.items()}
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph.module,
@@ -266,11 +270,68 @@ def translations() -> dict:
 
 
 def quantize(path: Path) -> None:
-    """Replace a graph by one whose matrix products have weights of 8 bits."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    """
+    Replace a graph by one whose matrix products have weights of 8 bits, with a scale for each 32 of them, and whose
+    token embedding has a scale for each token.
 
-    quantize_dynamic(onnx.load(path), path, op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
+    What is multiplied with such weights gets scales of its own for each token, so that a record's answer does not
+    depend on the batch around it, as with one scale for a whole activation (`quantize_dynamic`) it would.
+    """
+    import onnx
+    from onnxruntime.quantization import matmul_nbits_quantizer
+
+    model = onnx.load(path)
+    fold_transposed(model.graph)
+    logging.getLogger(matmul_nbits_quantizer.__name__).setLevel(logging.WARNING)
+    quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(
+        model, bits=8, block_size=32, is_symmetric=True, accuracy_level=4
+    )
+    quantizer.process()
+    model = quantizer.model.model
+    quantize_embeddings(model.graph)
+    onnx.save(model, path)
+
+
+def fold_transposed(graph) -> None:
+    """Weights that are transposed in the graph, as that of a tied head, become weights of their own."""
+    from onnx import numpy_helper
+
+    weights = {weight.name: weight for weight in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
+        axes = next(attribute.ints for attribute in node.attribute if attribute.name == "perm")
+        transposed = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(axes))
+        graph.initializer.append(numpy_helper.from_array(transposed, node.output[0]))
+        graph.node.remove(node)
+
+
+def quantize_embeddings(graph) -> None:
+    """Large tables of which rows are looked up: int8, and a scale for each row."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for weight in list(graph.initializer):
+        lookups = [node for node in graph.node if weight.name in node.input]
+        is_table = (
+            weight.data_type == TensorProto.FLOAT and len(weight.dims) == 2 and np.prod(weight.dims) >= MIN_TABLE
+        )
+        if not is_table or any(node.op_type != "Gather" or any(axis.i for axis in node.attribute) for node in lookups):
+            continue
+        table = numpy_helper.to_array(weight)
+        scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
+        names = {part: f"{weight.name}.{part}" for part in ("int8", "scale")}
+        graph.initializer.append(numpy_helper.from_array(np.rint(table / scale).astype(np.int8), names["int8"]))
+        graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), names["scale"]))
+        for node in lookups:
+            row, output, place = node.input[1], node.output[0], list(graph.node).index(node)
+            found = [
+                helper.make_node("Gather", [names["int8"], row], [f"{output}.int8"]),
+                helper.make_node("Gather", [names["scale"], row], [f"{output}.scale"]),
+                helper.make_node("Cast", [f"{output}.int8"], [f"{output}.float"], to=TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{output}.float", f"{output}.scale"], [output]),
+            ]
+            graph.node.remove(node)
+            for new in reversed(found):
+                graph.node.insert(place, new)
+        graph.initializer.remove(weight)
 
 
 if __name__ == "__main__":

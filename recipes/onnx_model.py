@@ -192,8 +192,8 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
         given = {name: value for name, value in given.items() if value is not None}
         if given.keys() != self.encoder_graph.inputs.keys():
             raise ValueError(
-                f"this ONNX export reads {', '.join(self.encoder_graph.inputs)}, not {', '.join(given) or 'nothing'}; its "
-                "processor gives what it reads, for records without a series too"
+                f"this ONNX export reads {', '.join(self.encoder_graph.inputs)}, not {', '.join(given) or 'nothing'}; "
+                "its processor gives what it reads, for records without a series too"
             )
         self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask)
         found = {name: value.to(input_ids.device) for name, value in self.encoder_graph(given).items()}
