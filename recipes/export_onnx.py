@@ -232,16 +232,18 @@ def export(graph: Graph, path: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The exporter warns of packages that it does not need and of its own older names."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    """The exporter tells of packages that it does not need, of its own older names and of all that it does."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [talker.level for talker in loggers]
+    for talker in loggers:
+        talker.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        exporter.setLevel(level)
+        for talker, level in zip(loggers, levels, strict=True):
+            talker.setLevel(level)
 
 
 def translations() -> dict:

@@ -127,7 +127,7 @@ def read_head(config: ClinRaGenConfig, path: Path) -> ClinRaGenDiagnosisHead:
     head.load_state_dict(tensors, strict=False, assign=True)
     for module in head.modules():
         for name in [name for name, tensor in module.named_parameters(recurse=False) if tensor.is_meta]:
-            delattr(module, name)
+            setattr(module, name, None)
     return head.requires_grad_(False)
 
 
