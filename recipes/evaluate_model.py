@@ -29,6 +29,7 @@ from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
 from recipes.model_folder import fetched, load_model_folder, weights_hash
+from recipes.onnx_model import refuse_onnx
 
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,9 @@ def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
     others = {folder: read_metrics(Path(folder)) for folder in arguments.compare}
     folder = fetched(arguments.model)
+    for option in ("counterfactual", "deletion"):
+        if getattr(arguments, option):
+            refuse_onnx(folder, f"--{option}")
     model, processor = load_model_folder(folder)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
     if arguments.drop_last_batch:

@@ -204,6 +204,15 @@ def is_onnx_folder(folder: str | Path) -> bool:
     return (Path(folder) / FACTS).is_file()
 
 
+def refuse_onnx(folder: str | Path, option: str) -> None:
+    """A `ClinRaGenInputError` if the folder is an ONNX export, for an option that changes a model inside."""
+    if is_onnx_folder(folder):
+        raise ClinRaGenInputError(
+            f"{option}: {folder} is an ONNX export, of which no knowledge can be left out or shuffled; "
+            "give the model folder that was exported"
+        )
+
+
 def read_onnx_model(folder: str | Path) -> OnnxClinRaGen:
     """
     The model of a folder that `export_onnx.py` wrote.
@@ -224,4 +233,4 @@ def read_onnx_model(folder: str | Path) -> OnnxClinRaGen:
     return model
 
 
-__all__ = ["OnnxClinRaGen", "is_onnx_folder", "read_onnx_model"]
+__all__ = ["OnnxClinRaGen", "is_onnx_folder", "read_onnx_model", "refuse_onnx"]

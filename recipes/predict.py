@@ -32,6 +32,7 @@ from datasets_scripts.command import BusyError, run_command
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from recipes.model_folder import load_model_folder
+from recipes.onnx_model import refuse_onnx
 from recipes.record_files import Entry, read_records
 
 
@@ -67,6 +68,8 @@ def main(argv: list[str] | None = None) -> dict:
         raise ClinRaGenInputError(f"--batch-size is {arguments.batch_size}; give at least 1")
     if arguments.output.exists():
         raise ClinRaGenInputError(f"{arguments.output} exists already; name another file to write, or remove it first")
+    if arguments.evidence:
+        refuse_onnx(arguments.model, "--evidence")
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     channels = handler.pipe.processor.feature_extractor.channels
     total = sum(1 for _ in read_records(arguments.input, channels))

@@ -219,6 +219,12 @@ def test_what_an_export_cannot_do_is_refused_in_one_line(export, batch, folder, 
         export.encode(batch["input_ids"], batch["attention_mask"])
     with pytest.raises(ClinRaGenInputError, match="an ONNX export cannot leave out or shuffle knowledge"):
         _ = export.knowledge_attention
+    answers = ["--input", str(tmp_path / "records.jsonl"), "--output", str(tmp_path / "answers.jsonl"), "--evidence"]
+    with pytest.raises(ClinRaGenInputError, match=r"--evidence: .* is an ONNX export"):
+        predict.main(["--model", str(folder / "onnx"), *answers])
+    report = ["--dataset", str(data_folder / "dataset"), "--output", str(tmp_path / "report"), "--counterfactual"]
+    with pytest.raises(ClinRaGenInputError, match=r"--counterfactual: .* is an ONNX export"):
+        evaluate_model.main(["--model", str(folder / "onnx"), *report])
     with pytest.raises(ClinRaGenInputError, match="is an ONNX export already"):
         export_onnx.main(["--model", str(folder / "onnx"), "--output", str(tmp_path / "again")])
     assert not (tmp_path / "again").exists()
