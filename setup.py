@@ -47,6 +47,7 @@ extras = {
         "scikit-learn>=1.5,<2",
         "sentence-transformers>=5,<7",
     ],
+    "ray": ["ray>=2.40,<3"],
     "onnx": ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "onnxscript>=0.5,<1"],
     "space": ["gradio>=6,<7"],
     "serve": ["starlette>=1,<2", "uvicorn>=0.30,<1"],
@@ -54,7 +55,7 @@ extras = {
 extras["dev"] = sorted(
     {
         requirement
-        for name in ("data", "teacher", "train", "eval", "onnx", "space", "serve")
+        for name in ("data", "teacher", "train", "eval", "onnx", "ray", "space", "serve")
         for requirement in extras[name]
     }
     | {

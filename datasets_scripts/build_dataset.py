@@ -13,7 +13,8 @@ from pathlib import Path
 from datasets_scripts.card import dataset_card, write_label_audit
 from datasets_scripts.command import check_free, finished_folder, run_command
 from datasets_scripts.dataset_folder import SPLITS, write_metadata
-from datasets_scripts.records import RecordOptions, split_of, write_records
+from datasets_scripts.ray_cluster import HELP as RAY_HELP
+from datasets_scripts.records import STAYS_PER_BLOCK, RecordOptions, split_of, write_records
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
@@ -97,6 +98,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--memory-limit", default="4GB", help="of the table engine; default 4GB")
     machine.add_argument("--threads", type=int, help="of the table engine; default: all cores")
+    machine.add_argument("--ray", metavar="ADDRESS", help=f"{RAY_HELP}; tables are read here")
     return parser.parse_args(argv)
 
 
@@ -142,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
             if arguments.also_meds is not None and not (resumed and arguments.also_meds.exists()):
                 with finished_folder(arguments.also_meds) as meds_folder:
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
-            report = write_records(cohort, folder, labels, record_options)
+            report = write_records(cohort, folder, labels, record_options, arguments.ray)
             metadata = make_metadata(arguments, cohort, labels, report)
             write_label_audit(folder, cohort.codes)
         finally:
@@ -229,6 +231,7 @@ def _resume(arguments: argparse.Namespace, source: dict, root: Path, labels: lis
         "source": source,
         "labels": labels,
         "channels": channels,
+        "stays_per_block": STAYS_PER_BLOCK,
         "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
     }
 

@@ -31,7 +31,11 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
-class BusyError(ClinRaGenInputError):
+class ResumableError(ClinRaGenInputError):
+    """What is written so far stays, for the same command to go on from."""
+
+
+class BusyError(ResumableError):
     """Another process works on the same output; what it has written must stay."""
 
 
@@ -74,7 +78,7 @@ def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
             output.rmdir()  # empty, or `check_free` had refused it
         aside.rename(output)
     except BaseException as error:
-        if resume is None or not isinstance(error, KeyboardInterrupt | BusyError):
+        if resume is None or not isinstance(error, KeyboardInterrupt | ResumableError):
             shutil.rmtree(aside, ignore_errors=True)
         if os.strerror(errno.ENOSPC) in str(error):  # DuckDB and Arrow have errors of their own for it
             raise ClinRaGenInputError(f"the disk of {output} is full; free some space or write elsewhere") from None

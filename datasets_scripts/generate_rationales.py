@@ -33,9 +33,10 @@ from datasets_scripts.dataset_folder import (
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.options import add_model_options, check_model_options, forecast, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.ray_cluster import HELP as RAY_HELP
 from datasets_scripts.teacher.gate import Gate
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of
-from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes
+from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -57,6 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--seed", type=int, default=0, help="of the wording")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="template: default: all cores")
+    parser.add_argument("--ray", metavar="ADDRESS", help=f"template: {RAY_HELP}")
     parser.add_argument("--max-note", type=int, default=8000, help="characters of a note for a language model")
     gate = parser.add_argument_group("the quality gate")
     gate.add_argument("--tries", type=int, default=3, help="a rejected rationale is asked for again, with the reason")
@@ -81,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("tries", "processes", "max_note"):
         if getattr(arguments, name) < 1:
             raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
+    if arguments.ray and arguments.teacher != "template":
+        raise ClinRaGenInputError("--ray spreads the template teacher only; leave it out, or give --teacher template")
     metadata = read_metadata(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
     check_free(arguments.output)
@@ -99,7 +103,12 @@ def main(argv: list[str] | None = None) -> None:
         teacher = TemplateTeacher(
             knowledge, metadata["channels"], metadata["labels"], arguments.seed, arguments.rejected == "keep"
         )
-        rationales = write_in_processes(teacher, iterate_records(arguments.dataset), arguments.processes)
+        records = iterate_records(arguments.dataset)
+        rationales = (
+            write_on_cluster(teacher, records, arguments.ray)
+            if arguments.ray
+            else write_in_processes(teacher, records, arguments.processes)
+        )
         write(arguments, metadata, rationales, lambda: settings)
         return
     ask_a_model(arguments, metadata, knowledge, settings)

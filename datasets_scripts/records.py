@@ -7,7 +7,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from tqdm import tqdm
 
 from datasets_scripts.dataset_folder import SPLITS, schema_for, write_shard
 from datasets_scripts.leakage import LeakMeter
+from datasets_scripts.ray_cluster import ordered_map
 from datasets_scripts.sources.notes import note_text, strip_as_the_release
 from datasets_scripts.sources.reader import Block, Cohort, read_block
 from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
 
 
-STAYS_PER_BLOCK = 2000
+STAYS_PER_BLOCK = 500
 
 
 @dataclass(frozen=True)
@@ -57,27 +59,41 @@ def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
     return max(shares, key=shares.get)  # rounding left a sliver above the last edge
 
 
-def write_records(cohort: Cohort, folder: Path, labels: list[dict], options: RecordOptions) -> dict:
+def write_records(
+    cohort: Cohort, folder: Path, labels: list[dict], options: RecordOptions, ray_address: str | None = None
+) -> dict:
     """
     Write the shards of all splits.
+
+    Args:
+        ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this process does.
 
     Returns:
         `counts` per split, `stays_with_label` per class id, and `leakage` per note view.
     """
-    execute, meter = cohort.connection.execute, LeakMeter(labels)
+    execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
     execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
     done = {row[0] for row in execute("SELECT number FROM blocks").fetchall()}
-    with tqdm(total=cohort.num_stays, desc="Writing records", unit="stay") as bar:
-        for number, start in enumerate(range(0, cohort.num_stays, STAYS_PER_BLOCK)):
-            end = min(start + STAYS_PER_BLOCK, cohort.num_stays)
-            if number not in done:
-                counts = _write_block(read_block(cohort, start, end), cohort, folder, number, labels, options, meter)
-                execute("INSERT INTO blocks VALUES (?, ?)", [number, json.dumps(counts)])
-            bar.update(end - start)
+    spans = {
+        number: (start, min(start + STAYS_PER_BLOCK, cohort.num_stays))
+        for number, start in enumerate(range(0, cohort.num_stays, STAYS_PER_BLOCK))
+    }
+    to_do = [number for number in spans if number not in done]
+    blocks = (read_block(cohort, *spans[number]) for number in to_do)
+    with (
+        tqdm(total=cohort.num_stays, desc="Writing records", unit="stay") as bar,
+        closing(_made(maker, blocks, ray_address)) as made,
+    ):
+        bar.update(sum(spans[number][1] - spans[number][0] for number in done))
+        for number, (tables, counts) in zip(to_do, made, strict=True):
+            for split, table in tables.items():
+                write_shard(folder, split, number, table)
+            execute("INSERT INTO blocks VALUES (?, ?)", [number, json.dumps(counts)])
+            bar.update(spans[number][1] - spans[number][0])
     total: Counter = Counter()
     for (counts,) in execute("SELECT counts FROM blocks").fetchall():
         total.update(json.loads(counts))
-    return _report(cohort, total, labels, options, meter)
+    return _report(cohort, total, labels, options, maker.meter)
 
 
 def views_of(options: RecordOptions) -> dict[str, str | float]:
@@ -88,38 +104,49 @@ def views_of(options: RecordOptions) -> dict[str, str | float]:
     return views
 
 
-def _write_block(
-    block: Block,
-    cohort: Cohort,
-    folder: Path,
-    number: int,
-    labels: list[dict],
-    options: RecordOptions,
-    meter: LeakMeter,
-) -> Counter:
-    """Write one shard a split; give the counts of the block, with names that say what they count."""
-    counts: Counter = Counter()
-    clean: Callable[[str], str] = strip_as_the_release if options.note_text == "paper" else str
-    notes = []
-    for stay in block.stays:
-        documents = stay.pop("documents")
-        for name, view in views_of(options).items():
-            text = note_text(documents, view)
-            leaks = meter.count(text, stay["diagnoses"])
-            counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
-            if view == options.note_view:
-                notes.append(clean(text))
-    table = records_table(block, notes, cohort.channels, [label["name"] for label in labels], options)
-    splits = np.array([split_of(stay["subject_id"], options.shares, options.seed) for stay in block.stays])
-    for split in SPLITS:
-        write_shard(folder, split, number, table.filter(pa.array(splits == split)))
-    num_times = np.diff(block.offsets)
-    for split, stay, note, measured in zip(splits, block.stays, notes, num_times, strict=True):
-        counts[f"{split} stays"] += 1
-        counts[f"{split} with_note"] += bool(note)
-        counts[f"{split} with_series"] += bool(measured)
-        counts.update(f"label {i}" for i in stay["diagnoses"])
-    return counts
+class RecordMaker:
+    """
+    Makes a block of stays into one table a split, and the counts of the block, with names that say what they count.
+
+    Args:
+        channels, labels (list of `dict`): of the dataset.
+        options (`RecordOptions`): what becomes of a stay.
+    """
+
+    def __init__(self, channels: list[dict], labels: list[dict], options: RecordOptions):
+        self.channels, self.labels, self.options = channels, [label["name"] for label in labels], options
+        self.meter = LeakMeter(labels)
+        self.clean: Callable[[str], str] = strip_as_the_release if options.note_text == "paper" else str
+
+    def __call__(self, block: Block) -> tuple[dict[str, pa.Table], Counter]:
+        notes, counts = self._notes(block)
+        table = records_table(block, notes, self.channels, self.labels, self.options)
+        splits = np.array([split_of(s["subject_id"], self.options.shares, self.options.seed) for s in block.stays])
+        num_times = np.diff(block.offsets)
+        for split, stay, note, measured in zip(splits, block.stays, notes, num_times, strict=True):
+            counts[f"{split} stays"] += 1
+            counts[f"{split} with_note"] += bool(note)
+            counts[f"{split} with_series"] += bool(measured)
+            counts.update(f"label {i}" for i in stay["diagnoses"])
+        return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
+
+    def _notes(self, block: Block) -> tuple[list[str], Counter]:
+        """The note of each stay, and what each view gives away."""
+        notes, counts = [], Counter()
+        for stay in block.stays:
+            for name, view in views_of(self.options).items():
+                text = note_text(stay["documents"], view)
+                leaks = self.meter.count(text, stay["diagnoses"])
+                counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
+                if view == self.options.note_view:
+                    notes.append(self.clean(text))
+        return notes, counts
+
+
+def _made(maker: RecordMaker, blocks: Iterator[Block], ray_address: str | None) -> Iterator[tuple[dict, Counter]]:
+    if ray_address:
+        return ordered_map(maker, blocks, ray_address)
+    return (maker(block) for block in blocks)
 
 
 def records_table(
@@ -128,7 +155,7 @@ def records_table(
     """The rows of the dataset for a block of stays."""
     unmeasured = UNMEASURED if options.caption == "fixed" else "normal all the time"
     spans = list(zip(block.offsets[:-1], block.offsets[1:], strict=True))
-    columns = {name: [stay[name] for stay in block.stays] for name in block.stays[0]}
+    columns = {name: [stay[name] for stay in block.stays] for name in block.stays[0] if name != "documents"}
     columns |= {name: [""] * len(spans) for name in ("note_rationale", "lab_rationale", "teacher")}
     columns |= {
         "source": [options.source] * len(spans),

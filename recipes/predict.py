@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,11 +29,14 @@ import torch
 from tqdm import tqdm
 
 from datasets_scripts.command import BusyError, run_command
+from datasets_scripts.ray_cluster import HELP as RAY_HELP
+from datasets_scripts.ray_cluster import ordered_map
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from recipes.model_folder import load_model_folder
 from recipes.onnx_model import refuse_onnx
 from recipes.record_files import Entry, read_records
+from recipes.shipped_model import ShippedModel
 
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--verify", action="store_true", help="write rationales anew that hold a contradicted claim; slower"
     )
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     return parser.parse_args(argv)
 
 
@@ -88,12 +92,12 @@ def main(argv: list[str] | None = None) -> dict:
         done = keep_whole_chunks(file, size, refused)
         bar.update(done)
         entries = itertools.islice(read_records(arguments.input, channels), done, None)
-        for chunk in chunks(entries, size):
-            answers = answer_chunk(handler, chunk, arguments.batch_size, options)
-            refused += filter(None, map(place_of_error, answers))
-            file.writelines(map(as_line, answers))
-            file.flush()
-            bar.update(len(chunk))
+        with closing(answer_chunks(arguments, handler, chunks(entries, size), options)) as answered:
+            for answers in answered:
+                refused += filter(None, map(place_of_error, answers))
+                file.writelines(map(as_line, answers))
+                file.flush()
+                bar.update(len(answers))
     shown = f" ({', '.join(refused[:10])}{', ...' if len(refused) > 10 else ''})" if refused else ""
     logger.info("%s: %d answered, %d refused%s", arguments.output, total - len(refused), len(refused), shown)
     return {"answered": total - len(refused), "refused": len(refused)}
@@ -113,6 +117,20 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
     items = iter(items)
     while chunk := list(itertools.islice(items, size)):
         yield chunk
+
+
+def answer_chunks(
+    arguments: argparse.Namespace, handler: EndpointHandler, parts: Iterable[list[Entry]], options: dict
+) -> Iterator[list[dict]]:
+    """The answers of each chunk, in order, given here or by the machines of a cluster."""
+    if arguments.ray is None:
+        for chunk in parts:
+            yield answer_chunk(handler, chunk, arguments.batch_size, options)
+        return
+    device = handler.pipe.device.type
+    model = ShippedModel(arguments.model, arguments.revision, device, arguments.batch_size, options)
+    with closing(ordered_map(model, parts, arguments.ray, model.threads, int(device == "cuda"))) as answered:
+        yield from answered
 
 
 def answer_chunk(handler: EndpointHandler, chunk: list[Entry], batch_size: int, options: dict) -> list[dict]:

@@ -15,10 +15,12 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 
 import numpy as np
 
+from datasets_scripts.ray_cluster import ordered_map
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
 from modeling_clinragen.claims_clinragen import times
@@ -177,10 +179,21 @@ class TemplateTeacher:
         return choose.choice((level, level, level, counted, extreme_of))
 
 
+def write_on_cluster(teacher: TemplateTeacher, rows: Iterable[dict], address: str) -> Iterator[Rationale]:
+    """A rationale for each row, in order, by the machines of a Ray cluster."""
+    with closing(ordered_map(teacher, _blocks(rows), address)) as written:
+        for block in written:
+            yield from block
+
+
+def _blocks(rows: Iterable[dict]) -> Iterator[list[dict]]:
+    rows = iter(rows)
+    return iter(lambda: list(itertools.islice(rows, ROWS_PER_TASK)), [])
+
+
 def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes: int) -> Iterator[Rationale]:
     """A rationale for each row, in order, by several processes."""
-    rows = iter(rows)
-    blocks = iter(lambda: list(itertools.islice(rows, ROWS_PER_TASK)), [])
+    blocks = _blocks(rows)
     first = next(blocks, [])
     if processes < 2 or len(first) < ROWS_PER_TASK:
         for block in itertools.chain([first], blocks):
