@@ -15,6 +15,7 @@ from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
 from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
+from .loss_clinragen import token_loss, token_loss_of_states
 
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
@@ -70,7 +71,7 @@ class ClinRaGenSeq2SeqLMOutput(ModelOutput):
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
             Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
-        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`):
+        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`, *optional*, see `skip_logits`):
             Prediction scores of the language-model head.
         diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
             Calibrated score of each diagnosis before the sigmoid.
@@ -351,7 +352,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
     Source: arXiv 2411.07611.
     """
 
-    accepts_loss_kwargs = False  # the loss is a mean over its own batch
+    accepts_loss_kwargs = True  # the loss is a mean over the global batch, where that is given
 
     def __init__(self, config: ClinRaGenConfig):
         super().__init__(config)
@@ -464,6 +465,10 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        loss_weights: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        num_records_in_batch: torch.Tensor | int | None = None,
+        skip_logits: bool | None = None,
         **kwargs,
     ) -> ClinRaGenSeq2SeqLMOutput:
         """
@@ -477,6 +482,13 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
                 diagnosis; adds the loss of the encoder's scores.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
+            loss_weights (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*): of each target token in
+                the loss. Default: 1.
+            num_items_in_batch, num_records_in_batch (*optional*): weight of all target tokens and number of all
+                records of the global batch, over processes and accumulated steps, by which the sums of the two losses
+                are divided. Default: of this batch.
+            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
+                training, when `labels` are given.
 
         Raises:
             ValueError: if shapes do not fit the configuration, or the series come without their mask.
@@ -485,26 +497,38 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
         if labels is not None and decoder_input_ids is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        decoded = self.backbone(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state),
-            attention_mask=encoder_outputs.attention_mask,
-            decoder_input_ids=decoder_input_ids,
-            decoder_attention_mask=decoder_attention_mask,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
+        inputs = {
+            "attention_mask": encoder_outputs.attention_mask,
+            "decoder_input_ids": decoder_input_ids,
+            "decoder_attention_mask": decoder_attention_mask,
+            "past_key_values": past_key_values,
+            "use_cache": False if skip_logits else use_cache,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
             **kwargs,
-        )
-        diagnosis_logits = encoder_outputs.get("diagnosis_logits")
+        }
+        loss, encoded = None, BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state)
+        if skip_logits and self._head_is_linear():
+            decoded = self._decoder_states(encoded, inputs)
+            loss = self._loss_of_states(decoded.last_hidden_state, labels, loss_weights, num_items_in_batch)
+        else:
+            decoded = self.backbone(encoder_outputs=encoded, **inputs)
+            if labels is not None:
+                loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
+        if loss is not None and diagnosis_labels is not None and encoder_outputs.get("member_logits") is not None:
+            diagnosis_loss = self._diagnosis_loss(
+                encoder_outputs.member_logits[:, 0], diagnosis_labels, num_records_in_batch
+            )
+            loss = loss + self.config.diagnosis_loss_weight * diagnosis_loss
         output = ClinRaGenSeq2SeqLMOutput(
-            loss=self._loss(decoded.logits, labels, encoder_outputs.get("member_logits"), diagnosis_labels),
-            logits=decoded.logits,
-            diagnosis_logits=diagnosis_logits,
-            past_key_values=decoded.past_key_values,
-            decoder_hidden_states=decoded.decoder_hidden_states,
-            decoder_attentions=decoded.decoder_attentions,
+            loss=loss,
+            logits=None if skip_logits else decoded.logits,
+            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
+            past_key_values=None if skip_logits else decoded.past_key_values,
+            decoder_hidden_states=decoded.get("decoder_hidden_states", decoded.get("hidden_states")),
+            decoder_attentions=decoded.get("decoder_attentions", decoded.get("attentions")),
             cross_attentions=decoded.cross_attentions,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
             time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
@@ -512,16 +536,33 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         )
         return output if return_dict is not False else output.to_tuple()
 
-    def _loss(self, logits, labels, member_logits, diagnosis_labels) -> torch.Tensor | None:
-        if labels is None:
-            return None
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-        if member_logits is None or diagnosis_labels is None:
-            return loss
-        diagnosis_loss = nn.functional.binary_cross_entropy_with_logits(
-            member_logits[:, 0].float(), diagnosis_labels.float()
+    def _head_is_linear(self) -> bool:
+        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
+        head = self.backbone.get_output_embeddings()
+        return self.backbone.config.model_type in ("t5", "bart", "mbart") and type(head) is nn.Linear
+
+    def _decoder_states(self, encoded: BaseModelOutput, inputs: dict):
+        names = ("past_key_values", "use_cache", "output_attentions", "output_hidden_states", "return_dict")
+        return self.get_decoder()(
+            input_ids=inputs["decoder_input_ids"],
+            attention_mask=inputs["decoder_attention_mask"],
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=inputs["attention_mask"],
+            **{name: inputs[name] for name in names},
         )
-        return loss + self.config.diagnosis_loss_weight * diagnosis_loss
+
+    def _loss_of_states(self, hidden_states, labels, loss_weights, num_items_in_batch) -> torch.Tensor:
+        if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
+            hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
+        bias = getattr(self.backbone, "final_logits_bias", None)  # BART
+        bias = None if bias is None else bias[0]
+        head = self.backbone.get_output_embeddings()
+        return token_loss_of_states(hidden_states, head, bias, labels, loss_weights, num_items_in_batch)
+
+    @staticmethod
+    def _diagnosis_loss(logits: torch.Tensor, labels: torch.Tensor, num_records: torch.Tensor | int | None):
+        losses = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+        return losses.mean(dim=1).sum() / (logits.shape[0] if num_records is None else num_records)
 
     @torch.no_grad()
     def diagnosis_probabilities(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
