@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.diagnosis_clinragen import ClinRaGenLinearClassifier
+from modeling_clinragen.modeling_clinragen import ENCODER_INPUTS
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT
 from recipes.conformal import fit_doubt
 from recipes.data import ClinRaGenCollator
@@ -232,8 +233,8 @@ def encoder_scores(
     scores, gold = [], []
     for batch in _batches(model, records, collator):
         gold.append(batch.pop("diagnosis_labels").cpu())
-        batch.pop("labels")
-        scores.append(model.encode(**batch).member_logits[:, 0].cpu())
+        inputs = {name: batch[name] for name in batch if name in ENCODER_INPUTS}
+        scores.append(model.encode(**inputs).member_logits[:, 0].cpu())
     return torch.cat(scores), torch.cat(gold)
 
 

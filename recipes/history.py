@@ -20,7 +20,9 @@ HISTORY = "training.json"
 SETTINGS = (
     "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
     "per_device_train_batch_size", "gradient_accumulation_steps", "world_size", "bf16",
+    "diagnosis_token_weight", "rationale_token_weight",
 )  # fmt: skip
+DISTILLATION = ("distillation_weight", "distillation_temperature")
 
 
 class StageClock(TrainerCallback):
@@ -63,6 +65,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         clock (`StageClock`): of the stage.
     """
     args, before = trainer.args, read_history(began_from)
+    sources = [history.get("source", {}) for history in [before] if history]
     base_model = before.get("base_model") if before else began_from and _shown(began_from)
     data = {**vars(data_args), "dataset": _shown(data_args.dataset)}
     data["knowledge"] = data_args.knowledge and _shown(data_args.knowledge)
@@ -75,9 +78,13 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         "device": _device(args.device),
         "seconds": round(clock.seconds, 1),
     }
+    if args.distillation_teacher is not None:
+        stage["distillation_teacher"] = _shown(args.distillation_teacher)
+        stage["settings"].update({name: getattr(args, name) for name in DISTILLATION})
+        sources.append(read_history(args.distillation_teacher).get("source", {}))
     source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
-    if before and before.get("source", {}).get("credentialed") is not False:
-        source["credentialed"] = True  # weights keep what an earlier stage was trained on
+    if any(earlier.get("credentialed") is not False for earlier in sources):
+        source["credentialed"] = True  # weights keep what an earlier stage, or the teacher, was trained on
     return {
         "source": source,
         "base_model": base_model,

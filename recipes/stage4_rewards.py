@@ -13,7 +13,7 @@ from pathlib import Path
 from datasets_scripts.command import check_free, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from recipes.arguments import DataArguments, RewardStageArguments, parse_arguments
+from recipes.arguments import TARGET_FIELDS, DataArguments, RewardStageArguments, check_unused, parse_arguments
 from recipes.data import encode_records, load_records, readable_records, taught_records
 from recipes.history import StageClock, stage_history
 from recipes.reinforcement import Split, learn_in_rounds
@@ -51,6 +51,7 @@ def check_rewarded(data_args: DataArguments, stage_args: RewardStageArguments) -
         raise ClinRaGenInputError(
             f"arguments: trained_modules is {stage_args.trained_modules}; stage 4 trains the decoder alone"
         )
+    check_unused(stage_args, *TARGET_FIELDS)
     for name in ("num_rounds", "num_generations"):
         if getattr(stage_args, name) < 1:
             raise ClinRaGenInputError(f"arguments: {name} is {getattr(stage_args, name)}; give 1 or more")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the three stages share: building or loading the model, freezing, the trainer, and finishing the folder."""
 
+import json
 import logging
 import re
 import tempfile
@@ -43,7 +44,13 @@ logger = logging.getLogger(__name__)
 def build_model(
     model_args: ModelArguments, data_args: DataArguments, records: Dataset
 ) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
-    """A new model and its processor: vocabulary, statistics and knowledge from the training records and files."""
+    """
+    A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
+    `model_name_or_path` is a model folder, as stage 0 leaves it, those are what it holds.
+    """
+    if _is_model_folder(model_args.model_name_or_path):
+        logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
+        return load_for_stage(model_args, data_args)
     labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
     terms = _knowledge_terms(data_args.knowledge)
     channels = channels_with_statistics(data_args.dataset, records)
@@ -76,6 +83,11 @@ def build_model(
         model.use_pretrained_backbone(backbone)
     extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
     return model, ClinRaGenProcessor(extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens)
+
+
+def _is_model_folder(name_or_path: str | None) -> bool:
+    config = Path(name_or_path or "", "config.json")
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
 
 
 def _knowledge_terms(path: str | None) -> list[str]:
@@ -283,6 +295,7 @@ def run_stage(
     model.generation_config.max_new_tokens = data_args.max_target_tokens
     model.generation_config.max_length = None
     freeze_all_but(model, stage_args.trained_modules)
+    trainer_class = _trainer_class(model, processor, stage_args)
     splits = {"train": (data_args.train_split, None), "eval": (data_args.eval_split, data_args.max_eval_samples)}
     encoded = {
         name: encode_records(
@@ -295,10 +308,15 @@ def run_stage(
         for name, (split, limit) in splits.items()
     }
     patience = stage_args.early_stopping_patience
-    collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
+    collator = ClinRaGenCollator(
+        processor,
+        stage_args.ignore_padding_in_loss,
+        stage_args.diagnosis_token_weight,
+        stage_args.rationale_token_weight,
+    )
     if "diagnosis_head" in stage_args.trained_modules:
         prepare_decisions(model, processor, encoded["train"], collator)
-    trainer = ClinRaGenTrainer(
+    trainer = trainer_class(
         model=model,
         args=stage_args,
         train_dataset=encoded["train"],
@@ -314,6 +332,16 @@ def run_stage(
         if "diagnosis_head" in stage_args.trained_modules and model.diagnosis_head is not None:
             fit_decisions(model, processor, encoded["train"], encoded["eval"], collator)
         finish_stage(trainer, processor, output)
+
+
+def _trainer_class(
+    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, stage_args: StageArguments
+) -> Callable[..., ClinRaGenTrainer]:
+    if stage_args.distillation_teacher is None:
+        return ClinRaGenTrainer
+    from recipes.distillation import DistillationTrainer, load_teacher
+
+    return partial(DistillationTrainer, teacher=load_teacher(stage_args.distillation_teacher, model, processor))
 
 
 def last_checkpoint(folder: str | Path) -> str | None:
