@@ -85,8 +85,6 @@ def read(charted):
         block = read_block(cohort, 0, cohort.num_stays)
         counts = {row["channel"]: row for row in cohort.values}
         cohort.connection.close()
-    for stay in block.stays:
-        stay.pop("documents")
     record_options = RecordOptions("mimic-iii", "admission", "fixed", "fixed", {"train": 1.0}, 0)
     names = [label["name"] for label in labels]
     table = records_table(block, [""] * len(block.stays), CHANNELS, names, record_options).to_pylist()

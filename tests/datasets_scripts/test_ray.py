@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from benchmarks.etl import copy_tables
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales, records
 from datasets_scripts.ray_cluster import TASKS_PER_SLOT, ordered_map
 from datasets_scripts.sources.synthetic import write_synthetic_tables
@@ -158,9 +159,8 @@ def test_work_of_a_killed_node_is_done_again():
 
 
 @pytest.mark.slow
-def test_a_build_of_ten_copies_of_the_demo_is_the_same_also_when_a_node_is_killed(real_data, tmp_path):
-    from benchmarks.etl import copy_tables
-
+def test_a_build_of_ten_copies_of_the_demo_is_the_same_also_when_a_node_is_killed(real_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)  # 18 blocks, of which most are to come when the node is killed
     root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
 
     def build_demo(name, *options):
