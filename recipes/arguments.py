@@ -61,6 +61,17 @@ class ModelArguments:
     diagnosis_loss_weight: float = field(
         default=1.0, metadata={"help": "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper."}
     )
+    lora: dict = field(
+        default_factory=dict,
+        metadata={
+            "help": "Fields of PEFT's LoraConfig, such as {r: 16, lora_alpha: 32}: the backbone's weights stay as "
+            "they are, adapters in it learn, and the other trained_modules learn whole. Default: none."
+        },
+    )
+    quantization: str | None = field(
+        default=None,
+        metadata={"help": "With lora: 4bit or 8bit, the backbone's weights while it learns (bitsandbytes)."},
+    )
 
 
 @dataclass
@@ -246,6 +257,12 @@ def check_unused(args: StageArguments, *names: str) -> None:
     for name in names:
         if getattr(args, name) != StageArguments.__dataclass_fields__[name].default:
             raise ClinRaGenInputError(f"arguments: {name} is {getattr(args, name)}; this stage has no use for it")
+
+
+def check_unadapted(args: ModelArguments) -> None:
+    """A `ClinRaGenInputError` where a stage without adapters was asked for some."""
+    if args.lora or args.quantization is not None:
+        raise ClinRaGenInputError("arguments: lora and quantization are for stages 1 to 3")
 
 
 def _check(name: str, values, allowed: tuple[str, ...]) -> None:

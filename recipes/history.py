@@ -66,9 +66,9 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     """
     args, before = trainer.args, read_history(began_from)
     sources = [history.get("source", {}) for history in [before] if history]
-    base_model = before.get("base_model") if before else began_from and _shown(began_from)
-    data = {**vars(data_args), "dataset": _shown(data_args.dataset)}
-    data["knowledge"] = data_args.knowledge and _shown(data_args.knowledge)
+    base_model = before.get("base_model") if before else began_from and shown(began_from)
+    data = {**vars(data_args), "dataset": shown(data_args.dataset)}
+    data["knowledge"] = data_args.knowledge and shown(data_args.knowledge)
     stage = {
         "trained_modules": args.trained_modules,
         "inputs": data_args.inputs,
@@ -78,8 +78,11 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         "device": _device(args.device),
         "seconds": round(clock.seconds, 1),
     }
+    lora = getattr(trainer.model, "peft_config", {}).get("default")
+    if lora is not None:
+        stage["lora"] = {name: getattr(lora, name) for name in ("r", "lora_alpha", "target_modules")}
     if args.distillation_teacher is not None:
-        stage["distillation_teacher"] = _shown(args.distillation_teacher)
+        stage["distillation_teacher"] = shown(args.distillation_teacher)
         stage["settings"].update({name: getattr(args, name) for name in DISTILLATION})
         sources.append(read_history(args.distillation_teacher).get("source", {}))
     source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
@@ -97,7 +100,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     }
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """A Hub name as it is; of a path on this machine its last part."""
     return path if path.count("/") == 1 and not Path(path).exists() else Path(path).name
 

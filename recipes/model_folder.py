@@ -106,7 +106,7 @@ def check_model_folder(folder: str | Path) -> Path:
                 f"{path} is refused: a file of this kind can run code when it is read; a model folder holds "
                 "safetensors only. Remove it if you know where it comes from"
             )
-        if path.name == "adapter_config.json":
+        if path == folder / "adapter_config.json":  # at the top alone it is read
             raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder by others")
         if path.suffix == ".py" and not (path.parent == folder and (CODE / path.name).is_file()):
             raise ClinRaGenInputError(

@@ -9,7 +9,8 @@ Push a model folder to the Hub, where `from_pretrained("USER/NAME", trust_remote
 and then without `--dry-run`.
 
 The repo is private unless `--public` is given. What is pushed is written anew: the weights of the folder, the code of
-this project, `training.json`, and a card with the figures of the report.
+this project, `training.json`, and a card with the figures of the report. With `--adapter-only` the adapter of a stage
+with `lora` is pushed instead, without base and code.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from datasets_scripts.command import run_command
 from datasets_scripts.hub import add_push_options, dated_reason, files_in, push
 from modeling_clinragen import ClinRaGenInputError
+from recipes.adapters import ADAPTER, copy_adapter
 from recipes.history import HISTORY, read_history
 from recipes.model_card import model_card, read_report
 from recipes.model_folder import check_model_folder, load_model_folder, save_model_folder, weights_hash
@@ -50,6 +52,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="report folder that evaluate_model.py made of this model: the card gives its figures",
     )
+    parser.add_argument(
+        "--adapter-only", action="store_true", help="of a stage with lora: its adapter alone, to put on its base"
+    )
     parser.add_argument("--dataset-id", metavar="USER/NAME", help="dataset on the Hub that it was trained on, to link")
     add_push_options(parser)
     return parser.parse_args(argv)
@@ -63,6 +68,9 @@ def main(argv: list[str] | None = None) -> None:
     permission = permission_to_publish(arguments) if gated else None
     if permission is not None:
         training["permission_to_publish"] = permission
+    if arguments.adapter_only:
+        push_adapter(folder / ADAPTER, training, arguments, gated)
+        return
     report = None if arguments.report is None else read_report(arguments.report, folder)
     model, processor = load_model_folder(folder)
     names = {"repo_id": arguments.repo_id, "dataset_id": arguments.dataset_id}
@@ -73,6 +81,16 @@ def main(argv: list[str] | None = None) -> None:
         (release / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
         (release / "README.md").write_text(card, encoding="utf-8")
         push(files_in(release, ("*",)), arguments, "model", f"ClinRaGen model {weights_hash(release)[:12]}", gated)
+
+
+def push_adapter(folder: Path, training: dict, arguments: argparse.Namespace, gated: bool) -> None:
+    """The adapter of a model folder, written anew, with its card."""
+    if arguments.report is not None:
+        raise ClinRaGenInputError("--report goes with the whole folder, which it was measured on, not --adapter-only")
+    with tempfile.TemporaryDirectory() as aside:
+        release = Path(aside)
+        copy_adapter(folder, release, training, arguments.repo_id)
+        push(files_in(release, ("*",)), arguments, "model", "ClinRaGen adapter", gated)
 
 
 def read_training(folder: Path) -> dict:

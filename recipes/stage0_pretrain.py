@@ -21,7 +21,14 @@ from transformers import set_seed
 from datasets_scripts.command import check_free, finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
-from recipes.arguments import TARGET_FIELDS, DataArguments, PretrainArguments, check_unused, parse_arguments
+from recipes.arguments import (
+    TARGET_FIELDS,
+    DataArguments,
+    PretrainArguments,
+    check_unadapted,
+    check_unused,
+    parse_arguments,
+)
 from recipes.data import load_records
 from recipes.history import StageClock, stage_history
 from recipes.model_card import write_card
@@ -46,6 +53,7 @@ STAGE = {"inputs": ["note", "lab"], "rationales": [], "trained_modules": ["time_
 
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, args = parse_arguments(argv, PretrainArguments, **STAGE)
+    check_unadapted(model_args)
     output = Path(args.output_dir)
     check_free(output)
     check_pretrained(args)

@@ -11,6 +11,7 @@ Source: arXiv 2411.07611, first stage. Differs from it: a diagnosis head learns 
 from transformers import set_seed
 
 from datasets_scripts.command import run_command
+from recipes.adapters import with_adapters
 from recipes.arguments import parse_arguments
 from recipes.data import load_records
 from recipes.training import build_model, run_stage
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     records = load_records(data_args.dataset, data_args.train_split, needs_rationales=True)
     set_seed(stage_args.seed)  # before any weight is drawn
     model, processor = build_model(model_args, data_args, records)
+    with_adapters(model, model_args, stage_args)
     run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
 
 

@@ -10,6 +10,7 @@ Source: arXiv 2411.07611, third stage. Differs from it: the diagnosis head learn
 """
 
 from datasets_scripts.command import run_command
+from recipes.adapters import with_adapters
 from recipes.arguments import parse_arguments
 from recipes.training import load_for_stage, run_stage
 
@@ -24,6 +25,7 @@ STAGE = {
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
     model, processor = load_for_stage(model_args, data_args)
+    with_adapters(model, model_args, stage_args)
     run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from datasets_scripts.command import check_free, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from recipes.arguments import TARGET_FIELDS, DataArguments, RewardStageArguments, check_unused, parse_arguments
+from recipes.arguments import (
+    TARGET_FIELDS,
+    DataArguments,
+    RewardStageArguments,
+    check_unadapted,
+    check_unused,
+    parse_arguments,
+)
 from recipes.data import encode_records, load_records, readable_records, taught_records
 from recipes.history import StageClock, stage_history
 from recipes.reinforcement import Split, learn_in_rounds
@@ -26,6 +33,7 @@ STAGE = {"inputs": ["note", "lab"], "rationales": ["note", "lab"], "trained_modu
 
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, RewardStageArguments, **STAGE)
+    check_unadapted(model_args)
     check_rewarded(data_args, stage_args)
     model, processor = load_for_stage(model_args, data_args)
     output = Path(stage_args.output_dir)

@@ -28,12 +28,13 @@ from modeling_clinragen import (
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
+from recipes.adapters import ADAPTER, base_weights, finish_adapters, learned_state
 from recipes.arguments import DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
 from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
 from recipes.fitting import best_threshold, fit_decisions, prepare_decisions
-from recipes.history import StageClock, stage_history
+from recipes.history import StageClock, shown, stage_history
 from recipes.model_card import write_card
 from recipes.model_folder import load_model_folder, save_model_folder
 
@@ -64,6 +65,9 @@ def build_model(
     else:
         backbone, tokenizer = load_backbone(model_args.model_name_or_path, model_args.decoder_config)
         text_config = backbone.config
+        for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
+            if part is not None:
+                part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
     config = ClinRaGenConfig(
         text_config=text_config,
         time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
@@ -126,9 +130,10 @@ def parts_of(model: ClinRaGenForConditionalGeneration) -> dict[str, str]:
     shared = {id(weight) for weight in model.get_input_embeddings().parameters()}
     writing = [model.get_decoder(), model.get_output_embeddings()]
     own = {id(weight) for part in writing if part is not None for weight in part.parameters()} - shared
+    kept = base_weights(model)  # that adapters stand upon
     parts = {}
     for name, weight in model.named_parameters():
-        if not name.endswith("position_enc") and ".linear." not in name:  # sines and cosines; fitted
+        if not name.endswith("position_enc") and ".linear." not in name and name not in kept:  # sines; fitted
             parts[name] = "decoder" if id(weight) in own else name.partition(".")[0]
     return parts
 
@@ -178,9 +183,16 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         ]
 
     def _save(self, output_dir=None, state_dict=None):
+        if base_weights(self.model):  # what adapters stand upon is in its own place
+            state_dict = learned_state(self.model, state_dict)
         super()._save(output_dir, state_dict)  # with the arguments as a pickle file, which nothing here reads
         if self.args.should_save:
             Path(output_dir or self.args.output_dir, "training_args.bin").unlink()
+
+    def _issue_warnings_after_load(self, load_result):
+        kept = base_weights(self.model)
+        missing = [name for name in load_result.missing_keys if name not in kept]
+        super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def create_model_card(self, **kwargs):
         """The folder's own card and history, which say more than the arguments could."""
@@ -353,8 +365,9 @@ def last_checkpoint(folder: str | Path) -> str | None:
 def finish_stage(trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, output: Path) -> None:
     """Write the model folder aside, rename it, and read it back."""
     with finished_folder(output) as aside:
-        trainer.model.requires_grad_(True)
-        save_model_folder(trainer.model, processor, aside)
-        write_card(aside, trainer.history(), trainer.model, processor)
+        training = trainer.history()
+        model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
+        save_model_folder(model, processor, aside)
+        write_card(aside, training, model, processor)
     load_model_folder(output)
     logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)
