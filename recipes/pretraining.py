@@ -13,6 +13,7 @@ from datasets import Array2D, Dataset, Features, List, Value
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from transformers import Trainer
 
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.processing_clinragen import PROMPT
@@ -231,8 +232,8 @@ def _random_lengths(total: int, parts: int) -> np.ndarray:
     return np.diff([0, *cuts, total])
 
 
-class PretrainingTrainer(ClinRaGenTrainer):
-    """`ClinRaGenTrainer` of a self-supervised loss; what is hidden from a validation is the same each time."""
+class PretrainingMixin:
+    """A `Trainer` of a self-supervised loss: what is hidden from a validation is the same each time."""
 
     def evaluate(self, *args, **kwargs):
         with torch.random.fork_rng():
@@ -240,17 +241,16 @@ class PretrainingTrainer(ClinRaGenTrainer):
             return super().evaluate(*args, **kwargs)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad():
-            return model(**inputs)["loss"].detach(), None, None
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return model(**self._prepare_inputs(inputs))["loss"].detach(), None, None
 
 
-class MaskedSeriesTrainer(PretrainingTrainer):
-    """`PretrainingTrainer` of a [`MaskedSeriesModel`], all of which learns at one rate."""
+class MaskedSeriesTrainer(PretrainingMixin, Trainer):
+    """`Trainer` of a [`MaskedSeriesModel`]."""
 
-    def _parameter_groups(self) -> list[dict]:
-        learning = [weight for weight in self.model.parameters() if weight.requires_grad]
-        return [{"params": learning, "weight_decay": self.args.weight_decay}]
+
+class DenoisingTrainer(PretrainingMixin, ClinRaGenTrainer):
+    """`ClinRaGenTrainer` of a model that gives back what a [`SpanDenoisingCollator`] took out."""
 
 
 @torch.no_grad()

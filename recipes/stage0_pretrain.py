@@ -34,10 +34,10 @@ from recipes.history import StageClock, stage_history
 from recipes.model_card import write_card
 from recipes.model_folder import load_model_folder, save_model_folder
 from recipes.pretraining import (
+    DenoisingTrainer,
     MaskedSeriesCollator,
     MaskedSeriesModel,
     MaskedSeriesTrainer,
-    PretrainingTrainer,
     SpanDenoisingCollator,
     encode_notes,
     encode_series,
@@ -134,9 +134,9 @@ def pretrain_backbone(
     data_args: DataArguments,
     args: PretrainArguments,
     began_from: str | None,
-) -> PretrainingTrainer:
+) -> DenoisingTrainer:
     """The model's backbone learns."""
-    trainer = PretrainingTrainer(
+    trainer = DenoisingTrainer(
         model=model,
         args=args,
         train_dataset=encode_notes(records["train"], processor),
@@ -148,7 +148,7 @@ def pretrain_backbone(
     return trainer
 
 
-def _train(trainer: PretrainingTrainer, data_args: DataArguments, began_from: str | None) -> None:
+def _train(trainer: MaskedSeriesTrainer | DenoisingTrainer, data_args: DataArguments, began_from: str | None) -> None:
     folder = Path(trainer.args.output_dir)
     clock = StageClock(folder)
     trainer.add_callback(clock)

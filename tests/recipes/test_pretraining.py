@@ -94,7 +94,7 @@ def test_hidden_patches_can_be_learned_and_only_the_encoder_moves(tiny_model):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     moved = {name.split(".")[0] for name, weight in tiny_model.state_dict().items() if not weight.equal(before[name])}
     assert moved == {"time_series_encoder"}
