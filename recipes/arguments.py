@@ -237,6 +237,8 @@ def parse_arguments(
     """
     parser = StageParser((ModelArguments, DataArguments, kind))
     parser.set_defaults(**defaults)
+    for name in ("use_cpu", "dataloader_pin_memory"):  # of a truth value the parser calls no factory, it takes False
+        parser.set_defaults(**{name: kind.__dataclass_fields__[name].default_factory()})
     try:
         model_args, data_args, stage_args = parser.parse_args_and_config(argv)
     except (ValueError, OSError, TypeError, YAMLError) as error:

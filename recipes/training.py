@@ -158,6 +158,23 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         super().__init__(*args, **kwargs)
         self.history = history
 
+    num_records_in_batch: torch.Tensor | None = None  # of the step of the optimizer that is being made
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """The batches of a step of the optimizer, and the weight of all their target tokens, over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        tokens = [batch.get("loss_weights", batch["labels"] != -100).sum() for batch in batches]
+        totals = torch.tensor([[sum(tokens), sum(len(batch["labels"]) for batch in batches)]], device=device)
+        if self.args.average_tokens_across_devices:
+            totals = self.accelerator.gather(totals).sum(dim=0, keepdim=True)
+        num_items_in_batch, self.num_records_in_batch = totals[0]
+        return batches, num_items_in_batch
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if num_items_in_batch is not None:
+            inputs = {**inputs, "num_records_in_batch": self.num_records_in_batch}
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
     def create_optimizer(self, *args, **kwargs):
         if self.optimizer is None:
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
