@@ -65,7 +65,8 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         clock (`StageClock`): of the stage.
     """
     args, before = trainer.args, read_history(began_from)
-    sources = [history.get("source", {}) for history in [before] if history]
+    sources = [before.get("source", {})] if before else []
+    settings = {**args.to_dict(), "world_size": args.world_size}  # with names for what is a choice
     base_model = before.get("base_model") if before else began_from and shown(began_from)
     data = {**vars(data_args), "dataset": shown(data_args.dataset)}
     data["knowledge"] = data_args.knowledge and shown(data_args.knowledge)
@@ -73,7 +74,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         "trained_modules": args.trained_modules,
         "inputs": data_args.inputs,
         "rationales": data_args.rationales,
-        "settings": {name: getattr(args, name) for name in SETTINGS},
+        "settings": {name: settings[name] for name in SETTINGS},
         "module_learning_rates": args.module_learning_rates,
         "device": _device(args.device),
         "seconds": round(clock.seconds, 1),
@@ -83,7 +84,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         stage["lora"] = {name: getattr(lora, name) for name in ("r", "lora_alpha", "target_modules")}
     if args.distillation_teacher is not None:
         stage["distillation_teacher"] = shown(args.distillation_teacher)
-        stage["settings"].update({name: getattr(args, name) for name in DISTILLATION})
+        stage["settings"].update({name: settings[name] for name in DISTILLATION})
         sources.append(read_history(args.distillation_teacher).get("source", {}))
     source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
     if any(earlier.get("credentialed") is not False for earlier in sources):

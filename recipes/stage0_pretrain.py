@@ -123,7 +123,9 @@ def pretrain_series(
     _train(trainer, replace(data_args, inputs=["lab"]), began_from)
     errors = reconstruction_errors(trainer.model, encoded["eval"], collator, args.seed)
     trainer.state.log_history.append({"hidden_measurements": errors, "step": trainer.state.global_step})
-    logger.info("mean squared error of hidden measurements: %s", errors)
+    if trainer.is_world_process_zero():
+        shown = ", ".join(f"{name.replace('_', ' ')} {error:.3f}" for name, error in errors.items())
+        logger.info("mean squared error of hidden measurements: %s", shown)
     return trainer
 
 

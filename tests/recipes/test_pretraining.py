@@ -182,6 +182,8 @@ def test_a_stage_0_leaves_a_model_folder_with_both_parts_in_its_history(stage0_f
     errors = next(entry["hidden_measurements"] for entry in history["log"] if "hidden_measurements" in entry)
     assert set(errors) == {"model", "last_value_carried_forward", "mean"}
     assert processor.modalities == ["note", "lab"]
+    assert history["stages"][0]["settings"]["optim"] in (stage0_folder / "README.md").read_text()
+    assert "OptimizerNames" not in (stage0_folder / "README.md").read_text()
     assert not any("head." in name and "diagnosis" not in name and "lm_" not in name for name in model.state_dict())
 
 
