@@ -54,7 +54,7 @@ class MaskedSeriesModel(nn.Module):
 
         Returns:
             `loss`, the mean squared error of the hidden measurements, and `prediction`, the standardised values of all
-            cells, of the shape of `past_values`.
+            cells, of the shape of `past_values`; 0, the mean, after the last patch of the batch that is seen.
         """
         observed, hidden_cells = past_observed_mask.bool(), cells(bool_masked_pos, self.head.out_features)
         states = self.time_series_encoder(past_values, observed & ~hidden_cells).last_hidden_state

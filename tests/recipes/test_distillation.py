@@ -154,6 +154,27 @@ def test_the_teacher_does_not_move_and_needs_no_gradient(
     assert not any("teacher" in name for name in trainer.model.state_dict())
 
 
+def test_a_step_in_parts_has_the_loss_of_the_whole(
+    data_folder, stage_arguments, stage1_folder, teacher_folder, tmp_path
+):
+    losses = []
+    for accumulation in (1, 4):
+        options = ["--gradient_accumulation_steps", accumulation, "--learning_rate", "0", "--max_steps", "1"]
+        options += ["--per_device_train_batch_size", 4 // accumulation, "--rationale_token_weight", "0.5"]
+        trainer, _ = trainer_and_batch(
+            data_folder, stage_arguments, stage1_folder, teacher_folder, tmp_path / f"x{accumulation}", *options
+        )
+        trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+        trainer.args.load_best_model_at_end = False
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            elif isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0
+        losses.append(trainer.train().training_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_a_stage_learns_from_a_larger_teacher_and_says_so(stage_arguments, teacher_folder, tmp_path):
     stage1_note.main(stage_arguments(tmp_path / "stage1", "--distillation_teacher", teacher_folder, max_steps=1))
     stage = json.loads((tmp_path / "stage1" / "training.json").read_text())["stages"][-1]
