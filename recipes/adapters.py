@@ -175,7 +175,8 @@ def quantize(model: ClinRaGenForConditionalGeneration, kind: str, whole: list[st
     """
     Replace the linear layers of the backbone by those of bitsandbytes, and move the backbone to the accelerator.
 
-    The head, modules that the backbone wants in full precision, and the parts that learn whole stay as they are.
+    The head, modules that the backbone wants in full precision, layers whose width does not fit into the kernels'
+    blocks of 32, and the parts that learn whole stay as they are.
 
     Args:
         kind (`str`): `"4bit"` (NF4) or `"8bit"`.
@@ -191,14 +192,16 @@ def quantize(model: ClinRaGenForConditionalGeneration, kind: str, whole: list[st
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     try:
         for name, module in list(model.named_modules()):
-            if type(module) is not nn.Linear or module is head or name.rpartition(".")[2] in precise:
+            if type(module) is not nn.Linear or module is head or module.out_features % 32:
+                continue
+            if name.rpartition(".")[2] in precise:
                 continue
             if name.startswith("backbone.") and not name.startswith(tuple(f"{part}." for part in whole)):
                 model.set_submodule(name, make(module).to(device))
     except (ImportError, RuntimeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ClinRaGenInputError(
-            f"arguments: quantization {kind} does not run here ({reason}); pip install bitsandbytes, or leave it out"
+            f"arguments: quantization {kind} does not run here ({reason}); pip install -e .[quantization], or drop it"
         ) from error
 
 
