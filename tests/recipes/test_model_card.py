@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import model_card
+from recipes.arguments import StageArguments
 from recipes.history import StageClock, read_history, stage_history
 from recipes.model_folder import load_model_folder, weights_hash
 
@@ -150,13 +151,9 @@ def test_the_clock_counts_what_was_spent_before_a_restart(tmp_path):
 
 def test_stages_add_up_and_no_path_of_the_machine_is_told(tmp_path):
     def trainer(rate):
-        args = SimpleNamespace(
-            trained_modules=["backbone"], module_learning_rates={}, device=torch.device("cpu"), seed=1, optim="adamw",
-            learning_rate=rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.0, num_train_epochs=2,
-            per_device_train_batch_size=4, gradient_accumulation_steps=1, world_size=1, bf16=False,
-            metric_for_best_model="micro_f1",
-        )  # fmt: skip
-        return SimpleNamespace(args=args, state=SimpleNamespace(best_metric=0.5, log_history=[]))
+        args = StageArguments(output_dir=str(tmp_path), trained_modules=["backbone"], learning_rate=rate)
+        state = SimpleNamespace(best_metric=0.5, log_history=[])
+        return SimpleNamespace(args=args, model=None, state=state)
 
     def data(folder):
         return SimpleNamespace(dataset=str(folder / "set"), knowledge=str(folder / "k.json"), inputs=[], rationales=[])
