@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -234,3 +236,15 @@ def test_what_stage_0_cannot_do_is_refused(stage_arguments, tmp_path, options, m
     with pytest.raises(ClinRaGenInputError, match=message):
         stage0_pretrain.main(stage_arguments(tmp_path / "out", *options))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_share_stage_0_and_one_writes(stage_arguments, tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launch, "recipes/stage0_pretrain.py", *stage_arguments(tmp_path / "stage0")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    load_model_folder(tmp_path / "stage0")
+    history = json.loads((tmp_path / "stage0" / "training.json").read_text())
+    assert [stage["settings"]["world_size"] for stage in history["stages"]] == [2, 2]
