@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from recipes.model_folder import load_model_folder
-from recipes.training import ClinRaGenTrainer
+from recipes.trainer import ClinRaGenTrainer
 
 
 def distillation_loss(

@@ -18,7 +18,7 @@ from transformers import Trainer
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.processing_clinragen import PROMPT
 from recipes.data import pad
-from recipes.training import ClinRaGenTrainer
+from recipes.trainer import ClinRaGenTrainer
 
 
 class MaskedSeriesModel(nn.Module):

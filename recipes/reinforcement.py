@@ -25,7 +25,8 @@ from modeling_clinragen.modeling_clinragen import ENCODER_INPUTS
 from recipes.arguments import RewardStageArguments
 from recipes.data import ClinRaGenCollator
 from recipes.rewards import REWARD_PARTS, RationaleReward
-from recipes.training import ClinRaGenTrainer, decoded, last_checkpoint
+from recipes.trainer import ClinRaGenTrainer, decoded
+from recipes.training import last_checkpoint
 
 
 SAMPLES = "samples.jsonl"

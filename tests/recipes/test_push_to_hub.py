@@ -12,7 +12,7 @@ from recipes import stage1_note, stage2_lab
 from recipes.arguments import StageArguments
 from recipes.history import read_history
 from recipes.model_folder import load_model_folder
-from recipes.training import ClinRaGenTrainer
+from recipes.trainer import ClinRaGenTrainer
 from tests.modeling_clinragen.test_model_folder import run_elsewhere
 
 

@@ -17,7 +17,8 @@ from recipes import stage0_pretrain, stage1_note, stage2_lab, stage3_multimodal,
 from recipes.arguments import PretrainArguments, RewardStageArguments, StageArguments, parse_arguments
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
 from recipes.model_folder import load_model_folder
-from recipes.training import ClinRaGenTrainer, last_checkpoint
+from recipes.trainer import ClinRaGenTrainer
+from recipes.training import last_checkpoint
 
 
 CONFIGS = sorted(Path("recipes/configs").glob("*/stage*.yaml"))
