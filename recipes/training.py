@@ -28,6 +28,7 @@ from recipes.adapters import ADAPTER, finish_adapters
 from recipes.arguments import DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
+from recipes.distillation import DistillationTrainer, load_teacher
 from recipes.fitting import fit_decisions, prepare_decisions
 from recipes.history import StageClock, shown, stage_history
 from recipes.model_card import write_card
@@ -200,8 +201,6 @@ def _trainer_class(
 ) -> Callable[..., ClinRaGenTrainer]:
     if stage_args.distillation_teacher is None:
         return ClinRaGenTrainer
-    from recipes.distillation import DistillationTrainer, load_teacher
-
     return partial(DistillationTrainer, teacher=load_teacher(stage_args.distillation_teacher, model, processor))
 
 
