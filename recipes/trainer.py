@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer of all stages, and what it validates by."""
 
+import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
+from torch import nn
 from transformers import Seq2SeqTrainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from datasets_scripts.hub import files_in, hub_errors, push_files
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
@@ -32,6 +37,12 @@ def parts_of(model: ClinRaGenForConditionalGeneration) -> dict[str, str]:
     return parts
 
 
+def blank_copy(model: ClinRaGenForConditionalGeneration) -> ClinRaGenForConditionalGeneration:
+    """A copy of the model, adapters and all, whose weights hold nothing and take no memory."""
+    weights = {id(weight): nn.Parameter(weight.to("meta"), weight.requires_grad) for weight in model.parameters()}
+    return copy.deepcopy(model, weights)
+
+
 class ClinRaGenTrainer(Seq2SeqTrainer):
     """
     `Seq2SeqTrainer` that validates on diagnoses, with a learning rate for each part of the model.
@@ -40,11 +51,56 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         history (callable): gives what `training.json` holds of the training so far, see [`stage_history`].
     """
 
+    num_records_in_batch: torch.Tensor | None = None  # of the step of the optimizer that is being made
+
     def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.history = history
+        self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        self.blank_model = blank_copy(self.model) if self.is_sharded else None
 
-    num_records_in_batch: torch.Tensor | None = None  # of the step of the optimizer that is being made
+    def create_accelerator_and_postprocess(self):
+        """FSDP on CPUs as well, where `accelerate` takes its settings and replicates the model without a word."""
+        super().create_accelerator_and_postprocess()
+        state = self.accelerator.state
+        if state.distributed_type == DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
+            state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**(self.args.fsdp_plugin_args or {}))
+            self.is_fsdp_enabled = True
+
+    def _prepare_for_training(self, *args, **kwargs):
+        """
+        As ever; but FSDP is to keep the embedding and the head with all that shares their weights, or reads them
+        without a call, in one unit, the model itself. Told of them, `accelerate` makes units of their own for them.
+        """
+        if self.is_fsdp_enabled:
+            self.create_optimizer()  # which has to be told
+            self.model.get_input_embeddings = self.model.get_output_embeddings = lambda: None
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.is_fsdp_enabled:
+            del self.model.get_input_embeddings, self.model.get_output_embeddings
+        return prepared
+
+    def whole_model(self) -> ClinRaGenForConditionalGeneration | None:
+        """
+        The model that was trained; where its weights are spread over the processes a copy with all of them, on the
+        first process alone. All processes have to call this.
+        """
+        if not self.is_sharded:
+            return self.model
+        weights = self.accelerator.get_state_dict(self.model_wrapped)
+        if not self.is_world_process_zero():
+            return None
+        self.blank_model.load_state_dict(weights, assign=True)
+        self.blank_model.tie_weights()
+        return self.blank_model
+
+    def _get_train_sampler(self, *args):
+        """A step reads the same records whatever the number of processes, where they are grouped by length as well."""
+        sampler = super()._get_train_sampler(*args)
+        if isinstance(sampler, LengthGroupedSampler):
+            sampler.batch_size *= self.args.world_size
+        return sampler
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """The batches of a step of the optimizer, and the weight of all their target tokens, over all processes."""
@@ -88,7 +144,10 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
     def _save(self, output_dir=None, state_dict=None):
         if base_weights(self.model):  # what adapters stand upon is in its own place
             state_dict = learned_state(self.model, state_dict)
+        trained = self.model
+        self.model = self.blank_model if self.is_sharded else trained  # a sharded model is of another class
         super()._save(output_dir, state_dict)  # with the arguments as a pickle file, which nothing here reads
+        self.model = trained
         if self.args.should_save:
             Path(output_dir or self.args.output_dir, "training_args.bin").unlink()
 
@@ -147,7 +206,9 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
     def generate_greedily(self, inputs: dict) -> torch.Tensor:
         limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
         read = {name: inputs[name] for name in self.processing_class.model_input_names}
-        return self.model.generate(**read, max_new_tokens=limit, num_beams=1, do_sample=False)
+        return self.model.generate(
+            **read, max_new_tokens=limit, num_beams=1, do_sample=False, synced_gpus=self.is_sharded
+        )
 
 
 def validation_metrics(processor: ClinRaGenProcessor, has_head: bool):

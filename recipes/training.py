@@ -190,9 +190,10 @@ def run_stage(
     )
     trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
+    trainer.model = trainer.whole_model()
     if trainer.is_world_process_zero():
-        if "diagnosis_head" in stage_args.trained_modules and model.diagnosis_head is not None:
-            fit_decisions(model, processor, encoded["train"], encoded["eval"], collator)
+        if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
+            fit_decisions(trainer.model, processor, encoded["train"], encoded["eval"], collator)
         finish_stage(trainer, processor, output)
 
 
