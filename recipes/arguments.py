@@ -5,7 +5,9 @@
 from dataclasses import dataclass, field
 
 import torch
+from accelerate.utils import parse_flag_from_env
 from transformers import Seq2SeqTrainingArguments
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from trl import TrlParser
 from yaml import YAMLError
 
@@ -243,6 +245,7 @@ def parse_arguments(
         model_args, data_args, stage_args = parser.parse_args_and_config(argv)
     except (ValueError, OSError, TypeError, YAMLError) as error:
         raise ClinRaGenInputError(f"arguments: {error}") from None
+    unset_hf_deepspeed_config()  # a stage builds its model whole; the trainer spreads it
     _check("inputs", data_args.inputs, MODALITIES)
     _check("rationales", data_args.rationales or MODALITIES, MODALITIES)
     _check("trained_modules", stage_args.trained_modules, MODULES)
@@ -265,6 +268,13 @@ def check_unadapted(args: ModelArguments) -> None:
     """A `ClinRaGenInputError` where a stage without adapters was asked for some."""
     if args.lora or args.quantization is not None:
         raise ClinRaGenInputError("arguments: lora and quantization are for stages 1 to 3")
+
+
+def check_unsharded(args: StageArguments) -> None:
+    """A `ClinRaGenInputError` where a stage that needs all weights in each process was launched without them."""
+    launched = any(parse_flag_from_env(f"ACCELERATE_USE_{name}") for name in ("FSDP", "DEEPSPEED"))
+    if launched or args.fsdp or args.deepspeed:
+        raise ClinRaGenInputError("arguments: FSDP and DeepSpeed are for stages 1 to 3; launch this one with ddp.yaml")
 
 
 def _check(name: str, values, allowed: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ from recipes.arguments import (
     DataArguments,
     PretrainArguments,
     check_unadapted,
+    check_unsharded,
     check_unused,
     parse_arguments,
 )
@@ -54,6 +55,7 @@ STAGE = {"inputs": ["note", "lab"], "rationales": [], "trained_modules": ["time_
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, args = parse_arguments(argv, PretrainArguments, **STAGE)
     check_unadapted(model_args)
+    check_unsharded(args)
     output = Path(args.output_dir)
     check_free(output)
     check_pretrained(args)

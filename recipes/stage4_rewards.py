@@ -18,6 +18,7 @@ from recipes.arguments import (
     DataArguments,
     RewardStageArguments,
     check_unadapted,
+    check_unsharded,
     check_unused,
     parse_arguments,
 )
@@ -34,6 +35,7 @@ STAGE = {"inputs": ["note", "lab"], "rationales": ["note", "lab"], "trained_modu
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, RewardStageArguments, **STAGE)
     check_unadapted(model_args)
+    check_unsharded(stage_args)
     check_rewarded(data_args, stage_args)
     model, processor = load_for_stage(model_args, data_args)
     output = Path(stage_args.output_dir)

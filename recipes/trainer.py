@@ -13,6 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
 from torch import nn
 from transformers import Seq2SeqTrainer
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from datasets_scripts.hub import files_in, hub_errors, push_files
@@ -43,6 +44,38 @@ def blank_copy(model: ClinRaGenForConditionalGeneration) -> ClinRaGenForConditio
     return copy.deepcopy(model, weights)
 
 
+class EpochLengthGroupedSampler(LengthGroupedSampler):
+    """
+    `LengthGroupedSampler` whose order is that of the seed and the epoch alone: all processes have the same, whatever
+    numbers they have drawn, and so has a stage that goes on. Random orders are of this kind without more ado.
+
+    Args:
+        seed (`int`): of the first epoch.
+    """
+
+    def __init__(self, *args, seed: int, **kwargs):
+        super().__init__(*args, generator=torch.Generator(), **kwargs)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int):
+        self.epoch = epoch
+
+    def __iter__(self):
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+def first_records(batch: dict[str, torch.Tensor], size: int) -> dict[str, torch.Tensor]:
+    """The batch's first `size` records; in place of none, one without target tokens."""
+    batch = {name: values[: max(size, 1)] for name, values in batch.items()}
+    if not size:
+        batch["labels"] = torch.full_like(batch["labels"], -100)
+        if "loss_weights" in batch:
+            batch["loss_weights"] = torch.zeros_like(batch["loss_weights"])
+    return batch
+
+
 class ClinRaGenTrainer(Seq2SeqTrainer):
     """
     `Seq2SeqTrainer` that validates on diagnoses, with a learning rate for each part of the model.
@@ -50,8 +83,6 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
     Args:
         history (callable): gives what `training.json` holds of the training so far, see [`stage_history`].
     """
-
-    num_records_in_batch: torch.Tensor | None = None  # of the step of the optimizer that is being made
 
     def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
@@ -89,33 +120,46 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         if not self.is_sharded:
             return self.model
         weights = self.accelerator.get_state_dict(self.model_wrapped)
+        unset_hf_deepspeed_config()  # what is loaded from here on is whole
         if not self.is_world_process_zero():
             return None
+        kinds = {name: weight.dtype for name, weight in self.blank_model.state_dict().items()}
+        weights = {name: weight.to(kinds[name]) for name, weight in weights.items()}  # DeepSpeed's may have 16 bits
         self.blank_model.load_state_dict(weights, assign=True)
         self.blank_model.tie_weights()
         return self.blank_model
 
     def _get_train_sampler(self, *args):
-        """A step reads the same records whatever the number of processes, where they are grouped by length as well."""
         sampler = super()._get_train_sampler(*args)
         if isinstance(sampler, LengthGroupedSampler):
-            sampler.batch_size *= self.args.world_size
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            step = sampler.batch_size * self.args.world_size  # as many records as all processes read
+            return EpochLengthGroupedSampler(step, lengths=sampler.lengths, seed=seed)
         return sampler
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """The batches of a step of the optimizer, and the weight of all their target tokens, over all processes."""
+        """
+        The batches of a step of the optimizer, and the weight of all their target tokens, over all processes; each
+        batch holds the number of all their records.
+
+        The last step of an epoch is filled up with records from its start, so that all processes have a batch: these
+        count for nothing.
+        """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        tokens = [batch.get("loss_weights", batch["labels"] != -100).sum() for batch in batches]
-        totals = torch.tensor([[sum(tokens), sum(len(batch["labels"]) for batch in batches)]], device=device)
+        sizes = [len(batch["labels"]) for batch in batches]
+        rest = len(self.train_dataset) % (self._train_batch_size * self.args.world_size)
+        if rest and self.accelerator.gradient_state.end_of_dataloader and not self.args.dataloader_drop_last:
+            before = self.args.process_index * self._train_batch_size
+            sizes[-1] = min(sizes[-1], max(0, rest - before))
+            batches[-1] = first_records(batches[-1], sizes[-1])
+        tokens = sum(batch.get("loss_weights", batch["labels"] != -100).sum() for batch in batches)
+        totals = torch.tensor([[tokens, sum(sizes)]], device=device)
         if self.args.average_tokens_across_devices:
             totals = self.accelerator.gather(totals).sum(dim=0, keepdim=True)
-        num_items_in_batch, self.num_records_in_batch = totals[0]
+        num_items_in_batch, num_records_in_batch = totals[0]
+        for batch, size in zip(batches, sizes, strict=True):
+            batch["num_records_in_batch"] = num_records_in_batch if size else torch.inf
         return batches, num_items_in_batch
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if num_items_in_batch is not None:
-            inputs = {**inputs, "num_records_in_batch": self.num_records_in_batch}
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def create_optimizer(self, *args, **kwargs):
         if self.optimizer is None:

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages on several processes: what one process learns, also after one of them was killed."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,14 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from recipes import stage1_note, stage2_lab, stage3_multimodal
+from modeling_clinragen import ClinRaGenInputError
+from recipes import stage0_pretrain, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
+from recipes.data import ClinRaGenCollator, encode_records, load_records
 from recipes.model_folder import load_model_folder
+from recipes.trainer import EpochLengthGroupedSampler, first_records
+from recipes.training import freeze_all_but, last_checkpoint
 from tests.recipes.conftest import STAGE
-from tests.recipes.test_global_batch import assert_same_training
+from tests.recipes.test_global_batch import assert_same_training, losses
 
 
 FILES = Path("recipes/accelerate")
@@ -71,6 +78,95 @@ def test_two_processes_learn_as_one_does_and_leave_the_frozen_parts(chain, stage
         frozen = [name for name in untouched if name.startswith(FROZEN[stage])]
         assert frozen
         assert all(torch.equal(untouched[name], trained.state_dict()[name]) for name in frozen)
+
+
+LONG = {**SETTINGS, "max_steps": 14, "optim": "adamw_torch", "eval_steps": 2, "save_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def long_run(stage_arguments, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_process") / "long"
+    stage1_note.main(stage_arguments(folder, per_device_train_batch_size=4, **LONG))
+    return folder
+
+
+def kill_second_rank(launcher: subprocess.Popen):
+    """End the second of the processes that this test's own launcher started, as the lack of memory would."""
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher.pid)], capture_output=True, text=True)
+    for child in map(int, children.stdout.split()):
+        if b"LOCAL_RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "processes"), [("ddp", 2), ("ddp", 1), ("fsdp2", 2), ("fsdp2", 1)])
+def test_when_one_of_two_is_killed_the_run_ends_and_goes_on_with_as_many_as_there_are(
+    long_run, stage_arguments, tmp_path, launcher, processes
+):
+    output = tmp_path / "run"
+    first = launched(launcher, "stage1", stage_arguments(output, per_device_train_batch_size=2, **LONG))
+    while first.poll() is None and last_checkpoint(f"{output}.training") is None:
+        time.sleep(0.01)
+    kill_second_rank(first)
+    assert first.wait(timeout=120) != 0
+    assert not output.exists()
+    reached = int(last_checkpoint(f"{output}.training").rpartition("-")[2])
+    assert reached < LONG["max_steps"]
+
+    run(launcher, "stage1", stage_arguments(output, per_device_train_batch_size=4 // processes, **LONG), processes)
+    assert losses(output) == pytest.approx(losses(long_run), rel=1e-4)
+    log = json.loads((output / "training.json").read_text())["log"]
+    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, LONG["max_steps"] + 1))
+    assert log[-1]["epoch"] > 1
+
+
+@pytest.mark.slow
+def test_checkpointed_layers_learn_the_same(chain, stage_arguments, tmp_path):
+    before = ["--model_name_or_path", chain / "stage2"]
+    arguments = {"per_device_train_batch_size": 4, "gradient_checkpointing": True, **SETTINGS}
+    stage3_multimodal.main(stage_arguments(tmp_path / "checkpointed", *before, **arguments))
+    assert_same_training(chain / "stage3", tmp_path / "checkpointed")
+
+
+def test_the_order_of_records_is_that_of_seed_and_epoch_alone():
+    lengths = torch.randint(1, 50, (47,)).tolist()
+    first, second = (EpochLengthGroupedSampler(4, lengths=lengths, seed=3) for _ in range(2))
+    order = list(first)
+    torch.rand(5)  # another process has drawn other numbers
+    assert list(second) == order
+    second.set_epoch(1)
+    assert sorted(second) == sorted(order) == list(range(47))
+    assert list(second) != order
+    first.set_epoch(1)
+    assert list(first) == list(second)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (2.0, 0.5)])
+def test_a_process_without_records_of_its_own_in_an_epochs_last_step_teaches_nothing(
+    stage1_folder, data_folder, weights
+):
+    model, processor = load_model_folder(stage1_folder)
+    processor.modalities = ["note", "lab"]
+    records = load_records(str(data_folder / "dataset"), "train", limit=3)
+    encoded = encode_records(records, processor, ["note", "lab"], 60).with_format("numpy")
+    batch = ClinRaGenCollator(processor, True, *weights)([encoded[i] for i in range(3)])
+    freeze_all_but(model, ["backbone", "diagnosis_head"])
+    two = first_records(batch, 2)
+    assert all(torch.equal(two[name], batch[name][:2]) for name in batch)
+    assert len(two["labels"]) == 2
+    model.train()(**first_records(batch, 0), num_items_in_batch=9, num_records_in_batch=torch.inf).loss.backward()
+    gradients = [weight.grad for weight in model.parameters() if weight.requires_grad]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("stage", [stage0_pretrain, stage4_rewards])
+def test_stages_that_cannot_be_sharded_say_so(stage1_folder, stage_arguments, tmp_path, monkeypatch, stage):
+    arguments = stage_arguments(tmp_path / "out", "--model_name_or_path", stage1_folder)
+    with pytest.raises(ClinRaGenInputError, match=r"for stages 1 to 3; launch this one with ddp\.yaml"):
+        stage.main([*arguments, "--fsdp"])
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ClinRaGenInputError, match="for stages 1 to 3"):
+        stage.main(arguments)
 
 
 # What each file asks `accelerate launch` for: its kind, and what the launched processes find in their environment.
