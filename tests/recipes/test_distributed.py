@@ -30,6 +30,7 @@ FILES = Path("recipes/accelerate")
 LAUNCHERS = {
     "ddp": ["--config_file", FILES / "multi_cpu.yaml"],
     "fsdp2": ["--config_file", FILES / "fsdp2.yaml", "--mixed_precision", "no"],
+    "fsdp2_bf16": ["--config_file", FILES / "fsdp2.yaml"],
 }
 STAGES = {"stage1": stage1_note, "stage2": stage2_lab, "stage3": stage3_multimodal}
 SETTINGS = {
@@ -64,7 +65,7 @@ def chain(stage_arguments, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_two_processes_learn_as_one_does_and_leave_the_frozen_parts(chain, stage_arguments, tmp_path, stage, launcher):
     before = chain / f"stage{int(stage[-1]) - 1}"
@@ -78,6 +79,15 @@ def test_two_processes_learn_as_one_does_and_leave_the_frozen_parts(chain, stage
         frozen = [name for name in untouched if name.startswith(FROZEN[stage])]
         assert frozen
         assert all(torch.equal(untouched[name], trained.state_dict()[name]) for name in frozen)
+
+
+@pytest.mark.slow
+def test_fsdp_learns_nearly_the_same_in_bfloat16(chain, stage_arguments, tmp_path):
+    arguments = stage_arguments(tmp_path / "two", per_device_train_batch_size=2, **SETTINGS)
+    run("fsdp2_bf16", "stage1", arguments)
+    assert losses(tmp_path / "two") != pytest.approx(losses(chain / "stage1"), rel=1e-5)
+    assert losses(tmp_path / "two") == pytest.approx(losses(chain / "stage1"), rel=1e-2)
+    assert all(weight.dtype != torch.bfloat16 for weight in load_model_folder(tmp_path / "two")[0].parameters())
 
 
 LONG = {**SETTINGS, "max_steps": 14, "optim": "adamw_torch", "eval_steps": 2, "save_steps": 2}
