@@ -9,30 +9,17 @@ import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel, initialization
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
-from transformers.models.patchtst.modeling_patchtst import PatchTSTEncoder, PatchTSTEncoderLayer, PatchTSTPatchify
 
 from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
 from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
+from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
+from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, as_number, init_linear
 
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
-
-
-@dataclass
-class ClinRaGenTimeSeriesOutput(ModelOutput):
-    """
-    Args:
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, num_input_channels, num_patches, d_model)`):
-            Encoded patches. `num_patches` reaches to the last patch in the batch that holds a measurement.
-        patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`):
-            `True` where a patch holds at least one measurement.
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    patch_mask: torch.BoolTensor | None = None
 
 
 @dataclass
@@ -103,189 +90,10 @@ def pack_sequences(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) ->
         inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`): token embeddings.
         attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
     """
-    length = _as_number(attention_mask.sum(dim=1).max(), attention_mask.shape[1])
+    length = as_number(attention_mask.sum(dim=1).max(), attention_mask.shape[1])
     order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]  # (batch, length)
     index = order.unsqueeze(-1).expand(-1, -1, inputs_embeds.shape[-1])
     return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
-
-
-def _as_number(length: torch.Tensor, longest: int) -> int:
-    """A length of at least 1 as a number. `torch.export`, which knows no values, is told its bounds."""
-    number = length.clamp(min=1).item()
-    torch._check(number >= 1)
-    torch._check(number <= longest)
-    return number
-
-
-class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
-    """PatchTST's layer, with a mask over the patches."""
-
-    def forward(self, hidden_state: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        # hidden_state: (batch * num_channels, num_patches, d_model); attention_mask: (…, 1, num_patches, num_patches)
-        if self.pre_norm:
-            attended, _ = self.self_attn(self.norm_sublayer1(hidden_state), attention_mask=attention_mask)
-            hidden_state = hidden_state + self.dropout_path1(attended)
-            return hidden_state + self.dropout_path3(self.ff(self.norm_sublayer3(hidden_state)))
-        attended, _ = self.self_attn(hidden_state, attention_mask=attention_mask)
-        hidden_state = self.norm_sublayer1(hidden_state + self.dropout_path1(attended))
-        return self.norm_sublayer3(hidden_state + self.dropout_path3(self.ff(hidden_state)))
-
-
-class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
-    """
-    PatchTST over series with gaps: every patch is embedded from its values and from which of them were observed, plus
-    an embedding of its channel; patches without a measurement are neither attended to nor returned as real.
-
-    Source: arXiv 2411.07611 (PatchTST, patches of 8). Differs from it: observed mask, channel embedding.
-    """
-
-    def __init__(self, config: ClinRaGenConfig):
-        series = config.time_series_config
-        super().__init__(series, config.num_patches)
-        self.patch_layout = config.patch_layout
-        self.patchify = PatchTSTPatchify(series)
-        self.observed_embedding = nn.Linear(series.patch_length, series.d_model, bias=False)
-        self.channel_embedding = nn.Embedding(series.num_input_channels, series.d_model)
-        self.layers = nn.ModuleList([ClinRaGenTimeSeriesEncoderLayer(series) for _ in range(series.num_hidden_layers)])
-        self.norm = nn.LayerNorm(series.d_model, eps=series.norm_eps) if series.pre_norm else nn.Identity()
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module):
-        super()._init_weights(module)
-        _init_linear(module)
-        if isinstance(module, nn.Embedding):
-            initialization.normal_(module.weight)
-
-    def forward(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> ClinRaGenTimeSeriesOutput:
-        """
-        Args:
-            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
-                Standardised values; what unobserved cells hold does not matter.
-            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
-        """
-        observed = past_observed_mask.bool()
-        past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
-        values, observed = self._patches(past_values), self._patches(observed.to(past_values.dtype))
-        patch_mask = observed.any(dim=-1)  # (batch, num_channels, num_patches)
-        num_patches = _last_true(patch_mask.flatten(0, 1).any(dim=0))
-        values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
-        patch_mask = patch_mask[:, :, :num_patches]
-
-        hidden_state = self.embedder(values) + self.observed_embedding(observed)
-        hidden_state = hidden_state + self.channel_embedding.weight.unsqueeze(1)
-        hidden_state = hidden_state + self.positional_encoder.position_enc[:num_patches]
-        hidden_state = self.positional_encoder.positional_dropout(hidden_state)
-
-        shape = hidden_state.shape
-        hidden_state = hidden_state.flatten(0, 1)  # (batch * num_channels, num_patches, d_model)
-        attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
-        for layer in self.layers:
-            hidden_state = layer(hidden_state, attention_mask)
-        return ClinRaGenTimeSeriesOutput(self.norm(hidden_state).view(shape), patch_mask)
-
-    def _patches(self, grid: torch.Tensor) -> torch.Tensor:
-        if self.patch_layout == "paper":  # the release's fault: the memory order is kept, the axes are renamed
-            grid = grid.reshape(grid.shape[0], grid.shape[2], grid.shape[1]).transpose(1, 2)
-        return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
-
-
-def _last_true(flags: torch.Tensor) -> int:
-    """1 + the index of the last `True`; 1 without any."""
-    return _as_number((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max(), len(flags))
-
-
-def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(rows, num_patches) -> (rows, 1, num_patches, num_patches): the lowest number where a key is no real patch."""
-    blocked = torch.zeros(patch_mask.shape, dtype=dtype, device=patch_mask.device)
-    blocked = blocked.masked_fill(~patch_mask, torch.finfo(dtype).min)
-    return blocked[:, None, None, :].expand(-1, 1, patch_mask.shape[-1], -1)
-
-
-def _init_linear(module):
-    if isinstance(module, nn.Linear):  # keeps the scale of its input, whatever its width
-        initialization.normal_(module.weight, std=module.in_features**-0.5)
-        if module.bias is not None:
-            initialization.zeros_(module.bias)
-
-
-class ClinRaGenKnowledgeAttention(nn.Module):
-    """
-    Knowledge-augmented attention: series patches (queries) attend to medical terms (keys and values), and come out in
-    the language model's embedding space.
-
-    The terms are embedded by the language model itself: the mean of their tokens' embeddings. In the `"prototype"`
-    form the distinct tokens of all terms are mixed into a few prototypes first; then no weight belongs to a term.
-
-    Source: arXiv 2411.07611, "knowledge-augmented attention" (8 heads of 32). Differs from it: term form, residual.
-    """
-
-    def __init__(self, config: ClinRaGenConfig, hidden_size: int):
-        super().__init__()
-        self.num_heads, self.head_dim = config.knowledge_num_attention_heads, config.knowledge_head_dim
-        d_model, width = config.time_series_config.d_model, self.num_heads * self.head_dim
-        self.series_projection = nn.Linear(d_model, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
-        self.use_prototypes = config.knowledge_attention_type == "prototype"
-        self.has_knowledge = bool(config.knowledge_terms)
-        if not self.has_knowledge:
-            return
-        term_ids = config.knowledge_input_ids
-        if self.use_prototypes:  # the paper's knowledge vocabulary: every distinct token stands for itself
-            term_ids = [[token_id] for token_id in sorted({token_id for ids in term_ids for token_id in ids})]
-            self.prototypes = nn.Linear(len(term_ids), config.num_knowledge_prototypes)
-        ids, mask = _pad_terms(term_ids)
-        self.register_buffer("knowledge_input_ids", ids)
-        self.register_buffer("knowledge_attention_mask", mask)
-        self.query = nn.Linear(d_model, width)
-        self.key = nn.Linear(hidden_size, width)
-        self.value = nn.Linear(hidden_size, width)
-        self.output = nn.Linear(width, hidden_size)
-
-    def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
-        """The (num_knowledge_tokens, hidden_size) vectors attended to, once per batch."""
-        vectors = embedding(self.knowledge_input_ids)  # (num_terms, term_length, hidden_size)
-        mask = self.knowledge_attention_mask.unsqueeze(-1).to(vectors.dtype)
-        vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
-        return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
-
-    def forward(self, hidden_states: torch.Tensor, embedding: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """
-        Args:
-            hidden_states (`torch.Tensor` of shape `(batch_size, num_patches, d_model)`): encoded patches.
-            embedding (`nn.Module`): the language model's token embedding.
-
-        Returns:
-            The patches as `(batch_size, num_patches, hidden_size)`, and the attention
-            `(batch_size, num_heads, num_patches, num_knowledge_tokens)` or `None` without knowledge.
-        """
-        projected = self.series_projection(hidden_states)
-        if not self.has_knowledge:
-            return self.norm(projected), None
-        knowledge = self.embed_knowledge(embedding)
-        query = self._heads(self.query(hidden_states))  # (batch, num_heads, num_patches, head_dim)
-        key = self._heads(self.key(self._unit_scale(knowledge)))  # (num_heads, num_knowledge_tokens, head_dim)
-        value = self._heads(self.value(self._unit_scale(knowledge)))
-        attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
-        attended = self.output((attention @ value).transpose(1, 2).flatten(2))  # (batch, num_patches, hidden_size)
-        return self.norm(projected + attended if self.use_residual else attended), attention
-
-    def _heads(self, states: torch.Tensor) -> torch.Tensor:
-        return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(-2, -3)
-
-    @staticmethod
-    def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
-        """Backbones differ in the scale of their embeddings (0.02 to 20); attention should not."""
-        return nn.functional.layer_norm(vectors, vectors.shape[-1:])
-
-
-def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lists of token ids -> padded ids and mask, both (num_terms, longest)."""
-    longest = max(len(ids) for ids in term_ids)
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in term_ids])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in term_ids])
-    return ids, mask
 
 
 class ClinRaGenPreTrainedModel(PreTrainedModel):
@@ -331,7 +139,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        _init_linear(module)
+        init_linear(module)
         if isinstance(module, ClinRaGenLinearClassifier):
             for parameter in module.parameters():
                 initialization.zeros_(parameter)
@@ -691,9 +499,4 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
 ClinRaGenForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
 
 
-__all__ = [
-    "ClinRaGenForConditionalGeneration",
-    "ClinRaGenKnowledgeAttention",
-    "ClinRaGenPreTrainedModel",
-    "ClinRaGenTimeSeriesEncoder",
-]
+__all__ = ["ClinRaGenForConditionalGeneration", "ClinRaGenPreTrainedModel"]

@@ -1,0 +1,90 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The knowledge-augmented attention: series patches attend to medical terms."""
+
+import torch
+from torch import nn
+
+from .configuration_clinragen import ClinRaGenConfig
+
+
+class ClinRaGenKnowledgeAttention(nn.Module):
+    """
+    Knowledge-augmented attention: series patches (queries) attend to medical terms (keys and values), and come out in
+    the language model's embedding space.
+
+    The terms are embedded by the language model itself: the mean of their tokens' embeddings. In the `"prototype"`
+    form the distinct tokens of all terms are mixed into a few prototypes first; then no weight belongs to a term.
+
+    Source: arXiv 2411.07611, "knowledge-augmented attention" (8 heads of 32). Differs from it: term form, residual.
+    """
+
+    def __init__(self, config: ClinRaGenConfig, hidden_size: int):
+        super().__init__()
+        self.num_heads, self.head_dim = config.knowledge_num_attention_heads, config.knowledge_head_dim
+        d_model, width = config.time_series_config.d_model, self.num_heads * self.head_dim
+        self.series_projection = nn.Linear(d_model, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
+        self.use_prototypes = config.knowledge_attention_type == "prototype"
+        self.has_knowledge = bool(config.knowledge_terms)
+        if not self.has_knowledge:
+            return
+        term_ids = config.knowledge_input_ids
+        if self.use_prototypes:  # the paper's knowledge vocabulary: every distinct token stands for itself
+            term_ids = [[token_id] for token_id in sorted({token_id for ids in term_ids for token_id in ids})]
+            self.prototypes = nn.Linear(len(term_ids), config.num_knowledge_prototypes)
+        ids, mask = _pad_terms(term_ids)
+        self.register_buffer("knowledge_input_ids", ids)
+        self.register_buffer("knowledge_attention_mask", mask)
+        self.query = nn.Linear(d_model, width)
+        self.key = nn.Linear(hidden_size, width)
+        self.value = nn.Linear(hidden_size, width)
+        self.output = nn.Linear(width, hidden_size)
+
+    def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
+        """The (num_knowledge_tokens, hidden_size) vectors attended to, once per batch."""
+        vectors = embedding(self.knowledge_input_ids)  # (num_terms, term_length, hidden_size)
+        mask = self.knowledge_attention_mask.unsqueeze(-1).to(vectors.dtype)
+        vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
+        return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
+
+    def forward(self, hidden_states: torch.Tensor, embedding: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_patches, d_model)`): encoded patches.
+            embedding (`nn.Module`): the language model's token embedding.
+
+        Returns:
+            The patches as `(batch_size, num_patches, hidden_size)`, and the attention
+            `(batch_size, num_heads, num_patches, num_knowledge_tokens)` or `None` without knowledge.
+        """
+        projected = self.series_projection(hidden_states)
+        if not self.has_knowledge:
+            return self.norm(projected), None
+        knowledge = self.embed_knowledge(embedding)
+        query = self._heads(self.query(hidden_states))  # (batch, num_heads, num_patches, head_dim)
+        key = self._heads(self.key(self._unit_scale(knowledge)))  # (num_heads, num_knowledge_tokens, head_dim)
+        value = self._heads(self.value(self._unit_scale(knowledge)))
+        attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
+        attended = self.output((attention @ value).transpose(1, 2).flatten(2))  # (batch, num_patches, hidden_size)
+        return self.norm(projected + attended if self.use_residual else attended), attention
+
+    def _heads(self, states: torch.Tensor) -> torch.Tensor:
+        return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(-2, -3)
+
+    @staticmethod
+    def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
+        """Backbones differ in the scale of their embeddings (0.02 to 20); attention should not."""
+        return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists of token ids -> padded ids and mask, both (num_terms, longest)."""
+    longest = max(len(ids) for ids in term_ids)
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in term_ids])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in term_ids])
+    return ids, mask
+
+
+__all__ = ["ClinRaGenKnowledgeAttention"]
