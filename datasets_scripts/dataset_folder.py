@@ -28,7 +28,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
     from datasets_scripts.teacher.rationale import Rationale
 
@@ -166,9 +166,9 @@ def label_names(metadata: dict) -> list[str]:
     return [label["name"] for label in metadata["labels"]]
 
 
-def load_split(folder: str | Path, split: str) -> Dataset:
+def load_split(folder: str | Path, split: str, streaming: bool = False) -> Dataset | IterableDataset:
     """
-    One split as a `datasets.Dataset`, memory-mapped.
+    One split as a `datasets.Dataset`, memory-mapped; with `streaming` as an `IterableDataset`.
 
     Raises:
         ClinRaGenInputError: if the folder is no finished dataset folder, or has no such split.
@@ -180,7 +180,7 @@ def load_split(folder: str | Path, split: str) -> Dataset:
     if not files:
         there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
         raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {there}")
-    return load_dataset("parquet", data_files={split: files}, split=split)
+    return load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming)
 
 
 def iterate_records(folder: Path) -> Iterator[dict]:

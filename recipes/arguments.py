@@ -104,6 +104,17 @@ class DataArguments:
     series_grid: str = field(
         default="hourly", metadata={"help": "Stage 1: hourly, or paper (rows filled and repeated, all observed)."}
     )
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "Stages 1 to 3: read train_split anew in each epoch and encode it batch by batch, in place of a "
+            "copy of it on disk. Not with the linear classifier, which is fitted on all records at once."
+        },
+    )
+    streaming_buffer_size: int = field(
+        default=1000,
+        metadata={"help": "With streaming: records in memory, in each process, that batches are drawn from."},
+    )
 
 
 @dataclass
@@ -251,6 +262,7 @@ def parse_arguments(
     _check("trained_modules", stage_args.trained_modules, MODULES)
     _check("module_learning_rates", stage_args.module_learning_rates or MODULES, MODULES)
     _check_weights(stage_args)
+    _check_streaming(data_args, stage_args)
     for name, value in (("dataset", data_args.dataset), ("output_dir", stage_args.output_dir)):
         if value is None:
             raise ClinRaGenInputError(f"arguments: --{name} is needed, in the YAML file or on the command line")
@@ -268,6 +280,12 @@ def check_unadapted(args: ModelArguments) -> None:
     """A `ClinRaGenInputError` where a stage without adapters was asked for some."""
     if args.lora or args.quantization is not None:
         raise ClinRaGenInputError("arguments: lora and quantization are for stages 1 to 3")
+
+
+def check_whole(args: DataArguments) -> None:
+    """A `ClinRaGenInputError` where a stage that reads its records in any order was to stream them."""
+    if args.streaming:
+        raise ClinRaGenInputError("arguments: streaming is for stages 1 to 3")
 
 
 def check_unsharded(args: StageArguments) -> None:
@@ -294,3 +312,20 @@ def _check_weights(args: StageArguments) -> None:
         raise ClinRaGenInputError(
             f"arguments: distillation_temperature is {args.distillation_temperature}; it must be above 0"
         )
+
+
+def _check_streaming(data_args: DataArguments, stage_args: StageArguments) -> None:
+    if data_args.streaming_buffer_size < 1:
+        raise ClinRaGenInputError(
+            f"arguments: streaming_buffer_size is {data_args.streaming_buffer_size}; give 1 or more"
+        )
+    if not data_args.streaming:
+        return
+    if stage_args.train_sampling_strategy not in ("random", "group_by_length"):
+        raise ClinRaGenInputError(
+            f"arguments: train_sampling_strategy is {stage_args.train_sampling_strategy}; "
+            "streaming takes random or group_by_length"
+        )
+    for name in ("dataloader_drop_last", "auto_find_batch_size"):
+        if getattr(stage_args, name):
+            raise ClinRaGenInputError(f"arguments: {name} has no effect on streamed records; leave it out")

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from datasets import Array2D, Dataset, Features, List, Value
+from datasets import Array2D, Dataset, Features, IterableDataset, List, Value
 
 from datasets_scripts.dataset_folder import load_split, read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
@@ -18,19 +20,22 @@ from modeling_clinragen.processing_clinragen import OPENING
 logger = logging.getLogger(__name__)
 
 RATIONALE_MARK = "### Rationale:"
+BATCH = 256
 
 
-def load_records(folder: str, split: str, needs_rationales: bool = False, limit: int | None = None) -> Dataset:
+def load_records(
+    folder: str, split: str, needs_rationales: bool = False, limit: int | None = None, streaming: bool = False
+) -> Dataset | IterableDataset:
     """
-    One split of a dataset folder, as it is stored.
+    One split of a dataset folder, as it is stored; with `streaming` read from its files each time.
 
     Raises:
         ClinRaGenInputError: if it is missing, empty, or has no rationales where they are needed.
     """
-    records = load_split(folder, split)
+    records = load_split(folder, split, streaming)
     if limit is not None:
-        records = records.select(range(min(limit, len(records))))
-    if not len(records):
+        records = records.take(min(limit, len(records)) if isinstance(records, Dataset) else limit)
+    if next(iter(records), None) is None:
         raise ClinRaGenInputError(f"{folder}: split {split!r} has no records; build the dataset with more patients")
     if needs_rationales and not any(records["teacher"]):
         raise ClinRaGenInputError(
@@ -39,7 +44,7 @@ def load_records(folder: str, split: str, needs_rationales: bool = False, limit:
     return records
 
 
-def channels_with_statistics(folder: str, records: Dataset) -> list[dict]:
+def channels_with_statistics(folder: str, records: Dataset | IterableDataset) -> list[dict]:
     """The dataset's channels, each with `mean` and `std` of its plausible measurements in `records`."""
     channels = read_metadata(folder)["channels"]
     total, squares, count = (np.zeros(len(channels)) for _ in range(3))
@@ -70,11 +75,10 @@ def readable_records(records: Dataset, processor: ClinRaGenProcessor) -> Dataset
     Raises:
         ClinRaGenInputError: if none does.
     """
-    readable = [
-        i
-        for i, row in enumerate(records.select_columns(["note", "lab_values", "lab_times"]))
-        if processor.can_read(row["note"], row["lab_values"], row["lab_times"], where=f"row {i}")
-    ]
+    readable, first = [], 0
+    for table in records.with_format("arrow").iter(BATCH):
+        readable += [first + i for i, is_read in enumerate(readable_rows(table, processor, first)) if is_read]
+        first += len(table)
     if len(readable) < len(records):
         logger.warning(
             "%d of %d records hold nothing of %s and are left out",
@@ -85,6 +89,42 @@ def readable_records(records: Dataset, processor: ClinRaGenProcessor) -> Dataset
     if not readable:
         raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
     return records.select(readable)
+
+
+def readable_rows(table: pa.Table, processor: ClinRaGenProcessor, first: int = 0) -> list[bool]:
+    """Which rows hold anything of what the processor reads; errors count them from `first`."""
+    columns = columns_of(table.select(["note", "lab_values", "lab_times"]))
+    return [
+        processor.can_read(*record, where=f"row {i}")
+        for i, record in enumerate(zip(*columns.values(), strict=True), start=first)
+    ]
+
+
+def columns_of(table: pa.Table) -> dict[str, list]:
+    """
+    The columns of records, as the processor takes them: `lab_times` (T,) and `lab_values` (T, C) as float32 arrays,
+    all else as Python values.
+    """
+    columns = {name: table[name] for name in table.column_names}
+    return {
+        name: _arrays(column) if name in ("lab_times", "lab_values") else column.to_pylist()
+        for name, column in columns.items()
+    }
+
+
+def _arrays(column: pa.ChunkedArray) -> list:
+    """Lists of numbers, or of lists of one length, as arrays; those of several lengths as they are."""
+    column = column.combine_chunks()
+    ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))
+    cells = column.flatten()
+    if pa.types.is_list(cells.type):
+        lengths = pc.list_value_length(cells).unique().to_pylist()
+        if len(lengths) > 1:
+            return column.to_pylist()
+        cells = cells.flatten().to_numpy(zero_copy_only=False).reshape(-1, *lengths)
+    else:
+        cells = cells.to_numpy(zero_copy_only=False)
+    return np.split(cells, ends[:-1])
 
 
 def taught_records(records: Dataset) -> Dataset:
@@ -117,10 +157,10 @@ def encode_records(
     records = readable_records(records, processor)
     if rationale_first:
         records = taught_records(records)
-    return records.map(
-        _encode,
+    encoded = records.with_format("arrow").map(
+        encode_rows,
         batched=True,
-        batch_size=256,
+        batch_size=BATCH,
         remove_columns=records.column_names,
         features=_features(processor),
         fn_kwargs={
@@ -131,6 +171,7 @@ def encode_records(
         },
         desc="Encoding records",
     )
+    return encoded.with_format(None)
 
 
 def _features(processor: ClinRaGenProcessor) -> Features:
@@ -149,9 +190,15 @@ def _features(processor: ClinRaGenProcessor) -> Features:
     return Features(features)
 
 
-def _encode(
-    rows: dict, processor: ClinRaGenProcessor, rationales: list[str], max_target_tokens: int, rationale_first: bool
+def encode_rows(
+    table: pa.Table,
+    processor: ClinRaGenProcessor,
+    rationales: list[str],
+    max_target_tokens: int,
+    rationale_first: bool,
 ) -> dict:
+    """The columns of `encode_records`, of records that the processor can read."""
+    rows = columns_of(table)
     encoded = processor(notes=rows["note"], lab_values=rows["lab_values"], lab_times=rows["lab_times"])
     size = len(rows["note"])
     targets = target_texts(rows, processor, rationales, rationale_first)

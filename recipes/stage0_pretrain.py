@@ -28,6 +28,7 @@ from recipes.arguments import (
     check_unadapted,
     check_unsharded,
     check_unused,
+    check_whole,
     parse_arguments,
 )
 from recipes.data import load_records
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     model_args, data_args, args = parse_arguments(argv, PretrainArguments, **STAGE)
     check_unadapted(model_args)
     check_unsharded(args)
+    check_whole(data_args)
     output = Path(args.output_dir)
     check_free(output)
     check_pretrained(args)

@@ -26,7 +26,9 @@ STAGE = {
 
 def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
-    records = load_records(data_args.dataset, data_args.train_split, needs_rationales=True)
+    records = load_records(
+        data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
+    )
     set_seed(stage_args.seed)  # before any weight is drawn
     model, processor = build_model(model_args, data_args, records)
     with_adapters(model, model_args, stage_args)

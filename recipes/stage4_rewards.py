@@ -20,6 +20,7 @@ from recipes.arguments import (
     check_unadapted,
     check_unsharded,
     check_unused,
+    check_whole,
     parse_arguments,
 )
 from recipes.data import encode_records, load_records, readable_records, taught_records
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     model_args, data_args, stage_args = parse_arguments(argv, RewardStageArguments, **STAGE)
     check_unadapted(model_args)
     check_unsharded(stage_args)
+    check_whole(data_args)
     check_rewarded(data_args, stage_args)
     model, processor = load_for_stage(model_args, data_args)
     output = Path(stage_args.output_dir)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, set_seed
 
 from datasets_scripts.command import check_free, finished_folder
@@ -27,12 +27,13 @@ from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
 from recipes.adapters import ADAPTER, finish_adapters
 from recipes.arguments import DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, train_tokenizer
-from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
+from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, encode_rows, load_records
 from recipes.distillation import DistillationTrainer, load_teacher
 from recipes.fitting import fit_decisions, prepare_decisions
 from recipes.history import StageClock, shown, stage_history
 from recipes.model_card import write_card
 from recipes.model_folder import load_model_folder, save_model_folder
+from recipes.streaming import RecordStream, StreamCollator
 from recipes.trainer import ClinRaGenTrainer, parts_of, validation_metrics
 
 
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_model(
-    model_args: ModelArguments, data_args: DataArguments, records: Dataset
+    model_args: ModelArguments, data_args: DataArguments, records: Dataset | IterableDataset
 ) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
     """
     A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
@@ -95,7 +96,7 @@ def _knowledge_terms(path: str | None) -> list[str]:
     return [] if path is None else [term["term"] for term in load_knowledge(path)["terms"]]
 
 
-def _tokenizer_texts(records: Dataset, labels: list[str], terms: list[str]):
+def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], terms: list[str]):
     yield from (PROMPT, NO_NOTE, NO_DISEASE, TARGET, ", ".join(labels), *terms)
     for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
         for column in rows.values():
@@ -158,17 +159,10 @@ def run_stage(
     model.generation_config.max_length = None
     freeze_all_but(model, stage_args.trained_modules)
     trainer_class = _trainer_class(model, processor, stage_args)
-    splits = {"train": (data_args.train_split, None), "eval": (data_args.eval_split, data_args.max_eval_samples)}
-    encoded = {
-        name: encode_records(
-            load_records(data_args.dataset, split, needs_rationales=True, limit=limit),
-            processor,
-            data_args.rationales,
-            data_args.max_target_tokens,
-            data_args.rationale_first,
-        ).with_format("numpy")
-        for name, (split, limit) in splits.items()
-    }
+    check_streamable(model, data_args, stage_args)
+    with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
+        evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
+        train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
     patience = stage_args.early_stopping_patience
     collator = ClinRaGenCollator(
         processor,
@@ -176,14 +170,18 @@ def run_stage(
         stage_args.diagnosis_token_weight,
         stage_args.rationale_token_weight,
     )
+    trainer_collator = collator
+    if data_args.streaming:
+        train = _streamed(processor, data_args, stage_args)
+        trainer_collator = StreamCollator(collator, partial(encode_rows, **_encoding(processor, data_args)))
     if "diagnosis_head" in stage_args.trained_modules:
-        prepare_decisions(model, processor, encoded["train"], collator)
+        prepare_decisions(model, processor, train, collator)
     trainer = trainer_class(
         model=model,
         args=stage_args,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["eval"],
-        data_collator=collator,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        data_collator=trainer_collator,
         processing_class=processor,
         compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
         callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
@@ -193,8 +191,49 @@ def run_stage(
     trainer.model = trainer.whole_model()
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
-            fit_decisions(trainer.model, processor, encoded["train"], encoded["eval"], collator)
+            fit_decisions(trainer.model, processor, train, evaluation, collator)
         finish_stage(trainer, processor, output)
+
+
+def check_streamable(
+    model: ClinRaGenForConditionalGeneration, data_args: DataArguments, stage_args: StageArguments
+) -> None:
+    """A `ClinRaGenInputError` where records are to be streamed that the linear classifier needs all at once."""
+    fitted = model.diagnosis_head is not None and model.diagnosis_head.linear is not None
+    if data_args.streaming and fitted and "diagnosis_head" in stage_args.trained_modules:
+        raise ClinRaGenInputError(
+            "arguments: streaming, but the linear classifier is fitted on all training records at once; train stage 1 "
+            "with --use_linear_classifier false, or leave diagnosis_head out of trained_modules"
+        )
+
+
+def _encoding(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
+    return {
+        "processor": processor,
+        "rationales": data_args.rationales,
+        "max_target_tokens": data_args.max_target_tokens,
+        "rationale_first": data_args.rationale_first,
+    }
+
+
+def _encoded(processor: ClinRaGenProcessor, data_args: DataArguments, split: str, limit: int | None = None) -> Dataset:
+    records = load_records(data_args.dataset, split, needs_rationales=True, limit=limit)
+    return encode_records(records, **_encoding(processor, data_args)).with_format("numpy")
+
+
+def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments) -> RecordStream:
+    """The training split; each process takes its own records of what all of them read."""
+    stage_args.accelerator_config.dispatch_batches = False
+    columns = [*(["note"] if "note" in data_args.inputs else []), *(f"{r}_rationale" for r in data_args.rationales)]
+    return RecordStream(
+        load_records(data_args.dataset, data_args.train_split, needs_rationales=True, streaming=True),
+        processor,
+        batch_size=stage_args.train_batch_size * stage_args.world_size,
+        buffer_size=data_args.streaming_buffer_size,
+        seed=stage_args.seed if stage_args.data_seed is None else stage_args.data_seed,
+        length_columns=columns if stage_args.train_sampling_strategy == "group_by_length" else [],
+        taught_only=data_args.rationale_first,
+    )
 
 
 def _trainer_class(
