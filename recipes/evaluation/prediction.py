@@ -11,6 +11,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+from recipes.predict import BATCHES_PER_CHUNK, chunks
 
 
 IDS = ("subject_id", "hadm_id", "stay_id")
@@ -50,23 +51,34 @@ def predict(
         `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
         that holds nothing of what the model reads is predicted to have no disease.
     """
-    processor = pipe.processor
+    processor, columns = pipe.processor, records.select_columns(list(INPUTS))
 
-    def inputs() -> Iterator[dict]:
-        for i, row in enumerate(records.select_columns(list(INPUTS))):
-            yield row if change is None else change(i, row)
+    def input_of(i: int) -> dict:
+        return columns[i] if change is None else change(i, columns[i])
 
-    readable = [processor.can_read(**row, where=f"row {i}") for i, row in enumerate(inputs())]
-    answers = pipe(
-        (row for row, can in zip(inputs(), readable, strict=True) if can),
-        batch_size=batch_size,
-        num_beams=num_beams,
-        do_sample=False,
-        verify=verify,
-    )
-    answers = iter(answers)
-    for row, can in tqdm(zip(records, readable, strict=True), total=len(records), desc=desc, unit="record"):
-        yield prediction_of(row, processor.labels, next(answers) if can else None)
+    lengths = {}  # of the notes of the records that can be read, in order
+    for i in range(len(records)):
+        row = input_of(i)
+        if processor.can_read(**row, where=f"row {i}"):
+            lengths[i] = len(row["note"] or "")
+
+    def answers() -> Iterator[dict]:
+        """In order, but asked for by the length of the note: within a chunk, batches hold like ones."""
+        for chunk in chunks(lengths, batch_size * BATCHES_PER_CHUNK):
+            order = chunk if isinstance(pipe, UnmaskedPipeline) else sorted(chunk, key=lengths.get)
+            rows = (input_of(i) for i in order)
+            asked = pipe(rows, batch_size=batch_size, num_beams=num_beams, do_sample=False, verify=verify)
+            given = {}
+            for i, answer in zip(order, asked, strict=True):
+                given[i] = answer
+                bar.update()
+            yield from (given[i] for i in chunk)
+
+    with tqdm(total=len(records), desc=desc, unit="record") as bar:
+        bar.update(len(records) - len(lengths))
+        answer = answers()
+        for i, row in enumerate(records):
+            yield prediction_of(row, processor.labels, next(answer) if i in lengths else None)
 
 
 def prediction_of(row: dict, labels: list[str], answer: dict | None) -> dict:

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes import evaluate_model
-from recipes.evaluation.prediction import UnmaskedPipeline, whole_batches
+from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 
 
 @pytest.fixture
@@ -39,6 +39,63 @@ def test_the_longest_record_of_a_batch_reads_the_same_without_the_mask(tiny_mode
         answers(kind, tiny_model, tiny_processor, asked, 2)[1] for kind in (ClinRaGenPipeline, UnmaskedPipeline)
     )
     assert unmasked["probabilities"] == pytest.approx(masked["probabilities"], abs=1e-4)
+
+
+def noting_lengths(kind):
+    """A pipeline of that kind that notes how long the notes of its batches are, in tokens."""
+
+    class Noting(kind):
+        def _forward(self, model_inputs, **options):
+            self.noted.append(model_inputs["attention_mask"].sum(dim=1).tolist())
+            return super()._forward(model_inputs, **options)
+
+    Noting.noted = []
+    return Noting
+
+
+@pytest.fixture
+def split(records):
+    """Records of several lengths, long and short ones in turn, the last of which holds nothing."""
+    notes = ["fever " * (30 if i % 2 else 1 + i // 4) for i in range(10)]
+    notes[-1] = " "
+    _, values, times = records[1]
+    return Dataset.from_list(
+        [
+            {"note": note, "lab_values": values.tolist(), "lab_times": times.tolist()}
+            | {name: str(i) for name in ("subject_id", "hadm_id", "stay_id")}
+            | {"diagnoses": [0], "note_rationale": "", "lab_rationale": ""}
+            for i, note in enumerate(notes)
+        ]
+    )
+
+
+def predictions_of(kind, model, processor, split):
+    model.generation_config.max_new_tokens = 5
+    pipe = kind(model, processor=processor, tokenizer=processor.tokenizer, device="cpu")
+    return list(predict(pipe, split, batch_size=2, num_beams=1)), pipe
+
+
+def test_records_are_asked_by_length_and_answered_in_order_as_each_alone(tiny_model, tiny_processor, split):
+    predictions, pipe = predictions_of(noting_lengths(ClinRaGenPipeline), tiny_model, tiny_processor, split)
+    lengths = [length for batch in pipe.noted for length in batch]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 2
+    assert [prediction["stay_id"] for prediction in predictions] == [str(i) for i in range(10)]
+    assert [prediction["readable"] for prediction in predictions] == [True] * 9 + [False]
+    for row, prediction in zip(split.select(range(9)), predictions, strict=False):
+        alone = pipe({name: row[name] for name in ("note", "lab_values", "lab_times")}, do_sample=False)
+        assert prediction["generated_text"] == alone["generated_text"]
+        assert prediction["diagnoses"] == [
+            {"label": found["label"], "probability": pytest.approx(found["probability"], abs=1e-4)}
+            for found in alone["diagnoses"]
+        ]
+
+
+def test_where_padding_is_read_the_order_of_the_file_stays(tiny_model, tiny_processor, split):
+    _, pipe = predictions_of(noting_lengths(UnmaskedPipeline), tiny_model, tiny_processor, split)
+    *whole, last = pipe.noted
+    assert all(short < long for short, long in whole)
+    assert (len(whole), len(last)) == (4, 1)
 
 
 @pytest.mark.parametrize(("number", "left"), [(4, 4), (5, 4), (7, 4), (8, 8)])
