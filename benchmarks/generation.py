@@ -1,0 +1,259 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+An evaluation pass, generation included, beside the published procedure, in turn in one run. Linux only.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.generation --model runs/quickstart/stage3 \
+        --dataset runs/quickstart/dataset --output runs/generation.json
+
+Published: every note padded to 1,600 tokens, eager attention, float32, records in the order of the file, two beams of
+up to 500 tokens, diagnoses read from the free text. Ours: what `recipes/evaluate_model.py` does until it has its
+predictions, checked claims included. Batches hold the same number of records.
+
+The first table is of a trained model, with the micro-F1 of both, on records of its test split, then of its validation
+split. The second is of random weights at the shape of FLAN-T5 small, on notes and texts with the lengths of MIMIC's:
+each text ends where it is told to, so that both write the same number of tokens.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from datasets import Dataset, concatenate_datasets
+from torch.nn.functional import pad
+from tqdm import tqdm
+from transformers import LogitsProcessor
+
+from benchmarks.training import FLAN_T5_SMALL, MAX_NOTE, collated, made_up, memory
+from datasets_scripts.command import run_command
+from modeling_clinragen import (
+    ClinRaGenConfig,
+    ClinRaGenForConditionalGeneration,
+    ClinRaGenPipeline,
+    ClinRaGenProcessor,
+    modeling_clinragen,
+)
+from recipes.data import load_records
+from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.evaluation.prediction import INPUTS, predict
+from recipes.model_folder import load_model_folder
+
+
+SIDES = ("published", "ours")
+PUBLISHED = {"num_beams": 2, "max_new_tokens": 500, "do_sample": False}
+GREEDY = {"num_beams": 1, "max_new_tokens": 256, "do_sample": False}
+BATCHES_PER_TURN = 8
+DECIDED = 5  # diagnoses of each record of the random model
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description="Speed of an evaluation pass beside the published procedure.")
+    parser.add_argument("--model", required=True, help="model folder")
+    parser.add_argument("--dataset", required=True, help="dataset folder")
+    parser.add_argument("--records", type=int, default=500, help="of the dataset; default: 500")
+    parser.add_argument("--made-up", type=int, default=64, help="records of MIMIC's lengths; default: 64")
+    parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
+    parser.add_argument("--output", type=Path, help="JSON file to write, if any")
+    arguments = parser.parse_args(argv)
+    result = {
+        "threads": torch.get_num_threads(),
+        "batch_size": arguments.batch_size,
+        "trained": measure_trained(arguments.model, arguments.dataset, arguments.records, arguments.batch_size),
+        "made_up": measure_made_up(arguments.made_up, arguments.batch_size),
+    }
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    show(result)
+    return result
+
+
+def measure_trained(folder: str, dataset: str, number: int, batch_size: int) -> dict:
+    """Time and micro-F1 of each side, which takes turns with the other over the same records."""
+    splits = [load_records(dataset, split).select_columns([*COLUMNS]) for split in ("test", "validation")]
+    records = concatenate_datasets(splits)
+    records = records.select(range(min(number, len(records))))
+    model, processor = load_model_folder(folder)
+    pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer)
+    published = load_model_folder(folder)[0]
+    published.set_attn_implementation("eager")
+    published.config.diagnosis_token_ids = None
+    ways = {
+        "published": lambda rows: list(published_diagnoses(published, processor, rows, batch_size)),
+        "ours": lambda rows: [
+            [diagnosis["label"] for diagnosis in prediction["diagnoses"]]
+            for prediction in predict(pipe, rows, batch_size, num_beams=1)
+        ],
+    }
+    size = batch_size * BATCHES_PER_TURN
+    parts = [records.select(range(i, min(i + size, len(records)))) for i in range(0, len(records), size)]
+    answers, figures = in_turn(ways, parts, len(records))
+    position = {label: i for i, label in enumerate(processor.labels)}
+    for side, named in answers.items():
+        predicted = [[position[label] for label in labels] for labels in named]
+        micro_f1 = diagnosis_metrics(records["diagnoses"], predicted, processor.labels)["micro_f1"]
+        figures[side]["micro_f1"] = round(micro_f1, 4)
+    return figures
+
+
+COLUMNS = (*INPUTS, "diagnoses", "note_rationale", "lab_rationale", "subject_id", "hadm_id", "stay_id")
+
+
+def published_diagnoses(
+    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, records: Dataset, batch_size: int
+) -> Iterator[list[str]]:
+    for rows in records.iter(batch_size):
+        batch = dict(processor(rows["note"], rows["lab_values"], rows["lab_times"], return_tensors="pt"))
+        for name, value in (("input_ids", processor.tokenizer.pad_token_id), ("attention_mask", 0)):
+            batch[name] = pad(batch[name], (0, MAX_NOTE - batch[name].shape[1]), value=value)
+        with nothing_cut():
+            tokens = model.generate(**batch, **PUBLISHED)
+        for text in processor.tokenizer.batch_decode(tokens, skip_special_tokens=True):
+            yield processor.parse(text)["diagnoses"]
+
+
+@contextmanager
+def nothing_cut():
+    """Within, padding that all records of a batch have is computed as well; masked, so that what is read stays."""
+    pack = modeling_clinragen.pack_sequences
+
+    def as_long(inputs_embeds, attention_mask):
+        packed, mask = pack(inputs_embeds, attention_mask)
+        cut = inputs_embeds.shape[1] - packed.shape[1]
+        return pad(packed, (0, 0, 0, cut)), pad(mask, (0, cut))
+
+    modeling_clinragen.pack_sequences = as_long
+    try:
+        yield
+    finally:
+        modeling_clinragen.pack_sequences = pack
+
+
+def in_turn(ways: dict[str, Callable], parts: list, number: int) -> tuple[dict[str, list], dict[str, dict]]:
+    """What each way gives for all parts, and its seconds and processor seconds a record; neither always goes first."""
+    answers = {side: [] for side in ways}
+    spent = {side: {"seconds": 0.0, "cpu_seconds": 0.0} for side in ways}
+    for i, part in enumerate(tqdm(parts, desc="Turns", unit="part")):
+        for side in list(ways)[:: 1 if i % 2 else -1]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            answers[side] += ways[side](part)
+            spent[side]["seconds"] += time.perf_counter() - wall
+            spent[side]["cpu_seconds"] += time.process_time() - cpu
+    figures = {
+        side: {"records": number, **{f"{name}_per_record": round(value / number, 4) for name, value in times.items()}}
+        for side, times in spent.items()
+    }
+    return answers, figures
+
+
+class EndsWhereTold(LogitsProcessor):
+    """
+    Every text of a `generate` has a given number of tokens, the last of which is its end.
+
+    Args:
+        lengths (`torch.LongTensor` of shape `(batch_size,)`): of each text.
+        end (`int`): token that ends a text.
+    """
+
+    def __init__(self, lengths: torch.LongTensor, end: int):
+        self.lengths, self.end = lengths, end
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        lengths = self.lengths.repeat_interleave(len(scores) // len(self.lengths))
+        last = (input_ids.shape[1] >= lengths).unsqueeze(1)  # the start token is no token of the text
+        end = torch.arange(scores.shape[1]) == self.end
+        return scores.masked_fill(last != end, -torch.inf)
+
+
+def make_model(side: str) -> ClinRaGenForConditionalGeneration:
+    """Random weights; ours lists `DECIDED` diagnoses, with names of as many tokens as T5 makes of them."""
+    terms = [[3 + 2 * i, 4 + 2 * i] for i in range(200)]
+    config = ClinRaGenConfig(
+        text_config=FLAN_T5_SMALL, knowledge_terms=[f"term {i}" for i in range(200)], knowledge_input_ids=terms
+    )
+    if side == "ours":
+        config.diagnosis_token_ids = {
+            "opening": list(range(10, 18)),
+            "labels": [list(range(20 + 7 * i, 27 + 7 * i)) for i in range(len(config.labels))],
+            "separator": [5],
+            "end": list(range(5, 10)),
+            "nothing": [18, 19],
+        }
+        config.diagnosis_thresholds = [0.0 if i < DECIDED else 1.0 for i in range(len(config.labels))]
+    torch.manual_seed(0)
+    attention = "eager" if side == "published" else "sdpa"
+    return ClinRaGenForConditionalGeneration._from_config(config, attn_implementation=attention).eval()
+
+
+def measure_made_up(number: int, batch_size: int) -> dict:
+    records = made_up(number, seed=0)
+    ways = {side: writer(side) for side in SIDES}
+    size = batch_size * BATCHES_PER_TURN
+    parts = [batches(records[i : i + size], batch_size) for i in range(0, number, size)]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        peaks = {side: pool.submit(peak_memory, side, number, batch_size).result() for side in SIDES}
+    answers, figures = in_turn(ways, parts, number)
+    for side in SIDES:
+        figures[side] |= {"tokens": sum(answers[side]), "peak_mb": peaks[side]}
+    return figures
+
+
+def batches(records: list[dict], batch_size: int) -> dict[str, list[dict]]:
+    """Of each side, collated: ours of like notes, published in the order of the records, all of the same shape."""
+    by_length = sorted(records, key=lambda record: len(record["input_ids"]))
+    return {
+        side: [collated(order[i : i + batch_size], side) for i in range(0, len(order), batch_size)]
+        for side, order in (("published", records), ("ours", by_length))
+    }
+
+
+def writer(side: str) -> Callable[[dict[str, list[dict]]], list[int]]:
+    """Writes the texts of a side's batches; gives the number of tokens of each."""
+    model = make_model(side)
+    return lambda parts: [length for batch in parts[side] for length in write(model, batch, side)]
+
+
+def write(model: ClinRaGenForConditionalGeneration, batch: dict, side: str) -> list[int]:
+    padding = 0 if side == "published" else -100
+    lengths = (batch["labels"] != padding).sum(dim=1)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
+    ends = [EndsWhereTold(lengths, model.config.eos_token_id)]
+    if side == "published":
+        with nothing_cut():
+            tokens = model.generate(**inputs, **PUBLISHED, logits_processor=ends)
+    else:
+        tokens = model.generate(**inputs, **GREEDY, logits_processor=ends)
+    return (tokens == model.config.eos_token_id).int().argmax(dim=1).tolist()
+
+
+def peak_memory(side: str, number: int, batch_size: int) -> int:
+    """Megabytes at the peak of the batch with the longest notes, beyond model and records, in a process of its own."""
+    model = make_model(side)
+    longest = max(
+        batches(made_up(number, 0), batch_size)[side], key=lambda batch: batch["attention_mask"].sum(dim=1).max()
+    )
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    held = memory("VmRSS")
+    write(model, longest, side)
+    return round(memory("VmHWM") - held)
+
+
+def show(result: dict) -> None:
+    for part, last in (("trained", ("micro_f1", "micro-F1")), ("made_up", ("peak_mb", "MB at the peak"))):
+        slowest = result[part]["published"]["cpu_seconds_per_record"]
+        print(f"| | seconds a record | CPU seconds a record | times as fast | {last[1]} |\n" + "| --- " * 5 + "|")
+        for side, run in result[part].items():
+            seconds = run["cpu_seconds_per_record"]
+            times = f"{run['seconds_per_record']} | {seconds} | {slowest / seconds:.1f}"
+            print(f"| {side} | {times} | {run[last[0]]} |")
+        print()
+
+
+if __name__ == "__main__":
+    run_command(main)
