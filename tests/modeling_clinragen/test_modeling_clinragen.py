@@ -7,6 +7,7 @@ from transformers import AutoTokenizer, BartConfig, T5Config, T5ForConditionalGe
 
 from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration
+from modeling_clinragen.generation_clinragen import DiagnosisGrammar
 from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput, pack_sequences
 from recipes.backbone import load_backbone
 from tests.conftest import make_tiny_config, make_tiny_model
@@ -202,6 +203,42 @@ def test_generation_is_the_same_with_and_without_cache_alone_and_in_a_batch(mode
     for i in range(4):
         alone = model.generate(**row(batch, i), max_new_tokens=8, do_sample=False)[0]
         assert torch.equal(alone, together[i, : len(alone)])
+
+
+def plain_greedy(model, inputs, decided, limit, end):
+    """The decided tokens, then one after the other the most probable, each from the whole text before it."""
+    tokens = [model.config.decoder_start_token_id, *decided]
+    while len(tokens) <= limit and tokens[-1] != end:
+        with torch.no_grad():
+            logits = model(**inputs, decoder_input_ids=torch.tensor([tokens]), use_cache=False).logits
+        tokens.append(int(logits[0, -1].argmax()))
+    return tokens
+
+
+def test_the_fast_path_writes_what_a_plain_loop_writes(model, batch, tiny_processor):
+    """Cached, constrained and in batches by length, against one record at a time without cache or constraint."""
+    model.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    probabilities = model.diagnosis_probabilities(**batch)
+    model.config.diagnosis_thresholds = [float(probabilities.quantile(0.9))] * len(model.config.labels)
+    grammar = DiagnosisGrammar(**model.config.diagnosis_token_ids)
+    decided = [
+        [*grammar.opening, *grammar.write(made.nonzero().flatten().tolist())]
+        for made in model.diagnosis_decisions(**batch)
+    ]
+    assert len(set(map(len, decided))) > 1
+    rows, limit = [row(batch, i) for i in range(4)], max(map(len, decided)) + 10
+    free = [plain_greedy(model, *parts, limit, end=None) for parts in zip(rows, decided, strict=True)]
+    listed = {token for tokens in decided for token in tokens}
+    end = next(token for token in reversed(free[0]) if token not in listed)  # so that some texts end before others
+    plain = [plain_greedy(model, *parts, limit, end) for parts in zip(rows, decided, strict=True)]
+    order = batch["attention_mask"].sum(dim=1).argsort()
+    for pair in order.split(2):
+        together = {name: values[pair] for name, values in batch.items()}
+        # One token more, as BART puts the end of a text in place of the last.
+        texts = model.generate(**together, max_new_tokens=limit + 1, do_sample=False, eos_token_id=end)
+        for i, text in zip(pair.tolist(), texts.tolist(), strict=True):
+            assert text[: len(plain[i])] == plain[i]
+            assert plain[i][-1] != end or set(text[len(plain[i]) :]) <= {model.config.pad_token_id}
 
 
 def test_generate_encodes_once(tiny_model, batch, monkeypatch):
