@@ -298,7 +298,7 @@ class ClaimChecker:
             stated = _without_inference(self._blanked(clause, name), mention[0] - start)
             kind, holds = judge(stated, finding, channel, when, found)
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
-            decide = when[deciding(stated, kind, channel, when, found)].tolist()
+            decide = when[deciding(stated, finding, kind, channel, when, found)].tolist()
             claims.append(Claim(clause, start, end, name, kind, verdict, _evidence(channel, when, found), decide))
         return claims
 

@@ -68,8 +68,7 @@ def judge(
     Returns:
         kind of the claim, and whether all that it states holds; `None` where nothing can be checked.
     """
-    clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
-    clause = PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause))
+    clause = _readable(clause)
     negated = _is_negated(clause)
     clause, moment, hours_in, values_in, timed = _restrict(clause, hours, values)
     statements = _states_measured(clause, finding, timed, len(values))
@@ -86,25 +85,29 @@ def judge(
     return kind, None if None in verdicts and False not in verdicts else all(verdicts)
 
 
-def deciding(clause: str, kind: str, channel: dict, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
+def deciding(
+    clause: str, finding: str | None, kind: str, channel: dict, hours: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """
     The measurements on which the verdict of a clause rests.
 
-    Of a level or a count those outside of normal; of a value those that are the number as written, else the lowest and
-    the highest; where there are none of these, and of all else, every measurement of the time that the clause speaks
-    of. Nothing where nothing is checked.
+    Of a level or a count those outside of normal, on the side that is stated where one is; of a value those that are
+    the number as written, else the lowest and the highest; where there are none of these, and of all else, every
+    measurement of the time that the clause speaks of. Nothing where nothing is checked.
 
     Args:
-        clause, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
+        clause, finding, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
 
     Returns:
         bool array of shape `(T,)`.
     """
-    clause, moment, hours_in, *_ = _restrict(clause, hours, values)
+    clause, moment, hours_in, *_ = _restrict(_readable(clause), hours, values)
     chosen = np.isin(hours, hours_in) if moment is None else np.abs(hours - moment) <= HALF_AN_HOUR
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
-    outliers = chosen & ((values > channel["high"]) | (values < channel["low"]))
+    sides = {way for _, way in _levels_said(clause)} | _SIDES.get(finding, set()) or {"high", "low"}
+    above, below = values > channel["high"], values < channel["low"]
+    outliers = chosen & (("high" in sides) & above | ("low" in sides) & below)
     if kind in ("level", "count") or (kind == "time" and not re.search(NUMBER, clause)):
         return outliers if outliers.any() else chosen
     if kind in ("value", "time"):
@@ -113,6 +116,15 @@ def deciding(clause: str, kind: str, channel: dict, hours: np.ndarray, values: n
         extremes = (values == values[chosen].min()) | (values == values[chosen].max())
         return chosen & (written if any(written) else extremes)
     return chosen
+
+
+_SIDES = {"high": {"high"}, "not_high": {"high"}, "low": {"low"}, "normal": {"high", "low"}}  # of a finding
+
+
+def _readable(clause: str) -> str:
+    """The clause with its signs in words, and without what only looks like a level or a negation."""
+    clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
+    return PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause))
 
 
 def _blank(match: re.Match) -> str:

@@ -210,6 +210,38 @@ def test_a_claim_names_the_hours_of_the_measurements_that_decide(text, hours):
     assert claim.hours == hours
 
 
+BOTH_WAYS = patient(Heart_Rate=[30, 130, 80, 35, 140, 90], Temperature=[39.5, 37, 33])
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("Heart Rate is higher than normal", [1, 4]),
+        ("Heart Rate is lower than normal 2 times", [0, 3]),
+        ("Heart Rate is higher than normal 2 times and lower than normal 2 times", [0, 1, 3, 4]),
+        ("Heart Rate is abnormal", [0, 1, 3, 4]),
+        ("Heart Rate was not high", [1, 4]),  # which contradict it
+        ("Heart Rate was > normal", [1, 4]),
+        ("Heart Rate was low in the first 2 hours", [0]),
+        ("Tachycardia was seen", [1, 4]),
+        ("Bradycardia was seen", [0, 3]),
+        ("The patient was afebrile", [0]),
+        ("The patient was normothermic", [0, 2]),
+        ("Euglycemia persisted", []),
+    ],
+)
+def test_only_measurements_on_the_stated_side_of_normal_decide(text, hours):
+    claim = check_claims(text, CHANNELS, HOURS, BOTH_WAYS)[0]
+    assert claim.hours == hours
+
+
+def test_where_nothing_lies_on_the_stated_side_every_measurement_decides():
+    low = patient(Glucose=[40, 90, 45])
+    for text, verdict in (("Glucose is higher than normal", "contradicted"), ("Glucose is not high", "supported")):
+        claim = check_claims(text, CHANNELS, HOURS, low)[0]
+        assert (claim.verdict, claim.hours) == (verdict, [0, 1, 2])
+
+
 @given(series, st.sampled_from(["higher than normal", "lower than normal", "at most 120", "up to {top}"]), st.data())
 @settings(max_examples=150, deadline=None)
 def test_without_the_measurements_that_decide_nothing_is_supported_any_more(values, said, data):
