@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--model", required=True, help="model folder")
     parser.add_argument("--dataset", required=True, help="dataset folder")
     parser.add_argument("--records", type=int, default=500, help="of the dataset; default: 500")
-    parser.add_argument("--made-up", type=int, default=64, help="records of MIMIC's lengths; default: 64")
-    parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
+    parser.add_argument("--made-up", type=int, default=32, help="records of MIMIC's lengths; default: 32")
+    parser.add_argument("--batch-size", type=int, default=8, help="default: 8")
     parser.add_argument("--output", type=Path, help="JSON file to write, if any")
     arguments = parser.parse_args(argv)
     result = {
