@@ -18,7 +18,8 @@ class ClinRaGenTimeSeriesOutput(ModelOutput):
     """
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, num_input_channels, num_patches, d_model)`):
-            Encoded patches. `num_patches` reaches to the last patch in the batch that holds a measurement.
+            Encoded patches, zero where nothing was measured. `num_patches` reaches to the last patch in the batch that
+            holds a measurement.
         patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`):
             `True` where a patch holds at least one measurement.
     """
@@ -28,17 +29,34 @@ class ClinRaGenTimeSeriesOutput(ModelOutput):
 
 
 class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
-    """PatchTST's layer, with a mask over the patches."""
+    """PatchTST's layer over those patches alone that a record has: of a long context most are empty."""
 
-    def forward(self, hidden_state: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        # hidden_state: (batch * num_channels, num_patches, d_model); attention_mask: (…, 1, num_patches, num_patches)
+    def forward(
+        self, hidden_state: torch.Tensor, positions: torch.Tensor, attention_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        Args:
+            hidden_state (`torch.Tensor` of shape `(1, num_encoded, d_model)`): the encoded patches of all series.
+            positions (`torch.LongTensor` of shape `(num_encoded,)`): theirs, counted over `(rows, num_patches)`.
+            attention_mask (`torch.Tensor` of shape `(rows, 1, num_patches, num_patches)`): added to the scores.
+        """
         if self.pre_norm:
-            attended, _ = self.self_attn(self.norm_sublayer1(hidden_state), attention_mask=attention_mask)
+            attended = self._attend(self.norm_sublayer1(hidden_state), positions, attention_mask)
             hidden_state = hidden_state + self.dropout_path1(attended)
             return hidden_state + self.dropout_path3(self.ff(self.norm_sublayer3(hidden_state)))
-        attended, _ = self.self_attn(hidden_state, attention_mask=attention_mask)
+        attended = self._attend(hidden_state, positions, attention_mask)
         hidden_state = self.norm_sublayer1(hidden_state + self.dropout_path1(attended))
         return self.norm_sublayer3(hidden_state + self.dropout_path3(self.ff(hidden_state)))
+
+    def _attend(self, hidden_state, positions, attention_mask) -> torch.Tensor:
+        attention, (rows, _, num_patches, _) = self.self_attn, attention_mask.shape
+        heads = (rows, num_patches, attention.num_heads, attention.head_dim)
+        states = (attention.q_proj(hidden_state), attention.k_proj(hidden_state), attention.v_proj(hidden_state))
+        query, key, value = (_spread(part, positions, rows * num_patches).view(heads).transpose(1, 2) for part in states)
+        attended = nn.functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, attention.dropout if self.training else 0.0, scale=attention.scaling
+        )
+        return attention.out_proj(attended.transpose(1, 2).flatten(2).flatten(0, 1)[positions]).unsqueeze(0)
 
 
 class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
@@ -67,37 +85,62 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         if isinstance(module, nn.Embedding):
             initialization.normal_(module.weight)
 
-    def forward(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> ClinRaGenTimeSeriesOutput:
+    def forward(
+        self,
+        past_values: torch.Tensor,
+        past_observed_mask: torch.Tensor,
+        bool_masked_pos: torch.BoolTensor | None = None,
+    ) -> ClinRaGenTimeSeriesOutput:
         """
         Args:
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
                 Standardised values; what unobserved cells hold does not matter.
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
+            bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`, *optional*):
+                `True` for patches that are hidden from the encoder, and encoded from where they are alone.
         """
         observed = past_observed_mask.bool()
         past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
         values, observed = self._patches(past_values), self._patches(observed.to(past_values.dtype))
-        patch_mask = observed.any(dim=-1)  # (batch, num_channels, num_patches)
-        num_patches = _last_true(patch_mask.flatten(0, 1).any(dim=0))
+        patch_mask = encoded = observed.any(dim=-1)  # (batch, num_channels, num_patches)
+        if bool_masked_pos is not None:
+            values, observed = (part * ~bool_masked_pos.unsqueeze(-1) for part in (values, observed))
+            patch_mask, encoded = patch_mask & ~bool_masked_pos, patch_mask | bool_masked_pos
+        num_patches = _last_true(encoded.flatten(0, 1).any(dim=0))
         values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
-        patch_mask = patch_mask[:, :, :num_patches]
+        patch_mask, encoded = patch_mask[:, :, :num_patches], encoded[:, :, :num_patches]
 
-        hidden_state = self.embedder(values) + self.observed_embedding(observed)
-        hidden_state = hidden_state + self.channel_embedding.weight.unsqueeze(1)
-        hidden_state = hidden_state + self.positional_encoder.position_enc[:num_patches]
-        hidden_state = self.positional_encoder.positional_dropout(hidden_state)
+        shape = encoded.shape
+        positions = _positions(encoded.flatten())
+        channels, patches = positions // num_patches % shape[1], positions % num_patches
+        hidden_state = self.embedder(values).flatten(0, 2)[positions]
+        hidden_state = hidden_state + self.observed_embedding(observed.flatten(0, 2)[positions])
+        hidden_state = hidden_state + self.channel_embedding(channels)
+        hidden_state = hidden_state + self.positional_encoder.position_enc[patches]
+        hidden_state = self.positional_encoder.positional_dropout(hidden_state).unsqueeze(0)
 
-        shape = hidden_state.shape
-        hidden_state = hidden_state.flatten(0, 1)  # (batch * num_channels, num_patches, d_model)
         attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
         for layer in self.layers:
-            hidden_state = layer(hidden_state, attention_mask)
-        return ClinRaGenTimeSeriesOutput(self.norm(hidden_state).view(shape), patch_mask)
+            hidden_state = layer(hidden_state, positions, attention_mask)
+        hidden_state = _spread(self.norm(hidden_state), positions, shape.numel())
+        return ClinRaGenTimeSeriesOutput(hidden_state.view(*shape, -1), patch_mask)
 
     def _patches(self, grid: torch.Tensor) -> torch.Tensor:
         if self.patch_layout == "paper":  # the release's fault: the memory order is kept, the axes are renamed
             grid = grid.reshape(grid.shape[0], grid.shape[2], grid.shape[1]).transpose(1, 2)
         return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
+
+
+def _positions(flags: torch.Tensor) -> torch.Tensor:
+    """Where flags are `True`; all places for `torch.export`, which has to know how many there are."""
+    if torch.compiler.is_exporting():
+        return torch.arange(flags.shape[0], device=flags.device)
+    return flags.nonzero().squeeze(1)
+
+
+def _spread(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:
+    """(1, num_encoded, width) -> (number, width), with zeros where nothing was encoded."""
+    return states.new_zeros(number, states.shape[-1]).index_copy(0, positions, states[0])
 
 
 def _last_true(flags: torch.Tensor) -> int:

@@ -54,11 +54,11 @@ class MaskedSeriesModel(nn.Module):
 
         Returns:
             `loss`, the mean squared error of the hidden measurements, and `prediction`, the standardised values of all
-            cells, of the shape of `past_values`; 0, the mean, after the last patch of the batch that is seen.
+            cells, of the shape of `past_values`; of what is neither measured nor hidden nothing is predicted.
         """
         observed, hidden_cells = past_observed_mask.bool(), cells(bool_masked_pos, self.head.out_features)
-        states = self.time_series_encoder(past_values, observed & ~hidden_cells).last_hidden_state
-        patches = self.head(states)  # (batch, num_channels, patches up to the last that is seen, patch_length)
+        states = self.time_series_encoder(past_values, observed, bool_masked_pos).last_hidden_state
+        patches = self.head(states)  # (batch, num_channels, patches up to the last of the batch, patch_length)
         patches = nn.functional.pad(patches, (0, 0, 0, bool_masked_pos.shape[2] - patches.shape[2]))
         prediction = patches.flatten(2).transpose(1, 2).float()  # (batch, context_length, num_channels)
         hidden = observed & hidden_cells
