@@ -14,6 +14,7 @@ _MODULE_OF = {
     "ClinRaGenInputError": "clinical_clinragen",
     "ClinRaGenConfig": "configuration_clinragen",
     "ClinRaGenFeatureExtractor": "feature_extraction_clinragen",
+    "ClinRaGenForCausalLM": "causal_lm_clinragen",
     "ClinRaGenForConditionalGeneration": "modeling_clinragen",
     "ClinRaGenPipeline": "pipeline_clinragen",
     "ClinRaGenProcessor": "processing_clinragen",

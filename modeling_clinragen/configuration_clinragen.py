@@ -28,13 +28,14 @@ TIME_SERIES_DEFAULTS = {
 @strict
 class ClinRaGenConfig(PreTrainedConfig):
     r"""
-    Configuration of a [`ClinRaGenForConditionalGeneration`]: a seq2seq language model, a PatchTST encoder of lab and
-    vital-sign series, and the knowledge that is merged into the series.
+    Configuration of a [`ClinRaGenForConditionalGeneration`] or [`ClinRaGenForCausalLM`]: a language model, seq2seq or
+    decoder-only, a PatchTST encoder of lab and vital-sign series, and the knowledge that is merged into the series.
 
     Args:
         text_config (`PreTrainedConfig` or `dict`, *optional*):
-            Configuration of any `AutoModelForSeq2SeqLM`. Default: T5 in its small size, the shape of the paper's
-            FLAN-T5 small.
+            Configuration of any `AutoModelForSeq2SeqLM`, or of an `AutoModelForCausalLM` such as OPT, Qwen or LLaMA,
+            which makes `is_encoder_decoder` false. Default: T5 in its small size, the shape of the paper's FLAN-T5
+            small.
         time_series_config (`PatchTSTConfig` or `dict`, *optional*):
             Configuration of the series encoder; a `dict` needs only what differs. Default: the paper's 1,000 steps in
             patches of 8 and width 768, with `norm_type="layernorm"`, so that no record's encoding depends on its
@@ -148,6 +149,7 @@ class ClinRaGenConfig(PreTrainedConfig):
             self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
         self.id2label = dict(enumerate(self.labels))
         super().__post_init__(**kwargs)
+        self.is_encoder_decoder = self.text_config.is_encoder_decoder
         self._copy_special_tokens()
         self._validate()
 
@@ -156,11 +158,22 @@ class ClinRaGenConfig(PreTrainedConfig):
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"):
             candidates = [getattr(config, name, None) for config in (self, self.text_config, decoder)]
             setattr(self, name, next((value for value in candidates if value is not None), None))
+        if not self.is_encoder_decoder:
+            self._fill_special_tokens()
+            return
         if self.decoder_start_token_id is None:
             self.decoder_start_token_id = self.pad_token_id  # the convention of T5
         for name in ("pad_token_id", "decoder_start_token_id"):  # a backbone shifts its labels by these two
             if getattr(self.text_config, name, None) is None:
                 setattr(self.text_config, name, getattr(self, name))
+
+    def _fill_special_tokens(self):
+        """Decoder-only models have no token for the start of a target, and often none for padding."""
+        end = self.eos_token_id[0] if isinstance(self.eos_token_id, list) else self.eos_token_id
+        if self.pad_token_id is None:
+            self.pad_token_id = end
+        if self.decoder_start_token_id is None:
+            self.decoder_start_token_id = end if self.bos_token_id is None else self.bos_token_id
 
     def _validate(self):
         series = self.time_series_config

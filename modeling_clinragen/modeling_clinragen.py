@@ -1,6 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""ClinRaGen: a seq2seq language model that reads notes and lab series and writes diagnoses with their rationale."""
+"""
+ClinRaGen: a seq2seq language model that reads notes and lab series and writes diagnoses with their rationale; and what
+it shares with the decoder-only one of `causal_lm_clinragen.py`.
+"""
 
 import copy
 from dataclasses import dataclass
@@ -51,6 +54,10 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
 
+    def rows(self, index):
+        """The same of some records of the batch."""
+        return type(self)(**{name: states[index] for name, states in self.items()})
+
 
 @dataclass
 class ClinRaGenSeq2SeqLMOutput(ModelOutput):
@@ -79,7 +86,9 @@ class ClinRaGenSeq2SeqLMOutput(ModelOutput):
     knowledge_attentions: torch.FloatTensor | None = None
 
 
-def pack_sequences(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def pack_sequences(
+    inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, padding_side: str = "right"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Move the real tokens of each row to its front, in their order, and cut what is padding in all rows.
 
@@ -89,9 +98,13 @@ def pack_sequences(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) ->
     Args:
         inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`): token embeddings.
         attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
+        padding_side (`str`, *optional*, defaults to `"right"`): `"left"` moves them to the row's end.
     """
     length = as_number(attention_mask.sum(dim=1).max(), attention_mask.shape[1])
-    order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]  # (batch, length)
+    if padding_side == "left":
+        order = attention_mask.argsort(dim=1, stable=True)[:, -length:]  # (batch, length)
+    else:
+        order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]
     index = order.unsqueeze(-1).expand(-1, -1, inputs_embeds.shape[-1])
     return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
 
@@ -102,6 +115,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    backbone_auto_class: type  # of the backbone, and of the whole model
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
@@ -122,11 +136,11 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
         """As [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
         from .pipeline_clinragen import TASK, ClinRaGenPipeline
 
-        self.config.auto_map = {"AutoModel": f"modeling_clinragen.{type(self).__name__}"}
+        self.config.auto_map = {"AutoModel": f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"}
         self.config.custom_pipelines = {
             TASK: {
                 "impl": f"pipeline_clinragen.{ClinRaGenPipeline.__name__}",
-                "pt": ["AutoModelForSeq2SeqLM"],
+                "pt": [self.backbone_auto_class.__name__],
                 "type": "multimodal",
             }
         }
@@ -150,21 +164,20 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
                 initialization.normal_(embedding.weight)
 
 
-class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixin):
+class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     """
-    A seq2seq language model that reads a note and lab/vital-sign series and writes diagnoses and their rationale.
+    What both models have: a language model as the backbone, the series encoder, the knowledge attention and the
+    diagnosis head.
 
-    Series are encoded by PatchTST, merged with medical knowledge, joined to the note's token embeddings, and encoded
-    by the language model's own encoder.
-
-    Source: arXiv 2411.07611.
+    A subclass says how a record is encoded (`encode`), how the target is predicted from that (`forward`), and what
+    [`~GenerationMixin.generate`] is to be told of it (`_generation_inputs`).
     """
 
     accepts_loss_kwargs = True  # the loss is a mean over the global batch, where that is given
 
     def __init__(self, config: ClinRaGenConfig):
         super().__init__(config)
-        self.backbone = AutoModelForSeq2SeqLM.from_config(copy.deepcopy(config.text_config))
+        self.backbone = self.backbone_auto_class.from_config(copy.deepcopy(config.text_config))
         hidden_size = self.backbone.get_input_embeddings().embedding_dim
         self.time_series_encoder = ClinRaGenTimeSeriesEncoder(config)
         self.knowledge_attention = ClinRaGenKnowledgeAttention(config, hidden_size)
@@ -200,49 +213,47 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
-    def encode(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-    ) -> ClinRaGenEncoderOutput:
-        """Encode note and series together; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+    def _embed(
+        self, input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds
+    ) -> tuple[torch.Tensor, torch.Tensor, dict]:
+        """
+        What the backbone reads of a record: embeddings of note and series, `(batch, note_length + series_length,
+        hidden)`, their mask, not packed yet, and the fields of the output that tell of the series.
+        """
         self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask)
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)  # (batch, note_length, hidden)
-        if attention_mask is None:
-            attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        attention_mask = text_mask = attention_mask.long()
-        series, attention = None, None
-        if past_values is not None:
-            series = self.time_series_encoder(past_values, past_observed_mask)
-            tokens, attention = self.knowledge_attention(
-                series.last_hidden_state.flatten(1, 2), self.get_input_embeddings()
-            )
-            inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
-            attention_mask = torch.cat([attention_mask, series.patch_mask.flatten(1).long()], dim=1)
-        inputs_embeds, attention_mask = pack_sequences(inputs_embeds, attention_mask)
-        self._validate_length(inputs_embeds.shape[1])
-        hidden_states = self.backbone.get_encoder()(inputs_embeds=inputs_embeds, attention_mask=attention_mask)[0]
-        diagnosis_logits, member_logits = None, None
-        if self.diagnosis_head is not None:
-            member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
-            if self.diagnosis_head.linear is not None and input_ids is not None:
-                member_logits.append(self.diagnosis_head.linear(input_ids, text_mask, past_values, past_observed_mask))
-            diagnosis_logits = self._mix(member_logits)
-            tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
-            hidden_states = torch.cat([hidden_states, tokens], dim=1)
-            attention_mask = torch.cat([attention_mask, attention_mask.new_ones(tokens.shape[:2])], dim=1)
-        return ClinRaGenEncoderOutput(
-            last_hidden_state=hidden_states,
-            attention_mask=attention_mask,
-            diagnosis_logits=diagnosis_logits,
-            member_logits=None if member_logits is None else torch.stack(member_logits, dim=1),
-            time_series_hidden_states=None if series is None else series.last_hidden_state,
-            knowledge_attentions=None if attention is None else self._attention_by_patch(attention, series.patch_mask),
+        attention_mask = self._mask_of(inputs_embeds, attention_mask)
+        if past_values is None:
+            return inputs_embeds, attention_mask, {}
+        series = self.time_series_encoder(past_values, past_observed_mask)
+        tokens, attention = self.knowledge_attention(
+            series.last_hidden_state.flatten(1, 2), self.get_input_embeddings()
         )
+        fields = {"time_series_hidden_states": series.last_hidden_state}
+        if attention is not None:
+            fields["knowledge_attentions"] = self._attention_by_patch(attention, series.patch_mask)
+        inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
+        attention_mask = torch.cat([attention_mask, series.patch_mask.flatten(1).long()], dim=1)
+        return inputs_embeds, attention_mask, fields
+
+    @staticmethod
+    def _mask_of(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        if attention_mask is None:
+            return torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        return attention_mask.long()
+
+    def _decide(
+        self, hidden_states, attention_mask, input_ids, text_mask, past_values, past_observed_mask
+    ) -> tuple[torch.Tensor, dict]:
+        """Tokens that tell of the decisions, `(batch, num_labels, hidden)`, and the fields with their scores."""
+        member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
+        if self.diagnosis_head.linear is not None and input_ids is not None:
+            text_mask = self._mask_of(input_ids, text_mask)
+            member_logits.append(self.diagnosis_head.linear(input_ids, text_mask, past_values, past_observed_mask))
+        diagnosis_logits = self._mix(member_logits)
+        tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
+        return tokens, {"diagnosis_logits": diagnosis_logits, "member_logits": torch.stack(member_logits, dim=1)}
 
     def _mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
         share = self.config.diagnosis_mixture
@@ -256,116 +267,12 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
         attention = attention * patch_mask.unsqueeze(-1)
         return nn.functional.pad(attention, (0, 0, 0, self.config.num_patches - patch_mask.shape[2]))
 
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        decoder_attention_mask: torch.Tensor | None = None,
-        labels: torch.LongTensor | None = None,
-        diagnosis_labels: torch.Tensor | None = None,
-        encoder_outputs: ClinRaGenEncoderOutput | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        past_key_values=None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        loss_weights: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        num_records_in_batch: torch.Tensor | int | None = None,
-        skip_logits: bool | None = None,
-        **kwargs,
-    ) -> ClinRaGenSeq2SeqLMOutput:
-        """
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): tokens of prompt and note.
-            attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
-            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
-                Standardised hourly series; unobserved cells may hold anything.
-            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
-            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
-            diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
-                diagnosis; adds the loss of the encoder's scores.
-            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
-            loss_weights (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*): of each target token in
-                the loss. Default: 1.
-            num_items_in_batch, num_records_in_batch (*optional*): weight of all target tokens and number of all
-                records of the global batch, over processes and accumulated steps, by which the sums of the two losses
-                are divided. Default: of this batch.
-            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
-                training, when `labels` are given.
-
-        Raises:
-            ValueError: if shapes do not fit the configuration, or the series come without their mask.
-        """
-        if encoder_outputs is None:
-            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
-        if labels is not None and decoder_input_ids is None:
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
-        inputs = {
-            "attention_mask": encoder_outputs.attention_mask,
-            "decoder_input_ids": decoder_input_ids,
-            "decoder_attention_mask": decoder_attention_mask,
-            "past_key_values": past_key_values,
-            "use_cache": False if skip_logits else use_cache,
-            "output_attentions": output_attentions,
-            "output_hidden_states": output_hidden_states,
-            "return_dict": True,
-            **kwargs,
-        }
-        loss, encoded = None, BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state)
-        if skip_logits and self._head_is_linear():
-            decoded = self._decoder_states(encoded, inputs)
-            loss = self._loss_of_states(decoded.last_hidden_state, labels, loss_weights, num_items_in_batch)
-        else:
-            decoded = self.backbone(encoder_outputs=encoded, **inputs)
-            if labels is not None:
-                loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
-        if loss is not None and diagnosis_labels is not None and encoder_outputs.get("member_logits") is not None:
-            diagnosis_loss = self._diagnosis_loss(
-                encoder_outputs.member_logits[:, 0], diagnosis_labels, num_records_in_batch
-            )
-            loss = loss + self.config.diagnosis_loss_weight * diagnosis_loss
-        output = ClinRaGenSeq2SeqLMOutput(
-            loss=loss,
-            logits=None if skip_logits else decoded.logits,
-            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
-            past_key_values=None if skip_logits else decoded.past_key_values,
-            decoder_hidden_states=decoded.get("decoder_hidden_states", decoded.get("hidden_states")),
-            decoder_attentions=decoded.get("decoder_attentions", decoded.get("attentions")),
-            cross_attentions=decoded.cross_attentions,
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
-            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
-            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
-        )
-        return output if return_dict is not False else output.to_tuple()
-
-    def _head_is_linear(self) -> bool:
-        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
-        head = self.backbone.get_output_embeddings()
-        return self.backbone.config.model_type in ("t5", "bart", "mbart") and type(head) is nn.Linear
-
-    def _decoder_states(self, encoded: BaseModelOutput, inputs: dict):
-        names = ("past_key_values", "use_cache", "output_attentions", "output_hidden_states", "return_dict")
-        return self.get_decoder()(
-            input_ids=inputs["decoder_input_ids"],
-            attention_mask=inputs["decoder_attention_mask"],
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=inputs["attention_mask"],
-            **{name: inputs[name] for name in names},
-        )
-
-    def _loss_of_states(self, hidden_states, labels, loss_weights, num_items_in_batch) -> torch.Tensor:
-        if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
-            hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
-        bias = getattr(self.backbone, "final_logits_bias", None)  # BART
-        bias = None if bias is None else bias[0]
-        head = self.backbone.get_output_embeddings()
-        return token_loss_of_states(hidden_states, head, bias, labels, loss_weights, num_items_in_batch)
+    def _with_diagnosis_loss(self, loss, encoder_outputs, diagnosis_labels, num_records_in_batch) -> torch.Tensor:
+        if diagnosis_labels is None or encoder_outputs.get("member_logits") is None:
+            return loss
+        scores = encoder_outputs.member_logits[:, 0]
+        diagnosis_loss = self._diagnosis_loss(scores, diagnosis_labels, num_records_in_batch)
+        return loss + self.config.diagnosis_loss_weight * diagnosis_loss
 
     @staticmethod
     def _diagnosis_loss(logits: torch.Tensor, labels: torch.Tensor, num_records: torch.Tensor | int | None):
@@ -462,10 +369,8 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
             grammar = DiagnosisGrammar(**self.config.diagnosis_token_ids)
             decisions = None if self.diagnosis_head is None else self.diagnosis_decisions(encoder_outputs)
             logits_processor = [ClinRaGenDiagnosisLogitsProcessor(grammar, decisions), *(logits_processor or [])]
-        attended = ClinRaGenEncoderOutput(
-            encoder_outputs.last_hidden_state, attention_mask=encoder_outputs.attention_mask
-        )
-        return super().generate(encoder_outputs=attended, logits_processor=logits_processor, **kwargs)
+        inputs = self._generation_inputs(encoder_outputs, kwargs.pop("decoder_input_ids", None))
+        return super().generate(logits_processor=logits_processor, **inputs, **kwargs)
 
     def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:
         return self.encode(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
@@ -486,6 +391,155 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
                     f"num_input_channels) = {expected}"
                 )
 
+
+class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
+    """
+    A seq2seq language model that reads a note and lab/vital-sign series and writes diagnoses and their rationale.
+
+    Series are encoded by PatchTST, merged with medical knowledge, joined to the note's token embeddings, and encoded
+    by the language model's own encoder.
+
+    Source: arXiv 2411.07611.
+    """
+
+    backbone_auto_class = AutoModelForSeq2SeqLM
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> ClinRaGenEncoderOutput:
+        """Encode note and series together; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        record = (past_values, past_observed_mask)
+        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds)
+        embeds, mask = pack_sequences(embeds, mask)
+        self._validate_length(embeds.shape[1])
+        hidden_states = self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
+        if self.diagnosis_head is not None:
+            tokens, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
+            fields |= scores
+            hidden_states = torch.cat([hidden_states, tokens], dim=1)
+            mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
+        return ClinRaGenEncoderOutput(last_hidden_state=hidden_states, attention_mask=mask, **fields)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        diagnosis_labels: torch.Tensor | None = None,
+        encoder_outputs: ClinRaGenEncoderOutput | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values=None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        loss_weights: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        num_records_in_batch: torch.Tensor | int | None = None,
+        skip_logits: bool | None = None,
+        **kwargs,
+    ) -> ClinRaGenSeq2SeqLMOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): tokens of prompt and note.
+            attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
+            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
+                Standardised hourly series; unobserved cells may hold anything.
+            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
+            diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
+                diagnosis; adds the loss of the encoder's scores.
+            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
+            loss_weights (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*): of each target token in
+                the loss. Default: 1.
+            num_items_in_batch, num_records_in_batch (*optional*): weight of all target tokens and number of all
+                records of the global batch, over processes and accumulated steps, by which the sums of the two losses
+                are divided. Default: of this batch.
+            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
+                training, when `labels` are given.
+
+        Raises:
+            ValueError: if shapes do not fit the configuration, or the series come without their mask.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
+        if labels is not None and decoder_input_ids is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
+        inputs = {
+            "attention_mask": encoder_outputs.attention_mask,
+            "decoder_input_ids": decoder_input_ids,
+            "decoder_attention_mask": decoder_attention_mask,
+            "past_key_values": past_key_values,
+            "use_cache": False if skip_logits else use_cache,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "return_dict": True,
+            **kwargs,
+        }
+        loss, encoded = None, BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state)
+        if skip_logits and self._head_is_linear():
+            decoded = self._decoder_states(encoded, inputs)
+            loss = self._loss_of_states(decoded.last_hidden_state, labels, loss_weights, num_items_in_batch)
+        else:
+            decoded = self.backbone(encoder_outputs=encoded, **inputs)
+            if labels is not None:
+                loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
+        if loss is not None:
+            loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
+        output = ClinRaGenSeq2SeqLMOutput(
+            loss=loss,
+            logits=None if skip_logits else decoded.logits,
+            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
+            past_key_values=None if skip_logits else decoded.past_key_values,
+            decoder_hidden_states=decoded.get("decoder_hidden_states", decoded.get("hidden_states")),
+            decoder_attentions=decoded.get("decoder_attentions", decoded.get("attentions")),
+            cross_attentions=decoded.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
+            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def _head_is_linear(self) -> bool:
+        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
+        head = self.backbone.get_output_embeddings()
+        return self.backbone.config.model_type in ("t5", "bart", "mbart") and type(head) is nn.Linear
+
+    def _decoder_states(self, encoded: BaseModelOutput, inputs: dict):
+        names = ("past_key_values", "use_cache", "output_attentions", "output_hidden_states", "return_dict")
+        return self.get_decoder()(
+            input_ids=inputs["decoder_input_ids"],
+            attention_mask=inputs["decoder_attention_mask"],
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=inputs["attention_mask"],
+            **{name: inputs[name] for name in names},
+        )
+
+    def _loss_of_states(self, hidden_states, labels, loss_weights, num_items_in_batch) -> torch.Tensor:
+        if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
+            hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
+        bias = getattr(self.backbone, "final_logits_bias", None)  # BART
+        bias = None if bias is None else bias[0]
+        head = self.backbone.get_output_embeddings()
+        return token_loss_of_states(hidden_states, head, bias, labels, loss_weights, num_items_in_batch)
+
+    def _generation_inputs(self, encoder_outputs: ClinRaGenEncoderOutput, decoder_input_ids) -> dict:
+        attended = ClinRaGenEncoderOutput(
+            encoder_outputs.last_hidden_state, attention_mask=encoder_outputs.attention_mask
+        )
+        begun = {} if decoder_input_ids is None else {"decoder_input_ids": decoder_input_ids}
+        return {"encoder_outputs": attended, **begun}
+
     def _validate_length(self, length: int) -> None:
         encoder = getattr(self.backbone.config, "encoder", self.backbone.config)
         limit = getattr(encoder, "max_position_embeddings", None)
@@ -499,4 +553,4 @@ class ClinRaGenForConditionalGeneration(ClinRaGenPreTrainedModel, GenerationMixi
 ClinRaGenForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
 
 
-__all__ = ["ClinRaGenForConditionalGeneration", "ClinRaGenPreTrainedModel"]
+__all__ = ["ClinRaGenForConditionalGeneration", "ClinRaGenLanguageModel", "ClinRaGenPreTrainedModel"]

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import numpy as np
 import torch
-from transformers import AutoModelForSeq2SeqLM, Pipeline, StoppingCriteria, TextStreamer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, Pipeline, StoppingCriteria, TextStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .claims_clinragen import check_claims
@@ -180,7 +180,7 @@ class ClinRaGenPipeline(Pipeline):
         kept = list(first)
         if wrong:
             sampled = self.model.generate(
-                encoder_outputs=type(encoded)(**{name: states[wrong] for name, states in encoded.items()}),
+                encoder_outputs=encoded.rows(wrong),
                 **{**generate_kwargs, "do_sample": True, "num_beams": 1, "num_return_sequences": self.num_candidates},
             )
             for i, candidates in zip(wrong, sampled.unflatten(0, (len(wrong), self.num_candidates)), strict=True):
@@ -321,7 +321,9 @@ class _Stopped(StoppingCriteria):
         return torch.full((len(input_ids),), self.stopped.is_set(), device=input_ids.device)
 
 
-PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ClinRaGenPipeline, pt_model=AutoModelForSeq2SeqLM)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=ClinRaGenPipeline, pt_model=(AutoModelForSeq2SeqLM, AutoModelForCausalLM)
+)
 
 
 __all__ = ["ClinRaGenPipeline"]

@@ -27,7 +27,7 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration, ClinRaGenInputError
 from modeling_clinragen.diagnosis_clinragen import ClinRaGenDiagnosisHead
-from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput
+from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenPreTrainedModel
 
 
 HEAD = "head.safetensors"
@@ -144,7 +144,7 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
     def __init__(self, config: ClinRaGenConfig, folder: Path):
         from recipes.model_folder import weights_hash
 
-        super(ClinRaGenForConditionalGeneration, self).__init__(config)
+        ClinRaGenPreTrainedModel.__init__(self, config)
         self.encoder_graph, cross_attention, decoder = (OnnxGraph(folder / name) for name in GRAPHS)
         self.backbone = OnnxBackbone(config, cross_attention, decoder)
         has_head = "diagnosis_logits" in self.encoder_graph.outputs

@@ -1,0 +1,294 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""ClinRaGen with a decoder-only language model: OPT, Qwen, LLaMA, GPT-2 and their like."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, Cache, DynamicCache, PreTrainedModel, initialization
+from transformers.modeling_outputs import ModelOutput
+
+from .diagnosis_clinragen import ClinRaGenDiagnosisHead
+from .knowledge_clinragen import ClinRaGenKnowledgeAttention
+from .loss_clinragen import token_loss, token_loss_of_states
+from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel, pack_sequences
+
+
+LINEAR_HEADS = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2", "qwen3")  # model types
+
+
+@dataclass
+class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
+    """
+    What the target follows: note, series and decisions, as a decoder-only language model has read them. Padding is on
+    the left of note and series, so that what is real has no gap.
+
+    Args:
+        key_values (`tuple` of pairs of `torch.FloatTensor` of shape
+            `(batch_size, num_key_value_heads, sequence_length, head_dim)`, *optional*): keys and values of each layer.
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*, with
+            checkpointed activations, which leave no keys): what was read, to be read anew together with the target.
+        last_hidden_state, attention_mask and the others: see [`ClinRaGenEncoderOutput`].
+    """
+
+    key_values: tuple | None = None
+    inputs_embeds: torch.FloatTensor | None = None
+
+    def rows(self, index):
+        fields = {name: states[index] for name, states in self.items() if name != "key_values"}
+        if self.key_values is not None:
+            fields["key_values"] = tuple((key[index], value[index]) for key, value in self.key_values)
+        return type(self)(**fields)
+
+
+@dataclass
+class ClinRaGenCausalLMOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
+            Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
+        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`, *optional*, unless skipped):
+            Prediction scores of the target's tokens.
+        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
+            Calibrated score of each diagnosis before the sigmoid.
+        past_key_values (`Cache`, *optional*, with `use_cache=True`): keys and values of the record and the target.
+        hidden_states, attentions (*optional*): of the target, as the backbone returns them.
+        encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenPrefixOutput`].
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    diagnosis_logits: torch.FloatTensor | None = None
+    past_key_values: object | None = None
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+    encoder_last_hidden_state: torch.FloatTensor | None = None
+    time_series_hidden_states: torch.FloatTensor | None = None
+    knowledge_attentions: torch.FloatTensor | None = None
+
+
+class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
+    """
+    As [`ClinRaGenForConditionalGeneration`], with a decoder-only language model.
+
+    It reads one sequence: the note, the series' tokens, a token for the decision on each diagnosis, and the target,
+    which `decoder_start_token_id` begins. The diagnosis head reads what the language model makes of note and series.
+    The target alone is predicted, so `labels` hold nothing else. Note and series are computed once: the target
+    attends to their keys and values.
+
+    Source: arXiv 2411.07611. Differs from it: the language model has no encoder.
+    """
+
+    backbone_auto_class = AutoModelForCausalLM
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        scale = getattr(
+            self.config.text_config, "initializer_range", 0.02
+        )  # of the embeddings beside which they stand
+        if isinstance(module, ClinRaGenDiagnosisHead):
+            for embedding in (module.label_embedding, module.decision_embedding):
+                initialization.normal_(embedding.weight, std=scale)
+        if isinstance(module, ClinRaGenKnowledgeAttention):
+            initialization.constant_(module.norm.weight, scale)
+
+    @torch.no_grad()
+    def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
+        """As in the seq2seq model; the decisions' tokens too start at the scale of the backbone's embeddings."""
+        super().use_pretrained_backbone(backbone)
+        if self.diagnosis_head is not None:
+            for embedding in (self.diagnosis_head.label_embedding, self.diagnosis_head.decision_embedding):
+                embedding.weight.mul_(backbone.get_input_embeddings().weight.float().std() / embedding.weight.std())
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+    ) -> ClinRaGenPrefixOutput:
+        """Read note, series and decisions; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        record = (past_values, past_observed_mask)
+        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds)
+        embeds, mask = pack_sequences(embeds, mask, padding_side="left")
+        self._validate_length(embeds.shape[1] + self._num_decisions)
+        cache = None if self._recomputes() else DynamicCache()
+        hidden_states = self._read(self.get_decoder(), embeds, mask, cache)[0]
+        if self.diagnosis_head is not None:
+            tokens, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
+            fields |= scores
+            mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
+            embeds = torch.cat([embeds, tokens], dim=1)
+            unread = embeds if cache is None else tokens
+            decided = self._read(self.get_decoder(), unread, mask, cache)[0]
+            hidden_states = torch.cat([hidden_states, decided[:, -self._num_decisions :]], dim=1)
+        return ClinRaGenPrefixOutput(
+            last_hidden_state=hidden_states,
+            attention_mask=mask,
+            key_values=None if cache is None else tuple((layer.keys, layer.values) for layer in cache.layers),
+            inputs_embeds=embeds if cache is None else None,
+            **fields,
+        )
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        diagnosis_labels: torch.Tensor | None = None,
+        encoder_outputs: ClinRaGenPrefixOutput | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        loss_weights: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        num_records_in_batch: torch.Tensor | int | None = None,
+        skip_logits: bool | None = None,
+    ) -> ClinRaGenCausalLMOutput:
+        """
+        Args:
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): what of the
+                target stands already, from `decoder_start_token_id` on. Default: from `labels`.
+            encoder_outputs (`ClinRaGenPrefixOutput`, *optional*): from `encode`, in place of the inputs. Of fewer
+                records than `decoder_input_ids` has rows, each serves as many rows that follow one another.
+            past_key_values (`Cache`, *optional*): as returned with `use_cache`; then `decoder_input_ids` are what
+                follows. It is filled up with the record where it is empty.
+            input_ids, labels and the others: as in [`~ClinRaGenForConditionalGeneration.forward`].
+
+        Raises:
+            ValueError: if shapes do not fit the configuration, the series come without their mask, or there is no
+                target.
+        """
+        if labels is not None and decoder_input_ids is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if decoder_input_ids is None:
+            raise ValueError("give the target, as `labels` or as `decoder_input_ids`")
+        if encoder_outputs is None:
+            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
+        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
+        on_states = skip_logits and self._head_is_linear()
+        decoded = self._read_target(
+            self.get_decoder() if on_states else self.backbone,
+            encoder_outputs,
+            decoder_input_ids,
+            past_key_values,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        loss, length = None, decoder_input_ids.shape[1]
+        if on_states:
+            states, head = decoded.last_hidden_state[:, -length:], self.get_output_embeddings()
+            loss = token_loss_of_states(states, head, None, labels, loss_weights, num_items_in_batch)
+        elif labels is not None:
+            loss = token_loss(decoded.logits[:, -length:], labels, loss_weights, num_items_in_batch)
+        if loss is not None:
+            loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
+        output = ClinRaGenCausalLMOutput(
+            loss=loss,
+            logits=None if skip_logits else decoded.logits[:, -length:],
+            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
+            past_key_values=decoded.past_key_values if use_cache and not skip_logits else None,
+            hidden_states=decoded.get("hidden_states"),
+            attentions=decoded.get("attentions"),
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
+            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def _read_target(self, module, encoded: ClinRaGenPrefixOutput, ids, cache: Cache | None, **options) -> ModelOutput:
+        """`module` over the target, after all that came before it; its states end with those of the target."""
+        embeds = self.get_input_embeddings()(ids)
+        times = len(ids) // len(encoded.attention_mask)
+        mask = encoded.attention_mask.repeat_interleave(times, dim=0)
+        if encoded.key_values is None:
+            cache, before = None, encoded.inputs_embeds.repeat_interleave(times, dim=0)
+            embeds = torch.cat([before, embeds.to(before.dtype)], dim=1)
+            length = embeds.shape[1]
+        else:
+            cache = DynamicCache() if cache is None else cache
+            if cache.get_seq_length() == 0:
+                for i, states in enumerate(encoded.key_values):
+                    cache.update(*(state.repeat_interleave(times, dim=0) for state in states), i)
+            length = cache.get_seq_length() + ids.shape[1]
+        self._validate_length(length)
+        mask = nn.functional.pad(mask, (0, length - mask.shape[1]), value=1)
+        return self._read(module, embeds, mask, cache, **options)
+
+    def _read(self, module, embeds, mask, cache: Cache | None, **options) -> ModelOutput:
+        """The backbone, or its decoder, over tokens that end where the mask of all tokens ends."""
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
+        return module(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            return_dict=True,
+            **options,
+        )
+
+    def _recomputes(self) -> bool:
+        """Whether activations are checkpointed, in which case the layers keep no keys and values."""
+        checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in self.backbone.modules())
+        return self.training and checkpointed
+
+    def _head_is_linear(self) -> bool:
+        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
+        return self.backbone.config.model_type in LINEAR_HEADS and type(self.get_output_embeddings()) is nn.Linear
+
+    @property
+    def _num_decisions(self) -> int:
+        return 0 if self.diagnosis_head is None else len(self.config.labels)
+
+    def _generation_inputs(self, encoder_outputs: ClinRaGenPrefixOutput, decoder_input_ids) -> dict:
+        if decoder_input_ids is None:
+            mask, start = encoder_outputs.attention_mask, self.config.decoder_start_token_id
+            decoder_input_ids = torch.full((len(mask), 1), start, device=mask.device)
+        mask = torch.ones_like(decoder_input_ids)
+        return {"inputs": decoder_input_ids, "attention_mask": mask, "prefix": encoder_outputs}
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: torch.LongTensor,
+        prefix: ClinRaGenPrefixOutput | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs,
+    ) -> dict:
+        """What of the target `input_ids` is not in the cache yet, with the record that it follows."""
+        known = 0 if past_key_values is None else past_key_values.get_seq_length()
+        written = max(known - prefix.attention_mask.shape[1], 0)
+        return {
+            "decoder_input_ids": input_ids[:, written:],
+            "encoder_outputs": prefix,
+            "past_key_values": past_key_values,
+            "use_cache": use_cache,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+        }
+
+    def _validate_length(self, length: int) -> None:
+        limit = getattr(self.backbone.config, "max_position_embeddings", None)
+        if limit is not None and length > limit:
+            raise ValueError(
+                f"note, series, decisions and target together make {length} tokens, but the backbone reads at most "
+                f"{limit}: lower the processor's max_note_tokens or the series' context_length"
+            )
+
+
+ClinRaGenForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+
+
+__all__ = ["ClinRaGenForCausalLM"]
