@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
@@ -147,6 +147,24 @@ class ClinRaGenProcessor(ProcessorMixin):
         text = target.format(diagnoses=names, note_rationale=note_rationale, lab_rationale=lab_rationale)
         return " ".join(text.split())
 
+    def encode_targets(self, targets: list[str], max_length: int | None = None) -> BatchEncoding:
+        """
+        Target texts as tokens, of which the last is that of the end: as the tokenizer encodes a target, or where it
+        closes no text, as those of decoder-only models, the text alone and `eos_token_id`.
+
+        Args:
+            targets (`list[str]`): as `target_text` makes them.
+            max_length (`int`, *optional*): longer targets are cut before their last token.
+        """
+        limits = {} if max_length is None else {"truncation": True, "max_length": max_length}
+        if self.tokenizer(text_target=OPENING)["input_ids"][-1] != self._tokens(OPENING)[-1]:
+            return self.tokenizer(text_target=targets, **limits)
+        if max_length is not None:
+            limits["max_length"] = max_length - 1
+        encoded = self.tokenizer(text_target=targets, add_special_tokens=False, **limits)
+        encoded["input_ids"] = [[*ids, self.tokenizer.eos_token_id] for ids in encoded["input_ids"]]
+        return encoded
+
     def diagnosis_token_ids(self, rationale_first: bool = False) -> dict:
         """
         The parts of the lists of diagnoses that a text may hold, as token ids: `diagnosis_token_ids` of the
@@ -158,7 +176,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         Raises:
             ValueError: if this tokenizer does not give the labels' names back.
         """
-        plain, whole = self._tokens(OPENING), self.tokenizer(text_target=OPENING)["input_ids"]
+        plain, whole = self._tokens(OPENING), self.encode_targets([OPENING])["input_ids"][0]
         lead = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)  # such as BERT's [CLS]
         end = self._tokens_after(f"{OPENING} {NO_DISEASE}", "." if rationale_first else END, space="")
         parts = {

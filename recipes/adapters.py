@@ -32,7 +32,7 @@ from recipes.arguments import ModelArguments, StageArguments
 from recipes.backbone import load_backbone
 from recipes.history import HISTORY, read_history, shown
 from recipes.model_card import GATED_PROMPT
-from recipes.model_folder import load_model_folder
+from recipes.model_folder import load_model_folder, model_class
 
 
 ADAPTER, WEIGHTS = "adapter", "adapter_model.safetensors"
@@ -323,7 +323,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenForConditional
         backbone, _ = load_backbone(base, {} if decoder is None else decoder.to_dict())
         if type(backbone.config) is not type(config.text_config):
             raise ClinRaGenInputError(f"{folder} was not trained upon {base}, which is another kind of model")
-        model = ClinRaGenForConditionalGeneration(config)
+        model = model_class(config)(config)
         model.use_pretrained_backbone(backbone)
     model.generation_config = generation_config
     lora.base_model_name_or_path = base

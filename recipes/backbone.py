@@ -1,9 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The language model that stage 1 starts from: a pretrained seq2seq, a pretrained encoder, or random weights."""
+"""
+The language model that stage 1 starts from: a pretrained seq2seq or decoder-only model, a pretrained encoder, or random
+weights.
+"""
 
 from collections.abc import Iterable
 
+import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoConfig,
@@ -16,7 +20,11 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+)
 
 from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
@@ -27,8 +35,8 @@ def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedMo
     A pretrained backbone and its tokenizer.
 
     Args:
-        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), or an encoder (BERT and its like), which gets a
-            decoder with random weights.
+        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), or an
+            encoder (BERT and its like), which gets a decoder with random weights.
         decoder_config (`dict`): what that decoder's configuration changes of the encoder's, e.g.
             `{"num_hidden_layers": 2}`.
 
@@ -41,6 +49,10 @@ def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedMo
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
             return AutoModelForSeq2SeqLM.from_pretrained(checkpoint), tokenizer
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+            if tokenizer.pad_token is None:
+                tokenizer.pad_token = tokenizer.eos_token
+            return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), tokenizer
         return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config, tokenizer), tokenizer
     except OSError as error:
         raise ClinRaGenInputError(f"model_name_or_path: no model to load from {name_or_path}: {error}") from None
@@ -59,6 +71,11 @@ def _with_decoder(
     if embedding.shape == encoder_embedding.shape:  # the decoder's words start where the encoder's are
         embedding.data.copy_(encoder_embedding)
     return model
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """What a configuration says of a tokenizer's special tokens."""
+    return {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
 
 
 def train_tokenizer(texts: Iterable[str], phrases: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -202,7 +202,7 @@ def encode_rows(
     encoded = processor(notes=rows["note"], lab_values=rows["lab_values"], lab_times=rows["lab_times"])
     size = len(rows["note"])
     targets = target_texts(rows, processor, rationales, rationale_first)
-    tokens = processor.tokenizer(text_target=targets, truncation=True, max_length=max_target_tokens)
+    tokens = processor.encode_targets(targets, max_target_tokens)
     labels = [ids if teacher else ids[:-1] for ids, teacher in zip(tokens["input_ids"], rows["teacher"], strict=True)]
     encoded = {name: encoded[name] for name in processor.model_input_names if name != "attention_mask"}
     return {

@@ -77,6 +77,7 @@ def model_card(
         "name": (repo_id or "ClinRaGen").split("/")[-1],
         "repo_id": repo_id or "FOLDER",
         "example": f"{(channel['low'] + channel['high']) / 2:g}",
+        "kind": "seq2seq" if model.config.is_encoder_decoder else "decoder-only",
         "labels": model.config.labels,
         "channels": model.config.channels,
         "inputs": " and ".join({"note": "notes", "lab": "series"}[name] for name in processor.modalities),

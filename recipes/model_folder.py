@@ -10,22 +10,25 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 import modeling_clinragen
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenFeatureExtractor,
+    ClinRaGenForCausalLM,
     ClinRaGenForConditionalGeneration,
     ClinRaGenInputError,
     ClinRaGenProcessor,
 )
+from modeling_clinragen.modeling_clinragen import ClinRaGenLanguageModel
 from recipes.onnx_model import GRAPHS, is_onnx_folder, read_onnx_model
 
 
 AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)
 AutoModelForSeq2SeqLM.register(ClinRaGenConfig, ClinRaGenForConditionalGeneration, exist_ok=True)
+AutoModelForCausalLM.register(ClinRaGenConfig, ClinRaGenForCausalLM, exist_ok=True)
 AutoFeatureExtractor.register(ClinRaGenConfig, ClinRaGenFeatureExtractor, exist_ok=True)
 
 REQUIRED_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
@@ -35,8 +38,13 @@ CODE = Path(modeling_clinragen.__file__).parent
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
 
 
+def model_class(config: ClinRaGenConfig) -> type[ClinRaGenLanguageModel]:
+    """The class of the model with that configuration."""
+    return ClinRaGenForConditionalGeneration if config.is_encoder_decoder else ClinRaGenForCausalLM
+
+
 def save_model_folder(
-    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, folder: str | Path
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, folder: str | Path
 ) -> None:
     """Write everything that `AutoModel`, `AutoProcessor`, `pipeline` and an inference endpoint need to `folder`."""
     model.save_pretrained(folder)
@@ -46,7 +54,7 @@ def save_model_folder(
 
 def load_model_folder(
     folder: str | Path, revision: str | None = None
-) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
 
@@ -64,7 +72,7 @@ def load_model_folder(
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
-        model = ClinRaGenForConditionalGeneration.from_pretrained(folder)
+        model = model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]

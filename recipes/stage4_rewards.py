@@ -40,6 +40,11 @@ def main(argv: list[str] | None = None) -> None:
     check_whole(data_args)
     check_rewarded(data_args, stage_args)
     model, processor = load_for_stage(model_args, data_args)
+    if not model.config.is_encoder_decoder:
+        raise ClinRaGenInputError(
+            f"{model_args.model_name_or_path} holds a decoder-only model; stage 4 trains the decoder alone, so that "
+            "the diagnoses stay, and such a model has no part that writes and does not read"
+        )
     output = Path(stage_args.output_dir)
     check_free(output)
     stage_args.output_dir = str(output.with_name(output.name + ".training"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, set_seed
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from datasets_scripts.command import check_free, finished_folder
 from datasets_scripts.dataset_folder import read_metadata
@@ -26,13 +27,13 @@ from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
 from recipes.adapters import ADAPTER, finish_adapters
 from recipes.arguments import DataArguments, ModelArguments, StageArguments
-from recipes.backbone import load_backbone, train_tokenizer
+from recipes.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, encode_rows, load_records
 from recipes.distillation import DistillationTrainer, load_teacher
 from recipes.fitting import fit_decisions, prepare_decisions
 from recipes.history import StageClock, shown, stage_history
 from recipes.model_card import write_card
-from recipes.model_folder import load_model_folder, save_model_folder
+from recipes.model_folder import load_model_folder, model_class, save_model_folder
 from recipes.streaming import RecordStream, StreamCollator
 from recipes.trainer import ClinRaGenTrainer, parts_of, validation_metrics
 
@@ -60,12 +61,16 @@ def build_model(
         if "model_type" not in model_args.text_config:
             raise ClinRaGenInputError("arguments: give model_name_or_path, or text_config with a model_type")
         text_config = {**model_args.text_config, "vocab_size": len(tokenizer)}
+        is_seq2seq = text_config["model_type"] in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        if not is_seq2seq:
+            text_config |= special_tokens(tokenizer)
     else:
         backbone, tokenizer = load_backbone(model_args.model_name_or_path, model_args.decoder_config)
-        text_config = backbone.config
+        text_config, is_seq2seq = backbone.config, backbone.config.is_encoder_decoder
         for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
             if part is not None:
                 part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
+    known = {} if is_seq2seq else {name: i for name, i in special_tokens(tokenizer).items() if i is not None}
     config = ClinRaGenConfig(
         text_config=text_config,
         time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
@@ -79,8 +84,9 @@ def build_model(
         diagnosis_loss_weight=model_args.diagnosis_loss_weight,
         use_linear_classifier=model_args.use_linear_classifier,
         label_similarity_model=model_args.label_similarity_model,
+        **known,  # a decoder-only checkpoint often leaves them to its tokenizer
     )
-    model = ClinRaGenForConditionalGeneration(config)
+    model = model_class(config)(config)
     if backbone is not None:
         model.use_pretrained_backbone(backbone)
     extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
