@@ -136,7 +136,8 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
         """As [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
         from .pipeline_clinragen import TASK, ClinRaGenPipeline
 
-        self.config.auto_map = {"AutoModel": f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"}
+        code = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
+        self.config.auto_map = {"AutoModel": code, self.backbone_auto_class.__name__: code}
         self.config.custom_pipelines = {
             TASK: {
                 "impl": f"pipeline_clinragen.{ClinRaGenPipeline.__name__}",

@@ -14,7 +14,6 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    BertConfig,
 )
 
 from datasets_scripts.dataset_folder import read_metadata
@@ -36,7 +35,9 @@ SHAPES = {
        for name, value in {"layers": 1, "attention_heads": 2, "ffn_dim": 16}.items()},
     "bert": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
              "max_position_embeddings": 1024},
+    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
 }  # fmt: skip
+AUTO_CLASSES = {"bert": AutoModel, "llama": AutoModelForCausalLM}
 
 
 def save_tokenizer(folder, data_folder, **special):
@@ -55,7 +56,7 @@ def save_backbone(kind, folder, data_folder, **shape):
     ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1, "decoder_start_token_id": 0}
     config = AutoConfig.for_model(kind, **{"vocab_size": len(tokenizer), **SHAPES[kind], **shape, **ids})
     torch.manual_seed(1)
-    model = (AutoModel if isinstance(config, BertConfig) else AutoModelForSeq2SeqLM).from_config(config)
+    model = AUTO_CLASSES.get(kind, AutoModelForSeq2SeqLM).from_config(config)
     if kind == "t5":
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
         model.config.tie_word_embeddings = False
@@ -135,7 +136,8 @@ def test_peft_reads_the_adapter_in_a_fresh_process(adapted, records, tmp_path):
     script = """
 import sys, torch
 from peft import PeftModel
-from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration
+from modeling_clinragen import ClinRaGenConfig
+from recipes.model_folder import model_class
 from recipes.backbone import load_backbone, train_tokenizer
 from tests.recipes.test_adapters import answers, same
 
@@ -143,7 +145,7 @@ base, adapter, expected = sys.argv[1:]
 expected = torch.load(expected)
 config = ClinRaGenConfig.from_pretrained(adapter)
 decoder = getattr(config.text_config, "decoder", None)
-model = ClinRaGenForConditionalGeneration(config)
+model = model_class(config)(config)
 model.use_pretrained_backbone(load_backbone(base, decoder and decoder.to_dict())[0])
 model = PeftModel.from_pretrained(model, adapter)
 same(answers(model, expected["batch"]), expected["answers"])
@@ -175,8 +177,8 @@ def test_the_merged_folder_loads_as_every_model_folder_does(adapted, records):
     check_model_folder(output)
     script = """
 import sys
-from transformers import AutoModelForSeq2SeqLM, pipeline
-model = AutoModelForSeq2SeqLM.from_pretrained(sys.argv[1], trust_remote_code=True)
+from transformers import AutoModel, pipeline
+model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
 assert not [name for name, _ in model.named_parameters() if "lora_" in name or "base_layer" in name]
 pipe = pipeline("clinical-rationale-generation", model=sys.argv[1], trust_remote_code=True)
 answer = pipe({"note": "fever"}, max_new_tokens=4)
