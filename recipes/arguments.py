@@ -28,8 +28,9 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "A ClinRaGen model folder to go on from; in stages 0 and 1 also a seq2seq checkpoint "
-            "(google/flan-t5-small, facebook/bart-base) or an encoder (sentence-transformers/all-MiniLM-L6-v2), which "
-            "gets a new decoder. Not given: random weights of the shape `text_config`."
+            "(google/flan-t5-small, facebook/bart-base), a decoder-only one (Qwen/Qwen3-0.6B, facebook/opt-125m), or "
+            "an encoder (sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights "
+            "of the shape `text_config`."
         },
     )
     text_config: dict = field(

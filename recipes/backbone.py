@@ -1,9 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""
-The language model that stage 1 starts from: a pretrained seq2seq or decoder-only model, a pretrained encoder, or random
-weights.
-"""
+"""The language model that stage 1 starts from: a pretrained one, a pretrained encoder, or random weights."""
 
 from collections.abc import Iterable
 

@@ -141,7 +141,9 @@ def main(argv: list[str] | None = None) -> dict:
 def check_model(model: ClinRaGenForConditionalGeneration, folder: str) -> None:
     token_ids = model.config.diagnosis_token_ids
     if not model.config.is_encoder_decoder:
-        raise ClinRaGenInputError(f"{folder} holds a decoder-only model; only the decoders of seq2seq ones are compared")
+        raise ClinRaGenInputError(
+            f"{folder} holds a decoder-only model; only the decoders of seq2seq models are asked"
+        )
     if model.diagnosis_head is None:
         raise ClinRaGenInputError(f"{folder} has no diagnosis head to compare with: diagnosis_loss_weight is 0")
     if not token_ids or token_ids["opens_anywhere"]:

@@ -43,9 +43,7 @@ def model_class(config: ClinRaGenConfig) -> type[ClinRaGenLanguageModel]:
     return ClinRaGenForConditionalGeneration if config.is_encoder_decoder else ClinRaGenForCausalLM
 
 
-def save_model_folder(
-    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, folder: str | Path
-) -> None:
+def save_model_folder(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, folder: str | Path) -> None:
     """Write everything that `AutoModel`, `AutoProcessor`, `pipeline` and an inference endpoint need to `folder`."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
