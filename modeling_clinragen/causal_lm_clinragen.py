@@ -21,15 +21,20 @@ LINEAR_HEADS = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2", "
 @dataclass
 class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
     """
-    What the target follows: note, series and decisions, as a decoder-only language model has read them. Padding is on
-    the left of note and series, so that what is real has no gap.
+    What the target follows: note and series, as a decoder-only language model has read them, and the decisions, which
+    it reads with the target. Padding is on the left, so that what is real has no gap.
 
     Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, prefix_length, hidden_size)`, *optional*):
+            The backbone's output over note and series, where it has read them.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, prefix_length + num_decisions)`):
+            1 for the real tokens of note and series, and for each decision.
         key_values (`tuple` of pairs of `torch.FloatTensor` of shape
-            `(batch_size, num_key_value_heads, sequence_length, head_dim)`, *optional*): keys and values of each layer.
-        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`, *optional*, with
-            checkpointed activations, which leave no keys): what was read, to be read anew together with the target.
-        last_hidden_state, attention_mask and the others: see [`ClinRaGenEncoderOutput`].
+            `(batch_size, num_key_value_heads, prefix_length, head_dim)`, *optional*, where they are kept): keys and
+            values of note and series, of each layer.
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, length, hidden_size)`): what stands before the target
+            and is not among `key_values`: the decisions, or without `key_values` all.
+        diagnosis_logits and the others: see [`ClinRaGenEncoderOutput`].
     """
 
     key_values: tuple | None = None
@@ -110,26 +115,23 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
     ) -> ClinRaGenPrefixOutput:
-        """Read note, series and decisions; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
         record = (past_values, past_observed_mask)
         embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds)
         embeds, mask = pack_sequences(embeds, mask, padding_side="left")
         self._validate_length(embeds.shape[1] + self._num_decisions)
-        cache = None if self._recomputes() else DynamicCache()
-        hidden_states = self._read(self.get_decoder(), embeds, mask, cache)[0]
+        cache = DynamicCache() if self._keeps_key_values() else None
+        hidden_states, decisions = None, embeds[:, :0]
+        if cache is not None or self.diagnosis_head is not None:
+            hidden_states = self._read(self.get_decoder(), embeds, mask, cache)[0]
         if self.diagnosis_head is not None:
-            tokens, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
+            decisions, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
             fields |= scores
-            mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
-            embeds = torch.cat([embeds, tokens], dim=1)
-            unread = embeds if cache is None else tokens
-            decided = self._read(self.get_decoder(), unread, mask, cache)[0]
-            hidden_states = torch.cat([hidden_states, decided[:, -self._num_decisions :]], dim=1)
         return ClinRaGenPrefixOutput(
             last_hidden_state=hidden_states,
-            attention_mask=mask,
+            attention_mask=nn.functional.pad(mask, (0, self._num_decisions), value=1),
             key_values=None if cache is None else tuple((layer.keys, layer.values) for layer in cache.layers),
-            inputs_embeds=embeds if cache is None else None,
+            inputs_embeds=torch.cat([embeds, decisions], dim=1) if cache is None else decisions,
             **fields,
         )
 
@@ -175,7 +177,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         if encoder_outputs is None:
             encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
         skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
-        on_states = skip_logits and self._head_is_linear()
+        on_states, length = skip_logits and self._head_is_linear(), decoder_input_ids.shape[1]
         decoded = self._read_target(
             self.get_decoder() if on_states else self.backbone,
             encoder_outputs,
@@ -183,18 +185,19 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
             past_key_values,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            **({} if on_states else {"logits_to_keep": length}),
         )
-        loss, length = None, decoder_input_ids.shape[1]
+        loss = None
         if on_states:
             states, head = decoded.last_hidden_state[:, -length:], self.get_output_embeddings()
             loss = token_loss_of_states(states, head, None, labels, loss_weights, num_items_in_batch)
         elif labels is not None:
-            loss = token_loss(decoded.logits[:, -length:], labels, loss_weights, num_items_in_batch)
+            loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
         if loss is not None:
             loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
         output = ClinRaGenCausalLMOutput(
             loss=loss,
-            logits=None if skip_logits else decoded.logits[:, -length:],
+            logits=None if skip_logits else decoded.logits,
             diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
             past_key_values=decoded.past_key_values if use_cache and not skip_logits else None,
             hidden_states=decoded.get("hidden_states"),
@@ -206,21 +209,19 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         return output if return_dict is not False else output.to_tuple()
 
     def _read_target(self, module, encoded: ClinRaGenPrefixOutput, ids, cache: Cache | None, **options) -> ModelOutput:
-        """`module` over the target, after all that came before it; its states end with those of the target."""
-        embeds = self.get_input_embeddings()(ids)
-        times = len(ids) // len(encoded.attention_mask)
-        mask = encoded.attention_mask.repeat_interleave(times, dim=0)
-        if encoded.key_values is None:
-            cache, before = None, encoded.inputs_embeds.repeat_interleave(times, dim=0)
-            embeds = torch.cat([before, embeds.to(before.dtype)], dim=1)
-            length = embeds.shape[1]
-        else:
-            cache = DynamicCache() if cache is None else cache
-            if cache.get_seq_length() == 0:
-                for i, states in enumerate(encoded.key_values):
-                    cache.update(*(state.repeat_interleave(times, dim=0) for state in states), i)
-            length = cache.get_seq_length() + ids.shape[1]
+        """`module` over the target, and over what stands before it and is not in the cache."""
+        embeds, times = self.get_input_embeddings()(ids), len(ids) // len(encoded.attention_mask)
+        if encoded.key_values is not None and cache is None:
+            cache = DynamicCache()
+        known = 0 if cache is None else cache.get_seq_length()
+        if not known:
+            embeds = torch.cat([encoded.inputs_embeds.repeat_interleave(times, dim=0).to(embeds.dtype), embeds], dim=1)
+            for i, states in enumerate(encoded.key_values or ()):
+                cache.update(*(state.repeat_interleave(times, dim=0) for state in states), i)
+            known = encoded.attention_mask.shape[1] - encoded.inputs_embeds.shape[1]
+        length = known + embeds.shape[1]
         self._validate_length(length)
+        mask = encoded.attention_mask.repeat_interleave(times, dim=0)
         mask = nn.functional.pad(mask, (0, length - mask.shape[1]), value=1)
         return self._read(module, embeds, mask, cache, **options)
 
@@ -237,10 +238,15 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
             **options,
         )
 
-    def _recomputes(self) -> bool:
-        """Whether activations are checkpointed, in which case the layers keep no keys and values."""
+    def _keeps_key_values(self) -> bool:
+        """
+        Not in training where nothing else is made of note and series, so that they are best read with the target; nor
+        with checkpointed activations, since layers then keep nothing, and note and series are read twice.
+        """
+        if not self.training:
+            return True
         checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in self.backbone.modules())
-        return self.training and checkpointed
+        return self.diagnosis_head is not None and not checkpointed
 
     def _head_is_linear(self) -> bool:
         """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""

@@ -15,6 +15,7 @@ from recipes import (
     evaluate_model,
     export_onnx,
     predict,
+    stage0_pretrain,
     stage1_note,
     stage2_lab,
     stage3_multimodal,
@@ -23,6 +24,8 @@ from recipes import (
 from recipes.backbone import load_backbone
 from recipes.model_folder import load_model_folder
 from tests.recipes.test_adapters import save_tokenizer
+from tests.recipes.test_distributed import run
+from tests.recipes.test_global_batch import assert_same_training
 from tests.recipes.test_stages import moved_parts, weights
 
 
@@ -116,3 +119,21 @@ def test_where_a_checkpoint_has_no_token_for_padding_its_end_is_taken(data_folde
     model, processor = load_model_folder(tmp_path / "stage1")
     assert model.config.pad_token_id == processor.tokenizer.pad_token_id == processor.tokenizer.eos_token_id == 1
     assert len(read_metadata(data_folder / "dataset")["labels"]) == len(model.config.labels)
+
+
+def test_it_is_pretrained_without_labels(stage_arguments, tmp_path):
+    stage0_pretrain.main(
+        stage_arguments(tmp_path / "stage0", "--trained_modules", "backbone", text_config=TEXT_CONFIG, max_steps=1)
+    )
+    stage1_note.main(stage_arguments(tmp_path / "stage1", "--model_name_or_path", tmp_path / "stage0", max_steps=1))
+    assert type(load_model_folder(tmp_path / "stage1")[0]) is ClinRaGenForCausalLM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
+def test_two_processes_learn_as_one_does(launcher, checkpointing, stage_arguments, tmp_path):
+    settings = {"text_config": TEXT_CONFIG, "optim": "sgd", "gradient_checkpointing": checkpointing}
+    stage1_note.main(stage_arguments(tmp_path / "one", per_device_train_batch_size=4, **settings))
+    run(launcher, "stage1", stage_arguments(tmp_path / "two", per_device_train_batch_size=2, **settings))
+    assert_same_training(tmp_path / "one", tmp_path / "two")
