@@ -16,6 +16,7 @@ _MODULE_OF = {
     "ClinRaGenFeatureExtractor": "feature_extraction_clinragen",
     "ClinRaGenForCausalLM": "causal_lm_clinragen",
     "ClinRaGenForConditionalGeneration": "modeling_clinragen",
+    "ClinRaGenLanguageModel": "modeling_clinragen",
     "ClinRaGenPipeline": "pipeline_clinragen",
     "ClinRaGenProcessor": "processing_clinragen",
 }

@@ -17,7 +17,7 @@ from .clinical_clinragen import ClinRaGenInputError
 
 if TYPE_CHECKING:
     from .configuration_clinragen import ClinRaGenConfig
-    from .modeling_clinragen import ClinRaGenForConditionalGeneration
+    from .modeling_clinragen import ClinRaGenLanguageModel
     from .processing_clinragen import ClinRaGenProcessor
 
 # The probabilities at which a precision is tested, from the highest; the test needs that no data chose them.
@@ -201,7 +201,7 @@ def binomial_tail(most: int, number: int, chance: float) -> float:
 
 
 @torch.no_grad()
-def evidence_of(model: ClinRaGenForConditionalGeneration, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def evidence_of(model: ClinRaGenLanguageModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """
     How much there is to read in each record.
 

@@ -55,7 +55,7 @@ class Occlusion:
             A part that the model does not read, or the record does not hold, has none.
 
     Args:
-        model (`ClinRaGenForConditionalGeneration`): with a diagnosis head.
+        model (`ClinRaGenLanguageModel`): with a diagnosis head.
         processor (`ClinRaGenProcessor`): its `modalities` say what is read.
         note (`str`, *optional*), lab_values, lab_times (arrays, *optional*): the record, as the processor takes it.
         batch_size (`int`, *optional*, defaults to 64): removals that are scored at once.

@@ -24,8 +24,8 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedModel, set_seed
 from datasets_scripts.checkpoints import resolve_checkpoint
 from modeling_clinragen import (
     ClinRaGenConfig,
-    ClinRaGenForConditionalGeneration,
     ClinRaGenInputError,
+    ClinRaGenLanguageModel,
     ClinRaGenProcessor,
 )
 from recipes.arguments import ModelArguments, StageArguments
@@ -47,8 +47,8 @@ FITTED = ("diagnosis_mixture", "diagnosis_temperature", "diagnosis_thresholds", 
 
 
 def with_adapters(
-    model: ClinRaGenForConditionalGeneration, model_args: ModelArguments, stage_args: StageArguments
-) -> ClinRaGenForConditionalGeneration:
+    model: ClinRaGenLanguageModel, model_args: ModelArguments, stage_args: StageArguments
+) -> ClinRaGenLanguageModel:
     """
     The model itself, with the adapters of `model_args.lora` in its backbone, if that asks for any.
 
@@ -78,7 +78,7 @@ def with_adapters(
     return model
 
 
-def whole_parts(model: ClinRaGenForConditionalGeneration, base: str, trained: list[str]) -> list[str]:
+def whole_parts(model: ClinRaGenLanguageModel, base: str, trained: list[str]) -> list[str]:
     """The modules that an adapter upon `base` holds whole."""
     base_config = _config_of(base)
     if base_config.model_type == ClinRaGenConfig.model_type:
@@ -91,7 +91,7 @@ def whole_parts(model: ClinRaGenForConditionalGeneration, base: str, trained: li
     return [part for part in parts if part in there]
 
 
-def adapted_part(model: ClinRaGenForConditionalGeneration, whole: list[str], trained: list[str]) -> str:
+def adapted_part(model: ClinRaGenLanguageModel, whole: list[str], trained: list[str]) -> str:
     """Name of the module that adapters are put into."""
     if "backbone.decoder" in whole:
         if "backbone" not in trained:
@@ -110,7 +110,7 @@ def _config_of(base: str):
         raise ClinRaGenInputError(f"no model to load from {base}: {reason}") from None
 
 
-def _lora_config(model: ClinRaGenForConditionalGeneration, fields: dict, part: str):
+def _lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
     from peft import LoraConfig
 
     unknown = [name for name in fields if name not in LORA_FIELDS]
@@ -131,7 +131,7 @@ def _lora_config(model: ClinRaGenForConditionalGeneration, fields: dict, part: s
         raise ClinRaGenInputError(f"arguments: lora: {error}") from None
 
 
-def _insert(model: ClinRaGenForConditionalGeneration, config, whole: list[str], quantization: str | None = None):
+def _insert(model: ClinRaGenLanguageModel, config, whole: list[str], quantization: str | None = None):
     """Put LoRA layers in place; `modules_to_save` is set after, so that no copies of those modules are made."""
     from peft.tuners.lora import LoraModel
 
@@ -171,7 +171,7 @@ def learned_state(model: PreTrainedModel, state: dict | None = None) -> dict[str
     return {name: value for name, value in state.items() if name not in base}
 
 
-def quantize(model: ClinRaGenForConditionalGeneration, kind: str, whole: list[str]) -> None:
+def quantize(model: ClinRaGenLanguageModel, kind: str, whole: list[str]) -> None:
     """
     Replace the linear layers of the backbone by those of bitsandbytes, and move the backbone to the accelerator.
 
@@ -225,7 +225,7 @@ def _eight_bit(linear: nn.Linear) -> nn.Module:
 
 
 def save_adapter(
-    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, training: dict, folder: str | Path
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: str | Path
 ) -> None:
     """
     Write what a stage with adapters has learned: PEFT's two files, the settings that were fitted (`config.json`),
@@ -302,7 +302,7 @@ def read_adapter(folder: str | Path) -> tuple:
     return lora, config, processor, generation_config
 
 
-def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     The base with the adapter on it, not merged, in evaluation mode; and the processor.
 
@@ -333,7 +333,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenForConditional
     return model.eval(), processor
 
 
-def _load_weights(model: ClinRaGenForConditionalGeneration, path: Path, base: str) -> None:
+def _load_weights(model: ClinRaGenLanguageModel, path: Path, base: str) -> None:
     names = {
         PREFIX + (name.replace(".default.", ".") if "lora_" in name else name): name for name in learned_state(model)
     }
@@ -348,7 +348,7 @@ def _load_weights(model: ClinRaGenForConditionalGeneration, path: Path, base: st
         raise ClinRaGenInputError(f"{path} cannot be put on {base}: {reason}") from error
 
 
-def merge_adapters(model: ClinRaGenForConditionalGeneration) -> ClinRaGenForConditionalGeneration:
+def merge_adapters(model: ClinRaGenLanguageModel) -> ClinRaGenLanguageModel:
     """Add the changes to the weights that they are of: the model itself, without adapters."""
     from peft.tuners.lora import LoraLayer
 
@@ -361,8 +361,8 @@ def merge_adapters(model: ClinRaGenForConditionalGeneration) -> ClinRaGenForCond
 
 
 def finish_adapters(
-    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, training: dict, folder: Path
-) -> ClinRaGenForConditionalGeneration:
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: Path
+) -> ClinRaGenLanguageModel:
     """
     Save the adapter to `folder`, and give the base, read again, with that merged into it: in full precision also where
     the stage had quantised it. A model without adapters is given back, and nothing is written.

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from datasets_scripts.command import run_command
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from modeling_clinragen.doubt_clinragen import (
     MORE_IS_UNUSUAL,
     PRECISION_GRID,
@@ -44,7 +44,7 @@ STEP = 1e-4  # to which probabilities are rounded
 
 
 def fit_doubt(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     records: Dataset,
     collator: ClinRaGenCollator,
@@ -71,7 +71,7 @@ def fit_doubt(
 
 
 def batches(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     records: Dataset,
     collator: ClinRaGenCollator,
@@ -129,7 +129,7 @@ def fit_evidence_limits(evidence: np.ndarray) -> dict[str, float]:
 
 @torch.no_grad()
 def channel_influence(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     records: Dataset,
     collator: ClinRaGenCollator,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.model_folder import load_model_folder
 from recipes.trainer import ClinRaGenTrainer
 
@@ -51,7 +51,7 @@ class DistillationTrainer(ClinRaGenTrainer):
     The loss of the diagnosis head stays as it is. Validation is that of the student alone.
 
     Args:
-        teacher (`ClinRaGenForConditionalGeneration`): as [`load_teacher`] gives it.
+        teacher (`ClinRaGenLanguageModel`): as [`load_teacher`] gives it.
     """
 
     def __init__(self, *args, teacher: nn.Module, **kwargs):
@@ -75,8 +75,8 @@ class DistillationTrainer(ClinRaGenTrainer):
 
 
 def load_teacher(
-    folder: str, student: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor
-) -> ClinRaGenForConditionalGeneration:
+    folder: str, student: ClinRaGenLanguageModel, processor: ClinRaGenProcessor
+) -> ClinRaGenLanguageModel:
     """
     The model folder of a teacher that reads the same inputs and writes the same tokens as the student.
 
@@ -107,9 +107,9 @@ def load_teacher(
     return teacher
 
 
-def _vocab_size(model: ClinRaGenForConditionalGeneration) -> int:
+def _vocab_size(model: ClinRaGenLanguageModel) -> int:
     return model.config.text_config.get_text_config(decoder=True).vocab_size
 
 
-def _order(model: ClinRaGenForConditionalGeneration) -> bool:
+def _order(model: ClinRaGenLanguageModel) -> bool:
     return bool((model.config.diagnosis_token_ids or {}).get("opens_anywhere"))

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from datasets_scripts.checkpoints import resolve_checkpoint
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from modeling_clinragen.diagnosis_clinragen import ClinRaGenLinearClassifier
 from modeling_clinragen.modeling_clinragen import ENCODER_INPUTS
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT
@@ -38,7 +38,7 @@ BATCH = 64
 
 
 def prepare_decisions(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     train: Dataset,
     collator: ClinRaGenCollator,
@@ -52,7 +52,7 @@ def prepare_decisions(
 
 
 def fit_decisions(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     train: Dataset,
     validation: Dataset,
@@ -89,7 +89,7 @@ def fit_decisions(
     fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy())
 
 
-def learn_words(model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, records: Dataset) -> None:
+def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, records: Dataset) -> None:
     """Tell the linear classifier which pairs of tokens are frequent in `records`, and what words and pairs mean."""
     linear = model.diagnosis_head.linear
     frequency: Counter = Counter()
@@ -130,7 +130,7 @@ def label_similarity(
 
 @torch.no_grad()
 def describe(
-    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator
+    model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
 ) -> tuple[sparse.csr_matrix, torch.Tensor]:
     """
     Set the weights and scales of the linear classifier's features by `records`.
@@ -227,7 +227,7 @@ def logistic_regression(
 
 @torch.no_grad()
 def encoder_scores(
-    model: ClinRaGenForConditionalGeneration, records: Dataset, collator: ClinRaGenCollator
+    model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The encoder's logits, and the diagnoses, 0 and 1: both `(num_records, num_labels)`."""
     scores, gold = [], []

@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from datasets_scripts.command import run_command
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.history import HISTORY, read_history
 from recipes.model_folder import load_model_folder, weights_hash
 
@@ -50,7 +50,7 @@ GATED_PROMPT = (
 
 def model_card(
     training: dict,
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     report: dict | None = None,
     repo_id: str | None = None,

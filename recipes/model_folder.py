@@ -20,9 +20,9 @@ from modeling_clinragen import (
     ClinRaGenForCausalLM,
     ClinRaGenForConditionalGeneration,
     ClinRaGenInputError,
+    ClinRaGenLanguageModel,
     ClinRaGenProcessor,
 )
-from modeling_clinragen.modeling_clinragen import ClinRaGenLanguageModel
 from recipes.onnx_model import GRAPHS, is_onnx_folder, read_onnx_model
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import Trainer
 
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from modeling_clinragen.processing_clinragen import PROMPT
 from recipes.data import pad
 from recipes.trainer import ClinRaGenTrainer
@@ -28,13 +28,13 @@ class MaskedSeriesModel(nn.Module):
     To the encoder a hidden patch is one without a measurement, as it meets them in every record.
 
     Args:
-        model (`ClinRaGenForConditionalGeneration`): whose encoder learns; the head is left behind.
+        model (`ClinRaGenLanguageModel`): whose encoder learns; the head is left behind.
 
     Source: PatchTST, arXiv 2211.14730, masked pretraining. Differs from it: what is hidden are patches that hold
     measurements, and the error is that of the measured cells alone.
     """
 
-    def __init__(self, model: ClinRaGenForConditionalGeneration):
+    def __init__(self, model: ClinRaGenLanguageModel):
         super().__init__()
         if model.config.patch_layout != "fixed":
             raise ClinRaGenInputError("patch_layout: paper mixes hours and channels; hide patches of the fixed layout")

@@ -20,7 +20,7 @@ from transformers import set_seed
 
 from datasets_scripts.command import check_free, finished_folder, run_command
 from datasets_scripts.dataset_folder import read_metadata
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.arguments import (
     TARGET_FIELDS,
     DataArguments,
@@ -101,7 +101,7 @@ def check_pretrained(args: PretrainArguments) -> None:
 
 
 def pretrain_series(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     records: dict,
     data_args: DataArguments,
@@ -134,7 +134,7 @@ def pretrain_series(
 
 
 def pretrain_backbone(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     records: dict,
     data_args: DataArguments,

@@ -17,7 +17,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from datasets_scripts.hub import files_in, hub_errors, push_files
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.adapters import base_weights, learned_state
 from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
 from recipes.fitting import best_threshold
@@ -25,7 +25,7 @@ from recipes.model_card import write_card
 from recipes.model_folder import save_model_folder
 
 
-def parts_of(model: ClinRaGenForConditionalGeneration) -> dict[str, str]:
+def parts_of(model: ClinRaGenLanguageModel) -> dict[str, str]:
     """The part, of `MODULES`, of each weight that can be trained, by name; the decoder's own are no other part's."""
     shared = {id(weight) for weight in model.get_input_embeddings().parameters()}
     writing = [model.get_decoder(), model.get_output_embeddings()]
@@ -38,7 +38,7 @@ def parts_of(model: ClinRaGenForConditionalGeneration) -> dict[str, str]:
     return parts
 
 
-def blank_copy(model: ClinRaGenForConditionalGeneration) -> ClinRaGenForConditionalGeneration:
+def blank_copy(model: ClinRaGenLanguageModel) -> ClinRaGenLanguageModel:
     """A copy of the model, adapters and all, whose weights hold nothing and take no memory."""
     weights = {id(weight): nn.Parameter(weight.to("meta"), weight.requires_grad) for weight in model.parameters()}
     return copy.deepcopy(model, weights)
@@ -114,7 +114,7 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             del self.model.get_input_embeddings, self.model.get_output_embeddings
         return prepared
 
-    def whole_model(self) -> ClinRaGenForConditionalGeneration | None:
+    def whole_model(self) -> ClinRaGenLanguageModel | None:
         """
         The model that was trained; where its weights are spread over the processes a copy with all of them, on the
         first process alone. All processes have to call this.

@@ -19,8 +19,8 @@ from datasets_scripts.knowledge.base import load_knowledge
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenFeatureExtractor,
-    ClinRaGenForConditionalGeneration,
     ClinRaGenInputError,
+    ClinRaGenLanguageModel,
     ClinRaGenProcessor,
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 def build_model(
     model_args: ModelArguments, data_args: DataArguments, records: Dataset | IterableDataset
-) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
     `model_name_or_path` is a model folder, as stage 0 leaves it, those are what it holds.
@@ -111,7 +111,7 @@ def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], term
 
 def load_for_stage(
     model_args: ModelArguments, data_args: DataArguments
-) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """The model folder that an earlier stage left; its labels and channels must be the dataset's."""
     if model_args.model_name_or_path is None:
         raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
@@ -129,7 +129,7 @@ def load_for_stage(
     return model, processor
 
 
-def freeze_all_but(model: ClinRaGenForConditionalGeneration, trained: list[str]) -> None:
+def freeze_all_but(model: ClinRaGenLanguageModel, trained: list[str]) -> None:
     """Only the weights of the named parts, of `MODULES`, learn; the backbone has its decoder among its own."""
     learning = {*trained, *(["decoder"] if "backbone" in trained else [])}
     parts = parts_of(model)
@@ -138,7 +138,7 @@ def freeze_all_but(model: ClinRaGenForConditionalGeneration, trained: list[str])
 
 
 def run_stage(
-    model: ClinRaGenForConditionalGeneration,
+    model: ClinRaGenLanguageModel,
     processor: ClinRaGenProcessor,
     data_args: DataArguments,
     stage_args: StageArguments,
@@ -201,9 +201,7 @@ def run_stage(
         finish_stage(trainer, processor, output)
 
 
-def check_streamable(
-    model: ClinRaGenForConditionalGeneration, data_args: DataArguments, stage_args: StageArguments
-) -> None:
+def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, stage_args: StageArguments) -> None:
     """A `ClinRaGenInputError` where records are to be streamed that the linear classifier needs all at once."""
     fitted = model.diagnosis_head is not None and model.diagnosis_head.linear is not None
     if data_args.streaming and fitted and "diagnosis_head" in stage_args.trained_modules:
@@ -243,7 +241,7 @@ def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_arg
 
 
 def _trainer_class(
-    model: ClinRaGenForConditionalGeneration, processor: ClinRaGenProcessor, stage_args: StageArguments
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, stage_args: StageArguments
 ) -> Callable[..., ClinRaGenTrainer]:
     if stage_args.distillation_teacher is None:
         return ClinRaGenTrainer

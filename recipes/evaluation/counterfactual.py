@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from datasets import Dataset
 
-from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenPipeline
+from modeling_clinragen import ClinRaGenLanguageModel, ClinRaGenPipeline
 from modeling_clinragen.claims_clinragen import ClaimChecker
 from recipes.evaluation.intervals import compare_sets, intervals, set_figures
 from recipes.evaluation.metrics import cells_of
@@ -127,7 +127,7 @@ def derangement(number: int, seed: int) -> np.ndarray:
     return moved
 
 
-def num_knowledge_values(model: ClinRaGenForConditionalGeneration) -> int:
+def num_knowledge_values(model: ClinRaGenLanguageModel) -> int:
     """How many terms (or prototypes) the series attend to."""
     attention = model.knowledge_attention
     if not attention.has_knowledge:
@@ -136,7 +136,7 @@ def num_knowledge_values(model: ClinRaGenForConditionalGeneration) -> int:
 
 
 @contextmanager
-def shuffled_knowledge(model: ClinRaGenForConditionalGeneration, seed: int) -> Iterator[None]:
+def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
     """
     Meanwhile a patch that attends to one term (or prototype) is told of another: keys stay, values change places.
 

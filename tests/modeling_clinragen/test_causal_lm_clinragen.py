@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenForCausalLM, ClinRaGenPipeline, ClinRaGenProcessor
+from modeling_clinragen.handler import EndpointHandler
 from modeling_clinragen.modeling_clinragen import pack_sequences
 from recipes.model_folder import check_model_folder, load_model_folder, save_model_folder
 from tests.conftest import WORDS, make_tiny_config
@@ -298,6 +299,13 @@ def test_a_folder_is_read_back_as_what_it_is(llama, causal_folder, batch, target
     with torch.no_grad():
         one, other = (m(**batch, decoder_input_ids=target.clamp(min=3)).logits for m in (llama, loaded))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_an_endpoint_answers_with_it(causal_folder):
+    handler = EndpointHandler(str(causal_folder))
+    assert type(handler.pipe.model).__name__ == "ClinRaGenForCausalLM"
+    answer = handler({"inputs": {"note": "fever"}, "parameters": {"max_new_tokens": 5}})
+    assert answer["generated_text"].startswith("### Disease")
 
 
 def test_auto_classes_and_pipeline_load_a_saved_folder(causal_folder, tmp_path, records):
