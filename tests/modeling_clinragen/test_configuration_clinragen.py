@@ -29,7 +29,7 @@ def test_bare_config_is_the_papers():
         {},
         {"text_config": {"model_type": "bart", "d_model": 16}, "labels": ["a", "b"]},
         {"text_config": bert_to_bert(), "knowledge_attention_type": "prototype"},
-        {"text_config": {"model_type": "llama", "hidden_size": 16}},
+        {"text_config": {"model_type": "llama", "hidden_size": 32}},
         {"knowledge_terms": ["fever"], "knowledge_input_ids": [[3, 4]], "patch_layout": "paper"},
         {"channels": CHANNELS[:2], "time_series_config": {"num_input_channels": 2, "context_length": 16}},
     ],
@@ -67,7 +67,7 @@ def test_when_parts_do_not_fit_then_the_message_names_the_field(arguments, messa
     ],
 )
 def test_a_decoder_only_backbone_has_no_encoder_and_what_it_lacks_of_special_tokens_is_filled(special, padding, start):
-    config = ClinRaGenConfig(text_config={"model_type": "llama", "hidden_size": 16, **special})
+    config = ClinRaGenConfig(text_config={"model_type": "llama", "hidden_size": 32, **special})
     assert not config.is_encoder_decoder
     assert (config.pad_token_id, config.decoder_start_token_id) == (padding, start)
     assert config.text_config.pad_token_id == special.get("pad_token_id")  # which would silence an embedding
