@@ -5,6 +5,7 @@
 import logging
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -87,8 +88,9 @@ class RecordStream(torch.utils.data.IterableDataset):
         number = self.records.num_shards
         files = [self.records.shard(number, i) for i in torch.randperm(number, generator=generator).tolist()]
         for table in concatenate_datasets(files).with_format("arrow").iter(self.buffer_size):
-            lengths = sum((pc.utf8_length(table[name]).to_numpy() for name in self.length_columns), start=0)
             if self.length_columns:
+                texts = [pc.utf8_length(table[name]).fill_null(0) for name in self.length_columns]
+                lengths = np.sum([text.to_numpy() for text in texts], axis=0)
                 order = get_length_grouped_indices(lengths.tolist(), self.batch_size, len(table), generator)
             else:
                 order = torch.randperm(len(table), generator=generator).tolist()
