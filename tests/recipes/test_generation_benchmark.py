@@ -1,5 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import pytest
 import torch
 
@@ -24,6 +26,18 @@ def test_both_sides_answer_all_records_of_the_dataset(tiny_folder, data_folder):
         assert 0 <= run["micro_f1"] <= 1
 
 
+@pytest.mark.slow
+def test_the_benchmark_shows_both_tables(tiny_folder, data_folder, tmp_path, capsys):
+    arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--records", "2"]
+    output = tmp_path / "generation.json"
+    result = generation.main([*arguments, "--made-up", "1", "--batch-size", "1", "--output", str(output)])
+    assert json.loads(output.read_text(encoding="utf-8")) == result
+    published, ours = result["made_up"].values()
+    assert published["tokens"] == ours["tokens"] > 0
+    assert published["peak_mb"] > ours["peak_mb"] > 0
+    assert capsys.readouterr().out.count("| published |") == 2
+
+
 @pytest.mark.parametrize("side", generation.SIDES)
 def test_each_text_is_as_long_as_it_is_told_to_be(small, side):
     records = made_up(3, seed=1)
@@ -35,6 +49,7 @@ def test_each_text_is_as_long_as_it_is_told_to_be(small, side):
 def test_the_published_side_computes_its_padding_and_reads_the_same(small):
     record = made_up(1, seed=0)[0]
     model = generation.make_model("published")
+    assert model.backbone.encoder.config._attn_implementation == "eager"
     batch = generation.batches([record], 1)["published"][0]
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
     with torch.no_grad():
