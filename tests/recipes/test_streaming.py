@@ -86,11 +86,14 @@ def test_files_are_read_in_another_order_each_epoch(folder, tiny_processor):
     assert len(orders) > 1
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_workers_hand_on_the_same_batches(folder, tiny_processor, workers):
-    alone = list(loader(stream(folder, tiny_processor), tiny_processor, 4))
-    shared = list(loader(stream(folder, tiny_processor), tiny_processor, 4, num_workers=workers))
-    assert len(alone) == len(shared)
+    """Of seven, one has a batch more than the other, and the last is a smaller one."""
+    alone, shared = (
+        list(loader(stream(folder, tiny_processor, batch_size=7), tiny_processor, 7, num_workers=number))
+        for number in (0, workers)
+    )
+    assert [len(batch["labels"]) for batch in shared] == [7] * 6 + [5]
     for one, other in zip(alone, shared, strict=True):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -251,6 +254,7 @@ def test_what_is_streamed_in_one_batch_teaches_what_records_from_disk_do(data_fo
     assert losses(tmp_path / "stream") == pytest.approx(losses(tmp_path / "disk"), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["random", "group_by_length"])
 def test_a_streamed_stage_that_was_killed_goes_on_where_it_was(stage_arguments, tmp_path, sampling):
     rare = {"eval_steps": 50, "save_steps": 50}  # and at the end; a validation draws random numbers
