@@ -24,6 +24,8 @@ from tqdm import tqdm
 
 from datasets_scripts.command import run_command
 from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration
+from recipes.arguments import ModelArguments
+from recipes.cpu_training import speed_up_on_cpu
 
 
 VOCABULARY = 32128
@@ -99,12 +101,17 @@ def make_model(side: str) -> torch.nn.Module:
     """In the state of stage 3: the series encoder is frozen."""
     terms = [[3 + 2 * i, 4 + 2 * i] for i in range(200)]
     config = ClinRaGenConfig(
-        text_config=FLAN_T5_SMALL, knowledge_terms=[f"term {i}" for i in range(200)], knowledge_input_ids=terms
+        text_config=FLAN_T5_SMALL,
+        knowledge_terms=[f"term {i}" for i in range(200)],
+        knowledge_input_ids=terms,
+        max_series_tokens_per_channel=None if side == "published" else ModelArguments.max_series_tokens_per_channel,
     )
     torch.manual_seed(0)
     attention = "eager" if side == "published" else "sdpa"
     model = ClinRaGenForConditionalGeneration._from_config(config, attn_implementation=attention).train()
     model.time_series_encoder.requires_grad_(False)
+    if side != "published":
+        speed_up_on_cpu(model.backbone)
     return model
 
 

@@ -62,6 +62,9 @@ class ClinRaGenConfig(PreTrainedConfig):
             Width of each head.
         use_knowledge_residual (`bool`, *optional*, defaults to `True`):
             Add the projected series to what it attended to. `False` is the paper's: the attended knowledge alone.
+        max_series_tokens_per_channel (`int`, *optional*):
+            The language model reads at most so many tokens of a channel: where a record has more patches, each stands
+            for several neighbours. Default: one token for each patch, as in the paper.
         patch_layout (`str`, *optional*, defaults to `"fixed"`):
             `"paper"` reads the (time, channel) grid as if it were (channel, time), as the original release does.
         diagnosis_loss_weight (`float`, *optional*, defaults to 1.0):
@@ -103,7 +106,8 @@ class ClinRaGenConfig(PreTrainedConfig):
 
     ```
 
-    Source: arXiv 2411.07611. Differs from it: term attention, the residual, layer norm and the diagnosis head.
+    Source: arXiv 2411.07611. Differs from it: term attention, the residual, pooled series tokens, layer norm and the
+    diagnosis head.
     """
 
     model_type = "clinragen"
@@ -124,6 +128,7 @@ class ClinRaGenConfig(PreTrainedConfig):
     knowledge_num_attention_heads: int = 8
     knowledge_head_dim: int = 32
     use_knowledge_residual: bool = True
+    max_series_tokens_per_channel: int | None = None
     patch_layout: str = "fixed"
     diagnosis_loss_weight: float = 1.0
     use_linear_classifier: bool = True
@@ -200,6 +205,10 @@ class ClinRaGenConfig(PreTrainedConfig):
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        if self.max_series_tokens_per_channel is not None and self.max_series_tokens_per_channel < 1:
+            raise ValueError(
+                f"`max_series_tokens_per_channel` is at least 1, or None, not {self.max_series_tokens_per_channel}"
+            )
         if not 0 <= self.diagnosis_mixture <= 1:
             raise ValueError(f"`diagnosis_mixture` is a share between 0 and 1, not {self.diagnosis_mixture}")
         if not self.diagnosis_temperature > 0:

@@ -251,17 +251,14 @@ def silenced_terms(attention, terms: Sequence[Sequence[int]]):
         yield
         return
 
-    def silence(module, inputs, values):  # (num_terms, width) -> (batch, num_terms, width)
-        kept = values.new_ones(len(terms), len(values), 1)
-        for i, silent in enumerate(terms):
-            kept[i, list(silent)] = 0
-        return values * kept
-
-    handle = attention.value.register_forward_hook(silence)
+    silenced = torch.zeros(len(terms), len(attention.knowledge_input_ids), dtype=torch.bool)
+    for i, silent in enumerate(terms):
+        silenced[i, list(silent)] = True
+    attention.silenced = silenced.to(attention.knowledge_input_ids.device)
     try:
         yield
     finally:
-        handle.remove()
+        attention.silenced = None
 
 
 __all__ = ["Occlusion", "find_evidence"]

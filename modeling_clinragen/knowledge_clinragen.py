@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .configuration_clinragen import ClinRaGenConfig
+from .time_series_clinragen import pool_patches, positions_of, spread
 
 
 class ClinRaGenKnowledgeAttention(nn.Module):
@@ -16,18 +17,24 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     The terms are embedded by the language model itself: the mean of their tokens' embeddings. In the `"prototype"`
     form the distinct tokens of all terms are mixed into a few prototypes first; then no weight belongs to a term.
 
-    Source: arXiv 2411.07611, "knowledge-augmented attention" (8 heads of 32). Differs from it: term form, residual.
+    Patches with a measurement are computed, others are not. A record with many of them gives the language model means
+    over neighbours, see [`pool_patches`].
+
+    Source: arXiv 2411.07611, "knowledge-augmented attention" (8 heads of 32). Differs from it: term form, residual,
+    pooling.
     """
 
     def __init__(self, config: ClinRaGenConfig, hidden_size: int):
         super().__init__()
         self.num_heads, self.head_dim = config.knowledge_num_attention_heads, config.knowledge_head_dim
         d_model, width = config.time_series_config.d_model, self.num_heads * self.head_dim
+        self.max_tokens_per_channel = config.max_series_tokens_per_channel
         self.series_projection = nn.Linear(d_model, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
         self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
         self.use_prototypes = config.knowledge_attention_type == "prototype"
         self.has_knowledge = bool(config.knowledge_terms)
+        self.silenced = None  # (batch_size, num_knowledge_tokens): `True` for what a record is told nothing by
         if not self.has_knowledge:
             return
         term_ids = config.knowledge_input_ids
@@ -49,25 +56,45 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
         return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
 
-    def forward(self, hidden_states: torch.Tensor, embedding: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(
+        self, hidden_states: torch.Tensor, patch_mask: torch.BoolTensor, embedding: nn.Module
+    ) -> tuple[torch.Tensor, torch.BoolTensor, torch.Tensor | None]:
         """
         Args:
-            hidden_states (`torch.Tensor` of shape `(batch_size, num_patches, d_model)`): encoded patches.
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_input_channels, num_patches, d_model)`): encoded
+                patches.
+            patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`): those that hold
+                a measurement.
             embedding (`nn.Module`): the language model's token embedding.
 
         Returns:
-            The patches as `(batch_size, num_patches, hidden_size)`, and the attention
-            `(batch_size, num_heads, num_patches, num_knowledge_tokens)` or `None` without knowledge.
+            The series' tokens `(batch_size, num_tokens, hidden_size)`; which of them are real; and what each patch
+            attends to, `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, as the mean over heads,
+            or `None` without knowledge.
         """
+        shape, positions = patch_mask.shape, positions_of(patch_mask.flatten())
+        records = positions // shape[1:].numel()
+        tokens, attention = self._attend(hidden_states.flatten(0, 2)[positions], records, embedding)
+        tokens = spread(tokens, positions, shape.numel()).view(*shape, -1)
+        tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
+        if attention is not None:
+            attention = spread(attention.mean(dim=0), positions, shape.numel()).view(*shape, -1)
+            attention = attention * patch_mask.unsqueeze(-1)
+        return tokens.flatten(1, 2), token_mask.flatten(1), attention
+
+    def _attend(
+        self, hidden_states: torch.Tensor, records: torch.Tensor, embedding: nn.Module
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(patches, d_model) -> (patches, hidden_size), and (num_heads, patches, num_knowledge_tokens)."""
         projected = self.series_projection(hidden_states)
         if not self.has_knowledge:
             return self.norm(projected), None
-        knowledge = self.embed_knowledge(embedding)
-        query = self._heads(self.query(hidden_states))  # (batch, num_heads, num_patches, head_dim)
-        key = self._heads(self.key(self._unit_scale(knowledge)))  # (num_heads, num_knowledge_tokens, head_dim)
-        value = self._heads(self.value(self._unit_scale(knowledge)))
+        knowledge = self._unit_scale(self.embed_knowledge(embedding))
+        query = self._heads(self.query(hidden_states))  # (num_heads, patches, head_dim)
+        key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
         attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
-        attended = self.output((attention @ value).transpose(1, 2).flatten(2))  # (batch, num_patches, hidden_size)
+        told = attention if self.silenced is None else attention * ~self.silenced[records]
+        attended = self.output((told @ value).transpose(0, 1).flatten(1))
         return self.norm(projected + attended if self.use_residual else attended), attention
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:

@@ -228,14 +228,15 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         if past_values is None:
             return inputs_embeds, attention_mask, {}
         series = self.time_series_encoder(past_values, past_observed_mask)
-        tokens, attention = self.knowledge_attention(
-            series.last_hidden_state.flatten(1, 2), self.get_input_embeddings()
+        tokens, token_mask, attention = self.knowledge_attention(
+            series.last_hidden_state, series.patch_mask, self.get_input_embeddings()
         )
         fields = {"time_series_hidden_states": series.last_hidden_state}
         if attention is not None:
-            fields["knowledge_attentions"] = self._attention_by_patch(attention, series.patch_mask)
+            missing = self.config.num_patches - attention.shape[2]  # after the last measurement of the batch
+            fields["knowledge_attentions"] = nn.functional.pad(attention, (0, 0, 0, missing))
         inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
-        attention_mask = torch.cat([attention_mask, series.patch_mask.flatten(1).long()], dim=1)
+        attention_mask = torch.cat([attention_mask, token_mask.long()], dim=1)
         return inputs_embeds, attention_mask, fields
 
     @staticmethod
@@ -261,12 +262,6 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         weights = (1 - share, share) if len(member_logits) == 2 else (1.0,)
         mixed = sum(weight * logits for weight, logits in zip(weights, member_logits, strict=True))
         return mixed / self.config.diagnosis_temperature
-
-    def _attention_by_patch(self, attention: torch.Tensor, patch_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, heads, channels * patches, terms) -> (batch, channels, all patches of the context, terms)."""
-        attention = attention.mean(dim=1).unflatten(1, patch_mask.shape[1:])
-        attention = attention * patch_mask.unsqueeze(-1)
-        return nn.functional.pad(attention, (0, 0, 0, self.config.num_patches - patch_mask.shape[2]))
 
     def _with_diagnosis_loss(self, loss, encoder_outputs, diagnosis_labels, num_records_in_batch) -> torch.Tensor:
         if diagnosis_labels is None or encoder_outputs.get("member_logits") is None:

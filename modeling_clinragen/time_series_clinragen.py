@@ -52,7 +52,9 @@ class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
         attention, (rows, _, num_patches, _) = self.self_attn, attention_mask.shape
         heads = (rows, num_patches, attention.num_heads, attention.head_dim)
         states = (attention.q_proj(hidden_state), attention.k_proj(hidden_state), attention.v_proj(hidden_state))
-        query, key, value = (_spread(part, positions, rows * num_patches).view(heads).transpose(1, 2) for part in states)
+        query, key, value = (
+            spread(part, positions, rows * num_patches).view(heads).transpose(1, 2) for part in states
+        )
         attended = nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, attention.dropout if self.training else 0.0, scale=attention.scaling
         )
@@ -111,7 +113,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         patch_mask, encoded = patch_mask[:, :, :num_patches], encoded[:, :, :num_patches]
 
         shape = encoded.shape
-        positions = _positions(encoded.flatten())
+        positions = positions_of(encoded.flatten())
         channels, patches = positions // num_patches % shape[1], positions % num_patches
         hidden_state = self.embedder(values).flatten(0, 2)[positions]
         hidden_state = hidden_state + self.observed_embedding(observed.flatten(0, 2)[positions])
@@ -122,7 +124,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
         for layer in self.layers:
             hidden_state = layer(hidden_state, positions, attention_mask)
-        hidden_state = _spread(self.norm(hidden_state), positions, shape.numel())
+        hidden_state = spread(self.norm(hidden_state), positions, shape.numel())
         return ClinRaGenTimeSeriesOutput(hidden_state.view(*shape, -1), patch_mask)
 
     def _patches(self, grid: torch.Tensor) -> torch.Tensor:
@@ -131,16 +133,42 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
 
 
-def _positions(flags: torch.Tensor) -> torch.Tensor:
+def positions_of(flags: torch.Tensor) -> torch.Tensor:
     """Where flags are `True`; all places for `torch.export`, which has to know how many there are."""
     if torch.compiler.is_exporting():
         return torch.arange(flags.shape[0], device=flags.device)
     return flags.nonzero().squeeze(1)
 
 
-def _spread(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:
-    """(1, num_encoded, width) -> (number, width), with zeros where nothing was encoded."""
-    return states.new_zeros(number, states.shape[-1]).index_copy(0, positions, states[0])
+def spread(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:
+    """(..., num_encoded, width) -> (number, width): each at its position, zeros elsewhere."""
+    return states.new_zeros(number, states.shape[-1]).index_copy(0, positions, states.flatten(0, -2))
+
+
+def pool_patches(
+    states: torch.Tensor, patch_mask: torch.BoolTensor, longest: int | None
+) -> tuple[torch.Tensor, torch.BoolTensor]:
+    """
+    At most `longest` states of each channel: of a record with more patches, means over neighbours, as many of them as
+    it takes. Records of at most `longest` patches keep theirs.
+
+    Args:
+        states (`torch.Tensor` of shape `(batch_size, num_channels, num_patches, width)`).
+        patch_mask (`torch.BoolTensor` of shape `(batch_size, num_channels, num_patches)`): those that count.
+
+    Returns:
+        `(batch_size, num_channels, min(longest, num_patches), width)`, and which of them hold a patch.
+    """
+    num_patches = patch_mask.shape[2]
+    if longest is None or num_patches <= longest:
+        return states, patch_mask
+    order = torch.arange(num_patches, device=states.device)
+    last = (patch_mask.any(dim=1) * (order + 1)).amax(dim=1, keepdim=True)  # (batch, 1)
+    groups = order // ((last + longest - 1) // longest).clamp(min=1)  # (batch, num_patches)
+    members = (groups.unsqueeze(1) == torch.arange(longest, device=states.device)[:, None]).unsqueeze(1)
+    members = members & patch_mask.unsqueeze(2)  # (batch, num_channels, longest, num_patches)
+    numbers = members.sum(dim=3, keepdim=True)
+    return members.to(states.dtype) @ states / numbers.clamp(min=1), numbers.squeeze(3) > 0
 
 
 def _last_true(flags: torch.Tensor) -> int:

@@ -52,6 +52,10 @@ class ModelArguments:
         default=True, metadata={"help": "Stage 1: add the series to what it attended to; False is the paper's."}
     )
     patch_layout: str = field(default="fixed", metadata={"help": "Stage 1: fixed, or paper (the release's fault)."})
+    max_series_tokens_per_channel: int | None = field(
+        default=6,
+        metadata={"help": "Stage 1: series tokens read of a channel; longer stays are pooled. None, the paper: all."},
+    )
     use_linear_classifier: bool = field(
         default=True, metadata={"help": "Stage 1: score diagnoses by words and series statistics beside the encoder."}
     )

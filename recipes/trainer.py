@@ -19,6 +19,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from datasets_scripts.hub import files_in, hub_errors, push_files
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.adapters import base_weights, learned_state
+from recipes.cpu_training import speed_up_on_cpu
 from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
 from recipes.fitting import best_threshold
 from recipes.model_card import write_card
@@ -86,6 +87,8 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
 
     def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.args.device.type == "cpu":
+            speed_up_on_cpu(self.model.backbone)
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None

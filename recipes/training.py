@@ -81,6 +81,7 @@ def build_model(
         knowledge_attention_type=model_args.knowledge_attention_type,
         use_knowledge_residual=model_args.use_knowledge_residual,
         patch_layout=model_args.patch_layout,
+        max_series_tokens_per_channel=model_args.max_series_tokens_per_channel,
         diagnosis_loss_weight=model_args.diagnosis_loss_weight,
         use_linear_classifier=model_args.use_linear_classifier,
         label_similarity_model=model_args.label_similarity_model,

@@ -37,7 +37,7 @@ def tiny_tokenizer():
     )
 
 
-def make_tiny_config(tokenizer, text_config=None, **kwargs):
+def make_tiny_config(tokenizer, text_config=None, context_length=24, **kwargs):
     from modeling_clinragen import ClinRaGenConfig
 
     terms = ["fever", "productive cough", "low blood pressure", "heart failure"]
@@ -50,7 +50,7 @@ def make_tiny_config(tokenizer, text_config=None, **kwargs):
         "num_heads": 2,
         "num_layers": 2,
     }
-    series = {"context_length": 24, "patch_length": 8, "patch_stride": 8, "d_model": 16, "ffn_dim": 32}
+    series = {"context_length": context_length, "patch_length": 8, "patch_stride": 8, "d_model": 16, "ffn_dim": 32}
     return ClinRaGenConfig(
         text_config=text_config,
         time_series_config={**series, "num_hidden_layers": 2, "num_attention_heads": 2},

@@ -75,7 +75,7 @@ def whole_sequence(model, batch, i):
     alone = row(batch, i)
     embed = model.get_input_embeddings()
     series = model.time_series_encoder(alone["past_values"], alone["past_observed_mask"])
-    tokens, _ = model.knowledge_attention(series.last_hidden_state.flatten(1, 2), embed)
+    tokens, _, _ = model.knowledge_attention(series.last_hidden_state, series.patch_mask, embed)
     read = torch.cat([embed(alone["input_ids"])[0], tokens[0, series.patch_mask.flatten()]])
     states = model.backbone.base_model(inputs_embeds=read[None]).last_hidden_state
     logits = model.diagnosis_head(states, torch.ones(states.shape[:2]))

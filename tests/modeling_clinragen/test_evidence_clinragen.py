@@ -146,16 +146,20 @@ def test_without_a_term_the_patches_are_told_of_the_others_alone(model, tiny_pro
         model.knowledge_attention,
         tiny_processor(notes=[note], lab_values=[values], lab_times=[times], return_tensors="pt"),
     )
-    series = model.time_series_encoder(batch["past_values"], batch["past_observed_mask"]).last_hidden_state
-    patches, embedding = series.flatten(1, 2), model.get_input_embeddings()
-    _, attention = layer(patches, embedding)
-    value = layer._heads(layer.value(layer._unit_scale(layer.embed_knowledge(embedding))))
+    series = model.time_series_encoder(batch["past_values"], batch["past_observed_mask"])
+    patches, embedding = series.last_hidden_state.flatten(1, 2), model.get_input_embeddings()
+    _, token_mask, whole = layer(series.last_hidden_state, series.patch_mask, embedding)
+    terms = layer._unit_scale(layer.embed_knowledge(embedding))
+    query, key, value = (
+        layer._heads(states) for states in (layer.query(patches), layer.key(terms), layer.value(terms))
+    )
+    attention = (query @ key.transpose(-1, -2) * layer.head_dim**-0.5).softmax(dim=-1)
     for gone, logits in (([2], silent[1]), ([0, 1, 2, 3], silent[2])):
         kept = attention.clone()
         kept[..., gone] = 0
         attended = layer.output((kept @ value).transpose(1, 2).flatten(2))
         expected = layer.norm(layer.series_projection(patches) + attended)
-        handle = layer.register_forward_hook(lambda *_, told=expected: (told, attention))
+        handle = layer.register_forward_hook(lambda *_, told=expected: (told, token_mask, whole))
         try:
             by_hand = model.encode(**batch).diagnosis_logits[0]
         finally:

@@ -147,22 +147,26 @@ def test_term_attention_is_a_distribution_over_terms(tiny_model, batch):
 
 def test_term_attention_against_a_loop(tiny_model):
     knowledge, embedding = tiny_model.knowledge_attention, tiny_model.get_input_embeddings()
-    hidden = torch.randn(1, 5, 16)
+    states = torch.randn(2, 2, 4, 16)
+    patch_mask = torch.tensor([[[1, 0, 1, 0], [0, 1, 1, 1]], [[0, 0, 0, 0], [0, 0, 0, 0]]]).bool()
+    hidden = states[patch_mask]  # five patches of the first record
     with torch.no_grad():
-        output, attention = knowledge(hidden, embedding)
+        tokens, token_mask, attention = knowledge(states, patch_mask, embedding)
         terms = torch.stack(
             [embedding(torch.tensor(ids)).mean(dim=0) for ids in tiny_model.config.knowledge_input_ids]
         )
         terms = nn.functional.layer_norm(terms, (16,))
-        heads = []
+        heads, weights = [], []
         for h in range(2):
             part = slice(8 * h, 8 * h + 8)
-            query, key, value = knowledge.query(hidden[0]), knowledge.key(terms), knowledge.value(terms)
-            weights = (query[:, part] @ key[:, part].T / 8**0.5).softmax(dim=-1)
-            torch.testing.assert_close(attention[0, h], weights, **TOLERANCE)
-            heads.append(weights @ value[:, part])
-        expected = knowledge.norm(knowledge.series_projection(hidden[0]) + knowledge.output(torch.cat(heads, dim=-1)))
-    torch.testing.assert_close(output[0], expected, **TOLERANCE)
+            query, key, value = knowledge.query(hidden), knowledge.key(terms), knowledge.value(terms)
+            weights.append((query[:, part] @ key[:, part].T / 8**0.5).softmax(dim=-1))
+            heads.append(weights[-1] @ value[:, part])
+        expected = knowledge.norm(knowledge.series_projection(hidden) + knowledge.output(torch.cat(heads, dim=-1)))
+    torch.testing.assert_close(attention[patch_mask], torch.stack(weights).mean(dim=0), **TOLERANCE)
+    torch.testing.assert_close(tokens[token_mask], expected, **TOLERANCE)
+    assert not attention[~patch_mask].any()
+    assert token_mask.tolist() == patch_mask.flatten(1).tolist()
 
 
 def test_loss_ignores_masked_targets_and_adds_the_diagnosis_loss(tiny_model, batch):
