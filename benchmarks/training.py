@@ -6,8 +6,9 @@ A training step beside the published settings, in turn in one run, from random w
     OMP_NUM_THREADS=2 python benchmarks/training.py --output runs/training.json
 
 Published: every note padded to 1,600 tokens, every target to 256, padding counted in the loss, eager attention, the
-scores of all tokens at once, float32. Ours: what the recipes do. Both see the same records, in batches of the same
-size. `no series` and `backbone` are ours without series, and the bare language model, on ours' batches. Linux only.
+scores of all tokens at once, float32; with `--series-grid paper` also every series to 1,000 hours, as the original
+release does. Ours: what the recipes do. Both see the same records, in batches of the same size. `no series` and
+`backbone` are ours without series, and the bare language model, on ours' batches. Linux only.
 """
 
 import argparse
@@ -52,14 +53,22 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument(
         "--published-steps", type=int, default=4, help="steps of the published settings, all alike; default: 4"
     )
+    parser.add_argument(
+        "--series-grid", choices=("hourly", "paper"), default="hourly", help="of the published side; default: hourly"
+    )
     parser.add_argument("--output", type=Path, help="JSON file to write, if any")
     arguments = parser.parse_args(argv)
-    records = made_up(arguments.records, seed=0)
-    result = {"threads": torch.get_num_threads(), "batch_size": arguments.batch_size, "records": arguments.records}
-    result["speed"] = measure_speed(records, arguments.batch_size, arguments.published_steps)
+    records, grid = made_up(arguments.records, seed=0), arguments.series_grid
+    result = {
+        "threads": torch.get_num_threads(),
+        "batch_size": arguments.batch_size,
+        "records": arguments.records,
+        "series_grid": grid,
+    }
+    result["speed"] = measure_speed(records, arguments.batch_size, arguments.published_steps, grid)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         result["peak_mb"] = {
-            side: pool.submit(peak_memory, side, arguments.records, arguments.batch_size).result()
+            side: pool.submit(peak_memory, side, arguments.records, arguments.batch_size, grid).result()
             for side in ("published", "ours")
         }
     if arguments.output:
@@ -115,16 +124,16 @@ def make_model(side: str) -> torch.nn.Module:
     return model
 
 
-def batches(records: list[dict], batch_size: int, side: str) -> list[dict]:
+def batches(records: list[dict], batch_size: int, side: str, grid: str = "hourly") -> list[dict]:
     """Of like lengths, as long as their longest; published: in the order of the records, all of the same shape."""
     order = range(len(records))
     if side != "published":
         order = sorted(order, key=lambda i: len(records[i]["input_ids"]) + len(records[i]["labels"]))
     groups = [[records[i] for i in order[k : k + batch_size]] for k in range(0, len(records), batch_size)]
-    return [collated(group, side) for group in groups]
+    return [collated(group, side, grid) for group in groups]
 
 
-def collated(rows: list[dict], side: str) -> dict[str, torch.Tensor]:
+def collated(rows: list[dict], side: str, grid: str = "hourly") -> dict[str, torch.Tensor]:
     published = side == "published"
     note = MAX_NOTE if published else max(len(row["input_ids"]) for row in rows)
     target = MAX_TARGET if published else max(len(row["labels"]) for row in rows)
@@ -138,6 +147,8 @@ def collated(rows: list[dict], side: str) -> dict[str, torch.Tensor]:
     if side in ("published", "ours"):
         for name in ("past_values", "past_observed_mask"):
             batch[name] = torch.stack([row[name] for row in rows])
+    if published and grid == "paper":  # the last row again and again: no step is told from a measured one
+        batch["past_observed_mask"] = torch.ones_like(batch["past_observed_mask"])
     return batch
 
 
@@ -154,10 +165,10 @@ def step(model: torch.nn.Module, batch: dict, side: str) -> None:
     model.zero_grad()
 
 
-def measure_speed(records: list[dict], batch_size: int, published_steps: int) -> dict:
+def measure_speed(records: list[dict], batch_size: int, published_steps: int, grid: str = "hourly") -> dict:
     """Seconds and processor seconds a record of each side, whose batches take turns."""
     models = {name: make_model(name) for name in ("published", "ours")}
-    rounds = {side: batches(records, batch_size, side) for side in SIDES}
+    rounds = {side: batches(records, batch_size, side, grid) for side in SIDES}
     rounds["published"] = rounds["published"][:published_steps]
     number = max(map(len, rounds.values()))
     figures = {side: {"seconds": 0.0, "cpu_seconds": 0.0, "records": 0} for side in SIDES}
@@ -177,10 +188,10 @@ def measure_speed(records: list[dict], batch_size: int, published_steps: int) ->
     }
 
 
-def peak_memory(side: str, number: int, batch_size: int) -> int:
+def peak_memory(side: str, number: int, batch_size: int, grid: str = "hourly") -> int:
     """Megabytes at the peak of a step with the longest batch, beyond model and records, in a process of its own."""
     model = make_model(side)
-    longest = max(batches(made_up(number, 0), batch_size, side), key=lambda batch: batch["input_ids"].shape[1])
+    longest = max(batches(made_up(number, 0), batch_size, side, grid), key=lambda batch: batch["input_ids"].shape[1])
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     held = memory("VmRSS")
     step(model, longest, side)
