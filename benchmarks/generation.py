@@ -20,7 +20,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,14 +29,12 @@ from torch.nn.functional import pad
 from tqdm import tqdm
 from transformers import LogitsProcessor
 
-from benchmarks.training import FLAN_T5_SMALL, MAX_NOTE, collated, made_up, memory
+from benchmarks.training import MAX_NOTE, collated, made_up, make_config, memory, nothing_cut
 from datasets_scripts.command import run_command
 from modeling_clinragen import (
-    ClinRaGenConfig,
     ClinRaGenForConditionalGeneration,
     ClinRaGenPipeline,
     ClinRaGenProcessor,
-    modeling_clinragen,
 )
 from recipes.data import load_records
 from recipes.evaluation.metrics import diagnosis_metrics
@@ -118,23 +115,6 @@ def published_diagnoses(
             yield processor.parse(text)["diagnoses"]
 
 
-@contextmanager
-def nothing_cut():
-    """Within, padding that all records of a batch have is computed as well; masked, so that what is read stays."""
-    pack = modeling_clinragen.pack_sequences
-
-    def as_long(inputs_embeds, attention_mask):
-        packed, mask = pack(inputs_embeds, attention_mask)
-        cut = inputs_embeds.shape[1] - packed.shape[1]
-        return pad(packed, (0, 0, 0, cut)), pad(mask, (0, cut))
-
-    modeling_clinragen.pack_sequences = as_long
-    try:
-        yield
-    finally:
-        modeling_clinragen.pack_sequences = pack
-
-
 def in_turn(ways: dict[str, Callable], parts: list, number: int) -> tuple[dict[str, list], dict[str, dict]]:
     """What each way gives for all parts, and its seconds and processor seconds a record; neither always goes first."""
     answers = {side: [] for side in ways}
@@ -173,10 +153,7 @@ class EndsWhereTold(LogitsProcessor):
 
 def make_model(side: str) -> ClinRaGenForConditionalGeneration:
     """Random weights; ours lists `DECIDED` diagnoses, with names of as many tokens as T5 makes of them."""
-    terms = [[3 + 2 * i, 4 + 2 * i] for i in range(200)]
-    config = ClinRaGenConfig(
-        text_config=FLAN_T5_SMALL, knowledge_terms=[f"term {i}" for i in range(200)], knowledge_input_ids=terms
-    )
+    config = make_config(side)
     if side == "ours":
         config.diagnosis_token_ids = {
             "opening": list(range(10, 18)),

@@ -16,15 +16,17 @@ import json
 import re
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 from tqdm import tqdm
 
 from datasets_scripts.command import run_command
-from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration
+from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration, modeling_clinragen
 from recipes.arguments import ModelArguments
 from recipes.cpu_training import speed_up_on_cpu
 
@@ -106,18 +108,20 @@ def made_up(number: int, seed: int) -> list[dict]:
 RARE = ("Fraction inspired oxygen", "Glucose", "Weight", "pH", "Temperature")
 
 
-def make_model(side: str) -> torch.nn.Module:
-    """In the state of stage 3: the series encoder is frozen."""
-    terms = [[3 + 2 * i, 4 + 2 * i] for i in range(200)]
-    config = ClinRaGenConfig(
+def make_config(side: str) -> ClinRaGenConfig:
+    return ClinRaGenConfig(
         text_config=FLAN_T5_SMALL,
         knowledge_terms=[f"term {i}" for i in range(200)],
-        knowledge_input_ids=terms,
+        knowledge_input_ids=[[3 + 2 * i, 4 + 2 * i] for i in range(200)],
         max_series_tokens_per_channel=None if side == "published" else ModelArguments.max_series_tokens_per_channel,
     )
+
+
+def make_model(side: str) -> torch.nn.Module:
+    """In the state of stage 3: the series encoder is frozen."""
     torch.manual_seed(0)
     attention = "eager" if side == "published" else "sdpa"
-    model = ClinRaGenForConditionalGeneration._from_config(config, attn_implementation=attention).train()
+    model = ClinRaGenForConditionalGeneration._from_config(make_config(side), attn_implementation=attention).train()
     model.time_series_encoder.requires_grad_(False)
     if side != "published":
         speed_up_on_cpu(model.backbone)
@@ -153,14 +157,34 @@ def collated(rows: list[dict], side: str, grid: str = "hourly") -> dict[str, tor
 
 
 def filled(tokens: torch.Tensor, length: int, value: int) -> torch.Tensor:
-    return torch.nn.functional.pad(tokens, (0, length - len(tokens)), value=value)
+    return pad(tokens, (0, length - len(tokens)), value=value)
+
+
+@contextmanager
+def nothing_cut():
+    """Within, padding that all records of a batch have is computed as well; masked, so that what is read stays."""
+    pack = modeling_clinragen.pack_sequences
+
+    def as_long(inputs_embeds, attention_mask):
+        packed, mask = pack(inputs_embeds, attention_mask)
+        cut = inputs_embeds.shape[1] - packed.shape[1]
+        return pad(packed, (0, 0, 0, cut)), pad(mask, (0, cut))
+
+    modeling_clinragen.pack_sequences = as_long
+    try:
+        yield
+    finally:
+        modeling_clinragen.pack_sequences = pack
 
 
 def step(model: torch.nn.Module, batch: dict, side: str) -> None:
     if side == "backbone":
         loss = model.backbone(**batch).loss
+    elif side == "published":
+        with nothing_cut():
+            loss = model(**batch, skip_logits=False).loss
     else:
-        loss = model(**batch, skip_logits=side != "published").loss
+        loss = model(**batch).loss
     loss.backward()
     model.zero_grad()
 
