@@ -90,9 +90,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        scale = getattr(
-            self.config.text_config, "initializer_range", 0.02
-        )  # of the embeddings beside which they stand
+        scale = getattr(self.config.text_config, "initializer_range", 0.02)  # of the embeddings beside them
         if isinstance(module, ClinRaGenDiagnosisHead):
             for embedding in (module.label_embedding, module.decision_embedding):
                 initialization.normal_(embedding.weight, std=scale)
@@ -213,6 +211,8 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         embeds, times = self.get_input_embeddings()(ids), len(ids) // len(encoded.attention_mask)
         if encoded.key_values is not None and cache is None:
             cache = DynamicCache()
+        if cache is not None and cache.is_compileable:  # a cache of a fixed size, which has no room for the record
+            raise ValueError("a decoder-only model generates with a cache that grows: leave out cache_implementation")
         known = 0 if cache is None else cache.get_seq_length()
         if not known:
             embeds = torch.cat([encoded.inputs_embeds.repeat_interleave(times, dim=0).to(embeds.dtype), embeds], dim=1)

@@ -168,6 +168,11 @@ def test_what_is_encoded_once_serves_many_generations(llama, batch):
     assert torch.equal(some, first[[2, 0]])
 
 
+def test_a_cache_of_fixed_size_is_refused(llama, batch):
+    with pytest.raises(ValueError, match="leave out cache_implementation"):
+        llama.generate(**batch, max_new_tokens=4, cache_implementation="static")
+
+
 def test_a_begun_text_goes_on(llama, batch):
     written = llama.generate(**batch, max_new_tokens=6, do_sample=False)
     going_on = llama.generate(**batch, decoder_input_ids=written[:, :3], max_new_tokens=4, do_sample=False)
