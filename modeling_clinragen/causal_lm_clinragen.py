@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM, Cache, DynamicCache, PreTrainedMo
 from transformers.modeling_outputs import ModelOutput
 
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead
-from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel, pack_sequences
 
@@ -90,12 +89,10 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        scale = getattr(self.config.text_config, "initializer_range", 0.02)  # of the embeddings beside them
         if isinstance(module, ClinRaGenDiagnosisHead):
+            scale = getattr(self.config.text_config, "initializer_range", 0.02)  # of the embeddings beside them
             for embedding in (module.label_embedding, module.decision_embedding):
                 initialization.normal_(embedding.weight, std=scale)
-        if isinstance(module, ClinRaGenKnowledgeAttention):
-            initialization.constant_(module.norm.weight, scale)
 
     @torch.no_grad()
     def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
