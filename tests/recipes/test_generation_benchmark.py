@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
-from benchmarks import generation
+from benchmarks import generation, training
 from benchmarks.training import made_up
 
 
-SMALL = {**generation.FLAN_T5_SMALL, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_decoder_layers": 1}
+SMALL = {**training.FLAN_T5_SMALL, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_decoder_layers": 1}
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(generation, "FLAN_T5_SMALL", SMALL)
+    monkeypatch.setattr(training, "FLAN_T5_SMALL", SMALL)
 
 
 def test_both_sides_answer_all_records_of_the_dataset(tiny_folder, data_folder):
