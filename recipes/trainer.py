@@ -87,11 +87,15 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
 
     def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        if self.args.device.type == "cpu":
-            speed_up_on_cpu(self.model.backbone)
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None
+
+    def train(self, *args, **kwargs):
+        """As ever; on a CPU with parts of the same function that cost less there."""
+        if self.args.device.type == "cpu":
+            speed_up_on_cpu(self.model.backbone)
+        return super().train(*args, **kwargs)
 
     def create_accelerator_and_postprocess(self):
         """FSDP on CPUs as well, where `accelerate` takes its settings and replicates the model without a word."""

@@ -9,7 +9,9 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM,
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from recipes import cpu_training
+from recipes.arguments import StageArguments
 from recipes.cpu_training import SeededDropout, blockwise_attention_forward, speed_up_on_cpu
+from recipes.trainer import ClinRaGenTrainer
 
 
 BACKBONES = {
@@ -226,3 +228,16 @@ def test_without_gradients_pytorch_does_it_as_before():
             quick.generate(batch["input_ids"], max_new_tokens=5), model.generate(batch["input_ids"], max_new_tokens=5)
         )
     assert "blockwise" not in quick.config.to_json_string()
+
+
+def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path):
+    record = {"past_values": torch.zeros(24, 11), "past_observed_mask": torch.ones(24, 11)}
+    record |= {"input_ids": torch.arange(3, 9), "labels": torch.arange(3, 7), "diagnosis_labels": torch.zeros(25)}
+    args = StageArguments(output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, max_steps=2)
+    args.save_strategy = "no"
+    before = tiny_model.backbone.encoder.block[0].layer[0].SelfAttention.q.weight.clone()
+    ClinRaGenTrainer(tiny_model, args, train_dataset=[record] * 8, processing_class=tiny_processor).train()
+    dropouts = [module for module in tiny_model.backbone.modules() if isinstance(module, nn.Dropout)]
+    assert {type(module) for module in dropouts} == {SeededDropout}
+    assert tiny_model.backbone.config._attn_implementation == "blockwise"
+    assert not torch.equal(tiny_model.backbone.encoder.block[0].layer[0].SelfAttention.q.weight, before)
