@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .configuration_clinragen import ClinRaGenConfig
-from .time_series_clinragen import pool_patches, positions_of, spread
+from .time_series_clinragen import indices_of, pool_patches, positions_of, spread
 
 
 class ClinRaGenKnowledgeAttention(nn.Module):
@@ -73,28 +73,28 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             or `None` without knowledge.
         """
         shape, positions = patch_mask.shape, positions_of(patch_mask.flatten())
-        records = positions // shape[1:].numel()
-        tokens, attention = self._attend(hidden_states.flatten(0, 2)[positions], records, embedding)
+        records, _, _ = indices_of(shape, positions)
+        tokens, attention = self._attend(hidden_states.flatten(0, 2)[positions].unsqueeze(0), records, embedding)
         tokens = spread(tokens, positions, shape.numel()).view(*shape, -1)
         tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
         if attention is not None:
-            attention = spread(attention.mean(dim=0), positions, shape.numel()).view(*shape, -1)
+            attention = spread(attention.mean(dim=1), positions, shape.numel()).view(*shape, -1)
             attention = attention * patch_mask.unsqueeze(-1)
         return tokens.flatten(1, 2), token_mask.flatten(1), attention
 
     def _attend(
         self, hidden_states: torch.Tensor, records: torch.Tensor, embedding: nn.Module
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(patches, d_model) -> (patches, hidden_size), and (num_heads, patches, num_knowledge_tokens)."""
+        """(1, patches, d_model) -> (1, patches, hidden_size), and (1, num_heads, patches, num_knowledge_tokens)."""
         projected = self.series_projection(hidden_states)
         if not self.has_knowledge:
             return self.norm(projected), None
         knowledge = self._unit_scale(self.embed_knowledge(embedding))
-        query = self._heads(self.query(hidden_states))  # (num_heads, patches, head_dim)
+        query = self._heads(self.query(hidden_states))  # (1, num_heads, patches, head_dim)
         key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
         attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
         told = attention if self.silenced is None else attention * ~self.silenced[records]
-        attended = self.output((told @ value).transpose(0, 1).flatten(1))
+        attended = self.output((told @ value).transpose(1, 2).flatten(2))
         return self.norm(projected + attended if self.use_residual else attended), attention
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:

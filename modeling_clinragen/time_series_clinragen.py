@@ -58,7 +58,7 @@ class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
         attended = nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, attention.dropout if self.training else 0.0, scale=attention.scaling
         )
-        return attention.out_proj(attended.transpose(1, 2).flatten(2).flatten(0, 1)[positions]).unsqueeze(0)
+        return attention.out_proj(attended.transpose(1, 2).flatten(2).flatten(0, 1)[positions].unsqueeze(0))
 
 
 class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
@@ -114,9 +114,9 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
 
         shape = encoded.shape
         positions = positions_of(encoded.flatten())
-        channels, patches = positions // num_patches % shape[1], positions % num_patches
+        _, channels, patches = indices_of(shape, positions)
         hidden_state = self.embedder(values).flatten(0, 2)[positions]
-        hidden_state = hidden_state + self.observed_embedding(observed.flatten(0, 2)[positions])
+        hidden_state = hidden_state + self.observed_embedding(observed).flatten(0, 2)[positions]
         hidden_state = hidden_state + self.channel_embedding(channels)
         hidden_state = hidden_state + self.positional_encoder.position_enc[patches]
         hidden_state = self.positional_encoder.positional_dropout(hidden_state).unsqueeze(0)
@@ -138,6 +138,12 @@ def positions_of(flags: torch.Tensor) -> torch.Tensor:
     if torch.compiler.is_exporting():
         return torch.arange(flags.shape[0], device=flags.device)
     return flags.nonzero().squeeze(1)
+
+
+def indices_of(shape: torch.Size, positions: torch.Tensor) -> list[torch.Tensor]:
+    """For positions in a flattened tensor of that shape the index along each of its axes."""
+    axes = [torch.arange(size, device=positions.device) for size in shape]
+    return [index.flatten()[positions] for index in torch.meshgrid(*axes, indexing="ij")]
 
 
 def spread(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:

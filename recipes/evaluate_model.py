@@ -29,7 +29,7 @@ from recipes.evaluation.figures import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.report import write_report
 from recipes.model_folder import fetched, load_model_folder, weights_hash
-from recipes.onnx_model import refuse_onnx
+from recipes.onnx_runtime_model import refuse_onnx
 
 
 logger = logging.getLogger(__name__)

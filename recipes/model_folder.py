@@ -23,7 +23,7 @@ from modeling_clinragen import (
     ClinRaGenLanguageModel,
     ClinRaGenProcessor,
 )
-from recipes.onnx_model import GRAPHS, is_onnx_folder, read_onnx_model
+from recipes.onnx_runtime_model import GRAPHS, is_onnx_folder, read_onnx_model
 
 
 AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)

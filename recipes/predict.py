@@ -34,7 +34,7 @@ from datasets_scripts.ray_cluster import ordered_map
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from recipes.model_folder import load_model_folder
-from recipes.onnx_model import refuse_onnx
+from recipes.onnx_runtime_model import refuse_onnx
 from recipes.record_files import Entry, read_records
 from recipes.shipped_model import ShippedModel
 
