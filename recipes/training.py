@@ -194,7 +194,7 @@ def run_stage(
         callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
     trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
-    trainer.train(resume_from_checkpoint=last_checkpoint(stage_args.output_dir))
+    trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))
     trainer.model = trainer.whole_model()
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
@@ -247,6 +247,20 @@ def _trainer_class(
     if stage_args.distillation_teacher is None:
         return ClinRaGenTrainer
     return partial(DistillationTrainer, teacher=load_teacher(stage_args.distillation_teacher, model, processor))
+
+
+def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
+    """The newest checkpoint, if this kind of run can go on from it: the optimizer's state is spread or it is not."""
+    checkpoint = last_checkpoint(trainer.args.output_dir)
+    if checkpoint is None:
+        return None
+    other = ("optimizer.pt",) if trainer.is_sharded else ("optimizer.bin", "global_step*")
+    if any(next(Path(checkpoint).glob(pattern), None) for pattern in other):
+        raise ClinRaGenInputError(
+            f"{checkpoint} was written {'without' if trainer.is_sharded else 'with'} FSDP or DeepSpeed: go on in the "
+            f"same way, or remove {trainer.args.output_dir} to begin again"
+        )
+    return checkpoint
 
 
 def last_checkpoint(folder: str | Path) -> str | None:

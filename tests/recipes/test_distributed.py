@@ -122,6 +122,9 @@ def test_when_one_of_two_is_killed_the_run_ends_and_goes_on_with_as_many_as_ther
     assert not output.exists()
     reached = int(last_checkpoint(f"{output}.training").rpartition("-")[2])
     assert reached < LONG["max_steps"]
+    if launcher == "fsdp2":
+        with pytest.raises(ClinRaGenInputError, match="was written with FSDP"):
+            stage1_note.main(stage_arguments(output, per_device_train_batch_size=4, **LONG))
 
     run(launcher, "stage1", stage_arguments(output, per_device_train_batch_size=4 // processes, **LONG), processes)
     assert losses(output) == pytest.approx(losses(long_run), rel=1e-4)
@@ -177,6 +180,18 @@ def test_stages_that_cannot_be_sharded_say_so(stage1_folder, stage_arguments, tm
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ClinRaGenInputError, match="for stages 1 to 3"):
         stage.main(arguments)
+
+
+def test_a_stage_begun_in_shards_does_not_go_on_whole(stage_arguments, tmp_path):
+    checkpoint = tmp_path / "out.training" / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    (checkpoint / "optimizer.bin").write_bytes(b"")
+    with pytest.raises(
+        ClinRaGenInputError, match=r"checkpoint-2 was written with FSDP or DeepSpeed: go on"
+    ):
+        stage1_note.main(stage_arguments(tmp_path / "out"))
+    assert (checkpoint / "optimizer.bin").is_file()
 
 
 # What each file asks `accelerate launch` for: its kind, and what the launched processes find in their environment.
