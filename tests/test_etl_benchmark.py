@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks import etl
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_real_builds_of_copied_tables(real_data, tmp_path, capsys):
     output, ballast = tmp_path / "etl", np.ones(150_000_000)  # 1.2 GB of ours, no part of the build's peak
     etl.main(["--root", str(real_data / "mimic-iii-demo"), "--factors", "1", "2", "--output", str(output)])

@@ -446,6 +446,7 @@ def test_a_report_of_other_weights_is_refused(hub, model_folders, tmp_path):
     assert info.card_data.datasets == ["user/data"]
 
 
+@pytest.mark.slow
 def test_when_a_push_of_a_model_is_killed_before_its_commit_then_the_weights_are_not_sent_again(
     hub, model_folders, tmp_path
 ):

@@ -128,6 +128,7 @@ def test_only_the_attention_of_the_backbone_has_changed(adapted):
     assert {name.split(".")[-2] for name in moved} in ({"q", "v"}, {"q_proj", "v_proj"}, {"query", "value"})
 
 
+@pytest.mark.slow
 def test_peft_reads_the_adapter_in_a_fresh_process(adapted, records, tmp_path):
     base, output = adapted
     merged, processor = load_model_folder(output)

@@ -51,6 +51,7 @@ def stages(stage_arguments, tmp_path_factory):
     return [folder / name for name in ("stage1", "stage2", "stage3")]
 
 
+@pytest.mark.slow
 def test_the_chain_of_stages_moves_what_each_names_and_nothing_else(stages):
     first, second, third = map(weights, stages)
     assert moved_parts(first, second) == {"time_series_encoder", "knowledge_attention", "diagnosis_head"}

@@ -222,17 +222,20 @@ def test_shuffled_knowledge_is_restored_to_the_last_bit(knowing_model, tiny_proc
 @torch.no_grad()
 def test_a_patch_that_looks_for_a_term_is_told_of_another(tiny_model):
     attention, embedding = tiny_model.knowledge_attention, tiny_model.get_input_embeddings()
-    patches = torch.randn(1, 5, attention.series_projection.in_features)
+    patches = torch.randn(5, attention.series_projection.in_features)
     with shuffled_knowledge(tiny_model, 3):
-        shuffled, weights = attention(patches, embedding)
-    values = attention.value(torch.nn.functional.layer_norm(attention.embed_knowledge(embedding), (16,)))
+        shuffled, _, _ = attention(patches.view(1, 1, 5, -1), torch.ones(1, 1, 5, dtype=torch.bool), embedding)
+    terms = torch.nn.functional.layer_norm(attention.embed_knowledge(embedding), (16,))
+    values, keys = attention.value(terms), attention.key(terms).unflatten(-1, (2, 8))
+    queries = attention.query(patches).unflatten(-1, (2, 8))
+    weights = (torch.einsum("phd,thd->hpt", queries, keys) / 8**0.5).softmax(dim=-1)
     order = derangement(len(values), 3)
     heads = values.unflatten(-1, (2, 8))  # (terms, heads, head_dim)
     told = torch.zeros(5, 2, 8)
     for term in range(len(values)):
-        told += weights[0, :, :, term].T.unsqueeze(-1) * heads[order[term]]
+        told += weights[:, :, term].T.unsqueeze(-1) * heads[order[term]]
     expected = attention.norm(attention.series_projection(patches) + attention.output(told.flatten(1)))
-    torch.testing.assert_close(shuffled, expected)
+    torch.testing.assert_close(shuffled[0], expected)
 
 
 @torch.no_grad()

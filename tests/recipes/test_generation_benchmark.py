@@ -17,6 +17,7 @@ def small(monkeypatch):
     monkeypatch.setattr(training, "FLAN_T5_SMALL", SMALL)
 
 
+@pytest.mark.slow
 def test_both_sides_answer_all_records_of_the_dataset(tiny_folder, data_folder):
     figures = generation.measure_trained(str(tiny_folder), str(data_folder / "dataset"), number=3, batch_size=2)
     assert list(figures) == ["published", "ours"]

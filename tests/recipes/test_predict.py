@@ -195,6 +195,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
     assert not written.parent.exists()
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_in_the_same_bytes(folder, tmp_path):
     kill_and_restart(folder, tmp_path, 300, kills=2, seed=0)
 

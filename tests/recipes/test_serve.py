@@ -253,6 +253,7 @@ def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, nu
     assert log.rstrip().endswith("stopped")
 
 
+@pytest.mark.slow
 def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server):
     with ThreadPoolExecutor(12) as threads:
         results = list(threads.map(lambda _: lasting_server.ask(slow_request()), range(12)))

@@ -95,6 +95,7 @@ def test_accelerate_launch_runs_a_stage_as_the_readme_says(stage_arguments, tmp_
     assert load_model_folder(tmp_path / "stage1")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_one_writes(stage_arguments, tmp_path):
     arguments = stage_arguments(tmp_path / "stage1", "--logging_steps", "1", "--use_cpu", "true")
     done = subprocess.run(
