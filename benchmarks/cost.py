@@ -143,7 +143,7 @@ def plot(path: Path, result: dict) -> None:
         axis.plot(list(line), list(line.values()), marker="o")
         axis.set(xlabel=name.replace("_", " "), ylim=(0, 1.1 * max(line.values())))
         axis.set_xticks(list(line))
-        axis.tick_params(axis="x", labelsize=7)
+        axis.tick_params(axis="x", labelsize=7, labelrotation=60)
     for axis in axes[:, 0]:
         axis.set_ylabel("processor seconds a record")
     axes[1, 2].set_ylabel("seconds a record")
