@@ -8,6 +8,7 @@ pairs of tokens, several times, and keeps them for the backward pass. Its dropou
 element and keeps the result as a float.
 """
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -18,7 +19,8 @@ from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "blockwise"
 BLOCK_SIZE = 2**18  # scores at a time: they stay in a core's cache
-LANES = 2**16  # an element is dropped by 16 random bits
+KEPT_SCORES = 2**25  # of a layer and a batch: so many weights of attention are kept, more are made again
+LANES = 2**8  # an element is dropped by 8 random bits
 
 
 def speed_up_on_cpu(model: PreTrainedModel) -> None:
@@ -45,11 +47,11 @@ class _SeededDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_states, probability):
         ctx.draw = _Draw(probability)
-        return ctx.draw.drop(hidden_states, ctx.draw.start())
+        return ctx.draw.drop(hidden_states)
 
     @staticmethod
     def backward(ctx, gradient):
-        return ctx.draw.drop(gradient, ctx.draw.start()), None
+        return ctx.draw.drop(gradient), None
 
 
 class _Draw:
@@ -57,7 +59,7 @@ class _Draw:
     Which elements are dropped, as often as asked the same.
 
     Args:
-        probability (`float`): of an element to be dropped, in steps of 2 ** -16.
+        probability (`float`): of an element to be dropped, in steps of 1 / 256.
     """
 
     def __init__(self, probability: float):
@@ -65,18 +67,20 @@ class _Draw:
         self.scale = LANES / (LANES - self.dropped) if self.dropped < LANES else 0.0
         self.seed = int(torch.randint(2**62, ()))
 
-    def start(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed)
+    def start(self) -> np.random.SFC64:
+        return np.random.SFC64(self.seed)
 
-    def kept(self, values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Of the next elements, as many as there are values: 0 where one is dropped, else 1."""
-        number = values.numel()
-        bits = torch.empty(-(-number // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-        bits = bits.view(torch.int16)[:number].view(values.shape)
-        return bits.to(values.dtype).ge_(self.dropped - LANES // 2)  # arithmetic in place: the quickest way by far
+    def bits(self, shape: torch.Size, source: np.random.SFC64) -> torch.Tensor:
+        """(shape) in int8: of the next elements."""
+        number = shape.numel()
+        return torch.from_numpy(source.random_raw(-(-number // 8))).view(torch.int8)[:number].view(shape)
 
-    def drop(self, values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return self.kept(values, generator).mul_(values).mul_(self.scale)
+    def kept(self, bits: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """0 where an element is dropped, else 1."""
+        return bits.to(dtype).ge_(self.dropped - LANES // 2)  # arithmetic in place: the quickest way by far
+
+    def drop(self, values: torch.Tensor) -> torch.Tensor:
+        return self.kept(self.bits(values.shape, self.start()), values.dtype).mul_(values).mul_(self.scale)
 
 
 def blockwise_attention_forward(
@@ -126,13 +130,14 @@ class _BlockwiseAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, key, value, bias, mask, dropout, scaling):
         ctx.draw, ctx.scaling = _Draw(dropout) if dropout else None, scaling
+        ctx.made = [] if query.shape[:3].numel() * key.shape[2] <= KEPT_SCORES else None
         output = torch.empty(*query.shape[:3], value.shape[-1], dtype=query.dtype)
-        generator = ctx.draw.start() if dropout else None
-        for row, queries, keys in _blocks(query, key, mask):
-            weights = _weights(query, key, bias, mask, scaling, row, queries, keys)
-            if dropout:
-                weights *= ctx.draw.kept(weights, generator)
-            output[row, :, queries] = weights @ value[row, :, keys]
+        for block, weights, bits in _weights_by_block(ctx.draw, query, key, bias, mask, scaling):
+            row, queries, keys = block
+            if ctx.made is not None:
+                ctx.made.append((block, weights, bits))
+            used = weights if bits is None else ctx.draw.kept(bits, weights.dtype).mul_(weights)
+            output[row, :, queries] = used @ value[row, :, keys]
         if dropout:
             output *= ctx.draw.scale
         ctx.save_for_backward(query, key, value, bias, mask, output)
@@ -142,15 +147,16 @@ class _BlockwiseAttention(torch.autograd.Function):
     def backward(ctx, grad_output):
         query, key, value, bias, mask, output = ctx.saved_tensors
         means = (grad_output * output).sum(dim=-1, keepdim=True)  # of the gradient of a query's weights
-        generator, scale = (ctx.draw.start(), ctx.draw.scale) if ctx.draw else (None, 1.0)
+        scale = ctx.draw.scale if ctx.draw else 1.0
         grad_query, grad_key, grad_value = (torch.zeros_like(part) for part in (query, key, value))
         grad_bias = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
-        for row, queries, keys in _blocks(query, key, mask):
-            weights = _weights(query, key, bias, mask, ctx.scaling, row, queries, keys)
+        made, ctx.made = ctx.made, None
+        for block, weights, bits in made or _weights_by_block(ctx.draw, query, key, bias, mask, ctx.scaling):
+            row, queries, keys = block
             received = grad_output[row, :, queries] * scale
             gradient, used = received @ value[row, :, keys].transpose(1, 2), weights
-            if ctx.draw:
-                kept = ctx.draw.kept(weights, generator)
+            if bits is not None:
+                kept = ctx.draw.kept(bits, weights.dtype)
                 gradient *= kept
                 used = kept.mul_(weights)
             grad_value[row, :, keys] += used.transpose(1, 2) @ received
@@ -162,31 +168,42 @@ class _BlockwiseAttention(torch.autograd.Function):
         return grad_query, grad_key, grad_value, grad_bias, None, None, None
 
 
+def _weights_by_block(draw: _Draw | None, query, key, bias, mask, scaling):
+    """
+    Block by block: its place (row of the batch, queries, keys), the weights of shape (num_heads, queries, keys) before
+    dropout, and the random bits of dropout, if any.
+    """
+    source = draw.start() if draw else None
+    for row, queries, keys, seen in _blocks(query, key, mask):
+        transposed = key[row, :, keys].transpose(1, 2)
+        if bias is None:
+            scores = torch.bmm(query[row, :, queries], transposed).mul_(scaling)
+        else:
+            scores = torch.baddbmm(bias[0, :, queries, keys], query[row, :, queries], transposed, alpha=scaling)
+        if seen is not None:
+            scores.masked_fill_(~seen, torch.finfo(scores.dtype).min)
+        weights = torch.softmax(scores, dim=-1, out=scores)
+        yield (row, queries, keys), weights, draw.bits(weights.shape, source) if draw else None
+
+
 def _blocks(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None):
-    """Row of the batch, block of its queries, and its keys up to the last that any query sees."""
+    """
+    Row of the batch, block of its queries, its keys up to the last that any query sees, and which of them each of the
+    queries sees, unless all do.
+    """
     num_heads, num_queries, num_keys = query.shape[1], query.shape[2], key.shape[2]
     for row in range(query.shape[0]):
-        length = num_keys
+        length, seen = num_keys, None
         if mask is not None:
-            seen = mask[row % mask.shape[0], 0].any(dim=0).nonzero()
-            length = int(seen[-1]) + 1 if len(seen) else num_keys
+            seen = mask[row % mask.shape[0], 0]
+            seen = seen[:1] if seen.stride(0) == 0 else seen  # the same for all queries
+            any_sees = seen.any(dim=0).nonzero()
+            length = int(any_sees[-1]) + 1 if len(any_sees) else num_keys
+            seen = None if seen[:, :length].all() else seen[:, :length].expand(num_queries, length)
         size = max(1, BLOCK_SIZE // (num_heads * length))
         for start in range(0, num_queries, size):
-            yield row, slice(start, min(start + size, num_queries)), slice(0, length)
-
-
-def _weights(query, key, bias, mask, scaling, row, queries, keys) -> torch.Tensor:
-    """(num_heads, block of queries, keys): after the softmax, before dropout."""
-    transposed = key[row, :, keys].transpose(1, 2)
-    if bias is None:
-        scores = torch.bmm(query[row, :, queries], transposed).mul_(scaling)
-    else:
-        scores = torch.baddbmm(bias[0, :, queries, keys], query[row, :, queries], transposed, alpha=scaling)
-    if mask is not None:
-        seen = mask[row % mask.shape[0], :, queries, keys]
-        if not seen.all():
-            scores.masked_fill_(~seen, torch.finfo(scores.dtype).min)
-    return torch.softmax(scores, dim=-1, out=scores)
+            queries = slice(start, min(start + size, num_queries))
+            yield row, queries, slice(0, length), None if seen is None else seen[queries]
 
 
 AttentionInterface.register(ATTENTION, blockwise_attention_forward)
