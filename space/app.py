@@ -20,6 +20,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import argparse
 import base64
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from time import monotonic
 
@@ -44,7 +45,7 @@ NOTICE = (
 LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
 HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
 START = "Choose a patient or enter one, then write. The answer appears here."
-EMPTY = tag("p", START, class_="empty")  # with it `style.css` hides the parts of the answer
+CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
 TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
 
 
@@ -63,10 +64,17 @@ def main(arguments: list[str] | None = None) -> None:
     Page(pipe, given.model).launch(given.port)
 
 
+Record = tuple[int, answers.Series]
+
+
 class Page:
     """
     The page for one model. The series that a visitor uploads, and the record that was answered last, are kept in
     `gr.State`, which is each visitor's own, and nowhere else.
+
+    Gradio applies what two events show in any order, and may go on with an event that was cancelled. So each record
+    that is chosen has a number of its own, all that is made of it bears that number, and the page shows nothing but
+    what bears the number of the record it shows (`views.only`). What shows the record itself no answer writes to.
 
     Args:
         pipe (`Pipeline`): from [`answers.load`].
@@ -78,6 +86,7 @@ class Page:
         self.channels = answers.channels_of(pipe)
         self.thresholds = answers.thresholds(pipe)
         self.examples = answers.examples(pipe)
+        self.numbers = count(1)  # of records; the one that the page opens with has 0
         reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
         self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
         with self.blocks:
@@ -131,15 +140,17 @@ class Page:
 
     def _build_patient(self, reads_both: bool) -> None:
         first = next(iter(self.examples))
-        note, _ = self.examples[first]
-        self.uploaded = gr.State()  # series, unless those of the chosen example are read
+        note, series = self.examples[first]
+        self.record = gr.State((0, series))  # the number of the record, and its series
         html(tag("h2", "Patient"))
         self.example = gr.Radio(list(self.examples), value=first, label="Simulated patients", elem_id="example")
         self.note = gr.Textbox(note, label="Note", lines=8, max_lines=8, max_length=LONGEST_NOTE, elem_id="note")
         with gr.Row(elem_classes="upload"):
             self.upload = gr.UploadButton("Upload series (CSV)", elem_id="upload", scale=0)
             html(self._template())
-        self.message = html("", "message")
+        with gr.Column(elem_id="message", elem_classes="plain"):
+            self.message = html("")  # of a table
+            self.refusal = html("")  # of what was asked
         with gr.Row(elem_classes="use", visible=reads_both):
             self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note")
             self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series")
@@ -149,14 +160,19 @@ class Page:
         note, series = self.examples[self.example.value]
         html(tag("h2", "Record"))
         html(tag("h3", "Note as last read"))
-        self.note_view = html(views.note_view(note), "note-view")
+        with gr.Column(elem_id="note-view", elem_classes="plain"):
+            self.note_view = html(views.note_view(note), "note-given")
+            self.note_read = html("", "note-read")  # instead of it, once there is an answer
         html(tag("h3", "Series over the hours since ICU admission"))
-        self.series_view = html(series_panels(self.channels, *series), "series-view")
+        with gr.Column(elem_id="series-view", elem_classes="plain"):
+            self.series_unread = html("", "series-unread")
+            self.series_view = html(series_panels(self.channels, *series), "series-given")
 
     def _build_answer(self, reads_both: bool) -> None:
         self.answered = gr.State()
         html(tag("h2", "Answer"))
-        self.status = html(EMPTY, "status")
+        self.current = html(views.only(0, START))  # of which record the page shows what was answered
+        self.status = html("", "status")
         with gr.Column(elem_classes="plain"):
             html(tag("h3", "Diagnoses"))
             self.diagnoses = html("", "diagnoses")
@@ -173,19 +189,25 @@ class Page:
             self.knowledge = html("", "knowledge")
 
     def _connect(self) -> None:
-        answer = [self.answered, self.status, self.diagnoses, self.doubt, self.rationale]
+        read = [self.note_read, self.series_unread, self.answered, self.status]
+        answer = [self.refusal, self.diagnoses, self.doubt, self.rationale]
         answer += [self.modalities, self.evidence, self.knowledge]
-        record = [self.note_view, self.series_view, self.message]
-        given = [self.note, self.example, self.uploaded, self.use_note, self.use_series]
+        record = [self.current, self.record, self.note_view, self.series_view, self.message]
+        at_hand = [self.current, self.record]
+        given = [*at_hand, self.note, self.use_note, self.use_series]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
-        write = self.run.click(self.write, given, [*record, *answer], **model)
+        write = self.run.click(self.write, given, [*read, *answer], **model)
         find = self.find.click(
-            self.find_evidence, self.answered, [self.note_view, self.message, self.evidence], **model
+            self.find_evidence, [self.current, self.answered], [self.note_read, self.refusal, self.evidence], **model
         )
-        other = {**quiet, "cancels": [write, find]}  # no answer about one patient comes to stand beside another
-        self.example.input(self.take_example, self.example, [self.note, self.uploaded, *record, *answer], **other)
-        self.upload.upload(self.take_csv, self.upload, [self.example, self.uploaded, *record, *answer], **other)
+        self.example.input(
+            self.take_example, self.example, [self.note, *record, *read], trigger_mode="always_last", **quiet
+        )
+        table = [*at_hand, self.note, self.upload]
+        self.upload.upload(self.take_csv, table, [self.example, *record, *read], **quiet)
+        # What is under way for the record before has no use any more; nothing rests on its being cancelled in time.
+        self.current.change(None, cancels=[write, find], api_visibility="private")
 
     def _template(self) -> Markup:
         table = base64.b64encode(answers.template_csv(self.pipe).encode()).decode()
@@ -193,15 +215,16 @@ class Page:
 
     def take_example(self, name: str) -> dict:
         note, series = self.examples[name]
-        shown = {self.note_view: views.note_view(note), self.series_view: series_panels(self.channels, *series)}
-        return {self.note: note, self.uploaded: None, self.message: "", **shown, **self._no_answer()}
+        return {self.note: note, self.message: "", **self._new_record(note, series)}
 
-    def take_csv(self, path: str) -> dict:
+    def take_csv(self, current: str, record: Record, note: str, path: str) -> dict:
         """The series of an uploaded table, which is deleted; of one that cannot be read only a sentence is shown."""
         try:
             table = Path(path).read_bytes()
         finally:
             Path(path).unlink(missing_ok=True)
+        if not self._is_at_hand(current, record):
+            return {self.message: views.error(CHANGED)}
         try:
             series, left_out = answers.read_csv(self.pipe, table)
         except ValueError as error:
@@ -210,21 +233,37 @@ class Page:
         said += [tag("p", words, class_="flag") for words in left_out[:SENTENCES]]
         if len(left_out) > SENTENCES:
             said.append(tag("p", f"{len(left_out) - SENTENCES} more values are left out.", class_="flag"))
-        shown = {self.message: joined(said), self.series_view: series_panels(self.channels, *series)}
-        return {self.example: None, self.uploaded: series, **shown, **self._no_answer()}
+        return {self.example: None, self.message: joined(said), **self._new_record(note, series)}
 
-    def _no_answer(self) -> dict:
-        """What is shown of an answer goes when its record does."""
-        return {self.answered: None, self.status: EMPTY}
+    def _new_record(self, note: str, series: answers.Series) -> dict:
+        """Shows a record under a number of its own; what is shown of an answer goes with the record before."""
+        number = next(self.numbers)
+        return {
+            self.current: views.only(number, START),
+            self.record: (number, series),
+            self.note_view: views.note_view(note),
+            self.series_view: series_panels(self.channels, *series),
+            self.answered: None,
+            **dict.fromkeys((self.note_read, self.series_unread, self.status), ""),
+        }
 
-    def write(
-        self, note: str, example: str | None, uploaded: answers.Series | None, use_note: bool, use_series: bool
-    ) -> Iterator[dict]:
+    @staticmethod
+    def _is_at_hand(current: str, record: Record) -> bool:
+        """Whether the page showed this record, thus also its note, when the visitor asked."""
+        return current == views.only(record[0], START)
+
+    def write(self, current: str, record: Record, note: str, use_note: bool, use_series: bool) -> Iterator[dict]:
         """Write the answer: diagnoses first, then the text as it grows, then its claims and all that follows."""
-        if example is None and uploaded is None:
-            yield {self.message: views.error("The table is no longer at hand; upload it again.")}
+        if not self._is_at_hand(current, record):
+            yield {self.refusal: views.error(CHANGED)}
             return
-        series = uploaded or self.examples[example][1]
+        number, series = record
+        for shown in self._written(note, series, use_note, use_series):
+            if self.answered in shown:
+                shown[self.answered]["record"] = number
+            yield of_record(number, shown)
+
+    def _written(self, note: str, series: answers.Series, use_note: bool, use_series: bool) -> Iterator[dict]:
         given = (note if use_note else "", series if use_series else answers.no_series(self.pipe))
         left_out = " and the ".join(name for name, used in (("note", use_note), ("series", use_series)) if not used)
         start, redrawn = monotonic(), 0.0
@@ -235,21 +274,21 @@ class Page:
                         self.status: views.status_view(part, left_out, monotonic() - start)
                     }
                 elif "probabilities" in part:
-                    yield self._first(part, (note, series), use_note, use_series)
+                    yield self._first(part, note, use_note, use_series)
                 elif monotonic() - redrawn > REDRAWN_AFTER:
                     texts = answers.written(self.pipe, part["generated_text"])
                     if any(texts):
                         redrawn = monotonic()
                         yield {self.rationale: views.streamed_view(*texts)}
         except ValueError as error:
-            yield {self.message: views.error(sentence(error))}
+            yield {self.refusal: views.error(sentence(error))}
 
-    def _first(self, part: dict, record: tuple[str, answers.Series], use_note: bool, use_series: bool) -> dict:
-        note_view, series_view = views.note_view(record[0]), series_panels(self.channels, *record[1])
+    def _first(self, part: dict, note: str, use_note: bool, use_series: bool) -> dict:
+        note_view = views.note_view(note)
         return {
-            self.message: "",
-            self.note_view: note_view if use_note else views.left_out(note_view, "note"),
-            self.series_view: series_view if use_series else views.left_out(series_view, "series"),
+            self.refusal: "",
+            self.note_read: note_view if use_note else views.left_out("note", note_view),
+            self.series_unread: "" if use_series else views.left_out("series"),
             self.status: tag("p", "Writing …", class_="begun"),
             self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
             **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
@@ -266,7 +305,7 @@ class Page:
             self.knowledge: views.knowledge_view(answer["knowledge_over_time"]),
         }
         if given[0]:
-            shown[self.note_view] = links.note(given[0])
+            shown[self.note_read] = links.note(given[0])
         if answer["probabilities"]:
             variants = answers.probabilities_without(self.pipe, *record)
             shown[self.modalities] = views.modalities_view(variants, self.thresholds)
@@ -278,15 +317,22 @@ class Page:
         spans += [(item["start"], item["end"]) for entry in evidence for item in entry["note"]]
         return views.Links(self.channels, hours, values, spans)
 
-    def find_evidence(self, answered: dict | None) -> dict:
-        if answered is None:
-            return {self.message: views.error("There is no answer yet; write one first.")}
+    def find_evidence(self, current: str, answered: dict | None) -> dict:
+        if answered is None or current != views.only(answered["record"], START):
+            return {self.refusal: views.error("There is no answer yet; write one first.")}
         evidence = answers.evidence(self.pipe, *answered["given"])
         links = self._links(answered["given"], answered["answer"], evidence)
         shown = {self.evidence: views.evidence_view(evidence, links)}
         if answered["given"][0]:
-            shown[self.note_view] = links.note(answered["given"][0])
-        return shown
+            shown[self.note_read] = links.note(answered["given"][0])
+        return of_record(answered["record"], shown)
+
+
+def of_record(number: int, shown: dict) -> dict:
+    """Marks what is shown, be it never so late, as made of the record of this number."""
+    return {
+        where: views.of_record(number, view) if isinstance(view, Markup) else view for where, view in shown.items()
+    }
 
 
 def html(value: str, name: str | None = None) -> gr.HTML:

@@ -79,7 +79,7 @@
   function follow() {
     const answer = document.querySelector(".answer");
     new MutationObserver(() => {
-      if (!answer.querySelector(".begun")) return;
+      if (!answer.querySelector(".begun")?.getClientRects().length) return;  // none, or of another record
       requestAnimationFrame(() => answer.scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" }));
     }).observe(document.getElementById("status"), { childList: true, subtree: true });
   }

@@ -92,9 +92,28 @@ def note_view(note: str | Markup) -> Markup:
     return tag("div", note, class_="note", tabindex=0, role="region", aria_label="The note")
 
 
-def left_out(view: Markup, what: str) -> Markup:
-    """A view of what the model was not given."""
+def left_out(what: str, view: Markup | str = "") -> Markup:
+    """Says what the model was not given, and shows it in grey."""
     return tag("div", tag("p", f"The {what} was left out.", class_="flag"), view, class_="left-out")
+
+
+def of_record(number: int, view: Markup) -> Markup:
+    """A view of what was made of one record; see `only`."""
+    return tag("div", view, data_record=number)
+
+
+def only(number: int, prompt: str) -> Markup:
+    """Has the page show of all that was made of records what was made of this one, and a prompt while nothing was."""
+    own = f'[data-record="{number}"]'
+    hidden = [
+        f"[data-record]:not({own})",
+        f".answer:not(:has(#status {own})) .plain",
+        f".answer:has(#status {own}) .empty",
+        f".record:has(#note-read {own}) #note-given",
+    ]
+    unread = f".record:has(#series-unread {own}) #series-given"
+    rules = f"{', '.join(hidden)} {{ display: none !important; }} {unread} {{ opacity: .45; filter: grayscale(1); }}"
+    return joined([tag("style", Markup(rules)), tag("p", prompt, class_="empty")])
 
 
 def status_view(answer: dict, left_out: str, seconds: float) -> Markup:

@@ -225,11 +225,18 @@ class Visit:
         """Scroll to an element, and wait until nothing moves."""
         self.js("document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})", top)
         places = (
-            "return [scrollY, document.querySelector('.record').scrollTop, document.querySelector('.note').scrollTop]"
+            "return [scrollY, document.querySelector('.record').scrollTop,"
+            " document.querySelector('#note-read .note').scrollTop]"
         )
         before = None
         while before != (before := self.js(places)):
             time.sleep(0.4)
+
+    def unanswered(self) -> bool:
+        """Whether nothing of an answer is to be seen."""
+        return self.one(".answer .empty").is_displayed() and not any(
+            e.is_displayed() for e in self.all(".answer .plain")
+        )
 
     def linked(self) -> set[str]:
         return {element.get_attribute("id") for element in self.all("[id].linked")}

@@ -80,7 +80,8 @@ def test_a_pointed_at_claim_marks_its_points_and_a_focused_one_its_words(answere
     assert answered.text("#note-0") == "Productive cough"
     assert "Affirmed in the note" in answered.text(".part:first-child .card")
     visible = (
-        "const a = arguments[0].getBoundingClientRect(), b = document.querySelector('.note').getBoundingClientRect();"
+        "const a = arguments[0].getBoundingClientRect();"
+        "const b = document.querySelector('#note-read .note').getBoundingClientRect();"
     )
     assert answered.js(visible + "return a.top >= b.top && a.bottom <= b.bottom", answered.one("#note-0"))
 
@@ -130,12 +131,83 @@ def test_with_neither_input_a_sentence_says_so_and_the_answer_stays(answered):
 
 def test_an_answer_that_is_under_way_does_not_come_to_another_patient(visit):
     visit.js("document.querySelector('#run').click()")
-    visit.wait(lambda: not visit.all("#status .empty"))
+    visit.wait(lambda: not visit.unanswered())
     visit.js("document.querySelectorAll('#example input')[3].click()")
-    visit.wait(lambda: "purulent sputum" in visit.text("#note-view") and visit.all("#status .empty"))
+    visit.wait(lambda: "purulent sputum" in visit.text("#note-view") and visit.unanswered())
     time.sleep(1.5)  # longer than an answer takes
-    assert visit.all("#status .empty")
+    assert visit.unanswered()
     assert "purulent sputum" in visit.text("#note-view")
+    visit.write()
+    assert "purulent sputum" in visit.text("#note-view")
+
+
+@pytest.fixture
+def never_cancelled(visit):
+    """A visit in which what was asked for goes on when another patient is chosen; `window.seen` is of each frame."""
+    visit.browser.execute_cdp_cmd("Network.enable", {})
+    visit.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/cancel"]})
+    visit.js(
+        "window.seen = []; const shown = (e) => e.getClientRects().length > 0;"
+        "(function look() {"
+        "  const note = document.querySelector('#note-view').innerText;"
+        "  window.seen.push([note, [...document.querySelectorAll('.answer .plain')].some(shown)]);"
+        "  requestAnimationFrame(look);"
+        "})()"
+    )
+    yield visit
+    visit.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    visit.browser.get_log("browser")  # the refusals are meant
+
+
+def check_that_another_patient_stays_unanswered(visit):
+    visit.wait(lambda: "purulent sputum" in visit.text("#note-view"))
+    time.sleep(0.3)  # frames
+    assert visit.unanswered()
+    assert "purulent sputum" in visit.text("#note-view")
+    assert "purulent sputum" in visit.one("#note textarea").get_attribute("value")
+    assert not [note for note, answered in visit.js("return window.seen") if "purulent sputum" in note and answered]
+
+
+def test_an_answer_that_comes_after_another_patient_is_not_shown(never_cancelled):
+    visit = never_cancelled
+    visit.js(
+        "new MutationObserver((_, observer) => {"
+        "  if (!document.querySelector('#status .begun')) return;"
+        "  observer.disconnect();"
+        "  document.querySelectorAll('#example input')[3].click();"
+        "}).observe(document.querySelector('#status'), {childList: true, subtree: true})"
+    )
+    visit.js("document.querySelector('#run').click()")
+    visit.wait(lambda: visit.all("#status .done"))  # the first patient's, out of sight
+    check_that_another_patient_stays_unanswered(visit)
+
+
+def test_evidence_that_comes_after_another_patient_is_not_shown(never_cancelled, table):
+    visit = never_cancelled
+    visit.upload(table)
+    visit.enter(NOTE)
+    visit.write()
+    visit.js("document.querySelector('#find').click(); document.querySelectorAll('#example input')[3].click()")
+    visit.wait(lambda: visit.all("#evidence .evidence") or visit.all("#message .error"))
+    check_that_another_patient_stays_unanswered(visit)
+
+
+def test_an_answer_asked_for_before_another_patient_has_come_is_of_neither_by_half(never_cancelled):
+    visit = never_cancelled
+    visit.js("document.querySelectorAll('#example input')[3].click(); document.querySelector('#run').click()")
+    visit.wait(lambda: visit.all("#status .done") or visit.all("#message .error"))
+    check_that_another_patient_stays_unanswered(visit)
+
+
+def test_of_patients_chosen_in_a_hurry_the_last_one_stays(visit):
+    visit.js(
+        "const choose = (at) => { document.querySelectorAll('#example input')[at].click();"
+        "  if (at < 3) requestAnimationFrame(() => choose(at + 1)); }; choose(1)"
+    )
+    visit.wait(lambda: "purulent sputum" in visit.text("#note-view"))
+    visit.write()
+    assert "purulent sputum" in visit.text("#note-view")
+    assert visit.js("return document.querySelectorAll('#example input')[3].checked")
 
 
 @pytest.mark.slow
@@ -373,7 +445,7 @@ def test_the_model_of_the_quickstart_answers_each_example(chrome, tmp_path):
         for position in range(len(visit.all("#example label"))):
             visit.all("#example label")[position].click()
             names.append(visit.text("#example label.selected"))
-            visit.wait(lambda: visit.all("#status .empty") and not visit.one("#find").is_displayed())
+            visit.wait(lambda: visit.unanswered())
             visit.write()
             assert visit.all("#diagnoses .made")
             for claim in visit.all("#rationale .claim:not([data-links=''])"):
