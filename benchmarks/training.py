@@ -7,8 +7,9 @@ A training step beside the published settings, in turn in one run, from random w
 
 Published: every note padded to 1,600 tokens, every target to 256, padding counted in the loss, eager attention, the
 scores of all tokens at once, float32; with `--series-grid paper` also every series to 1,000 hours, as the original
-release does. Ours: what the recipes do. Both see the same records, in batches of the same size. `no series` and
-`backbone` are ours without series, and the bare language model, on ours' batches. Linux only.
+release does. Ours: what the recipes do, batches of like lengths, from the records of 50 batches at a time. Both see
+records of the same lengths, in batches of the same size. `no series` and `backbone` are ours without series, and the
+bare language model, on ours' batches. Linux only.
 """
 
 import argparse
@@ -50,7 +51,8 @@ SIDES = ("published", "ours", "no series", "backbone")
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description="Speed and memory of a training step beside the published settings.")
-    parser.add_argument("--records", type=int, default=64, help="default: 64")
+    parser.add_argument("--records", type=int, default=200, help="from which batches are made; default: 200")
+    parser.add_argument("--every", type=int, default=3, help="measure each such batch of ours; default: 3")
     parser.add_argument("--batch-size", type=int, default=4, help="default: 4")
     parser.add_argument(
         "--published-steps", type=int, default=4, help="steps of the published settings, all alike; default: 4"
@@ -67,7 +69,7 @@ def main(argv: list[str] | None = None) -> dict:
         "records": arguments.records,
         "series_grid": grid,
     }
-    result["speed"] = measure_speed(records, arguments.batch_size, arguments.published_steps, grid)
+    result["speed"] = measure_speed(records, arguments.batch_size, arguments.published_steps, grid, arguments.every)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         result["peak_mb"] = {
             side: pool.submit(peak_memory, side, arguments.records, arguments.batch_size, grid).result()
@@ -189,10 +191,13 @@ def step(model: torch.nn.Module, batch: dict, side: str) -> None:
     model.zero_grad()
 
 
-def measure_speed(records: list[dict], batch_size: int, published_steps: int, grid: str = "hourly") -> dict:
+def measure_speed(
+    records: list[dict], batch_size: int, published_steps: int, grid: str = "hourly", every: int = 1
+) -> dict:
     """Seconds and processor seconds a record of each side, whose batches take turns."""
     models = {name: make_model(name) for name in ("published", "ours")}
     rounds = {side: batches(records, batch_size, side, grid) for side in SIDES}
+    rounds = {side: rows[every // 2 :: every] for side, rows in rounds.items()}  # from the shortest to the longest
     rounds["published"] = rounds["published"][:published_steps]
     number = max(map(len, rounds.values()))
     figures = {side: {"seconds": 0.0, "cpu_seconds": 0.0, "records": 0} for side in SIDES}

@@ -69,14 +69,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias) if needs_bias else None
         loss = weights.new_zeros(())
         for start in range(0, len(labels), TOKENS_PER_CHUNK):
-            part = slice(start, start + TOKENS_PER_CHUNK)
+            part, own = slice(start, start + TOKENS_PER_CHUNK), labels[start : start + TOKENS_PER_CHUNK, None]
             scores = F.linear(states[part], weight, bias).float()  # (chunk, vocab_size)
-            logarithms = scores.log_softmax(dim=-1)
-            own = labels[part, None]
+            logarithms = torch.log_softmax(scores, dim=-1, out=scores)
             loss -= (logarithms.gather(1, own).squeeze(1) * weights[part]).sum()
             gradient = logarithms.exp_()  # softmax, less 1 at the label
             gradient.scatter_add_(1, own, -torch.ones_like(own, dtype=gradient.dtype))
-            gradient = (gradient * weights[part, None]).to(states.dtype)
+            gradient = gradient.mul_(weights[part, None]).to(states.dtype)
             if needs_states:
                 grad_states[part] = gradient @ weight
             if needs_weight:

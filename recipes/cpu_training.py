@@ -5,8 +5,12 @@ What makes a training step on a CPU quicker and leaner than PyTorch's own parts,
 
 PyTorch has no kernel for attention with a learned bias (T5's) or with dropout on a CPU: it makes the scores of all
 pairs of tokens, several times, and keeps them for the backward pass. Its dropout draws one random number for each
-element and keeps the result as a float.
+element and keeps the result as a float. Here 8 random bits decide on an element, as in FlashAttention's kernels, so
+that a dropout of 0.1 is one of 26/256.
 """
+
+import ctypes
+import sys
 
 import numpy as np
 import torch
@@ -21,10 +25,12 @@ ATTENTION = "blockwise"
 BLOCK_SIZE = 2**18  # scores at a time: they stay in a core's cache
 KEPT_SCORES = 2**25  # of a layer and a batch: so many weights of attention are kept, more are made again
 LANES = 2**8  # an element is dropped by 8 random bits
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h; in bytes
 
 
 def speed_up_on_cpu(model: PreTrainedModel) -> None:
     """Give a language model attention, dropout and activations of the same function that cost less on a CPU."""
+    keep_freed_memory()
     model.set_attn_implementation(ATTENTION)
     for module in list(model.modules()):
         for name, part in module.named_children():
@@ -32,6 +38,16 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
                 setattr(module, name, SeededDropout(part.p))
             elif type(part) is NewGELUActivation:
                 setattr(module, name, nn.GELU(approximate="tanh"))
+
+
+def keep_freed_memory() -> None:
+    """
+    What a step frees is kept for the next. Otherwise glibc hands it back to the system, which clears it, page by page,
+    before it gives it out again; on other systems nothing is done.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 class SeededDropout(nn.Dropout):
@@ -95,8 +111,9 @@ def blockwise_attention_forward(
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
     """
-    Attention as [`AttentionInterface`] wants it, block by block of queries, whose scores are made again in the
-    backward pass: memory grows with the length, not with its square, and keys that are padding cost nothing.
+    Attention as [`AttentionInterface`] wants it, block by block of queries; keys that are padding cost nothing. A
+    batch with more than `KEPT_SCORES` scores has them made again in the backward pass: memory then grows with the
+    length, not with its square.
 
     Args:
         query, key, value (`torch.Tensor` of shape `(batch_size, num_heads, length, head_dim)`).
