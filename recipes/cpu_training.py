@@ -9,9 +9,6 @@ element and keeps the result as a float. Here 8 random bits decide on an element
 that a dropout of 0.1 is one of 26/256.
 """
 
-import ctypes
-import sys
-
 import numpy as np
 import torch
 from torch import nn
@@ -25,12 +22,10 @@ ATTENTION = "blockwise"
 BLOCK_SIZE = 2**18  # scores at a time: they stay in a core's cache
 KEPT_SCORES = 2**25  # of a layer and a batch: so many weights of attention are kept, more are made again
 LANES = 2**8  # an element is dropped by 8 random bits
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h; in bytes
 
 
 def speed_up_on_cpu(model: PreTrainedModel) -> None:
     """Give a language model attention, dropout and activations of the same function that cost less on a CPU."""
-    keep_freed_memory()
     model.set_attn_implementation(ATTENTION)
     for module in list(model.modules()):
         for name, part in module.named_children():
@@ -38,16 +33,6 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
                 setattr(module, name, SeededDropout(part.p))
             elif type(part) is NewGELUActivation:
                 setattr(module, name, nn.GELU(approximate="tanh"))
-
-
-def keep_freed_memory() -> None:
-    """
-    What a step frees is kept for the next. Otherwise glibc hands it back to the system, which clears it, page by page,
-    before it gives it out again; on other systems nothing is done.
-    """
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        library.mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 class SeededDropout(nn.Dropout):
