@@ -52,10 +52,10 @@ SIDES = ("published", "ours", "no series", "backbone")
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description="Speed and memory of a training step beside the published settings.")
     parser.add_argument("--records", type=int, default=200, help="from which batches are made; default: 200")
-    parser.add_argument("--every", type=int, default=3, help="measure each such batch of ours; default: 3")
+    parser.add_argument("--every", type=int, default=4, help="measure each such batch of ours; default: 4")
     parser.add_argument("--batch-size", type=int, default=4, help="default: 4")
     parser.add_argument(
-        "--published-steps", type=int, default=4, help="steps of the published settings, all alike; default: 4"
+        "--published-steps", type=int, default=2, help="steps of the published settings, all alike; default: 2"
     )
     parser.add_argument(
         "--series-grid", choices=("hourly", "paper"), default="hourly", help="of the published side; default: hourly"

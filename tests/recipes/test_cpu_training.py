@@ -88,9 +88,10 @@ def inputs_of(model):
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+@pytest.fixture(autouse=True, params=[0, 2**25], ids=["made again", "kept"])
+def small_blocks(monkeypatch, request):
     monkeypatch.setattr(cpu_training, "BLOCK_SIZE", 60)
+    monkeypatch.setattr(cpu_training, "KEPT_SCORES", request.param)
 
 
 @pytest.mark.parametrize("model_type", BACKBONES)
@@ -196,7 +197,9 @@ def test_dropout_comes_from_the_seed_of_all_random_numbers():
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_what_the_backward_pass_needs_grows_with_the_length_not_its_square():
+def test_what_the_backward_pass_needs_grows_with_the_length_not_its_square(monkeypatch):
+    monkeypatch.setattr(cpu_training, "KEPT_SCORES", 0)
+
     def kept(model, length, records):
         sizes = {}
 
