@@ -4,7 +4,7 @@
 What it costs that lists of diagnoses are valid by construction: processor time of generation with the constraint and
 without, in turn, from random weights. Every text has the same number of tokens, so that the work is equal.
 
-    python benchmarks/constrained_generation.py
+    python -m benchmarks.constrained_generation
 """
 
 import argparse

@@ -3,7 +3,7 @@
 """
 How fast the recipes load records, beside how fast a model at the shape of FLAN-T5 small learns from them.
 
-    OMP_NUM_THREADS=1 python benchmarks/data_loading.py --output runs/data_loading.json
+    OMP_NUM_THREADS=1 python -m benchmarks.data_loading --output runs/data_loading.json
 
 Made-up records with the lengths of MIMIC's stand in a dataset folder. Batches come from the trainer's own loader, of
 records encoded on disk beforehand and of streamed ones, without and with workers; training steps are those of

@@ -4,7 +4,7 @@
 Time and memory of `build_dataset.py` against the size of the database: the MIMIC-III demo, and copies of it under new
 ids; with what the full databases would take by extrapolation.
 
-    python benchmarks/etl.py --root mimic-iii-demo --factors 1 10 50 --output runs/etl
+    python -m benchmarks.etl --root mimic-iii-demo --factors 1 10 50 --output runs/etl
 """
 
 import argparse

@@ -3,7 +3,7 @@
 """
 Time and memory of the figures of an evaluation, against the number of predictions. Linux only.
 
-    python benchmarks/evaluation.py --output runs/evaluation
+    python -m benchmarks.evaluation --output runs/evaluation
 
 The predictions are made of simulated stays and their rationales: words left out, sentences of other stays, diagnoses
 added and left out. Generation is not part of it, BERTScore only with `--bertscore-model`.

@@ -4,7 +4,7 @@
 What the quality gate is worth: 30% of the rationales are corrupted, and a student learns from what passes the gate,
 another from all of them.
 
-    python benchmarks/gate.py --output runs/gate
+    python -m benchmarks.gate --output runs/gate
 """
 
 import argparse

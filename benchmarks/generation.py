@@ -54,20 +54,23 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--model", required=True, help="model folder")
     parser.add_argument("--dataset", required=True, help="dataset folder")
     parser.add_argument("--records", type=int, default=500, help="of the dataset; default: 500")
-    parser.add_argument("--made-up", type=int, default=32, help="records of MIMIC's lengths; default: 32")
+    parser.add_argument("--made-up", type=int, default=8, help="records of MIMIC's lengths; default: 8")
     parser.add_argument("--batch-size", type=int, default=8, help="default: 8")
     parser.add_argument("--output", type=Path, help="JSON file to write, if any")
     arguments = parser.parse_args(argv)
+    trained = measure_trained(arguments.model, arguments.dataset, arguments.records, arguments.batch_size)
+    show(trained, "micro_f1", "micro-F1")
+    made_up = measure_made_up(arguments.made_up, arguments.batch_size)
+    show(made_up, "peak_mb", "MB at the peak")
     result = {
         "threads": torch.get_num_threads(),
         "batch_size": arguments.batch_size,
-        "trained": measure_trained(arguments.model, arguments.dataset, arguments.records, arguments.batch_size),
-        "made_up": measure_made_up(arguments.made_up, arguments.batch_size),
+        "trained": trained,
+        "made_up": made_up,
     }
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    show(result)
     return result
 
 
@@ -221,15 +224,12 @@ def peak_memory(side: str, number: int, batch_size: int) -> int:
     return round(memory("VmHWM") - held)
 
 
-def show(result: dict) -> None:
-    for part, last in (("trained", ("micro_f1", "micro-F1")), ("made_up", ("peak_mb", "MB at the peak"))):
-        slowest = result[part]["published"]["cpu_seconds_per_record"]
-        print(f"| | seconds a record | CPU seconds a record | times as fast | {last[1]} |\n" + "| --- " * 5 + "|")
-        for side, run in result[part].items():
-            seconds = run["cpu_seconds_per_record"]
-            times = f"{run['seconds_per_record']} | {seconds} | {slowest / seconds:.1f}"
-            print(f"| {side} | {times} | {run[last[0]]} |")
-        print()
+def show(runs: dict[str, dict], last: str, title: str) -> None:
+    slowest = runs["published"]["cpu_seconds_per_record"]
+    print(f"\n| | seconds a record | CPU seconds a record | times as fast | {title} |\n" + "| --- " * 5 + "|")
+    for side, run in runs.items():
+        seconds = run["cpu_seconds_per_record"]
+        print(f"| {side} | {run['seconds_per_record']} | {seconds} | {slowest / seconds:.1f} | {run[last]} |")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 """
 How fast `recipes/predict.py` and `recipes/serve.py` answer, and in how much memory. Linux only.
 
-    python benchmarks/handler.py --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
+    python -m benchmarks.handler --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/handler
 
 Of the server: with and without joining requests, and by how many clients that ask at the same time.

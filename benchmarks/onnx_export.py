@@ -3,7 +3,7 @@
 """
 A model folder beside its ONNX exports: size, time and what they answer to the same records, on one thread.
 
-    python benchmarks/onnx_export.py --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
+    python -m benchmarks.onnx_export --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/onnx
 
 The three take turns batch by batch, so that what else runs on the machine slows each alike. The exports stay in the

@@ -3,7 +3,7 @@
 """
 Whether memory stays flat while one process trains and generates in turn, on batches of many lengths. Linux only.
 
-    OMP_NUM_THREADS=1 python benchmarks/soak.py --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
+    OMP_NUM_THREADS=1 python -m benchmarks.soak --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/soak
 
 leaves `samples.csv`, `metrics.json` and `soak.png`, and ends with exit code 1 if memory grew: if, after the warm-up,

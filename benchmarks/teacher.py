@@ -4,7 +4,7 @@
 Throughput of the teachers: records a second of the template, gate included; and how close the client of an endpoint
 comes to keeping all its requests under way, against a server that takes the same time for each.
 
-    python benchmarks/teacher.py --dataset data/records --knowledge knowledge.json --output runs/teacher
+    python -m benchmarks.teacher --dataset data/records --knowledge knowledge.json --output runs/teacher
 """
 
 import argparse

@@ -3,7 +3,7 @@
 """
 A training step beside the published settings, in turn in one run, from random weights at the shape of FLAN-T5 small.
 
-    OMP_NUM_THREADS=2 python benchmarks/training.py --output runs/training.json
+    OMP_NUM_THREADS=2 python -m benchmarks.training --output runs/training.json
 
 Published: every note padded to 1,600 tokens, every target to 256, padding counted in the loss, eager attention, the
 scores of all tokens at once, float32; with `--series-grid paper` also every series to 1,000 hours, as the original
