@@ -37,11 +37,11 @@ from recipes.model_folder import load_model_folder
 from recipes.trainer import ClinRaGenTrainer
 
 
-RECORDS = 600
+RECORDS = 400
 BATCH_SIZE = 8
 STEPS = 8  # of training in a round, each with a batch of its own length
 ANSWERED = 16  # records in a round
-WARM_UP = 0.2  # of the time: all lengths have been there, all of the datasets has been read
+WARM_UP = 0.2  # of the time: all batches have been there, all of the datasets has been read
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -72,6 +72,7 @@ def soak(model_folder: str, dataset: str, seconds: float) -> list[dict]:
     """Train and generate for so long; a sample after each round."""
     model, processor = load_model_folder(model_folder)
     records = with_many_lengths(load_records(dataset, "train", needs_rationales=True, limit=RECORDS), seed=0)
+    records = in_batches(records, seed=0)
     rounds = Rounds(model, processor, records, seconds)
     with tempfile.TemporaryDirectory() as folder:
         trainer_of(model, processor, records, folder, rounds).train()
@@ -89,6 +90,17 @@ def with_many_lengths(records: Dataset, seed: int) -> Dataset:
     return records.remove_columns("note").add_column("note", longer)
 
 
+def in_batches(records: Dataset, seed: int) -> Dataset:
+    """
+    The records in batches of like lengths, as the recipes group them, but the same in each epoch. Other batches would
+    now and then make one that is larger than all before, and the memory of a step grows with the largest so far.
+    """
+    order = np.argsort([len(note) for note in records["note"]], kind="stable")
+    batches = [order[i : i + BATCH_SIZE] for i in range(0, len(order), BATCH_SIZE)]
+    np.random.default_rng(seed).shuffle(batches)
+    return records.select(np.concatenate(batches))
+
+
 def trainer_of(
     model: ClinRaGenForConditionalGeneration,
     processor: ClinRaGenProcessor,
@@ -103,8 +115,7 @@ def trainer_of(
         per_device_train_batch_size=BATCH_SIZE,
         learning_rate=1e-5,
         optim="adafactor",
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
+        train_sampling_strategy="sequential",
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",

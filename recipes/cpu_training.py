@@ -9,13 +9,10 @@ element and keeps the result as a float. Here 8 random bits decide on an element
 that a dropout of 0.1 is one of 26/256.
 """
 
-import ctypes
-import sys
-
 import numpy as np
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, TrainerCallback
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -25,7 +22,6 @@ ATTENTION = "blockwise"
 BLOCK_SIZE = 2**18  # scores at a time: they stay in a core's cache
 KEPT_SCORES = 2**25  # of a layer and a batch: so many weights of attention are kept, more are made again
 LANES = 2**8  # an element is dropped by 8 random bits
-STEPS_TO_TRIM = 50  # of training, until freed memory is given back
 
 
 def speed_up_on_cpu(model: PreTrainedModel) -> None:
@@ -37,26 +33,6 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
                 setattr(module, name, SeededDropout(part.p))
             elif type(part) is NewGELUActivation:
                 setattr(module, name, nn.GELU(approximate="tanh"))
-
-
-class TrimMemory(TrainerCallback):
-    """
-    Gives freed memory back to the system, every `STEPS_TO_TRIM` steps.
-
-    Batches of many lengths free blocks of many sizes, which the C library keeps and the next batch often does not
-    fit: a training that goes on for long would hold more and more of them.
-    """
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step % STEPS_TO_TRIM == 0:
-            trim_memory()
-
-
-def trim_memory() -> None:
-    """Give the system back what the C library keeps of freed memory, where it can be told to (glibc)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
 
 
 class SeededDropout(nn.Dropout):

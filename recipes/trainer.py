@@ -19,7 +19,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from datasets_scripts.hub import files_in, hub_errors, push_files
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.adapters import base_weights, learned_state
-from recipes.cpu_training import TrimMemory, speed_up_on_cpu
+from recipes.cpu_training import speed_up_on_cpu
 from recipes.evaluation.metrics import diagnosis_metrics, probability_metrics
 from recipes.fitting import best_threshold
 from recipes.model_card import write_card
@@ -90,8 +90,6 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None
-        if self.args.device.type == "cpu":
-            self.add_callback(TrimMemory)
 
     def train(self, *args, **kwargs):
         """As ever; on a CPU with parts of the same function that cost less there."""

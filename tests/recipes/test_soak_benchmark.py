@@ -3,7 +3,9 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+from datasets import Dataset
 
 from benchmarks import soak
 from recipes.model_folder import load_model_folder, save_model_folder
@@ -67,3 +69,12 @@ def test_notes_grow_to_many_lengths_and_stay_those_of_their_records(data_folder)
     assert longer["diagnoses"] == records["diagnoses"]
     lengths = sorted(len(note.split()) for note in longer["note"])
     assert lengths[-1] > 3 * lengths[0]
+
+
+def test_batches_are_of_like_lengths_and_in_no_order():
+    lengths = np.random.default_rng(1).permutation(5 * soak.BATCH_SIZE)
+    ordered = soak.in_batches(Dataset.from_dict({"note": ["x" * length for length in lengths]}), seed=0)
+    batches = np.array([len(note) for note in ordered["note"]]).reshape(5, soak.BATCH_SIZE)
+    assert np.array_equal(np.sort(batches, axis=None), np.sort(lengths))
+    assert all(np.ptp(batch) == soak.BATCH_SIZE - 1 for batch in batches)
+    assert list(batches[:, 0]) != sorted(batches[:, 0])
