@@ -5,7 +5,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -169,13 +168,9 @@ def test_the_budget_is_never_exceeded_and_what_was_paid_is_kept(log, budget, sen
 
 
 def test_so_many_requests_are_under_way_as_were_asked_for(log):
-    latency, concurrency, number = 0.2, 32, 640
-    with ChatServer(echo, latency=latency) as server:
-        began = time.perf_counter()
-        ask(server, log, map(str, range(number)), concurrency=concurrency, seconds=10)
-        seconds = time.perf_counter() - began
-    assert server.most_at_once == concurrency
-    print(f"{number * latency / concurrency / seconds:.1%} of ideal")
+    with ChatServer(echo, latency=1.0) as server:  # a busy machine, too, sends 32 requests in that time
+        ask(server, log, map(str, range(96)), concurrency=32, seconds=10)
+    assert server.most_at_once == 32
 
 
 def test_the_log_belongs_to_one_process(tmp_path, log):
