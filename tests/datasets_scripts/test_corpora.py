@@ -276,7 +276,8 @@ def test_requests_keep_to_the_rate(services, tmp_path):
     for word in ("shock", "fever", "cough", "rales"):
         list(pubmed.documents([word], 1))
     gaps = [b - a for a, b in zip(services.times, services.times[1:], strict=False)]
-    assert min(gaps) >= 1 / 3 - 0.15
+    assert min(gaps) >= 1 / 3 - 0.15  # one that comes late on a busy machine makes the next one seem early
+    assert sum(gaps) / len(gaps) >= 1 / 3 - 0.03
 
 
 @pytest.mark.parametrize("corpus", ["pubmed", "wikipedia"])
