@@ -17,10 +17,10 @@ quickstart: $(INSTALLED)
 	$(BIN)/python recipes/quickstart.py --output runs/quickstart
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow_test: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 style: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -166,9 +166,17 @@ def describe(
 
 
 def fit_regression(linear: ClinRaGenLinearClassifier, features: sparse.csr_matrix, gold: torch.Tensor) -> None:
-    weight, bias = logistic_regression(_torch(features), gold, RIDGE_C, RIDGE_STEPS)
+    weight, bias = _regression(features, gold)
     linear.weight.data.copy_(weight)
     linear.bias.data.copy_(bias)
+
+
+def _regression(features: sparse.csr_matrix, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
+    occur = np.unique(features.indices)
+    weight = torch.zeros(gold.shape[1], features.shape[1])
+    weight[:, occur], bias = logistic_regression(_torch(features[:, occur]), gold, RIDGE_C, RIDGE_STEPS)
+    return weight, bias
 
 
 def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
@@ -178,7 +186,7 @@ def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: l
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
     logits = torch.empty_like(gold)
     for rest, held in GroupKFold(folds).split(features, groups=patients):
-        weight, bias = logistic_regression(_torch(features[rest]), gold[rest], RIDGE_C, RIDGE_STEPS)
+        weight, bias = _regression(features[rest], gold[rest])
         logits[held] = torch.from_numpy(features[held] @ weight.T.double().numpy()).float() + bias
     return logits
 

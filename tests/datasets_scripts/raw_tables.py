@@ -5,8 +5,6 @@
 import csv
 import gzip
 import math
-import subprocess
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset_folder import SPLITS, iterate_rows, read_metadata
 from modeling_clinragen import CHANNELS
+from tests.commands import run_script
 
 
 COLUMN = {channel["name"]: i for i, channel in enumerate(CHANNELS)}
@@ -100,6 +99,4 @@ def audit(folder, channel):
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "datasets_scripts/build_dataset.py", *map(str, arguments)], capture_output=True, text=True
-    )
+    return run_script(build_dataset.__file__, *arguments)

@@ -203,6 +203,7 @@ def kill_and_resume(folder, output, server, kills, records, **kwargs):
     return read_metadata(output)["rationales"]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_no_answered_request_is_sent_again(folder, tmp_path):
     records = len(rows_of(folder / "dataset"))
     with ChatServer(lambda body: QUIET, fault=some_of(["HTTP 500", "dropped"], 0.2, seed=1), latency=0.01) as server:

@@ -189,6 +189,7 @@ def test_recall_is_counted_of_what_can_be_found():
     assert evaluate_retrieval(retriever, labels, k=2) == {"Shock": {"bm25": 1.0, "dense": 1.0, "fused": 1.0}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mean", "least"), [("medical_documents", 0.99, 0.9), ("medical_documents_held_out", 0.97, 0.87)]
 )

@@ -173,6 +173,7 @@ def test_the_adapter_names_its_base_without_a_path_and_brings_no_code(adapted):
     assert parts == {"backbone", "time_series_encoder", "knowledge_attention", "diagnosis_head"}
 
 
+@pytest.mark.slow
 def test_the_merged_folder_loads_as_every_model_folder_does(adapted, records):
     _, output = adapted
     check_model_folder(output)
@@ -209,6 +210,7 @@ def t5_base(data_folder, tmp_path_factory):
     return save_backbone("t5", tmp_path_factory.mktemp("t5") / "base", data_folder)
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_as_if_it_had_not_been(t5_base, stage_arguments, tmp_path):
     options = ("--model_name_or_path", t5_base)
     stage1_note.main(stage_arguments(tmp_path / "whole", *options, lora=LORA, max_steps=3, save_total_limit=5))
@@ -225,6 +227,7 @@ def test_a_killed_stage_goes_on_as_if_it_had_not_been(t5_base, stage_arguments, 
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
 
 
+@pytest.mark.slow
 def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, stage_arguments, records, tmp_path):
     """Stage 1 with LoRA, stage 2 without, stage 3 with, upon the model folder of stage 2."""
     stage1_note.main(stage_arguments(tmp_path / "one", "--model_name_or_path", t5_base, lora=LORA))

@@ -1,13 +1,12 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 import json
-import subprocess
-import sys
 
 import pytest
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import compare_reports
+from tests.commands import run_script
 
 
 def report(folder, answers, gold=None):
@@ -43,11 +42,7 @@ def test_reports_of_other_records_are_refused(tmp_path):
 
 
 def test_what_is_no_report_is_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, compare_reports.__file__, "--first", str(tmp_path), "--second", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
+    done = run_script(compare_reports.__file__, "--first", tmp_path, "--second", tmp_path)
     assert done.returncode == 2
     assert "is no report folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -133,6 +133,20 @@ def test_sparse_and_dense_regressions_are_scikit_learns():
             assert bias[k].item() == pytest.approx(oracle.intercept_[0], abs=5e-3)
 
 
+def test_features_that_never_occur_have_no_weight_and_make_no_difference():
+    rng = np.random.default_rng(0)
+    narrow = (rng.normal(size=(60, 8)) * (rng.random((60, 8)) < 0.5)).astype("float32")
+    gold = torch.from_numpy((narrow[:, :3] > 0.2).astype("float32"))
+    wide = np.zeros((60, 20), dtype="float32")
+    wide[:, 3:19:2] = narrow
+    weight, bias = fitting._regression(sparse.csr_matrix(wide), gold)
+    expected = fitting.logistic_regression(torch.from_numpy(wide), gold, fitting.RIDGE_C, fitting.RIDGE_STEPS)
+    torch.testing.assert_close(weight, expected[0], rtol=0, atol=1e-3)
+    torch.testing.assert_close(bias, expected[1], rtol=0, atol=1e-3)
+    assert (weight[:, wide.any(axis=0)] != 0).all()
+    assert not weight[:, ~wide.any(axis=0)].any()
+
+
 def test_no_patient_is_scored_by_a_regression_that_saw_them():
     """Each patient's own word tells the label of their two stays; only who saw them could know it."""
     own = np.repeat(np.eye(20, dtype="float32"), 2, axis=0)

@@ -282,6 +282,7 @@ def test_faults_that_last_are_missing_answers(folder, tmp_path):
     assert len(lines(tmp_path / "out" / "ratings.jsonl")) == 8 * len(AXES)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_nothing_is_asked_twice(folder, tmp_path):
     second = write_report(tmp_path / "second", folder / "dataset", lambda i: 7)
     output, total = tmp_path / "out", 4 * len(records_of(folder))

@@ -29,6 +29,7 @@ def cluster():
         yield cluster
 
 
+@pytest.mark.slow
 def test_predictions_are_the_bytes_of_a_local_run(cluster, folder, tmp_path):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", [*made_up(100), {"id": "wrong", "note": 3}])
     counts, _ = answer(folder, records, tmp_path / "local.jsonl", *OPTIONS, "--evidence")

