@@ -195,7 +195,7 @@ def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, dataset_folders, 
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("held", [("PUT", "/storage/"), ("POST", "/commit/")])
+@pytest.mark.parametrize("held", [("PUT", "/storage/"), pytest.param(("POST", "/commit/"), marks=pytest.mark.slow)])
 def test_when_a_push_is_killed_then_the_same_command_goes_on_and_sends_nothing_twice(
     hub, dataset_folders, tmp_path, held
 ):

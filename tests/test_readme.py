@@ -60,6 +60,7 @@ def test_a_snippet_runs_as_it_stands(quickstart, snippet, shown):
     assert "25" in end
 
 
+@pytest.mark.slow
 def test_the_app_starts_as_it_is_shown(quickstart):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

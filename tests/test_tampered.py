@@ -193,6 +193,7 @@ def test_changed_code_does_not_run_where_the_installed_package_loads_the_model(h
     assert not (tmp_path / "touched").exists()
 
 
+@pytest.mark.slow
 def test_pickled_weights_are_refused_with_trust_too(hub, genuine, elsewhere):
     hub.add_commit("models", "user/model", tampered(genuine, pickled_weights))
     code = """
@@ -211,6 +212,7 @@ def test_pickled_weights_are_refused_with_trust_too(hub, genuine, elsewhere):
     assert not touched
 
 
+@pytest.mark.slow
 def test_with_trust_a_pinned_revision_runs_the_code_that_was_read_and_no_later_one(hub, genuine, elsewhere):
     """What cannot be guarded against, trust in a repo whose own code was changed, and its remedy."""
     read = hub.add_commit("models", "user/model", genuine)

@@ -199,6 +199,7 @@ def knowledge(tmp_path_factory):
     return load_knowledge(output), output
 
 
+@pytest.mark.slow
 def test_every_disease_has_terms_of_several_types(knowledge):
     terms = knowledge[0]["terms"]
     for label in knowledge[0]["labels"]:
@@ -207,6 +208,7 @@ def test_every_disease_has_terms_of_several_types(knowledge):
         assert len({term["type"] for term in own}) >= 5
 
 
+@pytest.mark.slow
 def test_provenance_holds_the_term(knowledge):
     texts = {document.id: document for document in collect(read_files(DOCUMENTS))}
     for term in knowledge[0]["terms"]:
@@ -219,6 +221,7 @@ def test_provenance_holds_the_term(knowledge):
             assert knowledge[0]["documents"][cited["document"]]["title"] == texts[cited["document"]].title
 
 
+@pytest.mark.slow
 def test_no_term_names_a_label(knowledge):
     labels = {label["name"]: label for label in load_labels("phenotypes")}
     names = [form for label in labels.values() for form in label_forms({"name": label["name"]})]
@@ -229,6 +232,7 @@ def test_no_term_names_a_label(knowledge):
         assert term["pattern"] is None or term["pattern"]["direction"] in DIRECTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("disease", "wanted"),
     [
@@ -242,11 +246,13 @@ def test_what_textbooks_name_is_found(knowledge, disease, wanted):
     assert wanted <= {term["term"] for term in knowledge[0]["terms"] if disease in term["diseases"]}
 
 
+@pytest.mark.slow
 def test_forms_of_a_term_are_not_listed_twice(knowledge):
     plain = [plain_phrase(term["term"]) for term in knowledge[0]["terms"]]
     assert len(plain) == len(set(plain))
 
 
+@pytest.mark.slow
 def test_report_shows_recall_and_documents(knowledge):
     report = knowledge[1].with_suffix(".md").read_text()
     assert "| disease | bm25 | dense | fused |" in report

@@ -49,7 +49,12 @@ def test_a_meds_folder_reads_back_as_the_same_dataset(folders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "root"), [("mimic-iii", "mimic-iii-demo"), ("mimic-iv", "mimic-iv-layout"), ("eicu", "eicu-crd-demo")]
+    ("source", "root"),
+    [
+        ("mimic-iii", "mimic-iii-demo"),
+        ("mimic-iv", "mimic-iv-layout"),
+        pytest.param("eicu", "eicu-crd-demo", marks=pytest.mark.slow),
+    ],
 )
 def test_real_patients_read_back_the_same(real_data, tmp_path, source, root):
     direct = build(source, real_data / root, tmp_path / "direct", "--also-meds", tmp_path / "meds")

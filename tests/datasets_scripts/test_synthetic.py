@@ -89,6 +89,7 @@ def areas(tmp_path_factory):
     return areas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["notes", "series"])
 def test_diseases_show_where_they_are_said_to_and_nowhere_else(areas, view):
     visible = [areas[view][name] for name, disease in DISEASES.items() if disease["shows"] in (view, "both")]

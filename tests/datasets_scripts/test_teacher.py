@@ -109,7 +109,10 @@ def test_simulated_patients_get_true_rationales(tmp_path):
     assert argued > 1.5
 
 
-@pytest.mark.parametrize(("source", "root"), [("mimic-iii", "mimic-iii-demo"), ("eicu", "eicu-crd-demo")])
+@pytest.mark.parametrize(
+    ("source", "root"),
+    [("mimic-iii", "mimic-iii-demo"), pytest.param("eicu", "eicu-crd-demo", marks=pytest.mark.slow)],
+)
 def test_real_patients_get_true_rationales(real_data, tmp_path, source, root):
     build_dataset.main(["--source", source, "--root", str(real_data / root), "--output", str(tmp_path / "dataset")])
     claims, _ = check_folder(tmp_path / "dataset", tmp_path)

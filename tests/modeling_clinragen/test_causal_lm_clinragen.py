@@ -313,6 +313,7 @@ def test_an_endpoint_answers_with_it(causal_folder):
     assert answer["generated_text"].startswith("### Disease")
 
 
+@pytest.mark.slow
 def test_auto_classes_and_pipeline_load_a_saved_folder(causal_folder, tmp_path, records):
     note, values, times = records[0]
     record = {"note": note, "lab_times": times.tolist(), "lab_values": values.tolist()}

@@ -33,7 +33,9 @@ def written(path: str) -> tuple:
     return path, stat.st_mtime_ns, stat.st_ino
 
 
-@pytest.mark.parametrize("splits", [["train", "validation"], ["validation", "train"]])
+@pytest.mark.parametrize(
+    "splits", [["validation", "train"], pytest.param(["train", "validation"], marks=pytest.mark.slow)]
+)
 def test_another_run_finds_what_was_encoded_and_encodes_nothing(stage1_folder, data_folder, splits):
     """In whatever order: that a tokenizer was used before makes no difference."""
     processor, dataset = load_model_folder(stage1_folder)[1], str(data_folder / "dataset")

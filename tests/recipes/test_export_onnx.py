@@ -17,6 +17,8 @@ from tests.commands import run_script
 from tests.conftest import make_tiny_config, make_tiny_model
 
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "runs" / "quickstart"
 GRAPHS = {"encoder.onnx", "cross_attention.onnx", "decoder.onnx"}
@@ -145,7 +147,6 @@ BERT_TO_BERT = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -170,7 +171,6 @@ def test_models_of_other_shapes_are_exported(changes, tiny_tokenizer, tiny_proce
     assert torch.equal(ours, theirs)
 
 
-@pytest.mark.slow
 def test_a_model_that_reads_notes_alone_is_exported(stage1_folder, tmp_path):
     export_onnx.main(["--model", str(stage1_folder), "--output", str(tmp_path / "onnx")])
     (model, processor), (export, _) = load_model_folder(stage1_folder), load_model_folder(tmp_path / "onnx")
@@ -254,7 +254,6 @@ def test_the_command_ends_in_one_line_and_code_2(tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: no model folder at")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not QUICKSTART.is_dir(), reason="needs the model of `make quickstart`")
 def test_the_quickstart_model_answers_token_for_token_the_same(tmp_path):
     from recipes.data import load_records
@@ -277,7 +276,6 @@ def test_the_quickstart_model_answers_token_for_token_the_same(tmp_path):
     assert (ours == theirs).float().mean() > 0.98
 
 
-@pytest.mark.slow
 def test_the_command_exports_in_8_bits(export, folder, tmp_path):
     """In a process of its own, whose path begins with the folder of the command."""
     script = Path(export_onnx.__file__)

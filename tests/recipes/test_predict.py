@@ -293,18 +293,18 @@ def test_a_mistake_ends_with_code_2_and_no_traceback(tiny_folder, tmp_path):
 def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        records = write_jsonl(tmp_path / "in.jsonl", made_up(200))
+        records = write_jsonl(tmp_path / "in.jsonl", made_up(80))
         with pytest.raises(ClinRaGenInputError, match=r"the disk of .* is full; .* to go on"):
             answer(folder, records, disk / "out.jsonl", "--batch-size", "2")
-        assert (disk / "out.jsonl.unfinished" / "answers.jsonl").stat().st_size > 50_000
+        assert (disk / "out.jsonl.unfinished" / "answers.jsonl").stat().st_size > 20_000
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         answer(folder, records, disk / "out.jsonl", "--batch-size", "2")
         _, lines = answer(folder, records, tmp_path / "out.jsonl", "--batch-size", "2")
         assert (disk / "out.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
-        assert len(lines) == 200
+        assert len(lines) == 80
     finally:
         subprocess.run(["umount", disk], check=True)
 

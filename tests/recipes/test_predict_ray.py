@@ -12,6 +12,8 @@ from tests.ray_nodes import node_killed_when, two_nodes
 from tests.recipes.test_predict import answer, command, folder, interrupted, made_up, write_jsonl  # noqa: F401
 
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--batch-size", "2")
 
 
@@ -29,7 +31,6 @@ def cluster():
         yield cluster
 
 
-@pytest.mark.slow
 def test_predictions_are_the_bytes_of_a_local_run(cluster, folder, tmp_path):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", [*made_up(100), {"id": "wrong", "note": 3}])
     counts, _ = answer(folder, records, tmp_path / "local.jsonl", *OPTIONS, "--evidence")
@@ -39,7 +40,6 @@ def test_predictions_are_the_bytes_of_a_local_run(cluster, folder, tmp_path):  #
     assert (tmp_path / "spread.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 
-@pytest.mark.slow
 def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, monkeypatch):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", made_up(60))
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)
@@ -54,7 +54,6 @@ def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, mo
     assert (tmp_path / "begun.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 
-@pytest.mark.slow
 def test_predictions_are_the_same_when_a_node_is_killed_and_the_command_too(folder, tmp_path):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", made_up(1500))
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)

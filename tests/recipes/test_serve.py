@@ -240,7 +240,7 @@ def slow_request(number=32):
     return {"inputs": [{"note": "fever and cough"}] * number, "parameters": {"evidence": True, "max_new_tokens": 200}}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, number):
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(server.ask, slow_request()) for _ in range(3)]
