@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import precision_recall_curve
 from sklearn.model_selection import GroupKFold
-from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from datasets_scripts.checkpoints import resolve_checkpoint
@@ -175,7 +175,7 @@ def _regression(features: sparse.csr_matrix, gold: torch.Tensor) -> tuple[torch.
     """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
     occur = np.unique(features.indices)
     weight = torch.zeros(gold.shape[1], features.shape[1])
-    weight[:, occur], bias = logistic_regression(_torch(features[:, occur]), gold, RIDGE_C, RIDGE_STEPS)
+    weight[:, occur], bias = logistic_regression(features[:, occur], gold, RIDGE_C, RIDGE_STEPS)
     return weight, bias
 
 
@@ -196,20 +196,15 @@ def _batches(model, records: Dataset, collator: ClinRaGenCollator) -> Iterator[d
         yield {name: tensor.to(model.device) for name, tensor in batch.items()}
 
 
-def _torch(matrix: sparse.csr_matrix) -> torch.Tensor:
-    matrix = matrix.tocoo()
-    index = torch.as_tensor(np.stack([matrix.row, matrix.col]), dtype=torch.long)
-    return torch.sparse_coo_tensor(index, torch.from_numpy(matrix.data), matrix.shape, check_invariants=True)
-
-
+@torch.no_grad()
 def logistic_regression(
-    features: torch.Tensor, labels: torch.Tensor, c: float, max_iter: int = 300
+    features: np.ndarray | sparse.csr_matrix, labels: torch.Tensor, c: float, max_iter: int = 300
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     One regression for each label, with a ridge penalty on its weights.
 
     Args:
-        features (`torch.Tensor` of shape `(num_records, width)`): may be sparse (COO).
+        features (`np.ndarray` or `csr_matrix` of shape `(num_records, width)`).
         labels (`torch.Tensor` of shape `(num_records, num_labels)`): 0 and 1.
         c (`float`): as scikit-learn's `C`.
         max_iter (`int`): steps of L-BFGS at most.
@@ -217,20 +212,22 @@ def logistic_regression(
     Returns:
         Weight `(num_labels, width)` and bias `(num_labels,)`.
     """
-    features, labels = features.double(), labels.double()  # near the optimum single precision sees no way down
-    weight = torch.zeros(features.shape[1], labels.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(labels.shape[1], dtype=torch.float64, requires_grad=True)
+    # near the optimum single precision sees no way down
+    features, labels = features.astype(np.float64), labels.double()
+    weight = torch.zeros(features.shape[1], labels.shape[1], dtype=torch.float64)
+    bias = torch.zeros(labels.shape[1], dtype=torch.float64)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_iter, line_search_fn="strong_wolfe")
+    ridge = 1 / (c * labels.numel())
 
     def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        fit = nn.functional.binary_cross_entropy_with_logits(features @ weight + bias, labels)
-        total = fit + weight.square().sum() / (2 * c * labels.numel())
-        total.backward()
-        return total
+        logits = torch.from_numpy(features @ weight.numpy()) + bias  # a quarter of the time of torch's sparse products
+        error = (logits.sigmoid() - labels) / labels.numel()
+        weight.grad = torch.from_numpy(features.T @ error.numpy()) + ridge * weight
+        bias.grad = error.sum(dim=0)
+        return F.binary_cross_entropy_with_logits(logits, labels) + ridge / 2 * weight.square().sum()
 
     optimizer.step(loss)
-    return weight.detach().T.float(), bias.detach().float()
+    return weight.T.float(), bias.float()
 
 
 @torch.no_grad()
@@ -268,7 +265,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, 
     """The least cross-entropy, and the temperature that gives it (Guo et al., ICML 2017)."""
 
     def loss(logarithm: float) -> float:
-        return float(nn.functional.binary_cross_entropy_with_logits(logits / np.exp(logarithm), labels))
+        return float(F.binary_cross_entropy_with_logits(logits / np.exp(logarithm), labels))
 
     found = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
     return float(found.fun), float(np.exp(found.x))

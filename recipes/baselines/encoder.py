@@ -90,7 +90,7 @@ def start_from_probe(trainer: Trainer) -> None:
     hook.remove()
     features = torch.cat(seen)[: len(labels)]  # (num_records, width)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-    weight, bias = logistic_regression((features - mean) / std, labels, c=0.1)
+    weight, bias = logistic_regression(((features - mean) / std).numpy(), labels, c=0.1)
     with torch.no_grad():
         head.weight.copy_(weight / std)
         head.bias.copy_(bias - (weight / std) @ mean)

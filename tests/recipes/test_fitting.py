@@ -124,9 +124,8 @@ def test_sparse_and_dense_regressions_are_scikit_learns():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(200, 8)) * (rng.random((200, 8)) < 0.5)
     gold = (features @ rng.normal(size=(8, 3)) + rng.normal(size=(200, 3)) > 0).astype("float32")
-    dense = fitting.logistic_regression(torch.from_numpy(features).float(), torch.from_numpy(gold), c=2.0)
-    matrix = fitting._torch(sparse.csr_matrix(features.astype("float32")))
-    for weight, bias in (dense, fitting.logistic_regression(matrix, torch.from_numpy(gold), c=2.0)):
+    for matrix in (features, sparse.csr_matrix(features.astype("float32"))):
+        weight, bias = fitting.logistic_regression(matrix, torch.from_numpy(gold), c=2.0)
         for k in range(3):
             oracle = LogisticRegression(C=2.0, tol=1e-8, max_iter=1000).fit(features, gold[:, k])
             assert weight[k].numpy() == pytest.approx(oracle.coef_[0], abs=5e-3)
@@ -140,7 +139,7 @@ def test_features_that_never_occur_have_no_weight_and_make_no_difference():
     wide = np.zeros((60, 20), dtype="float32")
     wide[:, 3:19:2] = narrow
     weight, bias = fitting._regression(sparse.csr_matrix(wide), gold)
-    expected = fitting.logistic_regression(torch.from_numpy(wide), gold, fitting.RIDGE_C, fitting.RIDGE_STEPS)
+    expected = fitting.logistic_regression(wide, gold, fitting.RIDGE_C, fitting.RIDGE_STEPS)
     torch.testing.assert_close(weight, expected[0], rtol=0, atol=1e-3)
     torch.testing.assert_close(bias, expected[1], rtol=0, atol=1e-3)
     assert (weight[:, wide.any(axis=0)] != 0).all()
@@ -153,7 +152,7 @@ def test_no_patient_is_scored_by_a_regression_that_saw_them():
     gold = torch.from_numpy(np.repeat(np.arange(20) % 2, 2).astype("float32")[:, None])
     patients = [str(i) for i in np.repeat(np.arange(20), 2)]
     held = fitting.held_out_logits(sparse.csr_matrix(own), gold, patients)
-    weight, bias = fitting.logistic_regression(torch.from_numpy(own), gold, fitting.RIDGE_C)
+    weight, bias = fitting.logistic_regression(own, gold, fitting.RIDGE_C)
     seen = torch.from_numpy(own) @ weight.T + bias
     assert ((seen > 0) == (gold > 0)).all()
     means = [held[gold[:, 0] == value].mean().item() for value in (0, 1)]
