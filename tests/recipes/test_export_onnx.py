@@ -152,10 +152,9 @@ BERT_TO_BERT = {
     [
         {"text_config": BART},
         {"text_config": BERT_TO_BERT},
-        {"use_linear_classifier": False, "diagnosis_loss_weight": 0.0},
-        {"knowledge_attention_type": "prototype"},
+        {"knowledge_attention_type": "prototype", "use_linear_classifier": False, "diagnosis_loss_weight": 0.0},
     ],
-    ids=["bart", "bert to bert", "no diagnosis head", "prototypes"],
+    ids=["bart", "bert to bert", "prototypes, no diagnosis head"],
 )
 def test_models_of_other_shapes_are_exported(changes, tiny_tokenizer, tiny_processor, batch, tmp_path):
     if "text_config" in changes:
