@@ -131,8 +131,7 @@ def test_it_is_pretrained_without_labels(stage_arguments, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
+@pytest.mark.parametrize(("launcher", "checkpointing"), [("ddp", False), ("ddp", True), ("fsdp2", True)])
 def test_two_processes_learn_as_one_does(launcher, checkpointing, stage_arguments, tmp_path):
     settings = {"text_config": TEXT_CONFIG, "optim": "sgd", "gradient_checkpointing": checkpointing}
     stage1_note.main(stage_arguments(tmp_path / "one", per_device_train_batch_size=4, **settings))

@@ -197,13 +197,8 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_ends_in_the_same_bytes(folder, tmp_path):
-    kill_and_restart(folder, tmp_path, 300, kills=2, seed=0)
-
-
-@pytest.mark.slow
 def test_killed_ten_times_it_ends_in_the_same_bytes(folder, tmp_path):
-    kill_and_restart(folder, tmp_path, 3000, kills=10, seed=1)
+    kill_and_restart(folder, tmp_path, 1000, kills=10, seed=1)
 
 
 def interrupted(folder, records, output, monkeypatch, *options):
@@ -311,13 +306,13 @@ def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path)
 
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_number_of_records(folder, tmp_path):
-    """Ten times as many records may cost 30 MB more at the peak: what an allocator keeps, not the records."""
+    """Five times as many records may cost 20 MB more at the peak: what an allocator keeps, not the records."""
     script = (
         "import sys; from recipes import predict; predict.main(sys.argv[1:]); "
         "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"  # kB at the peak
     )
     peaks = []
-    for number in (1_000, 10_000):
+    for number in (1_000, 5_000):
         records = write_jsonl(tmp_path / f"{number}.jsonl", made_up(number))
         arguments = command(folder, records, tmp_path / f"{number}.out", "--batch-size", "32")[2:]
         done = subprocess.run(
@@ -325,7 +320,7 @@ def test_the_memory_does_not_grow_with_the_number_of_records(folder, tmp_path):
         )
         peaks.append(int(done.stdout.split()[-1]) / 1024)
         assert len((tmp_path / f"{number}.out").read_bytes().splitlines()) == number
-    assert peaks[1] - peaks[0] < 30, peaks
+    assert peaks[1] - peaks[0] < 20, peaks
 
 
 def test_the_order_of_a_chunk_is_kept_though_its_batches_are_sorted(folder):

@@ -285,8 +285,7 @@ def long_run(stage_arguments, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("launcher", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 2)])
 def test_two_processes_learn_of_a_stream_what_one_does(long_run, stage_arguments, tmp_path, launcher, workers):
     options = {**LONG_STREAMED, "per_device_train_batch_size": 2, "dataloader_num_workers": workers}
     run(launcher, "stage1", stage_arguments(tmp_path / "two", **options))
