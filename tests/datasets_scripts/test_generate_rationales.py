@@ -178,25 +178,25 @@ def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, messa
     assert not (tmp_path / "out").exists()
 
 
-def start(folder, output, server, **kwargs):
-    options = ("--base-url", server.url, "--concurrency", 8, "--timeout", 4, "--attempts", 8)
+def start(folder, output, server, timeout, **kwargs):
+    options = ("--base-url", server.url, "--concurrency", 8, "--timeout", timeout, "--attempts", 8)
     command = [sys.executable, generate_rationales.__file__, *arguments(folder, output, *options, **kwargs)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def kill_and_resume(folder, output, server, kills, records, **kwargs):
+def kill_and_resume(folder, output, server, kills, records, timeout=4, **kwargs):
     """Kill the command `kills` times between answers, then let it end; all it sent was answered once."""
     for kill in range(kills):
         server.holding.clear()
         server.hold_after = (kill + 1) * records // (kills + 2)
-        process = start(folder, output, server, **kwargs)
-        assert server.holding.wait(120)
-        time.sleep(0.3)  # what was answered has arrived
+        process = start(folder, output, server, timeout, **kwargs)
+        assert server.holding.wait(300)
+        time.sleep(1)  # what was answered has arrived
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not output.exists()
     server.hold_after = None
-    process = start(folder, output, server, **kwargs)
+    process = start(folder, output, server, timeout, **kwargs)
     _, told = process.communicate(timeout=600)
     assert process.returncode == 0, told
     assert max(server.answered.values()) == 1, "a request that had been answered was sent again"
@@ -228,7 +228,14 @@ def test_a_real_server_behind_faults_answers_for_every_record_through_five_kills
     records = len(rows_of(folder / "large"))
     with ChatServer(upstream=transformers_serve, fault=fault) as proxy:
         report = kill_and_resume(
-            folder, tmp_path / "out", proxy, 5, records, dataset="large", teacher=f"openai:{small_teacher}"
+            folder,
+            tmp_path / "out",
+            proxy,
+            5,
+            records,
+            timeout=20,  # a busy machine must not take as long: who gives up just then is counted as answered
+            dataset="large",
+            teacher=f"openai:{small_teacher}",
         )
     print(report["outcomes"], report["reasons"], report["replies"])
     assert records >= RECORDS

@@ -294,7 +294,7 @@ def test_killed_and_started_again_nothing_is_asked_twice(folder, tmp_path):
             server.hold_after = hold_after
             process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
             assert server.holding.wait(120)
-            time.sleep(0.3)  # what was answered has arrived
+            time.sleep(1)  # what was answered has arrived
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert not output.exists()
