@@ -335,7 +335,6 @@ def shapes(phrase_processor, tiny_tokenizer, small_wordpiece):
     ]
 
 
-@pytest.mark.slow
 def test_hundreds_of_adversarial_generations_are_valid(shapes):
     assert_generations_are_valid(shapes, 300, batch_size=8)
 
