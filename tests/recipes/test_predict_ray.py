@@ -55,7 +55,7 @@ def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, mo
 
 
 def test_predictions_are_the_same_when_a_node_is_killed_and_the_command_too(folder, tmp_path):  # noqa: F811
-    records = write_jsonl(tmp_path / "in.jsonl", made_up(600))
+    records = write_jsonl(tmp_path / "in.jsonl", made_up(1500))
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)
     whole = (tmp_path / "local.jsonl").read_bytes()
     output = tmp_path / "killed.jsonl"
