@@ -198,7 +198,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
 
 @pytest.mark.slow
 def test_killed_ten_times_it_ends_in_the_same_bytes(folder, tmp_path):
-    kill_and_restart(folder, tmp_path, 1000, kills=10, seed=1)
+    kill_and_restart(folder, tmp_path, 400, kills=10, seed=1)
 
 
 def interrupted(folder, records, output, monkeypatch, *options):
