@@ -152,7 +152,7 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped():
         return blockwise_attention_forward(nn.Module(), *qkv, mask, dropout=0.5, scaling=0.3, position_bias=bias)[0]
 
     tensors = [part.requires_grad_() for part in (query, key, value, bias)]
-    assert torch.autograd.gradcheck(attend, tensors, fast_mode=True)
+    assert torch.autograd.gradcheck(attend, tensors)
     without = blockwise_attention_forward(nn.Module(), *tensors[:3], mask, scaling=0.3, position_bias=tensors[3])[0]
     assert (attend(*tensors) - without).abs().max() > 0.1
 
@@ -163,8 +163,8 @@ def test_attention_dropout_keeps_the_mean():
     module = nn.Module()
     module.is_causal = False
     expected, _ = blockwise_attention_forward(module, query, key, value, None)
-    draws = [blockwise_attention_forward(module, query, key, value, None, dropout=0.3)[0] for _ in range(1000)]
-    torch.testing.assert_close(torch.stack(draws).mean(dim=0), expected, atol=0.12, rtol=0)
+    draws = [blockwise_attention_forward(module, query, key, value, None, dropout=0.3)[0] for _ in range(4000)]
+    torch.testing.assert_close(torch.stack(draws).mean(dim=0), expected, atol=0.08, rtol=0)
 
 
 @pytest.mark.parametrize("probability", [26 / 256, 0.5, 1.0])  # in steps of 1 / 256
