@@ -146,7 +146,6 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        loss_weights: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         num_records_in_batch: torch.Tensor | int | None = None,
         skip_logits: bool | None = None,
@@ -185,9 +184,9 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         loss = None
         if on_states:
             states, head = decoded.last_hidden_state[:, -length:], self.get_output_embeddings()
-            loss = token_loss_of_states(states, head, None, labels, loss_weights, num_items_in_batch)
+            loss = token_loss_of_states(states, head, None, labels, num_items_in_batch)
         elif labels is not None:
-            loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
+            loss = token_loss(decoded.logits, labels, num_items_in_batch)
         if loss is not None:
             loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
         output = ClinRaGenCausalLMOutput(

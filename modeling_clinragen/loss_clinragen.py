@@ -10,22 +10,18 @@ from torch.nn import functional as F
 TOKENS_PER_CHUNK = 512
 
 
-def token_loss(
-    logits: torch.Tensor, labels: torch.Tensor, loss_weights: torch.Tensor | None, total: torch.Tensor | float | None
-) -> torch.Tensor:
+def token_loss(logits: torch.Tensor, labels: torch.Tensor, total: torch.Tensor | float | None) -> torch.Tensor:
     """
-    Weighted cross-entropy of the target's tokens, summed and divided by `total`.
+    Return the cross-entropy of the target's tokens, summed and divided by `total`.
 
     Args:
         logits (`torch.Tensor` of shape `(batch_size, target_length, vocab_size)`).
         labels (`torch.LongTensor` of shape `(batch_size, target_length)`): -100 is ignored.
-        loss_weights (`torch.Tensor`, *optional*, shape of `labels`): of each token. Default: 1.
-        total (*optional*): default: the sum of the weights.
+        total (*optional*): default: the number of target tokens.
     """
     real = labels != -100
-    weights = _weights(loss_weights, real)
     losses = F.cross_entropy(logits[real].float(), labels[real], reduction="none")
-    return (losses * weights).sum() / (weights.sum() if total is None else total)
+    return losses.sum() / (real.sum() if total is None else total)
 
 
 def token_loss_of_states(
@@ -33,11 +29,10 @@ def token_loss_of_states(
     head: nn.Linear,
     head_bias: torch.Tensor | None,
     labels: torch.Tensor,
-    loss_weights: torch.Tensor | None,
     total: torch.Tensor | float | None,
 ) -> torch.Tensor:
     """
-    As [`token_loss`] of `head(hidden_states) + head_bias`, of which only a few hundred rows stand at any time: the
+    Return [`token_loss`] of `head(hidden_states) + head_bias`, of which only a few hundred rows stand at any time: the
     gradient is made together with the loss. Padding costs nothing.
 
     Args:
@@ -45,37 +40,29 @@ def token_loss_of_states(
         head_bias (`torch.Tensor` of shape `(vocab_size,)`, *optional*): added to the head's scores; gets no gradient.
     """
     real = labels != -100
-    weights = _weights(loss_weights, real)
-    weights = weights / (weights.sum() if total is None else total)
+    scale = torch.ones((), device=labels.device) / (real.sum() if total is None else total)
     bias = head.bias if head_bias is None else head_bias if head.bias is None else head.bias + head_bias
-    return _ChunkedCrossEntropy.apply(hidden_states[real], head.weight, bias, labels[real], weights)
-
-
-def _weights(loss_weights: torch.Tensor | None, real: torch.Tensor) -> torch.Tensor:
-    """(num_real_tokens,) in float32."""
-    if loss_weights is None:
-        return torch.ones(int(real.sum()), device=real.device)
-    return loss_weights[real].float()
+    return _ChunkedCrossEntropy.apply(hidden_states[real], head.weight, bias, labels[real], scale)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """sum_i weights_i * CE(states_i @ weight.T + bias, labels_i), with its gradients for states, weight and bias."""
+    """scale * sum_i CE(states_i @ weight.T + bias, labels_i), with its gradients for states, weight and bias."""
 
     @staticmethod
-    def forward(ctx, states, weight, bias, labels, weights):
+    def forward(ctx, states, weight, bias, labels, scale):
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_states = torch.empty_like(states) if needs_states else None
         grad_weight = torch.zeros_like(weight) if needs_weight else None
         grad_bias = torch.zeros_like(bias) if needs_bias else None
-        loss = weights.new_zeros(())
+        loss = scale.new_zeros(())
         for start in range(0, len(labels), TOKENS_PER_CHUNK):
             part, own = slice(start, start + TOKENS_PER_CHUNK), labels[start : start + TOKENS_PER_CHUNK, None]
             scores = F.linear(states[part], weight, bias).float()  # (chunk, vocab_size)
             logarithms = torch.log_softmax(scores, dim=-1, out=scores)
-            loss -= (logarithms.gather(1, own).squeeze(1) * weights[part]).sum()
+            loss -= (logarithms.gather(1, own).squeeze(1) * scale).sum()
             gradient = logarithms.exp_()  # softmax, less 1 at the label
             gradient.scatter_add_(1, own, -torch.ones_like(own, dtype=gradient.dtype))
-            gradient = gradient.mul_(weights[part, None]).to(states.dtype)
+            gradient = gradient.mul_(scale).to(states.dtype)
             if needs_states:
                 grad_states[part] = gradient @ weight
             if needs_weight:

@@ -438,7 +438,6 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        loss_weights: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         num_records_in_batch: torch.Tensor | int | None = None,
         skip_logits: bool | None = None,
@@ -455,10 +454,8 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
             diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
                 diagnosis; adds the loss of the encoder's scores.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
-            loss_weights (`torch.Tensor` of shape `(batch_size, target_length)`, *optional*): of each target token in
-                the loss. Default: 1.
-            num_items_in_batch, num_records_in_batch (*optional*): weight of all target tokens and number of all
-                records of the global batch, over processes and accumulated steps, by which the sums of the two losses
+            num_items_in_batch, num_records_in_batch (*optional*): number of all target tokens and of all records of
+                the global batch, over processes and accumulated steps, by which the sums of the two losses
                 are divided. Default: of this batch.
             skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
                 training, when `labels` are given.
@@ -485,11 +482,11 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         loss, encoded = None, BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state)
         if skip_logits and self._head_is_linear():
             decoded = self._decoder_states(encoded, inputs)
-            loss = self._loss_of_states(decoded.last_hidden_state, labels, loss_weights, num_items_in_batch)
+            loss = self._loss_of_states(decoded.last_hidden_state, labels, num_items_in_batch)
         else:
             decoded = self.backbone(encoder_outputs=encoded, **inputs)
             if labels is not None:
-                loss = token_loss(decoded.logits, labels, loss_weights, num_items_in_batch)
+                loss = token_loss(decoded.logits, labels, num_items_in_batch)
         if loss is not None:
             loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
         output = ClinRaGenSeq2SeqLMOutput(
@@ -521,13 +518,13 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
             **{name: inputs[name] for name in names},
         )
 
-    def _loss_of_states(self, hidden_states, labels, loss_weights, num_items_in_batch) -> torch.Tensor:
+    def _loss_of_states(self, hidden_states, labels, num_items_in_batch) -> torch.Tensor:
         if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
             hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
         bias = getattr(self.backbone, "final_logits_bias", None)  # BART
         bias = None if bias is None else bias[0]
         head = self.backbone.get_output_embeddings()
-        return token_loss_of_states(hidden_states, head, bias, labels, loss_weights, num_items_in_batch)
+        return token_loss_of_states(hidden_states, head, bias, labels, num_items_in_batch)
 
     def _generation_inputs(self, encoder_outputs: ClinRaGenEncoderOutput, decoder_input_ids) -> dict:
         attended = ClinRaGenEncoderOutput(

@@ -87,33 +87,23 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         if isinstance(module, nn.Embedding):
             initialization.normal_(module.weight)
 
-    def forward(
-        self,
-        past_values: torch.Tensor,
-        past_observed_mask: torch.Tensor,
-        bool_masked_pos: torch.BoolTensor | None = None,
-    ) -> ClinRaGenTimeSeriesOutput:
+    def forward(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> ClinRaGenTimeSeriesOutput:
         """
         Args:
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
                 Standardised values; what unobserved cells hold does not matter.
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
-            bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`, *optional*):
-                `True` for patches that are hidden from the encoder, and encoded from where they are alone.
         """
         observed = past_observed_mask.bool()
         past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
         values, observed = self._patches(past_values), self._patches(observed.to(past_values.dtype))
-        patch_mask = encoded = observed.any(dim=-1)  # (batch, num_channels, num_patches)
-        if bool_masked_pos is not None:
-            values, observed = (part * ~bool_masked_pos.unsqueeze(-1) for part in (values, observed))
-            patch_mask, encoded = patch_mask & ~bool_masked_pos, patch_mask | bool_masked_pos
-        num_patches = _last_true(encoded.flatten(0, 1).any(dim=0))
+        patch_mask = observed.any(dim=-1)  # (batch, num_channels, num_patches)
+        num_patches = _last_true(patch_mask.flatten(0, 1).any(dim=0))
         values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
-        patch_mask, encoded = patch_mask[:, :, :num_patches], encoded[:, :, :num_patches]
+        patch_mask = patch_mask[:, :, :num_patches]
 
-        shape = encoded.shape
-        positions = positions_of(encoded.flatten())
+        shape = patch_mask.shape
+        positions = positions_of(patch_mask.flatten())
         _, channels, patches = indices_of(shape, positions)
         hidden_state = self.embedder(values).flatten(0, 2)[positions]
         hidden_state = hidden_state + self.observed_embedding(observed).flatten(0, 2)[positions]

@@ -16,8 +16,6 @@ from modeling_clinragen import ClinRaGenInputError
 
 MODALITIES = ("note", "lab")
 MODULES = ("backbone", "decoder", "time_series_encoder", "knowledge_attention", "diagnosis_head")
-# Fields of `StageArguments` about how a target is learned.
-TARGET_FIELDS = ("diagnosis_token_weight", "rationale_token_weight", "distillation_teacher")
 
 
 @dataclass
@@ -27,7 +25,7 @@ class ModelArguments:
     model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "A ClinRaGen model folder to go on from; in stages 0 and 1 also a seq2seq checkpoint "
+            "help": "A ClinRaGen model folder to go on from; in stage 1 also a seq2seq checkpoint "
             "(google/flan-t5-small, facebook/bart-base), a decoder-only one (Qwen/Qwen3-0.6B, facebook/opt-125m), or "
             "an encoder (sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights "
             "of the shape `text_config`."
@@ -141,25 +139,6 @@ class StageArguments(Seq2SeqTrainingArguments):
     ignore_padding_in_loss: bool = field(
         default=True, metadata={"help": "False counts padding tokens in the loss, as the paper's release does."}
     )
-    diagnosis_token_weight: float = field(
-        default=1.0, metadata={"help": "Weight in the loss of the target's tokens that list the diagnoses."}
-    )
-    rationale_token_weight: float = field(
-        default=1.0, metadata={"help": "Weight in the loss of the target's tokens that give the rationale."}
-    )
-    distillation_teacher: str | None = field(
-        default=None,
-        metadata={
-            "help": "A ClinRaGen model folder, as a rule of a larger model, with the same vocabulary, labels and "
-            "channels: each target token is learned from its distribution too."
-        },
-    )
-    distillation_weight: float = field(
-        default=0.5, metadata={"help": "Share of the divergence from the teacher beside the cross-entropy, 0 to 1."}
-    )
-    distillation_temperature: float = field(
-        default=2.0, metadata={"help": "Divides the scores of teacher and student in the divergence."}
-    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many validations without a better micro-F1."}
     )
@@ -216,24 +195,6 @@ class RewardStageArguments(StageArguments):
     )
 
 
-@dataclass
-class PretrainArguments(StageArguments):
-    """`StageArguments` of the stage that learns without labels: how much of series and notes is hidden."""
-
-    series_mask_ratio: float = field(
-        default=0.4, metadata={"help": "Share of the patches with measurements that are hidden; default: PatchTST's."}
-    )
-    series_epochs: float | None = field(
-        default=None, metadata={"help": "num_train_epochs of the series encoder, whose steps are cheap."}
-    )
-    note_noise_density: float = field(
-        default=0.15, metadata={"help": "Share of a note's tokens that are taken out; default: T5's."}
-    )
-    note_span_length: float = field(default=3.0, metadata={"help": "Tokens of a span, in the mean; default: T5's."})
-    metric_for_best_model: str | None = field(default="loss", metadata={"help": "On eval_split."})
-    greater_is_better: bool | None = field(default=False, metadata={"help": "Of metric_for_best_model."})
-
-
 class StageParser(TrlParser):
     """`TrlParser` whose errors are one line instead of a usage text of several screens."""
 
@@ -266,19 +227,11 @@ def parse_arguments(
     _check("rationales", data_args.rationales or MODALITIES, MODALITIES)
     _check("trained_modules", stage_args.trained_modules, MODULES)
     _check("module_learning_rates", stage_args.module_learning_rates or MODULES, MODULES)
-    _check_weights(stage_args)
     _check_streaming(data_args, stage_args)
     for name, value in (("dataset", data_args.dataset), ("output_dir", stage_args.output_dir)):
         if value is None:
             raise ClinRaGenInputError(f"arguments: --{name} is needed, in the YAML file or on the command line")
     return model_args, data_args, stage_args
-
-
-def check_unused(args: StageArguments, *names: str) -> None:
-    """A `ClinRaGenInputError` where a field that other stages use was set, and would be ignored."""
-    for name in names:
-        if getattr(args, name) != StageArguments.__dataclass_fields__[name].default:
-            raise ClinRaGenInputError(f"arguments: {name} is {getattr(args, name)}; this stage has no use for it")
 
 
 def check_unadapted(args: ModelArguments) -> None:
@@ -303,20 +256,6 @@ def check_unsharded(args: StageArguments) -> None:
 def _check(name: str, values, allowed: tuple[str, ...]) -> None:
     if not values or any(value not in allowed for value in values):
         raise ClinRaGenInputError(f"arguments: {name} is {list(values)}; choose among {', '.join(allowed)}")
-
-
-def _check_weights(args: StageArguments) -> None:
-    for name in ("diagnosis_token_weight", "rationale_token_weight"):
-        if not getattr(args, name) >= 0:
-            raise ClinRaGenInputError(f"arguments: {name} is {getattr(args, name)}; give 0 or more")
-    if not 0 <= args.distillation_weight <= 1:
-        raise ClinRaGenInputError(
-            f"arguments: distillation_weight is {args.distillation_weight}; it is a share between 0 and 1"
-        )
-    if not args.distillation_temperature > 0:
-        raise ClinRaGenInputError(
-            f"arguments: distillation_temperature is {args.distillation_temperature}; it must be above 0"
-        )
 
 
 def _check_streaming(data_args: DataArguments, stage_args: StageArguments) -> None:

@@ -3,8 +3,6 @@
 """From a dataset folder to the model's batches."""
 
 import logging
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +12,10 @@ from datasets import Array2D, Dataset, Features, IterableDataset, List, Value
 
 from datasets_scripts.dataset_folder import load_split, read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from modeling_clinragen.processing_clinragen import OPENING
 
 
 logger = logging.getLogger(__name__)
 
-RATIONALE_MARK = "### Rationale:"
 BATCH = 256
 
 
@@ -150,9 +146,8 @@ def encode_records(
         rationale_first (`bool`): the target's order; records without a rationale are then left out.
 
     Returns:
-        `Dataset` with `input_ids`, `labels` (lists), `rationale_span` (2,), the first token of the rationale in
-        `labels` and the one after its last, `diagnosis_labels` (num_labels,), `length`, `subject_id`, and with series
-        `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
+        `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, `subject_id`, and
+        with series `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
     """
     records = readable_records(records, processor)
     if rationale_first:
@@ -178,7 +173,6 @@ def _features(processor: ClinRaGenProcessor) -> Features:
     features = {
         "input_ids": List(Value("int32")),
         "labels": List(Value("int32")),
-        "rationale_span": List(Value("int32"), length=2),
         "diagnosis_labels": List(Value("float32"), length=len(processor.labels)),
         "length": Value("int32"),
         "subject_id": Value("string"),
@@ -208,10 +202,6 @@ def encode_rows(
     return {
         **encoded,
         "labels": labels,
-        "rationale_span": [
-            _rationale_span(text, partial(tokens.char_to_token, i), len(labels[i]), rationale_first)
-            for i, text in enumerate(targets)
-        ],
         "diagnosis_labels": multi_hot(rows["diagnoses"], len(processor.labels)),
         "length": [len(encoded["input_ids"][i]) + len(labels[i]) for i in range(size)],
         "subject_id": rows["subject_id"],
@@ -235,16 +225,6 @@ def target_texts(
     ]
 
 
-def _rationale_span(
-    text: str, token_at: Callable[[int], int | None], length: int, rationale_first: bool
-) -> tuple[int, int]:
-    """Where the rationale, its mark included, lies among the `length` tokens of a target that may have been cut."""
-    second_part = text.index(OPENING if rationale_first else RATIONALE_MARK)
-    start = token_at(second_part)
-    start = length if start is None else min(start, length)
-    return (0, start) if rationale_first else (start, length)
-
-
 def multi_hot(diagnoses: list[list[int]], num_labels: int) -> np.ndarray:
     """Lists of class ids -> float32 (num_records, num_labels), 1 where a record has the label."""
     hot = np.zeros((len(diagnoses), num_labels), dtype=np.float32)
@@ -260,21 +240,11 @@ class ClinRaGenCollator:
     Args:
         processor (`ClinRaGenProcessor`): for the padding token.
         ignore_padding (`bool`): padded target tokens are -100; `False` counts them, as the paper's release.
-        diagnosis_token_weight, rationale_token_weight (`float`): of the target's two parts in the loss. Where one is
-            not 1, the batch has `loss_weights` (batch_size, target_length).
     """
 
-    def __init__(
-        self,
-        processor: ClinRaGenProcessor,
-        ignore_padding: bool = True,
-        diagnosis_token_weight: float = 1.0,
-        rationale_token_weight: float = 1.0,
-    ):
+    def __init__(self, processor: ClinRaGenProcessor, ignore_padding: bool = True):
         self.pad_token_id = processor.tokenizer.pad_token_id
         self.label_pad = -100 if ignore_padding else self.pad_token_id
-        self.padding_weight = 0.0 if ignore_padding else 1.0
-        self.token_weights = (diagnosis_token_weight, rationale_token_weight)
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         input_ids = [torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]
@@ -285,19 +255,10 @@ class ClinRaGenCollator:
             "labels": pad(labels, self.label_pad),
             "diagnosis_labels": torch.stack([torch.as_tensor(row["diagnosis_labels"]) for row in rows]),
         }
-        if self.token_weights != (1.0, 1.0):
-            batch["loss_weights"] = pad([self._loss_weights(row) for row in rows], self.padding_weight)
         if "past_values" in rows[0]:
             for name in ("past_values", "past_observed_mask"):
                 batch[name] = torch.stack([torch.as_tensor(row[name]) for row in rows])
         return batch
-
-    def _loss_weights(self, row: dict) -> torch.Tensor:
-        diagnosis_weight, rationale_weight = self.token_weights
-        weights = torch.full((len(row["labels"]),), diagnosis_weight)
-        start, end = row["rationale_span"]
-        weights[start:end] = rationale_weight
-        return weights
 
 
 def pad(rows: list[torch.Tensor], value: float) -> torch.Tensor:

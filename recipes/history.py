@@ -20,9 +20,7 @@ HISTORY = "training.json"
 SETTINGS = (
     "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
     "per_device_train_batch_size", "gradient_accumulation_steps", "world_size", "bf16",
-    "diagnosis_token_weight", "rationale_token_weight",
 )  # fmt: skip
-DISTILLATION = ("distillation_weight", "distillation_temperature")
 
 
 class StageClock(TrainerCallback):
@@ -65,7 +63,6 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         clock (`StageClock`): of the stage.
     """
     args, before = trainer.args, read_history(began_from)
-    sources = [before.get("source", {})] if before else []
     settings = {**args.to_dict(), "world_size": args.world_size}  # with names for what is a choice
     base_model = before.get("base_model") if before else began_from and shown(began_from)
     data = {**vars(data_args), "dataset": shown(data_args.dataset)}
@@ -82,13 +79,9 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     lora = getattr(trainer.model, "peft_config", {}).get("default")
     if lora is not None:
         stage["lora"] = {name: getattr(lora, name) for name in ("r", "lora_alpha", "target_modules")}
-    if args.distillation_teacher is not None:
-        stage["distillation_teacher"] = shown(args.distillation_teacher)
-        stage["settings"].update({name: settings[name] for name in DISTILLATION})
-        sources.append(read_history(args.distillation_teacher).get("source", {}))
     source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
-    if any(earlier.get("credentialed") is not False for earlier in sources):
-        source["credentialed"] = True  # weights keep what an earlier stage, or the teacher, was trained on
+    if before and before.get("source", {}).get("credentialed") is not False:
+        source["credentialed"] = True  # weights keep what an earlier stage was trained on
     return {
         "source": source,
         "base_model": base_model,

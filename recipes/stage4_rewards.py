@@ -14,12 +14,10 @@ from datasets_scripts.command import check_free, run_command
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 from recipes.arguments import (
-    TARGET_FIELDS,
     DataArguments,
     RewardStageArguments,
     check_unadapted,
     check_unsharded,
-    check_unused,
     check_whole,
     parse_arguments,
 )
@@ -68,7 +66,6 @@ def check_rewarded(data_args: DataArguments, stage_args: RewardStageArguments) -
         raise ClinRaGenInputError(
             f"arguments: trained_modules is {stage_args.trained_modules}; stage 4 trains the decoder alone"
         )
-    check_unused(stage_args, *TARGET_FIELDS)
     for name in ("num_rounds", "num_generations"):
         if getattr(stage_args, name) < 1:
             raise ClinRaGenInputError(f"arguments: {name} is {getattr(stage_args, name)}; give 1 or more")

@@ -72,8 +72,6 @@ def first_records(batch: dict[str, torch.Tensor], size: int) -> dict[str, torch.
     batch = {name: values[: max(size, 1)] for name, values in batch.items()}
     if not size:
         batch["labels"] = torch.full_like(batch["labels"], -100)
-        if "loss_weights" in batch:
-            batch["loss_weights"] = torch.zeros_like(batch["loss_weights"])
     return batch
 
 
@@ -148,7 +146,7 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """
-        The batches of a step of the optimizer, and the weight of all their target tokens, over all processes; each
+        The batches of a step of the optimizer, and the number of all their target tokens, over all processes; each
         batch holds the number of all their records.
 
         The last step of an epoch is filled up with records from its start, so that all processes have a batch: these
@@ -161,7 +159,7 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             before = self.args.process_index * self._train_batch_size
             sizes[-1] = min(sizes[-1], max(0, rest - before))
             batches[-1] = first_records(batches[-1], sizes[-1])
-        tokens = sum(batch.get("loss_weights", batch["labels"] != -100).sum() for batch in batches)
+        tokens = sum((batch["labels"] != -100).sum() for batch in batches)
         totals = torch.tensor([[tokens, sum(sizes)]], device=device)
         if self.args.average_tokens_across_devices:
             totals = self.accelerator.gather(totals).sum(dim=0, keepdim=True)

@@ -5,7 +5,6 @@
 import json
 import logging
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from recipes.adapters import ADAPTER, finish_adapters
 from recipes.arguments import DataArguments, ModelArguments, StageArguments
 from recipes.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, encode_rows, load_records
-from recipes.distillation import DistillationTrainer, load_teacher
 from recipes.fitting import fit_decisions, prepare_decisions
 from recipes.history import StageClock, shown, stage_history
 from recipes.model_card import write_card
@@ -46,7 +44,7 @@ def build_model(
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
-    `model_name_or_path` is a model folder, as stage 0 leaves it, those are what it holds.
+    `model_name_or_path` is a model folder, those are what it holds.
     """
     if _is_model_folder(model_args.model_name_or_path):
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
@@ -165,25 +163,19 @@ def run_stage(
     model.generation_config.max_new_tokens = data_args.max_target_tokens
     model.generation_config.max_length = None
     freeze_all_but(model, stage_args.trained_modules)
-    trainer_class = _trainer_class(model, processor, stage_args)
     check_streamable(model, data_args, stage_args)
     with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
         evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
         train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
     patience = stage_args.early_stopping_patience
-    collator = ClinRaGenCollator(
-        processor,
-        stage_args.ignore_padding_in_loss,
-        stage_args.diagnosis_token_weight,
-        stage_args.rationale_token_weight,
-    )
+    collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     trainer_collator = collator
     if data_args.streaming:
         train = _streamed(processor, data_args, stage_args)
         trainer_collator = StreamCollator(collator, partial(encode_rows, **_encoding(processor, data_args)))
     if "diagnosis_head" in stage_args.trained_modules:
         prepare_decisions(model, processor, train, collator)
-    trainer = trainer_class(
+    trainer = ClinRaGenTrainer(
         model=model,
         args=stage_args,
         train_dataset=train,
@@ -239,14 +231,6 @@ def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_arg
         length_columns=columns if stage_args.train_sampling_strategy == "group_by_length" else [],
         taught_only=data_args.rationale_first,
     )
-
-
-def _trainer_class(
-    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, stage_args: StageArguments
-) -> Callable[..., ClinRaGenTrainer]:
-    if stage_args.distillation_teacher is None:
-        return ClinRaGenTrainer
-    return partial(DistillationTrainer, teacher=load_teacher(stage_args.distillation_teacher, model, processor))
 
 
 def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:

@@ -89,7 +89,6 @@ def test_the_loss_is_that_of_the_backbone_over_one_sequence(model, batch, target
     model.config.diagnosis_mixture, model.config.diagnosis_temperature = 0.25, 1.5
     torch.nn.init.normal_(model.diagnosis_head.linear.bias)
     diagnoses = torch.rand(4, 25, generator=torch.Generator().manual_seed(0)).round()
-    weights = torch.rand(4, 6, generator=torch.Generator().manual_seed(1))
     tokens, records = [], []
     for i in range(4):
         length = int((target[i] != -100).sum())
@@ -98,10 +97,10 @@ def test_the_loss_is_that_of_the_backbone_over_one_sequence(model, batch, target
         sequence = torch.cat([before, model.get_input_embeddings()(begun)])
         with torch.no_grad():
             predicted = model.backbone(inputs_embeds=sequence[None]).logits[0, len(before) :][:length]
-        tokens.append(F.cross_entropy(predicted, target[i, :length], reduction="none") * weights[i, :length])
+        tokens.append(F.cross_entropy(predicted, target[i, :length], reduction="none"))
         records.append(F.binary_cross_entropy_with_logits(logits[0], diagnoses[i]))
     expected = torch.cat(tokens).sum() / 7 + sum(records) / 9
-    given = {"loss_weights": weights, "num_items_in_batch": 7, "num_records_in_batch": 9}
+    given = {"num_items_in_batch": 7, "num_records_in_batch": 9}
     for skip_logits in (False, True):
         output = model(**batch, labels=target, diagnosis_labels=diagnoses, skip_logits=skip_logits, **given)
         torch.testing.assert_close(output.loss, expected, **TOLERANCE)

@@ -27,16 +27,14 @@ def test_in_chunks_the_loss_and_its_gradients_are_those_of_torch(monkeypatch, bi
     added = torch.randn(11, dtype=torch.float64) if bias in ("added", "both") else None
     labels = torch.randint(11, (2, 5))
     labels[1, 2:] = -100
-    weights = torch.rand(2, 5)
     leaves = [states, *head.parameters()]
 
     scores = head(states) + (0 if added is None else added)
-    each = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none")
-    kept = weights.flatten() * (labels.flatten() != -100)
-    expected = (each * kept).sum() / (kept.sum() if total is None else total)
-    ours = token_loss_of_states(states, head, added, labels, weights, total)
+    summed = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="sum")
+    expected = summed / ((labels != -100).sum() if total is None else total)
+    ours = token_loss_of_states(states, head, added, labels, total)
     torch.testing.assert_close(ours.double(), expected, **TOLERANCE)
-    torch.testing.assert_close(token_loss(scores, labels, weights, total).double(), expected, **TOLERANCE)
+    torch.testing.assert_close(token_loss(scores, labels, total).double(), expected, **TOLERANCE)
     for one, other in zip(
         torch.autograd.grad(3 * ours, leaves), torch.autograd.grad(3 * expected, leaves), strict=True
     ):
@@ -47,7 +45,7 @@ def test_a_frozen_head_gets_no_gradient_and_passes_one_on():
     torch.manual_seed(0)
     head = nn.Linear(4, 11, bias=False).requires_grad_(False)
     states, labels = torch.randn(1, 3, 4, requires_grad=True), torch.tensor([[1, 2, -100]])
-    token_loss_of_states(states, head, None, labels, None, None).backward()
+    token_loss_of_states(states, head, None, labels, None).backward()
     assert head.weight.grad is None
     assert (states.grad[0, :2] != 0).all()
     assert (states.grad[0, 2] == 0).all()
@@ -79,7 +77,7 @@ def test_without_logits_the_model_learns_the_same(model, tiny_processor, records
     torch.manual_seed(0)
     labels = torch.randint(3, 50, (4, 6))
     labels[2, 3:] = -100
-    batch = {**batch, "labels": labels, "loss_weights": torch.rand(4, 6), "diagnosis_labels": torch.ones(4, 25)}
+    batch = {**batch, "labels": labels, "diagnosis_labels": torch.ones(4, 25)}
     gradients, losses = {}, {}
     for skip in (True, False):
         model.zero_grad()

@@ -11,11 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenForCausalLM, ClinRaGenInputError
 from recipes import (
-    compare_probabilities,
     evaluate_model,
     export_onnx,
     predict,
-    stage0_pretrain,
     stage1_note,
     stage2_lab,
     stage3_multimodal,
@@ -80,20 +78,6 @@ def test_what_needs_a_decoder_of_its_own_is_refused(stages, data_folder, stage_a
         stage4_rewards.main(stage4)
     with pytest.raises(ClinRaGenInputError, match="decoder-only model; only seq2seq models are exported"):
         export_onnx.main(["--model", str(stages[2]), "--output", str(tmp_path / "onnx")])
-    with pytest.raises(ClinRaGenInputError, match="only the decoders of seq2seq"):
-        compare_probabilities.main(
-            ["--model", str(stages[2]), "--dataset", str(data_folder / "dataset"), "--output", str(tmp_path / "out")]
-        )
-
-
-def test_a_seq2seq_teacher_teaches_it(stages, stage1_folder, stage_arguments, tmp_path):
-    """Both read and write the same tokens; whether they have an encoder makes no difference."""
-    arguments = stage_arguments(
-        tmp_path / "taught", "--distillation_teacher", stage1_folder, text_config=TEXT_CONFIG, max_steps=1
-    )
-    stage1_note.main(arguments)
-    taught, alone = weights(tmp_path / "taught"), weights(stages[0])
-    assert moved_parts(taught, alone) >= {"backbone"}
 
 
 @pytest.mark.parametrize("family", ["opt", "qwen2", "llama"])
@@ -120,14 +104,6 @@ def test_where_a_checkpoint_has_no_token_for_padding_its_end_is_taken(data_folde
     model, processor = load_model_folder(tmp_path / "stage1")
     assert model.config.pad_token_id == processor.tokenizer.pad_token_id == processor.tokenizer.eos_token_id == 1
     assert len(read_metadata(data_folder / "dataset")["labels"]) == len(model.config.labels)
-
-
-def test_it_is_pretrained_without_labels(stage_arguments, tmp_path):
-    stage0_pretrain.main(
-        stage_arguments(tmp_path / "stage0", "--trained_modules", "backbone", text_config=TEXT_CONFIG, max_steps=1)
-    )
-    stage1_note.main(stage_arguments(tmp_path / "stage1", "--model_name_or_path", tmp_path / "stage0", max_steps=1))
-    assert type(load_model_folder(tmp_path / "stage1")[0]) is ClinRaGenForCausalLM
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.recipes.conftest import STAGE
 
 
 TEXT = {**STAGE["text_config"], "dropout_rate": 0.0}
-SETTINGS = {"text_config": TEXT, "max_steps": 3, "optim": "sgd", "diagnosis_token_weight": 2.0}
+SETTINGS = {"text_config": TEXT, "max_steps": 3, "optim": "sgd"}
 
 
 def losses(folder):

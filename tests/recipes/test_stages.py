@@ -13,8 +13,8 @@ from huggingface_hub import ModelCard
 
 from datasets_scripts.dataset_folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError
-from recipes import stage0_pretrain, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
-from recipes.arguments import PretrainArguments, RewardStageArguments, StageArguments, parse_arguments
+from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
+from recipes.arguments import RewardStageArguments, StageArguments, parse_arguments
 from recipes.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
 from recipes.model_folder import load_model_folder
 from recipes.trainer import ClinRaGenTrainer
@@ -127,14 +127,14 @@ def test_a_finished_stage_is_not_trained_again(stage_arguments, stage1_folder):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_configuration_parses(path, tmp_path):
-    stage = (stage0_pretrain, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards)[int(path.stem[-1])]
-    kind = {stage0_pretrain: PretrainArguments, stage4_rewards: RewardStageArguments}.get(stage, StageArguments)
+    stage = (stage1_note, stage2_lab, stage3_multimodal, stage4_rewards)[int(path.stem[-1]) - 1]
+    kind = RewardStageArguments if stage is stage4_rewards else StageArguments
     defaults = stage.STAGE
     model_args, data_args, stage_args = parse_arguments(["--config", str(path)], kind, **defaults)
     assert data_args.dataset
     assert stage_args.trained_modules == defaults["trained_modules"]
     assert data_args.inputs == defaults["inputs"]
-    assert (model_args.model_name_or_path is None) <= (path.stem in ("stage0", "stage1"))
+    assert (model_args.model_name_or_path is None) <= (path.stem == "stage1")
     assert stage_args.report_to in ("none", [])
 
 
