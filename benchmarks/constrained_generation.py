@@ -17,7 +17,7 @@ from statistics import median
 import torch
 import yaml
 
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import (
     PHENOTYPES,
     ClinRaGenConfig,
@@ -28,7 +28,7 @@ from modeling_clinragen import (
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.processing_clinragen import TARGET
 from recipes import quickstart
-from recipes.backbone import train_tokenizer
+from recipes.models.backbone import train_tokenizer
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]

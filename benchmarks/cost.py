@@ -28,10 +28,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from benchmarks.training import FLAN_T5_SMALL, VOCABULARY
-from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.common.command import finished_folder, run_command
 from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration
-from recipes.arguments import ModelArguments
-from recipes.cpu_training import speed_up_on_cpu
+from recipes.training.arguments import ModelArguments
+from recipes.training.cpu import speed_up_on_cpu
 
 
 USUAL = {"note_tokens": 600, "hours": 48, "batch_size": 4, "channels": 11, "terms": 200}

@@ -30,14 +30,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks.training import MAX_NOTE, MAX_TARGET, made_up, make_model, memory, step
-from datasets_scripts.command import run_command
-from datasets_scripts.dataset_folder import schema_for, write_metadata, write_shard
+from datasets_scripts.common.command import run_command
+from datasets_scripts.dataset.folder import schema_for, write_metadata, write_shard
 from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenProcessor
-from recipes.arguments import StageArguments
-from recipes.backbone import train_tokenizer
-from recipes.data import ClinRaGenCollator, encode_records, encode_rows, load_records
-from recipes.streaming import RecordStream, StreamCollator
-from recipes.trainer import ClinRaGenTrainer
+from recipes.models.backbone import train_tokenizer
+from recipes.training.arguments import StageArguments
+from recipes.training.data import ClinRaGenCollator, encode_records, encode_rows, load_records
+from recipes.training.streaming import RecordStream, StreamCollator
+from recipes.training.trainer import ClinRaGenTrainer
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]

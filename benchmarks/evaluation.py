@@ -21,13 +21,13 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
-from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.dataset_folder import label_names, read_metadata
+from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen.claims_clinragen import ClaimChecker
 from recipes import quickstart
-from recipes.data import load_records
-from recipes.evaluation.bertscore import BertScorer
-from recipes.evaluation.figures import compute_metrics
+from recipes.evaluation.figures.bertscore import BertScorer
+from recipes.evaluation.figures.compute import compute_metrics
+from recipes.training.data import load_records
 
 
 STAYS = 1000  # distinct ones; more predictions are about the same stays again, each as a patient's own

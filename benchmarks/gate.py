@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets_scripts.card import dataset_card
-from datasets_scripts.command import run_command
-from datasets_scripts.dataset_folder import (
+from datasets_scripts.common.command import run_command
+from datasets_scripts.dataset.card import dataset_card
+from datasets_scripts.dataset.folder import (
     SPLITS,
     add_rationales,
     iterate_records,

@@ -30,16 +30,16 @@ from tqdm import tqdm
 from transformers import LogitsProcessor
 
 from benchmarks.training import MAX_NOTE, collated, made_up, make_config, memory, nothing_cut
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import (
     ClinRaGenForConditionalGeneration,
     ClinRaGenPipeline,
     ClinRaGenProcessor,
 )
-from recipes.data import load_records
-from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.evaluation.prediction import INPUTS, predict
-from recipes.model_folder import load_model_folder
+from recipes.models.folder import load_model_folder
+from recipes.training.data import load_records
 
 
 SIDES = ("published", "ours")

@@ -22,9 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets_scripts.command import finished_folder, run_command
-from recipes import predict, serve
-from recipes.data import load_records
+from datasets_scripts.common.command import finished_folder, run_command
+from recipes import serve
+from recipes.serving.answers import answer_chunk, chunks, load_handler
+from recipes.serving.record_files import read_records
+from recipes.training.data import load_records
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -72,11 +74,11 @@ def measure_predict(model: str, records: list[dict], batch_size: int, folder: Pa
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script, *options], stdout=subprocess.PIPE, text=True, check=True)
     whole = time.perf_counter() - started
-    handler = predict.load_handler(model, None, None)
-    chunks = list(predict.chunks(predict.read_records(source, handler.pipe.processor.feature_extractor.channels), 128))
+    handler = load_handler(model, None, None)
+    parts = list(chunks(read_records(source, handler.pipe.processor.feature_extractor.channels), 128))
     started = time.perf_counter()
-    for chunk in chunks:
-        predict.answer_chunk(handler, chunk, batch_size, {})
+    for chunk in parts:
+        answer_chunk(handler, chunk, batch_size, {})
     seconds = time.perf_counter() - started
     for path in (source, output):
         path.unlink()

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.common.command import finished_folder, run_command
 from modeling_clinragen import ClinRaGenPipeline
 from recipes import export_onnx
-from recipes.data import load_records
-from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.evaluation.prediction import predict
-from recipes.model_folder import load_model_folder
+from recipes.models.folder import load_model_folder
+from recipes.training.data import load_records
 
 
 def main(argv: list[str] | None = None) -> dict:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Predictions on a Ray cluster of two nodes on this machine, and with one of them killed on the way, against a local run:
-are the bytes equal, and how long does each take? Builds are compared so in `tests/datasets_scripts/test_ray.py`.
+are the bytes equal, and how long does each take? Builds are compared so by `tests/datasets_scripts/common/`.
 
     python -m benchmarks.ray_cluster --model runs/quickstart/stage3 --dataset runs/quickstart/dataset --output runs/ray
 """
@@ -14,10 +14,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.handler import as_sent
-from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.dataset_folder import iterate_rows
+from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.dataset.folder import iterate_rows
 from recipes import predict
-from recipes.predict import file_hash
+from recipes.serving.resumed_file import file_hash
 from tests.ray_nodes import node_killed_when, two_nodes
 
 

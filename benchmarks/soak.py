@@ -29,12 +29,12 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.common.command import finished_folder, run_command
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenPipeline, ClinRaGenProcessor
-from recipes.arguments import StageArguments
-from recipes.data import ClinRaGenCollator, encode_records, load_records
-from recipes.model_folder import load_model_folder
-from recipes.trainer import ClinRaGenTrainer
+from recipes.models.folder import load_model_folder
+from recipes.training.arguments import StageArguments
+from recipes.training.data import ClinRaGenCollator, encode_records, load_records
+from recipes.training.trainer import ClinRaGenTrainer
 
 
 RECORDS = 400

@@ -26,10 +26,10 @@ import torch
 from torch.nn.functional import pad
 from tqdm import tqdm
 
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration, modeling_clinragen
-from recipes.arguments import ModelArguments
-from recipes.cpu_training import speed_up_on_cpu
+from recipes.training.arguments import ModelArguments
+from recipes.training.cpu import speed_up_on_cpu
 
 
 VOCABULARY = 32128

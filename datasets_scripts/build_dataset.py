@@ -10,11 +10,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from datasets_scripts.card import dataset_card, write_label_audit
-from datasets_scripts.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset_folder import SPLITS, write_metadata
-from datasets_scripts.ray_cluster import HELP as RAY_HELP
-from datasets_scripts.records import STAYS_PER_BLOCK, RecordOptions, split_of, write_records
+from datasets_scripts.common.cluster import HELP as RAY_HELP
+from datasets_scripts.common.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset.card import dataset_card, write_label_audit
+from datasets_scripts.dataset.folder import SPLITS, write_metadata
+from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, split_of, write_records
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source

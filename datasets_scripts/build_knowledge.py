@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
-from datasets_scripts.command import run_command
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.command import run_command
 from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
 from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
 from datasets_scripts.knowledge.words import label_forms

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets_scripts.card import dataset_card
-from datasets_scripts.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset_folder import (
+from datasets_scripts.common.cluster import HELP as RAY_HELP
+from datasets_scripts.common.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset.card import dataset_card
+from datasets_scripts.dataset.folder import (
     add_rationales,
     iterate_records,
     iterate_stay_ids,
@@ -33,7 +34,6 @@ from datasets_scripts.dataset_folder import (
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.options import add_model_options, check_model_options, forecast, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
-from datasets_scripts.ray_cluster import HELP as RAY_HELP
 from datasets_scripts.teacher.gate import Gate
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of
 from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster

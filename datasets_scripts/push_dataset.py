@@ -15,10 +15,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from datasets_scripts.card import dataset_card
-from datasets_scripts.command import run_command
-from datasets_scripts.dataset_folder import LABEL_AUDIT, METADATA_FILE, SPLITS, content_hash, read_metadata
-from datasets_scripts.hub import add_push_options, dated_reason, files_in, push
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.hub import add_push_options, dated_reason, files_in, push
+from datasets_scripts.dataset.card import dataset_card
+from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, SPLITS, content_hash, read_metadata
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 

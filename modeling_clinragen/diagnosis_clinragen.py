@@ -15,7 +15,7 @@ class ClinRaGenLinearClassifier(nn.Module):
     a regression learns what an encoder does not.
 
     Words are the tokenizer's tokens, and the frequent pairs of them. Nothing here learns by the stages' optimiser:
-    `recipes/fitting.py` sets all of it.
+    `recipes/training/fitting.py` sets all of it.
     """
 
     NUM_STATISTICS = 9

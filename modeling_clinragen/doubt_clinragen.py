@@ -75,7 +75,7 @@ class ClinRaGenDoubt:
     checkpoint and the share of the linear classifier, and where the probabilities that count are those of classifiers
     of other patients (cross-conformal), not of the one that the model keeps. By so much the guarantees are
     approximate; the temperature does not matter, as it keeps the order of probabilities. A split of its own and
-    `recipes.conformal.fit_guarantees` make them exact.
+    `recipes.training.guarantees.fit_guarantees` make them exact.
 
     Args:
         num_positives (list of `int`): calibration records that have each diagnosis.

@@ -7,13 +7,13 @@ Compare the diagnoses of two evaluations of the same records, with a paired test
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenInputError
-from recipes.evaluation.intervals import compare_sets
-from recipes.evaluation.metrics import cells_of
+from recipes.evaluation.figures.intervals import compare_sets
+from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.report.folder import read_predictions
 
 
 SHOWN = ("micro_f1", "macro_f1", "weighted_f1", "micro_precision", "micro_recall", "exact_match")
@@ -43,14 +43,6 @@ def main(argv: list[str] | None = None) -> dict:
     compared = compare_sets(gold, *answers, patients, arguments.resamples, arguments.seed)
     show(compared)
     return compared
-
-
-def read_predictions(folder: Path) -> list[dict]:
-    path = folder / "predictions.jsonl"
-    if not path.is_file():
-        raise ClinRaGenInputError(f"{folder} is no report folder: predictions.jsonl missing; run evaluate_model.py")
-    with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def show(compared: dict[str, dict]) -> None:

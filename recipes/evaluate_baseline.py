@@ -10,7 +10,6 @@ predicted. Settings come from `recipes/configs/baselines/BASELINE.yaml`, or `--c
 """
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -21,14 +20,15 @@ from types import ModuleType
 from datasets import Dataset
 from yaml import YAMLError
 
-from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.dataset_folder import label_names, read_metadata
+from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError
-from recipes.arguments import StageParser
 from recipes.baselines.common import Fitted, NoSettings, Task
-from recipes.data import channels_with_statistics, load_records
-from recipes.evaluation.figures import compute_metrics
+from recipes.evaluation.figures.compute import compute_metrics
 from recipes.evaluation.prediction import INPUTS, prediction_of
+from recipes.evaluation.report.folder import write_evaluation
+from recipes.training.arguments import StageParser
+from recipes.training.data import channels_with_statistics, load_records
 
 
 BASELINES = ("tfidf", "boosting", "fusion", "encoder", "decoder")
@@ -70,9 +70,7 @@ def main(argv: list[str] | None = None) -> dict:
             "seconds": round(trained - started, 1),
             "prediction_seconds": round(time.perf_counter() - trained, 1),
         }
-        with open(aside / "predictions.jsonl", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
-        (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        write_evaluation(aside, metrics, predictions)
     show(run.baseline, metrics)
     return metrics
 

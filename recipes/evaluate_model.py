@@ -10,26 +10,27 @@ leaves `metrics.json`, `predictions.jsonl` and `report.html`.
 """
 
 import argparse
-import json
 import logging
 import time
 from pathlib import Path
 
 from transformers import set_seed
 
-from datasets_scripts.command import finished_folder, run_command
-from datasets_scripts.dataset_folder import read_metadata
-from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
-from recipes.data import load_records
-from recipes.evaluation.bertscore import BertScorer
-from recipes.evaluation.counterfactual import counterfactual_metrics
-from recipes.evaluation.deletion import deletion_metrics
-from recipes.evaluation.doubt import doubt_metrics, helpfulness
-from recipes.evaluation.figures import compute_metrics, figures_by_embedding
+from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.dataset.folder import read_metadata
+from modeling_clinragen import ClinRaGenPipeline
+from recipes.evaluation.figures.bertscore import BertScorer
+from recipes.evaluation.figures.compute import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
-from recipes.evaluation.report import write_report
-from recipes.model_folder import fetched, load_model_folder, weights_hash
-from recipes.onnx_runtime_model import refuse_onnx
+from recipes.evaluation.probes.counterfactual import counterfactual_metrics
+from recipes.evaluation.probes.deletion import deletion_metrics
+from recipes.evaluation.probes.doubt import doubt_metrics, helpfulness
+from recipes.evaluation.report.folder import read_metrics, write_evaluation
+from recipes.evaluation.report.write import write_report
+from recipes.models.folder import fetched, load_model_folder
+from recipes.models.onnx import refuse_onnx
+from recipes.models.weights import weights_hash
+from recipes.training.data import load_records
 
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    others = {folder: read_metrics(Path(folder)) for folder in arguments.compare}
+    others = {folder: read_metrics(folder) for folder in arguments.compare}
     folder = fetched(arguments.model)
     for option in ("counterfactual", "deletion"):
         if getattr(arguments, option):
@@ -151,21 +152,11 @@ def main(argv: list[str] | None = None) -> dict:
             "prediction_seconds": round(predicted - started, 1),
             "seconds": round(time.perf_counter() - started, 1),
         }
-        with open(aside / "predictions.jsonl", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
-        (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+        write_evaluation(aside, metrics, predictions)
         write_report(aside, metrics, predictions, records, pipe, others)
     diagnosis = metrics["diagnosis"]
     logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", arguments.output, diagnosis["micro_f1"], diagnosis["macro_f1"])
     return metrics
-
-
-def read_metrics(folder: Path) -> dict:
-    """The `metrics.json` of a report folder."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise ClinRaGenInputError(f"--compare: {folder} is no report folder: metrics.json missing")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Export a seq2seq model folder to ONNX.
 
     python recipes/export_onnx.py --model runs/quickstart/stage3 --output runs/quickstart/onnx [--int8]
 
-leaves three graphs (see `recipes/onnx_runtime_model.py`), configuration, processor and tokenizer. `evaluate_model.py`,
+leaves three graphs (see `recipes/models/onnx.py`), configuration, processor and tokenizer. `evaluate_model.py`,
 `predict.py` and `serve.py` take the folder as they take a model folder.
 """
 
@@ -28,10 +28,10 @@ from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from datasets_scripts.command import finished_folder, run_command
+from datasets_scripts.common.command import finished_folder, run_command
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
-from recipes.model_folder import fetched, load_model_folder
-from recipes.onnx_runtime_model import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folder, layer_names
+from recipes.models.folder import fetched, load_model_folder
+from recipes.models.onnx import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folder, layer_names
 
 
 logger = logging.getLogger(__name__)

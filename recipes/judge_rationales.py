@@ -17,13 +17,12 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset_folder import label_names, load_split, read_metadata
+from datasets_scripts.common.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset.folder import label_names, load_split, read_metadata
 from datasets_scripts.llm.options import add_model_options, check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen import ClinRaGenInputError
-from recipes.compare_reports import read_predictions
-from recipes.evaluation.judge import (
+from recipes.evaluation.raters.judge import (
     ORDERS,
     Judge,
     JudgePrompt,
@@ -34,6 +33,7 @@ from recipes.evaluation.judge import (
     rating_rows,
     sample_cases,
 )
+from recipes.evaluation.report.folder import read_metrics, read_predictions
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> dict:
     cases = sample_cases(read_predictions(arguments.report), arguments.sample, arguments.seed)
     if not cases:
         raise ClinRaGenInputError(f"{arguments.report}: no record has a rationale, so there is nothing to judge")
-    system, rows = system_of(arguments.report), rows_of(cases, arguments)
+    system, rows = read_metrics(arguments.report)["run"]["model"], rows_of(cases, arguments)
     others = None if arguments.second is None else others_of(cases, arguments.second)
     prompt = JudgePrompt(metadata["channels"], arguments.max_note)
     requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
@@ -114,14 +114,6 @@ def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
             f"the diagnoses that {arguments.report} tells; give the --dataset and --split that were evaluated"
         )
     return records.select(places)
-
-
-def system_of(report: Path) -> str:
-    """The model that a report is of."""
-    path = report / "metrics.json"
-    if not path.is_file():
-        raise ClinRaGenInputError(f"{report} is no report folder: metrics.json missing; run evaluate_model.py")
-    return json.loads(path.read_text(encoding="utf-8"))["run"]["model"]
 
 
 def others_of(cases: list[dict], report: Path) -> list[dict | None]:
@@ -180,7 +172,7 @@ def compare(
     answers = judge.compare(cases, [others[i] for i in both], rows.select(both), arguments.seed)
     write_lines(folder / "answers.jsonl", answer_rows("preference", answers, cases))
     return {
-        "system": system_of(arguments.second),
+        "system": read_metrics(arguments.second)["run"]["model"],
         "records_without_its_rationale": len(others) - len(both),
         **preference_figures(answers, [case["subject_id"] for case in cases]),
     }

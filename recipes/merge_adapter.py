@@ -9,10 +9,11 @@ Merge an adapter into its base: a complete model folder, that needs neither of t
 import argparse
 from pathlib import Path
 
-from datasets_scripts.command import check_free, finished_folder, run_command
-from recipes.adapters import adapter_history, load_adapter, merge_adapters
-from recipes.model_card import write_card
-from recipes.model_folder import fetched, load_model_folder, save_model_folder
+from datasets_scripts.common.command import check_free, finished_folder, run_command
+from recipes.models.adapter_folder import adapter_history, load_adapter
+from recipes.models.card import write_card
+from recipes.models.folder import fetched, load_model_folder, save_model_folder
+from recipes.models.lora import merge_adapters
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -19,13 +19,15 @@ import logging
 import tempfile
 from pathlib import Path
 
-from datasets_scripts.command import run_command
-from datasets_scripts.hub import add_push_options, dated_reason, files_in, push
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.hub import add_push_options, dated_reason, files_in, push
 from modeling_clinragen import ClinRaGenInputError
-from recipes.adapters import ADAPTER, copy_adapter
-from recipes.history import HISTORY, read_history
-from recipes.model_card import model_card, read_report
-from recipes.model_folder import check_model_folder, load_model_folder, save_model_folder, weights_hash
+from recipes.evaluation.report.folder import read_metrics
+from recipes.models.adapter_folder import ADAPTER, copy_adapter
+from recipes.models.card import model_card
+from recipes.models.folder import check_model_folder, load_model_folder, save_model_folder
+from recipes.models.history import HISTORY, read_history
+from recipes.models.weights import weights_hash
 
 
 logger = logging.getLogger(__name__)
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.adapter_only:
         push_adapter(folder / ADAPTER, training, arguments, gated)
         return
-    report = None if arguments.report is None else read_report(arguments.report, folder)
+    report = None if arguments.report is None else read_metrics(arguments.report, folder)
     model, processor = load_model_folder(folder)
     names = {"repo_id": arguments.repo_id, "dataset_id": arguments.dataset_id}
     card = model_card(training, model, processor, report, **names, gated=gated, permission=permission)

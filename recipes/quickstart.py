@@ -15,12 +15,14 @@ import time
 from pathlib import Path
 
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenPipeline
-from recipes import evaluate_model, model_card, stage1_note, stage2_lab, stage3_multimodal
-from recipes.data import load_records
-from recipes.evaluation.plots import plot_series, plot_training
-from recipes.model_folder import load_model_folder
+from recipes import evaluate_model, stage1_note, stage2_lab, stage3_multimodal
+from recipes.evaluation.report.folder import read_metrics
+from recipes.evaluation.report.plots import plot_series, plot_training
+from recipes.models.card import add_report_to_card
+from recipes.models.folder import load_model_folder
+from recipes.training.data import load_records
 
 
 logger = logging.getLogger(__name__)
@@ -81,8 +83,8 @@ def evaluate(output: Path) -> dict[str, dict]:
                 + ["--split", "test", "--output", str(folder), "--batch-size", "32"]
             )
     for stage, folder in folders.items():
-        model_card.main(["--model", str(output / stage), "--report", str(folder)])
-    return {stage: json.loads((folders[stage] / "metrics.json").read_text()) for stage in sorted(folders)}
+        add_report_to_card(output / stage, folder)
+    return {stage: read_metrics(folders[stage]) for stage in sorted(folders)}
 
 
 def show_example(output: Path) -> None:

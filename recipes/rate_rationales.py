@@ -23,14 +23,12 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset_folder import label_names, read_metadata
+from datasets_scripts.common.command import check_free, finished_folder, run_command
+from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen import ClinRaGenInputError
-from recipes.compare_reports import read_predictions
-from recipes.data import load_records
-from recipes.evaluation.agreement import rating_figures
-from recipes.evaluation.judge import SCORES
-from recipes.evaluation.sheets import (
+from recipes.evaluation.raters.agreement import rating_figures
+from recipes.evaluation.raters.judge import SCORES
+from recipes.evaluation.raters.sheets import (
     KEY,
     REFERENCE,
     read_answers,
@@ -40,7 +38,8 @@ from recipes.evaluation.sheets import (
     what_was_written,
     write_sheets,
 )
-from recipes.judge_rationales import system_of
+from recipes.evaluation.report.folder import read_metrics, read_predictions
+from recipes.training.data import load_records
 
 
 logger = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ def read_reports(folders: list[Path], records: Dataset, labels: list[str]) -> di
     }
     systems = {}
     for folder in folders:
-        predictions, system = read_predictions(folder), system_of(folder)
+        predictions, system = read_predictions(folder), read_metrics(folder)["run"]["model"]
         if any(recorded.get(p["stay_id"]) != (p["subject_id"], p["gold"]) for p in predictions):
             raise ClinRaGenInputError(
                 f"--report: {folder} is not about these records; give the --dataset and --split that it evaluated"

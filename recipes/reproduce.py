@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenInputError
 from recipes.reproduction.figures import plot_cost, plot_results
 from recipes.reproduction.plan import Plan, read_plan

@@ -29,10 +29,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from datasets_scripts.command import run_command
+from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.handler import MAX_RECORDS, EndpointHandler, RequestError
-from recipes.predict import load_handler
+from recipes.serving.answers import load_handler
 
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ Source: arXiv 2411.07611, first stage. Differs from it: a diagnosis head learns 
 
 from transformers import set_seed
 
-from datasets_scripts.command import run_command
-from recipes.adapters import with_adapters
-from recipes.arguments import parse_arguments
-from recipes.data import load_records
-from recipes.training import build_model, run_stage
+from datasets_scripts.common.command import run_command
+from recipes.training.adapters import with_adapters
+from recipes.training.arguments import parse_arguments
+from recipes.training.data import load_records
+from recipes.training.stages import build_model, run_stage
 
 
 STAGE = {

@@ -9,10 +9,10 @@ L = -log P(D, R_m, R_t | M, f(T, V_k)).
 Source: arXiv 2411.07611, third stage. Differs from it: the diagnosis head learns too.
 """
 
-from datasets_scripts.command import run_command
-from recipes.adapters import with_adapters
-from recipes.arguments import parse_arguments
-from recipes.training import load_for_stage, run_stage
+from datasets_scripts.common.command import run_command
+from recipes.training.adapters import with_adapters
+from recipes.training.arguments import parse_arguments
+from recipes.training.stages import load_for_stage, run_stage
 
 
 STAGE = {

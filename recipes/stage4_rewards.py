@@ -10,10 +10,11 @@ against the record. All else is frozen, so that diagnoses and probabilities stay
 from functools import partial
 from pathlib import Path
 
-from datasets_scripts.command import check_free, run_command
-from datasets_scripts.dataset_folder import read_metadata
+from datasets_scripts.common.command import check_free, run_command
+from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from recipes.arguments import (
+from recipes.models.history import StageClock, stage_history
+from recipes.training.arguments import (
     DataArguments,
     RewardStageArguments,
     check_unadapted,
@@ -21,11 +22,10 @@ from recipes.arguments import (
     check_whole,
     parse_arguments,
 )
-from recipes.data import encode_records, load_records, readable_records, taught_records
-from recipes.history import StageClock, stage_history
-from recipes.reinforcement import Split, learn_in_rounds
-from recipes.rewards import RationaleReward
-from recipes.training import finish_stage, freeze_all_but, load_for_stage
+from recipes.training.data import encode_records, load_records, readable_records, taught_records
+from recipes.training.reinforcement import Split, learn_in_rounds
+from recipes.training.rewards import RationaleReward
+from recipes.training.stages import finish_stage, freeze_all_but, load_for_stage
 
 
 STAGE = {"inputs": ["note", "lab"], "rationales": ["note", "lab"], "trained_modules": ["decoder"]}

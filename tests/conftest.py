@@ -30,7 +30,7 @@ def tiny_tokenizer():
     from modeling_clinragen import PHENOTYPES
     from modeling_clinragen.clinical_clinragen import NO_DISEASE
     from modeling_clinragen.processing_clinragen import TARGET
-    from recipes.backbone import train_tokenizer
+    from recipes.models.backbone import train_tokenizer
 
     return train_tokenizer(
         [WORDS, TARGET, NO_DISEASE] + [phenotype["name"] for phenotype in PHENOTYPES], [], vocab_size=400
@@ -92,7 +92,7 @@ def tiny_processor(tiny_tokenizer, tiny_config):
 
 @pytest.fixture
 def tiny_folder(tiny_model, tiny_processor, tmp_path):
-    from recipes.model_folder import save_model_folder
+    from recipes.models.folder import save_model_folder
 
     save_model_folder(tiny_model, tiny_processor, tmp_path / "model")
     return tmp_path / "model"

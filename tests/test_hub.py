@@ -16,14 +16,15 @@ from huggingface_hub import HfApi, constants
 
 import modeling_clinragen
 from datasets_scripts import build_dataset, push_dataset
-from datasets_scripts.dataset_folder import METADATA_FILE, read_metadata
+from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.pipeline_clinragen import ClinRaGenPipeline
 from recipes import push_model
-from recipes.model_folder import load_model_folder, save_model_folder, weights_hash
+from recipes.models.folder import load_model_folder, save_model_folder
+from recipes.models.weights import weights_hash
 from tests.conftest import make_tiny_model
 from tests.hub_server import once
-from tests.modeling_clinragen.test_model_folder import run_elsewhere
+from tests.recipes.models.test_folder import run_elsewhere
 
 
 ROOT = Path(__file__).resolve().parents[1]

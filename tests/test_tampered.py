@@ -13,8 +13,8 @@ import pytest
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import evaluate_model, predict, push_model
-from recipes.model_folder import load_model_folder
-from tests.modeling_clinragen.test_model_folder import run_elsewhere
+from recipes.models.folder import load_model_folder
+from tests.recipes.models.test_folder import run_elsewhere
 
 
 TOUCH = b"\nopen('touched', 'w').close()\n"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import bm25s
 import numpy as np
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.documents import Document, sentence_spans
 from datasets_scripts.knowledge.queries import Query
 from datasets_scripts.knowledge.words import STOP_WORDS, american, plain_words

@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from datasets_scripts.command import BusyError
+from datasets_scripts.common.command import BusyError
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.phenotypes import FAMILY
 from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted

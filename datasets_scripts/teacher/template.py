@@ -20,7 +20,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from datasets_scripts.ray_cluster import ordered_map
+from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
 from modeling_clinragen.claims_clinragen import times

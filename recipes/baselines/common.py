@@ -15,9 +15,9 @@ import numpy as np
 from datasets import Dataset
 
 from modeling_clinragen import ClinRaGenFeatureExtractor
-from recipes.data import multi_hot
+from recipes.evaluation.figures.metrics import multi_hot
 from recipes.evaluation.prediction import NOTHING
-from recipes.fitting import best_threshold
+from recipes.training.fitting import best_threshold
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from datasets_scripts.checkpoints import resolve_checkpoint
+from datasets_scripts.common.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import PROMPT, TARGET
-from recipes.backbone import train_tokenizer
 from recipes.baselines.common import Fitted, Task
-from recipes.data import target_texts
 from recipes.evaluation.prediction import NOTHING
-from recipes.training import last_checkpoint
+from recipes.models.backbone import train_tokenizer
+from recipes.training.data import target_texts
+from recipes.training.stages import last_checkpoint
 
 
 if TYPE_CHECKING:

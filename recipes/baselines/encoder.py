@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
-from recipes.fitting import logistic_regression
-from recipes.training import last_checkpoint
+from recipes.training.fitting import logistic_regression
+from recipes.training.stages import last_checkpoint
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
-from recipes.predict import BATCHES_PER_CHUNK, chunks
+from recipes.serving.answers import BATCHES_PER_CHUNK, chunks
 
 
 IDS = ("subject_id", "hadm_id", "stay_id")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_scripts.card import dataset_card
-from datasets_scripts.command import finished_folder
-from datasets_scripts.dataset_folder import (
+from datasets_scripts.common.command import finished_folder
+from datasets_scripts.dataset.card import dataset_card
+from datasets_scripts.dataset.folder import (
     LABEL_AUDIT,
     SPLITS,
     read_metadata,

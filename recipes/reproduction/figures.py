@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from recipes.evaluation.plots import INK, MUTED
+from recipes.evaluation.report.plots import INK, MUTED
 
 
 COLOURS = ("#1f6f8b", "#b5651d", "#5b7f3a", "#7a4f9a", "#8a8f98")

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from recipes.evaluation.intervals import intervals, macro_ranking_figures, set_figures
-from recipes.evaluation.metrics import cells_of
+from recipes.evaluation.figures.intervals import intervals, macro_ranking_figures, set_figures
+from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.report.folder import read_metrics, read_predictions
 from recipes.reproduction.plan import Plan, Row
 
 
@@ -66,8 +67,8 @@ class _Runs:
         keys = [key for key in plan.reports if key[0] == row.name]
         reports = [plan.reports[key] for key in keys]
         self.name = row.name
-        self.metrics = [json.loads((report / "metrics.json").read_text(encoding="utf-8")) for report in reports]
-        runs = [_read_lines(report / "predictions.jsonl") for report in reports]
+        self.metrics = [read_metrics(report) for report in reports]
+        runs = [read_predictions(report) for report in reports]
         names = sorted(self.metrics[0]["diagnosis"]["per_label"])
         position = {name: i for i, name in enumerate(names)}
         self.records = [prediction["stay_id"] for prediction in runs[0]]
@@ -145,11 +146,6 @@ def _ranking(run: list[dict], gold: np.ndarray, names: list[str]) -> Figures | N
 
 def _once(records: list) -> np.ndarray:
     return np.ones((1, len(records)), dtype=np.float32)
-
-
-def _read_lines(path: Path) -> list[dict]:
-    with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def _over(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:

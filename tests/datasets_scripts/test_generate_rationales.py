@@ -11,13 +11,13 @@ import time
 import pytest
 
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
-from datasets_scripts.dataset_folder import SPLITS, iterate_records, iterate_rows, label_names, read_metadata
+from datasets_scripts.dataset.folder import SPLITS, iterate_records, iterate_rows, label_names, read_metadata
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.endpoint import BudgetError
 from datasets_scripts.teacher.language_model import Prompt
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from tests.datasets_scripts.chat_server import ChatServer, some_of
-from tests.datasets_scripts.small_teacher import ANSWER, make_small_teacher, serving
+from tests.datasets_scripts.llm.chat_server import ChatServer, some_of
+from tests.datasets_scripts.teacher.small_teacher import ANSWER, make_small_teacher, serving
 
 
 RECORDS = 300

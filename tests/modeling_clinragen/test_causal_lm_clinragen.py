@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenForCausalLM, ClinRaGenPipeline, ClinRaGenProcessor
 from modeling_clinragen.handler import EndpointHandler
 from modeling_clinragen.modeling_clinragen import pack_sequences
-from recipes.model_folder import check_model_folder, load_model_folder, save_model_folder
+from recipes.models.folder import check_model_folder, load_model_folder, save_model_folder
 from tests.conftest import WORDS, make_tiny_config
 from tests.modeling_clinragen.test_generation_clinragen import TEXTS
-from tests.modeling_clinragen.test_model_folder import run_elsewhere
 from tests.modeling_clinragen.test_modeling_clinragen import row
+from tests.recipes.models.test_folder import run_elsewhere
 
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}

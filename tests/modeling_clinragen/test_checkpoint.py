@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recipes.model_folder import load_model_folder
+from recipes.models.folder import load_model_folder
 
 
 FOLDER = Path(__file__).with_name("checkpoint_v0")
@@ -39,8 +39,8 @@ def test_a_folder_of_an_earlier_day_still_loads_and_says_the_same():
 
 def write_folder() -> None:
     from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor
-    from recipes.backbone import train_tokenizer
-    from recipes.model_folder import save_model_folder
+    from recipes.models.backbone import train_tokenizer
+    from recipes.models.folder import save_model_folder
     from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 
     tokenizer = train_tokenizer([WORDS], [" Shock"], vocab_size=300)

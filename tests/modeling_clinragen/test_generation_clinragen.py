@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, BartConfig, BertConfig, EncoderDecoderConfig, PreTrainedTokenizerFast
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenProcessor
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
 from modeling_clinragen.processing_clinragen import TARGET
-from recipes.backbone import train_tokenizer
+from recipes.models.backbone import train_tokenizer
 from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 
 

@@ -17,7 +17,7 @@ from modeling_clinragen.handler import (
     EndpointHandler,
     RequestError,
 )
-from tests.modeling_clinragen.test_model_folder import run_elsewhere
+from tests.recipes.models.test_folder import run_elsewhere
 
 
 SHORT = {"max_new_tokens": 8}

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, BartConfig, T5Config, T5ForConditionalGeneration
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration
 from modeling_clinragen.generation_clinragen import DiagnosisGrammar
 from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput, pack_sequences
-from recipes.backbone import load_backbone
+from recipes.models.backbone import load_backbone
 from tests.conftest import make_tiny_config, make_tiny_model
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from datasets_scripts.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 
 
@@ -110,9 +110,9 @@ def test_when_the_model_reads_series_only_then_notes_stay_out(tiny_processor, re
 
 
 def test_round_trip(tiny_processor, tmp_path):
-    import recipes.model_folder  # registers the feature extractor for AutoFeatureExtractor
+    import recipes.models.folder  # registers the feature extractor for AutoFeatureExtractor
 
-    assert recipes.model_folder
+    assert recipes.models.folder
     tiny_processor.save_pretrained(tmp_path)
     loaded = ClinRaGenProcessor.from_pretrained(tmp_path)
     assert loaded.labels == tiny_processor.labels

@@ -53,4 +53,42 @@ def test_gaps_are_as_if_the_patches_were_not_there(encoder):
     torch.testing.assert_close(found.last_hidden_state[0, 3, [0, 1, 4]], encoder.norm(states)[0, 0], **TOLERANCE)
 
 
+@given(
+    st.lists(st.lists(st.booleans(), min_size=14, max_size=14), min_size=1, max_size=4),
+    st.integers(1, 9),
+)
+def test_pooled_states_are_means_over_neighbours_as_many_as_it_takes(rows, longest):
+    patch_mask = torch.tensor(rows).view(len(rows), 2, 7)
+    states = torch.randn(len(rows), 2, 7, 3)
+    pooled, mask = pool_patches(states, patch_mask, longest)
+    assert mask.shape == (len(rows), 2, min(longest, 7))
+    for i in range(len(rows)):
+        last = max((p + 1 for c in range(2) for p in range(7) if patch_mask[i, c, p]), default=1)
+        size = -(-last // longest)
+        for c in range(2):
+            for k in range(mask.shape[2]):
+                members = [states[i, c, p] for p in range(k * size, min(k * size + size, 7)) if patch_mask[i, c, p]]
+                assert mask[i, c, k] == bool(members)
+                if members:
+                    torch.testing.assert_close(pooled[i, c, k], torch.stack(members).mean(dim=0))
+
+
 @torch.no_grad()
+def test_the_language_model_reads_few_tokens_of_a_long_stay_and_those_of_a_short_one_as_they_are(tiny_tokenizer):
+    whole, few = (
+        make_tiny_model(make_tiny_config(tiny_tokenizer, context_length=240, max_series_tokens_per_channel=longest))
+        for longest in (None, 4)
+    )
+    note, values, observed = torch.randint(3, 50, (2, 5)), torch.randn(2, 240, 11), torch.zeros(2, 240, 11)
+    observed[0, :200, :3] = 1
+    observed[1, :32, :3] = 1
+    inputs = {"input_ids": note, "past_values": values, "past_observed_mask": observed}
+    assert whole.encode(**inputs).attention_mask.sum(dim=1).tolist() == [5 + 3 * 25 + 25, 5 + 3 * 4 + 25]
+    read = few.encode(**inputs)
+    assert read.attention_mask.sum(dim=1).tolist() == [5 + 3 * 4 + 25, 5 + 3 * 4 + 25]
+    assert (read.knowledge_attentions[0].sum(dim=-1) > 0).sum() == 3 * 25  # what a patch attends to is told of each
+    alone = {name: part[1:] for name, part in inputs.items()}
+    torch.testing.assert_close(
+        few.encode(**alone).diagnosis_logits, whole.encode(**alone).diagnosis_logits, **TOLERANCE
+    )
+    torch.testing.assert_close(read.diagnosis_logits[1:], few.encode(**alone).diagnosis_logits, **TOLERANCE)

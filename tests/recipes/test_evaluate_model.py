@@ -9,8 +9,8 @@ from sklearn.metrics import f1_score
 
 from modeling_clinragen import CHANNELS
 from recipes import evaluate_model
-from recipes.evaluation.figures import subgroups
-from recipes.evaluation.plots import plot_series, plot_training
+from recipes.evaluation.figures.compute import subgroups
+from recipes.evaluation.report.plots import plot_series, plot_training
 from tests.commands import run_script
 
 

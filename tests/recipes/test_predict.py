@@ -15,6 +15,8 @@ import pytest
 
 from modeling_clinragen import CHANNELS, ClinRaGenInputError, ClinRaGenPipeline
 from recipes import predict
+from recipes.serving.answers import answer_chunk, load_handler
+from recipes.serving.resumed_file import resumed_file
 from tests.commands import run_script
 from tests.modeling_clinragen.test_handler import same
 
@@ -25,7 +27,7 @@ NAMES = [channel["name"] for channel in CHANNELS]
 @pytest.fixture
 def folder(tiny_model, tiny_processor, tmp_path):
     """A model folder that writes a few words, so that a record is answered at once."""
-    from recipes.model_folder import save_model_folder
+    from recipes.models.folder import save_model_folder
 
     tiny_model.generation_config.max_new_tokens = 8
     save_model_folder(tiny_model, tiny_processor, tmp_path / "model")
@@ -220,7 +222,7 @@ def interrupted(folder, records, output, monkeypatch, *options):
 def test_it_goes_on_only_with_the_same_model_input_and_options(
     folder, tiny_model, tiny_processor, tmp_path, monkeypatch
 ):
-    from recipes.model_folder import save_model_folder
+    from recipes.models.folder import save_model_folder
 
     records = write_jsonl(tmp_path / "in.jsonl", made_up(40))
     output, options = tmp_path / "out.jsonl", ["--batch-size", "2"]
@@ -245,7 +247,7 @@ def test_it_goes_on_only_with_the_same_model_input_and_options(
 def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
     records = write_jsonl(tmp_path / "in.jsonl", made_up(3))
     with (
-        predict.resumed_file(tmp_path / "out.jsonl", {}),
+        resumed_file(tmp_path / "out.jsonl", {}),
         pytest.raises(ClinRaGenInputError, match="another process is at work"),
     ):
         answer(folder, records, tmp_path / "out.jsonl")
@@ -324,10 +326,10 @@ def test_the_memory_does_not_grow_with_the_number_of_records(folder, tmp_path):
 
 
 def test_the_order_of_a_chunk_is_kept_though_its_batches_are_sorted(folder):
-    from recipes.record_files import Entry
+    from recipes.serving.record_files import Entry
 
-    handler = predict.load_handler(str(folder), None, None)
+    handler = load_handler(str(folder), None, None)
     notes = np.random.default_rng(0).permutation([f"fever {'cough ' * i}" for i in range(12)]).tolist()
     entries = [Entry(i, i, {"note": note}) for i, note in enumerate(notes)]
-    answers = predict.answer_chunk(handler, entries, 5, {})
-    assert same(answers, [predict.answer_chunk(handler, [entry], 1, {})[0] for entry in entries])
+    answers = answer_chunk(handler, entries, 5, {})
+    assert same(answers, [answer_chunk(handler, [entry], 1, {})[0] for entry in entries])

@@ -14,14 +14,14 @@ import pytest
 import yaml
 from sklearn.metrics import f1_score, roc_auc_score
 
-from datasets_scripts.dataset_folder import iterate_rows, read_metadata
+from datasets_scripts.dataset.folder import iterate_rows, read_metadata
 from modeling_clinragen import ClinRaGenInputError
 from recipes import reproduce
-from recipes.arguments import parse_arguments
 from recipes.reproduction import captions
 from recipes.reproduction.plan import Job, Plan, Row, read_plan
 from recipes.reproduction.runner import run_jobs, seconds_spent
 from recipes.reproduction.tables import collect, latex, markdown, write_tables
+from recipes.training.arguments import parse_arguments
 
 
 CONFIGS = sorted(Path("recipes/configs/reproduce").glob("*.yaml"))

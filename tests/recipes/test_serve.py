@@ -23,7 +23,7 @@ import uvicorn
 
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
 from recipes import serve
-from recipes.predict import load_handler
+from recipes.serving.answers import load_handler
 from tests.modeling_clinragen.test_handler import same
 
 
@@ -76,7 +76,7 @@ def ask(port, body, method="POST", path="/", headers=JSON):
 
 @pytest.fixture(scope="module")
 def folder(tiny_processor, tiny_config, tmp_path_factory):
-    from recipes.model_folder import save_model_folder
+    from recipes.models.folder import save_model_folder
     from tests.conftest import make_tiny_model
 
     folder = tmp_path_factory.mktemp("served") / "model"

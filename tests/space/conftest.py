@@ -71,8 +71,8 @@ def small_folder(tmp_path_factory):
     from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenProcessor
     from modeling_clinragen.clinical_clinragen import NO_DISEASE
     from modeling_clinragen.processing_clinragen import END, OPENING, RATIONALE
-    from recipes.backbone import train_tokenizer
-    from recipes.model_folder import save_model_folder
+    from recipes.models.backbone import train_tokenizer
+    from recipes.models.folder import save_model_folder
     from tests.conftest import make_tiny_config, make_tiny_model
 
     names = [phenotype["name"] for phenotype in PHENOTYPES]

@@ -6,7 +6,7 @@ import datasets
 import evaluate
 
 from modeling_clinragen import PHENOTYPES, ClinRaGenInputError
-from recipes.evaluation.metrics import diagnosis_metrics
+from recipes.evaluation.figures.metrics import diagnosis_metrics
 
 
 DESCRIPTION = """

@@ -7,7 +7,7 @@ import evaluate
 
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from recipes.evaluation.faithfulness import VERDICTS, claim_metrics, note_claim_counts
+from recipes.evaluation.figures.faithfulness import VERDICTS, claim_metrics, note_claim_counts
 
 
 DESCRIPTION = """

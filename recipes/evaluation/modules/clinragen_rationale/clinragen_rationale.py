@@ -5,8 +5,8 @@
 import datasets
 import evaluate
 
-from recipes.evaluation.bertscore import BertScorer
-from recipes.evaluation.rationale import rationale_metrics
+from recipes.evaluation.figures.bertscore import BertScorer
+from recipes.evaluation.figures.rationale import rationale_metrics
 
 
 DESCRIPTION = """

@@ -1,0 +1,185 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The dataset card, written from the metadata of the build: no number in it is typed by hand."""
+
+import csv
+from pathlib import Path
+
+from datasets_scripts.dataset.card_figures import draw_card_figures
+from datasets_scripts.dataset.folder import LABEL_AUDIT, SPLITS
+
+
+HEADER = """---
+pretty_name: ClinRaGen records from {title}
+license: other
+license_name: see-source
+language: [en]
+task_categories: [text-generation, text-classification]
+tags: [clinical, icu, time-series, rationale]
+configs:
+- config_name: default
+  data_files:
+{files}
+dataset_info:
+- config_name: default
+  description: content {content_hash}
+---
+
+# ClinRaGen records from {title}
+
+One row per ICU stay: a note, laboratory and vital-sign series as measured, and which of {num_labels} diagnoses the
+stay has. Made for research on clinical rationale generation; not a medical device.
+"""
+
+USE = """
+## Source and terms of use
+
+{title} {version}, {url}. Licence: {licence}.{credentialed} Cite: {cite}
+"""
+
+CREDENTIALED = (
+    " Unless it is the open demo extract, this is **credentialed data**: it may not leave the machine, be shared or be"
+    " sent to an online service without the permission that the data-use agreement asks for."
+)
+
+
+def dataset_card(metadata: dict, folder: Path) -> str:
+    """The card of a dataset folder, from its `clinragen_dataset.json`; draws its figures into `folder/figures`."""
+    draw_card_figures(metadata, folder / "figures")
+    source = metadata["source_description"]
+    splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
+    files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
+    # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
+    header = HEADER.format(
+        title=source["title"],
+        files=files,
+        num_labels=len(metadata["labels"]),
+        content_hash=metadata["content_hash"],
+    )
+    use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    use += _permissions(metadata.get("permissions", {}))
+    sections = {
+        "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
+        "Cohort": _cohort(metadata),
+        "Diagnoses": _diagnoses(metadata),
+        "Series": _series(metadata),
+        "What the notes give away": _leakage(metadata),
+    }
+    if "rationales" in metadata:
+        sections["Rationales"] = _rationales(metadata["rationales"])
+    return "".join([header, use, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())])
+
+
+def _permissions(permissions: dict) -> str:
+    """What was said when the data were pushed: to what, the reason and the day."""
+    return "".join(
+        f"\nWhoever pushed these data was permitted to {to} them: {why}\n" for to, why in permissions.items()
+    )
+
+
+def _cohort(metadata: dict) -> str:
+    attrition = [
+        [r["step"], r["stays"], r["patients"], r["stays_lost"], r["patients_lost"], r["why"]]
+        for r in metadata["attrition"]
+    ]
+    counts = [[split, *(counts[k] for k in COUNTS)] for split, counts in metadata["counts"].items()]
+    units = [[row["care_unit"] or "not known", row["stays"]] for row in metadata.get("care_units", [])]
+    return (
+        _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
+        + _figure("attrition", "ICU stays that are left after each step")
+        + _table(["split", "ICU stays", "patients", "with a note", "with series"], counts)
+        + "\nA patient is in one split only: a hash of the id decides.\n"
+        + ("\n" + _table(["type of ICU", "ICU stays"], units) if units else "")
+    )
+
+
+def _diagnoses(metadata: dict) -> str:
+    codes, stays = metadata["codes"], metadata["attrition"][-1]["stays"]
+    labels = [[r["name"], r["stays"], f"{100 * r['stays'] / stays:.1f}"] for r in metadata["labels"]]
+    return (
+        f"{codes['total']} diagnosis codes; {codes['unmapped']} of them ({100 * (codes['unmapped_share'] or 0):.2f}%) "
+        f"have no route to a category; {codes['unknown']} are in no table of codes, {codes['by_family']} of which "
+        f"were read by their family. `{LABEL_AUDIT}` lists every code with its route and its labels.\n\n"
+        + _table(["diagnosis", "ICU stays", "% of stays"], labels)
+        + _figure("prevalence", "share of ICU stays with each diagnosis")
+    )
+
+
+def _series(metadata: dict) -> str:
+    stays = metadata["attrition"][-1]["stays"]
+    rows = []
+    for row in metadata["values"]:
+        without = f"{100 * (1 - row['stays_with_a_value'] / stays):.1f}"
+        rows.append([row["channel"], *(row[name] for name in VALUE_COUNTS), without])
+    late = [row for row in metadata["values"] if row["stored_time_known"]]
+    known = ", ".join(f"{row['channel']} {row['median_hours_until_stored']:.2f} h" for row in late)
+    return (
+        "Charted values, why some were left out, and what was kept; `clinragen_dataset.json` has units and limits.\n\n"
+        + _table(["channel", *(name.replace("_", " ") for name in VALUE_COUNTS), "% of stays without a value"], rows)
+        + _figure("missingness", "share of ICU stays without a value of each channel")
+        + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
+        + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
+    )
+
+
+def _leakage(metadata: dict) -> str:
+    percent = lambda share: "-" if share is None else f"{100 * share:.1f}"  # noqa: E731
+    views = metadata["leakage"]
+    rows = [[v, r["gold_labels"], percent(r["gold_named"]), percent(r["other_named"])] for v, r in views.items()]
+    by_label = [
+        [label["name"], *(percent(report["labels"][label["name"]]) for report in views.values())]
+        for label in metadata["labels"]
+    ]
+    return (
+        "Of the stays with a note: share of their diagnoses whose name or synonyms stand in it, for each note view; "
+        "and of those that they do not have. This dataset's notes are of the view "
+        f"`{metadata['settings']['note_view']}`.\n\n"
+        + _table(["view", "diagnoses", "% named", "% of the others named"], rows)
+        + _figure("leakage", "share of diagnoses named in the note, by view")
+        + _table(["diagnosis", *(f"% named, {view}" for view in views)], by_label)
+    )
+
+
+def _rationales(rationales: dict) -> str:
+    """Settings of the teacher, and what the gate found."""
+    counted = ("outcomes", "reasons", "claims", "replies")
+    settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
+    kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})
+    claims = [[kind, *(rationales["claims"].get(f"{kind} {verdict}", 0) for verdict in VERDICTS)] for kind in kinds]
+    text = _table(["setting", "value"], settings)
+    text += "\nThe quality gate checks every rationale against the record, without a language model.\n\n"
+    text += _table(["rationale", "records"], [[k, v] for k, v in rationales["outcomes"].items()])
+    if rationales["reasons"]:
+        text += "\nWhy the last try of a record was not accepted:\n\n"
+        text += _table(["reason", "records"], [[k, v] for k, v in rationales["reasons"].items()])
+    if claims:
+        text += "\nClaims of the rationales that were given:\n\n" + _table(["claim about", *VERDICTS], claims)
+    if "replies" in rationales:
+        text += "\nRequests to the model, by how they ended:\n\n"
+        text += _table(["reply", "requests"], [[k, v] for k, v in rationales["replies"].items()])
+    return text
+
+
+VERDICTS = ("supported", "contradicted", "unverifiable")
+COUNTS = ("stays", "patients", "with_note", "with_series")
+VALUE_COUNTS = (
+    "charted", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window", "implausible",
+    "simultaneous", "unit_converted", "kept",
+)  # fmt: skip
+
+
+def write_label_audit(folder: Path, codes: list[dict]) -> None:
+    """`label_audit.csv`: one row per diagnosis code, ICD version and label, with the route and how often it occurs."""
+    with open(folder / LABEL_AUDIT, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["code", "version", "route", "mapped", "label", "rows", "stays"])
+        writer.writeheader()
+        writer.writerows({**row, "mapped": str(row["mapped"]).lower()} for row in codes)
+
+
+def _figure(name: str, description: str) -> str:
+    return f"\n![{description}](figures/{name}.png)\n\n"
+
+
+def _table(header: list, rows: list[list]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"

@@ -1,0 +1,202 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a cohort to the shards of a dataset folder, a block of stays at a time; finished blocks survive a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from datasets_scripts.common.cluster import ordered_map
+from datasets_scripts.dataset.folder import SPLITS, schema_for, write_shard
+from datasets_scripts.dataset.leakage import LeakMeter
+from datasets_scripts.sources.notes import note_text, strip_as_the_release
+from datasets_scripts.sources.reader import Block, Cohort, read_block
+from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
+
+
+STAYS_PER_BLOCK = 500
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """
+    What becomes of a stay.
+
+    Args:
+        source (`str`): what the column `source` says.
+        note_view (`str` or `float`): as `parse_note_view` gives it; note_text (`str`): `"fixed"`, or `"paper"` for a
+            text without digits and stop words.
+        caption (`str`): `"fixed"`, or `"paper"`, which calls an unmeasured channel normal.
+        shares (`dict[str, float]`): of the patients, by split; seed (`int`): of the split.
+    """
+
+    source: str
+    note_view: str | float
+    note_text: str
+    caption: str
+    shares: dict[str, float]
+    seed: int
+
+
+def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
+    """The split of a patient: a hash of the id, so that it depends on nothing else."""
+    draw = int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64
+    edge = 0.0
+    for split, share in shares.items():
+        edge += share
+        if draw < edge:
+            return split
+    return max(shares, key=shares.get)  # rounding left a sliver above the last edge
+
+
+def write_records(
+    cohort: Cohort, folder: Path, labels: list[dict], options: RecordOptions, ray_address: str | None = None
+) -> dict:
+    """
+    Write the shards of all splits.
+
+    Args:
+        ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this process does.
+
+    Returns:
+        `counts` per split, `stays_with_label` per class id, and `leakage` per note view.
+    """
+    execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
+    execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
+    done = {row[0] for row in execute("SELECT number FROM blocks").fetchall()}
+    spans = {
+        number: (start, min(start + STAYS_PER_BLOCK, cohort.num_stays))
+        for number, start in enumerate(range(0, cohort.num_stays, STAYS_PER_BLOCK))
+    }
+    to_do = [number for number in spans if number not in done]
+    blocks = (read_block(cohort, *spans[number]) for number in to_do)
+    with (
+        tqdm(total=cohort.num_stays, desc="Writing records", unit="stay") as bar,
+        closing(_made(maker, blocks, ray_address)) as made,
+    ):
+        bar.update(sum(spans[number][1] - spans[number][0] for number in done))
+        for number, (tables, counts) in zip(to_do, made, strict=True):
+            for split, table in tables.items():
+                write_shard(folder, split, number, table)
+            execute("INSERT INTO blocks VALUES (?, ?)", [number, json.dumps(counts)])
+            bar.update(spans[number][1] - spans[number][0])
+    total: Counter = Counter()
+    for (counts,) in execute("SELECT counts FROM blocks").fetchall():
+        total.update(json.loads(counts))
+    return _report(cohort, total, labels, options, maker.meter)
+
+
+def views_of(options: RecordOptions) -> dict[str, str | float]:
+    """The note views whose leaks are counted: both of the discharge summary, and the one that was asked for."""
+    views: dict[str, str | float] = {"admission": "admission", "paper": "paper"}
+    if not isinstance(options.note_view, str):
+        views[f"as-of={options.note_view:g}"] = options.note_view
+    return views
+
+
+class RecordMaker:
+    """
+    Makes a block of stays into one table a split, and the counts of the block, with names that say what they count.
+
+    Args:
+        channels, labels (list of `dict`): of the dataset.
+        options (`RecordOptions`): what becomes of a stay.
+    """
+
+    def __init__(self, channels: list[dict], labels: list[dict], options: RecordOptions):
+        self.channels, self.labels, self.options = channels, [label["name"] for label in labels], options
+        self.meter = LeakMeter(labels)
+        self.clean: Callable[[str], str] = strip_as_the_release if options.note_text == "paper" else str
+
+    def __call__(self, block: Block) -> tuple[dict[str, pa.Table], Counter]:
+        notes, counts = self._notes(block)
+        table = records_table(block, notes, self.channels, self.labels, self.options)
+        splits = np.array([split_of(s["subject_id"], self.options.shares, self.options.seed) for s in block.stays])
+        num_times = np.diff(block.offsets)
+        for split, stay, note, measured in zip(splits, block.stays, notes, num_times, strict=True):
+            counts[f"{split} stays"] += 1
+            counts[f"{split} with_note"] += bool(note)
+            counts[f"{split} with_series"] += bool(measured)
+            counts.update(f"label {i}" for i in stay["diagnoses"])
+        return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
+
+    def _notes(self, block: Block) -> tuple[list[str], Counter]:
+        """The note of each stay, and what each view gives away."""
+        notes, counts = [], Counter()
+        for stay in block.stays:
+            for name, view in views_of(self.options).items():
+                text = note_text(stay["documents"], view)
+                leaks = self.meter.count(text, stay["diagnoses"])
+                counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
+                if view == self.options.note_view:
+                    notes.append(self.clean(text))
+        return notes, counts
+
+
+def _made(maker: RecordMaker, blocks: Iterator[Block], ray_address: str | None) -> Iterator[tuple[dict, Counter]]:
+    if ray_address:
+        return ordered_map(maker, blocks, ray_address)
+    return (maker(block) for block in blocks)
+
+
+def records_table(
+    block: Block, notes: list[str], channels: list[dict], labels: list[str], options: RecordOptions
+) -> pa.Table:
+    """The rows of the dataset for a block of stays."""
+    unmeasured = UNMEASURED if options.caption == "fixed" else "normal all the time"
+    spans = list(zip(block.offsets[:-1], block.offsets[1:], strict=True))
+    columns = {name: [stay[name] for stay in block.stays] for name in block.stays[0] if name != "documents"}
+    columns |= {name: [""] * len(spans) for name in ("note_rationale", "lab_rationale", "teacher")}
+    columns |= {
+        "source": [options.source] * len(spans),
+        "note": notes,
+        "lab_times": _lists(block.offsets, pa.array(block.times)),
+        "lab_values": _lists(block.offsets, _rows(block.values)),
+        "lab_available_times": _lists(block.offsets, _rows(block.available)),
+        "lab_caption": [describe_anomalies(block.values[a:b], channels, unmeasured) for a, b in spans],
+    }
+    return pa.Table.from_pydict(columns, schema=schema_for(labels))
+
+
+def _lists(offsets: np.ndarray, values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def _rows(matrix: np.ndarray) -> pa.Array:
+    offsets = np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1]
+    return _lists(offsets, pa.array(matrix.reshape(-1)))
+
+
+def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordOptions, meter: LeakMeter) -> dict:
+    patients = Counter(
+        split_of(subject_id, options.shares, options.seed)
+        for (subject_id,) in cohort.connection.execute("SELECT DISTINCT subject_id FROM stays").fetchall()
+    )
+    counts = {
+        split: {
+            "stays": total[f"{split} stays"],
+            "patients": patients[split],
+            "with_note": total[f"{split} with_note"],
+            "with_series": total[f"{split} with_series"],
+        }
+        for split in SPLITS
+    }
+    leakage = {}
+    for name in views_of(options):
+        prefix = f"leak {name} "
+        leakage[name] = meter.report(Counter({k[len(prefix) :]: n for k, n in total.items() if k.startswith(prefix)}))
+    return {
+        "counts": counts,
+        "stays_with_label": [total[f"label {i}"] for i in range(len(labels))],
+        "leakage": leakage,
+    }

@@ -1,0 +1,283 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All figures of one evaluation, from its predictions: overall, with intervals, and by subgroup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from datasets import Dataset
+
+from modeling_clinragen.clinical_clinragen import short_name
+from recipes.evaluation.figures.calibration import calibration
+from recipes.evaluation.figures.faithfulness import (
+    VERDICTS,
+    agreement_counts,
+    claim_metrics,
+    note_claim_counts,
+    series_claim_counts,
+    series_evidence_counts,
+)
+from recipes.evaluation.figures.intervals import (
+    SCORES,
+    intervals,
+    label_figures,
+    ranking_figures,
+    set_figures,
+    share_figures,
+)
+from recipes.evaluation.figures.knowledge_use import knowledge_counts
+from recipes.evaluation.figures.matching import match_by_embedding
+from recipes.evaluation.figures.metrics import cells_of, diagnosis_metrics, multi_hot, probability_metrics
+from recipes.evaluation.figures.rationale import NoSynonyms, find_wordnet, once, rationale_figures
+
+
+if TYPE_CHECKING:
+    from recipes.evaluation.figures.bertscore import BertScorer
+
+SMALLEST_GROUP = 10
+AGES, SHARES = (45, 65, 80), (25, 75)
+
+
+def compute_metrics(
+    predictions: list[dict],
+    labels: list[str],
+    records: Dataset | None = None,
+    synonyms: dict | None = None,
+    *,
+    channels: list[dict] | None = None,
+    knowledge_terms: Sequence[str] = (),
+    bertscore: BertScorer | None = None,
+) -> dict:
+    """
+    All figures of one evaluation, with 95% intervals over patients under `intervals`.
+
+    Args:
+        predictions (list of `dict`): as `predict` gives them.
+        labels (list of `str`): in class-id order.
+        records (`Dataset`, *optional*): what was predicted, for the faithfulness to notes and for subgroups.
+        synonyms (`dict`, *optional*): label -> further names, for the agreement of list and rationale.
+        channels (list of `dict`, *optional*): of the series in `records`, for what rationales leave out of them.
+        knowledge_terms (list of `str`): the model's knowledge vocabulary, for the use that is made of it.
+        bertscore (`BertScorer`, *optional*): without it rationales have no BERTScore.
+    """
+    position = {label: i for i, label in enumerate(labels)}
+    gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
+    predicted = [[position[d["label"]] for d in prediction["diagnoses"]] for prediction in predictions]
+    patients = [prediction["subject_id"] for prediction in predictions]
+    true, guess = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
+    metrics = {
+        "records": len(predictions),
+        "patients": len(set(patients)),
+        "unreadable": sum(not prediction["readable"] for prediction in predictions),
+        "diagnosis": diagnosis_metrics(gold, predicted, labels),
+    }
+    sure = {
+        "diagnosis": intervals(set_figures(true, guess), patients),
+        "per_label": label_intervals(true, guess, labels, patients),
+    }
+    parts = {
+        **probabilities_of(predictions, gold, labels, patients),
+        **rationales_of(predictions, bertscore),
+        "claims": series_claims(predictions, patients),
+        "agreement": agreement(predictions, labels, synonyms or {}, patients),
+        **knowledge_use(predictions, knowledge_terms),
+    }
+    if records is not None:
+        parts |= note_evidence(predictions, records, patients)
+        parts |= lab_evidence(predictions, records, channels or [], patients)
+    for name, (figures, interval) in parts.items():
+        metrics[name], sure[name] = figures, interval
+    if "rationale" in metrics:
+        metrics["rationale_settings"] = {
+            "meteor_synonyms": not isinstance(find_wordnet(), NoSynonyms),
+            "bertscore_model": bertscore.model.name_or_path if bertscore else None,
+        }
+    if records is not None:
+        metrics["subgroups"] = subgroups(records, true, guess, patients)
+    return {**metrics, "intervals": sure}
+
+
+Part = tuple[dict, dict]  # figures, and the intervals of them
+
+
+def probabilities_of(
+    predictions: list[dict], gold: list[list[int]], labels: list[str], patients: list[str]
+) -> dict[str, Part]:
+    """`probability` and `calibration`, of the records that have probabilities, if any."""
+    scored = [i for i, prediction in enumerate(predictions) if prediction["probabilities"]]
+    if not scored:
+        return {}
+    probabilities = np.array([[predictions[i]["probabilities"][label] for label in labels] for i in scored])
+    hot = multi_hot([gold[i] for i in scored], len(labels)).astype(int)
+    owners = [patients[i] for i in scored]
+    return {
+        "probability": (
+            probability_metrics(hot, probabilities),
+            intervals(ranking_figures(hot, probabilities), owners),
+        ),
+        "calibration": calibration(hot, probabilities, owners),
+    }
+
+
+def rationales_of(predictions: list[dict], bertscore: BertScorer | None) -> dict[str, Part]:
+    """`rationale`, by note and lab part, of the records for which there is one of the teacher's, if any."""
+    told = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
+    if not told:
+        return {}
+    patients, metrics, sure = [p["subject_id"] for p in told], {}, {}
+    for part in ("note_rationale", "lab_rationale"):
+        figures = rationale_figures([p[f"reference_{part}"] for p in told], [p[part] for p in told], bertscore)
+        metrics[part], sure[part] = once(figures, len(told)), intervals(figures, patients)
+    return {"rationale": (metrics, sure)}
+
+
+def series_claims(predictions: list[dict], patients: list[str]) -> Part:
+    """What became of the claims about the series."""
+    claims = [prediction["claims"] for prediction in predictions]
+    counts = series_claim_counts(claims)
+    return claim_metrics(claims), intervals(share_figures(counts, sum(counts.values())), patients)
+
+
+def note_evidence(predictions: list[dict], records: Dataset, patients: list[str]) -> dict[str, Part]:
+    """
+    `note_claims`, shares of the findings that rationales name (a precision), and where there are the teacher's
+    rationales `note_evidence`, the share of the teacher's supported findings that they name too (a recall).
+    """
+    rationales = [prediction["note_rationale"] for prediction in predictions]
+    references = [prediction["reference_note_rationale"] for prediction in predictions]
+    counts = note_claim_counts(records["note"], rationales, references)
+    named = {name: counts[name] for name in VERDICTS}
+    parts = {"note_claims": _shares(named, sum(named.values()), patients)}
+    if any(references):
+        parts["note_evidence"] = _shares(
+            {"covered": counts["covered"]}, counts["reference_findings"], patients, total="reference_findings"
+        )
+    return parts
+
+
+def lab_evidence(
+    predictions: list[dict], records: Dataset, channels: list[dict], patients: list[str]
+) -> dict[str, Part]:
+    """`lab_evidence`: of the teacher's supported claims about the series the share that rationales make too."""
+    references = [prediction["reference_lab_rationale"] for prediction in predictions]
+    if not channels or not any(references):
+        return {}
+    claims = [prediction["claims"] for prediction in predictions]
+    rows = records.select_columns(["lab_times", "lab_values"])
+    counts = series_evidence_counts(rows, claims, references, channels)
+    shares = {"covered": counts["covered"]}
+    return {"lab_evidence": _shares(shares, counts["reference_claims"], patients, total="reference_claims")}
+
+
+def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Part]:
+    """
+    `knowledge_use`: of the terms most attended to the share that the rationale writes, and of the terms written the
+    share attended to; each also `_by_chance`, with the attended terms of other patients, and `_above_chance`. Of the
+    records whose series attended to terms, if any.
+    """
+    used = [prediction for prediction in predictions if terms and prediction["knowledge"]]
+    if not used:
+        return {}
+    patients = [prediction["subject_id"] for prediction in used]
+    attended = [[entry["term"] for entry in prediction["knowledge"]] for prediction in used]
+    rationales = (f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in used)
+    counts = knowledge_counts(attended, rationales, terms, patients)
+    both, chance, metrics, sure = counts["both"], counts["chance"], {"records": len(used)}, {}
+    for name, of in (("attended_written", "attended"), ("written_attended", "written")):
+        shares = {name: both, f"{name}_by_chance": chance, f"{name}_above_chance": both - chance}
+        figures, interval = _shares(shares, counts[of], patients, total=of)
+        metrics, sure = metrics | figures, sure | interval
+    return {"knowledge_use": (metrics, sure)}
+
+
+def label_intervals(true: np.ndarray, guess: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:
+    """Label -> the 95% intervals of its precision, recall and F1."""
+    sure = intervals(label_figures(true, guess), patients)
+    return {label: {name: sure.get((i, name)) for name in SCORES} for i, label in enumerate(labels)}
+
+
+def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
+    """The figures of the diagnoses with the paper's matching of written names, and their `intervals`."""
+    from datasets_scripts.knowledge.retrieval import load_encoder
+
+    position = {label: i for i, label in enumerate(labels)}
+    gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
+    texts = [prediction["generated_text"] for prediction in predictions]
+    matched = match_by_embedding(texts, labels, load_encoder())
+    figures = set_figures(cells_of(gold, len(labels)), cells_of(matched, len(labels)))
+    patients = [prediction["subject_id"] for prediction in predictions]
+    return {**diagnosis_metrics(gold, matched, labels), "intervals": intervals(figures, patients)}
+
+
+def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patients: list[str]) -> tuple[dict, dict]:
+    """Shares of written diagnoses that the rationale argues for or denies, and of argued ones that are not written."""
+    phrases = {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
+    written = [[d["label"] for d in prediction["diagnoses"]] for prediction in predictions]
+    rationales = [f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in predictions]
+    counts = agreement_counts(written, rationales, phrases)
+    of_written = {"written_argued_for": counts["argued_for"], "written_denied": counts["denied"]}
+    first, first_sure = _shares(of_written, counts["written"], patients, total="written")
+    of_argued = {"argued_not_written": counts["not_written"]}
+    second, second_sure = _shares(of_argued, counts["argued"], patients, total="argued")
+    return first | second, first_sure | second_sure
+
+
+def _shares(
+    counts: dict[str, np.ndarray], whole: np.ndarray, patients: list[str], total: str = "total"
+) -> tuple[dict, dict]:
+    """The sum of `whole` under the name `total`, each count as a share of it, and the intervals of the shares."""
+    figures = share_figures(counts, whole)
+    return {total: int(np.sum(whole)), **once(figures, len(whole))}, intervals(figures, patients)
+
+
+def subgroups(records: Dataset, true: np.ndarray, guess: np.ndarray, patients: list[str]) -> dict[str, dict]:
+    """Records, micro- and macro-F1 with intervals of each group of `SMALLEST_GROUP` records or more."""
+    found: dict[str, dict] = {}
+    for attribute, values in groups_of(records).items():
+        found[attribute] = {}
+        for value in sorted(set(values)):
+            rows = np.flatnonzero(values == value)
+            if len(rows) < SMALLEST_GROUP:
+                continue
+            figures, own = set_figures(true[rows], guess[rows]), [patients[i] for i in rows]
+            whole, sure = once(figures, len(rows)), intervals(figures, own)
+            found[attribute][value] = {
+                "records": len(rows),
+                **{name: whole[name] for name in ("micro_f1", "macro_f1")},
+                "intervals": {name: sure[name] for name in ("micro_f1", "macro_f1")},
+            }
+    return found
+
+
+def groups_of(records: Dataset) -> dict[str, np.ndarray]:
+    """
+    Sex, age band, ethnicity, type of ICU, and how much of the series was measured, of each record.
+
+    A dataset that was built before it had the column `care_unit` has no groups of it.
+    """
+    measured = [
+        float((~np.isnan(np.asarray(values, dtype=float))).any(axis=0).mean()) if len(values) else 0.0
+        for values in records["lab_values"]
+    ]
+    ages = [None if age is None or np.isnan(age) else age for age in records["age"]]
+    found = {
+        "sex": np.array([sex or "unknown" for sex in records["sex"]]),
+        "age": np.array(["unknown" if age is None else _band(age, AGES, "years") for age in ages]),
+        "ethnicity": np.array([ethnicity or "unknown" for ethnicity in records["ethnicity"]]),
+        "channels measured": np.array([_band(100 * share, SHARES, "%") for share in measured]),
+    }
+    if "care_unit" in records.column_names:
+        found["care unit"] = np.array([unit or "unknown" for unit in records["care_unit"]])
+    return found
+
+
+def _band(value: float, edges: tuple[int, ...], unit: str) -> str:
+    """`"under 45 years"`, `"45 to 65 years"` and the like; a value at an edge belongs above it."""
+    above = [edge for edge in edges if value >= edge]
+    below = [edge for edge in edges if value < edge]
+    if not above:
+        return f"under {below[0]} {unit}"
+    return f"{above[-1]} to {below[0]} {unit}" if below else f"{above[-1]} {unit} or more"

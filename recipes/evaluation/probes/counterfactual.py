@@ -1,0 +1,218 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a model makes of each part of its input: the same records once more, with the note blanked, the series blanked,
+each patient's series exchanged for another's, or the knowledge shuffled.
+
+A condition generates anew, rationale and all, for the records that it can change; the others keep their answer.
+All four together cost at most four times what the evaluation does. (With the release's generation without a mask an
+answer depends on its batch, too, and here records stand in other batches: small differences then mean nothing.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from datasets import Dataset
+
+from modeling_clinragen import ClinRaGenLanguageModel, ClinRaGenPipeline
+from modeling_clinragen.claims_clinragen import ClaimChecker
+from recipes.evaluation.figures.intervals import compare_sets, intervals, set_figures
+from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.prediction import predict
+
+
+FIGURES = ("micro_f1", "macro_f1")
+SERIES = ("lab_times", "lab_values")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """
+    Args:
+        rows (list of `int`): the records that it can change.
+        change (callable, *optional*): as `predict` takes it, positions counted among `rows`.
+        model (context manager): what is done to the model meanwhile.
+    """
+
+    rows: list[int]
+    change: Callable[[int, dict], dict] | None = None
+    model: AbstractContextManager = field(default_factory=nullcontext)
+
+
+def counterfactual_metrics(
+    pipe: ClinRaGenPipeline, records: Dataset, given: list[dict], batch_size: int, num_beams: int, seed: int = 0
+) -> dict[str, dict]:
+    """
+    The figures of `given` and of each condition that applies, all on the same records.
+
+    Args:
+        given (list of `dict`): the predictions of `records` as they are.
+        seed (`int`): of who exchanges series with whom, and of the shuffled knowledge.
+
+    Returns:
+        Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (nothing is left of what the model
+        reads: predicted to have no disease); `abstained`, the share where the evidence is thin, by the model;
+        `micro_f1`, `macro_f1` and their `intervals`; `claims` about the series and `claims_supported`, the share that
+        the patient's true values support. Under a condition also
+        `difference` of these two from as given, with its intervals (`difference_micro_f1` and so on) and the `p_value`
+        of a test paired by patients; `changed`, the share of records with another list of diagnoses;
+        `mean_probability_shift`, the mean absolute change of a diagnosis' probability over the records that are
+        readable both times (`None` without any, or without diagnosis head).
+    """
+    comparison = Comparison(pipe, records, given)
+    found = {"as given": comparison.figures(given)}
+    for name, condition in conditions_of(pipe, records, seed).items():
+        predictions = list(given)
+        with condition.model:
+            chosen = records.select(condition.rows)
+            answers = predict(pipe, chosen, batch_size, num_beams, condition.change, desc=name)
+            for i, answer in zip(condition.rows, answers, strict=True):
+                predictions[i] = answer
+        own, beside = comparison.figures(predictions), comparison.differences(predictions)
+        found[name] = {**own, **beside, "intervals": own["intervals"] | beside["intervals"]}
+    return found
+
+
+def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[str, Condition]:
+    """The conditions that can change what the model reads, by name: none of the series if it reads notes alone."""
+    reads, found = pipe.processor.modalities, {}
+    with_note = [i for i, note in enumerate(records["note"]) if note and note.strip()]
+    with_series = [i for i, times in enumerate(records["lab_times"]) if len(times)]
+    if "note" in reads and with_note:
+        found["note blanked"] = Condition(with_note, lambda i, row: {**row, "note": ""})
+    if "lab" not in reads or not with_series:
+        return found
+    found["series blanked"] = Condition(with_series, lambda i, row: {**row, "lab_times": [], "lab_values": []})
+    donor = donors_of([records["subject_id"][i] for i in with_series], seed)
+    if donor is not None:
+        series = records.select_columns(list(SERIES)).select([with_series[i] for i in donor])
+        found["series swapped"] = Condition(with_series, lambda i, row: {**row, **series[i]})
+    if num_knowledge_values(pipe.model) > 1:
+        filled = pipe.processor.feature_extractor.grid == "paper"  # then even a record without series attends
+        rows = list(range(len(records))) if filled else with_series
+        found["knowledge shuffled"] = Condition(rows, model=shuffled_knowledge(pipe.model, seed))
+    return found
+
+
+def donors_of(subject_ids: Sequence[str], seed: int) -> list[int] | None:
+    """
+    For each stay the one whose series it gets; `None` with one patient alone.
+
+    Each patient gets the series of one other, and gives theirs to one other; of several stays in their order, again
+    from the first where the other has fewer.
+    """
+    stays = defaultdict(list)
+    for i, subject_id in enumerate(subject_ids):
+        stays[subject_id].append(i)
+    if len(stays) < 2:
+        return None
+    patients, donor = list(stays), [0] * len(subject_ids)
+    for patient, other in zip(patients, derangement(len(patients), seed), strict=True):
+        theirs = stays[patients[other]]
+        for k, i in enumerate(stays[patient]):
+            donor[i] = theirs[k % len(theirs)]
+    return donor
+
+
+def derangement(number: int, seed: int) -> np.ndarray:
+    """A permutation of `number` things, two or more, that leaves none in its place: one random circle of all."""
+    circle = np.random.default_rng(seed).permutation(number)
+    moved = np.empty_like(circle)
+    moved[circle] = np.roll(circle, 1)
+    return moved
+
+
+def num_knowledge_values(model: ClinRaGenLanguageModel) -> int:
+    """How many terms (or prototypes) the series attend to."""
+    attention = model.knowledge_attention
+    if not attention.has_knowledge:
+        return 0
+    return attention.prototypes.out_features if attention.use_prototypes else len(attention.knowledge_input_ids)
+
+
+@contextmanager
+def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
+    """
+    Meanwhile a patch that attends to one term (or prototype) is told of another: keys stay, values change places.
+
+    Were the terms exchanged as a whole, keys and values alike, nothing would change: attention knows no order.
+    """
+
+    def shuffle(module, inputs, values):  # (num_knowledge_tokens, width)
+        return values[derangement(len(values), seed)]
+
+    handle = model.knowledge_attention.value.register_forward_hook(shuffle)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def abstained(prediction: dict) -> bool:
+    """Whether the evidence was too thin, in the model's own words, or there was nothing to read."""
+    return prediction["doubt"]["abstain"] if prediction.get("doubt") else not prediction["readable"]
+
+
+class Comparison:
+    """Predictions of the same records, against the truth and against those as given."""
+
+    def __init__(self, pipe: ClinRaGenPipeline, records: Dataset, given: list[dict]):
+        self.labels = pipe.processor.labels
+        self.position = {label: i for i, label in enumerate(self.labels)}
+        self.check = ClaimChecker(pipe.processor.feature_extractor.channels)
+        self.series = records.select_columns(list(SERIES))
+        self.patients = records["subject_id"]
+        self.true = cells_of(records["diagnoses"], len(self.labels))
+        self.given = given
+
+    def figures(self, predictions: list[dict]) -> dict:
+        """What is said of one run alone."""
+        figures = set_figures(self.true, self._guess(predictions))
+        once, sure = figures(np.ones((1, len(self.true)), dtype=np.float32)), intervals(figures, self.patients)
+        supported, total = self._claims(predictions)
+        return {
+            "records": len(predictions),
+            "unreadable": sum(not prediction["readable"] for prediction in predictions),
+            "abstained": float(np.mean([abstained(prediction) for prediction in predictions])),
+            **{name: float(once[name][0]) for name in FIGURES},
+            "intervals": {name: sure[name] for name in FIGURES},
+            "claims": total,
+            "claims_supported": supported / total if total else None,
+        }
+
+    def differences(self, predictions: list[dict]) -> dict:
+        """What is said of one run beside that as given."""
+        before, after = self._guess(self.given), self._guess(predictions)
+        compared = compare_sets(self.true, before, after, self.patients)
+        both = [
+            (old["probabilities"], new["probabilities"])
+            for old, new in zip(self.given, predictions, strict=True)
+            if old["probabilities"] and new["probabilities"]
+        ]
+        shifts = [abs(new[label] - old[label]) for old, new in both for label in self.labels]
+        return {
+            "difference": {name: compared[name]["difference"] for name in FIGURES},
+            "intervals": {f"difference_{name}": compared[name]["interval"] for name in FIGURES},
+            "p_value": {name: compared[name]["p_value"] for name in FIGURES},
+            "changed": float((before != after).any(axis=1).mean()),
+            "mean_probability_shift": float(np.mean(shifts)) if shifts else None,
+        }
+
+    def _guess(self, predictions: list[dict]) -> np.ndarray:
+        """The diagnoses as a bool array of shape `(num_records, num_labels)`."""
+        return cells_of([[self.position[d["label"]] for d in p["diagnoses"]] for p in predictions], len(self.labels))
+
+    def _claims(self, predictions: list[dict]) -> tuple[int, int]:
+        """How many claims about the patients' series their true values support, and how many there are."""
+        verdicts = [
+            claim.verdict
+            for prediction, row in zip(predictions, self.series, strict=True)
+            for claim in self.check(prediction["lab_rationale"], row["lab_times"], row["lab_values"])
+            if claim.channel
+        ]
+        return verdicts.count("supported"), len(verdicts)

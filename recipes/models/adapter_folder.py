@@ -1,0 +1,225 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+LoRA: a stage that leaves the backbone as it is, and learns low-rank changes of it beside the other parts.
+
+The adapters stand in the model itself, so that it trains, generates and shards as any other. What a stage has learned
+is saved in the format of PEFT; the other parts are in it whole, as its `modules_to_save`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import GenerationConfig
+
+from modeling_clinragen import (
+    ClinRaGenConfig,
+    ClinRaGenInputError,
+    ClinRaGenLanguageModel,
+    ClinRaGenProcessor,
+)
+from recipes.models.backbone import load_backbone
+from recipes.models.card import GATED_PROMPT
+from recipes.models.folder import load_model_folder, model_class
+from recipes.models.history import HISTORY, read_history, shown
+from recipes.models.lora import (
+    _config_of,
+    _insert,
+    adapter_config,
+    learned_state,
+    merge_adapters,
+)
+
+
+ADAPTER, WEIGHTS = "adapter", "adapter_model.safetensors"
+REQUIRED_FILES = ("adapter_config.json", WEIGHTS, "config.json", "processor_config.json", "tokenizer_config.json")
+TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
+PREFIX = "base_model.model."  # of every weight in PEFT's format
+
+FITTED = ("diagnosis_mixture", "diagnosis_temperature", "diagnosis_thresholds", "diagnosis_token_ids", "doubt")
+
+
+def save_adapter(
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: str | Path
+) -> None:
+    """
+    Write what a stage with adapters has learned: PEFT's two files, the settings that were fitted (`config.json`),
+    processor, history and card. Of the base it holds the name alone.
+
+    Args:
+        training (`dict`): what `training.json` holds.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        PREFIX + (name.replace(".default.", ".") if "lora_" in name else name): value.detach()
+        .cpu()
+        .contiguous()
+        .clone()
+        for name, value in learned_state(model).items()
+    }
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    _save_settings(adapter_config(model), model.config, model.generation_config, processor, training, folder)
+
+
+def _save_settings(lora, config, generation_config, processor, training: dict, folder: Path) -> None:
+    lora, config = copy.deepcopy(lora), copy.deepcopy(config)
+    lora.base_model_name_or_path, lora.inference_mode = shown(lora.base_model_name_or_path), True
+    lora.save_pretrained(folder)
+    for name in ("auto_map", "custom_pipelines"):  # an adapter brings no code
+        config.__dict__.pop(name, None)
+    config.to_json_file(folder / "config.json")
+    generation_config.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    for path in folder.glob("*.py"):
+        path.unlink()
+    (folder / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
+    (folder / "README.md").write_text(adapter_card(lora, training), encoding="utf-8")
+
+
+def copy_adapter(folder: str | Path, target: str | Path, training: dict, repo_id: str | None = None) -> None:
+    """
+    Write an adapter anew to `target`, an empty folder: what else stands in its own folder stays there.
+
+    Args:
+        training (`dict`): what `training.json` holds.
+        repo_id (`str`, *optional*): on the Hub, for the card.
+    """
+    lora, config, processor, generation_config = read_adapter(folder)
+    target = Path(target)
+    save_file(load_file(Path(folder) / WEIGHTS), target / WEIGHTS, metadata={"format": "pt"})
+    _save_settings(lora, config, generation_config, processor, training, target)
+    (target / "README.md").write_text(adapter_card(lora, training, repo_id), encoding="utf-8")
+
+
+def read_adapter(folder: str | Path) -> tuple:
+    """
+    `LoraConfig`, [`ClinRaGenConfig`], [`ClinRaGenProcessor`] and `GenerationConfig` of an adapter folder.
+
+    Raises:
+        ClinRaGenInputError: if it is none of this project's, or damaged.
+    """
+    from peft import LoraConfig, PeftConfig
+
+    missing = [name for name in REQUIRED_FILES if not (Path(folder) / name).is_file()]
+    if missing:
+        raise ClinRaGenInputError(f"{folder} is no adapter of a stage with lora: {', '.join(missing)} missing")
+    try:
+        lora = PeftConfig.from_pretrained(folder)
+        config = ClinRaGenConfig.from_pretrained(folder)
+        processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
+        generation_config = GenerationConfig.from_pretrained(folder)
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ClinRaGenInputError(f"{folder} cannot be read: {reason}; copy it again") from error
+    if not isinstance(lora, LoraConfig):
+        raise ClinRaGenInputError(f"{folder} holds an adapter of another kind than LoRA")
+    return lora, config, processor, generation_config
+
+
+def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
+    """
+    The base with the adapter on it, not merged, in evaluation mode; and the processor.
+
+    Args:
+        base (`str`): what the adapter was trained upon: a model folder, or a checkpoint of a language model.
+        folder (`str` or `Path`): as [`save_adapter`] writes it. No code of it is run.
+
+    Raises:
+        ClinRaGenInputError: if one of the two cannot be read, or they do not fit together.
+    """
+    lora, config, processor, generation_config = read_adapter(folder)
+    if _config_of(base).model_type == ClinRaGenConfig.model_type:
+        model, _ = load_model_folder(base)
+        for name in FITTED:
+            setattr(model.config, name, getattr(config, name))
+    else:
+        decoder = getattr(config.text_config, "decoder", None)
+        backbone, _ = load_backbone(base, {} if decoder is None else decoder.to_dict())
+        if type(backbone.config) is not type(config.text_config):
+            raise ClinRaGenInputError(f"{folder} was not trained upon {base}, which is another kind of model")
+        model = model_class(config)(config)
+        model.use_pretrained_backbone(backbone)
+    model.generation_config = generation_config
+    lora.base_model_name_or_path = base
+    whole, lora.modules_to_save = list(lora.modules_to_save or []), None
+    _insert(model, lora, whole)
+    _load_weights(model, Path(folder) / WEIGHTS, base)
+    return model.eval(), processor
+
+
+def _load_weights(model: ClinRaGenLanguageModel, path: Path, base: str) -> None:
+    names = {
+        PREFIX + (name.replace(".default.", ".") if "lora_" in name else name): name for name in learned_state(model)
+    }
+    try:
+        state = load_file(path)
+        wrong = sorted(names.keys() ^ state.keys())
+        if wrong:
+            raise ClinRaGenInputError(f"{path} does not fit {base}: {wrong[0]} is in one of them alone")
+        model.load_state_dict({names[name]: value for name, value in state.items()}, strict=False)
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ClinRaGenInputError(f"{path} cannot be put on {base}: {reason}") from error
+
+
+def finish_adapters(
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: Path
+) -> ClinRaGenLanguageModel:
+    """
+    Save the adapter to `folder`, and give the base, read again, with that merged into it: in full precision also where
+    the stage had quantised it. A model without adapters is given back, and nothing is written.
+    """
+    config = adapter_config(model)
+    if config is None:
+        return model
+    save_adapter(model, processor, training, folder)
+    return merge_adapters(load_adapter(config.base_model_name_or_path, folder)[0])
+
+
+def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
+    """
+    The `README.md` of an adapter.
+
+    Args:
+        lora (`LoraConfig`): of the adapter.
+        training (`dict`): what `training.json` holds.
+        repo_id (`str`, *optional*): on the Hub.
+    """
+    gated, base = training["source"]["credentialed"], lora.base_model_name_or_path
+    header = ModelCardData(
+        language="en",
+        license="other" if gated else "apache-2.0",
+        license_name="see-data-use-agreement" if gated else None,
+        library_name="peft",
+        tags=["clinragen", "lora", "clinical", "diagnosis", "rationale"],
+        base_model=base if base.count("/") == 1 else None,
+        extra_gated_prompt=GATED_PROMPT if gated else None,
+        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"} if gated else None,
+    )
+    content = {
+        "name": (repo_id or "ClinRaGen adapter").split("/")[-1],
+        "base": base,
+        "lora": lora,
+        "source": training["source"],
+        "stage": training["stages"][-1] if training["stages"] else {},
+        "metric": training.get("metric"),
+        "best": training.get("best_metric"),
+        "permission": training.get("permission_to_publish"),
+    }
+    template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
+    return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+
+
+def adapter_history(folder: str | Path) -> dict:
+    """`training.json` of an adapter folder."""
+    training = read_history(folder)
+    if "source" not in training:
+        raise ClinRaGenInputError(f"{folder}: {HISTORY} is missing, or does not tell of its data; run its stage again")
+    return training

@@ -1,0 +1,109 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The language model that stage 1 starts from: a pretrained one, a pretrained encoder, or random weights."""
+
+from collections.abc import Iterable
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    EncoderDecoderModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+)
+
+from datasets_scripts.common.checkpoints import resolve_checkpoint
+from modeling_clinragen import ClinRaGenInputError
+
+
+def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """
+    A pretrained backbone and its tokenizer.
+
+    Args:
+        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), or an
+            encoder (BERT and its like), which gets a decoder with random weights.
+        decoder_config (`dict`): what that decoder's configuration changes of the encoder's, e.g.
+            `{"num_hidden_layers": 2}`.
+
+    Raises:
+        ClinRaGenInputError: if nothing can be loaded from there.
+    """
+    checkpoint = resolve_checkpoint(name_or_path)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+            return AutoModelForSeq2SeqLM.from_pretrained(checkpoint), tokenizer
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+            if tokenizer.pad_token is None:
+                tokenizer.pad_token = tokenizer.eos_token
+            return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), tokenizer
+        return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config, tokenizer), tokenizer
+    except OSError as error:
+        raise ClinRaGenInputError(f"model_name_or_path: no model to load from {name_or_path}: {error}") from None
+
+
+def _with_decoder(
+    encoder: PreTrainedModel, decoder_config: dict, tokenizer: PreTrainedTokenizerBase
+) -> EncoderDecoderModel:
+    changed = {**encoder.config.to_dict(), **decoder_config, "is_decoder": True, "add_cross_attention": True}
+    decoder = AutoModelForCausalLM.from_config(type(encoder.config)(**changed))
+    model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.eos_token_id = tokenizer.sep_token_id
+    model.config.decoder_start_token_id = tokenizer.cls_token_id
+    embedding, encoder_embedding = decoder.get_input_embeddings().weight, encoder.get_input_embeddings().weight
+    if embedding.shape == encoder_embedding.shape:  # the decoder's words start where the encoder's are
+        embedding.data.copy_(encoder_embedding)
+    return model
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """What a configuration says of a tokenizer's special tokens."""
+    return {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+
+
+def train_tokenizer(texts: Iterable[str], phrases: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """
+    A tokenizer with T5's special tokens for a backbone with random weights.
+
+    Byte-pair merges inside words; digits and punctuation stand alone; frequent words become one token each. Decoding
+    gives the text back.
+
+    Args:
+        texts (iterable of `str`): the training split's notes and targets, never those of another split.
+        phrases (iterable of `str`): what is one token each, with the space before it: diagnoses and headings, which a
+            model without pretraining would else have to learn to spell.
+        vocab_size (`int`): upper bound, phrases apart.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
+    )
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    specials = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=100_000
+    )

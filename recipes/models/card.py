@@ -1,0 +1,191 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The card of a model folder, written from what the run has left: no number in it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
+from recipes.evaluation.report.folder import read_metrics
+from recipes.models.folder import load_model_folder
+from recipes.models.history import HISTORY, read_history
+
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+SHOWN_SETTINGS = ("optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "seed")
+
+# An estimate on the high side; the card says what it rests on.
+WATTS = {"cpu": 10.0, "gpu": 700.0}  # of one thread of a server CPU; of one GPU at its limit (H100 SXM)
+GRAMS_PER_KWH = 475.0  # world average of 2018: IEA, Global Energy & CO2 Status Report 2019
+
+# Place in `metrics.json` -> name, and the Hub's type of metric.
+FIGURES = {
+    ("diagnosis", "micro_f1"): ("Micro-F1", "f1"),
+    ("diagnosis", "macro_f1"): ("Macro-F1", "f1"),
+    ("diagnosis", "micro_precision"): ("Micro-precision", "precision"),
+    ("diagnosis", "micro_recall"): ("Micro-recall", "recall"),
+    ("diagnosis", "exact_match"): ("Exact match of the list", "exact_match"),
+    ("probability", "macro_auroc"): ("Macro-AUROC", "roc_auc"),
+    ("probability", "macro_auprc"): ("Macro-AUPRC", "average_precision"),
+    ("calibration", "expected_calibration_error"): ("Expected calibration error", "expected_calibration_error"),
+    ("claims", "supported"): ("Claims about the series that hold", "faithfulness"),
+    ("claims", "contradicted"): ("Claims about the series that are contradicted", "faithfulness"),
+    ("note_claims", "supported"): ("Findings of the note part that the note tells of", "faithfulness"),
+}
+
+GATED_PROMPT = (
+    "This model was trained on records of patients under a data-use agreement. Ask for access only if you have signed "
+    "the agreement of the source, and use it only for what the agreement allows."
+)
+
+
+def model_card(
+    training: dict,
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    report: dict | None = None,
+    repo_id: str | None = None,
+    dataset_id: str | None = None,
+    gated: bool = False,
+    permission: str | None = None,
+) -> str:
+    """
+    The folder's `README.md`.
+
+    Args:
+        training (`dict`): what `training.json` holds.
+        report (`dict`, *optional*): `metrics.json` of an evaluation of this model.
+        repo_id, dataset_id (`str`, *optional*): on the Hub.
+        gated (`bool`): the data are credentialed: who reads the model must ask for access.
+        permission (`str`, *optional*): by which a gated model is public.
+    """
+    source, data = training["source"], training["data"]
+    figures = [] if report is None else measured_figures(report)
+    dataset_name = f"{source['title']} {source['version']}" if report is None else report["run"]["dataset_title"]
+    channel = model.config.channels[0]
+    emissions = _emissions(training["stages"])
+    content = {
+        "name": (repo_id or "ClinRaGen").split("/")[-1],
+        "repo_id": repo_id or "FOLDER",
+        "example": f"{(channel['low'] + channel['high']) / 2:g}",
+        "kind": "seq2seq" if model.config.is_encoder_decoder else "decoder-only",
+        "labels": model.config.labels,
+        "channels": model.config.channels,
+        "inputs": " and ".join({"note": "notes", "lab": "series"}[name] for name in processor.modalities),
+        "num_parameters": model.num_parameters(),
+        "num_knowledge_terms": len(model.config.knowledge_terms),
+        "context_length": model.config.context_length,
+        "max_note_tokens": processor.max_note_tokens,
+        "figures": figures,
+        "validation": _validation(training),
+        "split": data["eval_split"] if report is None else report["run"]["split"],
+        "records": report and report["records"],
+        "patients": report and report["patients"],
+        "dataset_name": dataset_name,
+        "unseen": report is not None and report["run"]["split"] == "test",
+        "train_split": data["train_split"],
+        "source": source,
+        "base_model": training["base_model"],
+        "stages": training["stages"],
+        "settings": SHOWN_SETTINGS,
+        "emissions": emissions,
+        "emissions_source": EMISSIONS_SOURCE,
+        "gated": gated,
+        "permission": permission,
+    }
+    header = ModelCardData(
+        language="en",
+        license="other" if gated else "apache-2.0",
+        license_name="see-data-use-agreement" if gated else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["clinragen", "clinical", "diagnosis", "rationale", "time-series", "knowledge-augmented", "custom_code"],
+        datasets=dataset_id and [dataset_id],
+        base_model=_hub_name(training["base_model"]),
+        model_name=content["name"],
+        eval_results=_results(figures, report, dataset_id or "clinragen", dataset_name) or None,
+        co2_eq_emissions={"emissions": round(emissions, 3), "source": EMISSIONS_SOURCE, "training_type": "training"},
+        extra_gated_prompt=GATED_PROMPT if gated else None,
+        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"} if gated else None,
+    )
+    template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
+    return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+
+
+def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:
+    """`training.json` and `README.md` of a model folder."""
+    card = model_card(training, model, processor, report, gated=training["source"]["credentialed"])
+    (Path(folder) / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
+    (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+
+
+EMISSIONS_SOURCE = (
+    f"Training time times {WATTS['cpu']:g} W a CPU thread or {WATTS['gpu']:g} W a GPU, at {GRAMS_PER_KWH:g} g a kWh, "
+    "the world's average of 2018 (IEA)."
+)
+
+
+def _emissions(stages: list[dict]) -> float:
+    """Grams of CO2 equivalents, by a rule of thumb."""
+    joules = 0.0
+    for stage in stages:
+        device = stage["device"]
+        units = device["units"] * stage["settings"]["world_size"]
+        joules += stage["seconds"] * units * WATTS[device["kind"]]
+    return joules / 3.6e6 * GRAMS_PER_KWH
+
+
+def measured_figures(report: dict) -> list[dict]:
+    """`name`, `type`, `value` and `interval` of each figure of `FIGURES` that a `metrics.json` has."""
+    found = []
+    for (group, name), (title, kind) in FIGURES.items():
+        value = report.get(group, {}).get(name)
+        if value is not None:
+            interval = report.get("intervals", {}).get(group, {}).get(name)
+            found.append({"name": title, "type": kind, "value": value, "interval": interval})
+    return found
+
+
+def _results(figures: list[dict], report: dict | None, dataset_type: str, dataset_name: str) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Diagnoses with their rationale",
+            dataset_type=dataset_type,
+            dataset_name=dataset_name,
+            dataset_split=report["run"]["split"],
+            metric_type=figure["type"],
+            metric_name=figure["name"],
+            metric_value=round(figure["value"], 4),
+        )
+        for figure in figures
+    ]
+
+
+def _validation(training: dict) -> dict[str, float]:
+    """What validation has told of the checkpoint that was kept."""
+    metric = f"eval_{training['metric']}"
+    best = next((row for row in training["log"] if row.get(metric) == training["best_metric"]), {})
+    names = ("micro_f1", "macro_f1", "macro_auroc", "reward")
+    return {name: best[f"eval_{name}"] for name in names if f"eval_{name}" in best}
+
+
+def _hub_name(base_model: str | None) -> str | None:
+    return base_model if base_model and base_model.count("/") == 1 else None
+
+
+def add_report_to_card(model_folder: str | Path, report: str | Path) -> None:
+    """
+    Write the card of a model folder anew, with the figures of its report in place of those of validation.
+
+    Raises:
+        ClinRaGenInputError: if the report is of other weights, or the folder does not tell of its data.
+    """
+    training = read_history(model_folder)
+    if "source" not in training:
+        raise ClinRaGenInputError(f"{model_folder}/{HISTORY} does not tell of its data; run its stage again")
+    write_card(model_folder, training, *load_model_folder(model_folder), read_metrics(report, model_folder))

@@ -1,0 +1,169 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A model folder: weights, the code they need, processor and pipeline, loadable without this project installed."""
+
+import json
+import shutil
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.utils import logging as transformers_logging
+
+import modeling_clinragen
+from modeling_clinragen import (
+    ClinRaGenConfig,
+    ClinRaGenFeatureExtractor,
+    ClinRaGenForCausalLM,
+    ClinRaGenForConditionalGeneration,
+    ClinRaGenInputError,
+    ClinRaGenLanguageModel,
+    ClinRaGenProcessor,
+)
+from recipes.models.onnx import GRAPHS, is_onnx_folder, read_onnx_model
+
+
+AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)
+AutoModelForSeq2SeqLM.register(ClinRaGenConfig, ClinRaGenForConditionalGeneration, exist_ok=True)
+AutoModelForCausalLM.register(ClinRaGenConfig, ClinRaGenForCausalLM, exist_ok=True)
+AutoFeatureExtractor.register(ClinRaGenConfig, ClinRaGenFeatureExtractor, exist_ok=True)
+
+REQUIRED_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
+
+
+CODE = Path(modeling_clinragen.__file__).parent
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
+
+
+def model_class(config: ClinRaGenConfig) -> type[ClinRaGenLanguageModel]:
+    """The class of the model with that configuration."""
+    return ClinRaGenForConditionalGeneration if config.is_encoder_decoder else ClinRaGenForCausalLM
+
+
+def save_model_folder(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, folder: str | Path) -> None:
+    """Write everything that `AutoModel`, `AutoProcessor`, `pipeline` and an inference endpoint need to `folder`."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    shutil.copy(CODE / "handler.py", folder)
+
+
+def load_model_folder(
+    folder: str | Path, revision: str | None = None
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
+    """
+    Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
+
+    Args:
+        folder (`str` or `Path`): on this machine, or a name on the Hub, `"user/name"`.
+        revision (`str`, *optional*): branch, tag or commit on the Hub.
+
+    Raises:
+        ClinRaGenInputError: if the folder is missing, unfinished, damaged, not a ClinRaGen model, or holds what
+            might run: see [`check_model_folder`].
+    """
+    folder = check_model_folder(fetched(folder, revision))
+    if is_onnx_folder(folder):
+        return read_onnx_model(folder), ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
+    try:
+        model = model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder)
+        processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ClinRaGenInputError(
+            f"{folder} cannot be read: {reason}; copy it again or run its stage again"
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    return model.eval(), processor
+
+
+def fetched(folder: str | Path, revision: str | None = None) -> Path:
+    """The folder itself, or where a copy of the Hub's repository of that name lies."""
+    if Path(folder).is_dir() or str(folder).count("/") != 1:
+        return Path(folder)
+    try:
+        return Path(snapshot_download(str(folder), revision=revision))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ClinRaGenInputError(
+            f"no model folder at {folder}, and on the Hub none could be read: {reason}"
+        ) from error
+
+
+def check_model_folder(folder: str | Path) -> Path:
+    """
+    `folder` as a path, if it is a finished ClinRaGen model folder that holds nothing else that might run.
+
+    Raises:
+        ClinRaGenInputError: if files are missing, for pickle files (to unpickle is to run code), for code that is not
+            this project's, and for settings that name other code.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ClinRaGenInputError(f"no model folder at {folder}; train one with recipes/stage1_note.py")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICKLES:
+            raise ClinRaGenInputError(
+                f"{path} is refused: a file of this kind can run code when it is read; a model folder holds "
+                "safetensors only. Remove it if you know where it comes from"
+            )
+        if path == folder / "adapter_config.json":  # at the top alone it is read
+            raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder by others")
+        if path.suffix == ".py" and not (path.parent == folder and (CODE / path.name).is_file()):
+            raise ClinRaGenInputError(
+                f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
+            )
+    weights = GRAPHS if is_onnx_folder(folder) else ("model*.safetensors",)
+    missing = [name.replace("*", "") for name in (*REQUIRED_FILES, *weights) if not any(folder.glob(name))]
+    if missing:
+        raise ClinRaGenInputError(
+            f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to go on"
+        )
+    settings = {path.name: _read_settings(path) for path in sorted(folder.glob("*config.json"))}
+    if settings["config.json"].get("model_type") != ClinRaGenConfig.model_type:
+        raise ClinRaGenInputError(f"{folder} holds a model of another kind, not a ClinRaGen model")
+    for name, content in settings.items():
+        for reference in _named_code(content):
+            module = reference.split("--")[-1].split(".")[0]
+            if "--" in reference or not (CODE / f"{module}.py").is_file():
+                raise ClinRaGenInputError(
+                    f"{folder / name} is refused: it names other code, {reference!r}, to be run. Do not load this "
+                    "model with trust_remote_code=True"
+                )
+    return folder
+
+
+def _read_settings(path: Path) -> dict:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):
+        raise ClinRaGenInputError(f"{path} is damaged; copy it or run its stage again") from None
+
+
+def _named_code(content) -> list[str]:
+    """The code that settings ask to be run: in `auto_map` and `custom_pipelines`, at any depth."""
+    if isinstance(content, list):
+        return [reference for part in content for reference in _named_code(part)]
+    if not isinstance(content, dict):
+        return []
+    pipelines = content.get("custom_pipelines")
+    pipelines = list(pipelines.values()) if isinstance(pipelines, dict) else [pipelines]
+    found = _leaves(content.get("auto_map"))
+    found += _leaves([part.get("impl") if isinstance(part, dict) else part for part in pipelines])
+    return found + _named_code([part for name, part in content.items() if name not in CODE_SETTINGS])
+
+
+def _leaves(content) -> list[str]:
+    """All values in nested lists and dicts, as text, but for `None`."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, list):
+        return [leaf for part in content for leaf in _leaves(part)]
+    return [] if content is None else [str(content)]
+
+
+CODE_SETTINGS = ("auto_map", "custom_pipelines")

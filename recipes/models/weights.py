@@ -1,0 +1,15 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Hash of a model's weights."""
+
+import hashlib
+from pathlib import Path
+
+
+def weights_hash(folder: str | Path) -> str:
+    """SHA-256 of the weights of a model folder, or of the graphs of an ONNX export."""
+    total = hashlib.sha256()
+    for path in sorted([*Path(folder).glob("model*.safetensors"), *Path(folder).glob("*.onnx")]):
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

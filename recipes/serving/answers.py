@@ -1,0 +1,69 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Answer chunks of records with a model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+from modeling_clinragen.handler import EndpointHandler, RequestError
+from recipes.models.folder import load_model_folder
+from recipes.serving.record_files import Entry
+
+
+BATCHES_PER_CHUNK = 8  # records of a chunk are sorted by the length of their note, so that batches hold like ones
+
+
+def load_handler(model: str, revision: str | None, device: str | None) -> EndpointHandler:
+    """The handler of a model folder or Hub id, with this installation's code: none of the folder's is run."""
+    loaded, processor = load_model_folder(model, revision=revision)
+    try:
+        pipe = ClinRaGenPipeline(loaded, processor=processor, tokenizer=processor.tokenizer, device=device)
+    except (RuntimeError, AssertionError):  # what torch raises for a device that is not there
+        raise ClinRaGenInputError(f"--device: {device} is not there; leave it out or give cpu") from None
+    return EndpointHandler(pipe=pipe)
+
+
+def chunks(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
+
+
+def answer_chunk(handler: EndpointHandler, chunk: list[Entry], batch_size: int, options: dict) -> list[dict]:
+    """One answer for each entry, in order, with its `id`; depends on the chunk, and on nothing before it."""
+    answers: list[dict | None] = [None] * len(chunk)
+    readable = []
+    for i, entry in enumerate(chunk):
+        try:
+            if entry.error is not None:
+                raise RequestError(422, entry.error)
+            readable.append((i, handler.read_record(entry.record, f"line {entry.line}: record")))
+        except RequestError as error:
+            answers[i] = {"id": entry.id, "error": str(error)}
+    readable.sort(key=lambda item: len(item[1]["note"]))
+    for batch in chunks(readable, batch_size):
+        for (i, _), answer in zip(batch, handler.try_answer([record for _, record in batch], options), strict=True):
+            if isinstance(answer, Exception):
+                answer = {"error": f"line {chunk[i].line}: the model failed ({type(answer).__name__})"}
+            answers[i] = {"id": chunk[i].id, **answer}
+    return answers
+
+
+def fingerprint(pipe: ClinRaGenPipeline) -> str:
+    """A hash of all that an answer depends on: weights, configuration, processor and tokenizer."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(pipe.model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    for part in (pipe.model.config, pipe.model.generation_config, pipe.processor):
+        settings = {key: value for key, value in part.to_dict().items() if key != "_name_or_path"}
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+    digest.update(pipe.tokenizer.backend_tokenizer.to_str().encode())
+    return digest.hexdigest()

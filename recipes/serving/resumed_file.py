@@ -1,0 +1,103 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A file of answers that is resumed after a kill and ends in the same bytes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from datasets_scripts.common.command import BusyError
+from modeling_clinragen import ClinRaGenInputError
+from recipes.serving.answers import chunks
+
+
+def as_line(answer: dict) -> bytes:
+    return (json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def resumed_file(output: Path, start: dict) -> Iterator[BinaryIO]:
+    """
+    Give a file aside, with what an earlier start wrote into it, and rename it to `output` when the block ends.
+
+    Args:
+        start (`dict`): what the answers depend on, as JSON; of which nothing may differ from the earlier start.
+
+    Raises:
+        ClinRaGenInputError: if something differs, another process is at work, or the output cannot be written.
+    """
+    aside = output.with_name(output.name + ".unfinished")
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        with open(aside / "answers.jsonl", "a+b") as file:
+            _claim(file, output)
+            _check_start(aside / "start.json", start, begun=file.tell() > 0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(aside / "answers.jsonl", output)
+        shutil.rmtree(aside)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ClinRaGenInputError(
+                f"the disk of {output} is full; free some space and start the same command again to go on"
+            ) from None
+        raise ClinRaGenInputError(f"{output} cannot be written: {error.strerror}; name another file") from error
+
+
+def _claim(file: BinaryIO, output: Path) -> None:
+    import fcntl  # which Windows has not; the server needs none of it
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(f"another process is at work on {output}; wait for it, or name another file") from None
+
+
+def _check_start(path: Path, start: dict, begun: bool) -> None:
+    if not begun:
+        path.write_text(json.dumps(start), encoding="utf-8")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in start if before.get(name) != start[name]]
+    if changed:
+        raise ClinRaGenInputError(
+            f"{path.parent} was begun with another {' and '.join(changed)}; start with the same to go on, or remove "
+            "that folder to begin anew"
+        )
+
+
+def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
+    """
+    Drop what follows the last whole chunk of answers, so that the chunks to come hold the records that they would have
+    held; the number of answers that are kept. Adds the places of refused records to `refused`.
+    """
+    kept = position = 0
+    file.seek(0)
+    for chunk in chunks(file, size):
+        if len(chunk) < size or not chunk[-1].endswith(b"\n"):
+            break
+        kept, position = kept + size, position + sum(map(len, chunk))
+        refused += filter(None, map(place_of_error, map(json.loads, chunk)))
+    file.truncate(position)
+    file.seek(position)
+    return kept
+
+
+def place_of_error(answer: dict) -> str | None:
+    """The line of the input that was refused."""
+    return re.match(r"line \d+", answer["error"]).group() if "error" in answer else None

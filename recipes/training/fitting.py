@@ -1,0 +1,314 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What is fitted rather than trained: the linear classifier on the training split; and on the validation split how much
+it counts beside the encoder, the temperature, and the threshold of each diagnosis.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from datasets import Dataset, concatenate_datasets
+from scipy import sparse
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import precision_recall_curve
+from sklearn.model_selection import GroupKFold
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from datasets_scripts.common.checkpoints import resolve_checkpoint
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
+from modeling_clinragen.diagnosis_clinragen import ClinRaGenLinearClassifier
+from modeling_clinragen.modeling_clinragen import ENCODER_INPUTS
+from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT
+from recipes.training.data import ClinRaGenCollator
+from recipes.training.guarantees import fit_doubt
+
+
+RIDGE_C = 2.0  # scikit-learn's `C`: the inverse of the penalty on each label's weights
+RIDGE_STEPS = 60
+FOLDS = 5
+SHARES = np.linspace(0, 1, 21)
+BATCH = 64
+
+
+def prepare_decisions(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    train: Dataset,
+    collator: ClinRaGenCollator,
+) -> None:
+    """Before a stage: fit the linear classifier, if there is one; until validation says more, it counts one half."""
+    model.config.diagnosis_temperature, model.config.diagnosis_mixture = 1.0, 0.0
+    if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
+        learn_words(model, processor, train)
+        fit_regression(model.diagnosis_head.linear, *describe(model, train, collator))
+        model.config.diagnosis_mixture = 0.5
+
+
+def fit_decisions(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    train: Dataset,
+    validation: Dataset,
+    collator: ClinRaGenCollator,
+) -> None:
+    """
+    After a stage: fit the linear classifier again, on both splits; the mixture and the temperature by what the
+    encoder says of validation, and a classifier of the fifth of the patients that it was not fitted on; the
+    thresholds by those probabilities, of training records by that classifier alone; and `doubt`.
+
+    The last classifier has seen a fifth more than those that thresholds and guarantees were fitted with, and the
+    checkpoint was chosen by the same validation records: both are nearly, not wholly, without influence.
+
+    Args:
+        train, validation (`Dataset`): as `encode_records` gives them.
+    """
+    model.eval()
+    encoder, gold = encoder_scores(model, validation, collator)
+    if model.diagnosis_head.linear is None:
+        share, temperature, logits = fit_mixture(encoder, encoder, gold)
+        probabilities = (logits / temperature).sigmoid().numpy()
+    else:
+        both = concatenate_datasets([train, validation])
+        learn_words(model, processor, both)
+        features, gold = describe(model, both, collator)
+        linear = held_out_logits(features, gold, both["subject_id"])
+        fit_regression(model.diagnosis_head.linear, features, gold)
+        seen, unseen = linear[: len(train)], linear[len(train) :]
+        share, temperature, logits = fit_mixture(encoder, unseen, gold[len(train) :])
+        _, alone = fit_temperature(linear, gold)
+        probabilities = torch.cat([seen / alone, logits / temperature]).sigmoid().numpy()
+    model.config.diagnosis_mixture, model.config.diagnosis_temperature = share, temperature
+    model.config.diagnosis_thresholds = fit_thresholds(probabilities, gold.numpy()).tolist()
+    fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy())
+
+
+def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, records: Dataset) -> None:
+    """Tell the linear classifier which pairs of tokens are frequent in `records`, and what words and pairs mean."""
+    linear = model.diagnosis_head.linear
+    frequency: Counter = Counter()
+    for ids in records.with_format(None)["input_ids"]:
+        frequency.update(set(pairwise(ids)))
+    pairs = [pair for pair, n in frequency.most_common(len(linear.pair_codes)) if n > 1]
+    codes = sorted(first * linear.vocab_size + second for first, second in pairs)
+    linear.pair_codes.fill_(linear.vocab_size**2)
+    linear.pair_codes[: len(codes)] = torch.tensor(codes, dtype=torch.long)
+    if model.config.label_similarity_model is not None:
+        table = label_similarity(processor, linear, model.config.label_similarity_model, records)
+        linear.label_similarity.data.copy_(table)
+
+
+def label_similarity(
+    processor: ClinRaGenProcessor, linear: ClinRaGenLinearClassifier, encoder: str, records: Dataset
+) -> torch.Tensor:
+    """
+    Cosine of each word of `records`, and each known pair, with the name of each label, as a sentence encoder sees
+    them: `(num_words, num_labels)`; 0 for what has no two letters and for the words of the prompt.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    tokenizer = processor.tokenizer
+    prompt = set(tokenizer(PROMPT.format(note=NO_NOTE))["input_ids"])
+    tokens = sorted({i for ids in records.with_format(None)["input_ids"] for i in ids} - prompt)
+    known = [code for code in linear.pair_codes.tolist() if code < linear.vocab_size**2]
+    texts = {i: tokenizer.decode([i]) for i in tokens}
+    texts |= {linear.vocab_size + k: tokenizer.decode(divmod(code, linear.vocab_size)) for k, code in enumerate(known)}
+    texts = {i: text.strip() for i, text in texts.items() if sum(character.isalpha() for character in text) > 1}
+    table = torch.zeros(linear.num_words, linear.num_labels)
+    if texts:
+        embed = SentenceTransformer(resolve_checkpoint(encoder), device="cpu").encode
+        words, labels = (embed(list(t), normalize_embeddings=True) for t in (texts.values(), processor.labels))
+        table[list(texts)] = torch.from_numpy(words @ labels.T)
+    return table
+
+
+@torch.no_grad()
+def describe(
+    model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
+) -> tuple[sparse.csr_matrix, torch.Tensor]:
+    """
+    Set the weights and scales of the linear classifier's features by `records`.
+
+    Returns:
+        The features `(num_records, num_features)`, sparse, and the diagnoses `(num_records, num_labels)`, 0 and 1.
+    """
+    linear = model.diagnosis_head.linear
+    counts, similarities, statistics, gold = [], [], [], []
+    for batch in _batches(model, records, collator):
+        words = linear.words(batch["input_ids"], batch["attention_mask"])
+        counts.append(sparse.csr_matrix(linear.count(words).cpu()))
+        similarities.append(linear.similarity(words))
+        if "past_values" in batch:
+            statistics.append(linear.statistics(batch["past_values"], batch["past_observed_mask"]))
+        gold.append(batch["diagnosis_labels"].cpu())
+    measured = torch.cat(similarities)
+    if statistics:
+        measured = torch.cat([measured, torch.cat(statistics).flatten(1)], dim=1)
+    frequency = np.asarray((sparse.vstack(counts) > 0).sum(axis=0)).ravel()
+    inverse = np.log((1 + len(measured)) / (1 + frequency)) + 1
+    linear.inverse_document_frequency.data.copy_(torch.as_tensor(inverse))
+    mean = measured.nanmean(dim=0)
+    variance = (measured - mean).square().nanmean(dim=0)
+    linear.mean.data.zero_()[: len(mean)] = mean.nan_to_num(0.0)
+    linear.std.data.fill_(1.0)[: len(mean)] = torch.where(variance > 1e-8, variance.sqrt(), 1.0)
+    rows = []
+    for i, count in enumerate(counts):
+        own = statistics[i] if statistics else None
+        count = torch.from_numpy(count.toarray()).to(measured.device)
+        rows.append(sparse.csr_matrix(linear.features(count, similarities[i], own).cpu()))
+    return sparse.vstack(rows).tocsr(), torch.cat(gold)
+
+
+def fit_regression(linear: ClinRaGenLinearClassifier, features: sparse.csr_matrix, gold: torch.Tensor) -> None:
+    weight, bias = _regression(features, gold)
+    linear.weight.data.copy_(weight)
+    linear.bias.data.copy_(bias)
+
+
+def _regression(features: sparse.csr_matrix, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
+    occur = np.unique(features.indices)
+    weight = torch.zeros(gold.shape[1], features.shape[1])
+    weight[:, occur], bias = logistic_regression(features[:, occur], gold, RIDGE_C, RIDGE_STEPS)
+    return weight, bias
+
+
+def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
+    """What a regression says of each patient that was fitted on the other four fifths of them."""
+    folds = min(FOLDS, len(set(patients)))
+    if folds < 2:
+        raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
+    logits = torch.empty_like(gold)
+    for rest, held in GroupKFold(folds).split(features, groups=patients):
+        weight, bias = _regression(features[rest], gold[rest])
+        logits[held] = torch.from_numpy(features[held] @ weight.T.double().numpy()).float() + bias
+    return logits
+
+
+def _batches(model, records: Dataset, collator: ClinRaGenCollator) -> Iterator[dict]:
+    for batch in DataLoader(records, batch_size=BATCH, collate_fn=collator):
+        yield {name: tensor.to(model.device) for name, tensor in batch.items()}
+
+
+@torch.no_grad()
+def logistic_regression(
+    features: np.ndarray | sparse.csr_matrix, labels: torch.Tensor, c: float, max_iter: int = 300
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    One regression for each label, with a ridge penalty on its weights.
+
+    Args:
+        features (`np.ndarray` or `csr_matrix` of shape `(num_records, width)`).
+        labels (`torch.Tensor` of shape `(num_records, num_labels)`): 0 and 1.
+        c (`float`): as scikit-learn's `C`.
+        max_iter (`int`): steps of L-BFGS at most.
+
+    Returns:
+        Weight `(num_labels, width)` and bias `(num_labels,)`.
+    """
+    # near the optimum single precision sees no way down
+    features, labels = features.astype(np.float64), labels.double()
+    weight = torch.zeros(features.shape[1], labels.shape[1], dtype=torch.float64)
+    bias = torch.zeros(labels.shape[1], dtype=torch.float64)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_iter, line_search_fn="strong_wolfe")
+    ridge = 1 / (c * labels.numel())
+
+    def loss() -> torch.Tensor:
+        logits = torch.from_numpy(features @ weight.numpy()) + bias  # a quarter of the time of torch's sparse products
+        error = (logits.sigmoid() - labels) / labels.numel()
+        weight.grad = torch.from_numpy(features.T @ error.numpy()) + ridge * weight
+        bias.grad = error.sum(dim=0)
+        return F.binary_cross_entropy_with_logits(logits, labels) + ridge / 2 * weight.square().sum()
+
+    optimizer.step(loss)
+    return weight.T.float(), bias.float()
+
+
+@torch.no_grad()
+def encoder_scores(
+    model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The encoder's logits, and the diagnoses, 0 and 1: both `(num_records, num_labels)`."""
+    scores, gold = [], []
+    for batch in _batches(model, records, collator):
+        gold.append(batch.pop("diagnosis_labels").cpu())
+        inputs = {name: batch[name] for name in batch if name in ENCODER_INPUTS}
+        scores.append(model.encode(**inputs).member_logits[:, 0].cpu())
+    return torch.cat(scores), torch.cat(gold)
+
+
+def fit_mixture(encoder: torch.Tensor, linear: torch.Tensor, gold: torch.Tensor) -> tuple[float, float, torch.Tensor]:
+    """
+    The share of the linear classifier and the temperature that give the least cross-entropy.
+
+    Args:
+        encoder, linear (`torch.Tensor` of shape `(num_records, num_labels)`): logits.
+        gold (`torch.Tensor`, same shape): 0 and 1.
+
+    Returns:
+        Share, temperature, and the mixed logits before the temperature `(num_records, num_labels)`.
+    """
+    shares = [0.0] if encoder is linear else SHARES
+    mixtures = [(float(share), (1 - share) * encoder + share * linear) for share in shares]
+    fitted = [(*fit_temperature(logits, gold), share, logits) for share, logits in mixtures]
+    _, temperature, share, logits = min(fitted, key=lambda found: found[0])
+    return share, temperature, logits
+
+
+def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """The least cross-entropy, and the temperature that gives it (Guo et al., ICML 2017)."""
+
+    def loss(logarithm: float) -> float:
+        return float(F.binary_cross_entropy_with_logits(logits / np.exp(logarithm), labels))
+
+    found = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
+    return float(found.fun), float(np.exp(found.x))
+
+
+THRESHOLDS = np.linspace(0.02, 0.7, 69)
+OWN_SHARE = 0.75
+
+
+def fit_thresholds(probabilities: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """
+    A threshold per label, between its own best one and the best for all.
+
+    A label's own is the one with the best F1, half of it counted on the records and half expected by the
+    probabilities, since there are too few records of a rare diagnosis to go by them alone. The two are mixed as a
+    geometric mean, for a good macro-F1 at a good micro-F1.
+
+    Args:
+        probabilities, gold (arrays of shape `(num_records, num_labels)`).
+
+    Returns:
+        Array of shape `(num_labels,)`.
+    """
+    common = np.clip(best_threshold(gold, probabilities)[0], THRESHOLDS[0], THRESHOLDS[-1])
+    made = probabilities[None] >= THRESHOLDS[:, None, None]  # (num_thresholds, num_records, num_labels)
+    hits = (made * gold).sum(axis=1) + (made * probabilities).sum(axis=1)
+    total = 2 * made.sum(axis=1) + gold.sum(axis=0) + probabilities.sum(axis=0)
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+    own = THRESHOLDS[f1.argmax(axis=0)]
+    return np.exp(OWN_SHARE * np.log(own) + (1 - OWN_SHARE) * np.log(common))
+
+
+def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    """
+    The one threshold for all labels with the best micro-F1, and that F1; 0.5 where no record has a diagnosis.
+
+    Args:
+        gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
+    """
+    if not gold.any():
+        return 0.5, 0.0
+    precision, recall, thresholds = precision_recall_curve(gold.ravel(), probabilities.ravel())
+    precision, recall = precision[:-1], recall[:-1]  # the last pair is that of no prediction at all
+    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(recall), where=recall > 0)
+    best = int(np.argmax(f1))
+    return float(thresholds[best]), float(f1[best])

@@ -1,0 +1,163 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model says of its doubt, fitted on a calibration split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from modeling_clinragen import ClinRaGenLanguageModel, ClinRaGenProcessor
+from modeling_clinragen.doubt_clinragen import (
+    MORE_IS_UNUSUAL,
+    PRECISION_GRID,
+    UNUSUAL,
+    ClinRaGenDoubt,
+    evidence_of,
+)
+from recipes.training.data import ClinRaGenCollator
+
+
+NUM_SCORES = 200  # probabilities of positives that are kept for each label; of more, evenly chosen ones
+UNUSUAL_SHARE = 0.02  # of the calibration records are beyond the limit of each measure of the evidence
+INFLUENCE_RECORDS = 256
+STEP = 1e-4  # to which probabilities are rounded
+
+
+def fit_doubt(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    records: Dataset,
+    collator: ClinRaGenCollator,
+    probabilities: np.ndarray,
+) -> None:
+    """
+    Set `doubt` of the model's configuration.
+
+    Args:
+        records (`Dataset`): the calibration split, as `encode_records` gives it.
+        probabilities (array of shape `(num_records, num_labels)`): of these records, from what did not learn of them.
+    """
+    model.eval()
+    evidence = [evidence_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
+    gold = np.stack(records.with_format("numpy", columns=["diagnosis_labels"])["diagnosis_labels"])
+    few = records.select(range(min(INFLUENCE_RECORDS, len(records))))
+    model.config.doubt = asdict(
+        ClinRaGenDoubt(
+            **fit_guarantees(probabilities, gold),
+            evidence_limits=fit_evidence_limits(torch.cat(evidence).numpy()),
+            influence=channel_influence(model, processor, few, collator).double().numpy().round(4).tolist(),
+        )
+    )
+
+
+def batches(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    records: Dataset,
+    collator: ClinRaGenCollator,
+    batch_size: int = 64,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """What the model reads, on its device."""
+    for batch in DataLoader(records, batch_size=batch_size, collate_fn=collator):
+        yield {name: batch[name].to(model.device) for name in processor.model_input_names}
+
+
+def fit_guarantees(probabilities: np.ndarray, gold: np.ndarray) -> dict[str, list]:
+    """
+    What thresholds with a guarantee for any recall and precision are found from, in little space.
+
+    Args:
+        probabilities, gold (arrays of shape `(num_records, num_labels)`): of the calibration split.
+
+    Returns:
+        `num_positives`, `positive_scores`, `selected` and `correct` of [`ClinRaGenDoubt`].
+    """
+    gold = np.asarray(gold, dtype=bool)
+    above = probabilities[:, None, :] >= np.array(PRECISION_GRID)[:, None]  # (num_records, grid, num_labels)
+    return {
+        "num_positives": gold.sum(axis=0).tolist(),
+        "positive_scores": [_thinned(np.sort(p[g])) for p, g in zip(probabilities.T, gold.T, strict=True)],
+        "selected": above.sum(axis=0).T.tolist(),
+        "correct": (above & gold[:, None, :]).sum(axis=0).T.tolist(),
+    }
+
+
+def _thinned(scores: np.ndarray) -> list[float]:
+    """Of ascending scores those of ranks ceil(i * number / kept), rounded down, so that a threshold errs downwards."""
+    kept = min(len(scores), NUM_SCORES)
+    ranks = [-(-i * len(scores) // kept) for i in range(1, kept + 1)]
+    down = np.floor(scores[np.array(ranks, dtype=int) - 1].astype(np.float64) / STEP + 1e-6)
+    return (down * STEP).round(4).tolist()
+
+
+def fit_evidence_limits(evidence: np.ndarray) -> dict[str, float]:
+    """
+    The limit of each measure of `evidence_of`, `(num_records, num_measures)`, beyond which at most `UNUSUAL_SHARE` of
+    the records are. A measure that is NaN, of what the model does not read, has none.
+    """
+    limits = {}
+    for name, values in zip(UNUSUAL, evidence.T.astype(np.float64), strict=True):
+        if np.isnan(values).any():
+            continue
+        if name in MORE_IS_UNUSUAL:
+            limit = np.ceil(np.quantile(values, 1 - UNUSUAL_SHARE, method="higher") / STEP)
+        else:
+            limit = np.floor(np.quantile(values, UNUSUAL_SHARE, method="lower") / STEP)
+        limits[name] = round(float(limit * STEP), 4)
+    return limits
+
+
+@torch.no_grad()
+def channel_influence(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    records: Dataset,
+    collator: ClinRaGenCollator,
+) -> torch.Tensor:
+    """
+    The mean absolute change of each diagnosis's log-odds where a channel, or the note, is taken from a record.
+
+    Returns:
+        `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`, the note last; 0 where no record has it.
+    """
+    num_channels = model.config.num_input_channels
+    total = torch.zeros(num_channels + 1, len(model.config.labels))
+    number = torch.zeros(num_channels + 1)
+    whole_split = batches(model, processor, records, collator)
+    for inputs in tqdm(whole_split, desc="Influence of each channel", unit="batch"):
+        whole = model.encode(**inputs).diagnosis_logits
+        for part, (rows, less) in enumerate(without_each_part(inputs, processor, num_channels)):
+            if rows.any():
+                change = model.encode(**less).diagnosis_logits - whole[rows]
+                total[part] += change.abs().sum(dim=0).cpu()
+                number[part] += rows.sum().cpu()
+    return (total / number.clamp(min=1).unsqueeze(1)).T
+
+
+def without_each_part(
+    inputs: dict[str, torch.Tensor], processor: ClinRaGenProcessor, num_channels: int
+) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """For each channel, and last the note: which records have it, `(batch_size,)`, and their inputs without it."""
+    tokens, mask = inputs["input_ids"], inputs["attention_mask"]
+    for channel in range(num_channels):
+        if "past_observed_mask" not in inputs:
+            yield torch.zeros(len(tokens), dtype=torch.bool), {}
+            continue
+        rows = inputs["past_observed_mask"][..., channel].bool().any(dim=1)
+        less = {name: tensor[rows] for name, tensor in inputs.items()}
+        less["past_observed_mask"] = less["past_observed_mask"].clone()
+        less["past_observed_mask"][..., channel] = False
+        yield rows, less
+    blank = processor.encode([None], [None], [None])["input_ids"][0]
+    rows = torch.tensor([row[kept.bool()].tolist() != blank for row, kept in zip(tokens, mask, strict=True)])
+    less = {name: tensor[rows] for name, tensor in inputs.items()}
+    less["input_ids"] = torch.tensor(blank, device=tokens.device).expand(int(rows.sum()), -1)
+    less["attention_mask"] = torch.ones_like(less["input_ids"])
+    yield rows, less

@@ -1,0 +1,270 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the three stages share: building or loading the model, freezing, the run, and finishing the folder."""
+
+import json
+import logging
+import re
+from functools import partial
+from pathlib import Path
+
+from datasets import Dataset, IterableDataset
+from transformers import EarlyStoppingCallback, set_seed
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.knowledge.base import load_knowledge
+from modeling_clinragen import (
+    ClinRaGenConfig,
+    ClinRaGenFeatureExtractor,
+    ClinRaGenInputError,
+    ClinRaGenLanguageModel,
+    ClinRaGenProcessor,
+)
+from modeling_clinragen.clinical_clinragen import NO_DISEASE
+from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
+from recipes.models.adapter_folder import ADAPTER, finish_adapters
+from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
+from recipes.models.card import write_card
+from recipes.models.folder import load_model_folder, model_class, save_model_folder
+from recipes.models.history import StageClock, shown, stage_history
+from recipes.training.arguments import DataArguments, ModelArguments, StageArguments
+from recipes.training.data import (
+    ClinRaGenCollator,
+    channels_with_statistics,
+    encode_records,
+    encode_rows,
+    load_records,
+)
+from recipes.training.fitting import fit_decisions, prepare_decisions
+from recipes.training.streaming import RecordStream, StreamCollator
+from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metrics
+
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(
+    model_args: ModelArguments, data_args: DataArguments, records: Dataset | IterableDataset
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
+    """
+    A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
+    `model_name_or_path` is a model folder, those are what it holds.
+    """
+    if _is_model_folder(model_args.model_name_or_path):
+        logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
+        return load_for_stage(model_args, data_args)
+    labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
+    terms = _knowledge_terms(data_args.knowledge)
+    channels = channels_with_statistics(data_args.dataset, records)
+    if model_args.model_name_or_path is None:
+        backbone = None
+        phrases = [f" {label}" for label in labels] + re.findall(r" ?### [\w ]+:", TARGET)
+        tokenizer = train_tokenizer(_tokenizer_texts(records, labels, terms), phrases, model_args.vocab_size)
+        if "model_type" not in model_args.text_config:
+            raise ClinRaGenInputError("arguments: give model_name_or_path, or text_config with a model_type")
+        text_config = {**model_args.text_config, "vocab_size": len(tokenizer)}
+        is_seq2seq = text_config["model_type"] in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        if not is_seq2seq:
+            text_config |= special_tokens(tokenizer)
+    else:
+        backbone, tokenizer = load_backbone(model_args.model_name_or_path, model_args.decoder_config)
+        text_config, is_seq2seq = backbone.config, backbone.config.is_encoder_decoder
+        for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
+            if part is not None:
+                part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
+    known = {} if is_seq2seq else {name: i for name, i in special_tokens(tokenizer).items() if i is not None}
+    config = ClinRaGenConfig(
+        text_config=text_config,
+        time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
+        labels=labels,
+        channels=channels,
+        knowledge_terms=terms,
+        knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
+        knowledge_attention_type=model_args.knowledge_attention_type,
+        use_knowledge_residual=model_args.use_knowledge_residual,
+        patch_layout=model_args.patch_layout,
+        max_series_tokens_per_channel=model_args.max_series_tokens_per_channel,
+        diagnosis_loss_weight=model_args.diagnosis_loss_weight,
+        use_linear_classifier=model_args.use_linear_classifier,
+        label_similarity_model=model_args.label_similarity_model,
+        **known,  # a decoder-only checkpoint often leaves them to its tokenizer
+    )
+    model = model_class(config)(config)
+    if backbone is not None:
+        model.use_pretrained_backbone(backbone)
+    extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
+    return model, ClinRaGenProcessor(extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens)
+
+
+def _is_model_folder(name_or_path: str | None) -> bool:
+    config = Path(name_or_path or "", "config.json")
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
+
+
+def _knowledge_terms(path: str | None) -> list[str]:
+    return [] if path is None else [term["term"] for term in load_knowledge(path)["terms"]]
+
+
+def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], terms: list[str]):
+    yield from (PROMPT, NO_NOTE, NO_DISEASE, TARGET, ", ".join(labels), *terms)
+    for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
+        for column in rows.values():
+            yield from column
+
+
+def load_for_stage(
+    model_args: ModelArguments, data_args: DataArguments
+) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
+    """The model folder that an earlier stage left; its labels and channels must be the dataset's."""
+    if model_args.model_name_or_path is None:
+        raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
+    model, processor = load_model_folder(model_args.model_name_or_path)
+    metadata = read_metadata(data_args.dataset)
+    for name, ours, theirs in (
+        ("labels", model.config.labels, [label["name"] for label in metadata["labels"]]),
+        ("channels", *([c["name"] for c in channels] for channels in (model.config.channels, metadata["channels"]))),
+    ):
+        if ours != theirs:
+            raise ClinRaGenInputError(
+                f"{model_args.model_name_or_path} and {data_args.dataset} differ in their {name}; "
+                "train stage 1 again on this dataset"
+            )
+    return model, processor
+
+
+def freeze_all_but(model: ClinRaGenLanguageModel, trained: list[str]) -> None:
+    """Only the weights of the named parts, of `MODULES`, learn; the backbone has its decoder among its own."""
+    learning = {*trained, *(["decoder"] if "backbone" in trained else [])}
+    parts = parts_of(model)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(parts.get(name) in learning)
+
+
+def run_stage(
+    model: ClinRaGenLanguageModel,
+    processor: ClinRaGenProcessor,
+    data_args: DataArguments,
+    stage_args: StageArguments,
+    began_from: str | None,
+) -> None:
+    """
+    Train, and leave the best checkpoint as a finished model folder at `stage_args.output_dir`.
+
+    Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command goes on from the last one.
+
+    Args:
+        began_from (`str`, *optional*): the folder or name that the model, or its backbone, came from.
+    """
+    output = Path(stage_args.output_dir)
+    check_free(output)
+    if stage_args.push_to_hub:
+        raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
+    stage_args.output_dir = str(output.with_name(output.name + ".training"))
+    clock = StageClock(Path(stage_args.output_dir))
+    set_seed(stage_args.seed)
+    processor.modalities = list(data_args.inputs)
+    model.config.diagnosis_token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
+    model.generation_config.max_new_tokens = data_args.max_target_tokens
+    model.generation_config.max_length = None
+    freeze_all_but(model, stage_args.trained_modules)
+    check_streamable(model, data_args, stage_args)
+    with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
+        evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
+        train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
+    patience = stage_args.early_stopping_patience
+    collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
+    trainer_collator = collator
+    if data_args.streaming:
+        train = _streamed(processor, data_args, stage_args)
+        trainer_collator = StreamCollator(collator, partial(encode_rows, **_encoding(processor, data_args)))
+    if "diagnosis_head" in stage_args.trained_modules:
+        prepare_decisions(model, processor, train, collator)
+    trainer = ClinRaGenTrainer(
+        model=model,
+        args=stage_args,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        data_collator=trainer_collator,
+        processing_class=processor,
+        compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
+        callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
+    )
+    trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
+    trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))
+    trainer.model = trainer.whole_model()
+    if trainer.is_world_process_zero():
+        if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
+            fit_decisions(trainer.model, processor, train, evaluation, collator)
+        finish_stage(trainer, processor, output)
+
+
+def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, stage_args: StageArguments) -> None:
+    """A `ClinRaGenInputError` where records are to be streamed that the linear classifier needs all at once."""
+    fitted = model.diagnosis_head is not None and model.diagnosis_head.linear is not None
+    if data_args.streaming and fitted and "diagnosis_head" in stage_args.trained_modules:
+        raise ClinRaGenInputError(
+            "arguments: streaming, but the linear classifier is fitted on all training records at once; train stage 1 "
+            "with --use_linear_classifier false, or leave diagnosis_head out of trained_modules"
+        )
+
+
+def _encoding(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
+    return {
+        "processor": processor,
+        "rationales": data_args.rationales,
+        "max_target_tokens": data_args.max_target_tokens,
+        "rationale_first": data_args.rationale_first,
+    }
+
+
+def _encoded(processor: ClinRaGenProcessor, data_args: DataArguments, split: str, limit: int | None = None) -> Dataset:
+    records = load_records(data_args.dataset, split, needs_rationales=True, limit=limit)
+    return encode_records(records, **_encoding(processor, data_args)).with_format("numpy")
+
+
+def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments) -> RecordStream:
+    """The training split; each process takes its own records of what all of them read."""
+    stage_args.accelerator_config.dispatch_batches = False
+    columns = [*(["note"] if "note" in data_args.inputs else []), *(f"{r}_rationale" for r in data_args.rationales)]
+    return RecordStream(
+        load_records(data_args.dataset, data_args.train_split, needs_rationales=True, streaming=True),
+        processor,
+        batch_size=stage_args.train_batch_size * stage_args.world_size,
+        buffer_size=data_args.streaming_buffer_size,
+        seed=stage_args.seed if stage_args.data_seed is None else stage_args.data_seed,
+        length_columns=columns if stage_args.train_sampling_strategy == "group_by_length" else [],
+        taught_only=data_args.rationale_first,
+    )
+
+
+def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
+    """The newest checkpoint, if this kind of run can go on from it: the optimizer's state is spread or it is not."""
+    checkpoint = last_checkpoint(trainer.args.output_dir)
+    if checkpoint is None:
+        return None
+    other = ("optimizer.pt",) if trainer.is_sharded else ("optimizer.bin", "global_step*")
+    if any(next(Path(checkpoint).glob(pattern), None) for pattern in other):
+        raise ClinRaGenInputError(
+            f"{checkpoint} was written {'without' if trainer.is_sharded else 'with'} FSDP or DeepSpeed: go on in the "
+            f"same way, or remove {trainer.args.output_dir} to begin again"
+        )
+    return checkpoint
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """The newest whole checkpoint; one that a kill cut short lacks its trainer state."""
+    whole = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def finish_stage(trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, output: Path) -> None:
+    """Write the model folder aside, rename it, and read it back."""
+    with finished_folder(output) as aside:
+        training = trainer.history()
+        model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
+        save_model_folder(model, processor, aside)
+        write_card(aside, training, model, processor)
+    load_model_folder(output)
+    logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)

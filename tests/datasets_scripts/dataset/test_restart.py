@@ -1,0 +1,170 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A killed build leaves nothing that looks finished, goes on when started again, and ends in the same bytes."""
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.etl import copy_tables
+from datasets_scripts import build_dataset
+from datasets_scripts.common.command import finished_folder
+from datasets_scripts.dataset import records
+from datasets_scripts.sources import reader
+from datasets_scripts.sources.synthetic import write_synthetic_tables
+from tests.commands import run_script
+
+
+def start(source, root, output):
+    command = [
+        sys.executable,
+        build_dataset.__file__,
+        "--source",
+        source,
+        "--root",
+        str(root),
+        "--output",
+        str(output),
+    ]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def files(folder):
+    """Every file of a folder and the hash of its bytes."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def kill_and_restart(source, root, tmp_path, times, seed):
+    """Kill builds at random moments, start each again to its end; the share that hit unfinished builds."""
+    began = time.perf_counter()
+    assert start(source, root, tmp_path / "undisturbed").wait() == 0
+    duration = time.perf_counter() - began
+    undisturbed = files(tmp_path / "undisturbed")
+    draw, hits = random.Random(seed), 0
+    for i in range(times):
+        output = tmp_path / f"killed-{i}"
+        process = start(source, root, output)
+        time.sleep(draw.uniform(0.1, 0.95) * duration)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if not output.exists():  # a kill that came too late finds the whole folder there
+            hits += 1
+            assert start(source, root, output).wait() == 0
+        assert files(output) == undisturbed
+        assert not output.with_name(output.name + ".unfinished").exists()
+    return hits / times
+
+
+@pytest.mark.slow
+def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
+    write_synthetic_tables(tmp_path / "raw", 300, seed=0)
+    assert kill_and_restart("mimic-iv", tmp_path / "raw", tmp_path, times=3, seed=0) > 0.5
+
+
+@pytest.mark.slow
+def test_ten_kills_of_a_build_of_ten_copies_of_the_demo(real_data, tmp_path):
+    root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
+    assert kill_and_restart("mimic-iii", root, tmp_path, times=10, seed=1) >= 0.8
+
+
+def test_whole_steps_and_blocks_are_not_repeated(tmp_path, monkeypatch):
+    write_synthetic_tables(tmp_path / "raw", 120, seed=0)
+    arguments = ["--source", "mimic-iv", "--root", str(tmp_path / "raw"), "--output"]
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)
+    build_dataset.main([*arguments, str(tmp_path / "whole")])
+    written, write_shard = [], records.write_shard
+
+    def write_and_die(folder, split, number, table):
+        if number == 2:
+            raise KeyboardInterrupt  # keeps what was done, like a kill
+        written.append((split, number))
+        write_shard(folder, split, number, table)
+
+    monkeypatch.setattr(records, "write_shard", write_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset.main([*arguments, str(tmp_path / "killed")])
+    assert {number for _, number in written} == {0, 1}
+    written.clear()
+
+    def repeated(*_):
+        raise AssertionError("a finished step was repeated")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)
+    for step in ("_open_tables", "_select_stays", "_label", "_measure", "_read_notes"):
+        monkeypatch.setattr(reader, step, repeated)
+
+    def write_and_note(folder, split, number, table):
+        written.append((split, number))
+        write_shard(folder, split, number, table)
+
+    monkeypatch.setattr(records, "write_shard", write_and_note)
+    build_dataset.main([*arguments, str(tmp_path / "killed")])
+    assert {number for _, number in written} == {2}
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def interrupted(output, resume):
+    """Whether a start finds what an earlier one left; it leaves something itself and is interrupted."""
+    found = []
+
+    def work():
+        with finished_folder(output, resume=resume) as folder:
+            found.append((folder / "part").exists())
+            (folder / "part").write_text("done")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    return found[0]
+
+
+def test_only_a_start_with_the_same_settings_and_tables_goes_on(tmp_path):
+    output = tmp_path / "out"
+    assert not interrupted(output, {"a": 1})
+    assert interrupted(output, {"a": 1})
+    assert not interrupted(output, {"a": 2})
+    assert not interrupted(output, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
+    write_synthetic_tables(tmp_path / "raw", 300, seed=0)
+    first = start("mimic-iv", tmp_path / "raw", tmp_path / "out")
+    database = tmp_path / "out.unfinished" / "work" / reader.DATABASE
+    while not database.exists() and first.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    first.send_signal(signal.SIGSTOP)  # in the middle of its work
+    command = [sys.executable, build_dataset.__file__, "--source", "mimic-iv", "--root", str(tmp_path / "raw")]
+    second = subprocess.run([*command, "--output", str(tmp_path / "out")], capture_output=True, text=True)
+    first.send_signal(signal.SIGCONT)
+    assert (second.returncode, first.wait()) == (2, 0)
+    assert "error: another process is at work" in second.stderr
+    assert (tmp_path / "out" / "README.md").is_file()
+
+
+@pytest.mark.parametrize("size", ["500k", "3m", "7m"])  # full at the first table, at the series, at the shards
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path, size):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        write_synthetic_tables(tmp_path / "raw", 300, seed=0)
+        arguments = ["--source", "mimic-iv", "--root", tmp_path / "raw", "--output", disk / "out"]
+        done = run_script(build_dataset.__file__, *arguments)
+        assert done.returncode == 2, done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: the disk of"), done.stderr
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,195 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from collections import Counter
+
+import pytest
+from transformers import AutoTokenizer
+
+from datasets_scripts import build_knowledge, generate_rationales
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.knowledge.base import builtin_knowledge, load_knowledge
+from datasets_scripts.llm.guard import LeavesMachineError
+from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from tests.commands import run_script
+from tests.datasets_scripts.llm.chat_server import ChatServer
+
+
+LABELS = {phenotype["name"] for phenotype in PHENOTYPES}
+
+
+def test_every_disease_has_terms_with_a_source():
+    knowledge = builtin_knowledge()
+    counts = Counter(disease for term in knowledge["terms"] for disease in term["diseases"])
+    assert set(counts) == LABELS
+    assert min(counts.values()) >= 12
+    assert all(len(term["source"]) > 30 for term in knowledge["terms"])
+
+
+def test_terms_are_distinct_and_never_a_label():
+    terms = builtin_knowledge()["terms"]
+    names = [term["term"].lower() for term in terms]
+    assert len(names) == len(set(names))
+    assert not {label.lower() for label in LABELS} & set(names)
+    assert all(len(set(term["diseases"])) == len(term["diseases"]) for term in terms)
+
+
+def test_patterns_name_known_channels():
+    channels = {channel["name"] for channel in CHANNELS}
+    patterns = [term["pattern"] for term in builtin_knowledge()["terms"] if term["pattern"]]
+    assert len(patterns) > 15
+    assert {pattern["channel"] for pattern in patterns} <= channels
+
+
+def test_round_trip(tmp_path):
+    build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
+    assert load_knowledge(tmp_path / "knowledge.json") == builtin_knowledge()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["knowledge.json", "knowledge.md"]
+    report = (tmp_path / "knowledge.md").read_text()
+    assert f"{len(builtin_knowledge()['terms'])} terms of 25 diseases" in report
+    assert "| Shock / " in report or "/ Shock |" in report
+
+
+def test_report_counts_the_tokens_of_a_tokenizer(tmp_path):
+    build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
+    tokenizer = AutoTokenizer.from_pretrained(resolve_checkpoint(MINILM))
+    tokens = set()
+    for term in builtin_knowledge()["terms"]:
+        tokens |= set(tokenizer.tokenize(term["term"]))
+    assert f"|V_k|: {len(tokens)} distinct tokens" in (tmp_path / "knowledge.md").read_text()
+
+
+def test_builtin_terms_cite_the_source_of_each_of_their_diseases():
+    knowledge = builtin_knowledge()
+    for term in knowledge["terms"]:
+        assert [cited["disease"] for cited in term["provenance"]] == term["diseases"]
+        assert {cited["offset"] for cited in term["provenance"]} == {None}
+        assert term["source"] == knowledge["documents"][term["provenance"][0]["document"]]["title"]
+    assert {cited["document"] for term in knowledge["terms"] for cited in term["provenance"]} == set(
+        knowledge["documents"]
+    )
+
+
+def test_builtin_knowledge_for_labels_of_ones_own(tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("labels:\n- {name: Shock, ccs: [249]}\n- {name: Gout, ccs: [54]}\n")
+    build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k.json")])
+    knowledge = load_knowledge(tmp_path / "k.json")
+    assert knowledge["labels"] == ["Shock", "Gout"]
+    whole = [term["term"] for term in builtin_knowledge()["terms"] if "Shock" in term["diseases"]]
+    assert {term["term"] for term in knowledge["terms"]} == set(whole)
+    assert {disease for term in knowledge["terms"] for disease in term["diseases"]} == {"Shock"}
+    labels.write_text("labels:\n- {name: Gout, ccs: [54]}\n")
+    with pytest.raises(ClinRaGenInputError, match="knows none of the labels"):
+        build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k2.json")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--corpus", "nowhere"], "no such file or folder"),
+        (["--corpus", "builtin", "--labels", "nothing.yaml"], "neither phenotypes nor a YAML file"),
+        (["--corpus", "builtin", "--tokenizer", "nowhere/nothing"], "no tokenizer"),
+        (["--corpus", "builtin", "--output", "k.md"], "use .json"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(tmp_path, arguments, message):
+    done = run_script(build_knowledge.__file__, "--output", tmp_path / "k.json", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert not list(tmp_path.iterdir())
+
+
+CITED = {"disease": "a", "document": "d", "offset": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"provenance": []}, r"term 0: provenance missing"),
+        ({"provenance": [{**CITED, "disease": "b"}]}, r"term 0 \(x\): a provenance names none"),
+        ({"provenance": [{**CITED, "document": "e"}]}, r"term 0 \(x\): document 'e'"),
+        ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
+        ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
+        ({"diseases": ["b"]}, r"term 0 \(x\): disease 'b'"),
+    ],
+)
+def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
+    term = {"term": "x", "type": "sign", "source": "s", "diseases": ["a"], "provenance": [CITED]}
+    whole = {"schema_version": 2, "labels": ["a"], "documents": {"d": {}}, "settings": {}}
+    path = tmp_path / "knowledge.json"
+    path.write_text(json.dumps({**whole, "terms": [term]}))
+    assert load_knowledge(path)["terms"] == [term]
+    path.write_text(json.dumps({**whole, "terms": [{**term, **change}]}))
+    with pytest.raises(ClinRaGenInputError, match=message):
+        load_knowledge(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no knowledge file"),
+        ("{", "no JSON"),
+        ("[]", "holds no terms"),
+        ('{"labels": [], "terms": []}', "holds no terms"),
+        ('{"schema_version": 1, "labels": ["a"], "terms": [{"term": "x"}]}', "schema_version is 1, .* make it again"),
+        ('{"schema_version": 2, "labels": ["a"], "terms": [{"term": "x"}], "settings": {}}', "documents missing"),
+        ('{"schema_version": 2, "labels": [], "terms": [4], "documents": {}, "settings": {}}', "term 0: term, type"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "knowledge.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ClinRaGenInputError, match=message):
+        load_knowledge(path)
+
+
+def test_when_the_teacher_gets_no_knowledge_then_it_ends_with_one_line(tmp_path):
+    (tmp_path / "empty.json").write_text(json.dumps({"labels": [], "terms": []}))
+    arguments = ["--dataset", tmp_path, "--teacher", "template", "--knowledge", tmp_path / "empty.json"]
+    done = run_script(generate_rationales.__file__, *arguments, "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "clinragen_dataset.json missing" in done.stderr
+
+
+def test_a_language_model_extracts_what_the_sentences_hold(tmp_path):
+    """Through the command, over HTTP: terms that stand in the sentence they cite are kept, others counted."""
+    sentences = "Patients have crackles at the base. A new infiltrate is seen on the chest film."
+    documents = [
+        {"id": f"d{i}", "text": f"Pneumonia, report {i}. {sentences}" if i < 5 else f"Gout of toe {i} is painful."}
+        for i in range(10)
+    ]
+    corpus = tmp_path / "documents.jsonl"
+    corpus.write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("labels: [{name: Pneumonia, ccs: [122]}]")
+
+    def extract(body):
+        lines = body["messages"][-1]["content"].rpartition("Disease: ")[2].splitlines()[1:]
+        found = [(n, "infiltrate", line) for n, line in enumerate(lines, 1) if "infiltrate" in line]
+        terms = [{"term": "new infiltrate", "type": "imaging", "sentence": n} for n, *_ in found]
+        terms += [{"term": "ground glass", "type": "imaging", "sentence": 1}]
+        return json.dumps({"terms": terms})
+
+    arguments = ["--corpus", str(corpus), "--labels", str(labels), "--output", str(tmp_path / "knowledge.json")]
+    with ChatServer(extract) as server:
+        build_knowledge.main([*arguments, "--extractor", "openai:m", "--base-url", server.url, "--top-k", "4"])
+    knowledge = load_knowledge(tmp_path / "knowledge.json")
+    (term,) = knowledge["terms"]
+    assert (term["term"], term["type"], term["diseases"]) == ("new infiltrate", "imaging", ["Pneumonia"])
+    assert knowledge["settings"]["prompt"] == "extraction-1"
+    for cited in term["provenance"]:
+        text = next(d["text"] for d in documents if d["id"] == cited["document"])
+        assert text[cited["offset"] :].startswith(cited["sentence"])
+        assert "new infiltrate" in cited["sentence"]
+    assert "not in the sentence it cites" in (tmp_path / "knowledge.md").read_text(encoding="utf-8")
+
+
+def test_a_hospitals_own_documents_stay_on_the_machine(tmp_path):
+    (tmp_path / "guideline.txt").write_text("Our guideline for pneumonia. Give oxygen.")
+    arguments = ["--corpus", str(tmp_path / "guideline.txt"), "--output", str(tmp_path / "knowledge.json")]
+    with pytest.raises(LeavesMachineError, match="nothing was sent"):
+        build_knowledge.main([*arguments, "--extractor", "openai:m", "--base-url", "http://203.0.113.7/v1"])

@@ -1,0 +1,233 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The client of OpenAI-compatible endpoints, against a real HTTP server on loopback."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from datasets_scripts.llm.answers import parse_answer
+from datasets_scripts.llm.chat import Request
+from datasets_scripts.llm.endpoint import Budget, BudgetError, EndpointModel, Sampling
+from datasets_scripts.llm.ordered import map_in_order
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.llm.chat_server import ChatServer, body_key, some_of
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string"}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+
+
+def request(text):
+    return Request([{"role": "user", "content": text}], SCHEMA)
+
+
+def echo(body):
+    return json.dumps({"word": body["messages"][-1]["content"]})
+
+
+def ask(server, log, texts, **options):
+    options = {"confined": True, "concurrency": 8, "seconds": 1.0, "first_wait": 0.01, **options}
+    model = EndpointModel("m", server.url, log, **options)
+    return list(map_in_order(model.answer, map(request, texts), model))
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = RequestLog(tmp_path / "requests.sqlite")
+    yield log
+    log.close()
+
+
+def test_answers_come_in_order_however_long_each_takes(log):
+    with ChatServer(echo) as server:
+        answers = ask(server, log, map(str, range(100)))
+    assert [answer.value["word"] for answer in answers] == [str(i) for i in range(100)]
+    assert 1 < server.most_at_once <= 8
+    assert server.bodies[0]["model"] == "m"
+    assert server.bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def test_what_was_answered_is_not_asked_again(log):
+    with ChatServer(echo) as server:
+        ask(server, log, "abc")
+        again = ask(server, log, "abcd")
+    assert [answer.value["word"] for answer in again] == list("abcd")
+    assert len(server.bodies) == 4
+    assert log.usage().requests == 4
+    assert (log.usage().prompt_tokens, log.usage().completion_tokens) == (4 * 4, 4 * 10)
+
+
+def test_the_same_chat_with_another_seed_is_another_request(log):
+    with ChatServer(echo) as server:
+        model = EndpointModel("m", server.url, log, confined=True, sampling=Sampling(seed=3))
+        chats = [Request(request("a").messages, SCHEMA, seed) for seed in (None, 3, 4, 4)]
+        for chat in chats:
+            list(map_in_order(model.answer, [chat], model))
+    assert [body["seed"] for body in server.bodies] == [3, 4]
+
+
+FAULTS = ["HTTP 429", "HTTP 500", "HTTP 503", "dropped", "malformed", "truncated", "no choices", "slow"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_passes_costs_a_retry(log, fault):
+    with ChatServer(echo, fault=lambda number: fault if number == 0 else None) as server:
+        (answer,) = ask(server, log, ["a"])
+    assert answer.value == {"word": "a"}
+    assert len(server.bodies) == 2
+    assert log.statuses()["answered"] == 1
+    assert log.usage().requests == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("HTTP 429", "HTTP 429"),
+        ("HTTP 500", "HTTP 500"),
+        ("dropped", "broken connection"),
+        ("truncated", "broken connection"),
+        ("malformed", "malformed reply"),
+        ("no choices", "malformed reply"),
+        ("slow", "timeout"),
+    ],
+)
+def test_a_fault_that_lasts_is_a_counted_reason(log, fault, reason):
+    with ChatServer(echo, fault=lambda number: fault) as server:
+        (answer,) = ask(server, log, ["a"], attempts=3, seconds=0.3)
+    assert (answer.value, answer.reason) == (None, reason)
+    assert log.statuses() == {reason: 3}
+
+
+def test_a_server_that_is_not_there_is_a_counted_reason(log):
+    with ChatServer(echo) as server:
+        pass
+    (answer,) = ask(server, log, ["a"], attempts=2)
+    assert (answer.value, answer.reason) == (None, "no connection")
+
+
+def test_many_faults_lose_no_request(log):
+    with ChatServer(echo, fault=some_of(FAULTS, 0.4, seed=0)) as server:
+        answers = ask(server, log, map(str, range(120)), attempts=12, seconds=0.4)
+    assert [answer.value["word"] for answer in answers] == [str(i) for i in range(120)]
+    assert len(server.faults) == len(FAULTS)
+    assert log.statuses()["answered"] == 120
+    assert sum(log.statuses().values()) == len(server.bodies) == 120 + server.faults.total()
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "the key is wrong"), (404, "wrong --base-url"), (400, "refuses every request")]
+)
+def test_an_endpoint_that_refuses_ends_the_run_with_one_line(log, status, message):
+    with (
+        ChatServer(echo, fault=lambda number: f"HTTP {status}") as server,
+        pytest.raises(ClinRaGenInputError, match=message),
+    ):
+        ask(server, log, map(str, range(50)))
+    assert len(server.bodies) < 50
+
+
+def test_one_refused_request_is_a_counted_reason(log):
+    with ChatServer(echo, fault=lambda number: "HTTP 400" if number == 3 else None) as server:
+        answers = ask(server, log, map(str, range(20)), concurrency=1)
+    assert [answer.reason for answer in answers if answer.value is None] == ["HTTP 400"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "sent"),
+    [
+        (Budget(requests=7), 7),
+        (Budget(tokens=10_000), None),
+        (Budget(money=0.01, prices=(1.0, 2.0)), None),
+    ],
+)
+def test_the_budget_is_never_exceeded_and_what_was_paid_is_kept(log, budget, sent):
+    sampling = Sampling(max_tokens=64)
+    with ChatServer(echo, latency=0.01) as server:
+        for _ in range(2):  # a second run counts what the first has spent
+            with pytest.raises(BudgetError, match="is spent"):
+                ask(server, log, map(str, range(2000)), budget=budget, sampling=sampling)
+            usage = log.usage()
+            assert 0 < usage.requests == len(server.bodies) == log.statuses()["answered"]
+            assert sent is None or usage.requests == sent
+            assert budget.tokens is None or usage.prompt_tokens + usage.completion_tokens <= budget.tokens
+            assert budget.money is None or budget.cost(usage.prompt_tokens, usage.completion_tokens) <= budget.money
+        answers = ask(server, log, map(str, range(usage.requests)), budget=budget, sampling=sampling)
+        assert len(server.bodies) == usage.requests
+    assert all(answer.value for answer in answers)
+
+
+def test_so_many_requests_are_under_way_as_were_asked_for(log):
+    with ChatServer(echo, latency=1.0) as server:  # a busy machine, too, sends 32 requests in that time
+        ask(server, log, map(str, range(96)), concurrency=32, seconds=10)
+    assert server.most_at_once == 32
+
+
+def test_the_log_belongs_to_one_process(tmp_path, log):
+    command = (
+        "from pathlib import Path; from datasets_scripts.llm.request_log import RequestLog; RequestLog(Path({!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command.format(str(log.path))], capture_output=True, text=True, cwd="."
+    )
+    assert "is in use by another process" in done.stderr
+
+
+def test_a_file_of_another_kind_is_no_log(tmp_path):
+    (tmp_path / "notes.txt").write_text(
+        "not a database, but some text that is long enough to be read as a header " * 9
+    )
+    with pytest.raises(ClinRaGenInputError, match="no log of requests"):
+        RequestLog(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ('{"word": "a"}', "a"),
+        ('```json\n{"word": "a"}\n```', "a"),
+        ('<think>{"word": "b"} or so</think> Here it is: {"word": "a"}', "a"),
+        ('{"word": "a",}', "a"),
+        ("{'word': 'a'}", "a"),
+        ('{"word": "a"', None),
+        ('{"word": "a and then it was cut', None),
+        ("no object at all", None),
+        ('{"other": "a"}', None),
+        ('{"word": 1}', None),
+        ("", None),
+    ],
+)
+def test_what_counts_as_an_answer(content, value):
+    answer = parse_answer(content, SCHEMA)
+    assert (answer.value and answer.value["word"]) == value
+    assert bool(answer.reason) == answer.again == (value is None)
+
+
+@given(st.text(max_size=60), st.integers(0, 40))
+@example("}", 0)
+@example("1}", 1)
+@example('"}', 1)
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_read_and_a_cut_one_is_never_taken_for_whole(word, cut):
+    whole = json.dumps({"word": word})
+    assert parse_answer(whole, SCHEMA).value == {"word": word}
+    part = whole[: max(0, len(whole) - 1 - cut)]
+    answer = parse_answer(part, SCHEMA)
+    assert answer.value is None or answer.value == {"word": word}
+
+
+def test_the_same_body_has_the_same_key():
+    bodies = [{"a": 1, "b": [1, 2]}, {"b": [1, 2], "a": 1}, {"a": 1, "b": [2, 1]}]
+    keys = [RequestLog.key(body) for body in bodies]
+    assert keys[0] == keys[1] != keys[2]
+    assert Counter(map(body_key, bodies)).most_common(1)[0][1] == 2

@@ -1,0 +1,157 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Label sets and channels of one's own, and the audit of codes."""
+
+import csv
+
+import pytest
+import yaml
+from datasets import load_dataset
+
+from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.sources.channels import load_channels
+from datasets_scripts.sources.labels import load_labels, map_codes
+from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from modeling_clinragen.claims_clinragen import check_claims
+from tests.datasets_scripts.sources.raw_tables import base_tables, build, lab, rows
+
+
+OWN = """
+labels:
+  - {name: Heart failure, codes: {icd9: ["428"], icd10: [I50]}, synonyms: [chf]}
+  - {name: Kidney disease, codes: {icd9: ["584", "585.9"]}}
+  - {name: Sepsis, ccs: [2]}
+"""
+
+
+@pytest.fixture
+def own_labels(tmp_path):
+    (tmp_path / "labels.yaml").write_text(OWN, encoding="utf-8")
+    return str(tmp_path / "labels.yaml")
+
+
+def test_the_phenotypes_are_the_default_set_and_all_have_synonyms():
+    labels = load_labels("phenotypes")
+    assert [label["name"] for label in labels] == [phenotype["name"] for phenotype in PHENOTYPES]
+    assert all(label["synonyms"] for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("code", "version", "names", "route"),
+    [
+        ("428.0", 9, ["Heart failure"], "ICD-9, prefix 428"),
+        ("I50.9", 10, ["Heart failure"], "prefix I50"),
+        ("N17.9", 10, ["Kidney disease"], "ICD-10 > ICD-9 5849, prefix 584"),  # no ICD-10 codes are given for it
+        ("585.3", 9, [], "ICD-9"),
+        ("038.9", 9, ["Sepsis"], "ICD-9"),
+        ("A41.9", 10, ["Sepsis"], "ICD-10 > ICD-9 0389"),
+        ("R65.21", 10, ["Sepsis"], "ICD-10 > ICD-9 78552 + 99592"),
+        ("999.99X", 9, [], "unknown ICD-9 code"),
+        ("QQQ", 10, [], "unknown ICD-10 code"),
+        ("I50.0", 10, ["Heart failure"], "ICD-10 family I50 > ICD-9"),
+        (None, None, [], "no code"),
+    ],
+)
+def test_codes_find_their_labels_by_prefix_equivalence_and_category(own_labels, code, version, names, route):
+    labels = load_labels(own_labels)
+    mapped = map_codes([(code, version)], labels)[code, version]
+    assert [labels[i]["name"] for i in mapped.labels] == names
+    assert route in mapped.route
+    assert mapped.mapped == (not route.startswith(("unknown", "no code")))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("labels: []", "must be a list"),
+        ("[1", "no YAML file"),
+        ("labels: [{codes: {icd9: ['1']}}]", "label 1: a name is missing"),
+        ("labels: [{name: A}]", "neither codes nor ccs"),
+        ("labels: [{name: 'A, B', ccs: [2]}]", "no comma"),
+        ("labels: [{name: A, ccs: 2}]", "must be lists"),
+        ("labels: [{name: A, icd: [2]}]", "unknown field 'icd'"),
+        ("labels: [{name: A, codes: {icd11: ['1']}}]", "icd9 and icd10"),
+        ("labels: [{name: A, ccs: [2]}, {name: A, ccs: [3]}]", "'A' is there twice"),
+    ],
+)
+def test_mistakes_in_a_label_set_are_named(tmp_path, text, words):
+    (tmp_path / "labels.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ClinRaGenInputError, match=words):
+        load_labels(str(tmp_path / "labels.yaml"))
+
+
+def test_the_audit_lists_every_code_with_its_route_and_counts_add_up(tmp_path):
+    tables = base_tables()
+    tables["DIAGNOSES_ICD"] += [[101, "5849"], [102, "5849"], [102, "99999X"], [103, "V5861"], [103, ""]]
+    folder = build(tmp_path, tables)
+    with open(folder / "label_audit.csv", encoding="utf-8", newline="") as file:
+        audit = list(csv.DictReader(file))
+    by_code = {row["code"]: row for row in audit}
+    assert by_code["4280"]["label"] == "Congestive heart failure; nonhypertensive"
+    assert (by_code["4280"]["stays"], by_code["5849"]["stays"]) == ("12", "2")
+    assert (by_code["99999X"]["mapped"], by_code["99999X"]["route"]) == ("false", "unknown ICD-9 code")
+    assert (by_code["V5861"]["mapped"], by_code["V5861"]["label"]) == ("true", "")
+    counts = read_metadata(folder)["codes"]
+    assert sum(int(row["rows"]) for row in audit) == counts["total"] == 17
+    assert (counts["unmapped"], counts["unknown"], counts["by_family"]) == (2, 1, 0)
+    assert counts["unknown_codes"] == ["99999X"]
+    assert counts["unmapped_share"] == round(2 / 17, 4)
+
+
+def test_own_labels_and_more_channels_reach_the_dataset(tmp_path, own_labels):
+    tables = base_tables()
+    tables["LABEVENTS"] += [lab(1, 50912, 2, 3.1), lab(1, 50971, 2, 6.1), lab(1, 50808, 3, 1.2), lab(1, 50808, 4, 4.8)]
+    folder = build(tmp_path, tables, "--labels", own_labels, "--channels", "extended")
+    metadata = read_metadata(folder)
+    names = [channel["name"] for channel in metadata["channels"]]
+    assert names[:11] == [channel["name"] for channel in CHANNELS]
+    assert len(names) >= 11 + 30
+    assert [label["name"] for label in metadata["labels"]] == ["Heart failure", "Kidney disease", "Sepsis"]
+    row = rows(folder)["201"]
+    values = dict(zip(row["lab_times"], row["lab_values"], strict=True))
+    assert values[2.0][names.index("Creatinine")] == pytest.approx(3.1)
+    assert values[4.0][names.index("Ionized calcium")] == pytest.approx(4.8 * 0.2495)
+    assert "Potassium is higher than normal 1 time" in row["lab_caption"]
+    feature = load_dataset(str(folder))["train"].features["diagnoses"].feature
+    assert feature.names == ["Heart failure", "Kidney disease", "Sepsis"]
+    claims = check_claims(
+        "Hyperkalemia is present, creatinine is high up to 3.1, wbc is not measured.",
+        metadata["channels"],
+        row["lab_times"],
+        row["lab_values"],
+    )
+    assert [(c.channel, c.verdict) for c in claims] == [
+        ("Potassium", "supported"),
+        ("Creatinine", "supported"),
+        ("White blood cells", "supported"),
+    ]
+
+
+def test_channels_of_ones_own(tmp_path):
+    path = tmp_path / "channels.yaml"
+    lactate = {"name": "Lactate", "unit": "mg/dL", "low": 5, "high": 18, "minimum": 0, "maximum": 400}
+    path.write_text(yaml.safe_dump({"channels": ["Heart Rate", "Sodium", lactate]}), encoding="utf-8")
+    channels = load_channels(str(path))
+    assert [channel["name"] for channel in channels] == ["Heart Rate", "Sodium", "Lactate"]
+    assert channels[2]["unit"] == "mg/dL"
+    for wrong, words in (
+        ({"channels": ["Heart rate"]}, "no channel 'Heart rate'"),
+        ({"channels": [{**lactate, "low": "x"}]}, "low must be a number"),
+        ({"channels": [{**lactate, "minimum": 500}]}, "minimum must not lie above"),
+        ({"channels": ["Sodium", "Sodium"]}, "twice"),
+        ({}, "no YAML file with a list"),
+    ):
+        path.write_text(yaml.safe_dump(wrong), encoding="utf-8")
+        with pytest.raises(ClinRaGenInputError, match=words):
+            load_channels(str(path))
+
+
+def test_every_extended_channel_has_items_in_both_databases_and_sound_limits():
+    extended = load_channels("extended")
+    assert len({channel["name"] for channel in extended}) == len(extended) >= 11 + 30
+    for channel in extended:
+        assert channel["minimum"] <= max(channel["low"], channel["minimum"]) <= channel["high"] <= channel[
+            "maximum"
+        ] or (
+            channel["name"] == "Oxygen saturation"  # the release's bound of normal is above 100%
+        )

@@ -1,0 +1,119 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from datasets_scripts import build_dataset, build_knowledge, generate_rationales
+from datasets_scripts.dataset.folder import SPLITS, iterate_rows, label_names, read_metadata
+from datasets_scripts.knowledge.base import builtin_knowledge
+from datasets_scripts.teacher.template import TemplateTeacher
+from modeling_clinragen import CHANNELS, PHENOTYPES
+from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.clinical_clinragen import short_name
+
+
+LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
+PNEUMONIA, SHOCK = 9, 12
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return TemplateTeacher(builtin_knowledge(), CHANNELS, PHENOTYPES)
+
+
+def row(note="", diagnoses=(), heart_rate=(), systolic=(), stay_id="1"):
+    values = np.full((max(len(heart_rate), len(systolic)), 11), np.nan)
+    values[: len(heart_rate), 3] = heart_rate
+    values[: len(systolic), 7] = systolic
+    return {"stay_id": stay_id, "note": note, "diagnoses": list(diagnoses), "lab_values": values}
+
+
+def test_note_rationale_cites_what_the_note_says(teacher):
+    note, _ = teacher.explain(row("Came with productive cough and rigors. Denies melena.", [PNEUMONIA]))
+    assert "roductive cough" in note
+    assert short_name(LABELS[PNEUMONIA]) in note
+
+
+@pytest.mark.parametrize(
+    "text", ["No productive cough.", "Denies fever, productive cough or rigors.", "Cough absent."]
+)
+def test_negated_findings_are_no_evidence(teacher, text):
+    note, _ = teacher.explain(row(text, [PNEUMONIA]))
+    assert short_name(LABELS[PNEUMONIA]) not in note
+
+
+def test_nothing_is_argued_from_the_label_alone(teacher):
+    note, lab = teacher.explain(row("Feels well.", [PNEUMONIA, SHOCK], heart_rate=[80] * 10, systolic=[120] * 10))
+    assert short_name(LABELS[PNEUMONIA]) not in note + lab
+    assert short_name(LABELS[SHOCK]) not in note + lab
+
+
+def test_lab_rationale_states_measured_findings(teacher):
+    _, lab = teacher.explain(row("x", [SHOCK], systolic=[120, 50, 45, 55]))
+    assert "Systolic blood pressure" in lab
+    assert short_name(LABELS[SHOCK]) in lab
+
+
+def test_empty_modalities_are_called_so(teacher):
+    assert teacher.explain(row("", [SHOCK])) == ("There is no note.", "No series were measured.")
+
+
+def test_wording_varies_with_the_stay_and_repeats_with_the_seed(teacher):
+    rows = [row("productive cough, rigors", [PNEUMONIA], stay_id=str(i)) for i in range(20)]
+    first = [teacher.explain(r) for r in rows]
+    assert len(set(first)) > 3
+    assert first == [TemplateTeacher(builtin_knowledge(), CHANNELS, PHENOTYPES).explain(r) for r in rows]
+
+
+def check_folder(dataset, tmp_path):
+    """Rationales for a whole dataset folder: all claims hold, and all cited spans stand in the notes."""
+    build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
+    output = tmp_path / "rationales"
+    generate_rationales.main(
+        ["--dataset", str(dataset), "--knowledge", str(tmp_path / "knowledge.json"), "--teacher", "template"]
+        + ["--output", str(output)]
+    )
+    metadata = read_metadata(output)
+    before = [r for split in SPLITS for r in iterate_rows(dataset, split)]
+    after = [r for split in SPLITS for r in iterate_rows(output, split)]
+    assert metadata["rationales"]["teacher"] == "template"
+    assert metadata["content_hash"] != read_metadata(dataset)["content_hash"]
+    card = (output / "README.md").read_text(encoding="utf-8")
+    for name in (
+        "label_audit.csv",
+        "figures/attrition.png",
+        "figures/leakage.png",
+    ):  # what the card speaks of is there
+        assert name in card
+        assert (output / name).read_bytes() == (dataset / name).read_bytes()
+    claims = 0
+    for old, new in zip(before, after, strict=True):
+        assert {k: str(v) for k, v in old.items() if k not in ("note_rationale", "lab_rationale", "teacher")} == {
+            k: str(v) for k, v in new.items() if k not in ("note_rationale", "lab_rationale", "teacher")
+        }
+        assert new["note_rationale"]
+        assert new["lab_rationale"]
+        for claim in check_claims(new["lab_rationale"], metadata["channels"], new["lab_times"], new["lab_values"]):
+            if claim.channel:
+                claims += 1
+                assert claim.verdict == "supported", claim
+    names = label_names(metadata)
+    argued = [sum(short_name(name) in r["note_rationale"] + r["lab_rationale"] for name in names) for r in after]
+    return claims, np.mean(argued)
+
+
+def test_simulated_patients_get_true_rationales(tmp_path):
+    build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "dataset"), "--limit", "150"])
+    claims, argued = check_folder(tmp_path / "dataset", tmp_path)
+    assert claims > 100
+    assert argued > 1.5
+
+
+@pytest.mark.parametrize(
+    ("source", "root"),
+    [("mimic-iii", "mimic-iii-demo"), pytest.param("eicu", "eicu-crd-demo", marks=pytest.mark.slow)],
+)
+def test_real_patients_get_true_rationales(real_data, tmp_path, source, root):
+    build_dataset.main(["--source", source, "--root", str(real_data / root), "--output", str(tmp_path / "dataset")])
+    claims, _ = check_folder(tmp_path / "dataset", tmp_path)
+    assert claims > 50
