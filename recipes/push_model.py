@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.adapter_only:
         push_adapter(folder / ADAPTER, training, arguments, gated)
         return
-    report = None if arguments.report is None else read_metrics(arguments.report, folder)
+    report = None if arguments.report is None else read_metrics(arguments.report, weights_hash(folder))
     model, processor = load_model_folder(folder)
     names = {"repo_id": arguments.repo_id, "dataset_id": arguments.dataset_id}
     card = model_card(training, model, processor, report, **names, gated=gated, permission=permission)

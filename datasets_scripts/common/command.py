@@ -15,13 +15,23 @@ from pathlib import Path
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
+OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
+
+
 def run_command(main: Callable[[list[str] | None], object]) -> None:
-    """Run `main`; a `ClinRaGenInputError` becomes one line on standard error and exit code 2, without a traceback."""
+    """
+    Run `main`; a `ClinRaGenInputError`, or a package that is not installed, becomes one line on standard error and
+    exit code 2, without a traceback.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
     except ClinRaGenInputError as error:
         sys.exit(_fail(str(error)))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in OWN_PACKAGES:
+            raise
+        sys.exit(_fail(f"the package {error.name} is not installed; pip install 'clinragen[all]'"))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; start the same command again to go on", code=130))
 

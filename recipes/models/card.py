@@ -13,6 +13,7 @@ from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, Clin
 from recipes.evaluation.report.folder import read_metrics
 from recipes.models.folder import load_model_folder
 from recipes.models.history import HISTORY, read_history
+from recipes.models.weights import weights_hash
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -188,4 +189,5 @@ def add_report_to_card(model_folder: str | Path, report: str | Path) -> None:
     training = read_history(model_folder)
     if "source" not in training:
         raise ClinRaGenInputError(f"{model_folder}/{HISTORY} does not tell of its data; run its stage again")
-    write_card(model_folder, training, *load_model_folder(model_folder), read_metrics(report, model_folder))
+    report = read_metrics(report, weights_hash(model_folder))
+    write_card(model_folder, training, *load_model_folder(model_folder), report)

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from modeling_clinragen import ClinRaGenInputError
-from recipes.models.weights import weights_hash
 
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
@@ -21,21 +20,20 @@ def write_evaluation(folder: Path, metrics: dict, predictions: list[dict]) -> No
     (folder / METRICS).write_text(json.dumps(metrics, indent=1), encoding="utf-8")
 
 
-def read_metrics(folder: str | Path, model_folder: str | Path | None = None) -> dict:
+def read_metrics(folder: str | Path, weights: str | None = None) -> dict:
     """
     Return `metrics.json` of a report folder.
 
     Args:
-        model_folder (`str` or `Path`, *optional*): whose weights must be those that were evaluated.
+        weights (`str`, *optional*): the hash of the weights that must be those that were evaluated.
 
     Raises:
         ClinRaGenInputError: if it is no report folder, or one of other weights.
     """
     metrics = json.loads(_existing(folder, METRICS).read_text(encoding="utf-8"))
-    if model_folder is not None and metrics["run"].get("weights_hash") != weights_hash(model_folder):
+    if weights is not None and metrics["run"].get("weights_hash") != weights:
         raise ClinRaGenInputError(
-            f"{folder}/{METRICS} was measured on other weights than those of {model_folder}; "
-            "run evaluate_model.py again"
+            f"{folder}/{METRICS} was measured on other weights than the model's; run evaluate_model.py again"
         )
     return metrics
 

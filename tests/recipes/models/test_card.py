@@ -121,13 +121,13 @@ def test_a_model_of_credentialed_data_asks_for_access_and_tells_the_permission(t
 def test_a_report_of_other_weights_is_refused(tiny_folder, report, tmp_path):
     report["run"]["weights_hash"] = weights_hash(tiny_folder)
     (tmp_path / "metrics.json").write_text(json.dumps(report))
-    assert read_metrics(tmp_path, tiny_folder)["records"] == 143
+    assert read_metrics(tmp_path, weights_hash(tiny_folder))["records"] == 143
     model, _ = load_model_folder(tiny_folder)
     with torch.no_grad():
         next(model.parameters()).add_(1)
     model.save_pretrained(tiny_folder)
     with pytest.raises(ClinRaGenInputError, match="other weights"):
-        read_metrics(tmp_path, tiny_folder)
+        read_metrics(tmp_path, weights_hash(tiny_folder))
 
 
 def test_the_figures_of_a_report_come_onto_the_card_beside_the_weights(tiny_folder, training, report, tmp_path):

@@ -1,0 +1,137 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The house's rules: which room may import which, what is a command, and that no import goes round in a circle."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from recipes.__main__ import COMMANDS
+
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("modeling_clinragen", "datasets_scripts", "recipes", "benchmarks")  # each may import those before it
+LIGHT = (
+    "numpy",
+    "torch",
+    "transformers",
+    "huggingface_hub",
+)  # beside the standard library, in what travels to the Hub
+MARKED_CIRCLE = ("modeling_clinragen.modeling_clinragen", "modeling_clinragen.pipeline_clinragen")
+MAY_CALL_COMMANDS = ("recipes.quickstart", "recipes.reproduce", "recipes.__main__")
+
+
+def modules_of(*rooms):
+    """Name -> file of every module; the modules of `evaluate`, which are loaded by their path, are none of them."""
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py") if "modules" not in path.parts]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+
+
+MODULES = modules_of(*FLOORS)
+TOP_LEVEL = {
+    name for name in MODULES if name.count(".") == 1 and name.split(".")[0] in ("datasets_scripts", "recipes")
+}
+SCRIPTS = {name for name in TOP_LEVEL if not name.endswith(".__init__")}
+
+
+def imported_by(name: str, path: Path) -> set[str]:
+    """Full names of what a module imports, at its top or in a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(name.split(".")[: -node.level]) if node.level else ""
+            base = ".".join(filter(None, (package, node.module)))
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
+    return found
+
+
+IMPORTS = {name: imported_by(name, path) for name, path in MODULES.items()}
+OWN_IMPORTS = {name: {other for other in found if other in MODULES} for name, found in IMPORTS.items()}
+
+
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def package_of(name: str) -> str:
+    """The package; the commands at the top of a room and the flat modeling room are one place each."""
+    return name.rpartition(".")[0]
+
+
+def test_every_script_at_the_top_of_a_room_is_a_command():
+    for name in SCRIPTS:
+        functions = [
+            node.name for node in ast.parse(MODULES[name].read_text()).body if isinstance(node, ast.FunctionDef)
+        ]
+        assert "main" in functions, f"{name} has no main: it belongs into a package"
+
+
+def test_every_command_has_its_place_in_the_one_entry():
+    assert {f"{room}.{name}" for name, (room, _) in COMMANDS.items()} == SCRIPTS - {"recipes.__main__"}
+    assert len(COMMANDS) + 1 <= 20  # and the app
+
+
+def test_no_library_imports_a_command():
+    climbing = {
+        (name, other)
+        for name, found in OWN_IMPORTS.items()
+        for other in found & SCRIPTS
+        if name not in MAY_CALL_COMMANDS and room_of(name) != "benchmarks"
+    }
+    assert not climbing
+
+
+def test_no_floor_is_climbed():
+    for name, found in IMPORTS.items():
+        above = FLOORS[FLOORS.index(room_of(name)) + 1 :]
+        assert not {other for other in found if room_of(other) in (*above, "tests", "space")}, name
+
+
+def test_what_travels_to_the_hub_is_flat_and_light():
+    import sys
+
+    for name in modules_of("modeling_clinragen"):
+        assert name.count(".") == 1, f"{name}: code on the Hub knows no folders"
+        others = {room_of(other) for other in IMPORTS[name]} - {"modeling_clinragen"}
+        assert others <= {*sys.stdlib_module_names, *LIGHT}, name
+
+
+def test_the_app_needs_no_package_of_the_project():
+    for path in (ROOT / "space").rglob("*.py"):
+        assert not {room_of(other) for other in imported_by(path.stem, path)} & {*FLOORS, "tests"}, path.name
+
+
+def test_no_import_goes_round_in_a_circle():
+    first, second = MARKED_CIRCLE
+    assert second in OWN_IMPORTS[first], "the circle is gone: take its mark away"
+    assert "one circle" in MODULES[first].read_text()
+    graph = {name: {*found} for name, found in OWN_IMPORTS.items()}
+    graph[first].remove(second)
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_no_package_depends_on_one_that_depends_on_it():
+    graph = {}
+    for name, found in OWN_IMPORTS.items():
+        if name not in SCRIPTS:
+            graph.setdefault(package_of(name), set()).update(map(package_of, found - SCRIPTS))
+    for package, found in graph.items():
+        found.discard(package)
+    tuple(TopologicalSorter(graph).static_order())
+
+
+def test_a_circle_is_found():
+    with pytest.raises(CycleError):
+        tuple(TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).static_order())
+
+
+@pytest.mark.parametrize("room", ["datasets_scripts", "recipes", "modeling_clinragen", "space", "benchmarks"])
+def test_tests_mirror_the_packages(room):
+    """A folder of tests has the name of a folder that it tests."""
+    for folder in (path for path in (ROOT / "tests" / room).rglob("*") if path.is_dir()):
+        if folder.name not in ("__pycache__", "checkpoint_v0"):
+            assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
