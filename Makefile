@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := modeling_clinragen datasets_scripts recipes space tests benchmarks setup.py
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test slow_test style quality clean
+.PHONY: quickstart test slow_test nightly_test style quality clean
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,7 +20,10 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow_test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not nightly'
+
+nightly_test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m nightly
 
 style: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)

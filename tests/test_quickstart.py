@@ -23,7 +23,7 @@ def home(tmp_path_factory):
     return home
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_inputs_together_beat_each_alone(home):
     report = home / "runs/quickstart/report"
     folders = {"stage1": report / "stage1", "stage2": report / "stage2", "stage3": report}
@@ -35,13 +35,13 @@ def test_both_inputs_together_beat_each_alone(home):
     assert f1["stage3"] >= max(f1["stage1"], f1["stage2"]) + 0.10
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_leaves_pictures_and_a_report(home):
     for name in ("patient.png", "training.png", "report/report.html", "stage3/model.safetensors"):
         assert (home / "runs/quickstart" / name).stat().st_size > 1000, name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_started_again_it_trains_nothing_anew(home):
     weights = home / "runs/quickstart/stage3/model.safetensors"
     before = weights.stat().st_mtime_ns
@@ -52,7 +52,7 @@ def test_started_again_it_trains_nothing_anew(home):
     assert weights.stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_python_of_the_readme_runs_on_its_model(home):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks

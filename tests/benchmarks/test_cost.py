@@ -34,7 +34,7 @@ def test_every_point_has_its_seconds(small):
     assert all(seconds > 0 for seconds in line.values())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_command_writes_figures_and_a_picture(tmp_path, monkeypatch):
     points = {"note_tokens": (10,), "hours": (8,), "batch_size": (1,), "channels": (1,), "terms": (2,)}
     monkeypatch.setattr(cost, "POINTS", points)

@@ -17,7 +17,7 @@ def small(monkeypatch):
     monkeypatch.setattr(training, "FLAN_T5_SMALL", SMALL)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_sides_answer_all_records_of_the_dataset(tiny_folder, data_folder):
     figures = generation.measure_trained(str(tiny_folder), str(data_folder / "dataset"), number=3, batch_size=2)
     assert list(figures) == ["published", "ours"]
@@ -27,7 +27,7 @@ def test_both_sides_answer_all_records_of_the_dataset(tiny_folder, data_folder):
         assert 0 <= run["micro_f1"] <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_benchmark_shows_both_tables(tiny_folder, data_folder, tmp_path, capsys):
     arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--records", "2"]
     output = tmp_path / "generation.json"

@@ -191,8 +191,8 @@ def model_with(processor, head=True, rationale_first=False, text_config=None, se
     model = make_tiny_model(
         make_tiny_config(processor.tokenizer, text_config, diagnosis_loss_weight=float(head)), seed=seed
     )
-    model.config.diagnosis_token_ids = processor.diagnosis_token_ids(rationale_first)
-    model.config.diagnosis_thresholds = torch.rand(25).mul(0.9).add(0.3).clamp(max=0.99).tolist()
+    model.config.decisions.token_ids = processor.diagnosis_token_ids(rationale_first)
+    model.config.decisions.thresholds = torch.rand(25).mul(0.9).add(0.3).clamp(max=0.99).tolist()
     return model
 
 
@@ -206,7 +206,7 @@ def made_records(draw, number):
 @pytest.mark.parametrize("head", [True, False])
 def test_a_list_that_comes_last_ends_the_text(phrase_processor, head, num_beams):
     model = model_with(phrase_processor, head, rationale_first=True)
-    grammar = DiagnosisGrammar(**model.config.diagnosis_token_ids)
+    grammar = DiagnosisGrammar(**model.config.decisions.token_ids)
     batch = phrase_processor(notes=made_records(random.Random(0), 12), return_tensors="pt")
     torch.manual_seed(0)
     ids = model.generate(
@@ -240,7 +240,7 @@ def test_a_text_that_the_caller_began_is_not_constrained(tiny_processor, records
     start = torch.full((len(records), 1), model.config.decoder_start_token_id)
     own = generate(model, tiny_processor, records, max_new_tokens=20, do_sample=False)
     begun = generate(model, tiny_processor, records, decoder_input_ids=start, max_new_tokens=20, do_sample=False)
-    model.config.diagnosis_token_ids = None
+    model.config.decisions.token_ids = None
     free = generate(model, tiny_processor, records, max_new_tokens=20, do_sample=False)
     assert torch.equal(begun, free)
     assert not torch.equal(begun, own)
@@ -298,7 +298,7 @@ def assert_generations_are_valid(shapes, number, batch_size):
         batch = processor(notes=made_records(draw, batch_size), return_tensors="pt")
         options = random_options(draw)
         if rationale_first:
-            options["sequence_bias"] = {tuple(model.config.diagnosis_token_ids["opening"]): 4.0}
+            options["sequence_bias"] = {tuple(model.config.decisions.token_ids["opening"]): 4.0}
         decisions = model.diagnosis_decisions(**batch) if head else None
         ids = model.generate(**batch, **options)
         for i, text in enumerate(processor.batch_decode(ids, skip_special_tokens=True)):
@@ -339,6 +339,6 @@ def test_hundreds_of_adversarial_generations_are_valid(shapes):
     assert_generations_are_valid(shapes, 300, batch_size=8)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_thousand_adversarial_generations_are_valid(shapes):
     assert_generations_are_valid(shapes, 10_000, batch_size=48)

@@ -198,7 +198,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
     assert not written.parent.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_ten_times_it_ends_in_the_same_bytes(folder, tmp_path):
     kill_and_restart(folder, tmp_path, 400, kills=10, seed=1)
 
@@ -227,7 +227,7 @@ def test_it_goes_on_only_with_the_same_model_input_and_options(
     records = write_jsonl(tmp_path / "in.jsonl", made_up(40))
     output, options = tmp_path / "out.jsonl", ["--batch-size", "2"]
     interrupted(folder, records, output, monkeypatch, *options)
-    tiny_model.config.diagnosis_thresholds = [0.1] * 25
+    tiny_model.config.decisions.thresholds = [0.1] * 25
     save_model_folder(tiny_model, tiny_processor, tmp_path / "other")
     (tmp_path / "other.jsonl").write_text(records.read_text() + "\n")
     for model, file, more, changed in [

@@ -68,7 +68,7 @@ def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
     assert kill_and_restart("mimic-iv", tmp_path / "raw", tmp_path, times=3, seed=0) > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_kills_of_a_build_of_ten_copies_of_the_demo(real_data, tmp_path):
     root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
     assert kill_and_restart("mimic-iii", root, tmp_path, times=10, seed=1) >= 0.8
