@@ -72,8 +72,8 @@ def prepare(shape: str, batch_size: int) -> tuple[ClinRaGenForConditionalGenerat
     batch["past_values"].normal_()
     batch["past_observed_mask"][:] = torch.rand(batch["past_values"].shape) < 0.3
     probabilities = model.diagnosis_probabilities(**batch)
-    model.config.diagnosis_thresholds = probabilities.quantile(1 - SHARE_DIAGNOSED, dim=0).tolist()
-    model.config.diagnosis_token_ids = processor.diagnosis_token_ids()
+    model.config.decisions.thresholds = probabilities.quantile(1 - SHARE_DIAGNOSED, dim=0).tolist()
+    model.config.decisions.token_ids = processor.diagnosis_token_ids()
     return model, batch
 
 
@@ -81,18 +81,18 @@ def timed_pairs(
     model: ClinRaGenForConditionalGeneration, batch: dict, num_beams: int, new_tokens: int, rounds: int
 ) -> Iterator[tuple[float, float]]:
     """CPU seconds of a call without the constraint, and of one with it; one pair before is not counted."""
-    token_ids = model.config.diagnosis_token_ids
+    token_ids = model.config.decisions.token_ids
     options = {"num_beams": num_beams, "do_sample": False, "min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
     for i in range(rounds + 1):
         seconds = {}
         for constraint in (None, token_ids) if i % 2 else (token_ids, None):  # neither always goes first
-            model.config.diagnosis_token_ids = constraint
+            model.config.decisions.token_ids = constraint
             started = time.process_time()
             model.generate(**batch, **options)
             seconds[constraint is not None] = time.process_time() - started
         if i:
             yield seconds[False], seconds[True]
-    model.config.diagnosis_token_ids = token_ids
+    model.config.decisions.token_ids = token_ids
 
 
 def figures(pairs: list[tuple[float, float]]) -> dict:

@@ -83,7 +83,7 @@ def measure_trained(folder: str, dataset: str, number: int, batch_size: int) -> 
     pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer)
     published = load_model_folder(folder)[0]
     published.set_attn_implementation("eager")
-    published.config.diagnosis_token_ids = None
+    published.config.decisions.token_ids = None
     ways = {
         "published": lambda rows: list(published_diagnoses(published, processor, rows, batch_size)),
         "ours": lambda rows: [
@@ -158,14 +158,14 @@ def make_model(side: str) -> ClinRaGenForConditionalGeneration:
     """Random weights; ours lists `DECIDED` diagnoses, with names of as many tokens as T5 makes of them."""
     config = make_config(side)
     if side == "ours":
-        config.diagnosis_token_ids = {
+        config.decisions.token_ids = {
             "opening": list(range(10, 18)),
             "labels": [list(range(20 + 7 * i, 27 + 7 * i)) for i in range(len(config.labels))],
             "separator": [5],
             "end": list(range(5, 10)),
             "nothing": [18, 19],
         }
-        config.diagnosis_thresholds = [0.0 if i < DECIDED else 1.0 for i in range(len(config.labels))]
+        config.decisions.thresholds = [0.0 if i < DECIDED else 1.0 for i in range(len(config.labels))]
     torch.manual_seed(0)
     attention = "eager" if side == "published" else "sdpa"
     return ClinRaGenForConditionalGeneration._from_config(config, attn_implementation=attention).eval()

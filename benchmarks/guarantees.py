@@ -188,7 +188,7 @@ def check_precision(
 
 
 def show_precision(found: list[dict], labels: list[str], precision: float, confidence: float) -> None:
-    print("\n| diagnosis | certified | promise broken | recall of what is sure |\n" + "| --- " * 4 + "|")
+    print("\n| diagnosis | certified | promise broken | recall of what is certified |\n" + "| --- " * 4 + "|")
     for label, row in zip(labels, found, strict=True):
         print(f"| {label} | {row['certified']:.2f} | {row['broken']:.2f} | {row['recall']:.3f} |")
     worst = max(row["broken"] for row in found)

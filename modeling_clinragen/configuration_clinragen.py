@@ -23,6 +23,55 @@ TIME_SERIES_DEFAULTS = {
     "norm_type": "layernorm",
     "scaling": None,
 }
+FLAT_DECISIONS = {  # fields of `decisions`, by the names that they had in the configuration itself
+    "diagnosis_mixture": "mixture",
+    "diagnosis_temperature": "temperature",
+    "diagnosis_thresholds": "thresholds",
+    "diagnosis_token_ids": "token_ids",
+    "doubt": "doubt",
+}
+
+
+@strict
+class ClinRaGenDecisionsConfig(PreTrainedConfig):
+    """
+    Fitted state of a model, apart from its architecture: how scores become decisions, and how far to trust them.
+
+    Args:
+        mixture (`float`, *optional*, defaults to 0.0):
+            Share of the linear classifier's scores in their mean with the encoder's; fitted on validation.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Divides that mean before the sigmoid; fitted on validation.
+        thresholds (`list[float]`, *optional*):
+            Least probability at which each diagnosis is made; fitted on validation. Default: 0.5 for all.
+        token_ids (`dict`, *optional*):
+            Parts of a valid list of diagnoses in the backbone's vocabulary, from
+            [`ClinRaGenProcessor.diagnosis_token_ids`]. Without it generation is not constrained.
+        doubt (`dict`, *optional*):
+            Statistics of the calibration split, the arguments of [`ClinRaGenDoubt`]; fitted on validation. Without
+            it there are no guarantees.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    model_type = "clinragen_decisions"
+
+    mixture: float = 0.0
+    temperature: float = 1.0
+    thresholds: list[float] | None = None
+    token_ids: dict | None = None
+    doubt: dict | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.doubt is not None and "evidence_limits" in self.doubt:  # the name in older files
+            self.doubt = {**self.doubt, "support_limits": self.doubt["evidence_limits"]}
+            del self.doubt["evidence_limits"]
+        super().__post_init__(**kwargs)
+        if not 0 <= self.mixture <= 1:
+            raise ValueError(f"`decisions.mixture` is a share between 0 and 1, not {self.mixture}")
+        if not self.temperature > 0:
+            raise ValueError(f"`decisions.temperature` must be positive, not {self.temperature}")
 
 
 @strict
@@ -75,20 +124,10 @@ class ClinRaGenConfig(PreTrainedConfig):
         num_token_pairs (`int`, *optional*, defaults to 8192):
             How many pairs of neighbouring tokens, the most frequent ones, the linear classifier knows.
         label_similarity_model (`str`, *optional*):
-            Sentence encoder by which the linear classifier was told how near each word is to each label's name; it is
-            not needed any more once that is known. Without it the classifier knows nothing of meanings.
-        diagnosis_mixture (`float`, *optional*, defaults to 0.0):
-            Share of the linear classifier's scores in the mean of the two; fitted on validation.
-        diagnosis_temperature (`float`, *optional*, defaults to 1.0):
-            Divides that mean before the sigmoid; fitted on validation.
-        diagnosis_thresholds (`list[float]`, *optional*):
-            The probability from which on each diagnosis is made; fitted on validation. Default: 0.5 for all.
-        diagnosis_token_ids (`dict`, *optional*):
-            Parts of a valid list of diagnoses in the backbone's vocabulary, from
-            [`ClinRaGenProcessor.diagnosis_token_ids`]. Without it generation is not constrained.
-        doubt (`dict`, *optional*):
-            What the calibration split tells of the model's doubt, the arguments of [`ClinRaGenDoubt`]; fitted on
-            validation. Without it there are no guarantees.
+            Sentence encoder that measured how near each word is to each label's name, for the linear classifier;
+            needed only while that is fitted. Without it the classifier knows nothing of meanings.
+        decisions (`ClinRaGenDecisionsConfig` or `dict`, *optional*):
+            Everything that is fitted rather than trained, see [`ClinRaGenDecisionsConfig`].
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new embeddings.
 
@@ -114,6 +153,7 @@ class ClinRaGenConfig(PreTrainedConfig):
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="t5"),
         "time_series_config": SubConfigSpec(config_class=PatchTSTConfig, init_kwargs=TIME_SERIES_DEFAULTS),
+        "decisions": SubConfigSpec(config_class=ClinRaGenDecisionsConfig),
     }
 
     is_encoder_decoder: bool = True
@@ -134,26 +174,25 @@ class ClinRaGenConfig(PreTrainedConfig):
     use_linear_classifier: bool = True
     num_token_pairs: int = 8192
     label_similarity_model: str | None = None
-    diagnosis_mixture: float = 0.0
-    diagnosis_temperature: float = 1.0
-    diagnosis_thresholds: list[float] | None = None
-    diagnosis_token_ids: dict | None = None
-    doubt: dict | None = None
+    decisions: dict | PreTrainedConfig | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         if self.labels is None:
             self.labels = [phenotype["name"] for phenotype in PHENOTYPES]
-        if self.diagnosis_thresholds is None:
-            self.diagnosis_thresholds = [0.5] * len(self.labels)
         self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
         self.text_config = deepcopy(self.text_config)  # a backbone of that configuration keeps its own
         if isinstance(self.time_series_config, dict):
             self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
+        flat = {field: kwargs.pop(name) for name, field in FLAT_DECISIONS.items() if name in kwargs}
+        if flat:
+            self.decisions = {**flat, **(self.decisions or {})}
         self.id2label = dict(enumerate(self.labels))
         super().__post_init__(**kwargs)
+        if self.decisions.thresholds is None:
+            self.decisions.thresholds = [0.5] * len(self.labels)
         self.is_encoder_decoder = self.text_config.is_encoder_decoder
         self._copy_special_tokens()
         self._validate()
@@ -173,7 +212,7 @@ class ClinRaGenConfig(PreTrainedConfig):
                 setattr(self.text_config, name, getattr(self, name))
 
     def _fill_special_tokens(self):
-        """Decoder-only models have no token for the start of a target, and often none for padding."""
+        """Fill in what a decoder-only model lacks: a token for the start of a target, and often one for padding."""
         end = self.eos_token_id[0] if isinstance(self.eos_token_id, list) else self.eos_token_id
         if self.pad_token_id is None:
             self.pad_token_id = end
@@ -209,18 +248,15 @@ class ClinRaGenConfig(PreTrainedConfig):
             raise ValueError(
                 f"`max_series_tokens_per_channel` is at least 1, or None, not {self.max_series_tokens_per_channel}"
             )
-        if not 0 <= self.diagnosis_mixture <= 1:
-            raise ValueError(f"`diagnosis_mixture` is a share between 0 and 1, not {self.diagnosis_mixture}")
-        if not self.diagnosis_temperature > 0:
-            raise ValueError(f"`diagnosis_temperature` must be positive, not {self.diagnosis_temperature}")
+        decisions = self.decisions
         for name, given in (
-            ("diagnosis_thresholds", self.diagnosis_thresholds),
-            ("diagnosis_token_ids", (self.diagnosis_token_ids or {"labels": self.labels})["labels"]),
-            ("doubt", (self.doubt or {"num_positives": self.labels})["num_positives"]),
+            ("thresholds", decisions.thresholds),
+            ("token_ids", (decisions.token_ids or {"labels": self.labels})["labels"]),
+            ("doubt", (decisions.doubt or {"num_positives": self.labels})["num_positives"]),
         ):
             if len(given) != len(self.labels):
                 raise ValueError(
-                    f"`{name}` needs one entry for each of the {len(self.labels)} labels, not {len(given)}"
+                    f"`decisions.{name}` needs one entry for each of the {len(self.labels)} labels, not {len(given)}"
                 )
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError("`labels` needs at least one name, each once")
@@ -239,7 +275,7 @@ class ClinRaGenConfig(PreTrainedConfig):
 
 
 def _with_statistics(channel: dict) -> dict:
-    """The channel with `mean` and `std`; guessed from its reference range where they are not given."""
+    """Return the channel with `mean` and `std`, by default the middle and a quarter of its reference range."""
     channel = deepcopy(channel)
     channel.setdefault("mean", (channel["low"] + channel["high"]) / 2)
     channel.setdefault("std", (channel["high"] - channel["low"]) / 4)
@@ -251,4 +287,4 @@ def _with_statistics(channel: dict) -> dict:
 ClinRaGenConfig.register_for_auto_class()
 
 
-__all__ = ["ClinRaGenConfig"]
+__all__ = ["ClinRaGenConfig", "ClinRaGenDecisionsConfig"]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Doubt: which diagnoses cannot be ruled out, which are sure, whether the evidence is thin, and what would help."""
+"""Doubt: statistics of a calibration split, and the sets with a guarantee that follow from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from transformers.modeling_outputs import ModelOutput
 
@@ -17,13 +16,12 @@ from .clinical_clinragen import ClinRaGenInputError
 
 if TYPE_CHECKING:
     from .configuration_clinragen import ClinRaGenConfig
-    from .modeling_clinragen import ClinRaGenLanguageModel
-    from .processing_clinragen import ClinRaGenProcessor
+
 
 # The probabilities at which a precision is tested, from the highest; the test needs that no data chose them.
 PRECISION_GRID = tuple(i / 50 for i in range(49, 0, -1))
 
-# Measure of the evidence -> what is said where a record's is beyond nearly all of the calibration split's.
+# Measure of support -> the reason to abstain where a record's is beyond nearly all of the calibration split's.
 UNUSUAL = {
     "note_tokens": "the note is very short",
     "token_rarity": "the words of the note are unusual",
@@ -31,7 +29,6 @@ UNUSUAL = {
     "channels": "few channels are measured",
 }
 MORE_IS_UNUSUAL = ("token_rarity",)
-NOTE_MEASURES = ("note_tokens", "token_rarity")
 
 
 @dataclass
@@ -40,35 +37,36 @@ class ClinRaGenDiagnosisSets(ModelOutput):
     Args:
         possible (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a recall):
             The diagnoses that cannot be ruled out: each holds at least the chosen share of the patients who have it.
-        sure (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a precision):
+        confident (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a precision):
             The diagnoses that can be relied on: at least the chosen share of those named so are right.
-        possible_from, sure_from (`torch.FloatTensor` of shape `(num_labels,)`, *optional*, likewise):
-            The probabilities from which on that is so. `possible_from` is 0 where the calibration split has too few
-            patients for the chosen recall; `sure_from` is infinite where no threshold is certified.
+        possible_from, confident_from (`torch.FloatTensor` of shape `(num_labels,)`, *optional*, likewise):
+            Their thresholds. `possible_from` is 0 where the calibration split has too few patients for the chosen
+            recall; `confident_from` is infinite where no threshold is certified.
     """
 
     possible: torch.BoolTensor | None = None
-    sure: torch.BoolTensor | None = None
+    confident: torch.BoolTensor | None = None
     possible_from: torch.FloatTensor | None = None
-    sure_from: torch.FloatTensor | None = None
+    confident_from: torch.FloatTensor | None = None
 
     def flags(self) -> dict[str, torch.BoolTensor]:
         """
-        `possible` and `sure`, where there are; and of which diagnoses that is because the calibration split is too
-        small to say more, `never_ruled_out` and `never_sure`: `(batch_size, num_labels)` each.
+        Return `possible` and `confident`, where given, with the diagnoses for which the calibration split is too small
+        to say more, `never_ruled_out` and `never_confident`: `(batch_size, num_labels)` each.
         """
         found = {}
         if self.possible is not None:
             found |= {"possible": self.possible, "never_ruled_out": (self.possible_from == 0).expand_as(self.possible)}
-        if self.sure is not None:
-            found |= {"sure": self.sure, "never_sure": self.sure_from.isinf().expand_as(self.sure)}
+        if self.confident is not None:
+            never = self.confident_from.isinf().expand_as(self.confident)
+            found |= {"confident": self.confident, "never_confident": never}
         return found
 
 
 @dataclass
 class ClinRaGenDoubt:
     """
-    What the calibration split tells of a model's doubt: the entries of `doubt` in the configuration.
+    Statistics of the calibration split: the entries of `decisions.doubt` in the configuration.
 
     Both guarantees are for patients like those of the calibration split (exchangeable), for each diagnosis by itself,
     and are exact where nothing else was fitted on that split. A stage uses validation, where it also chooses its
@@ -83,8 +81,8 @@ class ClinRaGenDoubt:
             evenly chosen order statistics.
         selected, correct (list of lists of `int`, `(num_labels, len(PRECISION_GRID))`): calibration records whose
             probability is at least that of the grid, and those of them that have the diagnosis.
-        evidence_limits (`dict` of `float`): measure of the evidence -> its limit, beyond which few of the calibration
-            records are; see `evidence_of`.
+        support_limits (`dict` of `float`): measure of support -> its limit, beyond which few of the calibration
+            records are; see `support_of`.
         influence (list of lists of `float`, `(num_labels, num_input_channels + 1)`): mean absolute change of a
             diagnosis's log-odds where a channel, and last the note, is taken from a record that has it.
 
@@ -95,22 +93,24 @@ class ClinRaGenDoubt:
     positive_scores: list[list[float]]
     selected: list[list[int]]
     correct: list[list[int]]
-    evidence_limits: dict[str, float]
+    support_limits: dict[str, float]
     influence: list[list[float]]
 
     @classmethod
     def of(cls, config: ClinRaGenConfig) -> ClinRaGenDoubt:
         """
+        Return the statistics of a configuration.
+
         Raises:
             ClinRaGenInputError: if nothing was fitted.
         """
-        if config.doubt is None:
-            raise ClinRaGenInputError("this model gives no guarantees: `doubt` was not fitted; run its stage again")
-        return cls(**config.doubt)
+        if config.decisions.doubt is None:
+            raise ClinRaGenInputError("this model gives no guarantees: its doubt was not fitted; run its stage again")
+        return cls(**config.decisions.doubt)
 
     def possible_from(self, recall: float) -> list[float]:
         """
-        The highest threshold of each diagnosis at which P(probability >= threshold | has it) >= `recall`.
+        Return the highest threshold of each diagnosis at which P(probability >= threshold | has it) >= `recall`.
 
         The chance counts the draw of the calibration split too (Conformal Risk Control, with the loss "missed").
         """
@@ -118,9 +118,9 @@ class ClinRaGenDoubt:
         scores = zip(self.num_positives, self.positive_scores, strict=True)
         return [recall_threshold(number, kept, recall) for number, kept in scores]
 
-    def sure_from(self, precision: float, confidence: float = 0.9) -> list[float]:
+    def confident_from(self, precision: float, confidence: float = 0.9) -> list[float]:
         """
-        The lowest threshold of each diagnosis at which P(has it | probability >= threshold) >= `precision`, by
+        Return the lowest threshold of each diagnosis at which P(has it | probability >= threshold) >= `precision`, by
         [`precision_threshold`]; infinite where there is none.
 
         Args:
@@ -131,15 +131,15 @@ class ClinRaGenDoubt:
         counts = zip(self.selected, self.correct, strict=True)
         return [precision_threshold(selected, correct, precision, 1 - confidence) for selected, correct in counts]
 
-    def unusual(self, evidence: dict[str, float]) -> list[str]:
-        """The measures of [`evidence_of`] of one record that are beyond their limits."""
+    def unusual(self, support: dict[str, float]) -> list[str]:
+        """Return the measures of [`support_of`] of one record that are beyond their limits."""
         signs = {name: -1 if name in MORE_IS_UNUSUAL else 1 for name in UNUSUAL}
-        known = [name for name in UNUSUAL if name in evidence and name in self.evidence_limits]
-        return [name for name in known if signs[name] * (evidence[name] - self.evidence_limits[name]) < 0]
+        known = [name for name in UNUSUAL if name in support and name in self.support_limits]
+        return [name for name in known if signs[name] * (support[name] - self.support_limits[name]) < 0]
 
     def would_help(self, probabilities: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
         """
-        How much the probabilities of one record may change with what is missing in it.
+        Estimate by how much the probabilities of one record may change with what is missing in it.
 
         Args:
             probabilities (`torch.Tensor` of shape `(num_labels,)`).
@@ -162,7 +162,7 @@ def _check_share(name: str, value: float) -> None:
 
 def recall_threshold(number: int, scores: list[float], recall: float) -> float:
     """
-    The order statistic of the positives' probabilities that keeps a recall; 0 where there are too few of them.
+    Return the order statistic of the positives' probabilities that keeps a recall; 0 where there are too few of them.
 
     Of `number` positives `rank - 1` may be missed, with (rank - 1 + 1) / (number + 1) <= 1 - recall: the unseen one
     counts as missed. `scores` has the statistics of ranks ceil(i * number / len(scores)), i from 1; the highest that
@@ -175,8 +175,8 @@ def recall_threshold(number: int, scores: list[float], recall: float) -> float:
 
 def precision_threshold(selected: list[int], correct: list[int], precision: float, error: float) -> float:
     """
-    Fixed-sequence test down `PRECISION_GRID` with exact binomial p-values; the last threshold before the first that
-    fails.
+    Return the last threshold before the first that fails in a fixed-sequence test down `PRECISION_GRID`, with exact
+    binomial p-values; infinite without any.
 
     The sequence begins where enough records are selected for the test to succeed at all. That choice looks at the
     probabilities alone, and the chance of a certified threshold that breaks its promise stays at most `error` if the
@@ -193,112 +193,11 @@ def precision_threshold(selected: list[int], correct: list[int], precision: floa
 
 
 def binomial_tail(most: int, number: int, chance: float) -> float:
-    """P(X <= `most`) of the binomial distribution of `number` trials."""
+    """Return P(X <= `most`) of the binomial distribution of `number` trials."""
     count = torch.arange(most + 1, dtype=torch.float64)
     number = torch.tensor(float(number), dtype=torch.float64)
     ways = torch.lgamma(number + 1) - torch.lgamma(count + 1) - torch.lgamma(number - count + 1)
     return float((ways + count * math.log(chance) + (number - count) * math.log1p(-chance)).logsumexp(0).exp())
-
-
-@torch.no_grad()
-def evidence_of(model: ClinRaGenLanguageModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """
-    How much there is to read in each record.
-
-    Args:
-        inputs (`dict`): of the processor.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, len(UNUSUAL))`: tokens of the text; mean inverse document frequency of
-        its words, as the linear classifier knows them; hourly cells of the series with a measurement, and channels
-        with one. NaN where the model does not read that.
-    """
-    tokens, mask = inputs["input_ids"], inputs["attention_mask"]
-    unknown = torch.full((len(tokens),), torch.nan, device=tokens.device)
-    measures = {"note_tokens": mask.sum(dim=1)}
-    if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
-        linear = model.diagnosis_head.linear
-        words = linear.words(tokens, mask)
-        rarity = linear.inverse_document_frequency.float()[words.clamp(min=0)].masked_fill(words < 0, 0.0)
-        measures["token_rarity"] = rarity.sum(dim=1) / (words >= 0).sum(dim=1)
-    if "past_observed_mask" in inputs:
-        observed = inputs["past_observed_mask"].bool()
-        measures["measurements"] = observed.sum(dim=(1, 2))
-        measures["channels"] = observed.any(dim=1).sum(dim=1)
-    return torch.stack([measures.get(name, unknown).float() for name in UNUSUAL], dim=1)
-
-
-def missing_parts(processor: ClinRaGenProcessor, record: dict) -> tuple[np.ndarray, np.ndarray]:
-    """
-    What a record lacks of what the model reads: bool, `(num_input_channels + 1,)`, the note last; and of the channels
-    those that were measured, but never within the plausible range.
-
-    Args:
-        record (`dict`): `note`, `lab_values`, `lab_times`, checked.
-    """
-    extractor = processor.feature_extractor
-    values, times = record["lab_values"], record["lab_times"]
-    within = (times >= 0) & (times < extractor.context_length)
-    reached = extractor.reaches_model(values, times).any(axis=0)
-    missing = np.append(~reached & ("lab" in processor.modalities), _lacks_note(processor, record))
-    return missing, missing[:-1] & ~np.isnan(values[within]).all(axis=0)
-
-
-def _lacks_note(processor: ClinRaGenProcessor, record: dict) -> bool:
-    return "note" in processor.modalities and not record["note"].strip()
-
-
-def thin_evidence(
-    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, evidence: torch.Tensor
-) -> list[str]:
-    """
-    Why no diagnosis should be made of a record; empty where there is enough to read.
-
-    Args:
-        record (`dict`): as in `missing_parts`.
-        evidence (`torch.Tensor` of shape `(len(UNUSUAL),)`): of `evidence_of`.
-    """
-    missing, implausible = missing_parts(processor, record)
-    no_note, no_series = bool(missing[-1]), bool(missing[:-1].all())
-    names = [channel["name"] for channel in processor.feature_extractor.channels]
-    reasons = ["the note is empty"] if no_note else []
-    reasons += ["nothing is measured"] if no_series else []
-    if implausible.any():
-        lost = ", ".join(name for name, lost in zip(names, implausible, strict=True) if lost)
-        reasons.append(f"no value within the plausible range ({lost})")
-    if config.doubt is None:
-        return reasons
-    limits, values = config.doubt["evidence_limits"], dict(zip(UNUSUAL, evidence.tolist(), strict=True))
-    for name in ClinRaGenDoubt.of(config).unusual(values):
-        if not (no_note if name in NOTE_MEASURES else no_series):
-            bound = "at most" if name in MORE_IS_UNUSUAL else "at least"
-            reasons.append(f"{UNUSUAL[name]} ({values[name]:.4g}; nearly all patients {bound} {limits[name]:.4g})")
-    return reasons
-
-
-def what_would_help(
-    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, probabilities: torch.Tensor, most: int = 3
-) -> list[dict]:
-    """
-    The channels that were not measured, or the note, that may change the probabilities most.
-
-    Args:
-        record (`dict`): as in `missing_parts`.
-        probabilities (`torch.Tensor` of shape `(num_labels,)`).
-
-    Returns:
-        `list[dict]`: `missing`, its name; `change`, the expected absolute change, summed over diagnoses; `diagnosis`,
-        for which it is largest.
-    """
-    missing, _ = missing_parts(processor, record)
-    changes = ClinRaGenDoubt.of(config).would_help(probabilities, torch.from_numpy(missing))
-    names = [*(channel["name"] for channel in processor.feature_extractor.channels), "note"]
-    totals, order = changes.sum(dim=0).sort(descending=True)
-    return [
-        {"missing": names[i], "change": round(total, 4), "diagnosis": processor.labels[int(changes[:, i].argmax())]}
-        for total, i in zip(totals.tolist()[:most], order.tolist()[:most], strict=True)
-        if total > 0
-    ]
 
 
 __all__ = ["ClinRaGenDiagnosisSets", "ClinRaGenDoubt"]

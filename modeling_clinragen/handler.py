@@ -86,7 +86,7 @@ class EndpointHandler:
         inputs = data["inputs"]
         parameters = read_parameters(data.get("parameters"))
         for name in ("recall", "precision"):
-            if name in parameters and self.pipe.model.config.doubt is None:
+            if name in parameters and self.pipe.model.config.decisions.doubt is None:
                 raise RequestError(422, f"parameters.{name}: this model was not calibrated for it; leave it out")
         if not isinstance(inputs, list):
             return [self._read_small(inputs, "inputs")], parameters

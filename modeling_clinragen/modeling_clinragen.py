@@ -258,10 +258,10 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         return tokens, {"diagnosis_logits": diagnosis_logits, "member_logits": torch.stack(member_logits, dim=1)}
 
     def _mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
-        share = self.config.diagnosis_mixture
+        share = self.config.decisions.mixture
         weights = (1 - share, share) if len(member_logits) == 2 else (1.0,)
         mixed = sum(weight * logits for weight, logits in zip(weights, member_logits, strict=True))
-        return mixed / self.config.diagnosis_temperature
+        return mixed / self.config.decisions.temperature
 
     def _with_diagnosis_loss(self, loss, encoder_outputs, diagnosis_labels, num_records_in_batch) -> torch.Tensor:
         if diagnosis_labels is None or encoder_outputs.get("member_logits") is None:
@@ -306,7 +306,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             `torch.BoolTensor` of shape `(batch_size, num_labels)`.
         """
         probabilities = self.diagnosis_probabilities(encoder_outputs, **inputs)
-        return probabilities >= torch.tensor(self.config.diagnosis_thresholds, device=probabilities.device)
+        return probabilities >= torch.tensor(self.config.decisions.thresholds, device=probabilities.device)
 
     def diagnosis_sets(
         self,
@@ -317,14 +317,14 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         **inputs,
     ) -> ClinRaGenDiagnosisSets:
         """
-        The diagnoses that cannot be ruled out at a chosen recall, and those that are sure at a chosen precision, with
-        the guarantees of [`ClinRaGenDoubt`].
+        Return the diagnoses that cannot be ruled out at a chosen recall, and those to be confident of at a chosen
+        precision, with the guarantees of [`ClinRaGenDoubt`].
 
         Args:
             encoder_outputs, inputs: as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
             recall (`float`, *optional*, defaults to 0.9): the least share of those who have a diagnosis, for each.
             precision (`float`, *optional*): the least share of those named who have it, for each.
-            confidence (`float`, *optional*, defaults to 0.9): how surely the precision is kept.
+            confidence (`float`, *optional*, defaults to 0.9): the chance that the precision is kept.
 
         Raises:
             ValueError: if nothing was fitted, or a share is not between 0 and 1.
@@ -335,8 +335,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             sets["possible_from"] = probabilities.new_tensor(doubt.possible_from(recall))
             sets["possible"] = probabilities >= sets["possible_from"]
         if precision is not None:
-            sets["sure_from"] = probabilities.new_tensor(doubt.sure_from(precision, confidence))
-            sets["sure"] = probabilities >= sets["sure_from"]
+            sets["confident_from"] = probabilities.new_tensor(doubt.confident_from(precision, confidence))
+            sets["confident"] = probabilities >= sets["confident_from"]
         return ClinRaGenDiagnosisSets(**sets)
 
     @torch.no_grad()
@@ -361,8 +361,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             encoder_outputs = self._encode_inputs(kwargs if inputs is None else {**kwargs, "input_ids": inputs})
         for name in ENCODER_INPUTS:
             kwargs.pop(name, None)
-        if self.config.diagnosis_token_ids and kwargs.get("decoder_input_ids") is None:
-            grammar = DiagnosisGrammar(**self.config.diagnosis_token_ids)
+        if self.config.decisions.token_ids and kwargs.get("decoder_input_ids") is None:
+            grammar = DiagnosisGrammar(**self.config.decisions.token_ids)
             decisions = None if self.diagnosis_head is None else self.diagnosis_decisions(encoder_outputs)
             logits_processor = [ClinRaGenDiagnosisLogitsProcessor(grammar, decisions), *(logits_processor or [])]
         inputs = self._generation_inputs(encoder_outputs, kwargs.pop("decoder_input_ids", None))

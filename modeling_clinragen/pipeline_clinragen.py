@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, Pipeline, StoppingCriteria, TextStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .abstention_clinragen import reasons_to_abstain, support_of, what_would_help
 from .claims_clinragen import check_claims
 from .clinical_clinragen import ClinRaGenInputError
-from .doubt_clinragen import evidence_of, thin_evidence, what_would_help
 from .evidence_clinragen import Occlusion, find_evidence
 from .note_claims_clinragen import check_note_claims
 
@@ -44,15 +44,15 @@ class ClinRaGenPipeline(Pipeline):
       measured); `None` where no weight belongs to a term and to hours.
     - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
       takes them. `doubt` then holds `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, of
-      which too little is known to do so; and `sure`, on which one can rely, and `never_sure`.
+      which too little is known to do so; and `confident`, on which one can rely, and `never_confident`.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
     against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
     the record's note), `knowledge` (the ten terms the series attended to most, with weights),
     `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
-    diagnosis, as the evidence is thin, the `reasons`, and which unmeasured channels, or the note, `would_help` most.
-    A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
+    diagnosis, as there is too little support, the `reasons`, and which unmeasured channels, or the note, `would_help`
+    most. A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
     """
 
     _load_processor = True
@@ -110,7 +110,7 @@ class ClinRaGenPipeline(Pipeline):
         if evidence:
             for row, record in zip(tokens, records, strict=True):
                 record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
-        outputs = {"tokens": tokens, "record": records, "measures": evidence_of(self.model, model_inputs)}
+        outputs = {"tokens": tokens, "record": records, "support": support_of(self.model, model_inputs)}
         if self.model.diagnosis_head is not None:
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)
         if recall is not None or precision is not None:
@@ -238,13 +238,13 @@ class ClinRaGenPipeline(Pipeline):
 
     def _doubt(self, outputs, record: dict) -> dict:
         config, labels = self.model.config, self.processor.labels
-        reasons = thin_evidence(config, self.processor, record, outputs["measures"][0])
+        reasons = reasons_to_abstain(config, self.processor, record, outputs["support"][0])
         helpful = []
-        if config.doubt is not None:
+        if config.decisions.doubt is not None:
             helpful = what_would_help(config, self.processor, record, outputs["probabilities"][0].float())
         sets = {
             name: [label for label, inside in zip(labels, outputs[name][0].tolist(), strict=True) if inside]
-            for name in ("possible", "never_ruled_out", "sure", "never_sure")
+            for name in ("possible", "never_ruled_out", "confident", "never_confident")
             if name in outputs
         }
         return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}

@@ -128,10 +128,10 @@ def main(argv: list[str] | None = None) -> dict:
         )
         if arguments.embedding_matching:
             metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
-        metrics["doubt"] = doubt_metrics(predictions, processor.labels, model.config.doubt)
+        metrics["doubt"] = doubt_metrics(predictions, processor.labels, model.config.decisions.doubt)
         if arguments.counterfactual:
             metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, *asked)
-            if model.config.doubt is not None:
+            if model.config.decisions.doubt is not None:
                 metrics["doubt"]["would_help"] = helpfulness(pipe, records)
         if arguments.deletion:
             metrics["deletion"] = deletion_metrics(pipe, records, predictions)

@@ -27,7 +27,7 @@ def load(model: str, revision: str | None = None) -> Pipeline:
         ValueError: if the folder's code is older than this app.
     """
     pipe = pipeline(TASK, model=model, revision=revision, trust_remote_code=True)
-    if not hasattr(pipe, "stream"):
+    if not hasattr(pipe.model.config, "decisions"):
         raise ValueError(f"the code of {model} is older than this app; save the model folder anew")
     series, _ = read_csv(pipe, template_csv(pipe).encode())
     list(answer(pipe, "Warm up.", series))  # the first answer takes longer than those that follow
@@ -113,4 +113,4 @@ def no_series(pipe: Pipeline) -> Series:
 
 def thresholds(pipe: Pipeline) -> dict[str, float]:
     """The probability from which on each diagnosis is made."""
-    return dict(zip(pipe.processor.labels, pipe.model.config.diagnosis_thresholds, strict=True))
+    return dict(zip(pipe.processor.labels, pipe.model.config.decisions.thresholds, strict=True))

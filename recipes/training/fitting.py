@@ -44,11 +44,11 @@ def prepare_decisions(
     collator: ClinRaGenCollator,
 ) -> None:
     """Before a stage: fit the linear classifier, if there is one; until validation says more, it counts one half."""
-    model.config.diagnosis_temperature, model.config.diagnosis_mixture = 1.0, 0.0
+    model.config.decisions.temperature, model.config.decisions.mixture = 1.0, 0.0
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
         learn_words(model, processor, train)
         fit_regression(model.diagnosis_head.linear, *describe(model, train, collator))
-        model.config.diagnosis_mixture = 0.5
+        model.config.decisions.mixture = 0.5
 
 
 def fit_decisions(
@@ -84,8 +84,8 @@ def fit_decisions(
         share, temperature, logits = fit_mixture(encoder, unseen, gold[len(train) :])
         _, alone = fit_temperature(linear, gold)
         probabilities = torch.cat([seen / alone, logits / temperature]).sigmoid().numpy()
-    model.config.diagnosis_mixture, model.config.diagnosis_temperature = share, temperature
-    model.config.diagnosis_thresholds = fit_thresholds(probabilities, gold.numpy()).tolist()
+    model.config.decisions.mixture, model.config.decisions.temperature = share, temperature
+    model.config.decisions.thresholds = fit_thresholds(probabilities, gold.numpy()).tolist()
     fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy())
 
 

@@ -14,18 +14,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenLanguageModel, ClinRaGenProcessor
-from modeling_clinragen.doubt_clinragen import (
-    MORE_IS_UNUSUAL,
-    PRECISION_GRID,
-    UNUSUAL,
-    ClinRaGenDoubt,
-    evidence_of,
-)
+from modeling_clinragen.abstention_clinragen import support_of
+from modeling_clinragen.doubt_clinragen import MORE_IS_UNUSUAL, PRECISION_GRID, UNUSUAL, ClinRaGenDoubt
 from recipes.training.data import ClinRaGenCollator
 
 
 NUM_SCORES = 200  # probabilities of positives that are kept for each label; of more, evenly chosen ones
-UNUSUAL_SHARE = 0.02  # of the calibration records are beyond the limit of each measure of the evidence
+UNUSUAL_SHARE = 0.02  # of the calibration records are beyond the limit of each measure of support
 INFLUENCE_RECORDS = 256
 STEP = 1e-4  # to which probabilities are rounded
 
@@ -38,20 +33,20 @@ def fit_doubt(
     probabilities: np.ndarray,
 ) -> None:
     """
-    Set `doubt` of the model's configuration.
+    Set `decisions.doubt` of the model's configuration.
 
     Args:
         records (`Dataset`): the calibration split, as `encode_records` gives it.
         probabilities (array of shape `(num_records, num_labels)`): of these records, from what did not learn of them.
     """
     model.eval()
-    evidence = [evidence_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
+    support = [support_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
     gold = np.stack(records.with_format("numpy", columns=["diagnosis_labels"])["diagnosis_labels"])
     few = records.select(range(min(INFLUENCE_RECORDS, len(records))))
-    model.config.doubt = asdict(
+    model.config.decisions.doubt = asdict(
         ClinRaGenDoubt(
             **fit_guarantees(probabilities, gold),
-            evidence_limits=fit_evidence_limits(torch.cat(evidence).numpy()),
+            support_limits=fit_support_limits(torch.cat(support).numpy()),
             influence=channel_influence(model, processor, few, collator).double().numpy().round(4).tolist(),
         )
     )
@@ -97,13 +92,13 @@ def _thinned(scores: np.ndarray) -> list[float]:
     return (down * STEP).round(4).tolist()
 
 
-def fit_evidence_limits(evidence: np.ndarray) -> dict[str, float]:
+def fit_support_limits(support: np.ndarray) -> dict[str, float]:
     """
-    The limit of each measure of `evidence_of`, `(num_records, num_measures)`, beyond which at most `UNUSUAL_SHARE` of
-    the records are. A measure that is NaN, of what the model does not read, has none.
+    Return the limit of each measure of `support_of`, `(num_records, num_measures)`, beyond which at most
+    `UNUSUAL_SHARE` of the records are. A measure that is NaN, of what the model does not read, has none.
     """
     limits = {}
-    for name, values in zip(UNUSUAL, evidence.T.astype(np.float64), strict=True):
+    for name, values in zip(UNUSUAL, support.T.astype(np.float64), strict=True):
         if np.isnan(values).any():
             continue
         if name in MORE_IS_UNUSUAL:

@@ -165,7 +165,7 @@ def run_stage(
     clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
     processor.modalities = list(data_args.inputs)
-    model.config.diagnosis_token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
+    model.config.decisions.token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
     model.generation_config.max_new_tokens = data_args.max_target_tokens
     model.generation_config.max_length = None
     freeze_all_but(model, stage_args.trained_modules)

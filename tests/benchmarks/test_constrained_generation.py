@@ -26,7 +26,7 @@ def test_each_text_has_some_diagnoses_and_as_many_tokens_with_the_constraint_as_
     assert 1 <= made.float().mean() <= 6
     options = {"do_sample": False, "min_new_tokens": 40, "max_new_tokens": 40}
     constrained = model.generate(**batch, **options)
-    model.config.diagnosis_token_ids = None
+    model.config.decisions.token_ids = None
     free = model.generate(**batch, **options)
     assert constrained.shape == free.shape == (6, 41)
     assert not torch.equal(constrained, free)

@@ -80,13 +80,13 @@ def whole_sequence(model, batch, i):
     states = model.backbone.base_model(inputs_embeds=read[None]).last_hidden_state
     logits = model.diagnosis_head(states, torch.ones(states.shape[:2]))
     linear = model.diagnosis_head.linear(**alone)
-    share = model.config.diagnosis_mixture
-    mixed = ((1 - share) * logits + share * linear) / model.config.diagnosis_temperature
+    share = model.config.decisions.mixture
+    mixed = ((1 - share) * logits + share * linear) / model.config.decisions.temperature
     return torch.cat([read, model.diagnosis_head.decision_tokens(mixed)[0]]), logits
 
 
 def test_the_loss_is_that_of_the_backbone_over_one_sequence(model, batch, target):
-    model.config.diagnosis_mixture, model.config.diagnosis_temperature = 0.25, 1.5
+    model.config.decisions.mixture, model.config.decisions.temperature = 0.25, 1.5
     torch.nn.init.normal_(model.diagnosis_head.linear.bias)
     diagnoses = torch.rand(4, 25, generator=torch.Generator().manual_seed(0)).round()
     tokens, records = [], []
@@ -243,9 +243,9 @@ def test_what_is_too_long_for_the_backbone_is_refused(tiny_tokenizer, batch):
 
 
 def test_the_listed_diagnoses_are_the_heads_decisions(llama, tiny_processor, batch):
-    llama.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    llama.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
     torch.nn.init.normal_(llama.diagnosis_head.linear.bias, mean=-1.0)
-    llama.config.diagnosis_mixture = 0.5
+    llama.config.decisions.mixture = 0.5
     decisions = llama.diagnosis_decisions(**batch)
     assert decisions.any()
     for arguments in ({}, {"num_beams": 2}, {"do_sample": True}):
@@ -291,7 +291,7 @@ def test_such_a_tokenizer_spells_every_list(byte_processor, rationale_first):
 
 @pytest.fixture
 def causal_folder(llama, tiny_processor, tmp_path):
-    llama.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    llama.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
     save_model_folder(llama, tiny_processor, tmp_path / "model")
     return tmp_path / "model"
 

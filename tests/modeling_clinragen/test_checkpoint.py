@@ -7,6 +7,7 @@ A model folder of an earlier day still loads and still says the same.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,21 @@ def test_a_folder_of_an_earlier_day_still_loads_and_says_the_same():
     now = outputs(FOLDER)
     assert now["tokens"] == expected["tokens"]
     torch.testing.assert_close(torch.tensor(now["probabilities"]), torch.tensor(expected["probabilities"]))
+
+
+def test_flat_fitted_state_of_an_earlier_day_decides_the_same(tmp_path):
+    folder = shutil.copytree(FOLDER, tmp_path / "model")
+    flat = {"diagnosis_temperature": 0.5, "diagnosis_thresholds": [0.1 + 0.03 * i for i in range(25)]}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **flat}))
+    probabilities = torch.tensor(json.loads((FOLDER / "outputs.json").read_text())["probabilities"])
+    sharper = torch.tensor(outputs(folder)["probabilities"])
+    torch.testing.assert_close(sharper, (torch.logit(probabilities) / 0.5).sigmoid())
+    model, processor = load_model_folder(folder)
+    batch = processor(notes=[NOTE], lab_values=[VALUES], lab_times=[TIMES], return_tensors="pt")
+    decided = model.diagnosis_decisions(**batch)[0]
+    assert torch.equal(decided, sharper >= torch.tensor(flat["diagnosis_thresholds"]))
+    assert 0 < decided.sum() < 25
 
 
 def write_folder() -> None:

@@ -1,12 +1,14 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import json
 import re
 
 import pytest
 from transformers import BertConfig, EncoderDecoderConfig
 
 from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenConfig
+from modeling_clinragen.configuration_clinragen import ClinRaGenDecisionsConfig
 
 
 def bert_to_bert():
@@ -51,6 +53,9 @@ def test_round_trip(arguments, tmp_path):
         ({"knowledge_attention_type": "both"}, "term, prototype"),
         ({"labels": ["a", "a"]}, "each once"),
         ({"channels": [{**CHANNELS[0], "std": 0.0}]}, "`std` must be positive"),
+        ({"decisions": {"mixture": 1.5}}, "share between 0 and 1, not 1.5"),
+        ({"decisions": {"temperature": 0.0}}, "must be positive, not 0.0"),
+        ({"labels": ["a", "b"], "decisions": {"thresholds": [0.5]}}, "each of the 2 labels, not 1"),
     ],
 )
 def test_when_parts_do_not_fit_then_the_message_names_the_field(arguments, message):
@@ -80,8 +85,40 @@ def test_the_callers_text_config_is_left_alone():
     assert config.text_config.encoder is not given.encoder
 
 
-def test_docstring_lists_exactly_the_fields():
-    inherited = {field.name for field in dataclasses.fields(ClinRaGenConfig.__mro__[1])}
-    own = {field.name for field in dataclasses.fields(ClinRaGenConfig)} - inherited
-    documented = set(re.findall(r"^        (\w+) \(`", ClinRaGenConfig.__doc__, flags=re.MULTILINE))
+DECISIONS = {
+    "mixture": 0.25,
+    "temperature": 1.5,
+    "thresholds": [0.2, 0.7],
+    "token_ids": {"opening": [4], "labels": [[5], [6]], "separator": [7], "end": [8], "nothing": [9]},
+    "doubt": {"num_positives": [3, 4], "support_limits": {"channels": 2.0}},
+}
+
+
+def test_decisions_are_one_part_that_survives_a_round_trip(tmp_path):
+    config = ClinRaGenConfig(labels=["a", "b"], decisions=DECISIONS)
+    config.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert {name: written["decisions"][name] for name in DECISIONS} == DECISIONS
+    again = ClinRaGenConfig.from_pretrained(tmp_path).decisions
+    assert {name: getattr(again, name) for name in DECISIONS} == DECISIONS
+    assert ClinRaGenConfig(labels=["a", "b"]).decisions.thresholds == [0.5, 0.5]
+
+
+def test_a_flat_file_of_before_gives_the_same_decisions(tmp_path):
+    ClinRaGenConfig(labels=["a", "b"]).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    del written["decisions"]
+    flat = {f"diagnosis_{name}": DECISIONS[name] for name in ("mixture", "temperature", "thresholds", "token_ids")}
+    doubt = {"num_positives": [3, 4], "evidence_limits": {"channels": 2.0}}
+    (tmp_path / "config.json").write_text(json.dumps({**written, **flat, "doubt": doubt}))
+    config = ClinRaGenConfig.from_pretrained(tmp_path)
+    assert {name: getattr(config.decisions, name) for name in DECISIONS} == DECISIONS
+    assert not {"doubt", *flat} & set(config.to_dict())
+
+
+@pytest.mark.parametrize("config_class", [ClinRaGenConfig, ClinRaGenDecisionsConfig])
+def test_docstring_lists_exactly_the_fields(config_class):
+    inherited = {field.name for field in dataclasses.fields(config_class.__mro__[1])}
+    own = {field.name for field in dataclasses.fields(config_class)} - inherited
+    documented = set(re.findall(r"^        (\w+) \(`", config_class.__doc__, flags=re.MULTILINE))
     assert documented == own

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenInputError, ClinRaGenPipeline
-from modeling_clinragen.doubt_clinragen import PRECISION_GRID, ClinRaGenDoubt, evidence_of
+from modeling_clinragen.abstention_clinragen import support_of
+from modeling_clinragen.doubt_clinragen import PRECISION_GRID, ClinRaGenDoubt
 
 
 NAMES = [channel["name"] for channel in CHANNELS]
@@ -22,7 +23,7 @@ def fitted(num_labels=25, **changes):
         "positive_scores": [[i / 20 for i in range(1, 20)]] * num_labels,
         "selected": [selected] * num_labels,
         "correct": [right] * num_labels,
-        "evidence_limits": {"note_tokens": 3.0, "token_rarity": 100.0, "measurements": 4.0, "channels": 2.0},
+        "support_limits": {"note_tokens": 3.0, "token_rarity": 100.0, "measurements": 4.0, "channels": 2.0},
         "influence": [[0.1 * (c + 1) for c in range(12)]] * num_labels,
     }
     return {**numbers, **changes}
@@ -30,7 +31,7 @@ def fitted(num_labels=25, **changes):
 
 @pytest.fixture
 def fitted_model(tiny_model, monkeypatch):
-    monkeypatch.setattr(tiny_model.config, "doubt", fitted())  # tiny models share their configuration
+    monkeypatch.setattr(tiny_model.config.decisions, "doubt", fitted())  # tiny models share their configuration
     return tiny_model
 
 
@@ -46,20 +47,20 @@ def test_sets_are_the_probabilities_from_the_chosen_thresholds(fitted_model, bat
     assert sets.possible_from.tolist() == pytest.approx(
         [0.2] * 25
     )  # the fourth of 19: three missed, one unseen, of 20
-    assert sets.sure_from.tolist() == pytest.approx([0.5] * 25)
+    assert sets.confident_from.tolist() == pytest.approx([0.5] * 25)
     assert torch.equal(sets.possible, probabilities >= 0.2)
-    assert torch.equal(sets.sure, probabilities >= 0.5)
+    assert torch.equal(sets.confident, probabilities >= 0.5)
     only = fitted_model.diagnosis_sets(encoder_outputs=fitted_model.encode(**batch))
-    assert only.sure is None
+    assert only.confident is None
     assert only.possible_from.tolist() == pytest.approx([0.1] * 25)  # recall 0.9 where none is chosen
 
 
-def test_a_higher_recall_rules_out_less_and_a_higher_precision_is_sure_of_less():
+def test_a_higher_recall_rules_out_less_and_a_higher_precision_is_confident_of_less():
     doubt = ClinRaGenDoubt(**fitted(1))
     thresholds = [doubt.possible_from(recall)[0] for recall in (0.5, 0.8, 0.9, 0.96)]
     assert thresholds == sorted(thresholds, reverse=True)
     assert thresholds[-1] == 0
-    assert [doubt.sure_from(precision)[0] for precision in (0.3, 0.9, 0.9999)] == [0.02, 0.5, np.inf]
+    assert [doubt.confident_from(precision)[0] for precision in (0.3, 0.9, 0.9999)] == [0.02, 0.5, np.inf]
 
 
 def test_a_model_that_was_not_fitted_gives_no_guarantee_and_says_so(tiny_model, batch):
@@ -76,20 +77,18 @@ def test_a_share_that_is_none_is_named(fitted_model, batch, asked):
 
 
 def test_a_config_refuses_numbers_of_other_labels(tmp_path):
-    with pytest.raises(ValueError, match="`doubt` needs one entry for each of the 2 labels"):
-        ClinRaGenConfig(labels=["a", "b"], doubt=fitted(3))
-    config = ClinRaGenConfig(labels=["a", "b"], doubt=fitted(2))
+    with pytest.raises(ValueError, match=r"`decisions\.doubt` needs one entry for each of the 2 labels"):
+        ClinRaGenConfig(labels=["a", "b"], decisions={"doubt": fitted(3)})
+    config = ClinRaGenConfig(labels=["a", "b"], decisions={"doubt": fitted(2)})
     config.save_pretrained(tmp_path)
-    assert ClinRaGenConfig.from_pretrained(tmp_path).doubt == config.doubt
+    assert ClinRaGenConfig.from_pretrained(tmp_path).decisions.doubt == config.decisions.doubt
 
 
-def test_measures_of_the_evidence_are_counts_and_do_not_depend_on_the_batch(
-    tiny_model, tiny_processor, records, batch
-):
-    together = evidence_of(tiny_model, batch)
+def test_measures_of_support_are_counts_and_do_not_depend_on_the_batch(tiny_model, tiny_processor, records, batch):
+    together = support_of(tiny_model, batch)
     for i, (note, values, times) in enumerate(records):
         alone = tiny_processor([note], [values], [times], return_tensors="pt")
-        torch.testing.assert_close(evidence_of(tiny_model, alone)[0], together[i])
+        torch.testing.assert_close(support_of(tiny_model, alone)[0], together[i])
         hours = {
             (int(t), c) for t, row in zip(times, values, strict=True) for c in np.flatnonzero(~np.isnan(row)) if t < 24
         }
@@ -129,7 +128,7 @@ LABS = {"Heart Rate": [[1, 80], [2, 82], [3, 85]], "Temperature": [[1, 37.0], [5
         ({"note": "fever", "labs": {**LABS, "Weight": [[30, 9000]]}}, []),  # after the hours that the model reads
     ],
 )
-def test_the_pipeline_abstains_where_the_evidence_is_thin(pipe, record, reasons):
+def test_the_pipeline_abstains_where_support_is_thin(pipe, record, reasons):
     found = doubt(pipe, record)
     assert found["reasons"] == reasons
     assert found["abstain"] == bool(reasons)
@@ -137,10 +136,10 @@ def test_the_pipeline_abstains_where_the_evidence_is_thin(pipe, record, reasons)
 
 def test_a_note_of_words_that_are_rarer_than_usual_is_a_reason(pipe):
     record = {"note": "fever and productive cough", "labs": LABS}
-    pipe.model.config.doubt["evidence_limits"]["token_rarity"] = 0.5
+    pipe.model.config.decisions.doubt["support_limits"]["token_rarity"] = 0.5
     pipe.model.diagnosis_head.linear.inverse_document_frequency.data.fill_(2.0)
     assert doubt(pipe, record)["reasons"] == ["the words of the note are unusual (2; nearly all patients at most 0.5)"]
-    pipe.model.config.doubt["evidence_limits"] = {"note_tokens": 1000.0}
+    pipe.model.config.decisions.doubt["support_limits"] = {"note_tokens": 1000.0}
     assert doubt(pipe, record)["reasons"][0].startswith("the note is very short")
 
 
@@ -162,28 +161,28 @@ def test_what_would_help_is_what_is_missing_ranked_by_the_expected_change(pipe):
     for entry, step in zip(found, (1.2, 1.1, 1.0), strict=True):  # as likely up as down
         changed = np.abs(1 / (1 + np.exp(-(log_odds + step * np.array([[1], [-1]])))) - probabilities)
         assert entry["change"] == pytest.approx(changed.mean(axis=0).sum(), abs=2e-3)
-    pipe.model.config.doubt["influence"] = [[0.0] * 12 for _ in range(25)]
-    pipe.model.config.doubt["influence"][7][NAMES.index("Glucose")] = 1.0
+    pipe.model.config.decisions.doubt["influence"] = [[0.0] * 12 for _ in range(25)]
+    pipe.model.config.decisions.doubt["influence"][7][NAMES.index("Glucose")] = 1.0
     (entry,) = doubt(pipe, record)["would_help"]
     assert (entry["missing"], entry["diagnosis"]) == ("Glucose", pipe.processor.labels[7])
 
 
-def test_the_pipeline_names_what_is_possible_and_sure_where_it_is_asked(pipe, tiny_processor):
+def test_the_pipeline_names_what_is_possible_and_confident_where_it_is_asked(pipe, tiny_processor):
     record = {"note": "fever and productive cough", "labs": LABS}
-    pipe.model.config.doubt["num_positives"] = [19] * 24 + [3]
-    pipe.model.config.doubt["positive_scores"] = [[i / 20 for i in range(1, 20)]] * 24 + [[0.9] * 3]
-    pipe.model.config.doubt["correct"] = [fitted(1)["correct"][0]] * 24 + [[0] * len(PRECISION_GRID)]
+    pipe.model.config.decisions.doubt["num_positives"] = [19] * 24 + [3]
+    pipe.model.config.decisions.doubt["positive_scores"] = [[i / 20 for i in range(1, 20)]] * 24 + [[0.9] * 3]
+    pipe.model.config.decisions.doubt["correct"] = [fitted(1)["correct"][0]] * 24 + [[0] * len(PRECISION_GRID)]
     assert set(doubt(pipe, record)) == {"abstain", "reasons", "would_help"}
     answers = pipe([record] * 3, recall=0.8, precision=0.9, batch_size=2, max_new_tokens=4, do_sample=False)
     for answer in answers:
         found, last = answer["doubt"], tiny_processor.labels[-1]
         assert found["possible"] == [n for n, p in answer["probabilities"].items() if p >= 0.2 or n == last]
-        assert found["sure"] == [n for n, p in answer["probabilities"].items() if p >= 0.5 and n != last]
-        assert found["never_ruled_out"] == found["never_sure"] == [last]
+        assert found["confident"] == [n for n, p in answer["probabilities"].items() if p >= 0.5 and n != last]
+        assert found["never_ruled_out"] == found["never_confident"] == [last]
 
 
 def test_without_fitted_numbers_the_plain_reasons_are_still_given(pipe):
-    pipe.model.config.doubt = None
+    pipe.model.config.decisions.doubt = None
     assert doubt(pipe, {"labs": LABS}) == {"abstain": True, "reasons": ["the note is empty"], "would_help": []}
     with pytest.raises(ClinRaGenInputError, match="no guarantees"):
         doubt(pipe, {"labs": LABS}, recall=0.9)

@@ -96,7 +96,7 @@ def some_linear_weights(model, seed=0):
     torch.manual_seed(seed)
     torch.nn.init.normal_(model.diagnosis_head.linear.weight, std=3.0)
     torch.nn.init.ones_(model.diagnosis_head.linear.inverse_document_frequency)
-    model.config.diagnosis_mixture, model.config.diagnosis_temperature = 0.5, 0.8
+    model.config.decisions.mixture, model.config.decisions.temperature = 0.5, 0.8
     return model
 
 
@@ -174,7 +174,7 @@ def test_a_word_that_alone_decides_is_named_first(model, tiny_processor):
     with torch.no_grad():
         head.linear.weight.zero_()[3, token] = 40.0
         head.linear.inverse_document_frequency.fill_(1)
-    model.config.diagnosis_mixture = 1.0
+    model.config.decisions.mixture = 1.0
     note = "denies fever; History of hypertension and\nproductive cough"
     occlusion = Occlusion(model, tiny_processor, note, None, None)
     (found,) = find_evidence(occlusion, [3])
@@ -247,7 +247,7 @@ def as_record(note, values, times):
 
 @pytest.fixture
 def constrained(model, tiny_processor):
-    model.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    model.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
     return model
 
 
@@ -295,7 +295,7 @@ def test_a_contradicted_rationale_is_exchanged_for_the_best_and_the_list_stays(c
     wrong, right = "Heart Rate is lower than normal.", "Heart Rate is higher than normal."
     greedy = pipeline_of(constrained, tiny_processor)(record, do_sample=False)
     second = sorted(greedy["probabilities"].values())[-2]
-    constrained.config.diagnosis_thresholds = [second - 1e-3] * 25  # a short list, and room for a rationale
+    constrained.config.decisions.thresholds = [second - 1e-3] * 25  # a short list, and room for a rationale
     greedy = pipeline_of(constrained, tiny_processor)(record, do_sample=False)
     assert 2 <= len(greedy["diagnoses"]) < 5
     pipe = ScriptedPipeline(constrained, processor=tiny_processor, tokenizer=tiny_processor.tokenizer, device="cpu")

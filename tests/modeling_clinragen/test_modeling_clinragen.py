@@ -221,10 +221,10 @@ def plain_greedy(model, inputs, decided, limit, end):
 
 def test_the_fast_path_writes_what_a_plain_loop_writes(model, batch, tiny_processor):
     """Cached, constrained and in batches by length, against one record at a time without cache or constraint."""
-    model.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    model.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
     probabilities = model.diagnosis_probabilities(**batch)
-    model.config.diagnosis_thresholds = [float(probabilities.quantile(0.9))] * len(model.config.labels)
-    grammar = DiagnosisGrammar(**model.config.diagnosis_token_ids)
+    model.config.decisions.thresholds = [float(probabilities.quantile(0.9))] * len(model.config.labels)
+    grammar = DiagnosisGrammar(**model.config.decisions.token_ids)
     decided = [
         [*grammar.opening, *grammar.write(made.nonzero().flatten().tolist())]
         for made in model.diagnosis_decisions(**batch)

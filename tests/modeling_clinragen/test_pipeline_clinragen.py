@@ -18,8 +18,8 @@ from tests.conftest import make_tiny_config, make_tiny_model
 @pytest.fixture
 def pipe(tiny_config, tiny_processor):
     model = make_tiny_model(copy.deepcopy(tiny_config))
-    model.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
-    model.config.diagnosis_thresholds = [0.7] * 25  # a short list, and room for a rationale
+    model.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
+    model.config.decisions.thresholds = [0.7] * 25  # a short list, and room for a rationale
     model.generation_config.max_new_tokens = 80
     return ClinRaGenPipeline(model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer, device="cpu")
 

@@ -85,7 +85,7 @@ def small_folder(tmp_path_factory):
     config = make_tiny_config(tokenizer, text_config)
     extractor = ClinRaGenFeatureExtractor(config.channels, context_length=config.context_length)
     processor = ClinRaGenProcessor(extractor, tokenizer, labels=config.labels)
-    config.diagnosis_token_ids = processor.diagnosis_token_ids()
+    config.decisions.token_ids = processor.diagnosis_token_ids()
     model = make_tiny_model(config)
     model.generation_config.max_new_tokens = 120
     train(model, processor)

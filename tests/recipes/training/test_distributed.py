@@ -73,7 +73,7 @@ def test_two_processes_learn_as_one_does_and_leave_the_frozen_parts(chain, stage
     run(launcher, stage, stage_arguments(tmp_path / "two", *start, per_device_train_batch_size=2, **SETTINGS))
     assert_same_training(chain / stage, tmp_path / "two")
     trained, one = (load_model_folder(folder)[0] for folder in (tmp_path / "two", chain / stage))
-    assert trained.config.diagnosis_thresholds == pytest.approx(one.config.diagnosis_thresholds, abs=1e-3)
+    assert trained.config.decisions.thresholds == pytest.approx(one.config.decisions.thresholds, abs=1e-3)
     if start:
         untouched = load_model_folder(before)[0].state_dict()
         frozen = [name for name in untouched if name.startswith(FROZEN[stage])]

@@ -64,7 +64,7 @@ def test_the_model_scores_what_the_regression_was_fitted_on(linear_model, tiny_p
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
     found = linear_model.encode(**inputs).member_logits[:, 1]
     torch.testing.assert_close(found, torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
-    assert linear_model.config.diagnosis_mixture == 0.5
+    assert linear_model.config.decisions.mixture == 0.5
     assert found[0, 3] > found[1, 3]  # it learned
     assert found[2, 4] > found[1, 4]
 
@@ -200,22 +200,22 @@ def test_thresholds_decide_well_where_probabilities_tell_all():
 
 
 def test_a_finished_stage_decides_by_what_was_fitted(linear_model, tiny_processor, encoded, collator):
-    linear_model.config.diagnosis_token_ids = tiny_processor.diagnosis_token_ids()
+    linear_model.config.decisions.token_ids = tiny_processor.diagnosis_token_ids()
     fitting.prepare_decisions(linear_model, tiny_processor, encoded, collator)
     fitting.fit_decisions(
         linear_model, tiny_processor, encoded.select(range(4)), encoded.select(range(4, 6)), collator
     )
     config = linear_model.config
-    assert 0 <= config.diagnosis_mixture <= 1
-    assert config.diagnosis_temperature > 0
+    assert 0 <= config.decisions.mixture <= 1
+    assert config.decisions.temperature > 0
     batch = collator([encoded[i] for i in range(len(NOTES))])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
     members = linear_model.encode(**inputs).member_logits
-    mixed = (1 - config.diagnosis_mixture) * members[:, 0] + config.diagnosis_mixture * members[:, 1]
+    mixed = (1 - config.decisions.mixture) * members[:, 0] + config.decisions.mixture * members[:, 1]
     probabilities = linear_model.diagnosis_probabilities(**inputs)
-    torch.testing.assert_close(probabilities, (mixed / config.diagnosis_temperature).sigmoid())
+    torch.testing.assert_close(probabilities, (mixed / config.decisions.temperature).sigmoid())
     decided = linear_model.diagnosis_decisions(**inputs)
-    assert torch.equal(decided, probabilities >= torch.tensor(config.diagnosis_thresholds))
+    assert torch.equal(decided, probabilities >= torch.tensor(config.decisions.thresholds))
     texts = tiny_processor.batch_decode(
         linear_model.generate(**inputs, max_new_tokens=120, do_sample=False), skip_special_tokens=True
     )

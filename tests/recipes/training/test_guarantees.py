@@ -24,7 +24,7 @@ from modeling_clinragen.doubt_clinragen import (
     recall_threshold,
 )
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
-from recipes.training.guarantees import channel_influence, fit_doubt, fit_evidence_limits, fit_guarantees
+from recipes.training.guarantees import channel_influence, fit_doubt, fit_guarantees, fit_support_limits
 
 
 def simulated(seed, records, labels=3, digits=4):
@@ -215,13 +215,13 @@ def test_mistakes_are_named(options, message, tmp_path):
         guarantees.main(["--report", str(folder), *options])
 
 
-def test_evidence_limits_leave_few_of_the_calibration_split_outside():
+def test_support_limits_leave_few_of_the_calibration_split_outside():
     rng = np.random.default_rng(0)
-    evidence = np.stack([rng.integers(5, 60, 500), rng.random(500), np.full(500, np.nan), rng.integers(0, 9, 500)], 1)
-    limits = fit_evidence_limits(evidence)
+    support = np.stack([rng.integers(5, 60, 500), rng.random(500), np.full(500, np.nan), rng.integers(0, 9, 500)], 1)
+    limits = fit_support_limits(support)
     assert set(limits) == {"note_tokens", "token_rarity", "channels"}
     doubt = ClinRaGenDoubt([], [], [], [], limits, [])
-    unusual = [doubt.unusual(dict(zip(UNUSUAL, row, strict=True))) for row in evidence.tolist()]
+    unusual = [doubt.unusual(dict(zip(UNUSUAL, row, strict=True))) for row in support.tolist()]
     for name in limits:
         assert 0 <= sum(name in found for found in unusual) <= 10
     assert sum("token_rarity" in found for found in unusual) > 5
@@ -234,7 +234,7 @@ def calibration(data_folder, tiny_processor):
 
 
 def test_what_is_fitted_gives_the_calibration_split_its_recall(calibration, tiny_model, tiny_processor, monkeypatch):
-    monkeypatch.setattr(tiny_model.config, "doubt", None)  # tiny models share their configuration
+    monkeypatch.setattr(tiny_model.config.decisions, "doubt", None)  # tiny models share their configuration
     collator = ClinRaGenCollator(tiny_processor)
     batch = collator([calibration[i] for i in range(len(calibration))])
     gold, _ = batch.pop("diagnosis_labels").bool(), batch.pop("labels")
@@ -247,7 +247,7 @@ def test_what_is_fitted_gives_the_calibration_split_its_recall(calibration, tiny
     missed = (gold & ~sets.possible).sum(dim=0)
     assert (missed < 0.4 * (gold.sum(dim=0) + 1)).all()
     assert ((sets.possible_from == 0) == (0.4 * (gold.sum(dim=0) + 1) < 1)).all()
-    assert sets.sure is None
+    assert sets.confident is None
 
 
 def test_influence_is_the_change_without_the_channel_or_the_note(calibration, tiny_model, tiny_processor):

@@ -92,7 +92,7 @@ def knows_a_word(config, processor, word, label=3, mixture=1.0):
     with torch.no_grad():
         linear.inverse_document_frequency.fill_(1)
         linear.weight.zero_()[label, token] = 20.0
-    model.config.diagnosis_mixture = mixture
+    model.config.decisions.mixture = mixture
     return model
 
 

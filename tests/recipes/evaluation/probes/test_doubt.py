@@ -42,7 +42,7 @@ def answers():
         for i in range(80)
     ]
     unread = {"subject_id": "x", "gold": ["label 0"], "probabilities": {}, "diagnoses": []}
-    fitted = {**fit_guarantees(probabilities, gold), "evidence_limits": {}, "influence": []}
+    fitted = {**fit_guarantees(probabilities, gold), "support_limits": {}, "influence": []}
     return [*predictions, unread], gold, probabilities, thin, fitted
 
 
@@ -126,8 +126,8 @@ def test_what_would_help_is_judged_by_the_change_with_the_channel_that_is_named(
     data_folder, tiny_model, tiny_processor, monkeypatch
 ):
     influence = [[0.1 * channel for channel in range(12)]] * 25  # of the hidden channels the last is named
-    fitted = {**fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25))), "evidence_limits": {}, "influence": influence}
-    monkeypatch.setattr(tiny_model.config, "doubt", fitted)  # tiny models share their configuration
+    fitted = {**fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25))), "support_limits": {}, "influence": influence}
+    monkeypatch.setattr(tiny_model.config.decisions, "doubt", fitted)  # tiny models share their configuration
     pipe = ClinRaGenPipeline(tiny_model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer)
     records = load_records(str(data_folder / "dataset"), "train", limit=12)
     found = helpfulness(pipe, records, seed=3)
@@ -157,8 +157,8 @@ def test_what_would_help_is_judged_by_the_change_with_the_channel_that_is_named(
 
 def test_without_series_no_channel_can_help(data_folder, tiny_model, tiny_processor, monkeypatch):
     fitted = fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25)))
-    fitted |= {"evidence_limits": {}, "influence": torch.zeros(25, 12).tolist()}
-    monkeypatch.setattr(tiny_model.config, "doubt", fitted)
+    fitted |= {"support_limits": {}, "influence": torch.zeros(25, 12).tolist()}
+    monkeypatch.setattr(tiny_model.config.decisions, "doubt", fitted)
     monkeypatch.setattr(tiny_processor, "modalities", ["note"])
     pipe = ClinRaGenPipeline(tiny_model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer)
     assert helpfulness(pipe, load_records(str(data_folder / "dataset"), "train", limit=3)) == {}

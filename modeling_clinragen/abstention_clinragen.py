@@ -1,0 +1,123 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Abstention: how much support a record gives, why no diagnosis should be made of it, and what would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .doubt_clinragen import MORE_IS_UNUSUAL, UNUSUAL, ClinRaGenDoubt
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .configuration_clinragen import ClinRaGenConfig
+    from .processing_clinragen import ClinRaGenProcessor
+
+NOTE_MEASURES = ("note_tokens", "token_rarity")
+
+
+@torch.no_grad()
+def support_of(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """
+    Measure how much there is to read in each record.
+
+    Args:
+        model (`ClinRaGenLanguageModel`).
+        inputs (`dict`): of the processor.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, len(UNUSUAL))`: tokens of the text; mean inverse document frequency of
+        its words, as the linear classifier knows them; hourly cells of the series with a measurement, and channels
+        with one. NaN where the model does not read that.
+    """
+    tokens, mask = inputs["input_ids"], inputs["attention_mask"]
+    unknown = torch.full((len(tokens),), torch.nan, device=tokens.device)
+    measures = {"note_tokens": mask.sum(dim=1)}
+    if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
+        linear = model.diagnosis_head.linear
+        words = linear.words(tokens, mask)
+        rarity = linear.inverse_document_frequency.float()[words.clamp(min=0)].masked_fill(words < 0, 0.0)
+        measures["token_rarity"] = rarity.sum(dim=1) / (words >= 0).sum(dim=1)
+    if "past_observed_mask" in inputs:
+        observed = inputs["past_observed_mask"].bool()
+        measures["measurements"] = observed.sum(dim=(1, 2))
+        measures["channels"] = observed.any(dim=1).sum(dim=1)
+    return torch.stack([measures.get(name, unknown).float() for name in UNUSUAL], dim=1)
+
+
+def missing_parts(processor: ClinRaGenProcessor, record: dict) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return what a record lacks of what the model reads, bool `(num_input_channels + 1,)`, the note last; and which of
+    the channels were measured, but never within the plausible range.
+
+    Args:
+        record (`dict`): `note`, `lab_values`, `lab_times`, checked.
+    """
+    extractor = processor.feature_extractor
+    values, times = record["lab_values"], record["lab_times"]
+    within = (times >= 0) & (times < extractor.context_length)
+    reached = extractor.reaches_model(values, times).any(axis=0)
+    lacks_note = "note" in processor.modalities and not record["note"].strip()
+    missing = np.append(~reached & ("lab" in processor.modalities), lacks_note)
+    return missing, missing[:-1] & ~np.isnan(values[within]).all(axis=0)
+
+
+def reasons_to_abstain(
+    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, support: torch.Tensor
+) -> list[str]:
+    """
+    Return why no diagnosis should be made of a record; empty where there is enough to read.
+
+    Args:
+        record (`dict`): as in `missing_parts`.
+        support (`torch.Tensor` of shape `(len(UNUSUAL),)`): of `support_of`.
+    """
+    missing, implausible = missing_parts(processor, record)
+    no_note, no_series = bool(missing[-1]), bool(missing[:-1].all())
+    names = [channel["name"] for channel in processor.feature_extractor.channels]
+    reasons = ["the note is empty"] if no_note else []
+    reasons += ["nothing is measured"] if no_series else []
+    if implausible.any():
+        lost = ", ".join(name for name, lost in zip(names, implausible, strict=True) if lost)
+        reasons.append(f"no value within the plausible range ({lost})")
+    if config.decisions.doubt is None:
+        return reasons
+    doubt, values = ClinRaGenDoubt.of(config), dict(zip(UNUSUAL, support.tolist(), strict=True))
+    for name in doubt.unusual(values):
+        if not (no_note if name in NOTE_MEASURES else no_series):
+            bound, limit = "at most" if name in MORE_IS_UNUSUAL else "at least", doubt.support_limits[name]
+            reasons.append(f"{UNUSUAL[name]} ({values[name]:.4g}; nearly all patients {bound} {limit:.4g})")
+    return reasons
+
+
+def what_would_help(
+    config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, probabilities: torch.Tensor, most: int = 3
+) -> list[dict]:
+    """
+    Rank the missing channels, and the note, by how much they may change the probabilities.
+
+    Args:
+        record (`dict`): as in `missing_parts`.
+        probabilities (`torch.Tensor` of shape `(num_labels,)`).
+
+    Returns:
+        `list[dict]`: `missing`, its name; `change`, the expected absolute change, summed over diagnoses; `diagnosis`,
+        for which it is largest.
+    """
+    missing, _ = missing_parts(processor, record)
+    changes = ClinRaGenDoubt.of(config).would_help(probabilities, torch.from_numpy(missing))
+    names = [*(channel["name"] for channel in processor.feature_extractor.channels), "note"]
+    totals, order = changes.sum(dim=0).sort(descending=True)
+    return [
+        {"missing": names[i], "change": round(total, 4), "diagnosis": processor.labels[int(changes[:, i].argmax())]}
+        for total, i in zip(totals.tolist()[:most], order.tolist()[:most], strict=True)
+        if total > 0
+    ]
+
+
+__all__ = ["missing_parts", "reasons_to_abstain", "support_of", "what_would_help"]
