@@ -16,11 +16,12 @@ from datasets_scripts.dataset.card import dataset_card, write_label_audit
 from datasets_scripts.dataset.folder import SPLITS, write_metadata
 from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, split_of, write_records
 from datasets_scripts.sources.channels import load_channels
+from datasets_scripts.sources.cohort import Cohort, CohortOptions
 from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
 from datasets_scripts.sources.notes import parse_note_view
 from datasets_scripts.sources.raw_tables import files_of, find_tables
-from datasets_scripts.sources.reader import DATABASE, STAY_CHOICES, Cohort, CohortOptions, load_source, read_source
+from datasets_scripts.sources.reader import DATABASE, load_source, read_source
 from datasets_scripts.sources.tables import load_hospital
 from modeling_clinragen import __version__
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -29,6 +30,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 logger = logging.getLogger(__name__)
 
 SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "tables")
+STAYS = ("all", "single", "first")
 SYNTHETIC_PATIENTS = 2000
 SYNTHETIC = {
     "title": "simulated patients",
@@ -64,7 +66,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     cohort.add_argument("--max-stay-hours", type=float, help="only stays of that length or shorter")
     cohort.add_argument(
         "--stays",
-        choices=STAY_CHOICES,
+        choices=STAYS,
         default="all",
         help="all; single: of admissions with one ICU stay, as mimic3-benchmarks does; first: of each patient",
     )

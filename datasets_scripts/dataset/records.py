@@ -19,8 +19,9 @@ from tqdm import tqdm
 from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.dataset.folder import SPLITS, schema_for, write_shard
 from datasets_scripts.dataset.leakage import LeakMeter
+from datasets_scripts.sources.blocks import Block, read_block
+from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.notes import note_text, strip_as_the_release
-from datasets_scripts.sources.reader import Block, Cohort, read_block
 from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
 
 

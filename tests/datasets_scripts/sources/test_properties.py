@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets_scripts.dataset.records import RecordOptions, records_table
+from datasets_scripts.sources.blocks import read_block
+from datasets_scripts.sources.cohort import CohortOptions
 from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.notes import note_text
-from datasets_scripts.sources.reader import CohortOptions, load_source, read_block, read_source
+from datasets_scripts.sources.reader import load_source, read_source
 from modeling_clinragen import CHANNELS
 from tests.datasets_scripts.sources.raw_tables import COLUMN, base_tables, write_tables
 

@@ -1,0 +1,179 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The cohort: which ICU stays are read, how many each condition leaves, and what was found of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from datasets_scripts.sources.phenotypes import FAMILY
+from datasets_scripts.sources.raw_tables import quoted
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+SINGLE = "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)"
+FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)"
+# The columns that a source's query for `stays` may give; what it does not give is null. `reversed`: the admission to
+# which the stay belongs ends before it begins.
+STAY = """
+SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
+       NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
+       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed WHERE false
+"""
+UNKNOWN = f"route LIKE 'unknown%' OR route LIKE '{FAMILY}%'"
+
+
+@dataclass(frozen=True)
+class CohortOptions:
+    """
+    Select which stays are read, and how much of them.
+
+    Args:
+        min_age, max_age (`float`): years at ICU admission, inclusive.
+        min_hours, max_hours (`float`): length of the stay.
+        stays (`str`): `"all"`, `"single"` (admissions with one ICU stay) or `"first"` (of each patient).
+        hours (`float`): values measured later than this after ICU admission are left out.
+        seed (`int`), limit (`int`, *optional*): only that many patients, the first by the hash of seed and id.
+    """
+
+    min_age: float = 18
+    max_age: float | None = None
+    min_hours: float = 0
+    max_hours: float | None = None
+    stays: str = "all"
+    hours: float = 1440
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass
+class Cohort:
+    """Hold what a reader found, in a DuckDB file: counts for the card, and the stays, which `read_block` gives."""
+
+    connection: duckdb.DuckDBPyConnection
+    source: dict
+    channels: list[dict]
+
+    @property
+    def attrition(self) -> list[dict]:
+        """`step`, `stays` and `patients` that are left, `stays_lost` and `patients_lost`, `why`; in order."""
+        return self.rows("SELECT * EXCLUDE (position) FROM attrition ORDER BY position")
+
+    @property
+    def values(self) -> list[dict]:
+        """Per channel: values charted, dropped for each reason, converted, kept; and how late they are known."""
+        return self.rows("SELECT * EXCLUDE (position) FROM value_counts ORDER BY position")
+
+    @property
+    def codes(self) -> list[dict]:
+        """Per diagnosis code: `code`, `version`, `route`, `mapped`, `label` (empty: none), `rows`, `stays`."""
+        return self.rows("SELECT * FROM label_audit ORDER BY stays DESC, code, version, label")
+
+    @property
+    def code_counts(self) -> dict:
+        """
+        Count the diagnosis codes: in `total`, `unmapped` to any category, `unknown` to the tables of codes, and of
+        these read `by_family`; with examples.
+        """
+        total, unmapped, by_family, unknown, names = self.connection.execute(
+            f"""
+            SELECT coalesce(sum("rows"), 0), coalesce(sum("rows") FILTER (NOT mapped), 0),
+                   coalesce(sum("rows") FILTER (route LIKE '{FAMILY}%'), 0),
+                   coalesce(sum("rows") FILTER ({UNKNOWN}), 0),
+                   coalesce(list(DISTINCT code ORDER BY code) FILTER ({UNKNOWN}), [])
+            FROM (SELECT DISTINCT code, version, route, mapped, "rows" FROM label_audit)
+            """
+        ).fetchone()
+        share = round(int(unmapped) / int(total), 4) if total else None
+        counts = {"total": int(total), "unmapped": int(unmapped), "unmapped_share": share}
+        return counts | {"unknown": int(unknown), "by_family": int(by_family), "unknown_codes": names[:100]}
+
+    @property
+    def care_units(self) -> list[dict]:
+        """ICU stays by `care_unit`, `None` where it is not known; the most frequent first."""
+        return self.rows("SELECT care_unit, count(*) AS stays FROM stays GROUP BY 1 ORDER BY 2 DESC, 1")
+
+    @property
+    def num_stays(self) -> int:
+        return self.connection.execute("SELECT count(*) FROM stays").fetchone()[0]
+
+    def rows(self, query: str) -> list[dict]:
+        """Return the rows of a query, each as column -> cell."""
+        result = self.connection.execute(query)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def create_table(self, table: str, rows: list[tuple]) -> None:
+        """Create a table, given as `name (columns)`, that holds the rows."""
+        self.connection.execute(f"CREATE TABLE {table}")
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            unnested = ", ".join(["unnest(?)"] * len(columns))
+            self.connection.execute(f"INSERT INTO {table.split(' (')[0]} SELECT {unnested}", columns)
+
+
+def select_stays(cohort: Cohort, options: CohortOptions) -> None:
+    """Create the table `stays` of the stays that meet every condition, and `attrition`."""
+    run = cohort.connection.execute
+    run(f"CREATE TABLE stays AS ({STAY}) UNION ALL BY NAME ({cohort.source['stays']})")
+    run(
+        "CREATE TABLE attrition (position INTEGER, step VARCHAR, stays BIGINT, patients BIGINT, "
+        "stays_lost BIGINT, patients_lost BIGINT, why VARCHAR)"
+    )
+    _count(cohort, "ICU stays in the tables", "")
+    twice = run("SELECT stay_id FROM stays GROUP BY stay_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchone()
+    if twice:
+        raise ClinRaGenInputError(f"ICU stay {twice[0]} is listed more than once; remove the duplicate rows")
+    for step, why, condition in _filters(cohort.source, options):
+        run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE")
+        _count(cohort, step, why)
+    if not cohort.num_stays:
+        left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
+        raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
+    run(
+        "CREATE TABLE ranked AS SELECT * REPLACE (nullif(trim(care_unit), '') AS care_unit), "
+        "CAST(row_number() OVER (ORDER BY subject_id, intime, stay_id) - 1 AS INTEGER) AS stay FROM stays"
+    )
+    run("DROP TABLE stays; ALTER TABLE ranked RENAME TO stays")
+
+
+def _filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, str]]:
+    """Yield the conditions in order: what is left, why a stay is lost, and the condition in SQL."""
+    length = "hours_between(intime, outtime)"
+    yield "with an end after their beginning", "no end, or an end before it begins", "outtime > intime"
+    yield "of admissions that end after they begin", "the admission ends before it begins", "reversed IS NOT TRUE"
+    yield "of patients of known age", "age unknown", "age IS NOT NULL"
+    yield f"of patients of {options.min_age:g} or older", "younger", f"age >= {options.min_age}"
+    if options.max_age is not None:
+        yield f"of patients of {options.max_age:g} or younger", "older", f"age <= {options.max_age}"
+    if options.min_hours:
+        yield f"of {options.min_hours:g} hours or longer", "shorter", f"{length} >= {options.min_hours}"
+    if options.max_hours is not None:
+        yield f"of {options.max_hours:g} hours or shorter", "longer", f"{length} <= {options.max_hours}"
+    diagnosed = source.get("diagnosed", f"SELECT stay_id FROM ({source['diagnoses']})")
+    yield "with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})"
+    if options.stays == "single":
+        yield "of admissions with one ICU stay", "one of several of its admission", SINGLE
+    if options.stays == "first":
+        yield "first of their patient", "a later one of its patient", FIRST
+    if options.limit is not None:
+        hashed = f"sha256({quoted(f'{options.seed}:')} || subject_id), subject_id"
+        patients = f"SELECT subject_id FROM stays GROUP BY subject_id ORDER BY {hashed} LIMIT {options.limit}"
+        yield f"of the first {options.limit} patients", "--limit", f"subject_id IN ({patients})"
+
+
+def _count(cohort: Cohort, step: str, why: str) -> None:
+    cohort.connection.execute(
+        """
+        INSERT INTO attrition
+        WITH now AS (SELECT count(*) AS stays, count(DISTINCT subject_id) AS patients FROM stays),
+             before AS (SELECT stays, patients FROM attrition ORDER BY position DESC LIMIT 1)
+        SELECT (SELECT count(*) FROM attrition), ?, n.stays, n.patients,
+               coalesce(b.stays - n.stays, 0), coalesce(b.patients - n.patients, 0), ?
+        FROM now n LEFT JOIN before b ON true
+        """,
+        [step, why],
+    )
