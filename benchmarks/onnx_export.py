@@ -1,12 +1,12 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A model folder beside its ONNX exports: size, time and what they answer to the same records, on one thread.
+A model folder beside its ONNX export: size, time and what they answer to the same records, on one thread.
 
     python -m benchmarks.onnx_export --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/onnx
 
-The three take turns batch by batch, so that what else runs on the machine slows each alike. The exports stay in the
+The two take turns batch by batch, so that what else runs on the machine slows both alike. The export stays in the
 output folder.
 """
 
@@ -20,28 +20,27 @@ from datasets import Dataset
 
 from datasets_scripts.common.command import finished_folder, run_command
 from modeling_clinragen import ClinRaGenPipeline
-from recipes import export_onnx
 from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.evaluation.prediction import predict
 from recipes.models.folder import load_model_folder
+from recipes.models.onnx_export import export_folder
 from recipes.training.data import load_records
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description="A model folder beside its ONNX exports.")
+    parser = argparse.ArgumentParser(description="A model folder beside its ONNX export.")
     parser.add_argument("--model", required=True, help="model folder")
     parser.add_argument("--dataset", required=True, help="dataset folder; its test split is asked")
     parser.add_argument("--records", type=int, default=100, help="default: 100")
     parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
     parser.add_argument("--num-beams", type=int, default=1, help="default: 1, greedy")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write metrics.json and the exports to")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write metrics.json and the export to")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     records = load_records(arguments.dataset, "test", limit=arguments.records)
     with finished_folder(arguments.output) as aside:
-        folders = {"torch": Path(arguments.model), "onnx": aside / "float32", "onnx int8": aside / "int8"}
-        export_onnx.main(["--model", arguments.model, "--output", str(folders["onnx"])])
-        export_onnx.main(["--model", arguments.model, "--output", str(folders["onnx int8"]), "--int8"])
+        folders = {"torch": Path(arguments.model), "onnx": aside / "onnx"}
+        export_folder(arguments.model, folders["onnx"])
         metrics = compare(folders, records, arguments.batch_size, arguments.num_beams)
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     for name, figures in metrics.items():

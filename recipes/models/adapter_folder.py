@@ -18,31 +18,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from modeling_clinragen import (
-    ClinRaGenConfig,
-    ClinRaGenInputError,
-    ClinRaGenLanguageModel,
-    ClinRaGenProcessor,
-)
+from datasets_scripts.common.command import finished_folder
+from modeling_clinragen import ClinRaGenConfig, ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.models.backbone import load_backbone
-from recipes.models.card import GATED_PROMPT
-from recipes.models.folder import load_model_folder, model_class
+from recipes.models.card import GATED_PROMPT, write_card
+from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
 from recipes.models.history import HISTORY, read_history, shown
-from recipes.models.lora import (
-    _config_of,
-    _insert,
-    adapter_config,
-    learned_state,
-    merge_adapters,
-)
+from recipes.models.lora import _config_of, _insert, adapter_config, learned_state, merge_adapters
 
 
 ADAPTER, WEIGHTS = "adapter", "adapter_model.safetensors"
 REQUIRED_FILES = ("adapter_config.json", WEIGHTS, "config.json", "processor_config.json", "tokenizer_config.json")
 TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
 PREFIX = "base_model.model."  # of every weight in PEFT's format
-
-FITTED = ("diagnosis_mixture", "diagnosis_temperature", "diagnosis_thresholds", "diagnosis_token_ids", "doubt")
 
 
 def save_adapter(
@@ -137,8 +125,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
     lora, config, processor, generation_config = read_adapter(folder)
     if _config_of(base).model_type == ClinRaGenConfig.model_type:
         model, _ = load_model_folder(base)
-        for name in FITTED:
-            setattr(model.config, name, getattr(config, name))
+        model.config.decisions = config.decisions
     else:
         decoder = getattr(config.text_config, "decoder", None)
         backbone, _ = load_backbone(base, {} if decoder is None else decoder.to_dict())
@@ -215,6 +202,28 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
     }
     template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
     return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+
+
+def merge_into_base(base: str, adapter: str, output: Path) -> None:
+    """
+    Write the base with the adapter merged into it: a complete model folder, that needs neither of them.
+
+    Args:
+        base (`str`): as [`load_adapter`] takes it.
+        adapter (`str`): adapter folder, or its name on the Hub.
+        output (`Path`): model folder to write.
+
+    Raises:
+        ClinRaGenInputError: if one of the two cannot be read, or they do not fit together.
+    """
+    folder = fetched(adapter)
+    training = adapter_history(folder)
+    model, processor = load_adapter(base, folder)
+    merge_adapters(model)
+    with finished_folder(output) as aside:
+        save_model_folder(model, processor, aside)
+        write_card(aside, training, model, processor)
+    load_model_folder(output)
 
 
 def adapter_history(folder: str | Path) -> dict:

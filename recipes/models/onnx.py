@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A model folder in ONNX, as `recipes/export_onnx.py` writes it: three graphs that run in onnxruntime.
+A model folder in ONNX, as `recipes/export_model.py --format onnx` writes it: three graphs that run in onnxruntime.
 
     encoder.onnx           input_ids, attention_mask and, of a model that reads series, past_values, past_observed_mask
                            -> last_hidden_state, encoder_attention_mask; with a diagnosis head diagnosis_logits; with
@@ -38,7 +38,7 @@ HEAD_TENSORS = (
     "linear.inverse_document_frequency",
 )
 GRAPHS = ("encoder.onnx", "cross_attention.onnx", "decoder.onnx")
-FACTS = "onnx.json"  # what the graphs do not say: `num_parameters`, `int8`
+FACTS = "onnx.json"  # what the graphs do not say: `num_parameters`
 DTYPES = {"tensor(int64)": torch.int64, "tensor(float)": torch.float32, "tensor(bool)": torch.bool}
 
 
@@ -138,7 +138,7 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
 
     Args:
         config (`ClinRaGenConfig`): of the model that was exported.
-        folder (`Path`): that `export_onnx.py` wrote.
+        folder (`Path`): that `export_model.py` wrote.
     """
 
     def __init__(self, config: ClinRaGenConfig, folder: Path):
@@ -215,7 +215,7 @@ def refuse_onnx(folder: str | Path, option: str) -> None:
 
 def read_onnx_model(folder: str | Path) -> OnnxClinRaGen:
     """
-    The model of a folder that `export_onnx.py` wrote.
+    The model of a folder that `export_model.py` wrote.
 
     Raises:
         ClinRaGenInputError: if a graph is missing or damaged, or onnxruntime is not installed.

@@ -18,7 +18,7 @@ from transformers import (
 
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError
-from recipes import merge_adapter, push_model, stage1_note, stage2_lab, stage3_multimodal
+from recipes import export_model, push_model, stage1_note, stage2_lab, stage3_multimodal
 from recipes.models.adapter_folder import load_adapter
 from recipes.models.backbone import load_backbone, train_tokenizer
 from recipes.models.folder import check_model_folder, load_model_folder
@@ -109,8 +109,8 @@ def test_the_base_and_its_adapter_say_what_the_merged_folder_says(adapted, recor
     assert base_weights(loaded)
     same(answers(loaded, batch), answers(merged, batch))
     assert own.labels == processor.labels
-    assert loaded.config.diagnosis_thresholds == merged.config.diagnosis_thresholds
-    assert loaded.config.doubt == merged.config.doubt
+    assert loaded.config.decisions.thresholds == merged.config.decisions.thresholds
+    assert loaded.config.decisions.doubt == merged.config.decisions.doubt
     again = merge_adapters(loaded).state_dict()
     state = merged.state_dict()
     assert again.keys() == state.keys()
@@ -196,9 +196,8 @@ assert answer["diagnoses"] is not None
 
 def test_the_command_merges_to_the_same_weights(adapted, tmp_path):
     base, output = adapted
-    merge_adapter.main(
-        ["--base", str(base), "--adapter", str(output / "adapter"), "--output", str(tmp_path / "merged")]
-    )
+    arguments = ["--format", "merged", "--model", str(base), "--adapter", str(output / "adapter")]
+    export_model.main([*arguments, "--output", str(tmp_path / "merged")])
     merged, other = (load_file(folder / "model.safetensors") for folder in (output, tmp_path / "merged"))
     assert merged.keys() == other.keys()
     assert all(torch.equal(merged[name], other[name]) for name in merged)
@@ -295,7 +294,7 @@ def test_the_adapter_alone_is_pushed_with_its_card(adapted, hub, tmp_path):
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     card = (tmp_path / "pulled" / "README.md").read_text()
     assert "library_name: peft" in card
-    assert "recipes/merge_adapter.py --base base" in card
+    assert "recipes/export_model.py --format merged --model base" in card
     assert "Not a medical device" in card
 
 

@@ -1,15 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""
-Export a seq2seq model folder to ONNX.
+"""Export a seq2seq model folder to ONNX, see `recipes/models/onnx.py`."""
 
-    python recipes/export_onnx.py --model runs/quickstart/stage3 --output runs/quickstart/onnx [--int8]
-
-leaves three graphs (see `recipes/models/onnx.py`), configuration, processor and tokenizer. `evaluate_model.py`,
-`predict.py` and `serve.py` take the folder as they take a model folder.
-"""
-
-import argparse
 import json
 import logging
 import shutil
@@ -19,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -28,7 +19,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import finished_folder
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from recipes.models.folder import fetched, load_model_folder
 from recipes.models.onnx import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folder, layer_names
@@ -36,7 +27,6 @@ from recipes.models.onnx import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folde
 
 logger = logging.getLogger(__name__)
 
-MIN_TABLE = 2**14  # numbers in a table of embeddings that is worth 8 bits
 KEPT_FILES = (
     "config.json",
     "generation_config.json",
@@ -47,40 +37,32 @@ KEPT_FILES = (
 )
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export a seq2seq model folder to ONNX.")
-    parser.add_argument("--model", required=True, help="model folder or Hub id")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument(
-        "--int8", action="store_true", help="weights of matrix products in 8 bits: smaller, and not quite equal"
-    )
-    return parser.parse_args(argv)
+def export_folder(model: str, output: Path) -> None:
+    """
+    Write the ONNX export of a model folder, or of a Hub id: three graphs, configuration, processor and tokenizer.
 
-
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
-    folder = fetched(arguments.model)
+    Raises:
+        ClinRaGenInputError: if the model cannot be read, is an export already, or is no seq2seq model.
+    """
+    folder = fetched(model)
     model, processor = load_exportable(folder)
-    with finished_folder(arguments.output) as aside:
+    with finished_folder(output) as aside:
         made = (encoder_graph(model, processor), cross_attention_graph(model), decoder_graph(model))
         for name, graph in tqdm(zip(GRAPHS, made, strict=True), total=len(GRAPHS), desc="Exporting", unit="graph"):
             export(graph, aside / name)
-            if arguments.int8:
-                quantize(aside / name)
         for name in KEPT_FILES:
             if (folder / name).is_file():
                 shutil.copy(folder / name, aside)
         if model.diagnosis_head is not None:
             tensors = model.diagnosis_head.state_dict()
             save_file({name: tensors[name] for name in HEAD_TENSORS if name in tensors}, aside / HEAD)
-        facts = {"num_parameters": model.num_parameters(), "int8": arguments.int8}
-        (aside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    size = sum((arguments.output / name).stat().st_size for name in GRAPHS)
-    logger.info("%s: %.1f MB in three graphs", arguments.output, size / 1e6)
+        (aside / FACTS).write_text(json.dumps({"num_parameters": model.num_parameters()}), encoding="utf-8")
+    size = sum((output / name).stat().st_size for name in GRAPHS)
+    logger.info("%s: %.1f MB in three graphs", output, size / 1e6)
 
 
 def load_exportable(folder: Path) -> tuple[ClinRaGenForConditionalGeneration, ClinRaGenProcessor]:
-    """Model and processor; with eager attention, since SDPA asks for lengths that `torch.export` cannot know."""
+    """Load model and processor with eager attention, since SDPA asks for lengths that `torch.export` cannot know."""
     model, processor = load_model_folder(folder)
     if is_onnx_folder(folder):
         raise ClinRaGenInputError(f"{folder} is an ONNX export already; give the model folder that it was made from")
@@ -92,7 +74,7 @@ def load_exportable(folder: Path) -> tuple[ClinRaGenForConditionalGeneration, Cl
 @dataclass
 class Graph:
     """
-    What becomes an ONNX graph.
+    A module to export, with example inputs.
 
     Args:
         module (`nn.Module`): takes the inputs as one dict, and returns a dict.
@@ -117,7 +99,7 @@ class Encoder(nn.Module):
 
 
 def encoded_fields(encoded) -> dict[str, torch.Tensor]:
-    """What the decoder and the pipeline need of a `ClinRaGenEncoderOutput`."""
+    """Select what the decoder and the pipeline need of a `ClinRaGenEncoderOutput`."""
     names = ("last_hidden_state", "attention_mask", "diagnosis_logits", "knowledge_attentions")
     return {name: encoded[name] for name in names if encoded.get(name) is not None}
 
@@ -232,7 +214,7 @@ def export(graph: Graph, path: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The exporter tells of packages that it does not need, of its own older names and of all that it does."""
+    """Mute the exporter, which logs packages that it does not need, its own older names and each step."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
     levels = [talker.level for talker in loggers]
     for talker in loggers:
@@ -247,7 +229,7 @@ def quiet() -> Iterator[None]:
 
 
 def translations() -> dict:
-    """How the operations are written that the exporter does not know."""
+    """Return the operations that the exporter does not know, written in ONNX."""
     from onnxscript import opset18 as op
 
     def searchsorted(sorted_sequence, values, **options):
@@ -269,72 +251,3 @@ def translations() -> dict:
         return op.TopK(values, size, axis=dim, largest=int(descending))
 
     return {torch.ops.aten.searchsorted.Tensor: searchsorted, torch.ops.aten.sort.stable: stable_sort}
-
-
-def quantize(path: Path) -> None:
-    """
-    Replace a graph by one whose matrix products have weights of 8 bits, with a scale for each 32 of them, and whose
-    token embedding has a scale for each token.
-
-    What is multiplied with such weights gets scales of its own for each token, so that a record's answer does not
-    depend on the batch around it, as with one scale for a whole activation (`quantize_dynamic`) it would.
-    """
-    import onnx
-    from onnxruntime.quantization import matmul_nbits_quantizer
-
-    model = onnx.load(path)
-    fold_transposed(model.graph)
-    logging.getLogger(matmul_nbits_quantizer.__name__).setLevel(logging.WARNING)
-    quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(
-        model, bits=8, block_size=32, is_symmetric=True, accuracy_level=4
-    )
-    quantizer.process()
-    model = quantizer.model.model
-    quantize_embeddings(model.graph)
-    onnx.save(model, path)
-
-
-def fold_transposed(graph) -> None:
-    """Weights that are transposed in the graph, as that of a tied head, become weights of their own."""
-    from onnx import numpy_helper
-
-    weights = {weight.name: weight for weight in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
-        axes = next(attribute.ints for attribute in node.attribute if attribute.name == "perm")
-        transposed = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(axes))
-        graph.initializer.append(numpy_helper.from_array(transposed, node.output[0]))
-        graph.node.remove(node)
-
-
-def quantize_embeddings(graph) -> None:
-    """Large tables of which rows are looked up: int8, and a scale for each row."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    for weight in list(graph.initializer):
-        lookups = [node for node in graph.node if weight.name in node.input]
-        is_table = (
-            weight.data_type == TensorProto.FLOAT and len(weight.dims) == 2 and np.prod(weight.dims) >= MIN_TABLE
-        )
-        if not is_table or any(node.op_type != "Gather" or any(axis.i for axis in node.attribute) for node in lookups):
-            continue
-        table = numpy_helper.to_array(weight)
-        scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-        names = {part: f"{weight.name}.{part}" for part in ("int8", "scale")}
-        graph.initializer.append(numpy_helper.from_array(np.rint(table / scale).astype(np.int8), names["int8"]))
-        graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), names["scale"]))
-        for node in lookups:
-            row, output, place = node.input[1], node.output[0], list(graph.node).index(node)
-            found = [
-                helper.make_node("Gather", [names["int8"], row], [f"{output}.int8"]),
-                helper.make_node("Gather", [names["scale"], row], [f"{output}.scale"]),
-                helper.make_node("Cast", [f"{output}.int8"], [f"{output}.float"], to=TensorProto.FLOAT),
-                helper.make_node("Mul", [f"{output}.float", f"{output}.scale"], [output]),
-            ]
-            graph.node.remove(node)
-            for new in reversed(found):
-                graph.node.insert(place, new)
-        graph.initializer.remove(weight)
-
-
-if __name__ == "__main__":
-    run_command(main)
