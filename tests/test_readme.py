@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The ways to use a model that the README shows, run as they stand there."""
+"""The ways to use a model that the documents show, run as they stand there."""
 
 import os
 import re
@@ -18,8 +18,8 @@ from datasets_scripts import build_dataset
 
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Use a model\n")[1].split("\n## ")[0]
-SNIPPETS = re.findall(r"```python\n(.*?)```", SECTION, re.S)
+README, GUIDE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/serve_and_update.md"))
+SNIPPETS = re.findall(r"```python\n(.*?)```", README + GUIDE, re.S)
 
 
 @pytest.fixture
@@ -32,16 +32,21 @@ def quickstart(tiny_folder, tmp_path):
     return tmp_path / "fresh"
 
 
-def test_the_section_shows_all_three_ways():
-    assert len(SNIPPETS) == 2
+def test_the_documents_show_all_three_ways():
+    assert len(SNIPPETS) == 3
     assert "pipeline(" in SNIPPETS[0]
-    assert "AutoModel.from_pretrained" in SNIPPETS[1]
-    assert "python space/app.py --model runs/quickstart/stage3\n" in SECTION
+    assert "pipe.stream(" in SNIPPETS[1]
+    assert "AutoModel.from_pretrained" in SNIPPETS[2]
+    assert "python space/app.py --model runs/quickstart/stage3\n" in README
 
 
 @pytest.mark.parametrize(
     ("snippet", "shown"),
-    [(0, "sorted(answer), len(answer['probabilities'])"), (1, "sorted(written), tuple(probabilities.shape)")],
+    [
+        (0, "sorted(answer), len(answer['probabilities'])"),
+        (1, "sorted(answer), len(answer['probabilities'])"),
+        (2, "sorted(written), tuple(probabilities.shape)"),
+    ],
 )
 def test_a_snippet_runs_as_it_stands(quickstart, snippet, shown):
     # a random model needs not write to its end
@@ -65,7 +70,7 @@ def test_the_app_starts_as_it_is_shown(quickstart):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (command,) = re.findall(r"^python (space/app.py .*)$", SECTION, re.M)
+    (command,) = re.findall(r"^python (space/app.py .*)$", README, re.M)
     script, *arguments = command.split()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / script), *arguments, "--port", str(port)],
