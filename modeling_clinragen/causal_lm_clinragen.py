@@ -10,11 +10,7 @@ from transformers import AutoModelForCausalLM, Cache, DynamicCache, PreTrainedMo
 from transformers.modeling_outputs import ModelOutput
 
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead
-from .loss_clinragen import token_loss, token_loss_of_states
-from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel, pack_sequences
-
-
-LINEAR_HEADS = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2", "qwen3")  # model types
+from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel
 
 
 @dataclass
@@ -39,37 +35,11 @@ class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
     key_values: tuple | None = None
     inputs_embeds: torch.FloatTensor | None = None
 
-    def rows(self, index):
+    def select_rows(self, index):
         fields = {name: states[index] for name, states in self.items() if name != "key_values"}
         if self.key_values is not None:
             fields["key_values"] = tuple((key[index], value[index]) for key, value in self.key_values)
         return type(self)(**fields)
-
-
-@dataclass
-class ClinRaGenCausalLMOutput(ModelOutput):
-    """
-    Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
-            Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
-        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`, *optional*, unless skipped):
-            Prediction scores of the target's tokens.
-        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
-            Calibrated score of each diagnosis before the sigmoid.
-        past_key_values (`Cache`, *optional*, with `use_cache=True`): keys and values of the record and the target.
-        hidden_states, attentions (*optional*): of the target, as the backbone returns them.
-        encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenPrefixOutput`].
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    diagnosis_logits: torch.FloatTensor | None = None
-    past_key_values: object | None = None
-    hidden_states: tuple | None = None
-    attentions: tuple | None = None
-    encoder_last_hidden_state: torch.FloatTensor | None = None
-    time_series_hidden_states: torch.FloatTensor | None = None
-    knowledge_attentions: torch.FloatTensor | None = None
 
 
 class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
@@ -85,6 +55,9 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     """
 
     backbone_auto_class = AutoModelForCausalLM
+    padding_side = "left"
+    linear_heads = ("gpt2", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2", "qwen3")
+    length_parts = "note, series, decisions and target"
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -109,12 +82,11 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         past_values: torch.Tensor | None = None,
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        knowledge_mask: torch.Tensor | None = None,
     ) -> ClinRaGenPrefixOutput:
         """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
         record = (past_values, past_observed_mask)
-        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds)
-        embeds, mask = pack_sequences(embeds, mask, padding_side="left")
-        self._validate_length(embeds.shape[1] + self._num_decisions)
+        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
         cache = DynamicCache() if self._keeps_key_values() else None
         hidden_states, decisions = None, embeds[:, :0]
         if cache is not None or self.diagnosis_head is not None:
@@ -124,54 +96,33 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
             fields |= scores
         return ClinRaGenPrefixOutput(
             last_hidden_state=hidden_states,
-            attention_mask=nn.functional.pad(mask, (0, self._num_decisions), value=1),
+            attention_mask=nn.functional.pad(mask, (0, decisions.shape[1]), value=1),
             key_values=None if cache is None else tuple((layer.keys, layer.values) for layer in cache.layers),
             inputs_embeds=torch.cat([embeds, decisions], dim=1) if cache is None else decisions,
             **fields,
         )
 
-    def forward(
+    def _decode(
         self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        diagnosis_labels: torch.Tensor | None = None,
-        encoder_outputs: ClinRaGenPrefixOutput | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        num_records_in_batch: torch.Tensor | int | None = None,
-        skip_logits: bool | None = None,
-    ) -> ClinRaGenCausalLMOutput:
+        encoder_outputs: ClinRaGenPrefixOutput,
+        decoder_input_ids: torch.LongTensor | None,
+        on_states: bool,
+        past_key_values: Cache | None,
+        use_cache: bool | None,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> tuple[torch.Tensor, dict]:
         """
-        Args:
-            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): what of the
-                target stands already, from `decoder_start_token_id` on. Default: from `labels`.
-            encoder_outputs (`ClinRaGenPrefixOutput`, *optional*): from `encode`, in place of the inputs. Of fewer
-                records than `decoder_input_ids` has rows, each serves as many rows that follow one another.
-            past_key_values (`Cache`, *optional*): as returned with `use_cache`; then `decoder_input_ids` are what
-                follows. It is filled up with the record where it is empty.
-            input_ids, labels and the others: as in [`~ClinRaGenForConditionalGeneration.forward`].
+        Return the backbone's states, or the logits, of the target, and the output's fields on it.
 
-        Raises:
-            ValueError: if shapes do not fit the configuration, the series come without their mask, or there is no
-                target.
+        Args:
+            encoder_outputs (`ClinRaGenPrefixOutput`): of fewer records than `decoder_input_ids` has rows, each serves
+                as many rows that follow one another.
+            past_key_values (`Cache`, *optional*): is filled up with the record where it is empty.
         """
-        if labels is not None and decoder_input_ids is None:
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if decoder_input_ids is None:
             raise ValueError("give the target, as `labels` or as `decoder_input_ids`")
-        if encoder_outputs is None:
-            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
-        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
-        on_states, length = skip_logits and self._head_is_linear(), decoder_input_ids.shape[1]
+        length = decoder_input_ids.shape[1]
         decoded = self._read_target(
             self.get_decoder() if on_states else self.backbone,
             encoder_outputs,
@@ -181,29 +132,14 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
             output_hidden_states=output_hidden_states,
             **({} if on_states else {"logits_to_keep": length}),
         )
-        loss = None
-        if on_states:
-            states, head = decoded.last_hidden_state[:, -length:], self.get_output_embeddings()
-            loss = token_loss_of_states(states, head, None, labels, num_items_in_batch)
-        elif labels is not None:
-            loss = token_loss(decoded.logits, labels, num_items_in_batch)
-        if loss is not None:
-            loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
-        output = ClinRaGenCausalLMOutput(
-            loss=loss,
-            logits=None if skip_logits else decoded.logits,
-            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
-            past_key_values=decoded.past_key_values if use_cache and not skip_logits else None,
-            hidden_states=decoded.get("hidden_states"),
-            attentions=decoded.get("attentions"),
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
-            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
-            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
-        )
-        return output if return_dict is not False else output.to_tuple()
+        return decoded.last_hidden_state[:, -length:] if on_states else decoded.logits, {
+            "past_key_values": decoded.past_key_values if use_cache else None,
+            "hidden_states": decoded.get("hidden_states"),
+            "attentions": decoded.get("attentions"),
+        }
 
     def _read_target(self, module, encoded: ClinRaGenPrefixOutput, ids, cache: Cache | None, **options) -> ModelOutput:
-        """`module` over the target, and over what stands before it and is not in the cache."""
+        """Run `module` over the target, and over what stands before it and is not in the cache."""
         embeds, times = self.get_input_embeddings()(ids), len(ids) // len(encoded.attention_mask)
         if encoded.key_values is not None and cache is None:
             cache = DynamicCache()
@@ -222,7 +158,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         return self._read(module, embeds, mask, cache, **options)
 
     def _read(self, module, embeds, mask, cache: Cache | None, **options) -> ModelOutput:
-        """The backbone, or its decoder, over tokens that end where the mask of all tokens ends."""
+        """Run the backbone, or its decoder, over tokens that end where the mask of all tokens ends."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
         return module(
             inputs_embeds=embeds,
@@ -236,21 +172,13 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
 
     def _keeps_key_values(self) -> bool:
         """
-        Not in training where nothing else is made of note and series, so that they are best read with the target; nor
-        with checkpointed activations, since layers then keep nothing, and note and series are read twice.
+        Return `False` in training where only the target needs note and series, as they are best read with it; and with
+        checkpointed activations, since layers then keep nothing, and note and series are read twice.
         """
         if not self.training:
             return True
         checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in self.backbone.modules())
         return self.diagnosis_head is not None and not checkpointed
-
-    def _head_is_linear(self) -> bool:
-        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
-        return self.backbone.config.model_type in LINEAR_HEADS and type(self.get_output_embeddings()) is nn.Linear
-
-    @property
-    def _num_decisions(self) -> int:
-        return 0 if self.diagnosis_head is None else len(self.config.labels)
 
     def _generation_inputs(self, encoder_outputs: ClinRaGenPrefixOutput, decoder_input_ids) -> dict:
         if decoder_input_ids is None:
@@ -269,7 +197,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         output_hidden_states: bool | None = None,
         **kwargs,
     ) -> dict:
-        """What of the target `input_ids` is not in the cache yet, with the record that it follows."""
+        """Select what of the target `input_ids` is not in the cache yet, with the record that it follows."""
         known = 0 if past_key_values is None else past_key_values.get_seq_length()
         written = max(known - prefix.attention_mask.shape[1], 0)
         return {
@@ -280,14 +208,6 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
             "output_attentions": output_attentions,
             "output_hidden_states": output_hidden_states,
         }
-
-    def _validate_length(self, length: int) -> None:
-        limit = getattr(self.backbone.config, "max_position_embeddings", None)
-        if limit is not None and length > limit:
-            raise ValueError(
-                f"note, series, decisions and target together make {length} tokens, but the backbone reads at most "
-                f"{limit}: lower the processor's max_note_tokens or the series' context_length"
-            )
 
 
 ClinRaGenForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -273,6 +273,11 @@ class ClinRaGenConfig(PreTrainedConfig):
     def num_patches(self) -> int:
         return self.context_length // self.time_series_config.patch_length
 
+    @property
+    def num_knowledge_tokens(self) -> int:
+        is_mixed = self.knowledge_terms and self.knowledge_attention_type == "prototype"
+        return self.num_knowledge_prototypes if is_mixed else len(self.knowledge_terms)
+
 
 def _with_statistics(channel: dict) -> dict:
     """Return the channel with `mean` and `std`, by default the middle and a quarter of its reference range."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ class Removal:
     Args:
         note (sequence of `(start, end)`): words of the note.
         series (sequence of `(row, channel)`): measurements.
-        knowledge (sequence of `int`): terms; what they say is then left out of the sum over attended terms.
+        knowledge (sequence of `int`): terms, whose values are masked.
     """
 
     note: Sequence[tuple[int, int]] = ()
@@ -48,7 +47,7 @@ class Removal:
 
 class Occlusion:
     """
-    A record, the units that it is made of, and how a model scores it without some of them.
+    Score a record without some of the units that it is made of.
 
     Attributes:
         units (`dict`): for each of `PARTS` a list of units: clauses, segments of a channel's series, attended terms.
@@ -81,7 +80,7 @@ class Occlusion:
 
     def logits(self, removals: Sequence[Removal]) -> torch.Tensor:
         """
-        Scores of the record without each of `removals`: shape `(num_removals, num_scores, num_labels)`, on the CPU.
+        Score the record without each of `removals`: shape `(num_removals, num_scores, num_labels)`, on the CPU.
 
         The first score is `diagnosis_logits`, the others are `member_logits`, as `encode` gives them.
         """
@@ -92,8 +91,8 @@ class Occlusion:
 
     def effects(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """
-        The `logits` of the whole record, `(num_scores, num_labels)`, and for each of `PARTS` their drop without each
-        unit, `(num_units, num_scores, num_labels)`.
+        Return the `logits` of the whole record, `(num_scores, num_labels)`, and for each of `PARTS` their drop without
+        each unit, `(num_units, num_scores, num_labels)`.
         """
         removals = [Removal(**{part: unit}) for part in PARTS for unit in self.units[part]]
         whole, *without = self.logits([Removal(), *removals]).split([1] + [len(self.units[part]) for part in PARTS])
@@ -107,11 +106,12 @@ class Occlusion:
             [self.times] * len(removals),
             return_tensors="pt",
         )
-        with silenced_terms(self.model.knowledge_attention, [removal.knowledge for removal in removals]):
-            return self.model.encode(**inputs.to(self.model.device))
+        terms = [removal.knowledge for removal in removals]
+        inputs["knowledge_mask"] = without_terms(terms, self.model.config.num_knowledge_tokens)
+        return self.model.encode(**inputs.to(self.model.device))
 
     def _attended_terms(self) -> list[Unit]:
-        """The terms that the series attend to, the most attended first."""
+        """Return the terms that the series attend to, the most attended first."""
         attention = self._encode([Removal()]).knowledge_attentions
         if attention is None or self.model.config.knowledge_attention_type != "term":
             return []
@@ -121,7 +121,7 @@ class Occlusion:
 
 def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 5) -> list[dict]:
     """
-    What speaks for each of some diagnoses, by `Occlusion`.
+    Find the evidence for each of some diagnoses by `Occlusion`.
 
     Args:
         labels (list of `int`): class ids of the diagnoses.
@@ -172,7 +172,7 @@ def _term(occlusion: Occlusion, unit: Unit) -> dict:
 
 
 def part_read(processor, note: str | None) -> str:
-    """The beginning of a note that reaches the model; a long note is cut, and what comes after has no effect."""
+    """Return the beginning of a note that reaches the model; a long note is cut, and the rest has no effect."""
     if not note or not note.strip() or "note" not in processor.modalities:
         return ""
     letters = len("".join(processor.cut_notes([note])[0].split()))  # evened spaces, the same letters
@@ -182,7 +182,7 @@ def part_read(processor, note: str | None) -> str:
 
 def clauses(note: str) -> list[Unit]:
     """
-    A note cut after the words that end in a mark of punctuation or a line, and else after `MAX_CLAUSE_WORDS`.
+    Cut a note after the words that end in a mark of punctuation or a line, and else after `MAX_CLAUSE_WORDS`.
 
     Returns:
         For each clause its words as `(start, end)`.
@@ -199,8 +199,7 @@ def clauses(note: str) -> list[Unit]:
 
 def segments(times: np.ndarray, read: np.ndarray) -> list[Unit]:
     """
-    Each channel's measurements by windows of `SEGMENT_HOURS`, or so often doubled that they are `MAX_SEGMENTS` at
-    most.
+    Group each channel's measurements by windows of `SEGMENT_HOURS`, doubled until they are at most `MAX_SEGMENTS`.
 
     Args:
         times (array of shape `(T,)`): hours since ICU admission.
@@ -224,14 +223,14 @@ def segments(times: np.ndarray, read: np.ndarray) -> list[Unit]:
 
 
 def without_words(note: str, words: Sequence[tuple[int, int]]) -> str:
-    """The note with spaces in place of some of its words."""
+    """Return the note with spaces in place of some of its words."""
     for start, end in words:
         note = note[:start] + " " * (end - start) + note[end:]
     return note
 
 
 def without_measurements(values: np.ndarray, cells: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The series with some of its measurements marked as not made."""
+    """Return the series with some of its measurements marked as not made."""
     if not cells:
         return values
     values = values.copy()
@@ -239,26 +238,12 @@ def without_measurements(values: np.ndarray, cells: Sequence[tuple[int, int]]) -
     return values
 
 
-@contextmanager
-def silenced_terms(attention, terms: Sequence[Sequence[int]]):
-    """
-    Meanwhile the series of the i-th record of a batch are told nothing by `terms[i]`: their values are zero.
-
-    Args:
-        attention (`ClinRaGenKnowledgeAttention`): of the model.
-    """
-    if not any(terms):
-        yield
-        return
-
-    silenced = torch.zeros(len(terms), len(attention.knowledge_input_ids), dtype=torch.bool)
-    for i, silent in enumerate(terms):
-        silenced[i, list(silent)] = True
-    attention.silenced = silenced.to(attention.knowledge_input_ids.device)
-    try:
-        yield
-    finally:
-        attention.silenced = None
+def without_terms(terms: Sequence[Sequence[int]], num_terms: int) -> torch.Tensor:
+    """Return a mask of shape `(len(terms), num_terms)`: 0 for the terms of each record, 1 for the others."""
+    mask = torch.ones(len(terms), num_terms, dtype=torch.long)
+    for row, masked in zip(mask, terms, strict=True):
+        row[list(masked)] = 0
+    return mask
 
 
 __all__ = ["Occlusion", "find_evidence"]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .configuration_clinragen import ClinRaGenConfig
-from .time_series_clinragen import indices_of, pool_patches, positions_of, spread
+from .time_series_clinragen import indices_of, nonzero_positions, pool_patches, scatter
 
 
 class ClinRaGenKnowledgeAttention(nn.Module):
@@ -34,7 +34,6 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
         self.use_prototypes = config.knowledge_attention_type == "prototype"
         self.has_knowledge = bool(config.knowledge_terms)
-        self.silenced = None  # (batch_size, num_knowledge_tokens): `True` for what a record is told nothing by
         if not self.has_knowledge:
             return
         term_ids = config.knowledge_input_ids
@@ -50,14 +49,18 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.output = nn.Linear(width, hidden_size)
 
     def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
-        """The (num_knowledge_tokens, hidden_size) vectors attended to, once per batch."""
+        """Return the (num_knowledge_tokens, hidden_size) vectors attended to, once per batch."""
         vectors = embedding(self.knowledge_input_ids)  # (num_terms, term_length, hidden_size)
         mask = self.knowledge_attention_mask.unsqueeze(-1).to(vectors.dtype)
         vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
         return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
 
     def forward(
-        self, hidden_states: torch.Tensor, patch_mask: torch.BoolTensor, embedding: nn.Module
+        self,
+        hidden_states: torch.Tensor,
+        patch_mask: torch.BoolTensor,
+        embedding: nn.Module,
+        knowledge_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.BoolTensor, torch.Tensor | None]:
         """
         Args:
@@ -66,24 +69,29 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`): those that hold
                 a measurement.
             embedding (`nn.Module`): the language model's token embedding.
+            knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for those
+                whose values are left out of the sum over what is attended to. Default: 1 for all.
 
         Returns:
             The series' tokens `(batch_size, num_tokens, hidden_size)`; which of them are real; and what each patch
             attends to, `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, as the mean over heads,
             or `None` without knowledge.
         """
-        shape, positions = patch_mask.shape, positions_of(patch_mask.flatten())
-        records, _, _ = indices_of(shape, positions)
-        tokens, attention = self._attend(hidden_states.flatten(0, 2)[positions].unsqueeze(0), records, embedding)
-        tokens = spread(tokens, positions, shape.numel()).view(*shape, -1)
+        shape, positions = patch_mask.shape, nonzero_positions(patch_mask.flatten())
+        if knowledge_mask is not None:
+            records, _, _ = indices_of(shape, positions)
+            knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
+        patches = hidden_states.flatten(0, 2)[positions].unsqueeze(0)
+        tokens, attention = self._attend(patches, embedding, knowledge_mask)
+        tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)
         tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
         if attention is not None:
-            attention = spread(attention.mean(dim=1), positions, shape.numel()).view(*shape, -1)
+            attention = scatter(attention.mean(dim=1), positions, shape.numel()).view(*shape, -1)
             attention = attention * patch_mask.unsqueeze(-1)
         return tokens.flatten(1, 2), token_mask.flatten(1), attention
 
     def _attend(
-        self, hidden_states: torch.Tensor, records: torch.Tensor, embedding: nn.Module
+        self, hidden_states: torch.Tensor, embedding: nn.Module, knowledge_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """(1, patches, d_model) -> (1, patches, hidden_size), and (1, num_heads, patches, num_knowledge_tokens)."""
         projected = self.series_projection(hidden_states)
@@ -93,8 +101,8 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         query = self._heads(self.query(hidden_states))  # (1, num_heads, patches, head_dim)
         key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
         attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
-        told = attention if self.silenced is None else attention * ~self.silenced[records]
-        attended = self.output((told @ value).transpose(1, 2).flatten(2))
+        weights = attention if knowledge_mask is None else attention * knowledge_mask
+        attended = self.output((weights @ value).transpose(1, 2).flatten(2))
         return self.norm(projected + attended if self.use_residual else attended), attention
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
@@ -102,12 +110,12 @@ class ClinRaGenKnowledgeAttention(nn.Module):
 
     @staticmethod
     def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
-        """Backbones differ in the scale of their embeddings (0.02 to 20); attention should not."""
+        """Remove the scale of a backbone's embeddings, which ranges from 0.02 to 20."""
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
 
 
 def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lists of token ids -> padded ids and mask, both (num_terms, longest)."""
+    """Pad lists of token ids; return ids and mask, both (num_terms, longest)."""
     longest = max(len(ids) for ids in term_ids)
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in term_ids])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in term_ids])

@@ -22,7 +22,14 @@ from .loss_clinragen import token_loss, token_loss_of_states
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, as_number, init_linear
 
 
-ENCODER_INPUTS = ("input_ids", "attention_mask", "past_values", "past_observed_mask", "inputs_embeds")
+ENCODER_INPUTS = (
+    "input_ids",
+    "attention_mask",
+    "past_values",
+    "past_observed_mask",
+    "inputs_embeds",
+    "knowledge_mask",
+)
 
 
 @dataclass
@@ -54,23 +61,24 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
 
-    def rows(self, index):
-        """The same of some records of the batch."""
+    def select_rows(self, index):
+        """Select batch rows."""
         return type(self)(**{name: states[index] for name, states in self.items()})
 
 
 @dataclass
-class ClinRaGenSeq2SeqLMOutput(ModelOutput):
+class ClinRaGenLMOutput(ModelOutput):
     """
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
             Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
         logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`, *optional*, see `skip_logits`):
-            Prediction scores of the language-model head.
+            Prediction scores of the target's tokens.
         diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
             Calibrated score of each diagnosis before the sigmoid.
-        past_key_values (`EncoderDecoderCache`, *optional*, with `use_cache=True`): keys and values of the decoder.
-        decoder_hidden_states, decoder_attentions, cross_attentions (*optional*): as the backbone returns them.
+        past_key_values (`Cache`, *optional*, with `use_cache=True`): keys and values of the decoder.
+        decoder_hidden_states, decoder_attentions, cross_attentions (*optional*, of a seq2seq model),
+        hidden_states, attentions (*optional*, of a decoder-only model): of the target, as the backbone returns them.
         encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenEncoderOutput`].
     """
 
@@ -81,9 +89,14 @@ class ClinRaGenSeq2SeqLMOutput(ModelOutput):
     decoder_hidden_states: tuple | None = None
     decoder_attentions: tuple | None = None
     cross_attentions: tuple | None = None
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
     encoder_last_hidden_state: torch.FloatTensor | None = None
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
+
+
+ClinRaGenSeq2SeqLMOutput = ClinRaGenLMOutput  # the name by which it was published
 
 
 def pack_sequences(
@@ -134,7 +147,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """As [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
-        from .pipeline_clinragen import TASK, ClinRaGenPipeline
+        from .pipeline_clinragen import TASK, ClinRaGenPipeline  # only so that its file travels with the folder
 
         code = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
         self.config.auto_map = {"AutoModel": code, self.backbone_auto_class.__name__: code}
@@ -167,13 +180,16 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
 
 class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     """
-    What both models have: a language model as the backbone, the series encoder, the knowledge attention and the
-    diagnosis head.
+    The base of both models: a language model as the backbone, the series encoder, the knowledge attention and the
+    diagnosis head, the loss and generation.
 
-    A subclass says how a record is encoded (`encode`), how the target is predicted from that (`forward`), and what
-    [`~GenerationMixin.generate`] is to be told of it (`_generation_inputs`).
+    A subclass defines how a record is encoded (`encode`), how the backbone reads the target after it (`_decode`), and
+    the inputs that [`~GenerationMixin.generate`] gets of it (`_generation_inputs`).
     """
 
+    padding_side = "right"  # of note and series
+    linear_heads: tuple[str, ...]  # backbones' model types whose logits are one linear map of the decoder's states
+    length_parts = "note and series"  # what has to fit into the backbone's positions
     accepts_loss_kwargs = True  # the loss is a mean over the global batch, where that is given
 
     def __init__(self, config: ClinRaGenConfig):
@@ -214,29 +230,126 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        diagnosis_labels: torch.Tensor | None = None,
+        encoder_outputs: ClinRaGenEncoderOutput | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values=None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        num_records_in_batch: torch.Tensor | int | None = None,
+        skip_logits: bool | None = None,
+        knowledge_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> ClinRaGenLMOutput:
+        """
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): tokens of prompt and note.
+            attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
+            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
+                Standardised hourly series; unobserved cells may hold anything.
+            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): what of the
+                target is written, from `decoder_start_token_id` on. Default: from `labels`.
+            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
+            diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
+                diagnosis; adds the loss of the encoder's scores.
+            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
+            past_key_values (`Cache`, *optional*): as returned with `use_cache`; `decoder_input_ids` then are what
+                follows.
+            num_items_in_batch, num_records_in_batch (*optional*): number of all target tokens and of all records of
+                the global batch, over processes and accumulated steps, by which the sums of the two losses
+                are divided. Default: of this batch.
+            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
+                training, when `labels` are given.
+            knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for terms (or
+                prototypes) whose values are masked. Default: 1 for all.
+            kwargs (*optional*): of a seq2seq model `decoder_attention_mask`, and what else its backbone takes.
+
+        Raises:
+            ValueError: if shapes do not fit the configuration, or the series come without their mask.
+        """
+        if encoder_outputs is None:
+            record = (input_ids, attention_mask, past_values, past_observed_mask)
+            encoder_outputs = self.encode(*record, inputs_embeds, knowledge_mask)
+        if labels is not None and decoder_input_ids is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
+        on_states = skip_logits and self._head_is_linear()
+        predicted, fields = self._decode(
+            encoder_outputs,
+            decoder_input_ids,
+            on_states,
+            past_key_values=past_key_values,
+            use_cache=False if skip_logits else use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            **kwargs,
+        )
+        loss = None
+        if labels is not None:
+            loss = (self._loss_of_states if on_states else token_loss)(predicted, labels, num_items_in_batch)
+            loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
+        output = ClinRaGenLMOutput(
+            loss=loss,
+            logits=None if skip_logits else predicted,
+            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
+            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
+            **fields,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def _head_is_linear(self) -> bool:
+        """Tell whether the loss can be taken from the decoder's states, without the logits."""
+        is_linear = type(self.get_output_embeddings()) is nn.Linear
+        return is_linear and self.backbone.config.model_type in self.linear_heads
+
+    def _loss_of_states(self, hidden_states, labels, num_items_in_batch) -> torch.Tensor:
+        if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
+            hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
+        bias = getattr(self.backbone, "final_logits_bias", None)  # BART
+        bias = None if bias is None else bias[0]
+        return token_loss_of_states(hidden_states, self.get_output_embeddings(), bias, labels, num_items_in_batch)
+
     def _embed(
-        self, input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds
+        self, input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds, knowledge_mask
     ) -> tuple[torch.Tensor, torch.Tensor, dict]:
         """
-        What the backbone reads of a record: embeddings of note and series, `(batch, note_length + series_length,
-        hidden)`, their mask, not packed yet, and the fields of the output that tell of the series.
+        Embed what the backbone reads of a record.
+
+        Returns:
+            Embeddings of note and series, packed, `(batch, sequence_length, hidden)`; their mask; and the output's
+            fields on the series.
         """
-        self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask)
+        self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask, knowledge_mask)
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)  # (batch, note_length, hidden)
-        attention_mask = self._mask_of(inputs_embeds, attention_mask)
-        if past_values is None:
-            return inputs_embeds, attention_mask, {}
-        series = self.time_series_encoder(past_values, past_observed_mask)
-        tokens, token_mask, attention = self.knowledge_attention(
-            series.last_hidden_state, series.patch_mask, self.get_input_embeddings()
-        )
-        fields = {"time_series_hidden_states": series.last_hidden_state}
-        if attention is not None:
-            missing = self.config.num_patches - attention.shape[2]  # after the last measurement of the batch
-            fields["knowledge_attentions"] = nn.functional.pad(attention, (0, 0, 0, missing))
-        inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
-        attention_mask = torch.cat([attention_mask, token_mask.long()], dim=1)
+        attention_mask, fields = self._mask_of(inputs_embeds, attention_mask), {}
+        if past_values is not None:
+            series = self.time_series_encoder(past_values, past_observed_mask)
+            tokens, token_mask, attention = self.knowledge_attention(
+                series.last_hidden_state, series.patch_mask, self.get_input_embeddings(), knowledge_mask
+            )
+            fields["time_series_hidden_states"] = series.last_hidden_state
+            if attention is not None:
+                missing = self.config.num_patches - attention.shape[2]  # after the last measurement of the batch
+                fields["knowledge_attentions"] = nn.functional.pad(attention, (0, 0, 0, missing))
+            inputs_embeds = torch.cat([inputs_embeds, tokens.to(inputs_embeds.dtype)], dim=1)
+            attention_mask = torch.cat([attention_mask, token_mask.long()], dim=1)
+        inputs_embeds, attention_mask = pack_sequences(inputs_embeds, attention_mask, self.padding_side)
+        self._validate_length(inputs_embeds.shape[1])
         return inputs_embeds, attention_mask, fields
 
     @staticmethod
@@ -248,7 +361,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     def _decide(
         self, hidden_states, attention_mask, input_ids, text_mask, past_values, past_observed_mask
     ) -> tuple[torch.Tensor, dict]:
-        """Tokens that tell of the decisions, `(batch, num_labels, hidden)`, and the fields with their scores."""
+        """Return a token for each decision, `(batch, num_labels, hidden)`, and the output's fields with the scores."""
         member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
         if self.diagnosis_head.linear is not None and input_ids is not None:
             text_mask = self._mask_of(input_ids, text_mask)
@@ -278,7 +391,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     @torch.no_grad()
     def diagnosis_probabilities(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """
-        Calibrated probability of each diagnosis, from the diagnosis head.
+        Return the calibrated probability of each diagnosis, from the diagnosis head.
 
         Args:
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`; else the inputs of `forward`, of
@@ -298,7 +411,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
 
     def diagnosis_decisions(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """
-        The diagnoses that are made: whose probability reaches the threshold of its label. `generate` lists these.
+        Return the diagnoses that are made, and listed by `generate`: whose probability reaches its label's threshold.
 
         Args and raises as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
 
@@ -371,21 +484,32 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:
         return self.encode(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
 
-    def _validate_inputs(self, input_ids, inputs_embeds, past_values, past_observed_mask) -> None:
+    def _validate_inputs(self, input_ids, inputs_embeds, past_values, past_observed_mask, knowledge_mask=None) -> None:
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give the note either as `input_ids` or as `inputs_embeds`")
         if (past_values is None) != (past_observed_mask is None):
             raise ValueError("`past_values` and `past_observed_mask` go together: one of them is missing")
-        if past_values is None:
-            return
         rows = (input_ids if input_ids is not None else inputs_embeds).shape[0]
-        expected = (rows, self.config.context_length, self.config.num_input_channels)
-        for name, tensor in (("past_values", past_values), ("past_observed_mask", past_observed_mask)):
-            if tuple(tensor.shape) != expected:
+        grid = {"context_length": self.config.context_length, "num_input_channels": self.config.num_input_channels}
+        for name, tensor, sizes in (
+            ("past_values", past_values, grid),
+            ("past_observed_mask", past_observed_mask, grid),
+            ("knowledge_mask", knowledge_mask, {"num_knowledge_tokens": self.config.num_knowledge_tokens}),
+        ):
+            if tensor is not None and tuple(tensor.shape) != (rows, *sizes.values()):
                 raise ValueError(
-                    f"`{name}` has shape {tuple(tensor.shape)}; expected (batch_size, context_length, "
-                    f"num_input_channels) = {expected}"
+                    f"`{name}` has shape {tuple(tensor.shape)}; expected (batch_size, {', '.join(sizes)}) = "
+                    f"{(rows, *sizes.values())}"
                 )
+
+    def _validate_length(self, length: int) -> None:
+        reader = getattr(self.backbone.config, "encoder", self.backbone.config)
+        limit = getattr(reader, "max_position_embeddings", None)
+        if limit is not None and not torch.compiler.is_exporting() and length > limit:
+            raise ValueError(
+                f"{self.length_parts} together make {length} tokens, but the backbone reads at most {limit}: "
+                "lower the processor's max_note_tokens or the series' context_length"
+            )
 
 
 class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
@@ -399,6 +523,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
     """
 
     backbone_auto_class = AutoModelForSeq2SeqLM
+    linear_heads = ("t5", "bart", "mbart")
 
     def encode(
         self,
@@ -407,12 +532,11 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         past_values: torch.Tensor | None = None,
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        knowledge_mask: torch.Tensor | None = None,
     ) -> ClinRaGenEncoderOutput:
         """Encode note and series together; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
         record = (past_values, past_observed_mask)
-        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds)
-        embeds, mask = pack_sequences(embeds, mask)
-        self._validate_length(embeds.shape[1])
+        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
         hidden_states = self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
         if self.diagnosis_head is not None:
             tokens, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
@@ -421,110 +545,39 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
             mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
         return ClinRaGenEncoderOutput(last_hidden_state=hidden_states, attention_mask=mask, **fields)
 
-    def forward(
+    def _decode(
         self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
+        encoder_outputs: ClinRaGenEncoderOutput,
+        decoder_input_ids: torch.LongTensor | None,
+        on_states: bool,
         decoder_attention_mask: torch.Tensor | None = None,
-        labels: torch.LongTensor | None = None,
-        diagnosis_labels: torch.Tensor | None = None,
-        encoder_outputs: ClinRaGenEncoderOutput | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        past_key_values=None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        num_records_in_batch: torch.Tensor | int | None = None,
-        skip_logits: bool | None = None,
-        **kwargs,
-    ) -> ClinRaGenSeq2SeqLMOutput:
-        """
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): tokens of prompt and note.
-            attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
-            past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
-                Standardised hourly series; unobserved cells may hold anything.
-            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
-            labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
-            diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
-                diagnosis; adds the loss of the encoder's scores.
-            encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
-            num_items_in_batch, num_records_in_batch (*optional*): number of all target tokens and of all records of
-                the global batch, over processes and accumulated steps, by which the sums of the two losses
-                are divided. Default: of this batch.
-            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
-                training, when `labels` are given.
-
-        Raises:
-            ValueError: if shapes do not fit the configuration, or the series come without their mask.
-        """
-        if encoder_outputs is None:
-            encoder_outputs = self.encode(input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds)
-        if labels is not None and decoder_input_ids is None:
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
-        inputs = {
-            "attention_mask": encoder_outputs.attention_mask,
-            "decoder_input_ids": decoder_input_ids,
-            "decoder_attention_mask": decoder_attention_mask,
-            "past_key_values": past_key_values,
-            "use_cache": False if skip_logits else use_cache,
-            "output_attentions": output_attentions,
-            "output_hidden_states": output_hidden_states,
-            "return_dict": True,
-            **kwargs,
-        }
-        loss, encoded = None, BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state)
-        if skip_logits and self._head_is_linear():
-            decoded = self._decoder_states(encoded, inputs)
-            loss = self._loss_of_states(decoded.last_hidden_state, labels, num_items_in_batch)
+        **options,
+    ) -> tuple[torch.Tensor, dict]:
+        """Return the decoder's states, or the logits, of the target, and the output's fields on it."""
+        if on_states:
+            decoded = self.get_decoder()(
+                input_ids=decoder_input_ids,
+                attention_mask=decoder_attention_mask,
+                encoder_hidden_states=encoder_outputs.last_hidden_state,
+                encoder_attention_mask=encoder_outputs.attention_mask,
+                return_dict=True,
+                **options,
+            )
         else:
-            decoded = self.backbone(encoder_outputs=encoded, **inputs)
-            if labels is not None:
-                loss = token_loss(decoded.logits, labels, num_items_in_batch)
-        if loss is not None:
-            loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
-        output = ClinRaGenSeq2SeqLMOutput(
-            loss=loss,
-            logits=None if skip_logits else decoded.logits,
-            diagnosis_logits=encoder_outputs.get("diagnosis_logits"),
-            past_key_values=None if skip_logits else decoded.past_key_values,
-            decoder_hidden_states=decoded.get("decoder_hidden_states", decoded.get("hidden_states")),
-            decoder_attentions=decoded.get("decoder_attentions", decoded.get("attentions")),
-            cross_attentions=decoded.cross_attentions,
-            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
-            time_series_hidden_states=encoder_outputs.get("time_series_hidden_states"),
-            knowledge_attentions=encoder_outputs.get("knowledge_attentions"),
-        )
-        return output if return_dict is not False else output.to_tuple()
-
-    def _head_is_linear(self) -> bool:
-        """Whether the scores are one linear map of the decoder's states; of other backbones the scores stand whole."""
-        head = self.backbone.get_output_embeddings()
-        return self.backbone.config.model_type in ("t5", "bart", "mbart") and type(head) is nn.Linear
-
-    def _decoder_states(self, encoded: BaseModelOutput, inputs: dict):
-        names = ("past_key_values", "use_cache", "output_attentions", "output_hidden_states", "return_dict")
-        return self.get_decoder()(
-            input_ids=inputs["decoder_input_ids"],
-            attention_mask=inputs["decoder_attention_mask"],
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=inputs["attention_mask"],
-            **{name: inputs[name] for name in names},
-        )
-
-    def _loss_of_states(self, hidden_states, labels, num_items_in_batch) -> torch.Tensor:
-        if getattr(self.backbone.config, "scale_decoder_outputs", False):  # T5 with its head tied to the embedding
-            hidden_states = hidden_states * hidden_states.shape[-1] ** -0.5
-        bias = getattr(self.backbone, "final_logits_bias", None)  # BART
-        bias = None if bias is None else bias[0]
-        head = self.backbone.get_output_embeddings()
-        return token_loss_of_states(hidden_states, head, bias, labels, num_items_in_batch)
+            decoded = self.backbone(
+                encoder_outputs=BaseModelOutput(last_hidden_state=encoder_outputs.last_hidden_state),
+                attention_mask=encoder_outputs.attention_mask,
+                decoder_input_ids=decoder_input_ids,
+                decoder_attention_mask=decoder_attention_mask,
+                return_dict=True,
+                **options,
+            )
+        return decoded.last_hidden_state if on_states else decoded.logits, {
+            "past_key_values": None if options["use_cache"] is False else decoded.past_key_values,
+            "decoder_hidden_states": decoded.get("decoder_hidden_states", decoded.get("hidden_states")),
+            "decoder_attentions": decoded.get("decoder_attentions", decoded.get("attentions")),
+            "cross_attentions": decoded.cross_attentions,
+        }
 
     def _generation_inputs(self, encoder_outputs: ClinRaGenEncoderOutput, decoder_input_ids) -> dict:
         attended = ClinRaGenEncoderOutput(
@@ -532,15 +585,6 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         )
         begun = {} if decoder_input_ids is None else {"decoder_input_ids": decoder_input_ids}
         return {"encoder_outputs": attended, **begun}
-
-    def _validate_length(self, length: int) -> None:
-        encoder = getattr(self.backbone.config, "encoder", self.backbone.config)
-        limit = getattr(encoder, "max_position_embeddings", None)
-        if limit is not None and not torch.compiler.is_exporting() and length > limit:
-            raise ValueError(
-                f"note and series together make {length} tokens, but the backbone reads at most {limit}: "
-                "lower the processor's max_note_tokens or the series' context_length"
-            )
 
 
 ClinRaGenForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")

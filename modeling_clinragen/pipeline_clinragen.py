@@ -180,7 +180,7 @@ class ClinRaGenPipeline(Pipeline):
         kept = list(first)
         if wrong:
             sampled = self.model.generate(
-                encoder_outputs=encoded.rows(wrong),
+                encoder_outputs=encoded.select_rows(wrong),
                 **{**generate_kwargs, "do_sample": True, "num_beams": 1, "num_return_sequences": self.num_candidates},
             )
             for i, candidates in zip(wrong, sampled.unflatten(0, (len(wrong), self.num_candidates)), strict=True):

@@ -53,7 +53,7 @@ class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
         heads = (rows, num_patches, attention.num_heads, attention.head_dim)
         states = (attention.q_proj(hidden_state), attention.k_proj(hidden_state), attention.v_proj(hidden_state))
         query, key, value = (
-            spread(part, positions, rows * num_patches).view(heads).transpose(1, 2) for part in states
+            scatter(part, positions, rows * num_patches).view(heads).transpose(1, 2) for part in states
         )
         attended = nn.functional.scaled_dot_product_attention(
             query, key, value, attention_mask, attention.dropout if self.training else 0.0, scale=attention.scaling
@@ -103,7 +103,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         patch_mask = patch_mask[:, :, :num_patches]
 
         shape = patch_mask.shape
-        positions = positions_of(patch_mask.flatten())
+        positions = nonzero_positions(patch_mask.flatten())
         _, channels, patches = indices_of(shape, positions)
         hidden_state = self.embedder(values).flatten(0, 2)[positions]
         hidden_state = hidden_state + self.observed_embedding(observed).flatten(0, 2)[positions]
@@ -114,7 +114,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
         for layer in self.layers:
             hidden_state = layer(hidden_state, positions, attention_mask)
-        hidden_state = spread(self.norm(hidden_state), positions, shape.numel())
+        hidden_state = scatter(self.norm(hidden_state), positions, shape.numel())
         return ClinRaGenTimeSeriesOutput(hidden_state.view(*shape, -1), patch_mask)
 
     def _patches(self, grid: torch.Tensor) -> torch.Tensor:
@@ -123,21 +123,21 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
 
 
-def positions_of(flags: torch.Tensor) -> torch.Tensor:
-    """Where flags are `True`; all places for `torch.export`, which has to know how many there are."""
+def nonzero_positions(flags: torch.Tensor) -> torch.Tensor:
+    """Return where flags are `True`; for `torch.export`, which has to know their number, all positions."""
     if torch.compiler.is_exporting():
         return torch.arange(flags.shape[0], device=flags.device)
     return flags.nonzero().squeeze(1)
 
 
 def indices_of(shape: torch.Size, positions: torch.Tensor) -> list[torch.Tensor]:
-    """For positions in a flattened tensor of that shape the index along each of its axes."""
+    """Return the index along each axis of positions in a flattened tensor of that shape."""
     axes = [torch.arange(size, device=positions.device) for size in shape]
     return [index.flatten()[positions] for index in torch.meshgrid(*axes, indexing="ij")]
 
 
-def spread(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:
-    """(..., num_encoded, width) -> (number, width): each at its position, zeros elsewhere."""
+def scatter(states: torch.Tensor, positions: torch.Tensor, number: int) -> torch.Tensor:
+    """Scatter (..., num_encoded, width) to (number, width): each at its position, zeros elsewhere."""
     return states.new_zeros(number, states.shape[-1]).index_copy(0, positions, states.flatten(0, -2))
 
 

@@ -37,6 +37,10 @@ HEAD_TENSORS = (
     "linear.pair_codes",
     "linear.inverse_document_frequency",
 )
+FIXED_KNOWLEDGE = (
+    "an ONNX export cannot leave out or shuffle knowledge, as evidence and counterfactuals do: "
+    "use the model folder that was exported"
+)
 GRAPHS = ("encoder.onnx", "cross_attention.onnx", "decoder.onnx")
 FACTS = "onnx.json"  # what the graphs do not say: `num_parameters`
 DTYPES = {"tensor(int64)": torch.int64, "tensor(float)": torch.float32, "tensor(bool)": torch.bool}
@@ -156,10 +160,7 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
 
     @property
     def knowledge_attention(self):
-        raise ClinRaGenInputError(
-            "an ONNX export cannot leave out or shuffle knowledge, as evidence and counterfactuals do: "
-            "use the model folder that was exported"
-        )
+        raise ClinRaGenInputError(FIXED_KNOWLEDGE)
 
     @property
     def device(self) -> torch.device:
@@ -180,8 +181,11 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
         past_values: torch.Tensor | None = None,
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        knowledge_mask: torch.Tensor | None = None,
     ) -> ClinRaGenEncoderOutput:
-        """As [`~ClinRaGenForConditionalGeneration.encode`], of what the processor makes of a record."""
+        """Encode what the processor makes of a record, as [`~ClinRaGenForConditionalGeneration.encode`]."""
+        if knowledge_mask is not None:
+            raise ClinRaGenInputError(FIXED_KNOWLEDGE)
         given = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

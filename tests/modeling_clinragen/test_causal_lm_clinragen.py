@@ -163,7 +163,7 @@ def test_what_is_encoded_once_serves_many_generations(llama, batch):
     first = llama.generate(encoder_outputs=encoded, max_new_tokens=6, do_sample=False)
     llama.generate(encoder_outputs=encoded, max_new_tokens=6, num_beams=2)
     assert torch.equal(llama.generate(encoder_outputs=encoded, max_new_tokens=6, do_sample=False), first)
-    some = llama.generate(encoder_outputs=encoded.rows([2, 0]), max_new_tokens=6, do_sample=False)
+    some = llama.generate(encoder_outputs=encoded.select_rows([2, 0]), max_new_tokens=6, do_sample=False)
     assert torch.equal(some, first[[2, 0]])
 
 

@@ -134,13 +134,13 @@ def test_an_effect_is_what_the_record_without_the_unit_has_less(model, tiny_proc
     assert effects["knowledge"].shape == (4, 3, 25)
 
 
-def test_without_a_term_the_patches_are_told_of_the_others_alone(model, tiny_processor, records):
+def test_a_masked_term_is_left_out_of_what_patches_attend_to(model, tiny_processor, records):
     note, values, times = records[0]
     occlusion = Occlusion(model, tiny_processor, note, values, times)
-    silent = occlusion.logits([Removal(), Removal(knowledge=(2,)), Removal(knowledge=(0, 1, 2, 3))])
+    masked = occlusion.logits([Removal(), Removal(knowledge=(2,)), Removal(knowledge=(0, 1, 2, 3))])
     assert sorted(occlusion.units["knowledge"]) == [(0,), (1,), (2,), (3,)]
-    assert (silent[0] - silent[1]).abs()[:2].max() > 1e-4
-    torch.testing.assert_close(silent[0, 2], silent[1, 2])  # the linear classifier reads no knowledge
+    assert (masked[0] - masked[1]).abs()[:2].max() > 1e-4
+    torch.testing.assert_close(masked[0, 2], masked[1, 2])  # the linear classifier reads no knowledge
     # By hand: the same with the term's column taken out of the attention.
     layer, batch = (
         model.knowledge_attention,
@@ -154,17 +154,38 @@ def test_without_a_term_the_patches_are_told_of_the_others_alone(model, tiny_pro
         layer._heads(states) for states in (layer.query(patches), layer.key(terms), layer.value(terms))
     )
     attention = (query @ key.transpose(-1, -2) * layer.head_dim**-0.5).softmax(dim=-1)
-    for gone, logits in (([2], silent[1]), ([0, 1, 2, 3], silent[2])):
+    for gone, logits in (([2], masked[1]), ([0, 1, 2, 3], masked[2])):
         kept = attention.clone()
         kept[..., gone] = 0
         attended = layer.output((kept @ value).transpose(1, 2).flatten(2))
         expected = layer.norm(layer.series_projection(patches) + attended)
-        handle = layer.register_forward_hook(lambda *_, told=expected: (told, token_mask, whole))
+        handle = layer.register_forward_hook(lambda *_, tokens=expected: (tokens, token_mask, whole))
         try:
             by_hand = model.encode(**batch).diagnosis_logits[0]
         finally:
             handle.remove()
         torch.testing.assert_close(logits[0], by_hand, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["term", "prototype"])
+def test_knowledge_is_masked_for_each_record_of_a_batch(tiny_tokenizer, tiny_processor, records, kind):
+    model = make_tiny_model(make_tiny_config(tiny_tokenizer, knowledge_attention_type=kind))
+    notes, values, times = zip(*records, strict=True)
+    batch = tiny_processor(list(notes), list(values), list(times), return_tensors="pt")
+    mask = torch.ones(4, model.config.num_knowledge_tokens, dtype=torch.long)
+    assert mask.shape[1] == {"term": 4, "prototype": 3}[kind]
+    with torch.no_grad():
+        whole = model.encode(**batch)
+        assert torch.equal(model.encode(**batch, knowledge_mask=mask).last_hidden_state, whole.last_hidden_state)
+        mask[0, 1] = 0
+        masked = model.encode(**batch, knowledge_mask=mask)
+        changed = (masked.diagnosis_logits != whole.diagnosis_logits).any(dim=1)
+        assert changed.tolist() == [True, False, False, False]
+        assert torch.equal(masked.knowledge_attentions, whole.knowledge_attentions)
+        output = model(**batch, knowledge_mask=mask, labels=torch.full((4, 3), 5))
+        assert torch.equal(output.diagnosis_logits, masked.diagnosis_logits)
+        with pytest.raises(ValueError, match=r"`knowledge_mask` has shape \(4, 2\); expected \(batch_size, num_know"):
+            model.encode(**batch, knowledge_mask=mask[:, :2])
 
 
 def test_a_word_that_alone_decides_is_named_first(model, tiny_processor):

@@ -92,7 +92,7 @@ def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[
     if donor is not None:
         series = records.select_columns(list(SERIES)).select([with_series[i] for i in donor])
         found["series swapped"] = Condition(with_series, lambda i, row: {**row, **series[i]})
-    if num_knowledge_values(pipe.model) > 1:
+    if pipe.model.config.num_knowledge_tokens > 1:
         filled = pipe.processor.feature_extractor.grid == "paper"  # then even a record without series attends
         rows = list(range(len(records))) if filled else with_series
         found["knowledge shuffled"] = Condition(rows, model=shuffled_knowledge(pipe.model, seed))
@@ -125,14 +125,6 @@ def derangement(number: int, seed: int) -> np.ndarray:
     moved = np.empty_like(circle)
     moved[circle] = np.roll(circle, 1)
     return moved
-
-
-def num_knowledge_values(model: ClinRaGenLanguageModel) -> int:
-    """How many terms (or prototypes) the series attend to."""
-    attention = model.knowledge_attention
-    if not attention.has_knowledge:
-        return 0
-    return attention.prototypes.out_features if attention.use_prototypes else len(attention.knowledge_input_ids)
 
 
 @contextmanager

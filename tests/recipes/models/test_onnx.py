@@ -220,6 +220,8 @@ def test_what_an_export_cannot_do_is_refused_in_one_line(export, batch, folder, 
         export.encode(batch["input_ids"], batch["attention_mask"])
     with pytest.raises(ClinRaGenInputError, match="an ONNX export cannot leave out or shuffle knowledge"):
         _ = export.knowledge_attention
+    with pytest.raises(ClinRaGenInputError, match="an ONNX export cannot leave out or shuffle knowledge"):
+        export.encode(**batch, knowledge_mask=torch.ones(len(batch["input_ids"]), 4))
     answers = ["--input", str(tmp_path / "records.jsonl"), "--output", str(tmp_path / "answers.jsonl"), "--evidence"]
     with pytest.raises(ClinRaGenInputError, match=r"--evidence: .* is an ONNX export"):
         predict.main(["--model", str(folder / "onnx"), *answers])
