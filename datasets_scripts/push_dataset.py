@@ -17,13 +17,8 @@ from pathlib import Path
 
 from datasets_scripts.common.command import run_command
 from datasets_scripts.common.hub import add_push_options, dated_reason, files_in, push
-from datasets_scripts.dataset.card import dataset_card
-from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, SPLITS, content_hash, read_metadata
+from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-
-
-PUSHED = (*(f"data/{split}-*.parquet" for split in SPLITS), LABEL_AUDIT)
-WRITTEN = (METADATA_FILE, "README.md", "figures/*.png")  # anew, with the permissions
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -42,6 +37,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
+    from datasets_scripts.dataset.card import dataset_card
+    from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, content_hash, read_metadata
+
     metadata = read_metadata(arguments.dataset)
     credentialed = metadata["source"] != "synthetic"
     permissions = permissions_to_push(arguments) if credentialed else {}
@@ -49,12 +47,13 @@ def main(argv: list[str] | None = None) -> None:
         raise ClinRaGenInputError(
             f"{arguments.dataset}: its data are not those of {METADATA_FILE}, the hash differs; build it again"
         )
+    pushed = (*(f"data/{split}-*.parquet" for split in SPLITS), LABEL_AUDIT)
     with tempfile.TemporaryDirectory() as aside:
         described = {**metadata, "permissions": permissions} if permissions else metadata
         text = json.dumps(described, indent=1, ensure_ascii=False)
         (Path(aside) / METADATA_FILE).write_text(text, encoding="utf-8")
         (Path(aside) / "README.md").write_text(dataset_card(described, Path(aside)), encoding="utf-8")
-        files = {**files_in(arguments.dataset, PUSHED), **files_in(Path(aside), WRITTEN)}
+        files = {**files_in(arguments.dataset, pushed), **files_in(Path(aside), ("**/*",))}
         message = f"{metadata['source']} records {metadata['content_hash'][:12]}"
         push(files, arguments, "dataset", message, gated=credentialed)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every command of the project shares: how a user's mistake ends it, and how a folder is finished."""
 
+import argparse
 import errno
 import json
 import logging
@@ -36,9 +37,24 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
         sys.exit(_fail("interrupted; start the same command again to go on", code=130))
 
 
+class CommandParser(argparse.ArgumentParser):
+    """`ArgumentParser` whose errors are one line instead of a usage text."""
+
+    def error(self, message: str):
+        raise ClinRaGenInputError(message)
+
+
 def _fail(message: str, code: int = 2) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def check_positive(arguments: argparse.Namespace, *names: str) -> None:
+    """Raise a `ClinRaGenInputError` where an option is below 1; one that is `None` passes."""
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value}; give at least 1")
 
 
 class ResumableError(ClinRaGenInputError):

@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 
 from datasets_scripts.dataset.card_figures import draw_card_figures
-from datasets_scripts.dataset.folder import LABEL_AUDIT, SPLITS
+from datasets_scripts.dataset.folder import LABEL_AUDIT
+from datasets_scripts.dataset.splits import SPLITS
 
 
 HEADER = """---

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 METADATA_FILE = "clinragen_dataset.json"
 LABEL_AUDIT = "label_audit.csv"
-SPLITS = ("train", "validation", "test")
 ROWS_PER_GROUP = 500
 
 COLUMNS = pa.schema(

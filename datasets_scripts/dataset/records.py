@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,8 +16,9 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
-from datasets_scripts.dataset.folder import SPLITS, schema_for, write_shard
+from datasets_scripts.dataset.folder import schema_for, write_shard
 from datasets_scripts.dataset.leakage import LeakMeter
+from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.blocks import Block, read_block
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.notes import note_text, strip_as_the_release
@@ -47,17 +47,6 @@ class RecordOptions:
     caption: str
     shares: dict[str, float]
     seed: int
-
-
-def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
-    """The split of a patient: a hash of the id, so that it depends on nothing else."""
-    draw = int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64
-    edge = 0.0
-    for split, share in shares.items():
-        edge += share
-        if draw < edge:
-            return split
-    return max(shares, key=shares.get)  # rounding left a sliver above the last edge
 
 
 def write_records(

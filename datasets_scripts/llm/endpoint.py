@@ -246,7 +246,7 @@ class EndpointModel:
     def _refused(self, status: int) -> None:
         """End the run where no other request would fare better."""
         if status in (401, 403):
-            raise ClinRaGenInputError(f"{self.url} answers {status}: the key is wrong or missing; see --api-key-env")
+            raise ClinRaGenInputError(f"{self.url} answers {status}: the key is wrong or missing; set OPENAI_API_KEY")
         if status == 404:
             raise ClinRaGenInputError(f"{self.url} answers 404: wrong --base-url, or no model {self.model!r} there")
         self.refused_in_a_row += 1

@@ -1,6 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The options of every command that asks a language model, and what they open."""
+"""
+The options of every command that asks a language model, and the model that they open.
+
+What opens a model is imported when it is needed: a command parses its options without it.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,28 @@ import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datasets_scripts.llm.chat import Ask
-from datasets_scripts.llm.endpoint import Budget, EndpointModel, Sampling, estimated_tokens
-from datasets_scripts.llm.guard import check_endpoint
-from datasets_scripts.llm.local import LocalModel
-from datasets_scripts.llm.ordered import map_in_order
-from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.common.command import check_positive
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
+if TYPE_CHECKING:
+    from datasets_scripts.llm.endpoint import EndpointModel
+    from datasets_scripts.llm.local import LocalModel
+    from datasets_scripts.llm.request_log import RequestLog
+
 LOCAL_SERVER = "http://127.0.0.1:8000/v1"  # where vLLM and `transformers serve` listen
 SAMPLED_CHATS = 200  # of which a forecast takes the mean length
+TOKENS_PER_SECOND = 40  # that a forecast reckons with for each answer
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("a language model")
-    model.add_argument("--base-url", default=LOCAL_SERVER, help=f"openai: the endpoint; default: {LOCAL_SERVER}")
     model.add_argument(
-        "--api-key-env", default="OPENAI_API_KEY", metavar="NAME", help="openai: variable that holds the key, if any"
+        "--base-url",
+        default=LOCAL_SERVER,
+        help=f"openai: the endpoint; default: {LOCAL_SERVER}, with the key OPENAI_API_KEY of the environment, if any",
     )
     model.add_argument("--concurrency", type=int, default=16, help="openai: requests under way at once; default 16")
     model.add_argument("--batch-size", type=int, default=8, help="transformers: chats answered at once; default 8")
@@ -71,34 +78,39 @@ def parse_model(text: str, option: str, others: tuple[str, ...]) -> tuple[str, s
 
 def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool) -> None:
     """
-    What can be said before anything is opened.
+    Check the options before anything is opened.
 
     Args:
         confined (`bool`): whether what is sent must stay on this machine, but for a permission.
     """
-    for name in ("concurrency", "batch_size", "attempts", "max_answer_tokens", "timeout"):
-        if getattr(arguments, name) < 1:
-            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
+    check_positive(arguments, "concurrency", "batch_size", "attempts", "max_answer_tokens", "timeout")
     if arguments.permission is not None and not arguments.permission.strip():
         raise ClinRaGenInputError("--i-am-permitted-to-send needs a reason, which is recorded")
     if arguments.max_cost is not None and not any(arguments.prices):
         raise ClinRaGenInputError("--max-cost needs --prices: of a million tokens read, and written")
     if kind == "openai":
+        from datasets_scripts.llm.guard import check_endpoint
+
         check_endpoint(arguments.base_url, confined and arguments.permission is None)
 
 
 def open_model(
     arguments: argparse.Namespace, kind: str, name: str, log: RequestLog, confined: bool
 ) -> EndpointModel | LocalModel:
+    """Open the model of that kind and name; see `EndpointModel` and `LocalModel`."""
+    from datasets_scripts.llm.endpoint import Budget, EndpointModel, Sampling
+
     sampling = Sampling(arguments.temperature, arguments.max_answer_tokens, arguments.seed, arguments.response_format)
     if kind == "transformers":
+        from datasets_scripts.llm.local import LocalModel
+
         return LocalModel(name, log, batch_size=arguments.batch_size, sampling=sampling)
     return EndpointModel(
         name,
         arguments.base_url,
         log,
         confined=confined and arguments.permission is None,
-        api_key=os.environ.get(arguments.api_key_env),
+        api_key=os.environ.get("OPENAI_API_KEY"),
         concurrency=arguments.concurrency,
         attempts=arguments.attempts,
         seconds=arguments.timeout,
@@ -107,22 +119,19 @@ def open_model(
     )
 
 
-def asking(model: EndpointModel | LocalModel) -> Ask:
-    """A function that gives the answers to requests, in order."""
-    return lambda requests: map_in_order(model.answer, requests, model)
-
-
 def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
-    """What so many requests would take, from the mean length of the first chats; nothing is sent."""
+    """Tell what so many requests would take, from the mean length of the first chats; nothing is sent."""
+    from datasets_scripts.llm.endpoint import Budget, estimated_tokens
+
     sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]
     read = round(requests * sum(sampled) / max(1, len(sampled)))
     written = requests * arguments.max_answer_tokens
     budget = Budget(prices=tuple(arguments.prices))
-    minutes = written / arguments.tokens_per_second / arguments.concurrency / 60
+    minutes = written / TOKENS_PER_SECOND / arguments.concurrency / 60
     time = f"{minutes:,.1f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
     cost = f", at most {budget.cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
     return (
         f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {time} "
-        f"if {arguments.concurrency} requests are answered at once with {arguments.tokens_per_second:g} tokens "
+        f"if {arguments.concurrency} requests are answered at once with {TOKENS_PER_SECOND} tokens "
         "a second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
     )

@@ -127,7 +127,7 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     twice = run("SELECT stay_id FROM stays GROUP BY stay_id HAVING count(*) > 1 ORDER BY 1 LIMIT 1").fetchone()
     if twice:
         raise ClinRaGenInputError(f"ICU stay {twice[0]} is listed more than once; remove the duplicate rows")
-    for step, why, condition in _filters(cohort.source, options):
+    for step, why, condition in filters(cohort.source, options):
         run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE")
         _count(cohort, step, why)
     if not cohort.num_stays:
@@ -140,7 +140,7 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     run("DROP TABLE stays; ALTER TABLE ranked RENAME TO stays")
 
 
-def _filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, str]]:
+def filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, str]]:
     """Yield the conditions in order: what is left, why a stay is lost, and the condition in SQL."""
     length = "hours_between(intime, outtime)"
     yield "with an end after their beginning", "no end, or an end before it begins", "outtime > intime"

@@ -134,7 +134,7 @@ class Gate:
 
 
 def _told(claim: Claim) -> str:
-    return f"{claim.text!r} is wrong: {claim.evidence}."
+    return f"{claim.text!r} is wrong: {claim.quote}."
 
 
 def _plain(text: str) -> str:

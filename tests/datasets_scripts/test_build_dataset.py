@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_scripts import build_dataset
-from datasets_scripts.build_dataset import parse_splits
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, label_names, load_split, read_metadata
-from datasets_scripts.dataset.records import split_of
+from datasets_scripts.dataset.splits import parse_splits, split_of
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources.raw_tables import (
     COLUMN,

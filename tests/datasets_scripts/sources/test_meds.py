@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from datasets_scripts import build_dataset
+from datasets_scripts.dataset import build as dataset_build
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.sources import meds as meds_module
 from datasets_scripts.sources.meds import load_mapping
@@ -69,7 +70,7 @@ def test_a_killed_build_goes_on_beside_its_finished_meds_folder(tmp_path, monkey
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_dataset, "write_records", interrupt)
+    monkeypatch.setattr(dataset_build, "write_records", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_dataset.main(arguments)
     monkeypatch.undo()

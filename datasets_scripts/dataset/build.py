@@ -1,0 +1,167 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The way from raw tables to a finished dataset folder, as `build_dataset.py` is told."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.dataset.card import dataset_card, write_label_audit
+from datasets_scripts.dataset.folder import write_metadata
+from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, write_records
+from datasets_scripts.dataset.splits import SPLITS, split_of
+from datasets_scripts.sources.channels import load_channels
+from datasets_scripts.sources.cohort import Cohort, CohortOptions
+from datasets_scripts.sources.labels import load_labels
+from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
+from datasets_scripts.sources.raw_tables import files_of, find_tables
+from datasets_scripts.sources.reader import DATABASE, load_source, read_source
+from datasets_scripts.sources.tables import load_hospital
+from modeling_clinragen import __version__
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+logger = logging.getLogger(__name__)
+
+SYNTHETIC_PATIENTS = 2000
+SYNTHETIC = {
+    "title": "simulated patients",
+    "version": "1",
+    "licence": "Apache-2.0",
+    "url": "written by datasets_scripts/sources/synthetic.py",
+    "credentialed": False,
+    "cite": "this project; no row describes a real person.",
+}
+SETTINGS = (
+    "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
+    "hours", "note_view", "note_text", "caption",
+)  # fmt: skip
+
+
+def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: str | float) -> None:
+    """
+    Build the dataset folder `arguments.output`.
+
+    Args:
+        arguments (`Namespace`): of `build_dataset.py`.
+        shares (`dict[str, float]`): of the patients, by split.
+        note_view (`str` or `float`): as `parse_note_view` gives it.
+    """
+    labels, channels = load_labels(arguments.labels), load_channels(arguments.channels)
+    source, root = _raw_tables(arguments, channels)
+    cohort_options = CohortOptions(
+        min_age=arguments.min_age,
+        max_age=arguments.max_age,
+        min_hours=arguments.min_stay_hours,
+        max_hours=arguments.max_stay_hours,
+        stays=arguments.stays,
+        hours=arguments.hours,
+        seed=arguments.seed,
+        limit=None if arguments.source == "synthetic" else arguments.limit,
+    )
+    record_options = RecordOptions(
+        arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
+    )
+    with finished_folder(arguments.output, resume=_resume(arguments, source, root, labels, channels)) as folder:
+        resumed = (folder / "work" / DATABASE).exists()
+        if arguments.also_meds is not None and not resumed:
+            check_free(arguments.also_meds)
+        cohort = read_source(
+            source,
+            root,
+            folder / "work",
+            channels,
+            labels,
+            cohort_options,
+            documents_until=None if isinstance(note_view, str) else note_view,
+            memory_limit=arguments.memory_limit,
+            threads=arguments.threads,
+        )
+        try:
+            if arguments.also_meds is not None and not (resumed and arguments.also_meds.exists()):
+                with finished_folder(arguments.also_meds) as meds_folder:
+                    export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
+            report = write_records(cohort, folder, labels, record_options, arguments.ray)
+            metadata = _metadata(arguments, cohort, labels, report)
+            write_label_audit(folder, cohort.codes)
+        finally:
+            cohort.connection.close()
+        write_metadata(folder, metadata, dataset_card)
+    _warn(metadata, shares)
+    logger.info(
+        "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
+    )
+
+
+def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict], report: dict) -> dict:
+    """Return what `clinragen_dataset.json` says beside the schema version and the content's hash."""
+    description = SYNTHETIC if arguments.source == "synthetic" else cohort.source
+    return {
+        "source": arguments.source,
+        "source_description": {
+            k: description[k] for k in ("title", "version", "licence", "url", "credentialed", "cite")
+        },
+        "channels": cohort.channels,
+        "labels": [{**label, "stays": stays} for label, stays in zip(labels, report["stays_with_label"], strict=True)],
+        "settings": {name: str(getattr(arguments, name)) for name in SETTINGS},
+        "seed": arguments.seed,
+        "counts": report["counts"],
+        "attrition": cohort.attrition,
+        "care_units": cohort.care_units,
+        "codes": cohort.code_counts,
+        "values": cohort.values,
+        "leakage": report["leakage"],
+    }
+
+
+def _warn(metadata: dict, shares: dict[str, float]) -> None:
+    """Log one line for each thing that a user should know of the data before using it."""
+    counts, codes = metadata["counts"], metadata["codes"]
+    empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
+    if empty:
+        logger.warning("no patient fell into split %s: use more patients, or other --splits", ", ".join(empty))
+    for row in metadata["attrition"]:
+        if row["stays_lost"] and "before it begins" in row["why"]:
+            logger.warning("%d ICU stays left out: %s", row["stays_lost"], row["why"])
+    if codes["unknown"]:
+        logger.warning(
+            "%d of %d diagnosis codes are in no table of codes (such as %s), %d of them read by their family; "
+            "label_audit.csv lists them",
+            codes["unknown"],
+            codes["total"],
+            ", ".join(codes["unknown_codes"][:3]),
+            codes["by_family"],
+        )
+
+
+def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:
+    """Return the source's description and the folder of its tables; simulated ones are written first."""
+    if arguments.source != "synthetic":
+        if arguments.root is None:
+            raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
+        if arguments.source == "meds":
+            return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), arguments.root
+        if arguments.source == "tables":
+            return load_hospital(arguments.mapping, arguments.root, channels), arguments.root
+        return load_source(arguments.source), arguments.root
+    from datasets_scripts.sources.synthetic import write_synthetic_tables
+
+    root = arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
+    write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
+    return load_source("mimic-iv"), root
+
+
+def _resume(arguments: argparse.Namespace, source: dict, root: Path, labels: list[dict], channels: list[dict]) -> dict:
+    """Return what a build depends on: a start with the same resumes where a killed one stopped."""
+    tables = [file for path in find_tables(source, root).values() if path is not None for file in files_of(path)]
+    stats = [(str(file), file.stat()) for file in tables]
+    return {
+        "version": __version__,
+        "settings": {name: getattr(arguments, name) for name in (*SETTINGS, "source", "also_meds")},
+        "source": source,
+        "labels": labels,
+        "channels": channels,
+        "stays_per_block": STAYS_PER_BLOCK,
+        "files": [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+    }

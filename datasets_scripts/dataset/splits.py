@@ -1,0 +1,32 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The splits of a dataset, and which of them a patient is in."""
+
+import hashlib
+
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def parse_splits(text: str) -> dict[str, float]:
+    """Read `"train=0.8,validation=0.1,test=0.1"` as shares that add up to 1."""
+    try:
+        shares = {name.strip(): float(share) for name, share in (pair.split("=") for pair in text.split(","))}
+    except ValueError:
+        shares = {}
+    if set(shares) - set(SPLITS) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
+        raise ClinRaGenInputError(f"--splits is {text!r}; give shares of {', '.join(SPLITS)} that add up to 1")
+    return {split: shares.get(split, 0.0) for split in SPLITS}
+
+
+def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
+    """Return the split of a patient: a hash of the id decides, so that it depends on nothing else."""
+    draw = int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64
+    edge = 0.0
+    for split, share in shares.items():
+        edge += share
+        if draw < edge:
+            return split
+    return max(shares, key=shares.get)  # rounding left a sliver above the last edge

@@ -1,0 +1,183 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The way from a corpus to `knowledge.json` and its report, as `build_knowledge.py` is told."""
+
+import argparse
+import datetime
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
+from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
+from datasets_scripts.knowledge.report import write_report
+from datasets_scripts.knowledge.words import label_forms
+from datasets_scripts.llm.options import check_model_options, open_model, parse_model
+from datasets_scripts.llm.ordered import map_in_order
+from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.sources.labels import load_labels
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+logger = logging.getLogger(__name__)
+
+SERVICES = ("pubmed", "wikipedia")
+PER_LABEL = 50  # documents that a service is asked for, unless --limit is given
+# labels, their documents, all documents, terms of a label at most -> findings; dropped answers
+Extract = Callable[[list[dict], dict[str, list[Document]], list[Document], int], tuple[list[Finding], Counter]]
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Write `arguments.output` and the report beside it; `arguments` are those of `build_knowledge.py`."""
+    labels = load_labels(arguments.labels)
+    if arguments.corpus == "builtin":
+        knowledge, details = builtin_knowledge([label["name"] for label in labels]), {}
+    else:
+        knowledge, details = _from_documents(arguments, labels)
+    _write(arguments, knowledge, details)
+    counts = Counter(disease for term in knowledge["terms"] for disease in term["diseases"])
+    for label in knowledge["labels"]:
+        logger.info("%3d terms  %s", counts[label], label)
+    logger.info("%s: %d terms", arguments.output, len(knowledge["terms"]))
+    without = [label for label in knowledge["labels"] if not counts[label]]
+    if without:
+        logger.warning("no terms for %s; give documents about them", ", ".join(without))
+
+
+def _from_documents(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:
+    """A knowledge base from retrieved documents, and what the report tells beside it."""
+    from datasets_scripts.knowledge.queries import queries_for
+    from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval
+
+    read = open_corpus(arguments, labels)
+    extract, prompt = open_extractor(arguments)
+    encode = _encoder(arguments.retriever)
+    documents = collect(read, None if arguments.corpus in SERVICES else arguments.limit)
+    _warn_of_unknown_marks(documents, labels)
+    logger.info("%d documents", len(documents))
+    retriever, queries = Retriever(documents, encode), queries_for(labels)
+    found = retriever.search(queries, arguments.top_k)
+    retrieved = {label: rankings["fused"] for label, rankings in found.items()}
+    findings, dropped = extract(labels, retrieved, documents, arguments.terms)
+    by_id = {document.id: document for document in documents}
+    terms = collect_terms(findings, by_id, arguments.terms)
+    if not terms:
+        raise ClinRaGenInputError(f"--corpus {arguments.corpus}: no terms found in {len(documents)} documents")
+    cited = dict.fromkeys(cited["document"] for term in terms for cited in term["provenance"])
+    knowledge = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": [label["name"] for label in labels],
+        "terms": terms,
+        "documents": {i: {"title": by_id[i].title, "url": by_id[i].url, "date": by_id[i].date} for i in cited},
+        "settings": _settings(arguments, prompt),
+    }
+    recalls = evaluate_retrieval(retriever, queries)
+    return knowledge, {"retrieved": retrieved, "recalls": recalls, "dropped": dropped}
+
+
+def _settings(arguments: argparse.Namespace, prompt: str | None) -> dict:
+    return {
+        "corpus": arguments.corpus,
+        "date": datetime.date.today().isoformat(),
+        "retriever": arguments.retriever,
+        "top_k": arguments.top_k,
+        "extractor": arguments.extractor,
+        "prompt": prompt,
+        "permission_to_send": arguments.permission,
+    }
+
+
+def open_corpus(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
+    """The documents of `--corpus`, not yet read; what can be checked of the arguments is."""
+    corpus = arguments.corpus
+    if corpus in SERVICES:
+        return _from_service(arguments, labels)
+    if corpus.startswith("hf:"):
+        return read_hub(corpus[3:], arguments.split, arguments.text_column, arguments.limit)
+    check_corpus_path(Path(corpus))
+    return read_files(Path(corpus))
+
+
+def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
+    from datasets_scripts.knowledge.web import PubMed, Wikipedia
+
+    cache = arguments.cache or arguments.output.with_name(arguments.output.name + ".cache")
+    if arguments.corpus == "pubmed":
+        service = PubMed(cache, api_key=arguments.api_key, email=arguments.email)
+    else:
+        service = Wikipedia(cache, email=arguments.email)
+    for label in tqdm(labels, desc=arguments.corpus, unit="label"):
+        yield from service.documents(label_forms(label), arguments.limit or PER_LABEL)
+
+
+def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
+    """What finds terms in the retrieved documents, and the version of its prompt if it has one."""
+    from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
+
+    if arguments.extractor == "offline":
+        encode = _encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+        return lambda labels, retrieved, documents, terms: (
+            extract_by_contrast(labels, retrieved, documents, encode, terms),
+            Counter(),
+        ), None
+    kind, name = parse_model(arguments.extractor, "--extractor", ("offline",))
+    confined = (
+        not arguments.corpus.startswith("hf:") and arguments.corpus not in SERVICES
+    )  # a hospital's own documents
+    check_model_options(arguments, kind, confined)
+    prompt = Prompt.load()
+
+    def extract(labels, retrieved, documents, terms):
+        path = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
+        with closing(RequestLog(path)) as log:
+            model = open_model(arguments, kind, name, log, confined)
+            return extract_by_model(
+                labels, retrieved, lambda requests: map_in_order(model.answer, requests, model), prompt
+            )
+
+    return extract, prompt.version
+
+
+def _encoder(name_or_path: str) -> Callable:
+    from datasets_scripts.knowledge.retrieval import load_encoder
+
+    return load_encoder(name_or_path)
+
+
+def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> None:
+    marks = {disease for document in documents for disease in document.diseases}
+    unknown = sorted(marks - {label["name"] for label in labels})
+    if unknown:
+        logger.warning(
+            "documents are marked with %d diseases that are no labels, such as %r", len(unknown), unknown[0]
+        )
+
+
+def _write(arguments: argparse.Namespace, knowledge: dict, details: dict) -> None:
+    report = write_report(knowledge, _vocabulary(arguments.tokenizer, knowledge["terms"]), **details)
+    text = json.dumps(knowledge, indent=1, ensure_ascii=False)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in ((arguments.output.with_suffix(".md"), report), (arguments.output, text)):
+        aside = path.with_name(path.name + ".unfinished")
+        aside.write_text(content, encoding="utf-8")
+        aside.rename(path)
+
+
+def _vocabulary(name_or_path: str, terms: list[dict]) -> tuple[str, int] | None:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve_checkpoint(name_or_path))
+    except (OSError, ValueError) as error:
+        if name_or_path != MINILM:
+            raise ClinRaGenInputError(f"--tokenizer {name_or_path}: no tokenizer ({error})") from None
+        logger.warning("the report does not count tokens: %s is not at hand", MINILM)
+        return None
+    tokens = {token for term in terms for token in tokenizer(term["term"], add_special_tokens=False)["input_ids"]}
+    return name_or_path, len(tokens)

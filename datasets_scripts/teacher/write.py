@@ -1,0 +1,139 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The way from a dataset folder to one with rationales, as `generate_rationales.py` is told."""
+
+import argparse
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.dataset.card import dataset_card
+from datasets_scripts.dataset.folder import (
+    add_rationales,
+    iterate_records,
+    iterate_stay_ids,
+    label_names,
+    read_metadata,
+    write_metadata,
+)
+from datasets_scripts.knowledge.base import load_knowledge
+from datasets_scripts.llm.options import check_model_options, forecast, open_model, parse_model
+from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.teacher.gate import Gate
+from datasets_scripts.teacher.language_model import LanguageModelTeacher, Prompt
+from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of
+from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster
+
+
+logger = logging.getLogger(__name__)
+
+SET_ASIDE = "set_aside.jsonl"
+
+
+def write_rationales(arguments: argparse.Namespace) -> None:
+    """Write the dataset folder `arguments.output`, with rationales; `arguments` are of `generate_rationales.py`."""
+    metadata = read_metadata(arguments.dataset)
+    knowledge = load_knowledge(arguments.knowledge)
+    check_free(arguments.output)
+    names = label_names(metadata)
+    unknown = [name for name in names if not any(name in t["diseases"] for t in knowledge["terms"])]
+    if unknown:
+        logger.warning("the knowledge has no term for %s: no rationale will argue for them", ", ".join(unknown))
+    settings = {
+        "teacher": arguments.teacher,
+        "corpus": knowledge["settings"]["corpus"],
+        "knowledge_terms": len(knowledge["terms"]),
+        "seed": arguments.seed,
+        "rejected": arguments.rejected,
+    }
+    if arguments.teacher == "template":
+        teacher = TemplateTeacher(
+            knowledge, metadata["channels"], metadata["labels"], arguments.seed, arguments.rejected == "keep"
+        )
+        records = iterate_records(arguments.dataset)
+        rationales = (
+            write_on_cluster(teacher, records, arguments.ray)
+            if arguments.ray
+            else write_in_processes(teacher, records, arguments.processes)
+        )
+        _write(arguments, metadata, rationales, lambda: settings)
+        return
+    _ask_a_model(arguments, metadata, knowledge, settings)
+
+
+def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict, settings: dict) -> None:
+    """By a language model: within its budget, on this machine unless it is permitted to leave it."""
+    kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",))
+    prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), max_note_characters=arguments.max_note)
+    confined = metadata["source"] != "synthetic"
+    check_model_options(arguments, kind, confined)
+    if arguments.dry_run:
+        records = sum(counts["stays"] for counts in metadata["counts"].values())
+        chats = (prompt(row) for row in iterate_records(arguments.dataset))
+        print(forecast(arguments, records, chats))
+        return
+    requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
+    with closing(RequestLog(requests)) as log:
+        model = open_model(arguments, kind, model_name, log, confined)
+        teacher = LanguageModelTeacher(
+            model,
+            prompt,
+            Gate(metadata["channels"], metadata["labels"]),
+            tries=arguments.tries,
+            keep_rejected=arguments.rejected == "keep",
+        )
+        settings |= {"prompt": prompt.version, "tries": arguments.tries}
+        if kind == "openai":
+            settings["endpoint"] = arguments.base_url
+        if arguments.permission:
+            settings["permission_to_send"] = f"{arguments.permission} (given {date.today().isoformat()})"
+        _write(
+            arguments,
+            metadata,
+            teacher(iterate_records(arguments.dataset)),
+            lambda: {**settings, **vars(log.usage()), "replies": log.statuses()},
+        )
+
+
+def _write(
+    arguments: argparse.Namespace, metadata: dict, rationales: Iterator[Rationale], settings: Callable[[], dict]
+) -> None:
+    """
+    Write the output folder from the rationales as they come, in the order of the records.
+
+    Args:
+        settings (callable): what the metadata say of the teacher, asked when all is written.
+    """
+    total = sum(counts["stays"] for counts in metadata["counts"].values())
+    outcomes, reasons, claims = Counter(), Counter(), Counter()
+
+    def counted(folder: Path) -> Iterator[Rationale]:
+        with open(folder / SET_ASIDE, "w", encoding="utf-8") as aside:
+            for stay_id, rationale in zip(iterate_stay_ids(arguments.dataset), rationales, strict=True):
+                outcomes[rationale.outcome] += 1
+                claims.update(rationale.claims)
+                if rationale.outcome in (DROPPED, KEPT):
+                    reasons.update(rationale.reasons)
+                    line = {"stay_id": stay_id, "outcome": rationale.outcome, "reasons": rationale.reasons}
+                    aside.write(json.dumps(line) + "\n")
+                bar.update()
+                yield rationale
+
+    with (
+        closing(rationales),
+        finished_folder(arguments.output) as folder,
+        tqdm(total=total, desc="Writing rationales", unit="stay") as bar,
+    ):
+        add_rationales(arguments.dataset, folder, counted(folder), arguments.teacher)
+        report = {**settings(), **report_of(outcomes, reasons, claims)}
+        write_metadata(folder, {**metadata, "rationales": report}, dataset_card)
+    logger.info("%s: %s", arguments.output, ", ".join(f"{count} {name}" for name, count in outcomes.items()))
+    if not any(outcomes[name] for name in outcomes if name != DROPPED):
+        logger.warning("no record got a rationale; %s tells why", SET_ASIDE)
