@@ -173,7 +173,7 @@ class Claim:
         channel (`str` or `None`): the channel it speaks of.
         kind (`str`): `level`, `count`, `value`, `trend`, `unmeasured`, or `other` where it states nothing checkable.
         verdict (`str`): `supported`, `contradicted`, or `unverifiable` where it states nothing checkable.
-        evidence (`str`): what the patient's values say.
+        quote (`str`): what of the patient's record it rests on: the values in short, or words of the note.
         hours (`list[float]`): when the channel's measurements were made that decide, see [`deciding`].
         spans (`list[tuple[int, int]]`): where a note speaks of it, as characters.
     """
@@ -184,7 +184,7 @@ class Claim:
     channel: str | None
     kind: str
     verdict: str
-    evidence: str
+    quote: str
     hours: list[float] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
 
@@ -299,7 +299,7 @@ class ClaimChecker:
             kind, holds = judge(stated, finding, channel, when, found)
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
             decide = when[deciding(stated, finding, kind, channel, when, found)].tolist()
-            claims.append(Claim(clause, start, end, name, kind, verdict, _evidence(channel, when, found), decide))
+            claims.append(Claim(clause, start, end, name, kind, verdict, _quote(channel, when, found), decide))
         return claims
 
     def _blanked(self, clause: str, name: str) -> str:
@@ -328,7 +328,7 @@ def _without_inference(clause: str, mention: int) -> str:
     return clause[start:end]
 
 
-def _evidence(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
+def _quote(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
     if not len(values):
         return "not measured"
     show = f".{channel.get('decimals', 1)}f"

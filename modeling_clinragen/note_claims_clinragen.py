@@ -194,7 +194,7 @@ class Mention:
         labels (`frozenset[str]`): the diagnoses that go by that name.
         start, end (`int`): its characters.
         says (`str`): `argues` (the patient has it, or probably), `denies`, or `neither` (relatives, risks, plans).
-        inferred (`bool`): whether the sentence concludes it, instead of giving it as evidence.
+        inferred (`bool`): `True` where the sentence concludes it, instead of arguing from it.
     """
 
     labels: frozenset[str]
@@ -311,7 +311,7 @@ class NoteIndex:
 
 def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
     """
-    Check what a text says of a note: each finding that it names as evidence.
+    Check what a text says of a note: each finding that it argues from.
 
     A finding is `supported` where the note says so too (both affirm it, or both deny it), `contradicted` where the
     note says only the opposite, `unverifiable` where the note does not speak of it in these words.
@@ -323,7 +323,7 @@ def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
     lower, claims = lowered(text), []
     for first, last in sentences_of(lower):
-        for start, end in _evidence_parts(lower, first, last):
+        for start, end in _premises(lower, first, last):
             for chunk_start, chunk_end in _chunks(lower, start, end):
                 claim = _check_chunk(text, lower, first, last, chunk_start, chunk_end, index)
                 if claim:
@@ -331,8 +331,8 @@ def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
     return claims
 
 
-def _evidence_parts(text: str, first: int, last: int) -> list[tuple[int, int]]:
-    """Of a sentence what is given as evidence, without the conclusion that is drawn."""
+def _premises(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the spans of a sentence that it argues from, without the conclusion."""
     sentence = text[first:last]
     passive = _PASSIVE.search(sentence)
     if passive:
@@ -369,11 +369,11 @@ def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Clai
         verdict = "supported"
     else:
         verdict = "contradicted" if said - {"relatives"} else "unverifiable"
-    evidence = "the note does not speak of it"
+    quote = "the note does not speak of it"
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
-        evidence = f"{' and '.join(sorted(said))} in the note: {index.text[slice(*spans[0])]}"
-    return Claim(text[begin:finish], begin, finish, None, "note", verdict, evidence, spans=spans)
+        quote = f"{' and '.join(sorted(said))} in the note: {index.text[slice(*spans[0])]}"
+    return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
 
 
 def find_diagnoses(text: str, phrases: dict[str, Iterable[str]]) -> list[Mention]:
@@ -402,7 +402,7 @@ class DiagnosisFinder:
         lower, mentions, sentences = lowered(text), [], _around(text)
         for start, end in self.find(lower):
             first, last = next((a, b) for a, b in sentences if a <= start < b)
-            inferred = not any(a <= start < b for a, b in _evidence_parts(lower, first, last))
+            inferred = not any(a <= start < b for a, b in _premises(lower, first, last))
             says = _says(lower[first:last], start - first, end - first)
             mentions.append(Mention(self.labels_of[lower[start:end]], start, end, says, inferred))
         return mentions

@@ -181,7 +181,7 @@ def doubt_view(doubt: dict) -> Markup:
     """Whether the model abstains and why, and what would help."""
     helpful = [entry for entry in doubt["would_help"] if entry["change"] >= SMALL_CHANGE]
     if doubt["abstain"]:
-        words = [tag("strong", "The model abstains: "), f"the evidence is thin. {_sentence(doubt['reasons'])}"]
+        words = [tag("strong", "The model abstains: "), f"the record holds too little. {_sentence(doubt['reasons'])}"]
     else:
         words = ["The record holds as much as those the model was tested on: no reason to abstain."]
     if helpful:
@@ -231,11 +231,11 @@ def _claim(name: str, claim: dict, links: Links) -> Markup:
     ids = links.pieces(claim["spans"])
     if claim["channel"]:
         ids += links.points(claim["channel"], claim["hours"])
-    evidence = claim["evidence"]
-    about = f"{claim['channel']}: {evidence}" if claim["channel"] else evidence[:1].upper() + evidence[1:]
+    quote = claim["quote"]
+    about = f"{claim['channel']}: {quote}" if claim["channel"] else quote[:1].upper() + quote[1:]
     verdict = VERDICTS[claim["verdict"]]
-    told = tag("span", f"{verdict}. {about}.", id=name, class_="told", hidden="")
-    words = joined([tag("span", claim["text"], class_="words"), tag("span", f" {verdict}", class_="verdict"), told])
+    spoken = tag("span", f"{verdict}. {about}.", id=name, class_="told", hidden="")
+    words = joined([tag("span", claim["text"], class_="words"), tag("span", f" {verdict}", class_="verdict"), spoken])
     return tag(
         "span",
         words,

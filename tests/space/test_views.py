@@ -113,7 +113,7 @@ def test_a_claim_is_told_by_a_word_and_linked():
     from views import rationale_view
 
     claim = {"text": "pH is <low>", "start": 0, "end": 11, "channel": "pH", "kind": "level", "verdict": "contradicted",
-             "evidence": "1 value", "hours": [2.5], "spans": []}  # fmt: skip
+             "quote": "1 value", "hours": [2.5], "spans": []}  # fmt: skip
     other = claim | {
         "text": "so what",
         "start": 13,
@@ -122,7 +122,7 @@ def test_a_claim_is_told_by_a_word_and_linked():
         "verdict": "unverifiable",
         "hours": [],
     }
-    found = claim | {"text": "cough", "end": 5, "channel": None, "verdict": "supported", "evidence": "affirmed",
+    found = claim | {"text": "cough", "end": 5, "channel": None, "verdict": "supported", "quote": "affirmed",
                      "hours": [], "spans": [[2, 7]]}  # fmt: skip
     answer = {"note_rationale": "cough.", "note_claims": [found]}
     answer |= {"lab_rationale": "pH is <low>. so what", "claims": [claim, other]}
@@ -139,7 +139,7 @@ def test_doubt_is_said_plainly():
 
     helpful = {"missing": "Weight", "change": 0.2, "diagnosis": "Shock"}
     said = words(doubt_view({"abstain": True, "reasons": ["the note is empty"], "would_help": [helpful]}))
-    assert said.startswith("The model abstains: the evidence is thin. The note is empty.")
+    assert said.startswith("The model abstains: the record holds too little. The note is empty.")
     assert "Weight (for Shock)" in said
     said = words(doubt_view({"abstain": False, "reasons": [], "would_help": [helpful | {"change": 0.001}]}))
     assert "no reason to abstain" in said

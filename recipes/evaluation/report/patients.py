@@ -28,7 +28,7 @@ RULE = (
 SERIES = (
     "Series: the shaded band is the reference range; values outside of it are large and vermilion; the line breaks "
     "where six hours or more went without a measurement. Claims of the rationale are marked by what the record says "
-    "of them; the evidence shows on hover and is listed below each rationale."
+    "of them; the quote shows on hover and is listed below each rationale."
 )
 
 
@@ -125,7 +125,7 @@ def _diagnoses(prediction: dict) -> Markup:
 
 
 def _rationale(prediction: dict) -> list[Markup]:
-    """Both parts with their claims marked, and the evidence of each claim as a list."""
+    """Return both parts with their claims marked, and the quote of each claim as a list."""
     about_series = [claim for claim in prediction["claims"] if claim["channel"]]
     shown = []
     for heading, part, claims in (
@@ -135,19 +135,19 @@ def _rationale(prediction: dict) -> list[Markup]:
         text, reference = prediction[part], prediction[f"reference_{part}"]
         shown.append(tag("p", tag("strong", heading), marked(text, claims) if text else "nothing was written."))
         if claims:
-            items = [tag("li", f"{c['verdict']}: ", tag("q", c["text"]), f" – {c['evidence']}") for c in claims]
-            shown.append(tag("details", tag("summary", f"Evidence of {len(claims)} claims"), tag("ul", *items)))
+            items = [tag("li", f"{c['verdict']}: ", tag("q", c["text"]), f" – {c['quote']}") for c in claims]
+            shown.append(tag("details", tag("summary", f"Quotes of {len(claims)} claims"), tag("ul", *items)))
         if reference:
             shown.append(tag("details", tag("summary", "The teacher's words"), tag("p", reference)))
     return shown
 
 
 def marked(text: str, claims: Sequence[dict]) -> Markup:
-    """A text with each claim marked by its verdict; the evidence shows on hover."""
+    """Mark each claim of a text by its verdict; the quote shows on hover."""
     parts, at = [], 0
     for claim in claims:
         parts.append(text[at : claim["start"]])
-        words, hover = text[claim["start"] : claim["end"]], f"{claim['verdict']}: {claim['evidence']}"
+        words, hover = text[claim["start"] : claim["end"]], f"{claim['verdict']}: {claim['quote']}"
         parts.append(tag("mark", words, class_=claim["verdict"], title=hover))
         at = claim["end"]
     return joined([*parts, text[at:]])

@@ -260,10 +260,10 @@ def abstention(figures: dict) -> list[Markup]:
         ]
         for name, part in parts.items()
     ]
-    caption = "Records with enough evidence, and those where it is thin and the model says so."
-    found = [table(caption, ["evidence", "records", "micro-F1", "calibration error"], rows)]
+    caption = "Records with enough support, and those where it is thin and the model abstains."
+    found = [table(caption, ["support", "records", "micro-F1", "calibration error"], rows)]
     reasons = [[reason, count] for reason, count in figures["abstention"]["reasons"].items()]
-    return found + ([table("Why evidence is thin.", ["reason", "records"], reasons)] if reasons else [])
+    return found + ([table("Why support is thin.", ["reason", "records"], reasons)] if reasons else [])
 
 
 def possible(figures: dict) -> Markup:

@@ -21,7 +21,7 @@ LABELS = [f"label {i}" for i in range(6)]
 
 @pytest.fixture(scope="module")
 def answers():
-    """80 answers that mean what they say; of a quarter the evidence is thin, and the probabilities say nothing."""
+    """80 answers that mean what they say; of a quarter support is thin, and the probabilities say nothing."""
     rng = np.random.default_rng(0)
     thin = np.arange(80) % 4 == 0
     probabilities = rng.beta(0.4, 1.2, (80, 6))

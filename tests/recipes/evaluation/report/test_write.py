@@ -290,21 +290,21 @@ def test_no_heat_map_where_no_weight_belongs_to_a_term_and_an_hour(tiny_tokenize
 
 def test_claims_are_marked_and_text_is_escaped():
     text = "pH is <low> once, and more."
-    claim = {"channel": "pH", "verdict": "supported", "evidence": '"x"', "start": 0, "end": 16}
+    claim = {"channel": "pH", "verdict": "supported", "quote": '"x"', "start": 0, "end": 16}
     page = '<mark class="supported" title="supported: &#34;x&#34;">pH is &lt;low&gt; once</mark>, and more.'
     assert marked(text, [claim]) == page
 
 
-def test_evidence_of_each_claim_is_reachable_without_a_mouse(tmp_path, evaluation, records_with_rationales, pipe):
+def test_the_quote_of_each_claim_is_reachable_without_a_mouse(tmp_path, evaluation, records_with_rationales, pipe):
     tree = parsed(page_of(tmp_path, *evaluation, records_with_rationales, pipe))
     for article in tree.iter("article"):
         hovers = [mark.get("title") for mark in article.iter("mark")]
         listed = [text_of(item) for details in article.iter("details") for item in details.iter("li")]
         assert len(hovers) == len(listed)
         for hover, item in zip(hovers, listed, strict=True):
-            verdict, evidence = hover.split(": ", 1)
+            verdict, quote = hover.split(": ", 1)
             assert item.startswith(verdict)
-            assert item.endswith(" ".join(evidence.split()))
+            assert item.endswith(" ".join(quote.split()))
 
 
 def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, records_with_rationales, pipe):
