@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .phrases_clinragen import PhraseFinder, any_of, lowered
+from .phrases_clinragen import PhraseFinder, compiled_words, lowered
 from .statements_clinragen import deciding, judge, outside
 
 
@@ -46,57 +46,44 @@ CHANNEL_WORDS = {
     "Weight": ("body weight", "body mass", "weight", "weighed"),
     "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
 }  # fmt: skip
-_FINDINGS = {
-    "tachycardia": ("Heart Rate", "high"),
-    "bradycardia": ("Heart Rate", "low"),
-    "fever": ("Temperature", "high"),
-    "fevers": ("Temperature", "high"),
-    "febrile": ("Temperature", "high"),
-    "pyrexia": ("Temperature", "high"),
-    "afebrile": ("Temperature", "not_high"),
-    "apyrexia": ("Temperature", "not_high"),
-    "normothermia": ("Temperature", "normal"),
-    "hyperthermia": ("Temperature", "high"),
-    "hypothermia": ("Temperature", "low"),
-    "hypotension": ("Systolic blood pressure", "low"),
-    "hypoxia": ("Oxygen saturation", "low"),
-    "hypoxemia": ("Oxygen saturation", "low"),
-    "desaturation": ("Oxygen saturation", "low"),
-    "desaturations": ("Oxygen saturation", "low"),
-    "desaturated": ("Oxygen saturation", "low"),
-    "desaturating": ("Oxygen saturation", "low"),
-    "tachypnea": ("Respiratory rate", "high"),
-    "bradypnea": ("Respiratory rate", "low"),
-    "eupnea": ("Respiratory rate", "normal"),
-    "hyperglycemia": ("Glucose", "high"),
-    "hypoglycemia": ("Glucose", "low"),
-    "euglycemia": ("Glucose", "normal"),
-    "normoglycemia": ("Glucose", "normal"),
-    "acidosis": ("pH", "low"),
-    "acidemia": ("pH", "low"),
-    "alkalosis": ("pH", "high"),
-    "alkalemia": ("pH", "high"),
-    "anemia": ("Hemoglobin", "low"),
-    "leukocytosis": ("White blood cells", "high"),
-    "leukopenia": ("White blood cells", "low"),
-    "thrombocytosis": ("Platelets", "high"),
-    "thrombocytopenia": ("Platelets", "low"),
-    "hyperkalemia": ("Potassium", "high"),
-    "hypokalemia": ("Potassium", "low"),
-    "hypernatremia": ("Sodium", "high"),
-    "hyponatremia": ("Sodium", "low"),
-    "hypercalcemia": ("Total calcium", "high"),
-    "hypocalcemia": ("Total calcium", "low"),
-    "hypermagnesemia": ("Magnesium", "high"),
-    "hypomagnesemia": ("Magnesium", "low"),
-    "hyperphosphatemia": ("Phosphate", "high"),
-    "hypophosphatemia": ("Phosphate", "low"),
-    "hypoalbuminemia": ("Albumin", "low"),
-    "hyperbilirubinemia": ("Total bilirubin", "high"),
-    "azotemia": ("Blood urea nitrogen", "high"),
-    "hyperlactatemia": ("Lactate", "high"),
-    "hypercapnia": ("Carbon dioxide pressure", "high"),
-    "hypocapnia": ("Carbon dioxide pressure", "low"),
+_FINDINGS = {  # what is said of a channel -> the findings that say it
+    ("Heart Rate", "high"): "tachycardia",
+    ("Heart Rate", "low"): "bradycardia",
+    ("Temperature", "high"): "fever fevers febrile pyrexia hyperthermia",
+    ("Temperature", "not_high"): "afebrile apyrexia",
+    ("Temperature", "normal"): "normothermia",
+    ("Temperature", "low"): "hypothermia",
+    ("Systolic blood pressure", "low"): "hypotension",
+    ("Oxygen saturation", "low"): "hypoxia hypoxemia desaturation desaturations desaturated desaturating",
+    ("Respiratory rate", "high"): "tachypnea",
+    ("Respiratory rate", "low"): "bradypnea",
+    ("Respiratory rate", "normal"): "eupnea",
+    ("Glucose", "high"): "hyperglycemia",
+    ("Glucose", "low"): "hypoglycemia",
+    ("Glucose", "normal"): "euglycemia normoglycemia",
+    ("pH", "low"): "acidosis acidemia",
+    ("pH", "high"): "alkalosis alkalemia",
+    ("Hemoglobin", "low"): "anemia",
+    ("White blood cells", "high"): "leukocytosis",
+    ("White blood cells", "low"): "leukopenia",
+    ("Platelets", "high"): "thrombocytosis",
+    ("Platelets", "low"): "thrombocytopenia",
+    ("Potassium", "high"): "hyperkalemia",
+    ("Potassium", "low"): "hypokalemia",
+    ("Sodium", "high"): "hypernatremia",
+    ("Sodium", "low"): "hyponatremia",
+    ("Total calcium", "high"): "hypercalcemia",
+    ("Total calcium", "low"): "hypocalcemia",
+    ("Magnesium", "high"): "hypermagnesemia",
+    ("Magnesium", "low"): "hypomagnesemia",
+    ("Phosphate", "high"): "hyperphosphatemia",
+    ("Phosphate", "low"): "hypophosphatemia",
+    ("Albumin", "low"): "hypoalbuminemia",
+    ("Total bilirubin", "high"): "hyperbilirubinemia",
+    ("Blood urea nitrogen", "high"): "azotemia",
+    ("Lactate", "high"): "hyperlactatemia",
+    ("Carbon dioxide pressure", "high"): "hypercapnia",
+    ("Carbon dioxide pressure", "low"): "hypocapnia",
 }
 
 
@@ -111,20 +98,21 @@ def _spellings(finding: str) -> set[str]:
     return forms
 
 
-FINDINGS = {spelling: said for finding, said in _FINDINGS.items() for spelling in _spellings(finding)}
+FINDINGS = {
+    spelling: said
+    for said, findings in _FINDINGS.items()
+    for finding in findings.split()
+    for spelling in _spellings(finding)
+}
 
 _SENTENCE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b")
 # What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
-_INFERENCE = re.compile(
-    any_of(
-        r"""
-        (?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)
-        |fit(?:s|ting)?|reflect\w*|may reflect|consistent with|compatible with|in keeping with|due to|because
-        |argu\w+|favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from
-        """
-    )
-)
+_INFERENCE = compiled_words(r"""
+    (?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)
+    |fit(?:s|ting)?|reflect\w*|may reflect|consistent with|compatible with|in keeping with|due to|because
+    |argu\w+|favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from
+    """)
 
 
 def _words_of(channel: dict) -> list[str]:

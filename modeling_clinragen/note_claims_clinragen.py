@@ -18,35 +18,27 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .claims_clinragen import Claim
-from .phrases_clinragen import PhraseFinder, any_of, lowered, unfolded
+from .phrases_clinragen import PhraseFinder, any_of, compiled, compiled_words, lowered
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
 
 # Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
-_PSEUDO = re.compile(
-    any_of(
-        r"""
-        (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
-        |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
-        |(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)|not only|not without
-        |no doubt|without (?:a )?doubt|not certain(?:ly)?
-        |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
-        |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
-        """,
-    )
-)
-_BEFORE = re.compile(
-    any_of(
-        r"""
-        no|not|non|none|never|nor|neither|denie[sd]|deny(?:ing)?|denial of|without|w/o|absence of
-        |lack(?:s|ed|ing)?(?: of)?|negative for|free (?:of|from)|rule[sd]? out|excluded?[sd]?|declines
-        |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
-        |argues? against|speaks? against|(?:evidence|points?|counts?) against
-        |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
-        """,
-    )
-)
+_PSEUDO = compiled_words(r"""
+    (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
+    |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
+    |(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)|not only|not without
+    |no doubt|without (?:a )?doubt|not certain(?:ly)?
+    |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
+    |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
+    """)
+_BEFORE = compiled_words(r"""
+    no|not|non|none|never|nor|neither|denie[sd]|deny(?:ing)?|denial of|without|w/o|absence of
+    |lack(?:s|ed|ing)?(?: of)?|negative for|free (?:of|from)|rule[sd]? out|excluded?[sd]?|declines
+    |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
+    |argues? against|speaks? against|(?:evidence|points?|counts?) against
+    |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
+    """)
 _JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
 _ABSENT = r"""
@@ -87,30 +79,18 @@ _ENDS = re.compile(
     + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
-_RELATIVE = re.compile(
-    any_of(
-        r"""
-        father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+
-        |family history(?: of| is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
-        """,
-    )
-)
-_OWN = re.compile(
-    any_of(r"""
-    patient|pt|he|she|himself|herself|personal
+_RELATIVE = compiled_words(r"""
+    father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+
+    |family history(?: of| is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
     """)
-)
-_RISK = re.compile(
-    any_of(
-        r"""
-        risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
-        |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
-        |to (?:rule out|exclude|prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should
-        |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
-        |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
-        """,
-    )
-)
+_OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
+_RISK = compiled_words(r"""
+    risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
+    |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
+    |to (?:rule out|exclude|prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should
+    |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
+    |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
+    """)
 _OTHER_SENSE = re.compile(r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $")
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
@@ -118,31 +98,23 @@ _RISK_AFTER = re.compile(
     risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?
     """)
 )
-INFERENCE = re.compile(
-    any_of(
-        r"""
-        (?:which |this |these |that |and |it )?
-        (?:all |strongly |together |also |may |would |could |does not |do not )*
-        (?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?
-        |indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with
-        |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
-        |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?
-        |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
-        |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
-        """
-    )
-)
-_PASSIVE = re.compile(
-    any_of(r"""
+INFERENCE = compiled_words(r"""
+    (?:which |this |these |that |and |it )?
+    (?:all |strongly |together |also |may |would |could |does not |do not )*
+    (?:point(?:s|ed|ing)? (?:to|toward|towards|at)|suggest(?:s|ed|ing|ive(?: of)?)?|support(?:s|ed|ing|ive of)?
+    |indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with
+    |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
+    |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?
+    |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
+    |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
+    """)
+_PASSIVE = compiled_words(r"""
     (?:is|are|was|were|being|been) (?:further |also |strongly |well )?(?:suggested|supported|indicated|explained
     |confirmed|implied|favou?red|backed|evidenced) by
     """)
-)
-_GIVEN = re.compile(
-    any_of(r"""
+_GIVEN = compiled_words(r"""
     given|because of|due to|based on|in view of|owing to|as shown by|as evidenced by
     """)
-)
 
 # Words that carry no finding of their own: grammar, and talk about notes.
 _GRAMMAR_WORDS = """
@@ -164,17 +136,13 @@ _GRAMMAR_WORDS = """
 _GRAMMAR = frozenset(_GRAMMAR_WORDS.split())
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 # What stands between the findings of an enumeration, and where they were seen.
-_CUTS = re.compile(
-    unfolded(
-        r"""
-        ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b
-        |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
-        (?:chest |physical |abdominal |initial |head |lung |cardiac )?
-        (?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo
-        |echocardiogram|auscultation|palpation|telemetry)\b
-        """
-    )
-)
+_CUTS = compiled(r"""
+    ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b
+    |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
+    (?:chest |physical |abdominal |initial |head |lung |cardiac )?
+    (?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo
+    |echocardiogram|auscultation|palpation|telemetry)\b
+    """)
 # How much, how long and where: a finding is the same finding without them.
 _MODIFIERS_WORDS = """
     acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent

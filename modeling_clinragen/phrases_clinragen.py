@@ -11,13 +11,21 @@ _WORD = re.compile(r"\w+")
 
 
 def unfolded(pattern: str) -> str:
-    """A regular expression that is written over several lines, without line breaks and indentation."""
+    """Join a regular expression that is written over several lines, without line breaks and indentation."""
     return "".join(line.strip() for line in pattern.splitlines())
 
 
 def any_of(pattern: str) -> str:
-    """The same as a group of alternatives, as whole words."""
+    """Unfold alternatives, and group them as whole words."""
     return rf"\b(?:{unfolded(pattern)})\b"
+
+
+def compiled(pattern: str) -> re.Pattern:
+    return re.compile(unfolded(pattern))
+
+
+def compiled_words(pattern: str) -> re.Pattern:
+    return re.compile(any_of(pattern))
 
 
 def lowered(text: str) -> str:

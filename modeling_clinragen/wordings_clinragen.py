@@ -4,7 +4,7 @@
 
 import re
 
-from .phrases_clinragen import any_of, unfolded
+from .phrases_clinragen import compiled, compiled_words, unfolded
 
 
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -18,201 +18,132 @@ COUNT = r"(\d+|a single|single|zero|one|two|three|four|five|six|seven|eight|nine
 ADMISSION = r"(?:(?:the |this )?(?:icu |unit )?(?:admission|arrival|stay|course|icu|unit))"
 
 
-def _words(pattern: str) -> re.Pattern:
-    return re.compile(any_of(pattern))
-
-
 # time
-FIRST_HOURS = re.compile(
-    unfolded(
-        rf"""
-        (?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening
-        |earliest) {NUMBER}{HOURS}|\b(?:with)?in {NUMBER}{HOURS} (?:of|after|from|following) {ADMISSION}
-        |\b(?:before|until|by|up to|prior to|through) (?:hour {NUMBER}|{NUMBER}{HOURS})
-        """
-    )
-)
-AFTER_HOURS = re.compile(
-    unfolded(
-        rf"""
-        \b(?:after|beyond|past|following|later than
-        |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {NUMBER}
-        |{NUMBER}{HOURS})(?: (?:in|of|from|after|into) {ADMISSION})?
-        |\b(?:more than|over|later than) {NUMBER}{HOURS} (?:after|into|from|past) {ADMISSION}
-        |\bfrom hour {NUMBER} (?:on(?:wards?)?|forward)\b|\bonce past hour {NUMBER}
-        |\bbeyond the {NUMBER}(?:st|nd|rd|th)? hour|\bafter the {NUMBER}(?:st|nd|rd|th) hour
-        """
-    )
-)
-AT_HOUR = re.compile(
-    unfolded(
-        rf"""
-        \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {NUMBER}
-        |{NUMBER}(?:st|nd|rd|th) hour)(?: (?:of|after|into|from) {ADMISSION})?
-        |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post
-        |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
-        |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
-        """
-    )
-)
+FIRST_HOURS = compiled(rf"""
+    (?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening
+    |earliest) {NUMBER}{HOURS}|\b(?:with)?in {NUMBER}{HOURS} (?:of|after|from|following) {ADMISSION}
+    |\b(?:before|until|by|up to|prior to|through) (?:hour {NUMBER}|{NUMBER}{HOURS})
+    """)
+AFTER_HOURS = compiled(rf"""
+    \b(?:after|beyond|past|following|later than
+    |since) (?:the )?(?:first |initial |opening )?(?:(?:icu )?hour {NUMBER}
+    |{NUMBER}{HOURS})(?: (?:in|of|from|after|into) {ADMISSION})?
+    |\b(?:more than|over|later than) {NUMBER}{HOURS} (?:after|into|from|past) {ADMISSION}
+    |\bfrom hour {NUMBER} (?:on(?:wards?)?|forward)\b|\bonce past hour {NUMBER}
+    |\bbeyond the {NUMBER}(?:st|nd|rd|th)? hour|\bafter the {NUMBER}(?:st|nd|rd|th) hour
+    """)
+AT_HOUR = compiled(rf"""
+    \b(?:at|around|about|near|on|in)? ?(?:about |around |approximately )?(?:(?:the )?hour {NUMBER}
+    |{NUMBER}(?:st|nd|rd|th) hour)(?: (?:of|after|into|from) {ADMISSION})?
+    |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post
+    |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
+    |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
+    """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
-FIRST_VALUE = _words(
-    r"""
+FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
     |(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened
-    """,
-)
-LAST_VALUE = _words(
-    r"""
+    """)
+LAST_VALUE = compiled_words(r"""
     last|final(?:ly)?|most recent|latest|ended|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
     |at the end|by the end|concluded|closing|closed
-    """,
-)
+    """)
 
 # levels
-HIGH = _words(
-    r"""
+HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
     |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
     |spik(?:ed?|es|ing)|excessive(?:ly)?|hypertensive|overweight
-    """
-)
-LOW = _words(
-    r"""
+    """)
+LOW = compiled_words(r"""
     low(?:er)?(?! of\b)|reduced|reductions?|below|decreased|depressed|depression|under|beneath|sub-?normal
     |diminished|slow|hypotensive|dip(?:s|ped|ping)? (?:below|under)|desaturat(?:ed|es|ing|ions?)|deficient|short of
-    """
-)
-RANGE = unfolded(
-    r"""
+    """)
+RANGE = unfolded(r"""
     (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?
     |interval|bounds?|band|values?)|range|limits|bounds|wnl)
-    """
-)
-NORMAL = re.compile(
-    unfolded(
-        rf"""
-        \b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b
-        |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
-        |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
-        |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
-        """
-    )
-)
-ABNORMAL = re.compile(
-    unfolded(
-        rf"""
-        \babnormal(?:ities|ity)?\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
-        |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
-        """
-    )
-)
+    """)
+NORMAL = compiled(rf"""
+    \b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b
+    |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
+    |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
+    |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
+    """)
+ABNORMAL = compiled(rf"""
+    \babnormal(?:ities|ity)?\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
+    |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
+    """)
 # "above normal" and "the upper limit of the normal range" say high or low, not normal.
-BOUND = re.compile(
-    unfolded(
-        rf"""
-        \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below
-        |under|beneath|lower than|less than|upper
-        |lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper|lower))?(?: {RANGE}
-        | (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal|reference)(?: range)?| of {RANGE})?
-        | (?:reference|normal)(?: range| limits?)?)
-        """
-    )
-)
-NOT = re.compile(
-    unfolded(
-        r"""
-        \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
-        |at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b
-        """
-    )
-)
+BOUND = compiled(rf"""
+    \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below
+    |under|beneath|lower than|less than|upper
+    |lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper|lower))?(?: {RANGE}
+    | (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal|reference)(?: range)?| of {RANGE})?
+    | (?:reference|normal)(?: range| limits?)?)
+    """)
+NOT = compiled(r"""
+    \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
+    |at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b
+    """)
 PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
 
 # counts, numbers
-OCCASION = unfolded(
-    r"""
+OCCASION = unfolded(r"""
     (?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?
     |observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?
     |bouts?|lows|highs|flags?|events?|(?:data )?points?|drops|exceedances)
-    """
-)
-AT_LEAST = unfolded(
-    r"""
+    """)
+AT_LEAST = unfolded(r"""
     (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of
     |in total) )?
-    """
-)
-OF_ALL = re.compile(  # how many, and of how many
-    unfolded(
-        rf"""
-        \b{COUNT} (?:out )?of (?:the |its |all |a total of )*{COUNT}\b(?! of)
-        |\b(\d+) ?/ ?(\d+)(?=\s+(?:\w+\s+)?{OCCASION})
-        """
-    )
-)
+    """)
+# how many, and of how many
+OF_ALL = compiled(rf"""
+    \b{COUNT} (?:out )?of (?:the |its |all |a total of )*{COUNT}\b(?! of)
+    |\b(\d+) ?/ ?(\d+)(?=\s+(?:\w+\s+)?{OCCASION})
+    """)
 OUT_OF = re.compile(rf"\bout of (?:the |its |all |a total of )*{COUNT}\b.*?\b{COUNT} (?:were|was|are|is|had)\b")
-TIMES = re.compile(
-    unfolded(
-        rf"""
-        \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
-        |measured|consecutive|such|isolated|stored|available|out-of-range
-        |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
-        |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b|\b{AT_LEAST}(once|twice|thrice)\b
-        |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
-        |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
-        |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b|\bn ?= ?(\d+)\b
-        |\bnumber of [a-z\s-]*?\b(?:is|was|equals|were) {AT_LEAST}{COUNT}\b
-        """
-    )
-)
-MAXIMUM = _words(
-    r"""
+TIMES = compiled(rf"""
+    \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
+    |measured|consecutive|such|isolated|stored|available|out-of-range
+    |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
+    |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b|\b{AT_LEAST}(once|twice|thrice)\b
+    |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
+    |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
+    |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b|\bn ?= ?(\d+)\b
+    |\bnumber of [a-z\s-]*?\b(?:is|was|equals|were) {AT_LEAST}{COUNT}\b
+    """)
+MAXIMUM = compiled_words(r"""
     up to|as high as|max(?:imum|imal|imally|ima)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of|high of
     |top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest
     |(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)) (?:to
     |up to)?(?= ?(?:\d|about|around|an?\b))
-    """,
-)
-MINIMUM = _words(
-    r"""
+    """)
+MINIMUM = compiled_words(r"""
     down to|as low as|(?<!/)(?<!per )min(?:imum|imal|imally|ima)?|lowest|nadir|a low of|low of
     |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
     |(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged
     |decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))
-    """,
-)
-SPAN = re.compile(
-    unfolded(
-        rf"""
-        \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
-        |var(?:ied|ies|ying)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung
-        |oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|vary|stayed
-        |ran)\s*(?:between |from |of )?{NUMBER} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to|and|through) ?{NUMBER}
-        |{NUMBER} ?(?:-|–|—) ?{NUMBER}
-        """
-    )
-)
-MOVED = re.compile(
-    unfolded(
-        rf"""
-        \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
-        |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
-        |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up
-        | down)?\w*) from {NUMBER}[^\d]{{0,12}}? to {NUMBER}
-        """
-    )
-)
-COMPARED = re.compile(
-    unfolded(
-        rf"""
-        (?:\b(above|over|exceed(?:s|ed|ing)?|greater than|more than|higher than|below|under|less than|lower than
-        |at least|at most)|([<>]=?|≥|≤)) ?{NUMBER}
-        """
-    )
-)
+    """)
+SPAN = compiled(rf"""
+    \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
+    |var(?:ied|ies|ying)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung
+    |oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|vary|stayed
+    |ran)\s*(?:between |from |of )?{NUMBER} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to|and|through) ?{NUMBER}
+    |{NUMBER} ?(?:-|–|—) ?{NUMBER}
+    """)
+MOVED = compiled(rf"""
+    \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
+    |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
+    |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up
+    | down)?\w*) from {NUMBER}[^\d]{{0,12}}? to {NUMBER}
+    """)
+COMPARED = compiled(rf"""
+    (?:\b(above|over|exceed(?:s|ed|ing)?|greater than|more than|higher than|below|under|less than|lower than
+    |at least|at most)|([<>]=?|≥|≤)) ?{NUMBER}
+    """)
 MEAN = re.compile(rf"\b(mean|average[ds]?|averaging|median)(?: \w+){{0,3}}? {NUMBER}")
-ALWAYS = _words(r"""
+ALWAYS = compiled_words(r"""
     remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly
     """)
 REFERENCE = re.compile(
@@ -220,76 +151,56 @@ REFERENCE = re.compile(
 )
 
 # trends
-OVER_TIME = unfolded(
-    r"""
+OVER_TIME = unfolded(r"""
     (?:over|across|throughout|during|through|along) (?:the )?(?:course|time|stay|entire|whole|icu|hours?|days?
     |admission|observation|period|monitoring)|gradual(?:ly)?|steadi(?:ly|er)|progressive(?:ly)?|continuous(?:ly)?
     |continually|from (?:start|beginning|admission)|toward|by the end|with time|as time|overall|trend\w*|slowly
     |consistently|between the (?:first|beginning|start)|on the whole
-    """
-)
-RISING = _words(
-    rf"""
+    """)
+RISING = compiled_words(rf"""
     rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
     |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:up|higher)|on the rise
     |rise[sn]?|rose|increase[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )increase|mounting|increases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
-    """,
-)
-FALLING = _words(
-    rf"""
+    """)
+FALLING = compiled_words(rf"""
     falling|dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
     |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:down|lower)
     |on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
     |decrease[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
-    """,
-)
-STABLE = re.compile(
-    unfolded(
-        r"""
-        \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b
-        |\b(?:no|without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)
-        |n't show (?:a|any)) (?:(?!up|down|rising|falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift
-        |movement)s?\b(?! (?:up|down))|\b(?:not|n't|never|hardly|scarcely|barely
-        |little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully
-        |overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?
-        |trend(?:ed|ing)?(?! up| down| higher| lower| toward))\b
-        |\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its|constant)
-        |\bremained (?:about |much |essentially |roughly |largely )*the same
-        """
-    )
-)
+    """)
+STABLE = compiled(r"""
+    \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b
+    |\b(?:no|without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)
+    |n't show (?:a|any)) (?:(?!up|down|rising|falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift
+    |movement)s?\b(?! (?:up|down))|\b(?:not|n't|never|hardly|scarcely|barely
+    |little) (?:(?:significantly|appreciably|materially|really|substantially|meaningfully
+    |overall) )?(?:change[sd]?|changing|drift(?:ed)?|move[ds]?
+    |trend(?:ed|ing)?(?! up| down| higher| lower| toward))\b
+    |\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its|constant)
+    |\bremained (?:about |much |essentially |roughly |largely )*the same
+    """)
 
 # measured or not
-TAKEN = unfolded(
-    r"""
+TAKEN = unfolded(r"""
     (?:measured|recorded|available|charted|documented|obtained|monitored|checked|weighed|assessed|taken|reported
     |tracked|captured|logged|sampled|drawn|performed|provided|entered|given|present in|found in|part of|tested
     |collected|noted|registered|followed|observed)
-    """
-)
-UNMEASURED = re.compile(
-    unfolded(
-        rf"""
-        \b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{TAKEN}\b|n't (?:been )?{TAKEN}
-        |\bun(?:measured|available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b
-        |\b(?:no|without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?
-        |recordings?|records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring
-        |determinations?|series)\b|\bno\b[^,]*?\b{TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)
-        |\bdata gap|\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b
-        |\bdoes not (?:include|contain|appear|exist)
-        |\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o|')t (?:undergo|have|include|contain|appear)
-        """
-    )
-)
-MEASURED = re.compile(
-    unfolded(
-        rf"""
-        \b{TAKEN}\b|\bexists?\b|\bavailable\b|\b(?:measurements?|values?|readings?|data) (?:are|were|is|was|exist)
-        |\bwe have\b|\bappears?\b|\bhas (?:values|measurements|data|readings)\b|\bcontains?\b|\bincludes?\b
-        """
-    )
-)
+    """)
+UNMEASURED = compiled(rf"""
+    \b(?:not|never|n't|neither|nor)(?: \w+)?? (?:been )?{TAKEN}\b|n't (?:been )?{TAKEN}
+    |\bun(?:measured|available|recorded|documented|known|charted|monitored)\b|\bmissing\b|\black(?:s|ed|ing)\b
+    |\b(?:no|without(?: any)?|absence of|absent|zero)\b[^,]*?\b(?:measurements?|data|values?|readings?
+    |recordings?|records?|entries|entry|information|results?|observations?|samples?|figures?|monitoring
+    |determinations?|series)\b|\bno\b[^,]*?\b{TAKEN}\b|\babsent from\b|\bnot in the (?:record|data|series)
+    |\bdata gap|\bomitted\b|\bnowhere\b|\bnone\b[^,]*?\b{TAKEN}\b|\bempty\b|\bno \S*\s*$|\bnot (?:part|among)\b
+    |\bdoes not (?:include|contain|appear|exist)
+    |\b(?:did|does|do|could|can|was|were|is|are) ?n(?:o|')t (?:undergo|have|include|contain|appear)
+    """)
+MEASURED = compiled(rf"""
+    \b{TAKEN}\b|\bexists?\b|\bavailable\b|\b(?:measurements?|values?|readings?|data) (?:are|were|is|was|exist)
+    |\bwe have\b|\bappears?\b|\bhas (?:values|measurements|data|readings)\b|\bcontains?\b|\bincludes?\b
+    """)
