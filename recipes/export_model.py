@@ -13,7 +13,7 @@ Export a model folder to ONNX, or merge a LoRA adapter into its base.
 import argparse
 from pathlib import Path
 
-from datasets_scripts.common.command import check_free, run_command
+from datasets_scripts.common.command import CommandParser, check_free, run_command
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -21,7 +21,7 @@ FORMATS = ("onnx", "merged")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export a model folder to ONNX, or merge an adapter into its base.")
+    parser = CommandParser(description="Export a model folder to ONNX, or merge an adapter into its base.")
     parser.add_argument("--format", choices=FORMATS, required=True, help="onnx: three graphs; merged: a model folder")
     parser.add_argument(
         "--model",

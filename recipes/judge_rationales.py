@@ -10,34 +10,14 @@ leaves `judge.json`, `ratings.jsonl` (one score a row) and `answers.jsonl` (with
 """
 
 import argparse
-import json
-from contextlib import closing
-from datetime import date
 from pathlib import Path
 
-from datasets import Dataset
-
-from datasets_scripts.common.command import check_free, finished_folder, run_command
-from datasets_scripts.dataset.folder import label_names, load_split, read_metadata
-from datasets_scripts.llm.options import add_model_options, check_model_options, open_model, parse_model
-from datasets_scripts.llm.request_log import RequestLog
-from modeling_clinragen import ClinRaGenInputError
-from recipes.evaluation.raters.judge import (
-    ORDERS,
-    Judge,
-    JudgePrompt,
-    answer_rows,
-    has_rationale,
-    preference_figures,
-    rating_figures,
-    rating_rows,
-    sample_cases,
-)
-from recipes.evaluation.report.folder import read_metrics, read_predictions
+from datasets_scripts.common.command import CommandParser, check_positive, run_command
+from datasets_scripts.llm.options import add_model_options
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Let a large language model judge the rationales of an evaluation.")
+    parser = CommandParser(description="Let a large language model judge the rationales of an evaluation.")
     parser.add_argument("--report", type=Path, required=True, help="report folder of evaluate_model.py")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder, for what the judge is shown")
     parser.add_argument("--split", default="test", help="that was evaluated; default: test")
@@ -66,142 +46,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    for name in ("sample", "repeats", "max_note"):
-        if getattr(arguments, name) < 1:
-            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; give at least 1")
-    kind, model_name = parse_model(arguments.judge, "--judge", ())
-    metadata = read_metadata(arguments.dataset)
-    confined = metadata["source"] != "synthetic"
-    check_model_options(arguments, kind, confined)
-    check_free(arguments.output)
-    cases = sample_cases(read_predictions(arguments.report), arguments.sample, arguments.seed)
-    if not cases:
-        raise ClinRaGenInputError(f"{arguments.report}: no record has a rationale, so there is nothing to judge")
-    system, rows = read_metrics(arguments.report)["run"]["model"], rows_of(cases, arguments)
-    others = None if arguments.second is None else others_of(cases, arguments.second)
-    prompt = JudgePrompt(metadata["channels"], arguments.max_note)
-    requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
-    with closing(RequestLog(requests)) as log, finished_folder(arguments.output) as folder:
-        judge = Judge(open_model(arguments, kind, model_name, log, confined), model_name, prompt)
-        figures = {
-            "settings": settings_of(arguments, kind, prompt.version),
-            "system": system,
-            "records": len(cases),
-            "notes_cut": sum(len(note) > arguments.max_note for note in rows["note"]),
-            "ratings": rate(judge, cases, rows, system, arguments, folder),
-        }
-        if others is not None:
-            figures["preference"] = compare(judge, cases, others, rows, arguments, folder)
-        figures |= {**vars(log.usage()), "replies": log.statuses()}
-        (folder / "judge.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding="utf-8")
-    show(figures)
-    return figures
+    check_positive(arguments, "sample", "repeats", "max_note")
+    from recipes.evaluation.raters.judging import judge_rationales
 
-
-def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
-    """The row of the dataset of each case, in their order; a dataset that was not evaluated is refused."""
-    records = load_split(arguments.dataset, arguments.split)
-    labels = label_names(read_metadata(arguments.dataset))
-    columns = records.select_columns(["stay_id", "subject_id", "diagnoses"])
-    known = {
-        (row["stay_id"], row["subject_id"], *(labels[i] for i in row["diagnoses"])): place
-        for place, row in enumerate(columns)
-    }
-    places = [known.get((case["stay_id"], case["subject_id"], *case["gold"])) for case in cases]
-    if None in places:
-        raise ClinRaGenInputError(
-            f"{arguments.dataset}: split {arguments.split!r} has no stay {cases[places.index(None)]['stay_id']} with "
-            f"the diagnoses that {arguments.report} tells; give the --dataset and --split that were evaluated"
-        )
-    return records.select(places)
-
-
-def others_of(cases: list[dict], report: Path) -> list[dict | None]:
-    """The prediction of another report for each case, `None` where it has no rationale."""
-    predictions = {prediction["stay_id"]: prediction for prediction in read_predictions(report)}
-    others = [predictions.get(case["stay_id"]) for case in cases]
-    for case, other in zip(cases, others, strict=True):
-        if other and any(other[name] != case[name] for name in ("subject_id", "gold")):
-            raise ClinRaGenInputError(f"--second {report}: stay {case['stay_id']} is of another patient or dataset")
-    others = [other if other and has_rationale(other) else None for other in others]
-    if not any(others):
-        raise ClinRaGenInputError(f"--second {report} has no rationale for any record that was drawn")
-    return others
-
-
-def settings_of(arguments: argparse.Namespace, kind: str, prompt: str) -> dict:
-    names = ("report", "second", "dataset", "split", "judge", "sample", "seed", "repeats", "temperature", "max_note")
-    settings = {name: getattr(arguments, name) for name in names}
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    settings["prompt"] = prompt
-    if kind == "openai":
-        settings["endpoint"] = arguments.base_url
-    if arguments.permission:
-        settings["permission_to_send"] = f"{arguments.permission} (given {date.today().isoformat()})"
-    return settings
-
-
-def rate(
-    judge: Judge, cases: list[dict], rows: Dataset, system: str, arguments: argparse.Namespace, folder: Path
-) -> dict:
-    """Rate the cases and write what was answered; the figures. A judge that rates nothing is an error."""
-    answers = judge.rate(cases, rows, arguments.repeats, arguments.seed)
-    write_lines(folder / "ratings.jsonl", rating_rows(answers, cases, system, judge.name))
-    write_lines(folder / "answers.jsonl", answer_rows("rating", answers, cases))
-    figures = rating_figures(answers, [case["subject_id"] for case in cases])
-    if figures["records_without_a_score"] == len(cases):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in figures["missing"].items())
-        raise ClinRaGenInputError(
-            f"{judge.name} rated nothing ({reasons}); is it running and able to answer in JSON? See --base-url and "
-            "--response-format"
-        )
-    return figures
-
-
-def compare(
-    judge: Judge,
-    cases: list[dict],
-    others: list[dict | None],
-    rows: Dataset,
-    arguments: argparse.Namespace,
-    folder: Path,
-) -> dict:
-    """Compare the cases with those of the second report and write what was answered; the figures."""
-    both = [i for i, other in enumerate(others) if other is not None]
-    cases = [cases[i] for i in both]
-    answers = judge.compare(cases, [others[i] for i in both], rows.select(both), arguments.seed)
-    write_lines(folder / "answers.jsonl", answer_rows("preference", answers, cases))
-    return {
-        "system": read_metrics(arguments.second)["run"]["model"],
-        "records_without_its_rationale": len(others) - len(both),
-        **preference_figures(answers, [case["subject_id"] for case in cases]),
-    }
-
-
-def write_lines(path: Path, rows: list[dict]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def show(figures: dict) -> None:
-    header = ("axis", "mean", "95% interval", "repeats agree", "difference", "alpha", *ORDERS)
-    print(f"| {' | '.join(header)} |\n{'| --- ' * len(header)}|")
-    for axis, f in figures["ratings"]["axes"].items():
-        interval = "{:.2f} to {:.2f}".format(*f["interval"]) if f["interval"] else "-"
-        shown = (f[name] for name in ("exact_agreement", "mean_absolute_difference", "krippendorff_alpha"))
-        cells = [axis, _number(f["mean"]), interval, *map(_number, (*shown, *f["mean_by_order"].values()))]
-        print("| " + " | ".join(cells) + " |")
-    if "preference" in figures:
-        f = figures["preference"]
-        shares = ", ".join(f"{name} {_number(f[name])}" for name in ("win", "tie", "loss"))
-        print(
-            f"\nAgainst {f['system']}: {shares}; the same in both positions {_number(f['position_consistency'])}, "
-            f"for position A {_number(f['prefers_position_a'])}"
-        )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return judge_rationales(arguments)
 
 
 if __name__ == "__main__":

@@ -5,40 +5,33 @@ The whole way on simulated patients, offline: dataset, knowledge, rationales, th
 
     python recipes/quickstart.py --output runs/quickstart
 
-Started again, it goes on where it was stopped.
+Started again, it resumes where it stopped.
 """
 
-import argparse
 import json
 import logging
 import time
 from pathlib import Path
 
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
-from datasets_scripts.common.command import run_command
-from modeling_clinragen import ClinRaGenPipeline
+from datasets_scripts.common.command import CommandParser, run_command
 from recipes import evaluate_model, stage1_note, stage2_lab, stage3_multimodal
-from recipes.evaluation.report.folder import read_metrics
-from recipes.evaluation.report.plots import plot_series, plot_training
-from recipes.models.card import add_report_to_card
-from recipes.models.folder import load_model_folder
-from recipes.training.data import load_records
+from recipes.configs import FOLDER
 
 
 logger = logging.getLogger(__name__)
 
-CONFIGS = Path(__file__).parent / "configs" / "quickstart"
+CONFIGS = FOLDER / "quickstart"
+PATIENTS = 4000
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Simulated patients, three stages, evaluation and a worked example.")
+    parser = CommandParser(description="Simulated patients, three stages, evaluation and a worked example.")
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="default: runs/quickstart")
-    parser.add_argument("--patients", type=int, default=4000, help="simulated patients; default: 4000")
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
-    prepare_data(arguments.output, arguments.patients, arguments.seed)
-    train(arguments.output, arguments.seed)
+    prepare_data(arguments.output, PATIENTS, seed=0)
+    train(arguments.output, seed=0)
     results = evaluate(arguments.output)
     show_example(arguments.output)
     show_results(arguments.output, results, time.perf_counter() - started)
@@ -74,7 +67,10 @@ def train(output: Path, seed: int) -> None:
 
 
 def evaluate(output: Path) -> dict[str, dict]:
-    """Metrics of each stage on the test split; the report of stage 3 is `report`, the others lie inside of it."""
+    """Return the metrics of each stage on the test split; the reports of stages 1 and 2 lie in that of stage 3."""
+    from recipes.evaluation.report.folder import read_metrics
+    from recipes.models.card import add_report_to_card
+
     folders = {"stage3": output / "report", "stage1": output / "report/stage1", "stage2": output / "report/stage2"}
     for stage, folder in folders.items():
         if not (folder / "metrics.json").exists():
@@ -88,7 +84,12 @@ def evaluate(output: Path) -> dict[str, dict]:
 
 
 def show_example(output: Path) -> None:
-    """One test patient with something in the note and in the series, through the pipeline."""
+    """Print the answer to one test patient with something in the note and in the series."""
+    from modeling_clinragen import ClinRaGenPipeline
+    from recipes.evaluation.report.plots import plot_series, plot_training
+    from recipes.models.folder import load_model_folder
+    from recipes.training.data import load_records
+
     model, processor = load_model_folder(output / "stage3")
     records = load_records(str(output / "dataset"), "test")
     record = next(row for row in records if len(row["diagnoses"]) >= 2 and row["lab_times"] and row["note"])
@@ -110,7 +111,7 @@ def show_example(output: Path) -> None:
     print(f"\nFrom the note: {answer['note_rationale']}\nFrom the series: {answer['lab_rationale']}\n")
     for claim in answer["claims"]:
         if claim["channel"]:
-            print(f"  {claim['verdict']}: {claim['text']} [{claim['evidence']}]")
+            print(f"  {claim['verdict']}: {claim['text']} [{claim['quote']}]")
     terms = [f"{k['term']} {k['weight']:.3f}" for k in answer["knowledge"]]
     print("\nKnowledge attended to: " + ", ".join(terms))
 

@@ -8,13 +8,8 @@ Stage 1: the language model learns diagnoses and both rationales from the notes 
 Source: arXiv 2411.07611, first stage. Differs from it: a diagnosis head learns beside (`diagnosis_loss_weight`).
 """
 
-from transformers import set_seed
-
 from datasets_scripts.common.command import run_command
-from recipes.training.adapters import with_adapters
-from recipes.training.arguments import parse_arguments
-from recipes.training.data import load_records
-from recipes.training.stages import build_model, run_stage
+from recipes.training.fields import read_fields
 
 
 STAGE = {
@@ -25,14 +20,10 @@ STAGE = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
-    records = load_records(
-        data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
-    )
-    set_seed(stage_args.seed)  # before any weight is drawn
-    model, processor = build_model(model_args, data_args, records)
-    with_adapters(model, model_args, stage_args)
-    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
+    given = read_fields(argv, **STAGE)
+    from recipes.training.stages import train_stage
+
+    train_stage(given, builds_model=True)
 
 
 if __name__ == "__main__":

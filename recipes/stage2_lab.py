@@ -10,9 +10,7 @@ Source: arXiv 2411.07611, second stage. Differs from it: the diagnosis head lear
 """
 
 from datasets_scripts.common.command import run_command
-from recipes.training.adapters import with_adapters
-from recipes.training.arguments import parse_arguments
-from recipes.training.stages import load_for_stage, run_stage
+from recipes.training.fields import read_fields
 
 
 STAGE = {
@@ -23,10 +21,10 @@ STAGE = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    model_args, data_args, stage_args = parse_arguments(argv, **STAGE)
-    model, processor = load_for_stage(model_args, data_args)
-    with_adapters(model, model_args, stage_args)
-    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
+    given = read_fields(argv, **STAGE)
+    from recipes.training.stages import train_stage
+
+    train_stage(given)
 
 
 if __name__ == "__main__":

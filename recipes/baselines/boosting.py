@@ -12,11 +12,11 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenFeatureExtractor
-from recipes.baselines.common import Classifier, Fitted, NoSettings, Task, by_threshold
+from recipes.baselines.common import Classifier, Fitted, Task, by_threshold
+from recipes.baselines.settings import NoSettings
 
 
 READS = ("lab",)
-Settings = NoSettings
 
 
 def fit(task: Task, settings: NoSettings) -> Fitted:

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What every baseline is given and leaves, and how probabilities become diagnoses. A baseline is a module with `READS`
-(modalities), `Settings` (a dataclass), and `fit(task, settings)`, which returns a `Fitted`.
+Input and output of every baseline, and how probabilities become diagnoses. A baseline is a module with `READS`
+(modalities) and `fit(task, settings)`, which returns a `Fitted`; its settings stand in `settings.py`.
 """
 
 from __future__ import annotations
@@ -69,11 +69,6 @@ class Fitted:
     answer: Callable[[Dataset], list[dict]]
     num_parameters: int
     details: dict = field(default_factory=dict)
-
-
-@dataclass
-class NoSettings:
-    """Of a baseline that has none."""
 
 
 def by_threshold(classifier: Classifier, task: Task) -> Fitted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import PROMPT, TARGET
 from recipes.baselines.common import Fitted, Task
+from recipes.baselines.settings import DecoderSettings
 from recipes.evaluation.prediction import NOTHING
 from recipes.models.backbone import train_tokenizer
 from recipes.training.data import target_texts
@@ -37,35 +38,7 @@ if TYPE_CHECKING:
 READS = ("note", "lab")
 
 
-@dataclass
-class Settings:
-    """Which language model learns, and how."""
-
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={
-            "help": "A causal language model: a Hub id or a folder. Not given: one of the shape `text_config` with "
-            "random weights, which first learns the language of the training split's notes and rationales."
-        },
-    )
-    text_config: dict = field(
-        default_factory=dict,
-        metadata={"help": "Without model_name_or_path: what differs from LlamaConfig's defaults."},
-    )
-    vocab_size: int = field(
-        default=4000, metadata={"help": "Without model_name_or_path: upper bound of the trained vocabulary."}
-    )
-    pretraining: dict = field(
-        default_factory=dict, metadata={"help": "Without model_name_or_path: fields of SFTConfig; all weights learn."}
-    )
-    training: dict = field(default_factory=dict, metadata={"help": "Fields of SFTConfig for the adapters."})
-    lora: dict = field(default_factory=dict, metadata={"help": "Fields of peft's LoraConfig."})
-    max_note_tokens: int = field(default=512, metadata={"help": "Longer notes are cut at their end."})
-    max_target_tokens: int = field(default=256, metadata={"help": "Longer answers are cut at their end."})
-    generation_batch_size: int = field(default=32, metadata={"help": "Records that are answered together."})
-
-
-def fit(task: Task, settings: Settings) -> Fitted:
+def fit(task: Task, settings: DecoderSettings) -> Fitted:
     from transformers import set_seed
 
     if not any(task.train["teacher"]):
@@ -114,7 +87,7 @@ def has_bf16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
-def pretrained_on_texts(task: Task, settings: Settings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def pretrained_on_texts(task: Task, settings: DecoderSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     A small Llama that has learned, with all its weights, to go on with the texts of the training split: each note,
     what its series shows, and the rationales for it. The lists of diagnoses are no part of these texts.
@@ -152,7 +125,7 @@ def captions(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> list[str
 
 
 def adapter_trainer(
-    model: PreTrainedModel, processor: ClinRaGenProcessor, task: Task, settings: Settings
+    model: PreTrainedModel, processor: ClinRaGenProcessor, task: Task, settings: DecoderSettings
 ) -> SFTTrainer:
     """Trains adapters, and what `lora.modules_to_save` names, on the answers alone; every other weight is frozen."""
     from peft import LoraConfig
@@ -227,7 +200,9 @@ def _built(kind: type, name: str, fields: dict):
         raise ClinRaGenInputError(f"arguments: {name}: {error}") from None
 
 
-def answers(model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: Settings) -> list[dict]:
+def answers(
+    model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: DecoderSettings
+) -> list[dict]:
     """What the model writes, read and checked as the pipeline does."""
     extractor = processor.feature_extractor
     check, found = ClaimChecker(extractor.channels), []
@@ -250,7 +225,7 @@ def answers(model: PreTrainedModel, processor: ClinRaGenProcessor, records: Data
 
 @torch.no_grad()
 def written(
-    model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: Settings
+    model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: DecoderSettings
 ) -> Iterator[str]:
     """The model's greedy answer to each record, in order."""
     tokenizer, prompts = processor.tokenizer, prompt_ids(records, processor)

@@ -7,16 +7,16 @@ Kumar et al., ICLR 2022); by default all-MiniLM-L6-v2 (Wang et al., MiniLM, 2020
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from datasets import Dataset
 
-from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
+from recipes.baselines.settings import EncoderSettings
 from recipes.training.fitting import logistic_regression
 from recipes.training.stages import last_checkpoint
 
@@ -27,22 +27,11 @@ if TYPE_CHECKING:
 READS = ("note",)
 
 
-@dataclass
-class Settings:
-    """How the encoder learns."""
-
-    model_name_or_path: str = field(default=MINILM, metadata={"help": "Encoder: a Hub id or a folder."})
-    max_length: int = field(default=128, metadata={"help": "Tokens of a note; longer ones are cut at their end."})
-    num_train_epochs: float = field(default=2, metadata={"help": "The epoch with the best validation is kept."})
-    per_device_train_batch_size: int = field(default=16, metadata={"help": "Notes of a step."})
-    learning_rate: float = field(default=1e-4, metadata={"help": "Peak; rises over a tenth of the steps."})
-
-
-def fit(task: Task, settings: Settings) -> Fitted:
+def fit(task: Task, settings: EncoderSettings) -> Fitted:
     return by_threshold(fit_classifier(task, settings), task)
 
 
-def fit_classifier(task: Task, settings: Settings) -> Classifier:
+def fit_classifier(task: Task, settings: EncoderSettings) -> Classifier:
     trainer = classifier_trainer(task, settings)
     checkpoint = last_checkpoint(trainer.args.output_dir)
     if checkpoint is None:
@@ -55,7 +44,7 @@ def fit_classifier(task: Task, settings: Settings) -> Classifier:
     return Classifier(probabilities, num_parameters=trainer.model.num_parameters())
 
 
-def classifier_trainer(task: Task, settings: Settings) -> Trainer:
+def classifier_trainer(task: Task, settings: EncoderSettings) -> Trainer:
     """Trains all weights; the epoch with the best micro-F1 on the validation split is kept."""
     from transformers import Trainer, set_seed
 
@@ -119,7 +108,7 @@ def load_encoder(name_or_path: str, labels: list[str]) -> tuple[PreTrainedModel,
         raise ClinRaGenInputError(f"model_name_or_path: no encoder to load from {name_or_path}: {error}") from None
 
 
-def training_arguments(task: Task, settings: Settings) -> TrainingArguments:
+def training_arguments(task: Task, settings: EncoderSettings) -> TrainingArguments:
     from transformers import TrainingArguments
 
     return TrainingArguments(

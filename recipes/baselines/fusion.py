@@ -8,11 +8,11 @@ The mean of the probabilities of TF-IDF on notes and boosting on series (late fu
 from __future__ import annotations
 
 from recipes.baselines import boosting, tfidf
-from recipes.baselines.common import Classifier, Fitted, NoSettings, Task, by_threshold
+from recipes.baselines.common import Classifier, Fitted, Task, by_threshold
+from recipes.baselines.settings import NoSettings
 
 
 READS = ("note", "lab")
-Settings = NoSettings
 
 
 def fit(task: Task, settings: NoSettings) -> Fitted:

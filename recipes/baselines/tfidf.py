@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import warnings
 
-from recipes.baselines.common import Classifier, Fitted, NoSettings, Task, by_threshold
+from recipes.baselines.common import Classifier, Fitted, Task, by_threshold
+from recipes.baselines.settings import NoSettings
 
 
 READS = ("note",)
-Settings = NoSettings
 
 
 def fit(task: Task, settings: NoSettings) -> Fitted:

@@ -27,15 +27,16 @@ from datasets_scripts.common.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
 
 
-def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_backbone(
+    name_or_path: str, decoder_config: dict | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     A pretrained backbone and its tokenizer.
 
     Args:
         name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), or an
             encoder (BERT and its like), which gets a decoder with random weights.
-        decoder_config (`dict`): what that decoder's configuration changes of the encoder's, e.g.
-            `{"num_hidden_layers": 2}`.
+        decoder_config (`dict`, *optional*): what that decoder's configuration changes of the encoder's.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there.
@@ -50,7 +51,7 @@ def load_backbone(name_or_path: str, decoder_config: dict) -> tuple[PreTrainedMo
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
             return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), tokenizer
-        return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config, tokenizer), tokenizer
+        return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config or {}, tokenizer), tokenizer
     except OSError as error:
         raise ClinRaGenInputError(f"model_name_or_path: no model to load from {name_or_path}: {error}") from None
 

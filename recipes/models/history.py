@@ -72,7 +72,6 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         "inputs": data_args.inputs,
         "rationales": data_args.rationales,
         "settings": {name: settings[name] for name in SETTINGS},
-        "module_learning_rates": args.module_learning_rates,
         "device": _device(args.device),
         "seconds": round(clock.seconds, 1),
     }

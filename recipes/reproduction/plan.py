@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.configs import find_config
 
 
 STAGES = {"stage1": "stage1_note", "stage2": "stage2_lab", "stage3": "stage3_multimodal"}
@@ -77,7 +78,7 @@ class Plan:
     """
     Args:
         output (`Path`): folder of datasets, models and reports, which several files may share.
-        results (`Path`): folder of this file's table and pictures, inside of it.
+        results (`Path`): folder of this file's table and plots, inside of it.
         rows (list of `Row`), reference (`str`): of the table.
         jobs (list of `Job`): in an order in which they can be run.
         reports (`dict`): (row name, seed) -> report folder.
@@ -99,19 +100,18 @@ def read_plan(
     path: Path,
     output: Path | None = None,
     root: str | None = None,
-    seeds: list[int] | None = None,
     only: Iterable[str] = (),
 ) -> Plan:
     """
     Args:
-        path (`Path`): the YAML file; `recipes/README.md` tells its fields.
-        output, root, seeds, only (*optional*): instead of the file's folder, raw tables, seeds and rows.
+        path (`Path`): the YAML file; `docs/reproduce.md` tells its fields.
+        output, root, only (*optional*): instead of the file's folder, raw tables and rows.
 
     Raises:
         ClinRaGenInputError: naming the field that cannot be used.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(find_config(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ClinRaGenInputError(f"--config {path}: {error}") from None
     known = {"output", "seeds", "data", "knowledge", "stages", "settings", "reference", "rows"}
@@ -129,7 +129,7 @@ def read_plan(
     if root is not None:
         raw["data"] = {**raw["data"], "root": root}
     output = output or Path(raw.get("output", "runs/reproduce"))
-    planner = _Planner(output, raw, seeds or raw["seeds"], fixed=seeds is not None)
+    planner = _Planner(output, raw)
     for row in rows:
         planner.add(row)
     return Plan(
@@ -168,8 +168,8 @@ def _check_fields(where: str, given, known: set[str], needed: set[str]) -> None:
 class _Planner:
     """Collects the jobs of rows; what two rows share has one folder, named by the hash of all it depends on."""
 
-    def __init__(self, output: Path, raw: dict, seeds: list[int], fixed: bool):
-        self.output, self.raw, self.seeds, self.fixed = output, raw, seeds, fixed
+    def __init__(self, output: Path, raw: dict):
+        self.output, self.raw = output, raw
         self.bases = {stage: _read_stage(Path(raw["stages"]) / f"{stage}.yaml") for stage in STAGES}
         self.jobs: dict[Path, Job] = {}
         self.reports: dict[tuple[str, int], Path] = {}
@@ -182,7 +182,7 @@ class _Planner:
 
     def add(self, row: Row) -> None:
         dataset = self._dataset(row)
-        for seed in self.seeds if self.fixed or row.seeds is None else row.seeds:
+        for seed in self.raw["seeds"] if row.seeds is None else row.seeds:
             command, needs = "recipes.evaluate_baseline", [dataset]
             arguments = ["--dataset", dataset, *_options({"split": "test", **row.evaluation})]
             if row.baseline is not None:
@@ -253,7 +253,7 @@ class _Planner:
 
 def _read_stage(path: Path) -> dict:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(find_config(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ClinRaGenInputError(f"stages: {path}: {error}") from None
 

@@ -6,17 +6,8 @@ from __future__ import annotations
 
 from transformers import set_seed
 
-from modeling_clinragen import (
-    ClinRaGenInputError,
-    ClinRaGenLanguageModel,
-)
-from recipes.models.lora import (
-    _insert,
-    _lora_config,
-    adapted_part,
-    quantize,
-    whole_parts,
-)
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel
+from recipes.models.lora import _insert, _lora_config, adapted_part, quantize, whole_parts
 from recipes.training.arguments import ModelArguments, StageArguments
 
 

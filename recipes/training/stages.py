@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from datasets_scripts.common.command import check_free, finished_folder
@@ -29,7 +29,8 @@ from recipes.models.backbone import load_backbone, special_tokens, train_tokeniz
 from recipes.models.card import write_card
 from recipes.models.folder import load_model_folder, model_class, save_model_folder
 from recipes.models.history import StageClock, shown, stage_history
-from recipes.training.arguments import DataArguments, ModelArguments, StageArguments
+from recipes.training.adapters import with_adapters
+from recipes.training.arguments import DataArguments, ModelArguments, StageArguments, StageInput, complete
 from recipes.training.data import (
     ClinRaGenCollator,
     channels_with_statistics,
@@ -43,6 +44,24 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 
 
 logger = logging.getLogger(__name__)
+
+
+def train_stage(given: StageInput, builds_model: bool = False) -> None:
+    """
+    Run a stage: its model, from an earlier folder or, if it `builds_model`, from the training records; its adapters;
+    and the training.
+    """
+    model_args, data_args, stage_args = complete(given)
+    if builds_model:
+        records = load_records(
+            data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
+        )
+        set_seed(stage_args.seed)  # before any weight is drawn
+        model, processor = build_model(model_args, data_args, records)
+    else:
+        model, processor = load_for_stage(model_args, data_args)
+    with_adapters(model, model_args, stage_args)
+    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
 
 
 def build_model(
@@ -69,7 +88,7 @@ def build_model(
         if not is_seq2seq:
             text_config |= special_tokens(tokenizer)
     else:
-        backbone, tokenizer = load_backbone(model_args.model_name_or_path, model_args.decoder_config)
+        backbone, tokenizer = load_backbone(model_args.model_name_or_path)
         text_config, is_seq2seq = backbone.config, backbone.config.is_encoder_decoder
         for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
             if part is not None:
@@ -152,7 +171,7 @@ def run_stage(
     """
     Train, and leave the best checkpoint as a finished model folder at `stage_args.output_dir`.
 
-    Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command goes on from the last one.
+    Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command resumes from the last one.
 
     Args:
         began_from (`str`, *optional*): the folder or name that the model, or its backbone, came from.
@@ -173,7 +192,6 @@ def run_stage(
     with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
         evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
         train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
-    patience = stage_args.early_stopping_patience
     collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     trainer_collator = collator
     if data_args.streaming:
@@ -189,7 +207,7 @@ def run_stage(
         data_collator=trainer_collator,
         processing_class=processor,
         compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
-        callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
+        callbacks=[clock],
     )
     trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
     trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))

@@ -77,7 +77,7 @@ def first_records(batch: dict[str, torch.Tensor], size: int) -> dict[str, torch.
 
 class ClinRaGenTrainer(Seq2SeqTrainer):
     """
-    `Seq2SeqTrainer` that validates on diagnoses, with a learning rate for each part of the model.
+    `Seq2SeqTrainer` that validates on diagnoses.
 
     Args:
         history (callable): gives what `training.json` holds of the training so far, see [`stage_history`].
@@ -178,19 +178,12 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         return self.optimizer
 
     def _parameter_groups(self) -> list[dict]:
-        decayed, parts = set(self.get_decay_parameter_names(self.model)), parts_of(self.model)
-        rates = {**self.args.module_learning_rates}
-        rates.setdefault("decoder", rates.get("backbone", self.args.learning_rate))
-        groups = {}
+        decayed, groups = set(self.get_decay_parameter_names(self.model)), {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                rate = rates.get(parts.get(name), self.args.learning_rate)
-                decay = self.args.weight_decay if name in decayed else 0.0
-                groups.setdefault((rate, decay), []).append(parameter)
-        return [
-            {"params": parameters, "lr": float(rate), "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ]
+                groups.setdefault(self.args.weight_decay if name in decayed else 0.0, []).append(parameter)
+        rate = float(self.args.learning_rate)
+        return [{"params": parameters, "lr": rate, "weight_decay": decay} for decay, parameters in groups.items()]
 
     def _save(self, output_dir=None, state_dict=None):
         if base_weights(self.model):  # what adapters stand upon is in its own place

@@ -27,6 +27,7 @@ STAGE = {
     "max_target_tokens": 60,
     "max_steps": 2,
     "per_device_train_batch_size": 4,
+    "train_sampling_strategy": "random",
     "learning_rate": 0.01,
     "warmup_steps": 0,
     "lr_scheduler_type": "constant",

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from modeling_clinragen import CHANNELS
 from recipes import evaluate_model
-from recipes.evaluation.figures.compute import subgroups
+from recipes.evaluation.figures.compute import compute_metrics, subgroups
 from recipes.evaluation.report.plots import plot_series, plot_training
 from tests.commands import run_script
 
@@ -54,9 +54,9 @@ def test_perfect_and_empty_predictions():
         }
 
     perfect = [prediction(["a"], ["a"]), prediction(["b"], ["b"])]
-    assert evaluate_model.compute_metrics(perfect, ["a", "b"])["diagnosis"]["macro_f1"] == 1
+    assert compute_metrics(perfect, ["a", "b"])["diagnosis"]["macro_f1"] == 1
     empty = [prediction(["a"], []), prediction(["b"], [])]
-    metrics = evaluate_model.compute_metrics(empty, ["a", "b"])
+    metrics = compute_metrics(empty, ["a", "b"])
     assert metrics["diagnosis"]["micro_f1"] == 0
     assert "rationale" not in metrics
 

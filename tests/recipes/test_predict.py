@@ -15,6 +15,7 @@ import pytest
 
 from modeling_clinragen import CHANNELS, ClinRaGenInputError, ClinRaGenPipeline
 from recipes import predict
+from recipes.serving import answer_file
 from recipes.serving.answers import answer_chunk, load_handler
 from recipes.serving.resumed_file import resumed_file
 from tests.commands import run_script
@@ -205,7 +206,7 @@ def test_killed_ten_times_it_ends_in_the_same_bytes(folder, tmp_path):
 
 def interrupted(folder, records, output, monkeypatch, *options):
     """A start that ends after its first chunk."""
-    answer_chunk, done = predict.answer_chunk, []
+    answer_chunk, done = answer_file.answer_chunk, []
 
     def once(*arguments):
         if done:
@@ -213,7 +214,7 @@ def interrupted(folder, records, output, monkeypatch, *options):
         done.append(True)
         return answer_chunk(*arguments)
 
-    monkeypatch.setattr(predict, "answer_chunk", once)
+    monkeypatch.setattr(answer_file, "answer_chunk", once)
     with pytest.raises(KeyboardInterrupt):
         answer(folder, records, output, *options)
     monkeypatch.undo()

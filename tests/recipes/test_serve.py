@@ -22,7 +22,9 @@ import pytest
 import uvicorn
 
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
+from modeling_clinragen.handler import MAX_RECORDS
 from recipes import serve
+from recipes.serving import server as serving
 from recipes.serving.answers import load_handler
 from tests.modeling_clinragen.test_handler import same
 
@@ -270,8 +272,8 @@ def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server)
 @contextmanager
 def served(handler):
     """The port of a server in a thread of this process."""
-    listener = serve.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(serve.make_app(handler), log_level="error"))
+    listener = serving.listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(serving.make_app(handler), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -282,7 +284,7 @@ def served(handler):
 
 
 def test_a_request_that_never_becomes_whole_is_given_up(folder, monkeypatch):
-    monkeypatch.setattr(serve, "SECONDS_FOR_BODY", 0.2)
+    monkeypatch.setattr(serving, "SECONDS_FOR_BODY", 0.2)
     with (
         served(load_handler(str(folder), None, None)) as port,
         socket.create_connection(("127.0.0.1", port)) as connection,
@@ -327,13 +329,17 @@ def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_
     assert "secret" not in caplog.text
 
 
+def test_a_batch_holds_as_many_records_as_a_request_may():
+    assert serve.MAX_RECORDS == MAX_RECORDS
+
+
 def test_outside_of_the_loopback_it_warns(caplog):
     caplog.set_level(logging.WARNING)
-    with serve.listen("127.0.0.1", 0) as listener:
-        serve.warn_if_open(listener)
+    with serving.listen("127.0.0.1", 0) as listener:
+        serving.warn_if_open(listener)
     assert not caplog.text
-    with serve.listen("0.0.0.0", 0) as listener:
-        serve.warn_if_open(listener)
+    with serving.listen("0.0.0.0", 0) as listener:
+        serving.warn_if_open(listener)
     assert "records and answers will be readable there (no TLS)" in caplog.text
 
 
@@ -353,7 +359,7 @@ def test_a_users_mistake_is_one_line(tmp_path, options, message):
 
 
 def test_when_the_port_is_taken_then_it_says_so(tmp_path):
-    with serve.listen("127.0.0.1", 0) as listener:
+    with serving.listen("127.0.0.1", 0) as listener:
         port = str(listener.getsockname()[1])
         with pytest.raises(ClinRaGenInputError, match=f"--port {port}: Address already in use"):
             serve.main(["--model", str(tmp_path), "--port", port])
@@ -368,7 +374,7 @@ def test_code_of_the_folder_is_not_run(folder, tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys; from recipes.predict import load_handler; load_handler(sys.argv[1], None, None)",
+            "import sys; from recipes.serving.answers import load_handler; load_handler(sys.argv[1], None, None)",
         ]
         + [str(tmp_path)],
         cwd=tmp_path / "cwd",

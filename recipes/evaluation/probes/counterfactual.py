@@ -45,7 +45,7 @@ class Condition:
 
 
 def counterfactual_metrics(
-    pipe: ClinRaGenPipeline, records: Dataset, given: list[dict], batch_size: int, num_beams: int, seed: int = 0
+    pipe: ClinRaGenPipeline, records: Dataset, given: list[dict], batch_size: int, seed: int = 0
 ) -> dict[str, dict]:
     """
     The figures of `given` and of each condition that applies, all on the same records.
@@ -56,7 +56,7 @@ def counterfactual_metrics(
 
     Returns:
         Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (nothing is left of what the model
-        reads: predicted to have no disease); `abstained`, the share where the evidence is thin, by the model;
+        reads: predicted to have no disease); `abstained`, the share where support is thin, by the model;
         `micro_f1`, `macro_f1` and their `intervals`; `claims` about the series and `claims_supported`, the share that
         the patient's true values support. Under a condition also
         `difference` of these two from as given, with its intervals (`difference_micro_f1` and so on) and the `p_value`
@@ -70,7 +70,7 @@ def counterfactual_metrics(
         predictions = list(given)
         with condition.model:
             chosen = records.select(condition.rows)
-            answers = predict(pipe, chosen, batch_size, num_beams, condition.change, desc=name)
+            answers = predict(pipe, chosen, batch_size, 1, condition.change, desc=name)
             for i, answer in zip(condition.rows, answers, strict=True):
                 predictions[i] = answer
         own, beside = comparison.figures(predictions), comparison.differences(predictions)
@@ -146,7 +146,7 @@ def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[Non
 
 
 def abstained(prediction: dict) -> bool:
-    """Whether the evidence was too thin, in the model's own words, or there was nothing to read."""
+    """Return `True` where support was too thin, by the model itself, or there was nothing to read."""
     return prediction["doubt"]["abstain"] if prediction.get("doubt") else not prediction["readable"]
 
 

@@ -25,7 +25,10 @@ from modeling_clinragen import CHANNELS, ClinRaGenFeatureExtractor, ClinRaGenInp
 from modeling_clinragen.processing_clinragen import PROMPT, TARGET
 from recipes import compare_reports, evaluate_baseline, evaluate_model
 from recipes.baselines import boosting, decoder, encoder, fusion, tfidf
-from recipes.baselines.common import NoSettings, Task, best_threshold
+from recipes.baselines.common import Task, best_threshold
+from recipes.baselines.run import predict, read_task
+from recipes.baselines.settings import DecoderSettings, EncoderSettings, NoSettings, RunArguments, parse_arguments
+from recipes.configs import FOLDER
 from recipes.models.backbone import train_tokenizer
 from recipes.training.data import load_records
 from tests.commands import run_script
@@ -179,8 +182,8 @@ def test_diagnoses_of_the_reported_split_change_no_prediction(data_folder, tmp_p
 
 @pytest.mark.parametrize("baseline", ["tfidf", "boosting"])
 def test_a_record_without_what_is_read_is_answered_with_nothing(data_folder, baseline, tmp_path):
-    task = evaluate_baseline.read_task(
-        evaluate_baseline.RunArguments(baseline, str(data_folder / "records"), str(tmp_path)),
+    task = read_task(
+        RunArguments(baseline, str(data_folder / "records"), str(tmp_path)),
         ("note", "lab"),
         tmp_path,
     )
@@ -189,11 +192,11 @@ def test_a_record_without_what_is_read_is_answered_with_nothing(data_folder, bas
     module = {"tfidf": tfidf, "boosting": boosting}[baseline]
     fitted = module.fit(task, NoSettings())
     blank = record.map(lambda row: blanks[baseline])
-    (row,) = evaluate_baseline.predict(fitted, blank, module.READS, task)
+    (row,) = predict(fitted, blank, module.READS, task)
     assert not row["readable"]
     assert row["diagnoses"] == []
     assert row["probabilities"] == {}
-    (row,) = evaluate_baseline.predict(fitted, record, module.READS, task)
+    (row,) = predict(fitted, record, module.READS, task)
     assert row["readable"]
     assert len(row["probabilities"]) == 25
 
@@ -207,7 +210,7 @@ def small_encoder(tmp_path_factory):
     config = BertConfig(vocab_size=len(tokenizer), **shape, initializer_range=0.2)  # notes far apart, as when trained
     set_seed(0)
     BertModel(config).save_pretrained(folder)
-    return encoder.Settings(str(folder), num_train_epochs=2, learning_rate=0.01)
+    return EncoderSettings(str(folder), num_train_epochs=2, learning_rate=0.01)
 
 
 def test_the_encoder_moves_every_weight_it_uses_and_goes_on_where_it_was(task, small_encoder):
@@ -248,8 +251,8 @@ def test_the_encoder_starts_from_the_probe_of_its_features(task, small_encoder):
 @pytest.fixture
 def decoder_task(data_folder, tmp_path):
     dataset = str(data_folder / "dataset")
-    run = evaluate_baseline.RunArguments("decoder", dataset, str(tmp_path))
-    return evaluate_baseline.read_task(run, decoder.READS, tmp_path)
+    run = RunArguments("decoder", dataset, str(tmp_path))
+    return read_task(run, decoder.READS, tmp_path)
 
 
 @pytest.fixture
@@ -267,7 +270,7 @@ def small_llama(decoder_task):
 
 
 def small_settings(**changes):
-    return decoder.Settings(**{**SMALL_DECODER, **changes})
+    return DecoderSettings(**{**SMALL_DECODER, **changes})
 
 
 def test_the_decoder_learns_the_answer_alone(decoder_task, small_llama):
@@ -358,21 +361,22 @@ def test_same_seed_same_probabilities(task, baseline):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("config", sorted(evaluate_baseline.CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", sorted((FOLDER / "baselines").glob("*.yaml")), ids=lambda path: path.stem)
 def test_settings_files_hold_fields_that_exist(config, tmp_path):
     name = config.stem.split("_")[0]
     argv = ["--baseline", name, "--config", str(config), "--dataset", "d", "--output", "o", "--seed", "3"]
-    run_arguments, module, found = evaluate_baseline.parse_arguments(argv)
+    run_arguments, found = parse_arguments(argv)
     assert run_arguments.seed == 3
-    assert vars(found) == vars(module.Settings()) | yaml.safe_load(config.read_text())
+    assert vars(found) == vars(type(found)()) | yaml.safe_load(config.read_text())
 
 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--baseline", "tfidf", "--output", "o"], "required: --dataset"),
+        (["--baseline", "tfidf", "--output", "o"], "--dataset is needed"),
         (["--baseline", "oracle", "--dataset", "d", "--output", "o"], "invalid choice: 'oracle'"),
-        (["--baseline", "tfidf", "--dataset", "d", "--output", "o", "--lora", "{}"], "lora"),
+        (["--baseline", "tfidf", "--dataset", "d", "--output", "o", "--lora", "{}"], "there is no field 'lora'"),
+        (["--baseline", "decoder", "--dataset", "d", "--output", "o", "--lora", "r"], "'r' is no dictionary"),
         (["--baseline", "encoder", "--dataset", "d", "--output", "o", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--baseline", "tfidf", "--dataset", "nowhere", "--output", "o"], "nowhere is no finished dataset folder"),
     ],

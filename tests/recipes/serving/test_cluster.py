@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import torch
 
-from recipes import predict
+from recipes.serving import answer_file
 from tests.ray_nodes import node_killed_when, two_nodes
 from tests.recipes.test_predict import answer, command, folder, interrupted, made_up, write_jsonl  # noqa: F401
 
@@ -45,9 +45,11 @@ def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, mo
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)
     interrupted(folder, records, tmp_path / "begun.jsonl", monkeypatch, *OPTIONS)
     answered = []
-    answer_chunks = predict.answer_chunks
+    answer_chunks = answer_file.answer_chunks
     monkeypatch.setattr(
-        predict, "answer_chunks", lambda *arguments: (answered.append(len(a)) or a for a in answer_chunks(*arguments))
+        answer_file,
+        "answer_chunks",
+        lambda *arguments: (answered.append(len(a)) or a for a in answer_chunks(*arguments)),
     )
     answer(folder, records, tmp_path / "begun.jsonl", *OPTIONS, "--ray", cluster.address)
     assert sum(answered) == 60 - 16

@@ -26,7 +26,7 @@ from tests.recipes.conftest import STAGE
 from tests.recipes.training.test_global_batch import assert_same_training, losses
 
 
-FILES = Path("recipes/accelerate")
+FILES = Path("recipes/accelerate_configs")
 LAUNCHERS = {
     "ddp": ["--config_file", FILES / "multi_cpu.yaml"],
     "fsdp2": ["--config_file", FILES / "fsdp2.yaml", "--mixed_precision", "no"],

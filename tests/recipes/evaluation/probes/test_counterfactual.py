@@ -101,7 +101,7 @@ def pipe(tiny_model, tiny_processor):
 def test_every_condition_speaks_of_the_same_records(pipe, split, capsys):
     predictions = list(predict(pipe, split, 3, 1))
     assert pipe.asked == 7  # one of eight holds nothing
-    found = counterfactual_metrics(pipe, split, predictions, 3, 1)
+    found = counterfactual_metrics(pipe, split, predictions, 3)
     # The note of 5, less one that then holds nothing; the series of 6, less two; swapped; with shuffled knowledge.
     assert pipe.asked - 7 == 4 + 4 + 6 + 6  # the others keep their answer
     names = ["as given", "note blanked", "series blanked", "series swapped", "knowledge shuffled"]
@@ -150,7 +150,7 @@ def test_swapped_series_are_read_as_if_they_were_the_records_own(pipe, split):
 def test_a_model_that_reads_notes_alone_has_no_condition_of_the_series(tiny_model, tiny_processor, split):
     pipe = pipeline_of(tiny_model, tiny_processor, ["note"])
     predictions = list(predict(pipe, split, 3, 1))
-    found = counterfactual_metrics(pipe, split, predictions, 3, 1)
+    found = counterfactual_metrics(pipe, split, predictions, 3)
     assert list(found) == ["as given", "note blanked"]
     assert (found["note blanked"]["unreadable"], found["note blanked"]["mean_probability_shift"]) == (8, None)
     both = conditions_of(pipeline_of(tiny_model, tiny_processor), split, 0)

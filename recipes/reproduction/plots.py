@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the results of a plan."""
+"""Plots of the results of a plan."""
 
 from pathlib import Path
 

@@ -1,0 +1,104 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate a model folder: predictions, figures, probes and the report folder."""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import set_seed
+
+from datasets_scripts.common.command import finished_folder
+from datasets_scripts.dataset.folder import read_metadata
+from modeling_clinragen import ClinRaGenPipeline
+from recipes.evaluation.figures.bertscore import BertScorer
+from recipes.evaluation.figures.compute import compute_metrics, figures_by_embedding
+from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
+from recipes.evaluation.probes.counterfactual import counterfactual_metrics
+from recipes.evaluation.probes.deletion import deletion_metrics
+from recipes.evaluation.probes.doubt import doubt_metrics, helpfulness
+from recipes.evaluation.report.folder import read_metrics, write_evaluation
+from recipes.evaluation.report.write import write_report
+from recipes.models.folder import fetched, load_model_folder
+from recipes.models.onnx import refuse_onnx
+from recipes.models.weights import weights_hash
+from recipes.training.data import load_records
+
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "verify")
+
+
+def evaluate_model(arguments: argparse.Namespace) -> dict:
+    """Write the report folder of `evaluate_model.py`, whose arguments these are, and return the metrics."""
+    others = {folder: read_metrics(folder) for folder in arguments.compare}
+    folder = fetched(arguments.model)
+    for option in ("counterfactual", "deletion"):
+        if getattr(arguments, option):
+            refuse_onnx(folder, f"--{option}")
+    model, processor = load_model_folder(folder)
+    records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
+    if arguments.drop_last_batch:
+        records = whole_batches(records, arguments.batch_size)
+    kind = UnmaskedPipeline if arguments.attention_mask == "paper" else ClinRaGenPipeline
+    pipe = kind(model, processor=processor, tokenizer=processor.tokenizer, device=arguments.device)
+    bertscore = None
+    if arguments.bertscore_model:
+        bertscore = BertScorer.from_pretrained(arguments.bertscore_model, arguments.device)
+    started = time.perf_counter()
+    with finished_folder(Path(arguments.output)) as aside:
+        set_seed(0)  # of what is sampled to be verified
+        predictions = list(predict(pipe, records, arguments.batch_size, 1, verify=arguments.verify))
+        predicted = time.perf_counter()
+        metadata = read_metadata(arguments.dataset)
+        metrics = measure(arguments, pipe, records, predictions, metadata, bertscore)
+        metrics["run"] = {
+            **{name: getattr(arguments, name) for name in SETTINGS},
+            "num_parameters": model.num_parameters(),
+            "weights_hash": weights_hash(folder),
+            "dataset_title": "{title} {version}".format(**metadata["source_description"]),
+            "dataset_hash": metadata["content_hash"],
+            "prediction_seconds": round(predicted - started, 1),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        write_evaluation(aside, metrics, predictions)
+        write_report(aside, metrics, predictions, records, pipe, others)
+    diagnosis = metrics["diagnosis"]
+    logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", arguments.output, diagnosis["micro_f1"], diagnosis["macro_f1"])
+    return metrics
+
+
+def measure(
+    arguments: argparse.Namespace,
+    pipe: ClinRaGenPipeline,
+    records: Dataset,
+    predictions: list[dict],
+    metadata: dict,
+    bertscore: BertScorer | None,
+) -> dict:
+    """Return the figures of the predictions, and of the probes that the arguments ask for."""
+    config, processor = pipe.model.config, pipe.processor
+    metrics = compute_metrics(
+        predictions,
+        processor.labels,
+        records,
+        {label["name"]: label["synonyms"] for label in metadata["labels"]},
+        channels=processor.feature_extractor.channels,
+        knowledge_terms=config.knowledge_terms,
+        bertscore=bertscore,
+    )
+    if arguments.embedding_matching:
+        metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
+    metrics["doubt"] = doubt_metrics(predictions, processor.labels, config.decisions.doubt)
+    if arguments.counterfactual:
+        metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, arguments.batch_size)
+        if config.decisions.doubt is not None:
+            metrics["doubt"]["would_help"] = helpfulness(pipe, records)
+    if arguments.deletion:
+        metrics["deletion"] = deletion_metrics(pipe, records, predictions)
+    if arguments.verify:
+        metrics["regenerated"] = sum(prediction.get("regenerated", False) for prediction in predictions)
+    return metrics

@@ -1,0 +1,101 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a model folder, or its adapter, anew, and push it to the Hub."""
+
+import argparse
+import json
+import logging
+import tempfile
+from pathlib import Path
+
+from datasets_scripts.common.hub import dated_reason, files_in, push
+from modeling_clinragen import ClinRaGenInputError
+from recipes.evaluation.report.folder import read_metrics
+from recipes.models.adapter_folder import ADAPTER, copy_adapter
+from recipes.models.card import model_card
+from recipes.models.folder import check_model_folder, load_model_folder, save_model_folder
+from recipes.models.history import HISTORY, read_history
+from recipes.models.weights import weights_hash
+
+
+logger = logging.getLogger(__name__)
+UNKNOWN_DATA = {
+    "source": {
+        "title": "data that are not recorded",
+        "version": "",
+        "url": "address unknown",
+        "licence": "unknown",
+        "cite": "unknown",
+        "content_hash": "unknown",
+        "credentialed": True,
+    },
+    "stages": [],
+    "base_model": None,
+}
+
+
+def push_model(arguments: argparse.Namespace) -> None:
+    """Push what the arguments of `push_model.py` name, or list it."""
+    folder = check_model_folder(arguments.model)
+    training = read_training(folder)
+    gated = training["source"].get("credentialed") is not False
+    permission = permission_to_publish(arguments) if gated else None
+    if permission is not None:
+        training["permission_to_publish"] = permission
+    if arguments.adapter_only:
+        push_adapter(folder / ADAPTER, training, arguments, gated)
+        return
+    report = None if arguments.report is None else read_metrics(arguments.report, weights_hash(folder))
+    model, processor = load_model_folder(folder)
+    names = {"repo_id": arguments.repo_id, "dataset_id": arguments.dataset_id}
+    card = model_card(training, model, processor, report, **names, gated=gated, permission=permission)
+    with tempfile.TemporaryDirectory() as aside:
+        release = Path(aside)
+        save_model_folder(model, processor, release)
+        (release / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
+        (release / "README.md").write_text(card, encoding="utf-8")
+        push(files_in(release, ("*",)), arguments, "model", f"ClinRaGen model {weights_hash(release)[:12]}", gated)
+
+
+def push_adapter(folder: Path, training: dict, arguments: argparse.Namespace, gated: bool) -> None:
+    """The adapter of a model folder, written anew, with its card."""
+    with tempfile.TemporaryDirectory() as aside:
+        release = Path(aside)
+        copy_adapter(folder, release, training, arguments.repo_id)
+        push(files_in(release, ("*",)), arguments, "model", "ClinRaGen adapter", gated)
+
+
+def read_training(folder: Path) -> dict:
+    """
+    `training.json`; an older one does not tell of the data, which count as credentialed then.
+
+    Raises:
+        ClinRaGenInputError: if there is none.
+    """
+    training = read_history(folder)
+    if not training:
+        raise ClinRaGenInputError(
+            f"{folder}: {HISTORY} is missing, which tells how it was trained; run its stage again"
+        )
+    if "source" not in training:
+        data = training["data"]
+        shown = {name: Path(data[name]).name for name in ("dataset", "knowledge") if data[name]}
+        training |= {**UNKNOWN_DATA, "data": {**data, **shown}}  # paths of this machine are not pushed
+    return training
+
+
+def permission_to_publish(arguments: argparse.Namespace) -> str | None:
+    """The permission that a public model needs whose training data are credentialed, or not known not to be."""
+    logger.warning(
+        "%s comes from credentialed data, or from data that %s does not tell of: weights can hold what they were "
+        "trained on, so the repo is gated. See that the data-use agreement allows to share it with those you let in.",
+        arguments.model,
+        HISTORY,
+    )
+    option = "--i-am-permitted-to-publish"
+    if arguments.public and arguments.publish_permission is None:
+        raise ClinRaGenInputError(
+            f"{arguments.model} comes from credentialed data, so it is not made public: nothing was sent; if the "
+            f'data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
+        )
+    return dated_reason(arguments.publish_permission, option) if arguments.public else None

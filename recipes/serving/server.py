@@ -1,0 +1,231 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP server of `serve.py`: requests wait in a queue, and are answered in batches."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import json
+import logging
+import signal
+import socket
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen.handler import EndpointHandler, RequestError
+from recipes.serving.answers import load_handler
+
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 8 * 2**20  # bytes of a request
+MAX_DROPPED = 8 * MAX_BODY  # of a larger one so much is still taken, and dropped, that its sender reads the answer
+SECONDS_FOR_BODY = 60
+MAX_WAITING = 128  # records in the queue
+MAX_CONNECTIONS = 512
+
+
+@dataclass(eq=False)
+class Waiting:
+    """Records of one request, and where their answers go."""
+
+    records: list[dict]
+    parameters: dict
+    answers: asyncio.Future
+
+
+class Batcher:
+    """
+    A queue before the model: what waits while the model is at work is answered together afterwards.
+
+    Args:
+        handler (`EndpointHandler`): its answers are made in a thread, one batch at a time.
+        batch_size (`int`): the most records of requests that are joined.
+        max_waiting (`int`): the most records that may wait.
+    """
+
+    def __init__(self, handler: EndpointHandler, batch_size: int = 16, max_waiting: int = MAX_WAITING):
+        self.handler = handler
+        self.batch_size = batch_size
+        self.max_waiting = max_waiting
+        self._waiting: list[Waiting] = []
+        self._arrived = asyncio.Event()
+
+    async def answer(self, records: list[dict], parameters: dict) -> list[dict | Exception]:
+        """
+        Raises:
+            RequestError: with status 503 if the queue is full.
+        """
+        if sum(len(item.records) for item in self._waiting) + len(records) > self.max_waiting:
+            raise RequestError(503, "too many records are waiting; try again in some seconds")
+        item = Waiting(records, parameters, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
+        self._arrived.set()
+        return await item.answers
+
+    async def run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = self._next_batch()
+            records = [record for item in batch for record in item.records]
+            answers = await asyncio.to_thread(self.handler.try_answer, records, batch[0].parameters)
+            for item in batch:
+                if not item.answers.done():  # whoever asked may be gone
+                    item.answers.set_result(answers[: len(item.records)])
+                answers = answers[len(item.records) :]
+
+    def _next_batch(self) -> list[Waiting]:
+        """The first of the queue, and those with the same parameters that find place beside it."""
+        first = self._waiting[0]
+        batch, size = [first], len(first.records)
+        for item in self._waiting[1:]:
+            if item.parameters == first.parameters and size + len(item.records) <= self.batch_size:
+                batch.append(item)
+                size += len(item.records)
+        self._waiting = [item for item in self._waiting if item not in batch]
+        if not self._waiting:
+            self._arrived.clear()
+        return batch
+
+
+def make_app(handler: EndpointHandler, batch_size: int = 16) -> Starlette:
+    """Return the server's application: `POST /` and `/predict`, `GET /health`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette):
+        app.state.batcher = Batcher(handler, batch_size)
+        worker = asyncio.create_task(app.state.batcher.run())
+        yield
+        worker.cancel()
+
+    async def predict(request: Request) -> JSONResponse:
+        try:
+            data = read_json(await read_body(request))
+            records, parameters = handler.read_request(data)
+            answers = await request.app.state.batcher.answer(records, parameters)
+        except RequestError as error:
+            return refusal(error.status, str(error))
+        except ClientDisconnect:
+            return refusal(400, "the connection was closed before the request was whole")
+        except Exception as error:  # its message may hold a piece of a record
+            logger.error("%s while a request was read", type(error).__name__)
+            answers = [error]
+        if any(isinstance(answer, Exception) for answer in answers):
+            return refusal(500, "the model failed on this request; the server's log names the place")
+        return JSONResponse(answers if isinstance(data["inputs"], list) else answers[0])
+
+    async def health(request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def refuse(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    routes = [
+        Route("/", predict, methods=["POST"]),
+        Route("/predict", predict, methods=["POST"]),
+        Route("/health", health, methods=["GET"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: refuse})
+
+
+def refusal(status: int, reason: str) -> JSONResponse:
+    headers = {"Retry-After": "5"} if status == 503 else None
+    reason = reason.encode("utf-8", "replace").decode()  # the name of a field may hold half of a character
+    return JSONResponse({"error": reason}, status, headers=headers)
+
+
+async def read_body(request: Request) -> bytes:
+    """
+    The body of a request; one that is too large is never held in memory.
+
+    Raises:
+        RequestError: if it is no JSON by its content type, too large or too slow.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RequestError(415, "the content type must be application/json")
+    body, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(SECONDS_FOR_BODY):
+            async for part in request.stream():
+                size += len(part)
+                if size <= MAX_BODY:
+                    body += part
+                elif size > MAX_DROPPED:
+                    break
+                else:
+                    body.clear()
+    except TimeoutError:
+        raise RequestError(408, f"the request took more than {SECONDS_FOR_BODY} seconds to arrive") from None
+    if size > MAX_BODY:
+        raise RequestError(413, f"the request is larger than {MAX_BODY} bytes; send fewer or smaller records")
+    return bytes(body)
+
+
+def read_json(body: bytes) -> object:
+    """
+    Raises:
+        RequestError: if it is no strict JSON in UTF-8.
+    """
+
+    def refuse(name: str):
+        raise RequestError(400, f"{name} is no JSON; write null for what was not measured")
+
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=refuse)
+    except UnicodeDecodeError:
+        raise RequestError(400, "the request is not in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise RequestError(400, f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RequestError:
+        raise
+    except (ValueError, RecursionError):
+        raise RequestError(400, "no JSON of a record: a number of thousands of digits, or brackets") from None
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Answer requests, as the arguments of `serve.py` say, until the process is ended."""
+    listener = listen(arguments.host, arguments.port)
+    handler = load_handler(arguments.model, arguments.revision, arguments.device)
+    warn_if_open(listener)
+    config = uvicorn.Config(
+        make_app(handler, arguments.batch_size),
+        access_log=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=30,
+        log_level="warning",
+    )
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    logger.info("answers at http://%s:%d (stop with Ctrl-C)", host, port)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the server ends by it, and raises it again when all is answered
+    with suppress(KeyboardInterrupt):  # likewise
+        uvicorn.Server(config).run(sockets=[listener])
+    logger.info("stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ClinRaGenInputError(f"--host {host} --port {port}: {error.strerror}; name another") from None
+
+
+def warn_if_open(listener: socket.socket) -> None:
+    host = listener.getsockname()[0]
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        logger.warning(
+            "%s can be reached over the network: records and answers will be readable there (no TLS), and anybody may "
+            "ask (no authentication); prefer --host 127.0.0.1",
+            host,
+        )

@@ -1,0 +1,140 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments of the stages before anything heavy is loaded."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from transformers import Seq2SeqTrainingArguments
+
+from modeling_clinragen import ClinRaGenInputError
+from recipes import stage1_note, stage4_rewards
+from recipes.training.arguments import RewardStageArguments, StageArguments, parse_arguments
+from recipes.training.fields import (
+    DataArguments,
+    ModelArguments,
+    RewardFields,
+    StageFields,
+    read_fields,
+    transformers_fields,
+)
+from recipes.training.parsing import FieldParser
+
+
+OUTPUT = ["--dataset", "data", "--output_dir", "out"]
+OF_TRANSFORMERS = {one.name for one in fields(Seq2SeqTrainingArguments)}
+
+
+def test_the_fields_of_transformers_are_those_of_its_class():
+    assert transformers_fields() >= OF_TRANSFORMERS
+    assert len(transformers_fields() - OF_TRANSFORMERS) < 5
+
+
+def test_the_project_has_at_most_forty_fields_of_its_own():
+    names = {one.name for kind in (ModelArguments, DataArguments, RewardFields) for one in fields(kind)}
+    assert len(names - OF_TRANSFORMERS) <= 40
+
+
+@pytest.mark.parametrize(
+    ("argv", "of_command_line"),
+    [
+        (["--lora", '{"r": 16, "lora_alpha": 32}'], {"lora": {"r": 16, "lora_alpha": 32}}),
+        (["--text_config", '{"d_model": 8}'], {"text_config": {"d_model": 8}}),
+        (['--time-series-config={"d_model": 8}'], {"time_series_config": {"d_model": 8}}),
+        (["--use_linear_classifier", "false"], {"use_linear_classifier": False}),
+        (["--max_series_tokens_per_channel", "3"], {"max_series_tokens_per_channel": 3}),
+    ],
+)
+def test_a_field_of_the_command_line_has_the_value_of_its_type(argv, of_command_line):
+    model_args, _, _ = parse_arguments([*OUTPUT, *argv])
+    assert of_command_line.items() <= vars(model_args).items()
+
+
+@pytest.mark.parametrize("name", ["lora", "text_config", "time_series_config", "reward_weights"])
+def test_every_dictionary_is_read_as_json(name):
+    kind = RewardFields if name == "reward_weights" else StageFields
+    parser = FieldParser((ModelArguments, DataArguments, kind))
+    assert name in {field for field, type_ in parser.types.items() if type_ is dict}
+    instances, _, _ = parser.read([f"--{name}", '{"note": 1}'])
+    assert [getattr(part, name) for part in instances if hasattr(part, name)] == [{"note": 1}]
+
+
+def test_no_dictionary_is_left_out():
+    types = FieldParser((ModelArguments, DataArguments, RewardFields)).types
+    dictionaries = {name for name, type_ in types.items() if type_ is dict}
+    assert dictionaries == {"lora", "text_config", "time_series_config", "reward_weights"}
+
+
+def test_the_file_the_command_line_and_the_stage_go_before_the_defaults(tmp_path):
+    config = tmp_path / "stage.yaml"
+    config.write_text(
+        "learning_rate: 1e-4\nlora: {r: 2}\noptim: adafactor\nmax_eval_samples: null\nnum_train_epochs: 2"
+    )
+    argv = [*OUTPUT, "--config", str(config), "--num-train-epochs", "5", "--rationales", "lab", "note"]
+    model_args, data_args, stage_args = parse_arguments(argv, **stage1_note.STAGE)
+    assert model_args.lora == {"r": 2}
+    assert (data_args.inputs, data_args.rationales, data_args.max_eval_samples) == (["note"], ["lab", "note"], None)
+    assert (stage_args.learning_rate, stage_args.optim, stage_args.num_train_epochs) == (1e-4, "adafactor", 5)
+    assert stage_args.lr_scheduler_type == "linear"
+
+
+def test_stage_4_has_its_own_defaults():
+    _, _, stage_args = parse_arguments(OUTPUT, RewardStageArguments, **stage4_rewards.STAGE)
+    assert (stage_args.metric_for_best_model, stage_args.generation_max_length) == ("reward", None)
+    assert parse_arguments(OUTPUT)[2].generation_max_length == 60
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--lora", "r=16"], "argument --lora: 'r=16' is no dictionary; give JSON"),
+        (["--lora", "[1]"], "'\\[1\\]' is no dictionary"),
+        (["--streaming", "perhaps"], "'perhaps' is neither true nor false"),
+        (["--learning_rate", "fast"], "--learning_rate"),
+        (["--learning_rat", "1"], "there is no field 'learning_rat'"),
+        (["out"], "'out' belongs to no field"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_loaded(argv, message):
+    with pytest.raises(ClinRaGenInputError, match=message):
+        read_fields([*OUTPUT, *argv])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- 1", "holds no fields"), ("a: [", "while parsing"), ("lora: 3", "give a dictionary"), ("rats: 1", "'rats'")],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, text, message):
+    (tmp_path / "stage.yaml").write_text(text)
+    with pytest.raises(ClinRaGenInputError, match=message):
+        read_fields([*OUTPUT, "--config", str(tmp_path / "stage.yaml")])
+
+
+@pytest.mark.parametrize("stage", ["stage1_note", "stage2_lab", "stage3_multimodal", "stage4_rewards"])
+def test_help_lists_every_field_with_its_default_and_loads_nothing(stage):
+    script = (
+        "import contextlib, json, runpy, sys\n"
+        "with contextlib.suppress(SystemExit):\n"
+        f"    sys.argv = ['{stage}.py', '--help']; runpy.run_path('recipes/{stage}.py', run_name='__main__')\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    text, _, modules = done.stdout.rpartition("\n[")
+    kind = RewardFields if stage == "stage4_rewards" else StageFields
+    assert text.startswith(f"usage: {stage}.py ")
+    for one in (one for part in (ModelArguments, DataArguments, kind) for one in fields(part)):
+        assert f"\n  --{one.name} " in text
+    text = " ".join(text.split())
+    assert text.count("Default: ") == sum(len(fields(part)) for part in (ModelArguments, DataArguments, kind))
+    assert "All fields of transformers' Seq2SeqTrainingArguments are accepted as well" in text
+    assert not {"torch", "transformers", "numpy"} & {*json.loads("[" + modules)}
+
+
+def test_heavy_arguments_are_the_light_ones_and_those_of_transformers():
+    light = {one.name for one in fields(RewardFields)}
+    assert {one.name for one in fields(RewardStageArguments)} == light | OF_TRANSFORMERS
+    assert {one.name for one in fields(StageArguments)} == {one.name for one in fields(StageFields)} | OF_TRANSFORMERS
