@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ClinRaGen with a decoder-only language model: OPT, Qwen, LLaMA, GPT-2 and their like."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,8 @@ from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel
 @dataclass
 class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
     """
-    What the target follows: note and series, as a decoder-only language model has read them, and the decisions, which
-    it reads with the target. Padding is on the left, so that what is real has no gap.
+    Note and series, as a decoder-only language model has read them, and the decisions, which it reads with the target
+    that follows. Padding is on the left, so that the real tokens have no gap.
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, prefix_length, hidden_size)`, *optional*):
@@ -44,10 +45,10 @@ class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
 
 class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     """
-    As [`ClinRaGenForConditionalGeneration`], with a decoder-only language model.
+    A decoder-only language model that does as [`ClinRaGenForConditionalGeneration`].
 
     It reads one sequence: the note, the series' tokens, a token for the decision on each diagnosis, and the target,
-    which `decoder_start_token_id` begins. The diagnosis head reads what the language model makes of note and series.
+    which `decoder_start_token_id` begins. The diagnosis head reads the language model's states over note and series.
     The target alone is predicted, so `labels` hold nothing else. Note and series are computed once: the target
     attends to their keys and values.
 
@@ -69,30 +70,21 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
 
     @torch.no_grad()
     def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
-        """As in the seq2seq model; the decisions' tokens too start at the scale of the backbone's embeddings."""
+        """Take the backbone; the decisions' tokens too start at the scale of its embeddings."""
         super().use_pretrained_backbone(backbone)
         if self.diagnosis_head is not None:
             for embedding in (self.diagnosis_head.label_embedding, self.diagnosis_head.decision_embedding):
                 embedding.weight.mul_(backbone.get_input_embeddings().weight.float().std() / embedding.weight.std())
 
-    def encode(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        knowledge_mask: torch.Tensor | None = None,
+    def _read_record(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decide: Callable, fields: dict
     ) -> ClinRaGenPrefixOutput:
-        """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
-        record = (past_values, past_observed_mask)
-        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
         cache = DynamicCache() if self._keeps_key_values() else None
         hidden_states, decisions = None, embeds[:, :0]
         if cache is not None or self.diagnosis_head is not None:
             hidden_states = self._read(self.get_decoder(), embeds, mask, cache)[0]
         if self.diagnosis_head is not None:
-            decisions, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
+            decisions, scores = decide(hidden_states, mask)
             fields |= scores
         return ClinRaGenPrefixOutput(
             last_hidden_state=hidden_states,
@@ -197,7 +189,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         output_hidden_states: bool | None = None,
         **kwargs,
     ) -> dict:
-        """Select what of the target `input_ids` is not in the cache yet, with the record that it follows."""
+        """Select the tokens of the target that are not in the cache yet, and the record that they follow."""
         known = 0 if past_key_values is None else past_key_values.get_seq_length()
         written = max(known - prefix.attention_mask.shape[1], 0)
         return {

@@ -88,7 +88,7 @@ _FINDINGS = {  # what is said of a channel -> the findings that say it
 
 
 def _spellings(finding: str) -> set[str]:
-    """A finding as a noun and as an adjective, in American and British spelling."""
+    """Spell a finding as a noun and as an adjective, in American and British spelling."""
     forms = {finding}
     for ending, adjective in (("ia", "ic"), ("osis", "otic"), ("pnea", "pneic"), ("tension", "tensive")):
         if finding.endswith(ending):
@@ -116,19 +116,19 @@ _INFERENCE = compiled_words(r"""
 
 
 def _words_of(channel: dict) -> list[str]:
-    """The words for a channel: its own `words`, or the usual ones, and its name."""
+    """Return the words for a channel: its own `words`, or the usual ones, and its name."""
     name = channel["name"]
     return [*(channel.get("words") or CHANNEL_WORDS.get(name, ())), name.lower()]
 
 
 def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED) -> str:
     """
-    The anomaly caption of a record, from its measured values only.
+    Write the anomaly caption of a record, from its measured values only.
 
     Args:
         lab_values (array of shape `(T, num_input_channels)`): measured values, NaN = not measured.
         channels (`list[dict]`): `name`, and `low` and `high`, the bounds of normal, which are normal themselves.
-        unmeasured (`str`): what is said of a channel without a value; the paper's release says
+        unmeasured (`str`): the words for a channel without a value; the paper's release says
             `"normal all the time"`.
 
     Returns:
@@ -178,13 +178,13 @@ class Claim:
 
 
 def _clause_start(text: str, after: int, before: int) -> int:
-    """Where the clause of a mention at `before` starts: behind the last comma or joining word since `after`."""
+    """Return where the clause of a mention at `before` starts: behind the last comma or joining word since `after`."""
     joints = list(_JOINT.finditer(text, after, before))
     return joints[-1].end() if joints else before
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    """A clause without marks of punctuation and joining words at its ends."""
+    """Strip marks of punctuation and joining words from the ends of a clause."""
     while match := _LEADING.match(text, start, end):
         start = match.end()
     while match := _TRAILING.search(text, start, end):
@@ -229,14 +229,14 @@ class ClaimChecker:
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
 
     def names_a_channel(self, text: str) -> bool:
-        """Whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
+        """Tell if the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
         lower = lowered(text)
         return any(self.by_word[lower[start:end]][1] is None for start, end in self.find(lower))
 
     def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
         """
-        Clauses about one channel each: start, end, and start and end of the channel's name, `None` where none is
-        named. A clause without a channel that follows one with a channel in the same sentence belongs to it.
+        Split a text into clauses about one channel each: start, end, and start and end of the channel's name, `None`
+        without one. A clause without a channel belongs to one with a channel before it in the same sentence.
         """
         clauses, named = [], list(self.find(lowered(text)))
         for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):
@@ -250,7 +250,7 @@ class ClaimChecker:
         return [clause for clause in clauses if clause[0] < clause[1]]
 
     def _mentions(self, text: str, named: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Of a sentence's words for channels those that open a claim; a second one for the same channel does not."""
+        """Select a sentence's words for channels that open a claim: no second one for the same channel."""
         mentions: list[tuple[int, int]] = []
         for start, end in named:
             same = mentions and self._said(text, *mentions[-1])[0] == self._said(text, start, end)[0]
@@ -259,12 +259,12 @@ class ClaimChecker:
         return mentions
 
     def _said(self, text: str, start: int, end: int) -> tuple[str, str | None]:
-        """Channel, and what a finding says of it."""
+        """Return the channel, and the level that a finding states of it."""
         return self.by_word[text[start:end].lower()]
 
     def __call__(self, text: str, lab_times, lab_values) -> list[Claim]:
         """
-        The claims of a text, with their verdicts.
+        Return the claims of a text, with their verdicts.
 
         Args:
             text (`str`): the rationale.
@@ -291,7 +291,7 @@ class ClaimChecker:
         return claims
 
     def _blanked(self, clause: str, name: str) -> str:
-        """The clause in lower case, without the words for its channel: "low" in a name says nothing of a value."""
+        """Lower the clause and blank the words for its channel: "low" in a name states nothing of a value."""
         lower = lowered(clause)
         for start, end in self.find(lower):
             if self.by_word[lower[start:end]][0] == name and lower[start:end] != "weighed":
@@ -305,7 +305,7 @@ def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
 
 
 def _without_inference(clause: str, mention: int) -> str:
-    """The part of a clause that speaks of the channel, without what it is taken for."""
+    """Return the part of a clause that speaks of the channel, without what it is taken for."""
     start, end = 0, len(clause)
     for match in _INFERENCE.finditer(clause):
         if match.end() <= mention:

@@ -48,7 +48,7 @@ PHENOTYPES = [
 
 
 def short_name(disease: str) -> str:
-    """A diagnosis as one says it in a sentence: without what follows a semicolon or stands in brackets."""
+    """Shorten a diagnosis for a sentence: without what follows a semicolon or stands in brackets."""
     return disease.split(";")[0].split(" (")[0]
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The diagnosis head: what decides on the diagnoses, by the encoder's tokens and by what a record says plainly."""
+"""The diagnosis head: decisions from the encoder's tokens, and from words and statistics of the record."""
 
 import torch
 from torch import nn
@@ -10,9 +10,8 @@ from .configuration_clinragen import ClinRaGenConfig
 
 class ClinRaGenLinearClassifier(nn.Module):
     """
-    A linear classifier beside the language model, of what a record says plainly: which words stand in the note, how
-    near they are in meaning to the names of the labels, and simple statistics of each channel. From few records such
-    a regression learns what an encoder does not.
+    A linear classifier beside the language model: of the words of the note, their nearness in meaning to the names of
+    the labels, and simple statistics of each channel. From few records it learns what an encoder does not.
 
     Words are the tokenizer's tokens, and the frequent pairs of them. Nothing here learns by the stages' optimiser:
     `recipes/training/fitting.py` sets all of it.
@@ -34,7 +33,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         self.mean, self.std = _fitted(num_labels + num_series), _fitted(num_labels + num_series)
 
     def forward(self, input_ids, attention_mask, past_values=None, past_observed_mask=None) -> torch.Tensor:
-        """Inputs as in [`~ClinRaGenForConditionalGeneration.forward`] -> logits (batch, num_labels)."""
+        """Score inputs as in [`~ClinRaGenForConditionalGeneration.forward`]: logits (batch, num_labels)."""
         words = self.words(input_ids, attention_mask)
         similarity = self.similarity(words)
         series = None if past_values is None else self.statistics(past_values, past_observed_mask)
@@ -42,7 +41,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         return features @ self.weight.float().T + self.bias.float()
 
     def words(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.LongTensor:
-        """(batch, sequence) -> the tokens and the pairs of tokens (batch, 2 * sequence - 1); -1 for what is none."""
+        """Return tokens and known pairs of tokens, (batch, 2 * sequence - 1), -1 where there is none."""
         mask = attention_mask.bool()
         tokens = input_ids.masked_fill(~mask, -1)
         if not len(self.pair_codes):
@@ -53,21 +52,21 @@ class ClinRaGenLinearClassifier(nn.Module):
         return torch.cat([tokens, (self.vocab_size + place).masked_fill(~known, -1)], dim=1)
 
     def count(self, words: torch.LongTensor) -> torch.Tensor:
-        """How often each word is there: (batch, num_words)."""
+        """Count each word: (batch, num_words)."""
         present = (words >= 0).float()
         return present.new_zeros(words.shape[0], self.num_words).scatter_add_(1, words.clamp(min=0), present)
 
     def similarity(self, words: torch.LongTensor) -> torch.Tensor:
-        """How near the nearest word comes to each label's name: (batch, num_labels)."""
+        """Return how near the nearest word comes to each label's name: (batch, num_labels)."""
         near = self.label_similarity.float()[words.clamp(min=0)]  # (batch, words, num_labels)
         return near.masked_fill((words < 0).unsqueeze(-1), 0.0).amax(dim=1)
 
     @staticmethod
     def statistics(past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
         """
-        (batch, context_length, num_channels), twice -> (batch, num_channels, NUM_STATISTICS).
+        Compute statistics of each channel: (batch, num_channels, NUM_STATISTICS).
 
-        Whether a channel was measured, how often (logarithm), and first, last, mean, lowest, highest, standard
+        1 where it was measured, the logarithm of how often, and first, last, mean, lowest, highest, standard
         deviation and slope (change a day) of its standardised values; NaN for those where it was not measured.
         """
         observed = past_observed_mask.bool()
@@ -83,15 +82,15 @@ class ClinRaGenLinearClassifier(nn.Module):
         slope = 24 * (centred * hours).sum(dim=1) / hours.square().sum(dim=1).clamp(min=1)
         lowest = torch.where(observed, values, torch.inf).amin(dim=1)
         highest = torch.where(observed, values, -torch.inf).amax(dim=1)
-        spread = (centred.square().sum(dim=1) / number).sqrt()
-        levels = torch.stack([first, last, mean, lowest, highest, spread, slope], dim=-1)
+        deviation = (centred.square().sum(dim=1) / number).sqrt()
+        levels = torch.stack([first, last, mean, lowest, highest, deviation, slope], dim=-1)
         levels = torch.where((count > 0).unsqueeze(-1), levels, torch.nan)
         return torch.cat([torch.stack([(count > 0).float(), count.float().log1p()], dim=-1), levels], dim=-1)
 
     def features(self, count: torch.Tensor, similarity: torch.Tensor, statistics: torch.Tensor | None) -> torch.Tensor:
         """
-        What the classifier is linear in, (batch, num_features): weighted counts of length 1, and similarities and
-        statistics in standard deviations, at most 3 in size; 0 for what was not measured.
+        Compute what the classifier is linear in, (batch, num_features): weighted counts of length 1, and
+        similarities and statistics in standard deviations, at most 3 in size; 0 for what was not measured.
         """
         weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
         weighted = nn.functional.normalize(weighted, dim=1)
@@ -115,7 +114,7 @@ def _vocab_size(text_config) -> int:
 
 class ClinRaGenDiagnosisHead(nn.Module):
     """
-    One decision per diagnosis, and a token for each that tells the decoder of it.
+    One decision per diagnosis, and a token for each by which the decoder reads it.
 
     Each diagnosis attends to the encoder's tokens and scores what it finds; a linear classifier scores the record
     itself. The decoder attends to the decisions and to the encoded record, so that its list and the probabilities are
@@ -132,15 +131,15 @@ class ClinRaGenDiagnosisHead(nn.Module):
         self.decision_embedding = nn.Embedding(1, hidden_size)  # one for all: present means the same for each
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence, hidden) and (batch, sequence) -> the encoder's logits (batch, num_labels)."""
+        """Return the encoder's logits (batch, num_labels) of states (batch, sequence, hidden)."""
         scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
         scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
         pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
         return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
 
     def decision_tokens(self, logits: torch.Tensor) -> torch.Tensor:
-        """(batch, num_labels) -> (batch, num_labels, hidden)."""
-        decision = (2 * logits.detach().sigmoid() - 1).unsqueeze(-1)  # -1 surely absent, 1 surely present
+        """Embed the decisions of logits (batch, num_labels): (batch, num_labels, hidden)."""
+        decision = (2 * logits.detach().sigmoid() - 1).unsqueeze(-1)  # -1 absent, 1 present
         return self.label_embedding.weight + decision * self.decision_embedding.weight
 
 

@@ -32,7 +32,7 @@ Unit = tuple  # of atoms: words as (start, end), measurements as (row, channel),
 @dataclass(frozen=True)
 class Removal:
     """
-    What is taken from a record.
+    Parts to take from a record.
 
     Args:
         note (sequence of `(start, end)`): words of the note.

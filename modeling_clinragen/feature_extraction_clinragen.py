@@ -17,7 +17,7 @@ MAX_STANDARD_SCORE = 10.0
 
 class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
     r"""
-    Puts measurements on an hourly grid, standardises them, and says which cells were measured.
+    Put measurements on an hourly grid, standardise them, and mask the cells that were not measured.
 
     A cell holds the mean of the plausible values measured in that hour. Nothing is imputed: a cell without a
     measurement is 0 and its mask is `False`.
@@ -81,7 +81,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature(data, tensor_type=return_tensors)
 
     def validate(self, values, times, where: str = "the record") -> tuple[np.ndarray, np.ndarray]:
-        """The measurements of one record as `(T, num_input_channels)` and `(T,)` float64 arrays, checked."""
+        """Check the measurements of one record; return `(T, num_input_channels)` and `(T,)` float64 arrays."""
         num_channels = len(self.channels)
         try:
             values = np.asarray([] if values is None else values, dtype=np.float64)
@@ -144,10 +144,10 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         """
         Read a CSV table, given as its text or lines, into `(lab_values, lab_times)` as `__call__` takes them.
 
-        The header tells the layout: wide, `hour` and one column for each channel, an empty cell where nothing was
+        The header gives the layout: wide, `hour` and one column for each channel, an empty cell where nothing was
         measured; or long, `hour,channel,value`. Names are compared as `series_from_events` does. Rows need no order;
-        those of one hour are merged, and of two values of one channel then the last is kept. `left_out` tells which
-        values the model will not read.
+        those of one hour are merged, and of two values of one channel then the last is kept. `left_out` lists the
+        values that the model will not read.
 
         Raises:
             ClinRaGenInputError: one sentence with line, column and remedy, if the table cannot be read.
@@ -163,7 +163,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return table.series(read)
 
     def left_out(self, values: np.ndarray, times: np.ndarray) -> list[str]:
-        """A sentence for each measurement of a checked record that does not reach the model."""
+        """Write a sentence for each measurement of a checked record that does not reach the model."""
         sentences = []
         for row, column in np.argwhere(~np.isnan(values) & ~self.reaches_model(values, times)):
             channel, hour, value = self.channels[column], times[row], values[row, column]
@@ -176,11 +176,11 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return sentences
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
-        """Whether anything of a checked record reaches the model."""
+        """Tell if anything of a checked record reaches the model."""
         return bool(self.reaches_model(values, times).any())
 
     def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Which measurements of a checked record the model is given: bool, `(T, num_input_channels)`."""
+        """Mark the measurements of a checked record that the model reads: bool, `(T, num_input_channels)`."""
         return self._plausible(values) & ((times >= 0) & (times < self.context_length))[:, None]
 
     def _plausible(self, values: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Name:
-    """Inside of a name that comes after the label `last`."""
+    """A place inside of a name that comes after the label `last`."""
 
     node: _Node
     last: int
@@ -30,7 +30,7 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Text:
-    """Before token `position` of a fixed text; then come the names after label `then`, or nothing more."""
+    """A place before token `position` of a fixed text; then come the names after label `then`, or nothing more."""
 
     tokens: tuple[int, ...]
     position: int
@@ -73,26 +73,26 @@ class DiagnosisGrammar:
             node.label = label
 
     def write(self, labels: Iterable[int]) -> list[int]:
-        """The tokens of the list of these class ids, after the opening."""
+        """Return the tokens of the list of these class ids, after the opening."""
         names = [self.names[label] for label in sorted(labels)] or [self.nothing]
         rest = [token for name in names[1:] for token in (*self.separator, *name)]
         return [*names[0], *rest, *self.end]
 
     def start(self) -> list[State]:
-        """Where a list begins. A list may be in several states at once, as names may begin alike."""
+        """Return the states at the begin of a list: several at once, as names may begin alike."""
         return [_Name(self.root, -1), _Text((*self.nothing, *self.end), 0, None)]
 
     def step(self, states: list[State], token: int) -> list[State]:
-        """The states after `token`; `[None]` where the list has ended, empty where `token` was not allowed."""
+        """Return the states after `token`; `[None]` where the list has ended, empty where `token` was not allowed."""
         after = [found for state in states for found in self._step(state, token)]
         return [None] if None in after else after
 
     def options(self, states: list[State]) -> set[int]:
-        """The tokens that may come next."""
+        """Return the tokens that may come next."""
         return {token for state in states for token in self._options(state)}
 
     def _after(self, state: _Name) -> list[_Text]:
-        """What may be written where a name is whole."""
+        """Return the texts that may be written where a name is whole."""
         label = state.node.label
         if label is None or label <= state.last:
             return []
@@ -100,7 +100,7 @@ class DiagnosisGrammar:
         return [*separators, _Text(self.end, 0, None)]
 
     def _children(self, state: _Name) -> dict[int, _Node]:
-        """The tokens with which a name that may still be written goes on."""
+        """Return the tokens by which a name that may still be written continues."""
         return {token: child for token, child in state.node.children.items() if max(child.labels) > state.last}
 
     def _options(self, state: State) -> set[int]:
@@ -159,14 +159,14 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return blocked.scatter_(1, options, own.masked_fill(stuck, 0.0))
 
     def _decided_texts(self, decisions: torch.Tensor) -> torch.LongTensor:
-        """What each record's text holds for certain, from its begin or its opening on; -1 after its end."""
+        """Return the fixed part of each record's text, from its begin or its opening on; -1 after its end."""
         lead = () if self.grammar.opens_anywhere else self.grammar.opening
         texts = [[*lead, *self.grammar.write(row.nonzero().flatten().tolist())] for row in decisions]
         longest = max(len(text) for text in texts) + 1
         return torch.tensor([text + [-1] * (longest - len(text)) for text in texts], device=decisions.device)
 
     def _decided(self, written: torch.LongTensor) -> torch.LongTensor:
-        """(rows, length) -> (rows, 1): the token that comes next, -1 where any may."""
+        """Return the token that comes next, (rows, 1), -1 where any may."""
         texts = self.decided.repeat_interleave(len(written) // len(self.decided), dim=0)
         if self.grammar.opens_anywhere:
             return texts.gather(1, self._places(written, texts.shape[1] - 1))
@@ -175,7 +175,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return texts[:, min(written.shape[1], last), None]
 
     def _places(self, written: torch.LongTensor, last: int) -> torch.LongTensor:
-        """(rows, length) -> (rows, 1): how much follows the first opening, at most `last`; `last` without one."""
+        """Return how much follows the first opening, (rows, 1), at most `last`; `last` without one."""
         size = len(self.grammar.opening)
         if written.shape[1] < size:
             return written.new_full((len(written), 1), last)
@@ -185,7 +185,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return (written.shape[1] - start).masked_fill(~opened.any(dim=1, keepdim=True), last).clamp(max=last)
 
     def _allowed(self, written: torch.LongTensor) -> torch.LongTensor:
-        """(rows, length) -> (rows, options): the tokens that may come next, some twice; -1 where any may."""
+        """Return the tokens that may come next, (rows, options), some twice; -1 where any may."""
         rows = [self._options(tuple(tokens)) for tokens in written.tolist()]
         self.ended = all(options is not None and not options for options in rows)
         most = max(len(options or ()) for options in rows) or 1
@@ -193,7 +193,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return torch.tensor([row + row[:1] * (most - len(row)) for row in filled], device=written.device)
 
     def _options(self, tokens: tuple[int, ...]) -> set[int] | None:
-        """What may come next; empty where the list has ended, `None` before it has begun."""
+        """Return the tokens that may come next; empty where the list has ended, `None` before it has begun."""
         opening = self.grammar.opening
         start = self._start_of_list(tokens)
         if start is None:

@@ -69,6 +69,8 @@ class EndpointHandler:
 
     def __call__(self, data: dict[str, Any]) -> dict | list[dict]:
         """
+        Answer a request.
+
         Raises:
             RequestError: if the request is malformed, too large, or a record of it cannot be read.
         """
@@ -77,7 +79,7 @@ class EndpointHandler:
         return answers if isinstance(data["inputs"], list) else answers[0]
 
     def read_request(self, data: Any) -> tuple[list[dict], dict]:
-        """The checked records and parameters of a request."""
+        """Return the checked records and parameters of a request."""
         if not isinstance(data, dict) or "inputs" not in data:
             raise RequestError(400, 'a request is {"inputs": record or [records], "parameters": {...}}')
         for name in data:
@@ -108,7 +110,7 @@ class EndpointHandler:
 
     def read_record(self, record: Any, where: str) -> dict:
         """
-        `note`, `lab_values` and `lab_times` of a record, checked.
+        Return `note`, `lab_values` and `lab_times` of a record, checked.
 
         Args:
             where (`str`): the record's place, as an error names it.
@@ -141,7 +143,7 @@ class EndpointHandler:
 
     def answer(self, records: list[dict], parameters: dict) -> list[dict]:
         """
-        Answers to checked records, encoded together.
+        Answer checked records, encoded together.
 
         With `verify` each is answered alone with the same seed, so that what is sampled does not depend on the others.
         """
@@ -153,7 +155,7 @@ class EndpointHandler:
         return [as_json(answer) for answer in answers]
 
     def try_answer(self, records: list[dict], parameters: dict) -> list[dict | Exception]:
-        """As `answer`; where that fails each record is answered alone, and gets the error in place of an answer."""
+        """Answer as `answer`; where that fails each record alone, with the error in place of an answer."""
         try:
             return self.answer(records, parameters)
         except Exception as error:
@@ -171,7 +173,7 @@ class EndpointHandler:
 
 def read_parameters(parameters: Any) -> dict:
     """
-    The options of the pipeline that a request sets, checked.
+    Check the options of the pipeline that a request sets.
 
     Raises:
         RequestError: for one that is unknown, of another type or out of its range.
@@ -195,7 +197,7 @@ def read_parameters(parameters: Any) -> dict:
 
 
 def as_json(value: Any) -> Any:
-    """`value` of what strict JSON has: a number that is not finite becomes `None`."""
+    """Convert to strict JSON: a number that is not finite becomes `None`."""
     if isinstance(value, dict):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -206,7 +208,7 @@ def as_json(value: Any) -> Any:
 
 
 def _count(series: Any) -> int:
-    """How many values a series of any form holds: those of the lists in a list or dict."""
+    """Count the values that a series of any form holds: those of the lists in a list or dict."""
     parts = series.values() if isinstance(series, dict) else series
     return sum(len(part) if isinstance(part, list) else 1 for part in parts) if isinstance(series, dict | list) else 1
 

@@ -93,7 +93,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     def _attend(
         self, hidden_states: torch.Tensor, embedding: nn.Module, knowledge_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(1, patches, d_model) -> (1, patches, hidden_size), and (1, num_heads, patches, num_knowledge_tokens)."""
+        """Return tokens (1, patches, hidden_size), and weights (1, num_heads, patches, num_knowledge_tokens)."""
         projected = self.series_projection(hidden_states)
         if not self.has_knowledge:
             return self.norm(projected), None

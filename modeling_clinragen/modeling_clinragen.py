@@ -6,7 +6,9 @@ it shares with the decoder-only one of `causal_lm_clinragen.py`.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -132,7 +134,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """As [`~PreTrainedModel.from_pretrained`], from safetensors alone: to read a pickle file is to run code."""
+        """Load as [`~PreTrainedModel.from_pretrained`], from safetensors alone: pickle files can run code."""
         if not kwargs.setdefault("use_safetensors", True):
             raise ValueError("ClinRaGen reads safetensors only: pickle files can run code when they are read")
         try:
@@ -146,7 +148,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
             ) from error
 
     def save_pretrained(self, save_directory, *args, **kwargs):
-        """As [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
+        """Save as [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
         from .pipeline_clinragen import TASK, ClinRaGenPipeline  # only so that its file travels with the folder
 
         code = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
@@ -161,7 +163,7 @@ class ClinRaGenPreTrainedModel(PreTrainedModel):
         return super().save_pretrained(save_directory, *args, **kwargs)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **kwargs):
-        """As [`~PreTrainedModel.push_to_hub`], but a new repository is private unless `private=False`."""
+        """Push as [`~PreTrainedModel.push_to_hub`], but a new repository is private unless `private=False`."""
         return super().push_to_hub(repo_id, private=private, **kwargs)
 
     @torch.no_grad()
@@ -183,8 +185,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     The base of both models: a language model as the backbone, the series encoder, the knowledge attention and the
     diagnosis head, the loss and generation.
 
-    A subclass defines how a record is encoded (`encode`), how the backbone reads the target after it (`_decode`), and
-    the inputs that [`~GenerationMixin.generate`] gets of it (`_generation_inputs`).
+    A subclass defines how the backbone reads a record (`_read_record`) and the target after it (`_decode`), and the
+    inputs that [`~GenerationMixin.generate`] gets (`_generation_inputs`).
     """
 
     padding_side = "right"  # of note and series
@@ -229,6 +231,20 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         start = labels.new_full((labels.shape[0], 1), self.config.decoder_start_token_id)
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
+
+    def encode(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_values: torch.Tensor | None = None,
+        past_observed_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        knowledge_mask: torch.Tensor | None = None,
+    ) -> ClinRaGenEncoderOutput:
+        """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        record = (past_values, past_observed_mask)
+        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
+        return self._read_record(embeds, mask, partial(self._decide, input_ids, attention_mask, *record), fields)
 
     def forward(
         self,
@@ -359,7 +375,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         return attention_mask.long()
 
     def _decide(
-        self, hidden_states, attention_mask, input_ids, text_mask, past_values, past_observed_mask
+        self, input_ids, text_mask, past_values, past_observed_mask, hidden_states, attention_mask
     ) -> tuple[torch.Tensor, dict]:
         """Return a token for each decision, `(batch, num_labels, hidden)`, and the output's fields with the scores."""
         member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
@@ -461,8 +477,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         **kwargs,
     ):
         """
-        As [`~GenerationMixin.generate`], of which all arguments may be given; but the list of diagnoses holds labels
-        of the model only, each once, and with a diagnosis head exactly its decisions. The rationale is free.
+        Generate as [`~GenerationMixin.generate`], with all its arguments. The list of diagnoses holds labels of the
+        model only, each once, and with a diagnosis head exactly its decisions; the rationale is free.
 
         Args:
             inputs (`torch.LongTensor`, *optional*): `input_ids`, as the first argument.
@@ -525,21 +541,12 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
     backbone_auto_class = AutoModelForSeq2SeqLM
     linear_heads = ("t5", "bart", "mbart")
 
-    def encode(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_values: torch.Tensor | None = None,
-        past_observed_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        knowledge_mask: torch.Tensor | None = None,
+    def _read_record(
+        self, embeds: torch.Tensor, mask: torch.Tensor, decide: Callable, fields: dict
     ) -> ClinRaGenEncoderOutput:
-        """Encode note and series together; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
-        record = (past_values, past_observed_mask)
-        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
         hidden_states = self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
         if self.diagnosis_head is not None:
-            tokens, scores = self._decide(hidden_states, mask, input_ids, attention_mask, *record)
+            tokens, scores = decide(hidden_states, mask)
             fields |= scores
             hidden_states = torch.cat([hidden_states, tokens], dim=1)
             mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)

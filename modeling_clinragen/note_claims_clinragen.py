@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a text says of a note and of diagnoses, aware of negation and of relatives: findings are looked up in the note,
-and a mentioned diagnosis is argued for, denied, or neither.
+Claims of a text about a note and about diagnoses, aware of negation and of relatives: findings are looked up in the
+note, and a mentioned diagnosis is argued for, denied, or neither.
 
 Source: the idea of triggers, their scopes and what ends them is that of NegEx (Chapman W. W. et al., "A Simple
 Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries", J Biomed Inform 34, 301-310, 2001);
@@ -183,7 +183,7 @@ def _may_be_about_relatives(sentence: str) -> bool:
 
 
 def is_negated(sentence: str, start: int, end: int) -> bool:
-    """Whether what stands at `start` to `end` of a lower-case sentence is said to be absent."""
+    """Tell if a lower-case sentence states that what stands at `start` to `end` is absent."""
     if not _may_negate(sentence):
         return False
     before, after = sentence[:start], sentence[end:]
@@ -199,12 +199,12 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
-    """The last match of a pattern."""
+    """Return the last match of a pattern."""
     return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 def is_about_relatives(sentence: str, start: int) -> bool:
-    """Whether what stands at `start` of a lower-case sentence is said of the patient's family."""
+    """Tell if what stands at `start` of a lower-case sentence is stated of the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
     before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
@@ -213,12 +213,12 @@ def is_about_relatives(sentence: str, start: int) -> bool:
 
 
 def sentences_of(text: str) -> list[tuple[int, int]]:
-    """Start and end of the sentences of a text, and of the lines and items of a note."""
+    """Return start and end of the sentences of a text, and of the lines and items of a note."""
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
 
 
 def sentence_around(text: str, place: int) -> tuple[int, int]:
-    """Start and end of the sentence of a note in which a place lies."""
+    """Return start and end of the sentence of a note in which a place lies."""
     start = max(text.rfind(mark, 0, place) for mark in ".;\n!?") + 1
     stop = _SENTENCE_END.search(text, place)
     return start, stop.start() if stop else len(text)
@@ -247,7 +247,7 @@ class NoteIndex:
 
     def find(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """
-        Where the note speaks of a finding: its words one after the other, else all of them in one sentence, else most.
+        Find a finding in the note: its words one after the other, else all of them in one sentence, else most.
 
         Returns:
             For each place the words found there, as start, end and sentence.
@@ -269,7 +269,7 @@ class NoteIndex:
         return [words for words in found.values() if len(words) == most] if most >= needed else []
 
     def polarity(self, words: list[tuple[int, int, int]]) -> str:
-        """What the note says at one place: `affirmed`, `negated` or `relatives`."""
+        """Return what the note states at one place: `affirmed`, `negated` or `relatives`."""
         first, last = self.sentences[words[0][2]]
         sentence = self.text[first:last]
         if is_about_relatives(sentence, max(start for start, _, _ in words) - first):
@@ -316,7 +316,7 @@ def _premises(text: str, first: int, last: int) -> list[tuple[int, int]]:
 
 
 def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Findings of an enumeration, each alone."""
+    """Split an enumeration into its findings."""
     cuts = list(_CUTS.finditer(text[start:end]))
     edges = [start, *(start + m.end() for m in cuts)], [*(start + m.start() for m in cuts), end]
     return [(a, b) for a, b in zip(*edges, strict=True) if b > a]
@@ -344,19 +344,13 @@ def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Clai
     return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
 
 
-def find_diagnoses(text: str, phrases: dict[str, Iterable[str]]) -> list[Mention]:
+class DiagnosisFinder:
     """
-    Where a text names diagnoses, and whether it argues for them.
+    Find where a text names diagnoses, and whether it argues for them.
 
     Args:
-        text (`str`): a rationale.
         phrases (`dict`): diagnosis -> its name and synonyms.
     """
-    return DiagnosisFinder(phrases)(text)
-
-
-class DiagnosisFinder:
-    """`find_diagnoses` for many texts."""
 
     def __init__(self, phrases: dict[str, Iterable[str]]):
         labels_of = defaultdict(set)
@@ -377,7 +371,7 @@ class DiagnosisFinder:
 
 
 def _around(text: str) -> list[tuple[int, int]]:
-    """Sentences, a name with a semicolon in it being part of one."""
+    """Return the sentences; a name with a semicolon in it is part of one."""
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.\n!?]|\.(?=\d))+", text)]
 
 
@@ -393,13 +387,13 @@ def _says(sentence: str, start: int, end: int) -> str:
 
 
 def _content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
-    """Stem, start and end of the words that carry findings."""
+    """Return stem, start and end of the words that carry findings."""
     return [(_stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in _GRAMMAR]
 
 
 @lru_cache(maxsize=2**16)
 def _stem(word: str) -> str:
-    """A word without the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
+    """Cut the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     for ending in ("ing", "ed", "es", "s"):

@@ -29,7 +29,7 @@ def compiled_words(pattern: str) -> re.Pattern:
 
 
 def lowered(text: str) -> str:
-    """The text in lower case, of the same length: a letter whose lower case is longer (İ) stays as it is."""
+    """Lower a text, and keep its length: a letter whose lower case is longer (İ) stays as it is."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -38,7 +38,7 @@ def lowered(text: str) -> str:
 
 class PhraseFinder:
     """
-    Finds phrases as whole words; of those that overlap the leftmost, of those that begin together the longest.
+    Find phrases as whole words; of those that overlap the leftmost, of those that begin together the longest.
 
     Args:
         phrases (iterable of `str`): in any case; each begins with a letter or a digit.
@@ -52,7 +52,7 @@ class PhraseFinder:
                 self.by_first_word[first[0]].append(phrase)
 
     def __call__(self, lower: str) -> Iterator[tuple[int, int]]:
-        """Start and end of each phrase in a text in lower case, in order."""
+        """Yield start and end of each phrase in a text in lower case, in order."""
         free = 0  # where the last one ended
         for word in _WORD.finditer(lower):
             start = word.start()

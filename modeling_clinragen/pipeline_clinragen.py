@@ -128,7 +128,7 @@ class ClinRaGenPipeline(Pipeline):
 
     def stream(self, record: dict, **options) -> Iterator[dict]:
         """
-        The answer to one record while it is made.
+        Yield the answer to one record while it is made.
 
         Args:
             record (`dict`) and options: as the pipeline takes them; one beam.
@@ -174,7 +174,7 @@ class ClinRaGenPipeline(Pipeline):
         return [{"label": label, "probability": probabilities.get(label)} for label in labels]
 
     def _verified(self, tokens, records: list[dict], encoded, generate_kwargs: dict) -> torch.Tensor:
-        """The tokens; of a text with contradicted claims the best of others, if it is better."""
+        """Return the tokens, or for a text with contradicted claims the best of others, if it is better."""
         first = list(tokens)
         wrong = [i for i, row in enumerate(first) if self._rank(row, records[i])[0]]
         kept = list(first)
@@ -193,7 +193,7 @@ class ClinRaGenPipeline(Pipeline):
         return torch.nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=padding)
 
     def _rank(self, tokens, record: dict) -> tuple[int, int]:
-        """The lower the better: contradicted claims, and of equals the supported ones."""
+        """Rank a text, the lower the better: by contradicted claims, and of equals by supported ones."""
         verdicts = Counter(claim.verdict for claim in self._claims(self._parsed(tokens)["lab_rationale"], record))
         return verdicts["contradicted"], -verdicts["supported"]
 
@@ -274,7 +274,7 @@ class ClinRaGenPipeline(Pipeline):
 
 def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarray | None:
     """
-    What each patch of a record's series attends to: the mean over the channels with a measurement in it.
+    Return what each patch of a record's series attends to: the mean over the channels with a measurement in it.
 
     Args:
         attention (`torch.Tensor` of shape `(num_input_channels, num_patches, num_knowledge_terms)`): of one record.

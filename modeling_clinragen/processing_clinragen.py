@@ -97,11 +97,11 @@ class ClinRaGenProcessor(ProcessorMixin):
         return self.encode(notes, lab_values, lab_times, return_tensors)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, **kwargs):
-        """As [`~ProcessorMixin.push_to_hub`], but a new repository is private unless `private=False`."""
+        """Push as [`~ProcessorMixin.push_to_hub`], but a new repository is private unless `private=False`."""
         return super().push_to_hub(repo_id, private=private, **kwargs)
 
     def encode(self, notes, lab_values, lab_times, return_tensors: str | None = None) -> BatchFeature:
-        """As `__call__`, with one entry per record in each, of records that may hold nothing that the model reads."""
+        """Encode as `__call__`, one entry per record in each, records that may hold nothing that the model reads."""
         notes = notes if "note" in self.modalities else [None] * len(notes)
         prompts = [PROMPT.format(note=note) for note in self.cut_notes(notes)]
         data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
@@ -111,13 +111,13 @@ class ClinRaGenProcessor(ProcessorMixin):
         return BatchFeature(data)
 
     def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
-        """Whether a record holds anything of the modalities that the model reads; its series are checked for form."""
+        """Tell if a record holds anything of the modalities that the model reads; its series are checked for form."""
         checked = self.feature_extractor.validate(lab_values, lab_times, where)
         has_note = "note" in self.modalities and bool(note and note.strip())
         return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))
 
     def cut_notes(self, notes: Iterable[str | None]) -> list[str]:
-        """Notes as the prompt holds them: spaces evened, a long one cut at its end, `NO_NOTE` where there is none."""
+        """Cut notes for the prompt: spaces evened, a long one cut at its end, `NO_NOTE` where there is none."""
         notes = [" ".join(note.split()) if note and note.strip() else NO_NOTE for note in notes]
         encoded = self.tokenizer(
             notes,
@@ -137,7 +137,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         rationale_first: bool = False,
     ) -> str:
         """
-        What the model learns to write for a record; `diagnoses` are class ids.
+        Write the target of a record; `diagnoses` are class ids.
 
         With `rationale_first` the diagnoses follow from the rationale, as in chain-of-thought distillation (Kwon et
         al., AAAI 2024); `parse` reads both orders.
@@ -149,8 +149,8 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     def encode_targets(self, targets: list[str], max_length: int | None = None) -> BatchEncoding:
         """
-        Target texts as tokens, of which the last is that of the end: as the tokenizer encodes a target, or where it
-        closes no text, as those of decoder-only models, the text alone and `eos_token_id`.
+        Encode target texts with an end token: as the tokenizer encodes a target, or where it closes no text, as those
+        of decoder-only models, the text alone and `eos_token_id`.
 
         Args:
             targets (`list[str]`): as `target_text` makes them.
@@ -167,7 +167,7 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     def diagnosis_token_ids(self, rationale_first: bool = False) -> dict:
         """
-        The parts of the lists of diagnoses that a text may hold, as token ids: `diagnosis_token_ids` of the
+        Return the parts of the lists of diagnoses that a text may hold, as token ids: `decisions.token_ids` of the
         configuration, of which [`DiagnosisGrammar`] is made.
 
         Args:
@@ -198,7 +198,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         return self.tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
 
     def _tokens_after(self, before: str, text: str, space: str = " ") -> list[int]:
-        """The tokens of `text` where it follows `before`."""
+        """Return the tokens of `text` where it follows `before`."""
         first, both = self._tokens(before), self._tokens(f"{before}{space}{text}")
         if both[: len(first)] != first:
             raise ValueError(f"the tokenizer joins {before!r} and {text!r}")

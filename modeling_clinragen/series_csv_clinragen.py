@@ -17,7 +17,7 @@ SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
 
 class SeriesTable:
     """
-    The columns of a table of measurements, told by its header: wide, `hour` and one column for each channel, or long,
+    The columns of a table of measurements, by its header: wide, `hour` and one column for each channel, or long,
     `hour,channel,value`. Names are compared without regard to case, spaces and punctuation.
 
     Args:
@@ -61,9 +61,9 @@ class SeriesTable:
 
     def read(self, cells: list[str], where: str) -> tuple[float, dict[int, float]] | None:
         """
-        The hour of a row, and the value of each channel measured then, by the channel's position.
+        Read the hour of a row, and the value of each channel measured then, by the channel's position.
 
-        An empty cell says that nothing was measured. Of a row of empty cells it is `None`.
+        An empty cell means that nothing was measured. A row of empty cells gives `None`.
 
         Raises:
             ClinRaGenInputError: if the row does not fit the header, or a cell is no number; no cell is quoted, since
@@ -111,7 +111,7 @@ class SeriesTable:
         return number
 
     def series(self, rows: Iterable[tuple[float, dict[int, float]]]) -> tuple[np.ndarray, np.ndarray]:
-        """`(lab_values, lab_times)` of rows as `read` gives them; of two values at one hour the last is kept."""
+        """Return `(lab_values, lab_times)` of rows as `read` gives them; of two values at one hour keep the last."""
         merged: dict[float, dict[int, float]] = {}
         for hour, values in rows:
             merged.setdefault(hour, {}).update(values)
@@ -125,7 +125,7 @@ class SeriesTable:
 
 def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """
-    The rows of a CSV text, or of its lines, with the number of the line that each begins in; empty lines are left out.
+    Yield the rows of a CSV text, or of its lines, with the number of each one's first line; empty lines are left out.
 
     Raises:
         ClinRaGenInputError: if it is no text, or a quotation mark is never closed.
@@ -153,5 +153,5 @@ def _lines(text: str | bytes | Iterable[str]) -> Iterator[str]:
 
 
 def plain_name(name: str) -> str:
-    """A name without case, spaces and punctuation."""
+    """Strip a name of case, spaces and punctuation."""
     return "".join(character for character in name.lower() if character.isalnum())

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What one clause states of one channel, judged against its measured values.
+Judge what one clause states of one channel against its measured values.
 
 A clause is read from the outside in: the time it speaks of, then counts, numbers, trends and levels. What has been
 read is blanked, so that the "first" of "first 6 hours" is no first value and the 3 of "3 times" no measurement.
@@ -89,7 +89,7 @@ def deciding(
     clause: str, finding: str | None, kind: str, channel: dict, hours: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """
-    The measurements on which the verdict of a clause rests.
+    Mark the measurements on which the verdict of a clause rests.
 
     Of a level or a count those outside of normal, on the side that is stated where one is; of a value those that are
     the number as written, else the lowest and the highest; where there are none of these, and of all else, every
@@ -122,7 +122,7 @@ _SIDES = {"high": {"high"}, "not_high": {"high"}, "low": {"low"}, "normal": {"hi
 
 
 def _readable(clause: str) -> str:
-    """The clause with its signs in words, and without what only looks like a level or a negation."""
+    """Return the clause with its signs in words, and without what only looks like a level or a negation."""
     clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
     return PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause))
 
@@ -140,7 +140,7 @@ def _numbers(match: re.Match) -> list[str]:
 
 
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray):
-    """The clause without its words of time; the hour or the end that it speaks of; and the values of that time."""
+    """Return the clause without its words of time, the moment that it speaks of, and the values of that time."""
     for pattern, within in (
         (AFTER_HOURS, lambda n: hours > n),
         (FIRST_HOURS, lambda n: hours <= n),
@@ -161,7 +161,7 @@ def _cut(clause: str, match: re.Match) -> str:
 
 
 def _states_measured(clause: str, finding: str | None, timed: bool, count: int) -> list[tuple[str, bool]]:
-    """Whether the clause says that the channel was, or was not, measured at all."""
+    """Read the statement that the channel was, or was not, measured at all."""
     if (
         finding
         or timed
@@ -207,7 +207,7 @@ def _read(clause, finding, channel, moment, negated, hours, values) -> list[tupl
 
 
 def _levels_said(clause: str) -> list[tuple[int, str]]:
-    """Where the clause says high or low, in order."""
+    """Return where the clause states high or low, in order."""
     found = {m.start(): "high" if _says_high(m[1]) else "low" for m in BOUND.finditer(clause)}
     rest = BOUND.sub(_blank, clause)
     found |= {m.start(): "high" for m in HIGH.finditer(rest)}
@@ -220,7 +220,7 @@ def _says_high(word: str) -> bool:
 
 
 def outside(channel: dict, values: np.ndarray, direction: str) -> int:
-    """How many values are above (`"high"`) or below (`"low"`) normal."""
+    """Count the values above (`"high"`) or below (`"low"`) normal."""
     return int(((values > channel["high"]) if direction == "high" else (values < channel["low"])).sum())
 
 
@@ -275,7 +275,7 @@ def _compare_count(found: int, least: str, number: int) -> bool:
 
 
 def _values(clause, channel, moment, negated, hours, values) -> list[tuple[str, bool]]:
-    """What the clause says of numbers, and of when the extremes were."""
+    """Read the statements on numbers, and on when the extremes were."""
     moved, span = MOVED.search(clause), SPAN.search(clause)
     if moved:
         first, last = _numbers(moved)
@@ -308,7 +308,7 @@ def _values(clause, channel, moment, negated, hours, values) -> list[tuple[str, 
 
 
 def _has_value(clause, match, channel, moment, hours, values) -> bool:
-    """Whether the number of a match is the extreme, the first, the last or any value, as the clause says."""
+    """Tell if the number of a match is the extreme, the first, the last or any value, as the clause states."""
     extreme = _extreme_before(clause, match.start()) or _extreme_before(clause, len(clause))
     if extreme:
         candidates = _highest(values) if extreme == "maximum" else _lowest(values)
@@ -326,7 +326,7 @@ def _has_value(clause, match, channel, moment, hours, values) -> bool:
 
 
 def _extreme_before(clause: str, end: int) -> str | None:
-    """The last word for a maximum or a minimum before that place."""
+    """Return the last word for a maximum or a minimum before that place."""
     found = [(m.end(), "maximum") for m in MAXIMUM.finditer(clause, 0, end)]
     found += [(m.end(), "minimum") for m in MINIMUM.finditer(clause, 0, end)]
     return max(found)[1] if found else None
@@ -341,7 +341,7 @@ def _lowest(values: np.ndarray) -> np.ndarray:
 
 
 def _forms(values: np.ndarray, channel: dict) -> list[np.ndarray]:
-    """The values in the channel's unit, and in one that people write them in."""
+    """Return the values in the channel's unit, and in one that people write them in."""
     forms = [values]
     if channel.get("unit") == "fraction":
         forms.append(values * 100)
@@ -351,7 +351,7 @@ def _forms(values: np.ndarray, channel: dict) -> list[np.ndarray]:
 
 
 def _matches(number: str, candidates: np.ndarray, channel: dict) -> bool:
-    """Whether a candidate is the number as written, rounded to its digits."""
+    """Tell if a candidate is the number as written, rounded to its digits."""
     half = 0.5 * 10 ** -len(number.partition(".")[2])
     return any(
         (np.abs(form - float(number)) <= half + 1e-6 * np.abs(form)).any() for form in _forms(candidates, channel)
@@ -359,7 +359,7 @@ def _matches(number: str, candidates: np.ndarray, channel: dict) -> bool:
 
 
 def _is_about(number: str, value: float, channel: dict) -> bool:
-    """The same for a mean, which is rarely written to all its digits."""
+    """Tell if a mean is about the number; it is rarely written to all its digits."""
     half = 0.5 * 10 ** -len(number.partition(".")[2])
     return any(
         abs(form[0] - float(number)) <= half + 0.01 * abs(form[0]) for form in _forms(np.array([value]), channel)
@@ -412,7 +412,7 @@ def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, bool | 
 
 
 def trend_of(values: np.ndarray) -> str:
-    """`rising`, `falling` or `stable`: medians of the first and last third, against half the interquartile range."""
+    """Return `rising`, `falling` or `stable`: medians of first and last third, half the interquartile range apart."""
     third = len(values) // 3
     change = np.median(values[-third:]) - np.median(values[:third])
     spread = np.subtract(*np.percentile(values, [75, 25]))

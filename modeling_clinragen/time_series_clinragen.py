@@ -145,7 +145,7 @@ def pool_patches(
     states: torch.Tensor, patch_mask: torch.BoolTensor, longest: int | None
 ) -> tuple[torch.Tensor, torch.BoolTensor]:
     """
-    At most `longest` states of each channel: of a record with more patches, means over neighbours, as many of them as
+    Pool to at most `longest` states of each channel: of a record with more patches, means over as many neighbours as
     it takes. Records of at most `longest` patches keep theirs.
 
     Args:
@@ -168,19 +168,19 @@ def pool_patches(
 
 
 def _last_true(flags: torch.Tensor) -> int:
-    """1 + the index of the last `True`; 1 without any."""
+    """Return 1 + the index of the last `True`; 1 without any."""
     return as_number((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max(), len(flags))
 
 
 def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(rows, num_patches) -> (rows, 1, num_patches, num_patches): the lowest number where a key is no real patch."""
+    """Return the lowest number where a key is no real patch: (rows, 1, num_patches, num_patches)."""
     blocked = torch.zeros(patch_mask.shape, dtype=dtype, device=patch_mask.device)
     blocked = blocked.masked_fill(~patch_mask, torch.finfo(dtype).min)
     return blocked[:, None, None, :].expand(-1, 1, patch_mask.shape[-1], -1)
 
 
 def as_number(length: torch.Tensor, longest: int) -> int:
-    """A length of at least 1 as a number. `torch.export`, which knows no values, is told its bounds."""
+    """Return a length of at least 1 as a number, with its bounds for `torch.export`, which knows no values."""
     number = length.clamp(min=1).item()
     torch._check(number >= 1)
     torch._check(number <= longest)

@@ -18,7 +18,7 @@ import yaml
 from datasets_scripts.sources.labels import load_labels
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from modeling_clinragen.note_claims_clinragen import check_note_claims, find_diagnoses
+from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, check_note_claims
 from tests.modeling_clinragen.labelled_claims import labelled_claims
 
 
@@ -115,7 +115,7 @@ def test_what_is_said_of_diagnoses(name):
     entries = [entry for entry in wordings(name) if entry["kind"] == "diagnosis"]
     right = 0
     for entry in entries:
-        said = {m.says for m in find_diagnoses(entry["text"], phrases) if entry["label"] in m.labels}
+        said = {m.says for m in DiagnosisFinder(phrases)(entry["text"]) if entry["label"] in m.labels}
         right += next((s for s in ("denies", "argues") if s in said), "neither") == entry["says"]
     assert len(entries) >= 40
     assert right / len(entries) >= 0.95
