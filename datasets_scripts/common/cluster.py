@@ -91,7 +91,7 @@ def _result(ray: Any, reference: Any) -> Any:
 
 @contextmanager
 def _connection(address: str) -> Iterator[Any]:
-    """The module `ray`, connected."""
+    """Yield the module `ray`, connected."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
@@ -126,7 +126,7 @@ def _check_reachable(address: str) -> None:
 
 
 def _slots(ray: Any, cpus: int, gpus: int) -> int:
-    """How many calls the cluster can work on at once."""
+    """Count the calls that the cluster can work on at once."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     slots = sum(
         int(min(machine.get("CPU", 0) // cpus, machine.get("GPU", 0) // gpus if gpus else float("inf")))

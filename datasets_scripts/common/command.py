@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What every command of the project shares: how a user's mistake ends it, and how a folder is finished."""
+"""The common part of all commands: how a user's mistake ends one, and how a folder is finished."""
 
 import argparse
 import errno
@@ -58,15 +58,15 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
 
 
 class ResumableError(ClinRaGenInputError):
-    """What is written so far stays, for the same command to go on from."""
+    """Raised where what is written so far stays, for the same command to resume from."""
 
 
 class BusyError(ResumableError):
-    """Another process works on the same output; what it has written must stay."""
+    """Raised where another process works on the same output; what it has written must stay."""
 
 
 def check_free(output: Path) -> None:
-    """A `ClinRaGenInputError` if there is something at `output` already; commands that run long ask at once."""
+    """Raise a `ClinRaGenInputError` if something is at `output` already; commands that run long ask at once."""
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         raise ClinRaGenInputError(f"{output} exists already; name another folder to write, or remove it first")
 
@@ -80,7 +80,7 @@ def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
 
     Args:
         resume (`dict`, *optional*): what the result depends on, as JSON. After a kill or an interruption, a start with
-            the same finds again in the folder aside what was written, and goes on; its folder `work` is for what is
+            the same finds again in the folder aside what was written, and resumes; its folder `work` is for what is
             not part of the result.
 
     Raises:

@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What `push_model.py` and `push_dataset.py` share: a folder as one commit of a repo on the Hub.
+The common part of `push_model.py` and `push_dataset.py`: a folder as one commit of a repo on the Hub.
 
 A repo never holds half a folder: big files are sent first, under their content's hash, and one commit then names them
-all. A push that was interrupted goes on with the same command; what the Hub has is not sent again.
+all. The same command resumes an interrupted push; what the Hub has is not sent again.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
 
 
 def dated_reason(reason: str | None, option: str) -> str | None:
-    """A permission as it is recorded: the reason, and the day that it was given."""
+    """Return a permission as it is recorded: the reason, and the day that it was given."""
     if reason is not None and not reason.strip():
         raise ClinRaGenInputError(f"{option} needs a reason, which is recorded")
     return reason and f"{reason.strip()} (given {date.today().isoformat()})"
 
 
 def files_in(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
-    """Path in the repo -> file, of the files of a folder that match a pattern; nothing else is pushed."""
+    """Return path in the repo -> file, of the files of a folder that match a pattern; nothing else is pushed."""
     found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in found}
 
@@ -127,7 +127,7 @@ def push_files(
 
 
 def gate(api, repo_id: str, repo_type: str, private: bool) -> None:
-    """Access on request; where the Hub gates no private repo, that is told, as nobody else can read it yet."""
+    """Switch on access by request; a warning tells where the Hub gates no private repo, which nobody else can read."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -141,7 +141,7 @@ def gate(api, repo_id: str, repo_type: str, private: bool) -> None:
 @contextmanager
 def hub_errors(repo_id: str) -> Iterator[None]:
     """
-    What the Hub, or the way to it, refuses, as one line with the remedy.
+    Turn what the Hub, or the way to it, refuses into one line with the remedy.
 
     Raises:
         ClinRaGenInputError: for every error of `huggingface_hub`, of the connection, or of a name that is no repo's.

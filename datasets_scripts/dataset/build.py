@@ -17,6 +17,7 @@ from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
 from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, load_source, read_source
+from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
 from datasets_scripts.sources.tables import load_hospital
 from modeling_clinragen import __version__
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -25,14 +26,6 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 logger = logging.getLogger(__name__)
 
 SYNTHETIC_PATIENTS = 2000
-SYNTHETIC = {
-    "title": "simulated patients",
-    "version": "1",
-    "licence": "Apache-2.0",
-    "url": "written by datasets_scripts/sources/synthetic.py",
-    "credentialed": False,
-    "cite": "this project; no row describes a real person.",
-}
 SETTINGS = (
     "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
     "hours", "note_view", "note_text", "caption",
@@ -96,7 +89,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
 
 def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict], report: dict) -> dict:
     """Return what `clinragen_dataset.json` says beside the schema version and the content's hash."""
-    description = SYNTHETIC if arguments.source == "synthetic" else cohort.source
+    description = read_world()["source"] if arguments.source == "synthetic" else cohort.source
     return {
         "source": arguments.source,
         "source_description": {
@@ -145,8 +138,6 @@ def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[di
         if arguments.source == "tables":
             return load_hospital(arguments.mapping, arguments.root, channels), arguments.root
         return load_source(arguments.source), arguments.root
-    from datasets_scripts.sources.synthetic import write_synthetic_tables
-
     root = arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
     write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
     return load_source("mimic-iv"), root

@@ -5,7 +5,7 @@
 import csv
 from pathlib import Path
 
-from datasets_scripts.dataset.card_figures import draw_card_figures
+from datasets_scripts.dataset.charts import draw_charts
 from datasets_scripts.dataset.folder import LABEL_AUDIT
 from datasets_scripts.dataset.splits import SPLITS
 
@@ -45,17 +45,14 @@ CREDENTIALED = (
 
 
 def dataset_card(metadata: dict, folder: Path) -> str:
-    """The card of a dataset folder, from its `clinragen_dataset.json`; draws its figures into `folder/figures`."""
-    draw_card_figures(metadata, folder / "figures")
+    """Write the card of a dataset folder, from its `clinragen_dataset.json`; draw its charts into `folder/figures`."""
+    draw_charts(metadata, folder / "figures")
     source = metadata["source_description"]
     splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
     # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
     header = HEADER.format(
-        title=source["title"],
-        files=files,
-        num_labels=len(metadata["labels"]),
-        content_hash=metadata["content_hash"],
+        title=source["title"], files=files, num_labels=len(metadata["labels"]), content_hash=metadata["content_hash"]
     )
     use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {}))
@@ -72,7 +69,7 @@ def dataset_card(metadata: dict, folder: Path) -> str:
 
 
 def _permissions(permissions: dict) -> str:
-    """What was said when the data were pushed: to what, the reason and the day."""
+    """Tell what was said when the data were pushed: to what, the reason and the day."""
     return "".join(
         f"\nWhoever pushed these data was permitted to {to} them: {why}\n" for to, why in permissions.items()
     )
@@ -87,7 +84,7 @@ def _cohort(metadata: dict) -> str:
     units = [[row["care_unit"] or "not known", row["stays"]] for row in metadata.get("care_units", [])]
     return (
         _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
-        + _figure("attrition", "ICU stays that are left after each step")
+        + _chart("attrition", "ICU stays that are left after each step")
         + _table(["split", "ICU stays", "patients", "with a note", "with series"], counts)
         + "\nA patient is in one split only: a hash of the id decides.\n"
         + ("\n" + _table(["type of ICU", "ICU stays"], units) if units else "")
@@ -102,7 +99,7 @@ def _diagnoses(metadata: dict) -> str:
         f"have no route to a category; {codes['unknown']} are in no table of codes, {codes['by_family']} of which "
         f"were read by their family. `{LABEL_AUDIT}` lists every code with its route and its labels.\n\n"
         + _table(["diagnosis", "ICU stays", "% of stays"], labels)
-        + _figure("prevalence", "share of ICU stays with each diagnosis")
+        + _chart("prevalence", "share of ICU stays with each diagnosis")
     )
 
 
@@ -117,7 +114,7 @@ def _series(metadata: dict) -> str:
     return (
         "Charted values, why some were left out, and what was kept; `clinragen_dataset.json` has units and limits.\n\n"
         + _table(["channel", *(name.replace("_", " ") for name in VALUE_COUNTS), "% of stays without a value"], rows)
-        + _figure("missingness", "share of ICU stays without a value of each channel")
+        + _chart("missingness", "share of ICU stays without a value of each channel")
         + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
         + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
     )
@@ -136,13 +133,13 @@ def _leakage(metadata: dict) -> str:
         "and of those that they do not have. This dataset's notes are of the view "
         f"`{metadata['settings']['note_view']}`.\n\n"
         + _table(["view", "diagnoses", "% named", "% of the others named"], rows)
-        + _figure("leakage", "share of diagnoses named in the note, by view")
+        + _chart("leakage", "share of diagnoses named in the note, by view")
         + _table(["diagnosis", *(f"% named, {view}" for view in views)], by_label)
     )
 
 
 def _rationales(rationales: dict) -> str:
-    """Settings of the teacher, and what the gate found."""
+    """Tell the settings of the teacher, and what the gate found."""
     counted = ("outcomes", "reasons", "claims", "replies")
     settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
     kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})
@@ -170,14 +167,14 @@ VALUE_COUNTS = (
 
 
 def write_label_audit(folder: Path, codes: list[dict]) -> None:
-    """`label_audit.csv`: one row per diagnosis code, ICD version and label, with the route and how often it occurs."""
+    """Write `label_audit.csv`: one row per diagnosis code, ICD version and label, with route and frequency."""
     with open(folder / LABEL_AUDIT, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["code", "version", "route", "mapped", "label", "rows", "stays"])
         writer.writeheader()
         writer.writerows({**row, "mapped": str(row["mapped"]).lower()} for row in codes)
 
 
-def _figure(name: str, description: str) -> str:
+def _chart(name: str, description: str) -> str:
     return f"\n![{description}](figures/{name}.png)\n\n"
 
 

@@ -4,7 +4,7 @@
 The dataset folder: its columns, its files, and how it is read and written.
 
 `data/SPLIT-*.parquet` holds the records, `clinragen_dataset.json` what they mean, `label_audit.csv` the route of every
-diagnosis code, `README.md` the dataset card with its `figures/`.
+diagnosis code, `README.md` the dataset card with its charts in `figures/`.
 `load_dataset(folder)` reads it offline, with class labels.
 """
 
@@ -30,8 +30,6 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-
-    from datasets_scripts.teacher.rationale import Rationale
 
 
 SCHEMA_VERSION = 2
@@ -63,7 +61,7 @@ COLUMNS = pa.schema(
 
 
 def schema_for(labels: list[str]) -> pa.Schema:
-    """`COLUMNS` with the Hugging Face feature types in its metadata, so that `diagnoses` are class labels."""
+    """Return `COLUMNS` with the Hugging Face feature types in its metadata, so that `diagnoses` are class labels."""
     features = {field.name: _feature(field.type) for field in COLUMNS}
     features["diagnoses"] = {"feature": {"names": labels, "_type": "ClassLabel"}, "_type": "List"}
     return COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -95,7 +93,7 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
     Complete a folder whose shards are written: `clinragen_dataset.json`, with the content's hash, and the card.
 
     Args:
-        card (callable): metadata and folder -> text of the card; it may draw figures into the folder.
+        card (callable): metadata and folder -> text of the card; it may draw charts into the folder.
     """
     metadata = {"schema_version": SCHEMA_VERSION, **metadata, "content_hash": content_hash(folder)}
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -103,7 +101,7 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the cells of all splits, column by column; independent of shards, compression and row groups."""
+    """Hash the cells of all splits, column by column, whatever the shards, compression and row groups (SHA-256)."""
     total = hashlib.sha256()
     for split in SPLITS:
         digests: dict[str, Any] = defaultdict(hashlib.sha256)
@@ -135,7 +133,7 @@ def shards(folder: Path, split: str) -> list[Path]:
 
 
 def iterate_rows(folder: Path, split: str) -> Iterator[dict]:
-    """The rows of one split as plain dictionaries, one row group in memory at a time."""
+    """Yield the rows of one split as plain dictionaries, one row group in memory at a time."""
     for shard in shards(folder, split):
         for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP):
             yield from batch.to_pylist()
@@ -143,7 +141,7 @@ def iterate_rows(folder: Path, split: str) -> Iterator[dict]:
 
 def read_metadata(folder: str | Path) -> dict:
     """
-    `clinragen_dataset.json` of a finished dataset folder.
+    Read `clinragen_dataset.json` of a finished dataset folder.
 
     Raises:
         ClinRaGenInputError: if there is no such folder, or it is unfinished or of another schema version.
@@ -168,7 +166,7 @@ def label_names(metadata: dict) -> list[str]:
 
 def load_split(folder: str | Path, split: str, streaming: bool = False) -> Dataset | IterableDataset:
     """
-    One split as a `datasets.Dataset`, memory-mapped; with `streaming` as an `IterableDataset`.
+    Load one split as a `datasets.Dataset`, memory-mapped; with `streaming` as an `IterableDataset`.
 
     Raises:
         ClinRaGenInputError: if the folder is no finished dataset folder, or has no such split.
@@ -184,7 +182,7 @@ def load_split(folder: str | Path, split: str, streaming: bool = False) -> Datas
 
 
 def iterate_records(folder: Path) -> Iterator[dict]:
-    """All rows, in the order of splits and shards, with `lab_times` (T,) and `lab_values` (T, C) as float32 arrays."""
+    """Yield all rows by split and shard, with `lab_times` (T,) and `lab_values` (T, C) as float32 arrays."""
     num_channels = len(read_metadata(folder)["channels"])
     for split in SPLITS:
         for shard in shards(folder, split):
@@ -202,23 +200,19 @@ RECORD_COLUMNS = ["stay_id", "note", "lab_times", "lab_values", "lab_caption", "
 
 
 def iterate_stay_ids(folder: Path) -> Iterator[str]:
-    """The ids of the rows that `iterate_records` gives, in its order."""
+    """Yield the ids of the rows that `iterate_records` gives, in its order."""
     for split in SPLITS:
         for shard in shards(folder, split):
             yield from pq.read_table(shard, columns=["stay_id"])["stay_id"].to_pylist()
 
 
-def add_rationales(
-    folder: Path,
-    output: Path,
-    rationales: Iterable[Rationale],
-    teacher: str,
-) -> None:
+def add_rationales(folder: Path, output: Path, rationales: Iterable[Any], teacher: str) -> None:
     """
     Copy the shards of `folder` to `output` with the rationales of a teacher; `write_metadata` completes the folder.
 
     Args:
-        rationales (iterable of `Rationale`): one for each row that `iterate_records` gives, in its order.
+        rationales (iterable of objects with `note` and `lab`, such as `Rationale`): one for each row that
+            `iterate_records` gives, in its order.
         teacher (`str`): what the column `teacher` says of rows that got a rationale; of the others it is empty.
     """
     stream = iter(rationales)

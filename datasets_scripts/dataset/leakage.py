@@ -14,7 +14,7 @@ from collections import Counter
 
 class LeakMeter:
     """
-    Counts the labels whose name or synonyms occur in the notes, as whole words in any case, per view.
+    Count the labels whose name or synonyms occur in the notes, as whole words in any case, per view.
 
     Args:
         labels (list of `dict`): `name` and `synonyms`; the position is the class id.
@@ -27,13 +27,13 @@ class LeakMeter:
         ]
 
     def named(self, note: str) -> set[int]:
-        """Class ids of the labels that a note names."""
+        """Return the class ids of the labels that a note names."""
         words = f" {plain_words(note)} "
         return {i for i, phrases in enumerate(self.phrases) if any(phrase in words for phrase in phrases)}
 
     def count(self, note: str, diagnoses: list[int]) -> Counter:
         """
-        For one stay: `gold` labels and how many of them are `gold_named`, `other` labels and `other_named`; and
+        Count for one stay: `gold` labels and how many of them are `gold_named`, `other` labels and `other_named`; and
         `"ID gold"`, `"ID gold_named"` for each gold label. Counters of several stays add up.
         """
         if not note:
@@ -46,7 +46,7 @@ class LeakMeter:
         return counts
 
     def report(self, counts: Counter) -> dict:
-        """Shares from the counts of all stays; `None` where there is nothing to count."""
+        """Return shares from the counts of all stays; `None` where there is nothing to count."""
         return {
             "gold_labels": counts["gold"],
             "gold_named": _share(counts["gold_named"], counts["gold"]),
@@ -59,7 +59,7 @@ class LeakMeter:
 
 
 def plain_words(text: str) -> str:
-    """Lower-case letters and digits, one space between words."""
+    """Keep lower-case letters and digits, one space between words."""
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 

@@ -31,7 +31,7 @@ STAYS_PER_BLOCK = 500
 @dataclass(frozen=True)
 class RecordOptions:
     """
-    What becomes of a stay.
+    Settings of what becomes of a stay.
 
     Args:
         source (`str`): what the column `source` says.
@@ -87,7 +87,7 @@ def write_records(
 
 
 def views_of(options: RecordOptions) -> dict[str, str | float]:
-    """The note views whose leaks are counted: both of the discharge summary, and the one that was asked for."""
+    """Return the note views whose leaks are counted: both of the discharge summary, and the one that was asked for."""
     views: dict[str, str | float] = {"admission": "admission", "paper": "paper"}
     if not isinstance(options.note_view, str):
         views[f"as-of={options.note_view:g}"] = options.note_view
@@ -96,7 +96,7 @@ def views_of(options: RecordOptions) -> dict[str, str | float]:
 
 class RecordMaker:
     """
-    Makes a block of stays into one table a split, and the counts of the block, with names that say what they count.
+    Make a block of stays into one table a split, and the counts of the block, with names that say what they count.
 
     Args:
         channels, labels (list of `dict`): of the dataset.
@@ -121,7 +121,7 @@ class RecordMaker:
         return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
 
     def _notes(self, block: Block) -> tuple[list[str], Counter]:
-        """The note of each stay, and what each view gives away."""
+        """Return the note of each stay, and what each view gives away."""
         notes, counts = [], Counter()
         for stay in block.stays:
             for name, view in views_of(self.options).items():
@@ -142,7 +142,7 @@ def _made(maker: RecordMaker, blocks: Iterator[Block], ray_address: str | None) 
 def records_table(
     block: Block, notes: list[str], channels: list[dict], labels: list[str], options: RecordOptions
 ) -> pa.Table:
-    """The rows of the dataset for a block of stays."""
+    """Make the rows of the dataset for a block of stays."""
     unmeasured = UNMEASURED if options.caption == "fixed" else "normal all the time"
     spans = list(zip(block.offsets[:-1], block.offsets[1:], strict=True))
     columns = {name: [stay[name] for stay in block.stays] for name in block.stays[0] if name != "documents"}

@@ -8,6 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -24,13 +25,23 @@ DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
 
 
+@cache
 def read_builtin() -> dict:
+    """Return `builtin.yaml`."""
     return yaml.safe_load(BUILTIN.read_text(encoding="utf-8"))
+
+
+def builtin_entries() -> Iterator[tuple[str, str, str]]:
+    """Yield disease, type of term and entry, in the order of the file."""
+    for disease, groups in read_builtin()["diseases"].items():
+        for kind, entries in groups.items():
+            for entry in entries if kind != "source" else ():
+                yield disease, kind, entry
 
 
 def builtin_knowledge(labels: list[str] | None = None) -> dict:
     """
-    The knowledge base that comes with the project.
+    Return the knowledge base that comes with the project.
 
     Args:
         labels (list of `str`, *optional*): default are the paper's 25 diseases.
@@ -48,12 +59,9 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     raw = read_builtin()
     labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
     terms: dict[str, dict] = {}
-    for disease in (name for name in raw["diseases"] if name in labels):
-        groups = dict(raw["diseases"][disease])
-        default_source = groups.pop("source")
-        for kind, entries in groups.items():
-            for entry in entries:
-                _add_builtin(terms, disease, kind, entry, raw["sources"], default_source)
+    for disease, kind, entry in builtin_entries():
+        if disease in labels:
+            _add_builtin(terms, disease, kind, entry, raw["sources"], raw["diseases"][disease]["source"])
     if not terms:
         raise ClinRaGenInputError(
             "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus"
@@ -90,7 +98,7 @@ def _add_builtin(terms: dict, disease: str, kind: str, entry: str, sources: dict
 
 
 def parse_entry(entry: str) -> tuple[list[str], dict | None, str]:
-    """An entry of `builtin.yaml`: the term and its synonyms, its pattern, and the key of its source if it has one."""
+    """Read an entry of `builtin.yaml`: the term and its synonyms, its pattern, and the key of its own source."""
     entry, _, source = entry.partition(" ^")
     entry, _, pattern = entry.partition(" @ ")
     channel, _, direction = pattern.rpartition(" ")
@@ -98,22 +106,10 @@ def parse_entry(entry: str) -> tuple[list[str], dict | None, str]:
     return forms, {"channel": channel, "direction": direction} if pattern else None, source
 
 
-def builtin_documents() -> Iterator[Document]:
-    """The built-in knowledge as texts: one a disease and type of term, marked with its disease."""
-    raw = read_builtin()
-    for disease, groups in raw["diseases"].items():
-        for kind, entries in groups.items():
-            if kind == "source":
-                continue
-            forms = [", also called ".join(parse_entry(entry)[0]) for entry in entries]
-            text = " ".join(f"{disease} goes with {form}." for form in forms)
-            yield Document(f"{disease}: {kind}", text, title=f"{disease}: {kind}", diseases=(disease,))
-
-
 @dataclass(frozen=True)
 class Finding:
     """
-    A term that a document gives for a disease.
+    Hold a term that a document gives for a disease.
 
     Args:
         term (`str`): as written there.
@@ -133,7 +129,7 @@ class Finding:
 
 def collect_terms(findings: Iterable[Finding], documents: dict[str, Document], max_terms: int) -> list[dict]:
     """
-    Terms of a knowledge base: forms that differ by inflection only are one, those of several diseases appear once.
+    Make the terms of a knowledge base: one for all forms that differ by inflection only, and for all its diseases.
 
     Args:
         max_terms (`int`): for one disease, those with the best scores.

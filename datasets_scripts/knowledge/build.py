@@ -16,7 +16,11 @@ from tqdm import tqdm
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
 from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
+from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
+from datasets_scripts.knowledge.queries import queries_for
 from datasets_scripts.knowledge.report import write_report
+from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval, load_encoder
+from datasets_scripts.knowledge.web import PubMed, Wikipedia
 from datasets_scripts.knowledge.words import label_forms
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.ordered import map_in_order
@@ -51,13 +55,10 @@ def build(arguments: argparse.Namespace) -> None:
 
 
 def _from_documents(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:
-    """A knowledge base from retrieved documents, and what the report tells beside it."""
-    from datasets_scripts.knowledge.queries import queries_for
-    from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval
-
+    """Make a knowledge base from retrieved documents, and what the report tells beside it."""
     read = open_corpus(arguments, labels)
     extract, prompt = open_extractor(arguments)
-    encode = _encoder(arguments.retriever)
+    encode = load_encoder(arguments.retriever)
     documents = collect(read, None if arguments.corpus in SERVICES else arguments.limit)
     _warn_of_unknown_marks(documents, labels)
     logger.info("%d documents", len(documents))
@@ -94,7 +95,7 @@ def _settings(arguments: argparse.Namespace, prompt: str | None) -> dict:
 
 
 def open_corpus(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
-    """The documents of `--corpus`, not yet read; what can be checked of the arguments is."""
+    """Return the documents of `--corpus`, not yet read; what can be checked of the arguments is."""
     corpus = arguments.corpus
     if corpus in SERVICES:
         return _from_service(arguments, labels)
@@ -105,8 +106,6 @@ def open_corpus(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[D
 
 
 def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
-    from datasets_scripts.knowledge.web import PubMed, Wikipedia
-
     cache = arguments.cache or arguments.output.with_name(arguments.output.name + ".cache")
     if arguments.corpus == "pubmed":
         service = PubMed(cache, api_key=arguments.api_key, email=arguments.email)
@@ -117,37 +116,27 @@ def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator
 
 
 def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
-    """What finds terms in the retrieved documents, and the version of its prompt if it has one."""
-    from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
-
+    """Return what finds terms in the retrieved documents, and the version of its prompt if it has one."""
     if arguments.extractor == "offline":
-        encode = _encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+        encode = load_encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
         return lambda labels, retrieved, documents, terms: (
             extract_by_contrast(labels, retrieved, documents, encode, terms),
             Counter(),
         ), None
     kind, name = parse_model(arguments.extractor, "--extractor", ("offline",))
-    confined = (
-        not arguments.corpus.startswith("hf:") and arguments.corpus not in SERVICES
-    )  # a hospital's own documents
-    check_model_options(arguments, kind, confined)
+    own = not arguments.corpus.startswith("hf:") and arguments.corpus not in SERVICES  # a hospital's documents
+    check_model_options(arguments, kind, own)
     prompt = Prompt.load()
 
     def extract(labels, retrieved, documents, terms):
         path = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
         with closing(RequestLog(path)) as log:
-            model = open_model(arguments, kind, name, log, confined)
+            model = open_model(arguments, kind, name, log, own)
             return extract_by_model(
                 labels, retrieved, lambda requests: map_in_order(model.answer, requests, model), prompt
             )
 
     return extract, prompt.version
-
-
-def _encoder(name_or_path: str) -> Callable:
-    from datasets_scripts.knowledge.retrieval import load_encoder
-
-    return load_encoder(name_or_path)
 
 
 def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> None:

@@ -44,7 +44,7 @@ _SENTENCE_END = re.compile(
 
 
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
-    """The characters from which and up to which each sentence of a text goes; a new line ends a sentence."""
+    """Yield the characters from which and up to which each sentence of a text goes; a new line ends a sentence."""
     start = 0
     for end, after in [(m.start(), m.end()) for m in _SENTENCE_END.finditer(text)] + [(len(text), len(text))]:
         sentence = text[start:end]
@@ -56,7 +56,7 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
 
 def check_corpus_path(path: Path) -> list[Path]:
     """
-    The files of a corpus.
+    Find the files of a corpus.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -74,7 +74,7 @@ def check_corpus_path(path: Path) -> list[Path]:
 
 def read_files(path: Path) -> Iterator[Document]:
     """
-    Documents of a text, JSONL or Parquet file, or of all such files of a folder.
+    Read the documents of a text, JSONL or Parquet file, or of all such files of a folder.
 
     Raises:
         ClinRaGenInputError: naming the file, the row and the field that is wrong.
@@ -140,7 +140,7 @@ def read_hub(
     repo: str, split: str = "train", text_column: str = "text", limit: int | None = None
 ) -> Iterator[Document]:
     """
-    Documents of a dataset on the Hugging Face Hub, or in a local folder, read as a stream.
+    Read the documents of a dataset on the Hugging Face Hub, or in a local folder, read as a stream.
 
     Raises:
         ClinRaGenInputError: if there is no such dataset, split or column.
@@ -165,7 +165,7 @@ def read_hub(
 
 def collect(documents: Iterable[Document], limit: int | None = None) -> list[Document]:
     """
-    All documents with a text, with distinct ids.
+    Collect all documents with a text, with distinct ids.
 
     Raises:
         ClinRaGenInputError: if there is none, or two have the same id.

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from datasets_scripts.knowledge.base import Finding, read_builtin
+from datasets_scripts.knowledge.base import Finding, builtin_entries
 from datasets_scripts.knowledge.documents import Document, sentence_spans
 from datasets_scripts.knowledge.phrases import Mention, TypeModel, mentions, stated_pattern
 from datasets_scripts.knowledge.retrieval import Encode
@@ -33,14 +33,14 @@ Retrieved = dict[str, list[Document]]  # label -> its documents, best first
 
 
 def forbidden_phrases(labels: list[dict]) -> dict[str, set[str]]:
-    """For each label what none of its terms may hold: its own names and synonyms, and all labels' names."""
+    """Return for each label what none of its terms may hold: its own names and synonyms, and all labels' names."""
     names = {plain_phrase(label["name"]) for label in labels}
     names |= {plain_phrase(form) for label in labels for form in label_forms({"name": label["name"]})}
     return {label["name"]: names | {plain_phrase(form) for form in label_forms(label)} for label in labels}
 
 
 def names_label(plain: str, forbidden: set[str]) -> bool:
-    """Whether a phrase holds one of the forbidden, or is a part of one."""
+    """Tell if a phrase holds one of the forbidden, or is a part of one."""
     return any(f" {phrase} " in f" {plain} " or f" {plain} " in f" {phrase} " for phrase in forbidden)
 
 
@@ -93,7 +93,7 @@ def extract_by_contrast(
 
 
 def _by_phrase(document: Document) -> dict[str, Mention]:
-    """The first mention of each phrase."""
+    """Return the first mention of each phrase."""
     by_phrase: dict[str, Mention] = {}
     for mention in mentions(document):
         by_phrase.setdefault(mention.plain, mention)
@@ -107,7 +107,7 @@ def _written(plain: str, found: Iterable[dict[str, Mention]]) -> str:
 def _candidates(
     own: dict[str, dict[str, Mention]], frequency: Counter, size: int, forbidden: set[str], limit: int
 ) -> dict[str, float]:
-    """The label's phrases with the best scores; what only the last third of its documents has is not trusted."""
+    """Return the label's phrases with the best scores, without what only the last third of its documents has."""
     inside = Counter(plain for phrases in own.values() for plain in phrases)
     first = list(own.values())[: math.ceil(len(own) * 2 / 3)]
     trusted = dict.fromkeys(plain for phrases in first for plain in phrases)
@@ -123,7 +123,7 @@ def _candidates(
 
 
 def _longest_only(phrases: list[str], own: dict[str, dict[str, Mention]]) -> list[str]:
-    """Without phrases that stand only inside of one longer phrase."""
+    """Leave out phrases that stand only inside of one longer phrase."""
     where = {plain: {name for name, found in own.items() if plain in found} for plain in phrases}
     return [plain for plain in phrases if not any(_inside(plain, other, where) for other in phrases)]
 
@@ -139,7 +139,7 @@ def _finding(mention: Mention, kind: str, disease: str, score: float) -> Finding
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked; `user` has places for `types`, `disease` and `sentences`."""
+    """Hold what a model is asked; `user` has places for `types`, `disease` and `sentences`."""
 
     version: str
     system: str
@@ -155,8 +155,8 @@ class Prompt:
 
 
 def term_types() -> list[str]:
-    """The types of term, as the built-in knowledge has them."""
-    return sorted({kind for groups in read_builtin()["diseases"].values() for kind in groups if kind != "source"})
+    """Return the types of term, as the built-in knowledge has them."""
+    return sorted({kind for _, kind, _ in builtin_entries()})
 
 
 def _schema(types: list[str]) -> dict:

@@ -8,15 +8,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import yaml
 
-from datasets_scripts.knowledge.base import parse_entry, read_builtin
+from datasets_scripts.knowledge.base import builtin_entries, parse_entry
 from datasets_scripts.knowledge.documents import Document, sentence_spans
 from datasets_scripts.knowledge.retrieval import Encode
-from datasets_scripts.knowledge.words import WORD, american, plain_phrase, plain_words
+from datasets_scripts.knowledge.words import LISTS, WORD, american, plain_phrase, plain_words
 from modeling_clinragen.claims_clinragen import CHANNEL_WORDS, FINDINGS
 
 
@@ -35,24 +33,23 @@ _NEGATION = re.compile(
 
 @cache
 def _lists() -> dict:
-    raw = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
-    breaks = set(raw["breaks"].split())
-    for verb in raw["verbs"].split():
+    breaks = set(LISTS["breaks"].split())
+    for verb in LISTS["verbs"].split():
         breaks |= _verb_forms(verb) | _verb_forms(verb.replace("ize", "ise"))
     return {
         "breaks": breaks,
-        "weak": set(raw["weak"].split()),
-        "generic": {plain_phrase(word) for word in raw["generic"].split()},
-        "alone": {plain_phrase(word) for word in raw["alone"].split()},
-        "measured": {plain_phrase(word) for word in raw["measured"].split()},
-        "before_of": set(raw["before_of"].split()),
-        "cues": {kind: words.split() for kind, words in raw["cues"].items()},
-        "directions": {direction: set(words.split()) for direction, words in raw["directions"].items()},
+        "weak": set(LISTS["weak"].split()),
+        "generic": {plain_phrase(word) for word in LISTS["generic"].split()},
+        "alone": {plain_phrase(word) for word in LISTS["alone"].split()},
+        "measured": {plain_phrase(word) for word in LISTS["measured"].split()},
+        "before_of": set(LISTS["before_of"].split()),
+        "cues": {kind: words.split() for kind, words in LISTS["cues"].items()},
+        "directions": {direction: set(words.split()) for direction, words in LISTS["directions"].items()},
     }
 
 
 def _verb_forms(verb: str) -> set[str]:
-    """Its forms: "carry" -> "carries", "carried", "carrying"; one that doubles its last letter with and without."""
+    """Return the forms of a verb ("carries", "carried", "carrying"), with its last letter once and doubled."""
     stem = verb[:-1] if verb.endswith(("e", "y")) else verb
     third = stem + "ies" if verb.endswith("y") else verb + "s"
     past = stem + "ied" if verb.endswith("y") else stem + "ed"
@@ -72,7 +69,7 @@ class Mention:
 
 
 def mentions(document: Document) -> Iterator[Mention]:
-    """Every candidate term of a document that is not negated, with its sentence."""
+    """Yield every candidate term of a document that is not negated, with its sentence."""
     for start, end in sentence_spans(document.text):
         sentence = document.text[start:end]
         for begin, finish in _phrases(sentence):
@@ -83,12 +80,12 @@ def mentions(document: Document) -> Iterator[Mention]:
 
 
 def _written(text: str) -> str:
-    """Without the capital letter of a sentence's first word; abbreviations keep theirs."""
+    """Remove the capital letter of a sentence's first word; abbreviations keep theirs."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _phrases(sentence: str) -> Iterator[tuple[int, int]]:
-    """Where phrases stand: the last one to `MAX_WORDS` words of each chunk."""
+    """Yield the places of phrases: the last one to `MAX_WORDS` words of each chunk."""
     for chunk in _chunks(sentence):
         for length in range(1, min(MAX_WORDS, len(chunk)) + 1):
             words = chunk[-length:]
@@ -147,7 +144,7 @@ def _direction(words: list[str]) -> str | None:
 
 
 def stated_pattern(term: str) -> tuple[str, str] | None:
-    """The channel and direction that a term states ("tachycardia", "low oxygen saturation"), if it states one."""
+    """Return the channel and direction that a term ("tachycardia", "low oxygen saturation") states, if any."""
     words = WORD.findall(american(term))
     if "history" in words:
         return None
@@ -175,16 +172,15 @@ class TypeModel:
 
     def __init__(self, encode: Encode):
         known = {}
-        for groups in read_builtin()["diseases"].values():
-            for kind, entries in groups.items():
-                for entry in entries if kind not in ("source", VITAL_SIGN) else ():
-                    known.update(dict.fromkeys(parse_entry(entry)[0], kind))
+        for _, kind, entry in builtin_entries():
+            if kind != VITAL_SIGN:
+                known.update(dict.fromkeys(parse_entry(entry)[0], kind))
         self.encode = encode
         self.kinds = np.array(list(known.values()))
         self.vectors = encode(list(known))  # (built-in forms, width)
 
     def __call__(self, terms: list[str]) -> list[tuple[str, float]]:
-        """The type of each term, and its mean similarity to the nearest built-in ones, from -1 to 1."""
+        """Return the type of each term, and its mean similarity to the nearest built-in ones, from -1 to 1."""
         similarities = self.encode([american(term) for term in terms]) @ self.vectors.T
         nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :NEIGHBOURS]
         return [
@@ -206,7 +202,7 @@ class TypeModel:
 
 
 def _cued_kinds(term: str) -> list[str]:
-    """Types that the last word cues, else those that any word does."""
+    """Return the types that the last word cues, else those that any word does."""
     words = WORD.findall(american(term))
     cued = [[kind for kind, cues in _lists()["cues"].items() if _cues(word, cues)] for word in words]
     return cued[-1] or [kind for kinds in cued for kind in kinds]

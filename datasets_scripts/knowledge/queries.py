@@ -1,12 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What documents of a label are searched with: its names, what is known to speak for it, the titles of its codes."""
+"""Queries for the documents of a label: its names, what is known to speak for it, the titles of its codes."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
-from datasets_scripts.knowledge.base import read_builtin
+from datasets_scripts.knowledge.base import builtin_entries, parse_entry
 from datasets_scripts.knowledge.words import label_forms
 from datasets_scripts.sources.phenotypes import titles_of
 
@@ -28,16 +29,16 @@ class Query:
 
 
 def queries_for(labels: list[dict], with_terms: bool = True) -> list[Query]:
-    """A query for each label, with the built-in terms unless `with_terms` is false."""
-    known = read_builtin()["diseases"] if with_terms else {}
-    queries = []
-    for label in labels:
-        groups = {kind: entries for kind, entries in known.get(label["name"], {}).items() if kind != "source"}
-        # "rising creatinine | creatinine rise @ channel direction ^source": the term stands first
-        terms = [
-            entry.split(" ^")[0].split(" @ ")[0].split("|")[0].strip() for group in groups.values() for entry in group
-        ]
-        queries.append(
-            Query(label["name"], label_forms(label), terms, titles_of(label.get("ccs", ()), label.get("codes", {})))
+    """Return a query for each label, with the built-in terms unless `with_terms` is false."""
+    known = defaultdict(list)
+    for disease, _, entry in builtin_entries() if with_terms else ():
+        known[disease].append(parse_entry(entry)[0][0])
+    return [
+        Query(
+            label["name"],
+            label_forms(label),
+            known[label["name"]],
+            titles_of(label.get("ccs", ()), label.get("codes", {})),
         )
-    return queries
+        for label in labels
+    ]

@@ -21,7 +21,7 @@ def write_report(
     dropped: Counter | None = None,
 ) -> str:
     """
-    The report as Markdown.
+    Write the report as Markdown.
 
     Args:
         vocabulary (`tuple[str, int]`, *optional*): a tokenizer's name, and its number of distinct tokens in the terms.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which documents tell of a label: by words (BM25), by meaning (sentence embeddings), and by both."""
+"""Search for the documents of a label: by words (BM25), by meaning (sentence embeddings), and by both."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> unit vectors of shape
 
 def load_encoder(name_or_path: str = MINILM, batch_size: int = 32) -> Encode:
     """
-    A sentence encoder; a progress bar shows where it has many texts.
+    Load a sentence encoder; a progress bar shows where it has many texts.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -66,7 +66,7 @@ def load_encoder(name_or_path: str = MINILM, batch_size: int = 32) -> Encode:
 
 
 def cut_passages(document: Document, length: int = PASSAGE_WORDS) -> list[str]:
-    """The document in passages of whole sentences and about `length` words at most, each under its title."""
+    """Cut the document into passages of whole sentences and about `length` words at most, each under its title."""
     pieces = []
     for start, end in sentence_spans(document.text):
         words = document.text[start:end].split()
@@ -107,7 +107,7 @@ class Retriever:
 
     def search(self, queries: list[Query], top_k: int | None = None) -> dict[str, dict[str, list[Document]]]:
         """
-        The `top_k` best documents of each label by each of `METHODS`, best first.
+        Find the `top_k` best documents of each label by each of `METHODS`, best first.
 
         BM25 has those only that share a word with the query. The labels are searched for together, since they contend
         for documents.
@@ -128,13 +128,13 @@ class Retriever:
         }
 
     def _vector(self, query: Query) -> np.ndarray:
-        """The mean of the names, and with less weight of the known terms."""
+        """Return the mean of the names, and with less weight of the known terms."""
         long = [name for name in query.names if len(name) >= SHORTEST_DENSE_FORM] or query.names
         vector = _unit(self.encode(long).mean(axis=0))
         return vector + TERM_VECTOR_WEIGHT * _unit(self.encode(query.terms).mean(axis=0)) if query.terms else vector
 
     def _lexical(self, queries: list[dict[str, float]]) -> np.ndarray:
-        """BM25 of each document for each query of weighted words: (queries, documents)."""
+        """Return BM25 of each document for each query of weighted words: (queries, documents)."""
         return np.array([self._best(self._bm25(query)) for query in queries])
 
     def _bm25(self, query: dict[str, float]) -> np.ndarray:
@@ -148,14 +148,14 @@ class Retriever:
         return scores
 
     def _semantic(self, vectors: list[np.ndarray]) -> np.ndarray:
-        """Cosine, up to a factor that is the same for all documents: (queries, documents)."""
+        """Return the cosine, up to a factor that is the same for all documents: (queries, documents)."""
         return np.array([self._best(self.vectors @ vector) for vector in vectors])
 
     def _best(self, scores: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(scores, self.starts[:-1])
 
     def _learn(self, query: dict[str, float], ranking: list[int]) -> dict[str, float]:
-        """The query and, with weights up to 1, words that several of its best documents and few others have."""
+        """Return the query and, with weights up to 1, words that several of its best documents and few others have."""
         counts, weights = Counter(), Counter()
         for rank, i in enumerate(ranking[:FEEDBACK], start=1):
             for word in set(self.words[i]):
@@ -170,7 +170,7 @@ class Retriever:
         return {**query, **{word: new[word] / most for word in sorted(new)}}
 
     def _move(self, vector: np.ndarray, ranking: list[int]) -> np.ndarray:
-        """Half way to the mean of its best documents."""
+        """Move a vector half way to the mean of its best documents."""
         mean = sum(
             self.vectors[self.starts[i] : self.starts[i + 1]].mean(axis=0) / (1 + rank)
             for rank, i in enumerate(ranking[:FEEDBACK], start=1)
@@ -183,7 +183,7 @@ def _words(text: str) -> list[str]:
 
 
 def _weights(query: Query) -> dict[str, float]:
-    """The words of a query, those of its names with weight 1."""
+    """Return the words of a query, those of its names with weight 1."""
     weights = dict.fromkeys(_words(" ".join(query.names)), 1.0)
     for word in _words(" ".join(query.terms)):
         weights.setdefault(word, TERM_WEIGHT)
@@ -206,18 +206,18 @@ def _positive_ranking(scores: np.ndarray) -> list[int]:
 
 
 def _fuse(lexical: np.ndarray, semantic: np.ndarray) -> list[list[int]]:
-    """A ranking of the documents for each label; both scores of shape (labels, documents)."""
+    """Rank the documents for each label; both scores of shape (labels, documents)."""
     return [_ranking(scores) for scores in _contend(_standard(lexical) + DENSE_WEIGHT * _standard(semantic))]
 
 
 def _standard(scores: np.ndarray) -> np.ndarray:
-    """Each label's scores in standard deviations over the documents."""
+    """Return each label's scores in standard deviations over the documents."""
     spread = scores.std(axis=1, keepdims=True)
     return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
 
 
 def _contend(scores: np.ndarray) -> np.ndarray:
-    """Each label's scores less `CONTRAST` times those of the document's strongest other label."""
+    """Return each label's scores less `CONTRAST` times those of the document's strongest other label."""
     if len(scores) < 2:
         return scores
     second, first = np.sort(scores, axis=0)[-2:]
@@ -227,9 +227,9 @@ def _contend(scores: np.ndarray) -> np.ndarray:
 
 def evaluate_retrieval(retriever: Retriever, queries: list[Query], k: int = 10) -> dict[str, dict[str, float]]:
     """
-    Recall of the documents that are marked with a label, among the `k` best.
+    Measure the recall of the documents that are marked with a label, among the `k` best.
 
-    Where more than `k` documents are marked, `k` found count as all of them.
+    If more than `k` documents are marked, `k` found count as all of them.
 
     Returns:
         `{label: {"bm25", "dense", "fused"}}`, without labels that mark no document.

@@ -36,7 +36,7 @@ LONGEST_RETRY_AFTER = 120  # seconds
 
 
 class ServiceError(ValueError):
-    """A reply that is not what was asked for; asking again may help."""
+    """Raised for a reply that is not what was asked for; asking again may help."""
 
 
 class CachedService:
@@ -70,7 +70,7 @@ class CachedService:
 
     def get(self, url: str, parameters: dict, parse: Callable[[str], object]) -> object:
         """
-        What `parse` reads from the reply, from the cache where it is there.
+        Return what `parse` reads from the reply, from the cache where it is there.
 
         Raises:
             ClinRaGenInputError: if the service does not answer, or not in a form that `parse` can read.
@@ -130,12 +130,7 @@ class PubMed:
     """
 
     def __init__(
-        self,
-        cache: Path,
-        api_key: str | None = None,
-        email: str | None = None,
-        base_url: str = PUBMED,
-        **service,
+        self, cache: Path, api_key: str | None = None, email: str | None = None, base_url: str = PUBMED, **service
     ):
         self.base_url = base_url
         self.service = CachedService(cache, per_second=10 if api_key else 3, email=email, **service)
@@ -144,7 +139,7 @@ class PubMed:
         self.fetched: set[str] = set()
 
     def documents(self, forms: list[str], limit: int) -> Iterator[Document]:
-        """Up to `limit` articles about what is called by any of `forms`, without those given before."""
+        """Yield up to `limit` articles about what is called by any of `forms`, without those given before."""
         term = " OR ".join(f"{form}[Title/Abstract]" for form in _quoted_forms(forms))
         search = {"term": f"({term}) AND hasabstract AND english[Language]", "retmax": limit, "sort": "relevance"}
         ids = self._get("esearch.fcgi", {**search, "retmode": "json"}, _pubmed_ids)
@@ -218,7 +213,7 @@ class Wikipedia:
         self.fetched: set[int] = set()
 
     def documents(self, forms: list[str], limit: int) -> Iterator[Document]:
-        """Up to `limit` articles about what is called by any of `forms`, without those given before."""
+        """Yield up to `limit` articles about what is called by any of `forms`, without those given before."""
         search = {"list": "search", "srsearch": " OR ".join(_quoted_forms(forms)), "srlimit": min(limit, 500)}
         for page in self._get(search, _wikipedia_pages):
             if page not in self.fetched:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model wrote, read as the JSON object that was asked for."""
+"""The text of a model, read as the JSON object that was asked for."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from datasets_scripts.llm.chat import Answer
 
 def parse_answer(content: str, schema: dict) -> Answer:
     """
-    The object in a model's text: after its thoughts, inside of a code fence or of other words; small slips of JSON
-    (a comma too many, a quotation mark missing) are mended, but not a text that was cut off.
+    Read the object in a model's text: after its thoughts, inside of a code fence or of other words. Small slips of
+    JSON (a comma too many, a quotation mark missing) are mended, but not a text that was cut off.
     """
     text = content.rpartition("</think>")[2]
     start, end = text.find("{"), text.rfind("}")
@@ -37,6 +37,6 @@ def parse_answer(content: str, schema: dict) -> Answer:
 
 
 def _ends_in_a_string(text: str) -> bool:
-    """Whether the last quotation mark opens a string, so that the brace at the end belongs to its words."""
+    """Tell if the last quotation mark opens a string, so that the brace at the end belongs to its words."""
     before, mark, _ = re.sub(r"\\.", "", text).rpartition('"')
     return bool(mark) and re.search(r"[:,\[{]\s*$", before) is not None

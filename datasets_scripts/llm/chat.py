@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of a large language model and what comes back, whoever answers."""
+"""Requests to a large language model and its answers, whoever answers."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class BudgetError(ClinRaGenInputError):
 @dataclass(frozen=True)
 class Budget:
     """
-    What may be spent over all runs with one log of requests; `None` where there is no limit.
+    Limit what is spent over all runs with one log of requests; `None` where there is no limit.
 
     Before a request is sent, room is reserved for the longest answer and for one token for each three bytes of its
     chat; then what the endpoint counts takes its place.
@@ -58,7 +58,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is asked of the model beside the chat."""
+    """Hold the settings that go with every chat."""
 
     temperature: float = 0.0
     max_tokens: int = 1024
@@ -67,13 +67,13 @@ class Sampling:
 
 
 def estimated_tokens(messages: list[dict]) -> int:
-    """An upper guess of what a chat takes."""
+    """Estimate from above the tokens of a chat."""
     return sum(len(m["content"].encode()) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
 
 
 @dataclass
 class _Spent:
-    """What is spent and reserved, kept beside the log so that each request need not add it up again."""
+    """Hold what is spent and reserved, kept beside the log so that each request need not add it up again."""
 
     requests: int = 0
     prompt_tokens: int = 0

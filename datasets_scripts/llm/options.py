@@ -3,7 +3,7 @@
 """
 The options of every command that asks a language model, and the model that they open.
 
-What opens a model is imported when it is needed: a command parses its options without it.
+The modules that open a model are imported when they are needed: a command parses its options without them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ WINDOW = 8  # items begun for each one that may be under way
 
 
 class Resource(Protocol):
-    """What the work needs open, an asynchronous context manager, and how much of it may be under way at once."""
+    """Describe what the work needs open: an asynchronous context manager, and how much of it may run at once."""
 
     concurrency: int
 

@@ -56,7 +56,7 @@ class RequestLog:
 
     @staticmethod
     def key(body: dict) -> str:
-        """The hash of all that decides the answer."""
+        """Return the hash of all that decides the answer."""
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     def answer(self, key: str) -> str | None:
@@ -64,7 +64,7 @@ class RequestLog:
         return found and found[0]
 
     def sent(self, key: str) -> int:
-        """Note that a request goes out; its number."""
+        """Note that a request goes out, and return its number."""
         return self.connection.execute("INSERT INTO requests (key, status) VALUES (?, 'unanswered')", [key]).lastrowid
 
     def failed(self, number: int, status: str) -> None:
@@ -86,7 +86,7 @@ class RequestLog:
         return Usage(*row)
 
     def statuses(self) -> dict[str, int]:
-        """How many requests ended how: `answered`, `HTTP 429`, `timeout` and the like."""
+        """Count the requests by how they ended: `answered`, `HTTP 429`, `timeout` and the like."""
         return dict(self.connection.execute("SELECT status, count(*) FROM requests GROUP BY 1 ORDER BY 2 DESC, 1"))
 
     def close(self) -> None:

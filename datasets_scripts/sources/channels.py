@@ -17,8 +17,8 @@ NUMBERS = ("low", "high", "minimum", "maximum")
 
 def load_channels(name_or_path: str) -> list[dict]:
     """
-    `"paper"`, `"extended"`, or a YAML file with a list `channels` of `{name, unit, low, high, minimum, maximum}` and,
-    if wanted, `decimals`, `fill` and `words`; a name alone takes the channel of that name from the extended set.
+    Load `"paper"`, `"extended"`, or a YAML file with a list `channels` of `{name, unit, low, high, minimum, maximum}`
+    and, if wanted, `decimals`, `fill` and `words`; a name alone takes that channel from the extended set.
 
     Raises:
         ClinRaGenInputError: naming the file, the channel and the field that is wrong.

@@ -29,7 +29,7 @@ UNKNOWN = f"route LIKE 'unknown%' OR route LIKE '{FAMILY}%'"
 @dataclass(frozen=True)
 class CohortOptions:
     """
-    Select which stays are read, and how much of them.
+    Choose the stays that are read, and how much of them.
 
     Args:
         min_age, max_age (`float`): years at ICU admission, inclusive.

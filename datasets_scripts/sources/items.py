@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which codes are which channel, and in which unit, as users write it in a mapping."""
+"""The codes of each channel, and their units, as users write them in a mapping."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
     """
-    Items as the reader takes them, the first code of a channel preferred.
+    Read items as the reader takes them, the first code of a channel preferred.
 
     Args:
         codes: what a user wrote: channel -> code, or a list of codes, each alone or as `{code, unit}`.
@@ -45,7 +45,7 @@ def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
 
 class Units:
     """
-    Conversions into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
+    Convert into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
 
     Args:
         channels (list of `dict`): `name` and `unit`.
@@ -59,7 +59,7 @@ class Units:
         self.ranges: dict[str, list[dict]] = {}
 
     def convert(self, items: list[dict], where: str) -> list[dict]:
-        """The items with the name of a conversion as their unit; see `conversion`."""
+        """Return the items with the name of a conversion as their unit; see `conversion`."""
         return [
             {**item, "unit": self.conversion(item["channel"], item["unit"], f"{where}: {item['channel']}")}
             for item in items
@@ -67,7 +67,7 @@ class Units:
 
     def conversion(self, channel: str, unit: str, where: str) -> str:
         """
-        The name of a conversion of that unit into the channel's; empty where none is needed.
+        Return the name of a conversion of that unit into the channel's; empty where none is needed.
 
         Raises:
             ClinRaGenInputError: beginning with `where`, for an unknown unit.

@@ -28,7 +28,7 @@ SYNONYMS = Path(__file__).with_name("synonyms.yaml")
 
 def load_labels(name_or_path: str) -> list[dict]:
     """
-    A label set: `"phenotypes"`, the paper's, or that of a YAML file.
+    Load a label set: `"phenotypes"`, the paper's, or that of a YAML file.
 
     Returns:
         list of `{"name", "ccs" (list of int), "codes" ({"icd9": [...], "icd10": [...]}), "synonyms"}`; the position
@@ -106,7 +106,7 @@ class MappedCode:
 def map_codes(
     codes: Iterable[tuple[str | None, int | None]], labels: list[dict]
 ) -> dict[tuple[str | None, int | None], MappedCode]:
-    """The labels of each code, given as pairs of code and ICD version."""
+    """Return the labels of each code, given as pairs of code and ICD version."""
     return {(code, version): _map_code(code, version, labels) for code, version in codes}
 
 

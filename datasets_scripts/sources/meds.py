@@ -33,7 +33,7 @@ DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
 
 def load_mapping(name_or_path: str) -> dict:
     """
-    A mapping of codes: a ready-made one by its name, or a YAML file with `columns`, `codes`, `items`, a description.
+    Load a mapping of codes: a ready one by its name, or a YAML file with `columns`, `codes`, `items`, a description.
 
     Raises:
         ClinRaGenInputError: naming the field that is missing, unknown or of the wrong kind.
@@ -72,7 +72,7 @@ def load_mapping(name_or_path: str) -> dict:
 
 def meds_source(mapping: dict, channels: list[dict]) -> dict:
     """
-    The description of a MEDS folder for the reader, as `mimic-iv.yaml` is for its tables.
+    Describe a MEDS folder for the reader, as `mimic-iv.yaml` is for its tables.
 
     Raises:
         ClinRaGenInputError: for items that name no channel, or a unit that is unknown.
@@ -162,7 +162,7 @@ def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
 
 
 def _subject_number(patient: str) -> int:
-    """MEDS wants whole numbers: the id itself where it is one, else 62 bits of its hash."""
+    """Return a whole number, as MEDS wants it: the id itself where it is one, else 62 bits of its hash."""
     if re.fullmatch(r"[0-9]{1,18}", patient) and str(int(patient)) == patient:
         return int(patient)
     return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") >> 2

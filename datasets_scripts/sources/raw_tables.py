@@ -38,7 +38,7 @@ CREATE OR REPLACE MACRO leading_number(x) AS
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
-    """One view a table, with the columns that the source names, in lower case; and the macros of its queries."""
+    """Create one view a table, with the columns that the source names in lower case, and the macros."""
     for statement in MACROS.strip().split(";\n"):
         connection.execute(statement)
     for table, spec in source["tables"].items():
@@ -47,7 +47,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dic
 
 def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
     """
-    The file (or pattern of files) of each table, `None` where an optional one is absent.
+    Find the file (or pattern of files) of each table, `None` where an optional one is absent.
 
     Raises:
         ClinRaGenInputError: if a table or one of its columns is missing.
@@ -58,7 +58,7 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
 
 
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
-    """The file of one table, whatever its case and suffix; see `find_tables`."""
+    """Find the file of one table, whatever its case and suffix; see `find_tables`."""
     path = root / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
     if path is None or not files_of(path):
         if spec.get("optional"):
@@ -75,7 +75,7 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
 
 
 def _named_file(root: Path, name: str) -> Path | None:
-    """The file of that name below `root`, whatever the case of its folders, its case and its suffix."""
+    """Find the file of that name below `root`, whatever the case of its folders, its case and its suffix."""
     folder = root
     for part in Path(name).parts[:-1]:
         folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part.lower()), folder / part)
@@ -87,18 +87,18 @@ def _named_file(root: Path, name: str) -> Path | None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
+    """Return the files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
     anchor = Path(*itertools.takewhile(lambda part: "*" not in part, path.parts))
     return sorted(anchor.glob(str(path.relative_to(anchor)))) if anchor != path else [path]
 
 
 def _header(path: Path) -> list[str]:
-    """The columns of a table; those of all its files, if it has several."""
+    """Return the columns of a table; those of all its files, if it has several."""
     return list(dict.fromkeys(column for header in _headers(path) for column in header))
 
 
 def _headers(path: Path) -> list[list[str]]:
-    """The headers of the files of a table, each once."""
+    """Return the headers of the files of a table, each once."""
     return _read_headers(path, tuple((file, file.stat().st_mtime_ns) for file in files_of(path)))
 
 
@@ -123,12 +123,12 @@ def _csv_header(file: Path) -> list[str]:
 
 
 def quoted(text: str | Path) -> str:
-    """A literal of SQL."""
+    """Return a text as a literal of SQL."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 def select_columns(path: Path | None, columns: list[str]) -> str:
-    """SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
+    """Write the SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
     if path is None:
         return "SELECT " + ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns) + " WHERE false"
     header = _header(path)
@@ -153,7 +153,7 @@ CSV = "header = true, delim = ',', quote = '\"', escape = '\"'"
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
-    """A `ClinRaGenInputError` where a table holds one `key` in several rows."""
+    """Raise a `ClinRaGenInputError` where a table holds one `key` in several rows."""
     for table, spec in source["tables"].items():
         if "key" not in spec or files[table] is None:
             continue
@@ -172,7 +172,7 @@ KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBL
 
 
 def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
-    """A failure to read as one line that names the file and, where it can be found, row and field."""
+    """Explain a failure to read in one line that names the file and, where it can be found, row and field."""
     text = str(error)
     for path in filter(None, files.values()):
         named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
@@ -218,7 +218,7 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
 
 
 def _kind(column: str, spec: dict) -> str | None:
-    """What the cells of a column must be: what the source says, or what the databases' own naming does."""
+    """Return what the cells of a column must be: what the source says, or what the databases' own naming does."""
     if column in spec.get("numbers", ()):
         return "DOUBLE"
     if "times" in spec:

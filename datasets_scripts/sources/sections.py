@@ -48,23 +48,25 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
 
 
 def section_of(heading: str, with_colon: bool = True) -> str | None:
-    """The section that a line opens, `None` where it is no heading."""
+    """Return the section that a line opens, `None` where it is no heading."""
     plain = " ".join(re.findall(r"[a-z]+", heading.lower()))
     words = plain.split()
-    tables = _tables()
-    if plain in tables["sections"]:
-        return tables["sections"][plain]
+    known = tables()
+    if plain in known["sections"]:
+        return known["sections"][plain]
     # Without a colon only capitals tell a heading that is not known to the letter from a sentence.
     if len(words) > MAX_HEADING_WORDS or not (heading[0].isupper() if with_colon else heading.isupper()):
         return None
-    if any(f" {course} " in f" {plain} " for course in tables["course"]):
+    if any(f" {course} " in f" {plain} " for course in known["course"]):
         return COURSE
-    return LATER if tables["later_words"] & set(words) else None
+    return LATER if known["later_words"] & set(words) else None
 
 
 @cache
-def _tables() -> dict:
-    tables = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
-    sections = {heading: name for name, headings in tables["admission"].items() for heading in headings}
-    sections |= dict.fromkeys(tables["later"], LATER) | dict.fromkeys(tables["course"], COURSE)
-    return {"sections": sections, "course": tables["course"], "later_words": set(tables["later_words"])}
+def tables() -> dict:
+    """Return `note_sections.yaml`: headings with their section, and the words that tell of one."""
+    raw = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
+    sections = {heading: name for name, headings in raw["admission"].items() for heading in headings}
+    sections |= dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)
+    words = {"later_words": set(raw["later_words"]), "stop_words": set(raw["stop_words"].split())}
+    return {"sections": sections, "course": raw["course"], **words}

@@ -23,40 +23,10 @@ import yaml
 
 DESCRIPTION = Path(__file__).with_name("synthetic.yaml")
 
-# Channel -> items that chart it: (table, item id, unit, share of readings).
-ITEMS = {
-    "Diastolic blood pressure": [("chartevents", 220180, "mmHg")],
-    "Fraction inspired oxygen": [("chartevents", 223835, "%")],
-    "Glucose": [("chartevents", 225664, "mg/dL"), ("labevents", 50931, "mg/dL")],
-    "Heart Rate": [("chartevents", 220045, "bpm")],
-    "Mean blood pressure": [("chartevents", 220181, "mmHg")],
-    "Oxygen saturation": [("chartevents", 220277, "%")],
-    "Respiratory rate": [("chartevents", 220210, "insp/min")],
-    "Systolic blood pressure": [("chartevents", 220179, "mmHg")],
-    "Temperature": [("chartevents", 223761, "°F"), ("chartevents", 223762, "°C")],
-    "Weight": [("chartevents", 224639, "kg"), ("chartevents", 226531, "lb")],
-    "pH": [("labevents", 50820, "units")],
-}
-ARTERIAL = {"Diastolic blood pressure": 220051, "Mean blood pressure": 220052, "Systolic blood pressure": 220050}
-HOURS_BETWEEN = {"Glucose": 3.0, "pH": 3.0, "Temperature": 2.0, "Fraction inspired oxygen": 2.0, "Weight": 6.0}
-URINE_PH, GLASGOW_EYES, CREATININE = 51491, 220739, 50912
 
-TABLES = {
-    "hosp/patients": "subject_id gender anchor_age anchor_year anchor_year_group dod",
-    "hosp/admissions": "subject_id hadm_id admittime dischtime deathtime admission_type admit_provider_id "
-    "admission_location discharge_location insurance language marital_status race edregtime edouttime "
-    "hospital_expire_flag",
-    "hosp/diagnoses_icd": "subject_id hadm_id seq_num icd_code icd_version",
-    "hosp/d_icd_diagnoses": "icd_code icd_version long_title",
-    "hosp/labevents": "labevent_id subject_id hadm_id specimen_id itemid order_provider_id charttime storetime value "
-    "valuenum valueuom ref_range_lower ref_range_upper flag priority comments",
-    "hosp/d_labitems": "itemid label fluid category",
-    "icu/icustays": "subject_id hadm_id stay_id first_careunit last_careunit intime outtime los",
-    "icu/chartevents": "subject_id hadm_id stay_id caregiver_id charttime storetime itemid value valuenum valueuom "
-    "warning",
-    "icu/d_items": "itemid label abbreviation linksto category unitname param_type lownormalvalue highnormalvalue",
-    "note/discharge": "note_id subject_id hadm_id note_type note_seq charttime storetime text",
-}
+def read_world() -> dict:
+    """Return `synthetic.yaml`: diseases, channels, items, tables and the words of the notes."""
+    return yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
 
 
 def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
@@ -65,8 +35,8 @@ def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
 
     Patient `i` is the same whatever `num_patients`; everything follows from `seed`.
     """
-    world = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
-    tables = {name: {column: [] for column in columns.split()} for name, columns in TABLES.items()}
+    world = read_world()
+    tables = {name: {column: [] for column in columns.split()} for name, columns in world["tables"].items()}
     for i in range(num_patients):
         unit = np.random.default_rng([seed, i, 1])  # of its own: what else is drawn does not depend on it
         care_unit = str(unit.choice(list(world["care_units"]), p=list(world["care_units"].values())))
@@ -74,7 +44,7 @@ def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
     for name, disease in world["diseases"].items():
         for version, code in zip((9, 10), disease["codes"], strict=True):
             _append(tables["hosp/d_icd_diagnoses"], icd_code=code, icd_version=version, long_title=name)
-    for channel, items in ITEMS.items():
+    for channel, items in world["items"].items():
         for table, item, unit in items:
             _append(tables["icu/d_items" if table == "chartevents" else "hosp/d_labitems"], itemid=item, label=channel)
             if table == "chartevents":
@@ -136,7 +106,7 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
         _append(tables["hosp/diagnoses_icd"], **ids, seq_num=rank, icd_code=code, icd_version=version)
     for channel in world["channels"]:
         _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng)
-    _add_distractors(tables, ids, stay, begin, hours, rng)
+    _add_distractors(tables, world["unread_items"], ids, stay, begin, hours, rng)
     _append(
         tables["note/discharge"],
         note_id=f"{subject}-DS-1",
@@ -150,7 +120,7 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
 
 
 def draw_diseases(world: dict, rng: np.random.Generator) -> list[str]:
-    """The diseases of one patient: each by its rate, without those that exclude each other."""
+    """Draw the diseases of one patient: each by its rate, without those that exclude each other."""
     drawn = [name for name, disease in world["diseases"].items() if rng.random() < disease["rate"]]
     excluded = {other for name in drawn for other in world["diseases"][name].get("excludes", ())}
     return [name for name in drawn if name not in excluded]
@@ -166,7 +136,7 @@ def _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng)
     ]
     if rng.random() < (0.01 if affected else 0.06):
         return  # never measured
-    times = _reading_times(HOURS_BETWEEN.get(channel, 1.0), hours, rng)
+    times = _reading_times(world["hours_between"].get(channel, 1.0), hours, rng)
     values = rng.normal(base["mean"], base["sd"]) + rng.normal(0, base["noise"], len(times))
     for effect in affected:
         values = values + effect["add"] * effect_shape(effect["shape"], times, hours, rng)
@@ -174,18 +144,18 @@ def _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng)
         values = np.minimum(values, 100)
     if channel == "Fraction inspired oxygen":
         values = np.clip(values, 0.21, 1.0)
-    item_of_patient = int(rng.integers(len(ITEMS[channel])))
+    items, arterial = world["items"][channel], world["arterial_items"].get(channel)
+    table, item, unit = items[int(rng.integers(len(items)))]
     for time, value in zip(times, values, strict=True):
-        table, item, unit = ITEMS[channel][item_of_patient]
         if rng.random() < 0.003:
             value = float(rng.choice([0.0, 999999.0]))  # a slip of the hand
         _chart(tables, table, ids, stay, begin, time, item, _in_unit(value, unit, channel), unit)
-        if channel in ARTERIAL and rng.random() < 0.03:  # an arterial line reads the same moment a little differently
-            _chart(tables, table, ids, stay, begin, time, ARTERIAL[channel], round(value + rng.normal(0, 2)), unit)
+        if arterial and rng.random() < 0.03:  # an arterial line reads the same moment a little differently
+            _chart(tables, table, ids, stay, begin, time, arterial, round(value + rng.normal(0, 2)), unit)
 
 
 def _reading_times(step: float, hours: float, rng: np.random.Generator) -> np.ndarray:
-    """Irregular hours: jittered steps, one in ten left out, and for many patients a gap of some hours."""
+    """Draw irregular hours: jittered steps, one in ten left out, and for many patients a gap of some hours."""
     times = np.arange(rng.uniform(0.1, step), hours, step)
     times = np.sort(np.clip(times + rng.uniform(-0.3, 0.3, len(times)) * step, 0.02, hours - 0.02))
     keep = rng.random(len(times)) > 0.1
@@ -196,7 +166,7 @@ def _reading_times(step: float, hours: float, rng: np.random.Generator) -> np.nd
 
 
 def effect_shape(shape: str, times: np.ndarray, hours: float, rng: np.random.Generator) -> np.ndarray:
-    """How much of an effect is there at each time, 0 to 1 (swings: -0.5 to 1)."""
+    """Return the share of an effect that is there at each time, 0 to 1 (swings: -0.5 to 1)."""
     if shape == "ramp":
         return np.clip(times / hours, 0, 1)
     onset = rng.uniform(0, 6)
@@ -241,15 +211,17 @@ def _chart(tables, table, ids, stay, begin, time, item, value, unit) -> None:
         _append(tables["hosp/labevents"], **cells, labevent_id=number, specimen_id=number)
 
 
-def _add_distractors(tables, ids, stay, begin, hours, rng) -> None:
+def _add_distractors(tables, items, ids, stay, begin, hours, rng) -> None:
     for time in rng.uniform(0, hours, 3):
-        _chart(tables, "labevents", ids, stay, begin, time, URINE_PH, round(rng.uniform(5, 8), 1), "units")
-        _chart(tables, "labevents", ids, stay, begin, time, CREATININE, round(rng.uniform(0.6, 1.4), 1), "mg/dL")
-        _chart(tables, "chartevents", ids, stay, begin, time, GLASGOW_EYES, int(rng.integers(1, 5)), None)
+        _chart(tables, "labevents", ids, stay, begin, time, items["urine_ph"], round(rng.uniform(5, 8), 1), "units")
+        _chart(
+            tables, "labevents", ids, stay, begin, time, items["creatinine"], round(rng.uniform(0.6, 1.4), 1), "mg/dL"
+        )
+        _chart(tables, "chartevents", ids, stay, begin, time, items["glasgow_eyes"], int(rng.integers(1, 5)), None)
 
 
 def discharge_summary(world: dict, diseases: list[str], age: int, sex: str, rng: np.random.Generator) -> str:
-    """A summary whose sections up to the physical exam say what was seen, and whose later ones name the diseases."""
+    """Write a summary: up to the physical exam it says what was seen, later sections name the diseases."""
     pick = lambda name: str(rng.choice(world[name]))  # noqa: E731
     seen = []
     for name in diseases:

@@ -42,7 +42,7 @@ TIMES = ("begin", "end", "birth", "time", "stored")
 
 def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
     """
-    The description of a hospital's tables for the reader.
+    Describe a hospital's tables for the reader.
 
     Args:
         path (`str`, *optional*): the YAML file; without it, the only one in `root`.
@@ -166,7 +166,7 @@ def _time(fields: dict[str, str], field: str) -> str:
 
 
 def _sex(fields: dict[str, str], words: dict) -> str:
-    """`M` and `F`, from the words that stand for them."""
+    """Write the SQL for `M` and `F`, from the words that stand for them."""
     if "sex" not in fields:
         return "NULL::VARCHAR"
     spelled = {"M": ["m", "male"], "F": ["f", "female"]}
@@ -181,7 +181,7 @@ def _list(words: list[str]) -> str:
 
 
 def _stay_of(fields: dict[str, str], where: str) -> str:
-    """The condition that joins a row to its stay, or to all stays of its admission."""
+    """Write the condition that joins a row to its stay, or to all stays of its admission."""
     if not {"stay", "admission"} & set(fields):
         raise ClinRaGenInputError(f"{where}: stay or admission is missing")
     of_stay = f"s.stay_id = {_text(fields, 'stay')}"
@@ -238,7 +238,7 @@ def _union(queries) -> str:
 
 
 def _with_units(items: list[dict], units: Units, source: dict, root: Path, path: str) -> list[dict]:
-    """The items with the name of their conversion as unit; one for each unit that a unit column has for the code."""
+    """Return the items, one for each unit that their code has, with the name of its conversion as unit."""
     tables = source["tables"]
     columns = {name: spec["unit"] for name, spec in tables.items() if "unit" in spec}
     if len(columns) not in (0, sum(name.startswith("raw_measurements") for name in tables)):

@@ -81,7 +81,7 @@ class Gate:
         return judgement
 
     def _judge_note(self, sentences: list[Sentence], row: dict, index: NoteIndex, judgement: Judgement) -> None:
-        """Findings against the note; what is said of a channel may stand in the note or in the series."""
+        """Check findings against the note; what is said of a channel may stand in the note or in the series."""
         for sentence in sentences:
             claims = check_note_claims(sentence.text, index)
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
@@ -129,7 +129,7 @@ class Gate:
 
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
-        """Whether the sentence repeats what the note says, instead of concluding it."""
+        """Tell if the sentence repeats what the note says, instead of concluding it."""
         return not mention.inferred and named.lower() in index.text
 
 

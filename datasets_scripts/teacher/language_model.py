@@ -45,7 +45,7 @@ SCHEMA = {
 
 class Prompt:
     """
-    A versioned prompt, `prompts/NAME.yaml`, filled with a record.
+    Fill a versioned prompt, `prompts/NAME.yaml`, with a record.
 
     Args:
         knowledge (`dict`): as `load_knowledge` gives it.
@@ -71,7 +71,7 @@ class Prompt:
                 self.terms_of[disease].append(term["term"])
 
     def __call__(self, row: dict) -> list[dict]:
-        """The chat for one row of the dataset."""
+        """Return the chat for one row of the dataset."""
         names = [self.labels[i] for i in row["diagnoses"]]
         known = [f"{short_name(n)}: {', '.join(self.terms_of[n][:TERMS])}" for n in names if self.terms_of[n]]
         filled = self.user.substitute(
@@ -99,7 +99,7 @@ def summarize_series(channels: list[dict], lab_times, lab_values) -> str:
 
 
 def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
-    """One line on the measured values of a channel."""
+    """Return one line on the measured values of a channel."""
     measured = ~np.isnan(column)
     if not measured.any():
         return f"{channel['name']}: not measured"
@@ -128,7 +128,7 @@ class LanguageModelTeacher:
         self.model, self.prompt, self.gate, self.tries, self.keep_rejected = model, prompt, gate, tries, keep_rejected
 
     def __call__(self, rows: Iterable[dict]) -> Iterator[Rationale]:
-        """A rationale for each row, in order; many rows are under way at once."""
+        """Yield a rationale for each row, in order; many rows are under way at once."""
         return map_in_order(self.explain, rows, self.model)
 
     async def explain(self, row: dict) -> Rationale:

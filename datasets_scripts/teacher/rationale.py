@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a teacher gives for a record."""
+"""Rationales, as a teacher gives them for a record."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Rationale:
 
 
 def report_of(outcomes: Counter, reasons: Counter, claims: Counter) -> dict:
-    """The figures of a run, for the metadata and the card."""
+    """Return the figures of a run, for the metadata and the card."""
     return {
         "outcomes": {name: outcomes[name] for name in (ACCEPTED, MENDED, KEPT, DROPPED) if outcomes[name]},
         "reasons": dict(sorted(reasons.items())),

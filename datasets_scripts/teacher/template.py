@@ -17,8 +17,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
+import yaml
 
 from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.teacher.gate import Gate, Sentence
@@ -36,28 +38,7 @@ MAX_SPANS = 2  # note spans cited for one diagnosis
 MAX_CHANNELS = 2  # channels cited for one diagnosis
 MAX_DIAGNOSES = 5  # explained in one rationale
 
-NOTE_SENTENCES = (
-    "{evidence} in the note {verb} {disease}.",
-    "The note tells of {evidence}, which {verb} {disease}.",
-    "{disease} {passive} {evidence} in the note.",
-)
-LAB_SENTENCES = (
-    "{evidence}, which {verb} {disease}.",
-    "{evidence}, and this {verb} {disease}.",
-    "{evidence}; this {verb} {disease}.",
-)
-VERBS = (("points to", "point to"), ("suggests", "suggest"), ("fits", "fit"))
-PASSIVES = ("is suggested by", "is supported by")
-NO_NOTE_EVIDENCE = (
-    "The note alone gives no clear sign of a listed disease.",
-    "Nothing in the note points to a listed disease.",
-)
-NO_LAB_EVIDENCE = (
-    "The measured series show no clear sign of a listed disease.",
-    "The measured series point to no listed disease.",
-)
-NOTHING_MEASURED = "No series were measured."
-NO_NOTE = "There is no note."
+WORDING = yaml.safe_load(Path(__file__).with_name("wording.yaml").read_text(encoding="utf-8"))
 
 
 class TemplateTeacher:
@@ -88,7 +69,7 @@ class TemplateTeacher:
         self.find = PhraseFinder(self.diseases_of)
 
     def __call__(self, rows: Iterable[dict]) -> list[Rationale]:
-        """A rationale for each row, through the gate like any other teacher's."""
+        """Return a rationale for each row, through the gate like any other teacher's."""
         return [self._judged(row, *self.explain(row)) for row in rows]
 
     def _judged(self, row: dict, note: str, lab: str) -> Rationale:
@@ -100,7 +81,7 @@ class TemplateTeacher:
         return Rationale("", "", DROPPED, tuple(judgement.kinds))
 
     def explain(self, row: dict) -> tuple[str, str]:
-        """The note rationale and the lab rationale of one dataset row."""
+        """Return the note rationale and the lab rationale of one dataset row."""
         choose = random.Random(f"{self.seed}:{row['stay_id']}")
         diseases = [self.labels[i] for i in row["diagnoses"]]
         values = np.asarray(row["lab_values"], dtype=float).reshape(-1, len(self.channels))
@@ -108,24 +89,24 @@ class TemplateTeacher:
 
     def _note_rationale(self, note: str, diseases: list[str], choose: random.Random) -> str:
         if not note.strip():
-            return NO_NOTE
+            return WORDING["no_note"]
         spans = self.find_spans(note)
         sentences = []
         for disease in diseases:
             found = [text for text, named in spans if disease in named][:MAX_SPANS]
             if found:
-                singular, plural = choose.choice(VERBS)
-                sentence = choose.choice(NOTE_SENTENCES).format(
+                singular, plural = choose.choice(WORDING["verbs"])
+                sentence = choose.choice(WORDING["note_sentences"]).format(
                     evidence=" and ".join(found),
                     verb=singular if len(found) == 1 else plural,
-                    passive=choose.choice(PASSIVES),
+                    passive=choose.choice(WORDING["passives"]),
                     disease=short_name(disease),
                 )
                 sentences.append(sentence[0].upper() + sentence[1:])
-        return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(NO_NOTE_EVIDENCE)
+        return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(WORDING["no_note_evidence"])
 
     def find_spans(self, note: str) -> list[tuple[str, set[str]]]:
-        """Knowledge terms of the note that are not negated, each once, in order: (as written, diseases)."""
+        """Find the knowledge terms of the note that are not negated, each once, in order: (as written, diseases)."""
         found, lower = {}, note.lower()
         for start, end in self.find(lower):
             form = lower[start:end]
@@ -140,7 +121,7 @@ class TemplateTeacher:
 
     def _lab_rationale(self, values: np.ndarray, diseases: list[str], choose: random.Random) -> str:
         if not (~np.isnan(values)).any():
-            return NOTHING_MEASURED
+            return WORDING["nothing_measured"]
         sentences = []
         for disease in diseases:
             findings = []
@@ -149,17 +130,17 @@ class TemplateTeacher:
                 if finding and finding not in findings:
                     findings.append(finding)
             if findings:
-                verb = choose.choice(VERBS)[0]
+                verb = choose.choice(WORDING["verbs"])[0]
                 sentences.append(
-                    choose.choice(LAB_SENTENCES).format(
+                    choose.choice(WORDING["lab_sentences"]).format(
                         evidence=" and ".join(findings[:MAX_CHANNELS]), verb=verb, disease=short_name(disease)
                     )
                 )
-        return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(NO_LAB_EVIDENCE)
+        return " ".join(sentences[:MAX_DIAGNOSES]) or choose.choice(WORDING["no_lab_evidence"])
 
     @staticmethod
     def _finding(column: np.ndarray, channel: dict, direction: str, choose: random.Random) -> str | None:
-        """A true clause about a channel in that direction; `None` where its values do not show it."""
+        """Return a true clause about a channel in that direction; `None` where its values do not show it."""
         measured = column[~np.isnan(column)]
         name = channel["name"]
         if direction in ("rising", "falling"):
@@ -180,7 +161,7 @@ class TemplateTeacher:
 
 
 def write_on_cluster(teacher: TemplateTeacher, rows: Iterable[dict], address: str) -> Iterator[Rationale]:
-    """A rationale for each row, in order, by the machines of a Ray cluster."""
+    """Yield a rationale for each row, in order, by the machines of a Ray cluster."""
     with closing(ordered_map(teacher, _blocks(rows), address)) as written:
         for block in written:
             yield from block
@@ -192,7 +173,7 @@ def _blocks(rows: Iterable[dict]) -> Iterator[list[dict]]:
 
 
 def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes: int) -> Iterator[Rationale]:
-    """A rationale for each row, in order, by several processes."""
+    """Yield a rationale for each row, in order, by several processes."""
     blocks = _blocks(rows)
     first = next(blocks, [])
     if processes < 2 or len(first) < ROWS_PER_TASK:

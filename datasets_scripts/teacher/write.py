@@ -69,7 +69,7 @@ def write_rationales(arguments: argparse.Namespace) -> None:
 
 
 def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict, settings: dict) -> None:
-    """By a language model: within its budget, on this machine unless it is permitted to leave it."""
+    """Let a language model write: within its budget, on this machine unless a permission is recorded."""
     kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",))
     prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), max_note_characters=arguments.max_note)
     confined = metadata["source"] != "synthetic"

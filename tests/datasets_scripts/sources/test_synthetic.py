@@ -16,19 +16,19 @@ from sklearn.metrics import roc_auc_score
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import label_names, read_metadata
 from datasets_scripts.sources import synthetic
-from datasets_scripts.sources.synthetic import DESCRIPTION, TABLES, write_synthetic_tables
+from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
 from modeling_clinragen import ClinRaGenFeatureExtractor
 from recipes.baselines import boosting, tfidf
 from recipes.baselines.common import Task
 from recipes.training.data import load_records
 
 
-WORLD = yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
+WORLD = read_world()
 DISEASES = WORLD["diseases"]
 
 
 def read_tables(root):
-    return {name: gzip.decompress((root / f"{name}.csv.gz").read_bytes()).decode() for name in TABLES}
+    return {name: gzip.decompress((root / f"{name}.csv.gz").read_bytes()).decode() for name in WORLD["tables"]}
 
 
 def test_same_seed_gives_same_tables(tmp_path):
@@ -42,7 +42,7 @@ def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path):
     write_synthetic_tables(tmp_path / "few", num_patients=3, seed=0)
     write_synthetic_tables(tmp_path / "many", num_patients=6, seed=0)
     few, many = read_tables(tmp_path / "few"), read_tables(tmp_path / "many")
-    for name in TABLES:
+    for name in WORLD["tables"]:
         if not name.split("/")[1].startswith("d_"):
             assert many[name].startswith(few[name]), name
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a dataset card, drawn from the metadata of the build."""
+"""The charts of a dataset card, drawn from the metadata of the build."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 INK, MUTED, BAR, ALARM = "#1f2933", "#7b8794", "#3e7cb1", "#c0392b"
 
 
-def draw_card_figures(metadata: dict, folder: Path) -> dict[str, str]:
+def draw_charts(metadata: dict, folder: Path) -> dict[str, str]:
     """
     Write `attrition`, `prevalence`, `missingness` and `leakage` as PNG files into `folder`.
 
     Returns:
-        Name of a figure -> its file's name.
+        Name of a chart -> its file's name.
     """
     folder.mkdir(exist_ok=True)
     stays = metadata["attrition"][-1]["stays"]
@@ -52,7 +52,7 @@ def draw_card_figures(metadata: dict, folder: Path) -> dict[str, str]:
 
 
 def _bars(rows: list[str], series: dict[str, list[float]], label: str) -> Figure:
-    """Horizontal bars, one group a row, with their numbers."""
+    """Draw horizontal bars, one group a row, with their numbers."""
     height = 0.8 + 0.26 * len(rows) * len(series)
     figure = Figure(figsize=(8, height))
     axis = figure.add_axes((0.45, 0.55 / height, 0.5, 1 - 0.7 / height))
