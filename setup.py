@@ -83,7 +83,7 @@ setup(
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
     package_data={
         "datasets_scripts": ["**/*.yaml", "**/*.csv"],
-        "recipes": ["**/*.yaml", "**/*.html", "**/*_template.md", "evaluation/modules/*/*.py"],
+        "recipes": ["**/*.yaml", "**/*.html", "**/*.css", "**/*_template.md", "evaluation/modules/*/*.py"],
     },
     entry_points={"console_scripts": ["clinragen = recipes.__main__:run"]},
     install_requires=[

@@ -89,7 +89,7 @@ def has_bf16() -> bool:
 
 def pretrained_on_texts(task: Task, settings: DecoderSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A small Llama that has learned, with all its weights, to go on with the texts of the training split: each note,
+    A small Llama that has learned, with all its weights, to continue the texts of the training split: each note,
     what its series shows, and the rationales for it. The lists of diagnoses are no part of these texts.
     """
     from transformers import AutoConfig, AutoModelForCausalLM

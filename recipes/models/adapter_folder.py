@@ -230,5 +230,5 @@ def adapter_history(folder: str | Path) -> dict:
     """`training.json` of an adapter folder."""
     training = read_history(folder)
     if "source" not in training:
-        raise ClinRaGenInputError(f"{folder}: {HISTORY} is missing, or does not tell of its data; run its stage again")
+        raise ClinRaGenInputError(f"{folder}: {HISTORY} is missing, or does not name its data; run its stage again")
     return training

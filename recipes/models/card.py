@@ -168,7 +168,7 @@ def _results(figures: list[dict], report: dict | None, dataset_type: str, datase
 
 
 def _validation(training: dict) -> dict[str, float]:
-    """What validation has told of the checkpoint that was kept."""
+    """Return the validation figures of the checkpoint that was kept."""
     metric = f"eval_{training['metric']}"
     best = next((row for row in training["log"] if row.get(metric) == training["best_metric"]), {})
     names = ("micro_f1", "macro_f1", "macro_auroc", "reward")
@@ -184,10 +184,10 @@ def add_report_to_card(model_folder: str | Path, report: str | Path) -> None:
     Write the card of a model folder anew, with the figures of its report in place of those of validation.
 
     Raises:
-        ClinRaGenInputError: if the report is of other weights, or the folder does not tell of its data.
+        ClinRaGenInputError: if the report is of other weights, or the folder does not name its data.
     """
     training = read_history(model_folder)
     if "source" not in training:
-        raise ClinRaGenInputError(f"{model_folder}/{HISTORY} does not tell of its data; run its stage again")
+        raise ClinRaGenInputError(f"{model_folder}/{HISTORY} does not name its data; run its stage again")
     report = read_metrics(report, weights_hash(model_folder))
     write_card(model_folder, training, *load_model_folder(model_folder), report)

@@ -121,7 +121,7 @@ def check_model_folder(folder: str | Path) -> Path:
     missing = [name.replace("*", "") for name in (*REQUIRED_FILES, *weights) if not any(folder.glob(name))]
     if missing:
         raise ClinRaGenInputError(
-            f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to go on"
+            f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to resume it"
         )
     settings = {path.name: _read_settings(path) for path in sorted(folder.glob("*config.json"))}
     if settings["config.json"].get("model_type") != ClinRaGenConfig.model_type:

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a model folder tells of how it was made, `training.json`: data, base model, and every stage with its settings.
+How a model folder was made, `training.json`: data, base model, and every stage with its settings.
 
 Folders are named by their last part alone, so that it can be shared.
 """

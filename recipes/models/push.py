@@ -67,7 +67,7 @@ def push_adapter(folder: Path, training: dict, arguments: argparse.Namespace, ga
 
 def read_training(folder: Path) -> dict:
     """
-    `training.json`; an older one does not tell of the data, which count as credentialed then.
+    `training.json`; an older one does not name the data, which count as credentialed then.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -75,7 +75,7 @@ def read_training(folder: Path) -> dict:
     training = read_history(folder)
     if not training:
         raise ClinRaGenInputError(
-            f"{folder}: {HISTORY} is missing, which tells how it was trained; run its stage again"
+            f"{folder}: {HISTORY} is missing, which records how it was trained; run its stage again"
         )
     if "source" not in training:
         data = training["data"]
@@ -87,7 +87,7 @@ def read_training(folder: Path) -> dict:
 def permission_to_publish(arguments: argparse.Namespace) -> str | None:
     """The permission that a public model needs whose training data are credentialed, or not known not to be."""
     logger.warning(
-        "%s comes from credentialed data, or from data that %s does not tell of: weights can hold what they were "
+        "%s comes from credentialed data, or from data that %s does not name: weights can hold what they were "
         "trained on, so the repo is gated. See that the data-use agreement allows to share it with those you let in.",
         arguments.model,
         HISTORY,

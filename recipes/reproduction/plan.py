@@ -104,7 +104,7 @@ def read_plan(
 ) -> Plan:
     """
     Args:
-        path (`Path`): the YAML file; `docs/reproduce.md` tells its fields.
+        path (`Path`): the YAML file; `docs/reproduce.md` lists its fields.
         output, root, only (*optional*): instead of the file's folder, raw tables and rows.
 
     Raises:

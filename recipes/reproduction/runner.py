@@ -88,7 +88,7 @@ def _prepare(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on writing where the next start writes."""
+    """A worker whose parent was killed would keep writing where the next start writes."""
     connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 

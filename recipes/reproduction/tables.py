@@ -92,10 +92,10 @@ class _Runs:
 
     def figures(self) -> dict:
         found: dict = {}
-        sure = intervals(self.mean, self.patients)
+        bounds = intervals(self.mean, self.patients)
         once = _once(self.records)
         for name, value in self.mean(once).items():
-            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), sure[name]
+            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), bounds[name]
             seeds = self.rankings if name in RANKED else [set_figures(self.gold, answer) for answer in self.answers]
             found[f"{name}_sd"] = _spread([float(figures(once)[name][0]) for figures in seeds])
         if self.writes:
@@ -120,9 +120,9 @@ class _Runs:
                 f"{name}_difference": mine[name] - theirs[name] for name in COMPARED if name in mine and name in theirs
             }
 
-        sure, found = intervals(less, self.patients), {}
+        bounds, found = intervals(less, self.patients), {}
         for name, value in less(_once(self.records)).items():
-            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), sure[name]
+            found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), bounds[name]
         return found
 
 

@@ -151,7 +151,7 @@ def _rows(file) -> Iterator[tuple[int, list[str] | None]]:
 
 class RecordTable:
     """
-    The columns of a `*.csv` of records, told by its header.
+    The columns of a `*.csv` of records, by its header.
 
     Raises:
         ClinRaGenInputError: if there is no column `id`, or a column is unknown or there twice.

@@ -54,7 +54,7 @@ def resumed_file(output: Path, start: dict) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ClinRaGenInputError(
-                f"the disk of {output} is full; free some space and start the same command again to go on"
+                f"the disk of {output} is full; free some space and start the same command again to resume it"
             ) from None
         raise ClinRaGenInputError(f"{output} cannot be written: {error.strerror}; name another file") from error
 
@@ -76,8 +76,8 @@ def _check_start(path: Path, start: dict, begun: bool) -> None:
     changed = [name for name in start if before.get(name) != start[name]]
     if changed:
         raise ClinRaGenInputError(
-            f"{path.parent} was begun with another {' and '.join(changed)}; start with the same to go on, or remove "
-            "that folder to begin anew"
+            f"{path.parent} was begun with another {' and '.join(changed)}; start with the same to resume it, or "
+            "remove that folder to begin anew"
         )
 
 

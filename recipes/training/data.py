@@ -59,7 +59,7 @@ def channels_with_statistics(folder: str, records: Dataset | IterableDataset) ->
     completed = []
     for channel, n, s, q in zip(channels, count, total, squares, strict=True):
         channel = dict(channel)
-        if n >= 2 and (q - s**2 / n) / n > 0:  # else the configuration's guess from the reference range
+        if n >= 2 and (q - s**2 / n) / n > 0:  # else the configuration's estimate from the reference range
             channel["mean"], channel["std"] = float(s / n), float(np.sqrt((q - s**2 / n) / n))
         completed.append(channel)
     return completed

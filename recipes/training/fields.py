@@ -52,7 +52,8 @@ class ModelArguments:
         "Stage 1: score diagnoses by words and series statistics beside the encoder.", default=True
     )
     label_similarity_model: str | None = option(
-        "Stage 1: sentence encoder that tells that classifier what words mean, once: all-MiniLM-L6-v2", default=None
+        "Stage 1: sentence encoder that gives that classifier the meaning of words, once: all-MiniLM-L6-v2",
+        default=None,
     )
     diagnosis_loss_weight: float = option(
         "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper.", default=1.0

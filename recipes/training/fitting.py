@@ -90,7 +90,7 @@ def fit_decisions(
 
 
 def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, records: Dataset) -> None:
-    """Tell the linear classifier which pairs of tokens are frequent in `records`, and what words and pairs mean."""
+    """Give the linear classifier the frequent pairs of tokens of `records`, and the meaning of words and pairs."""
     linear = model.diagnosis_head.linear
     frequency: Counter = Counter()
     for ids in records.with_format(None)["input_ids"]:

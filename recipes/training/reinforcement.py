@@ -68,7 +68,7 @@ def learn_in_rounds(
     weights it came with.
 
     The texts of a round stand in `OUTPUT_DIR/round-N/samples.jsonl`, its checkpoints beside them; a start after a kill
-    finds both again, and goes on.
+    finds both again, and resumes where it stopped.
 
     Returns:
         `RewardTrainer`: of the last round, with the best weights and metric, and the history of all rounds.

@@ -258,14 +258,14 @@ def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_arg
 
 
 def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
-    """The newest checkpoint, if this kind of run can go on from it: the optimizer's state is spread or it is not."""
+    """The newest checkpoint, if this kind of run can resume from it: the optimizer's state is spread or it is not."""
     checkpoint = last_checkpoint(trainer.args.output_dir)
     if checkpoint is None:
         return None
     other = ("optimizer.pt",) if trainer.is_sharded else ("optimizer.bin", "global_step*")
     if any(next(Path(checkpoint).glob(pattern), None) for pattern in other):
         raise ClinRaGenInputError(
-            f"{checkpoint} was written {'without' if trainer.is_sharded else 'with'} FSDP or DeepSpeed: go on in the "
+            f"{checkpoint} was written {'without' if trainer.is_sharded else 'with'} FSDP or DeepSpeed: resume in the "
             f"same way, or remove {trainer.args.output_dir} to begin again"
         )
     return checkpoint

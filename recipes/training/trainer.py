@@ -48,7 +48,7 @@ def blank_copy(model: ClinRaGenLanguageModel) -> ClinRaGenLanguageModel:
 class EpochLengthGroupedSampler(LengthGroupedSampler):
     """
     `LengthGroupedSampler` whose order is that of the seed and the epoch alone: all processes have the same, whatever
-    numbers they have drawn, and so has a stage that goes on. Random orders are of this kind without more ado.
+    numbers they have drawn, and so has a stage that is resumed. Random orders are of this kind anyway.
 
     Args:
         seed (`int`): of the first epoch.
@@ -109,10 +109,10 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
     def _prepare_for_training(self, *args, **kwargs):
         """
         As ever; but FSDP is to keep the embedding and the head with all that shares their weights, or reads them
-        without a call, in one unit, the model itself. Told of them, `accelerate` makes units of their own for them.
+        without a call, in one unit, the model itself. `accelerate` would make units of their own for them.
         """
         if self.is_fsdp_enabled:
-            self.create_optimizer()  # which has to be told
+            self.create_optimizer()  # which has to see them
             self.model.get_input_embeddings = self.model.get_output_embeddings = lambda: None
         prepared = super()._prepare_for_training(*args, **kwargs)
         if self.is_fsdp_enabled:
@@ -265,12 +265,12 @@ def validation_metrics(processor: ClinRaGenProcessor, has_head: bool):
         gold = prediction.label_ids > 0
         if has_head:
             probabilities = torch.from_numpy(prediction.predictions).sigmoid().numpy()
-            guess = probabilities >= best_threshold(gold, probabilities)[0]
+            predicted = probabilities >= best_threshold(gold, probabilities)[0]
             ranking = probability_metrics(gold, probabilities)
         else:
-            guess, ranking = _written_diagnoses(processor, prediction.predictions), {}
+            predicted, ranking = _written_diagnoses(processor, prediction.predictions), {}
         figures = diagnosis_metrics(
-            *([np.flatnonzero(row) for row in cells] for cells in (gold, guess)), processor.labels
+            *([np.flatnonzero(row) for row in cells] for cells in (gold, predicted)), processor.labels
         )
         return {name: value for name, value in {**figures, **ranking}.items() if isinstance(value, float)}
 

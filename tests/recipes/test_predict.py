@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path)
         pytest.skip("needs the right to mount a small file system")
     try:
         records = write_jsonl(tmp_path / "in.jsonl", made_up(80))
-        with pytest.raises(ClinRaGenInputError, match=r"the disk of .* is full; .* to go on"):
+        with pytest.raises(ClinRaGenInputError, match=r"the disk of .* is full; .* to resume it"):
             answer(folder, records, disk / "out.jsonl", "--batch-size", "2")
         assert (disk / "out.jsonl.unfinished" / "answers.jsonl").stat().st_size > 20_000
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)

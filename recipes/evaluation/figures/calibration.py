@@ -35,7 +35,7 @@ def calibration(
     gold, probabilities = np.asarray(gold, dtype=float), np.asarray(probabilities, dtype=float)
     bin_of = equal_mass_bins(probabilities, num_bins)
     figures = CalibrationFigures(gold, probabilities, bin_of)
-    once, sure = figures(np.ones((1, len(gold)))), intervals(figures, subject_ids)
+    once, bounds = figures(np.ones((1, len(gold)))), intervals(figures, subject_ids)
     scores = ("expected_calibration_error", "brier_score")
     bins = [
         {
@@ -49,7 +49,7 @@ def calibration(
     ]
     return (
         {**{name: float(once[name][0]) for name in scores}, "bins": bins},
-        {**{name: sure[name] for name in scores}, "bins": [sure[f"observed_{i}"] for i in range(len(bins))]},
+        {**{name: bounds[name] for name in scores}, "bins": [bounds[f"observed_{i}"] for i in range(len(bins))]},
     )
 
 

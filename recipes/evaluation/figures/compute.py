@@ -67,16 +67,16 @@ def compute_metrics(
     gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
     predicted = [[position[d["label"]] for d in prediction["diagnoses"]] for prediction in predictions]
     patients = [prediction["subject_id"] for prediction in predictions]
-    true, guess = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
+    true, written = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
     metrics = {
         "records": len(predictions),
         "patients": len(set(patients)),
         "unreadable": sum(not prediction["readable"] for prediction in predictions),
         "diagnosis": diagnosis_metrics(gold, predicted, labels),
     }
-    sure = {
-        "diagnosis": intervals(set_figures(true, guess), patients),
-        "per_label": label_intervals(true, guess, labels, patients),
+    bounds = {
+        "diagnosis": intervals(set_figures(true, written), patients),
+        "per_label": label_intervals(true, written, labels, patients),
     }
     parts = {
         **probabilities_of(predictions, gold, labels, patients),
@@ -89,15 +89,15 @@ def compute_metrics(
         parts |= note_evidence(predictions, records, patients)
         parts |= lab_evidence(predictions, records, channels or [], patients)
     for name, (figures, interval) in parts.items():
-        metrics[name], sure[name] = figures, interval
+        metrics[name], bounds[name] = figures, interval
     if "rationale" in metrics:
         metrics["rationale_settings"] = {
             "meteor_synonyms": not isinstance(find_wordnet(), NoSynonyms),
             "bertscore_model": bertscore.model.name_or_path if bertscore else None,
         }
     if records is not None:
-        metrics["subgroups"] = subgroups(records, true, guess, patients)
-    return {**metrics, "intervals": sure}
+        metrics["subgroups"] = subgroups(records, true, written, patients)
+    return {**metrics, "intervals": bounds}
 
 
 Part = tuple[dict, dict]  # figures, and the intervals of them
@@ -124,14 +124,14 @@ def probabilities_of(
 
 def rationales_of(predictions: list[dict], bertscore: BertScorer | None) -> dict[str, Part]:
     """`rationale`, by note and lab part, of the records for which there is one of the teacher's, if any."""
-    told = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
-    if not told:
+    taught = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
+    if not taught:
         return {}
-    patients, metrics, sure = [p["subject_id"] for p in told], {}, {}
+    patients, metrics, bounds = [p["subject_id"] for p in taught], {}, {}
     for part in ("note_rationale", "lab_rationale"):
-        figures = rationale_figures([p[f"reference_{part}"] for p in told], [p[part] for p in told], bertscore)
-        metrics[part], sure[part] = once(figures, len(told)), intervals(figures, patients)
-    return {"rationale": (metrics, sure)}
+        figures = rationale_figures([p[f"reference_{part}"] for p in taught], [p[part] for p in taught], bertscore)
+        metrics[part], bounds[part] = once(figures, len(taught)), intervals(figures, patients)
+    return {"rationale": (metrics, bounds)}
 
 
 def series_claims(predictions: list[dict], patients: list[str]) -> Part:
@@ -185,18 +185,18 @@ def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Pa
     attended = [[entry["term"] for entry in prediction["knowledge"]] for prediction in used]
     rationales = (f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in used)
     counts = knowledge_counts(attended, rationales, terms, patients)
-    both, chance, metrics, sure = counts["both"], counts["chance"], {"records": len(used)}, {}
+    both, chance, metrics, bounds = counts["both"], counts["chance"], {"records": len(used)}, {}
     for name, of in (("attended_written", "attended"), ("written_attended", "written")):
         shares = {name: both, f"{name}_by_chance": chance, f"{name}_above_chance": both - chance}
         figures, interval = _shares(shares, counts[of], patients, total=of)
-        metrics, sure = metrics | figures, sure | interval
-    return {"knowledge_use": (metrics, sure)}
+        metrics, bounds = metrics | figures, bounds | interval
+    return {"knowledge_use": (metrics, bounds)}
 
 
-def label_intervals(true: np.ndarray, guess: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:
+def label_intervals(true: np.ndarray, written: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:
     """Label -> the 95% intervals of its precision, recall and F1."""
-    sure = intervals(label_figures(true, guess), patients)
-    return {label: {name: sure.get((i, name)) for name in SCORES} for i, label in enumerate(labels)}
+    bounds = intervals(label_figures(true, written), patients)
+    return {label: {name: bounds.get((i, name)) for name in SCORES} for i, label in enumerate(labels)}
 
 
 def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
@@ -233,7 +233,7 @@ def _shares(
     return {total: int(np.sum(whole)), **once(figures, len(whole))}, intervals(figures, patients)
 
 
-def subgroups(records: Dataset, true: np.ndarray, guess: np.ndarray, patients: list[str]) -> dict[str, dict]:
+def subgroups(records: Dataset, true: np.ndarray, written: np.ndarray, patients: list[str]) -> dict[str, dict]:
     """Records, micro- and macro-F1 with intervals of each group of `SMALLEST_GROUP` records or more."""
     found: dict[str, dict] = {}
     for attribute, values in groups_of(records).items():
@@ -242,12 +242,12 @@ def subgroups(records: Dataset, true: np.ndarray, guess: np.ndarray, patients: l
             rows = np.flatnonzero(values == value)
             if len(rows) < SMALLEST_GROUP:
                 continue
-            figures, own = set_figures(true[rows], guess[rows]), [patients[i] for i in rows]
-            whole, sure = once(figures, len(rows)), intervals(figures, own)
+            figures, own = set_figures(true[rows], written[rows]), [patients[i] for i in rows]
+            whole, bounds = once(figures, len(rows)), intervals(figures, own)
             found[attribute][value] = {
                 "records": len(rows),
                 **{name: whole[name] for name in ("micro_f1", "macro_f1")},
-                "intervals": {name: sure[name] for name in ("micro_f1", "macro_f1")},
+                "intervals": {name: bounds[name] for name in ("micro_f1", "macro_f1")},
             }
     return found
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How sure a figure is: 95% intervals by resampling patients, and a paired test of two runs on the same patients.
+95% confidence intervals by resampling patients, and a paired test of two runs on the same patients.
 
 Stays of one patient are drawn together. A resample is a row of weights, how often each record was drawn, and every
 figure here is computed from weighted sums, for all resamples at once.
@@ -57,18 +57,18 @@ def intervals(
     return found
 
 
-def set_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def set_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
     Precision, recall and F1 of predicted sets, micro, macro and weighted by support, and the share of whole sets.
 
     Args:
-        true, guess (bool arrays of shape `(num_records, num_labels)`).
+        true, predicted (bool arrays of shape `(num_records, num_labels)`).
     """
-    hits, exact = (true & guess).astype(np.float32), (true == guess).all(axis=1).astype(np.float32)
-    true, guess = true.astype(np.float32), guess.astype(np.float32)
+    hits, exact = (true & predicted).astype(np.float32), (true == predicted).all(axis=1).astype(np.float32)
+    true, predicted = true.astype(np.float32), predicted.astype(np.float32)
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
-        sums = [weights @ cells for cells in (hits, guess, true)]  # (num_resamples, num_labels) each
+        sums = [weights @ cells for cells in (hits, predicted, true)]  # (num_resamples, num_labels) each
         found = {}
         per_label = dict(zip(SCORES, scores(*sums), strict=True))
         micro = dict(zip(SCORES, scores(*(s.sum(axis=1) for s in sums)), strict=True))
@@ -81,14 +81,14 @@ def set_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray], d
     return figures
 
 
-def label_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray], dict[tuple, np.ndarray]]:
+def label_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[tuple, np.ndarray]]:
     """
     Precision, recall and F1 of each label, by `(class id, name of the score)`.
 
     Args:
-        true, guess (bool arrays of shape `(num_records, num_labels)`).
+        true, predicted (bool arrays of shape `(num_records, num_labels)`).
     """
-    cells = [array.astype(np.float32) for array in (true & guess, guess, true)]
+    cells = [array.astype(np.float32) for array in (true & predicted, predicted, true)]
 
     def figures(weights: np.ndarray) -> dict[tuple, np.ndarray]:
         found = scores(*(weights @ array for array in cells))  # (num_resamples, num_labels) each
@@ -102,10 +102,10 @@ def label_figures(true: np.ndarray, guess: np.ndarray) -> Callable[[np.ndarray],
 SCORES = ("precision", "recall", "f1")
 
 
-def scores(hits, guessed, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scores(hits, named, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1 from counts; 0 where a quotient has no cases."""
-    hits, guessed, actual = (np.asarray(x, dtype=float) for x in (hits, guessed, actual))
-    return divide(hits, guessed), divide(hits, actual), divide(2 * hits, guessed + actual)
+    hits, named, actual = (np.asarray(x, dtype=float) for x in (hits, named, actual))
+    return divide(hits, named), divide(hits, actual), divide(2 * hits, named + actual)
 
 
 def divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:

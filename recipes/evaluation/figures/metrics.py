@@ -22,10 +22,10 @@ def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequenc
         `exact_match` the share of records whose set is right, and `per_label`. A quotient without cases is 0, as in
         scikit-learn with `zero_division=0`.
     """
-    true, guess = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
-    hits, guessed, actual = (true & guess).sum(axis=0), guess.sum(axis=0), true.sum(axis=0)
-    precision, recall, f1 = scores(hits, guessed, actual)
-    whole = set_figures(true, guess)(np.ones((1, len(true)), dtype=np.float32)) if len(true) else {}
+    true, written = cells_of(gold, len(labels)), cells_of(predicted, len(labels))
+    hits, named, actual = (true & written).sum(axis=0), written.sum(axis=0), true.sum(axis=0)
+    precision, recall, f1 = scores(hits, named, actual)
+    whole = set_figures(true, written)(np.ones((1, len(true)), dtype=np.float32)) if len(true) else {}
     return {
         **{name: float(value[0]) for name, value in whole.items()},
         "per_label": {
@@ -34,7 +34,7 @@ def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequenc
                 "recall": float(recall[i]),
                 "f1": float(f1[i]),
                 "support": int(actual[i]),
-                "predicted": int(guessed[i]),
+                "predicted": int(named[i]),
             }
             for i, label in enumerate(labels)
         },

@@ -130,7 +130,7 @@ def derangement(number: int, seed: int) -> np.ndarray:
 @contextmanager
 def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
     """
-    Meanwhile a patch that attends to one term (or prototype) is told of another: keys stay, values change places.
+    Meanwhile a patch that attends to one term (or prototype) gets the value of another: keys stay, values are moved.
 
     Were the terms exchanged as a whole, keys and values alike, nothing would change: attention knows no order.
     """
@@ -165,14 +165,14 @@ class Comparison:
     def figures(self, predictions: list[dict]) -> dict:
         """What is said of one run alone."""
         figures = set_figures(self.true, self._guess(predictions))
-        once, sure = figures(np.ones((1, len(self.true)), dtype=np.float32)), intervals(figures, self.patients)
+        once, bounds = figures(np.ones((1, len(self.true)), dtype=np.float32)), intervals(figures, self.patients)
         supported, total = self._claims(predictions)
         return {
             "records": len(predictions),
             "unreadable": sum(not prediction["readable"] for prediction in predictions),
             "abstained": float(np.mean([abstained(prediction) for prediction in predictions])),
             **{name: float(once[name][0]) for name in FIGURES},
-            "intervals": {name: sure[name] for name in FIGURES},
+            "intervals": {name: bounds[name] for name in FIGURES},
             "claims": total,
             "claims_supported": supported / total if total else None,
         }

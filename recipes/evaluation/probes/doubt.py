@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether doubt is told where it belongs: abstention, confidence, and the recall of what cannot be ruled out."""
+"""Measure doubt: abstention, confidence, and the recall of what cannot be ruled out."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def doubt_metrics(predictions: list[dict], labels: list[str], fitted: dict | Non
     position = {label: i for i, label in enumerate(labels)}
     probabilities = np.array([[answer["probabilities"][label] for label in labels] for answer in answers])
     true = cells_of([[position[name] for name in answer["gold"]] for answer in answers], len(labels))
-    guess = cells_of([[position[d["label"]] for d in answer["diagnoses"]] for answer in answers], len(labels))
+    predicted = cells_of([[position[d["label"]] for d in answer["diagnoses"]] for answer in answers], len(labels))
     patients = np.array([answer["subject_id"] for answer in answers])
     found = {
-        "abstention": abstention([answer["doubt"] for answer in answers], true, guess, probabilities, patients),
-        "selection": selection(true, guess, probabilities, patients),
+        "abstention": abstention([answer["doubt"] for answer in answers], true, predicted, probabilities, patients),
+        "selection": selection(true, predicted, probabilities, patients),
     }
     if fitted is not None:
         found["recall"] = possible_recall(true, probabilities, labels, patients, ClinRaGenDoubt(**fitted))
     return found
 
 
-def abstention(doubts: list[dict], true, guess, probabilities, patients) -> dict:
+def abstention(doubts: list[dict], true, predicted, probabilities, patients) -> dict:
     """Share, reasons, and figures of the records that are answered and of those abstained from."""
     abstained = np.array([doubt["abstain"] for doubt in doubts])
     reasons = Counter(reason.partition(" (")[0] for doubt in doubts for reason in doubt["reasons"])
-    cells = (true, guess, probabilities, patients)
+    cells = (true, predicted, probabilities, patients)
     return {
         "share": float(abstained.mean()),
         "reasons": dict(reasons.most_common()),
@@ -68,11 +68,11 @@ def abstention(doubts: list[dict], true, guess, probabilities, patients) -> dict
     }
 
 
-def figures_of_part(true, guess, probabilities, patients) -> dict:
+def figures_of_part(true, predicted, probabilities, patients) -> dict:
     """Micro-F1 and calibration error of some of the records, with intervals; without records only that."""
     if not len(true):
         return {"records": 0}
-    f1, error = set_figures(true, guess), "expected_calibration_error"
+    f1, error = set_figures(true, predicted), "expected_calibration_error"
     calibrated, calibrated_sure = calibration(true.astype(int), probabilities, patients)
     return {
         "records": len(true),
@@ -82,7 +82,7 @@ def figures_of_part(true, guess, probabilities, patients) -> dict:
     }
 
 
-def selection(true: np.ndarray, guess: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
+def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
     """
     The share of wrong cells (a cell is one record and one diagnosis) among the records that the model is most sure
     of: those whose probabilities have the least entropy.
@@ -93,10 +93,10 @@ def selection(true: np.ndarray, guess: np.ndarray, probabilities: np.ndarray, pa
     """
     clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
     entropy = -(clipped * np.log(clipped) + (1 - clipped) * np.log(1 - clipped)).mean(axis=1)
-    wrong = (true != guess).mean(axis=1)
+    wrong = (true != predicted).mean(axis=1)
     figures = selection_figures(wrong, entropy)
     once = figures(np.ones((1, len(wrong))))
-    sure = intervals(figures, patients)
+    bounds = intervals(figures, patients)
     best = np.cumsum(np.sort(wrong)) / np.arange(1, len(wrong) + 1)
     return {
         "coverage": list(COVERAGES),
@@ -104,7 +104,7 @@ def selection(true: np.ndarray, guess: np.ndarray, probabilities: np.ndarray, pa
         "area": float(once["area"][0]),
         "area_at_random": float(wrong.mean()),
         "area_at_best": float(best.mean()),
-        "intervals": {"error": [sure[share] for share in COVERAGES], "area": sure["area"]},
+        "intervals": {"error": [bounds[share] for share in COVERAGES], "area": bounds["area"]},
     }
 
 
@@ -144,7 +144,7 @@ def possible_recall(
         named = {label: per_label[:, i] for i, label in enumerate(labels)}
         return {**named, "all": divide(hits.sum(axis=1), actual.sum(axis=1), empty=np.nan)}
 
-    once, sure = figures(np.ones((1, len(true)))), intervals(figures, patients)
+    once, bounds = figures(np.ones((1, len(true)))), intervals(figures, patients)
     return {
         "asked": RECALL,
         "all": _number(once["all"][0]),
@@ -152,14 +152,14 @@ def possible_recall(
         "per_label": {
             label: {
                 "recall": _number(once[label][0]),
-                "interval": sure[label],
+                "interval": bounds[label],
                 "support": int(true[:, i].sum()),
                 "threshold": float(thresholds[i]),
                 "possible": float(possible[:, i].mean()),
             }
             for i, label in enumerate(labels)
         },
-        "intervals": {"all": sure["all"]},
+        "intervals": {"all": bounds["all"]},
     }
 
 

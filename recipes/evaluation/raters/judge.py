@@ -190,8 +190,8 @@ class Judge:
         found = await self.model.answer(request)
         if not found.again:
             return found
-        told = [{"role": "assistant", "content": "-"}, {"role": "user", "content": AGAIN.format(found.reason)}]
-        return await self.model.answer(replace(request, messages=[*request.messages, *told]))
+        retry = [{"role": "assistant", "content": "-"}, {"role": "user", "content": AGAIN.format(found.reason)}]
+        return await self.model.answer(replace(request, messages=[*request.messages, *retry]))
 
 
 def rating_rows(answers: list[list[Answer]], cases: list[dict], system: str, judge: str) -> list[dict]:

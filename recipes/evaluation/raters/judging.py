@@ -73,7 +73,7 @@ def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
     if None in places:
         raise ClinRaGenInputError(
             f"{arguments.dataset}: split {arguments.split!r} has no stay {cases[places.index(None)]['stay_id']} with "
-            f"the diagnoses that {arguments.report} tells; give the --dataset and --split that were evaluated"
+            f"the diagnoses that {arguments.report} holds; give the --dataset and --split that were evaluated"
         )
     return records.select(places)
 

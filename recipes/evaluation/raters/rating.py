@@ -35,7 +35,7 @@ JUDGE_FIGURES = ("alpha", "kappa", "spearman")
 
 NOTICE = (
     "The sheets hold patient records: give them only to raters whom the data-use agreement of the records covers. "
-    f"{KEY} tells who wrote what: keep it from the raters. Research software; not a medical device."
+    f"{KEY} names the author of each: keep it from the raters. Research software; not a medical device."
 )
 
 

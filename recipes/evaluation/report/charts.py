@@ -4,7 +4,7 @@
 Charts as inline SVG for a page of any width.
 
 Marks are drawn in a square of 100 by 100 units that is stretched to the width there is; strokes and text keep their
-size. `page.py` says how the classes look.
+size. `report.css` says how the classes look.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def cells(values: Sequence[float], highest: float, width: float, axis: Axis, tit
     Args:
         values (list of `float`): NaN = none; `highest` has the darkest shade.
         width (`float`): of a cell, in the axis's unit.
-        titles (list of `str`): what hovering over a cell tells.
+        titles (list of `str`): text on hovering over a cell.
     """
     parts = []
     for i, (value, title) in enumerate(zip(values, titles, strict=True)):

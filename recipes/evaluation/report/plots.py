@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures: a patient's series, and how a training went."""
+"""Plots of a patient's series, and of how a training went."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) ->
 
 
 def plot_series(path: str | Path, channels: list[dict], lab_times, lab_values, title: str | None = None) -> None:
-    """Save [`series_figure`] as a picture."""
+    """Save [`series_figure`] as a file."""
     figure = series_figure(channels, lab_times, lab_values, title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -94,44 +94,5 @@ def plot_training(path: str | Path, histories: dict[str, list[dict]]) -> None:
         axis.set_xlabel("step")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def plot_reliability(path: str | Path, bins: dict[str, list[dict]]) -> None:
-    """
-    Save one small reliability plot for each of several ways to get probabilities: of the cells of a bin the mean
-    probability against the share that has the diagnosis, both on the scale of the root, as most are small.
-
-    Args:
-        bins (`dict`): name -> the `bins` of `calibration`.
-    """
-    columns = min(len(bins), 5)
-    rows = -(-len(bins) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(2.4 * columns, 2.6 * rows),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis in axes.flat[len(bins) :]:
-        axis.axis("off")
-    ticks = [0, 0.05, 0.2, 0.5, 1]
-    for axis, (name, cells) in zip(axes.flat, bins.items(), strict=False):
-        predicted, observed = ([np.sqrt(cell[key]) for cell in cells] for key in ("predicted", "observed"))
-        axis.plot([0, 1], [0, 1], color=BAND, linewidth=3, zorder=0)
-        axis.plot(predicted, observed, color=INK, marker="o", markersize=3, linewidth=1)
-        axis.set_title(name.replace(", ", ",\n"), fontsize=8, color=INK, loc="left")
-        axis.set_xticks(np.sqrt(ticks), [str(tick) for tick in ticks])
-        axis.set_yticks(np.sqrt(ticks), [str(tick) for tick in ticks])
-        axis.tick_params(labelsize=7, colors=MUTED)
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes.flat[max(len(bins) - columns, 0) : len(bins)]:  # the lowest of each column
-        axis.tick_params(labelbottom=True)
-    figure.supxlabel("mean probability", fontsize=8, color=MUTED)
-    figure.supylabel("share with the diagnosis", fontsize=8, color=MUTED)
     figure.savefig(path, dpi=110)
     plt.close(figure)

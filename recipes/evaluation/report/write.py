@@ -72,24 +72,24 @@ def write_report(
         tag("header", tag("h1", title), tag("p", f"on {run['dataset']}, {run['split']} split", class_="muted")),
         tag("p", NOTICE, class_="notice", role="note"),
         headline(metrics),
-        tag("p", HOW_SURE, class_="muted"),
+        tag("p", ABOUT_INTERVALS, class_="muted"),
         tag("nav", *(tag("a", name, href=f"#{anchor(name)}") for name in sections), aria_label="Sections"),
         tag("main", *(section(name, *parts) for name, parts in sections.items())),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-HOW_SURE = (
-    "Ranges are 95% intervals by resampling patients 1,000 times. They tell how much the figures would vary with "
+ABOUT_INTERVALS = (
+    "Ranges are 95% intervals by resampling patients 1,000 times. They show how much the figures would vary with "
     "other patients of the same kind, not with another training. A figure of 0 or 1 cannot vary between resamples: "
     "its interval is too narrow."
 )
 
 
 def headline(metrics: dict) -> Markup:
-    sure = metrics["intervals"]
+    bounds = metrics["intervals"]
     figures = [
-        (name, metrics.get(part, {}).get(key), sure.get(part, {}).get(key))
+        (name, metrics.get(part, {}).get(key), bounds.get(part, {}).get(key))
         for name, part, key in (
             ("micro-F1", "diagnosis", "micro_f1"),
             ("macro-F1", "diagnosis", "macro_f1"),
@@ -105,9 +105,9 @@ def headline(metrics: dict) -> Markup:
 
 def diagnoses(metrics: dict) -> list[Markup]:
     """The averages of the diagnosis figures, by both matchings where there are two."""
-    sure = metrics["intervals"]
-    written = averages(metrics["diagnosis"], sure["diagnosis"], SCORES)
-    ranked = averages(metrics.get("probability", {}), sure.get("probability", {}), ("auroc", "auprc"))
+    bounds = metrics["intervals"]
+    written = averages(metrics["diagnosis"], bounds["diagnosis"], SCORES)
+    ranked = averages(metrics.get("probability", {}), bounds.get("probability", {}), ("auroc", "auprc"))
     caption = (
         "Diagnoses as written (precision, recall, F1) and their probabilities (AUROC, AUPRC). Micro: over all pairs "
         "of record and diagnosis; macro: the mean over the diagnoses; weighted: that by how often each is recorded."
@@ -131,23 +131,23 @@ def diagnoses(metrics: dict) -> list[Markup]:
 AVERAGES = ("micro", "macro", "weighted")
 
 
-def averages(figures: dict, sure: dict, scores: Iterable[str]) -> dict[str, list[Markup]]:
+def averages(figures: dict, bounds: dict, scores: Iterable[str]) -> dict[str, list[Markup]]:
     """Micro, macro and weighted figures, a dash for what there is not."""
     return {
-        name: [estimate(figures.get(f"{name}_{score}"), sure.get(f"{name}_{score}")) for score in scores]
+        name: [estimate(figures.get(f"{name}_{score}"), bounds.get(f"{name}_{score}")) for score in scores]
         for name in AVERAGES
     }
 
 
 def each_diagnosis(metrics: dict) -> list[Markup]:
-    axis, sure = unit_axis("F1"), metrics["intervals"].get("per_label", {})
+    axis, bounds = unit_axis("F1"), metrics["intervals"].get("per_label", {})
     per_label = sorted(metrics["diagnosis"]["per_label"].items(), key=lambda item: -item[1]["support"])
     bars = [
         Row(
             name,
-            bar(label["f1"], sure.get(name, {}).get("f1"), axis),
-            spoken_estimate("F1", label["f1"], sure.get(name, {}).get("f1")),
-            estimate(label["f1"], sure.get(name, {}).get("f1")),
+            bar(label["f1"], bounds.get(name, {}).get("f1"), axis),
+            spoken_estimate("F1", label["f1"], bounds.get(name, {}).get("f1")),
+            estimate(label["f1"], bounds.get(name, {}).get("f1")),
             f"recorded {label['support']:,}, written {label['predicted']:,}",
         )
         for name, label in per_label
@@ -157,7 +157,7 @@ def each_diagnosis(metrics: dict) -> list[Markup]:
             name,
             label["support"],
             label["predicted"],
-            *(estimate(label[score], sure.get(name, {}).get(score)) for score in SCORES),
+            *(estimate(label[score], bounds.get(name, {}).get(score)) for score in SCORES),
         ]
         for name, label in per_label
     ]
@@ -176,8 +176,8 @@ def each_diagnosis(metrics: dict) -> list[Markup]:
 def calibration(metrics: dict) -> list[Markup]:
     if "calibration" not in metrics:
         return []
-    figures, sure = metrics["calibration"], metrics["intervals"]["calibration"]
-    bins = list(zip(figures["bins"], sure["bins"], strict=True))
+    figures, bounds = metrics["calibration"], metrics["intervals"]["calibration"]
+    bins = list(zip(figures["bins"], bounds["bins"], strict=True))
     points = [Point(cells["predicted"], cells["observed"], interval) for cells, interval in bins]
     chart = xy_chart(
         "Reliability of the probabilities of all diagnoses together, in bins of about equally many cells (a cell is "
@@ -193,7 +193,7 @@ def calibration(metrics: dict) -> list[Markup]:
         "expected_calibration_error": "expected calibration error",
         "brier_score": "Brier score",
     }
-    scores = [[text, estimate(figures[name], sure[name])] for name, text in names.items()]
+    scores = [[text, estimate(figures[name], bounds[name])] for name, text in names.items()]
     rows = [
         [
             f"{cells['lowest']:.3f} to {cells['highest']:.3f}",
@@ -211,7 +211,7 @@ def calibration(metrics: dict) -> list[Markup]:
 
 
 def doubt(metrics: dict) -> list[Markup]:
-    """Abstention, the error among the records that the model is most sure of, and what cannot be ruled out."""
+    """Abstention, the error among the records with the most confident predictions, and what cannot be ruled out."""
     figures = metrics.get("doubt")
     if not figures:
         return []
@@ -232,8 +232,8 @@ def doubt(metrics: dict) -> list[Markup]:
 
 
 def selection_chart(figures: dict) -> Markup:
-    sure = figures["intervals"]["error"]
-    points = [Point(*of) for of in zip(figures["coverage"], figures["error"], sure, strict=True)]
+    bounds = figures["intervals"]["error"]
+    points = [Point(*of) for of in zip(figures["coverage"], figures["error"], bounds, strict=True)]
     highest = max(0.02, *(p.interval[1] if p.interval else p.y for p in points))
     step = next(step for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2) if highest / step <= 5)
     ticks = [i * step for i in range(int(highest / step) + 2)]
@@ -244,7 +244,7 @@ def selection_chart(figures: dict) -> Markup:
     )
     spoken = "; ".join(f"of {p.x:.0%} of the records: {spoken_estimate('error', p.y, p.interval)}" for p in points)
     axis = Axis(0, ticks[-1], ticks, "share of wrong cells")
-    return xy_chart(caption, points, unit_axis("share of the records, the surest first"), axis, spoken)
+    return xy_chart(caption, points, unit_axis("share of the records, the most confident first"), axis, spoken)
 
 
 def abstention(figures: dict) -> list[Markup]:
@@ -286,7 +286,7 @@ def possible(figures: dict) -> Markup:
 
 def faithfulness(metrics: dict) -> list[Markup]:
     """What the record says of the claims of rationales, and whether list and rationale agree."""
-    found, sure = [], metrics["intervals"]
+    found, bounds = [], metrics["intervals"]
     groups = claims_by_verdict(metrics)
     if groups:
         key = tag("div", *(tag("span", tag("span", class_=f"swatch {v}"), v) for v in VERDICTS), class_="key")
@@ -298,13 +298,13 @@ def faithfulness(metrics: dict) -> list[Markup]:
         )
         found.append(row_chart(caption, groups, unit_axis("share of the claims"), key=key))
         rows = [
-            [what, *(estimate(metrics[part][verdict], sure[part].get(verdict)) for verdict in VERDICTS)]
+            [what, *(estimate(metrics[part][verdict], bounds[part].get(verdict)) for verdict in VERDICTS)]
             for what, part in CLAIMS.items()
             if part in metrics
         ]
         found.append(table("Shares of all of these claims.", ["share of", *VERDICTS], rows))
     agreement = [
-        [text, estimate(metrics["agreement"][name], sure["agreement"].get(name))] for name, text in AGREEMENT.items()
+        [text, estimate(metrics["agreement"][name], bounds["agreement"].get(name))] for name, text in AGREEMENT.items()
     ]
     caption = "Whether the list of diagnoses and the rationale say the same."
     return [*found, table(caption, ["share of", "share"], agreement)]
@@ -340,21 +340,22 @@ AGREEMENT = {
 
 def rationales(metrics: dict) -> list[Markup]:
     """How close rationales are to the teacher's, how much of the evidence they give, and of the knowledge they use."""
-    found, sure = [], metrics["intervals"]
-    parts, part_sure = metrics.get("rationale", {}), sure.get("rationale", {})
+    found, bounds = [], metrics["intervals"]
+    parts, part_bounds = metrics.get("rationale", {}), bounds.get("rationale", {})
     if parts:
         names = list(dict.fromkeys(name for figures in parts.values() for name in figures))
         rows = [
             [
                 named(name),
-                *(estimate(figures.get(name), part_sure.get(p, {}).get(name)) for p, figures in parts.items()),
+                *(estimate(figures.get(name), part_bounds.get(p, {}).get(name)) for p, figures in parts.items()),
             ]
             for name in names
         ]
         found.append(table("Rationales against the teacher's.", ["figure", *map(named, parts)], rows))
     for name, caption in SMALL_TABLES.items():
         rows = [
-            [named(key), estimate(value, sure.get(name, {}).get(key))] for key, value in metrics.get(name, {}).items()
+            [named(key), estimate(value, bounds.get(name, {}).get(key))]
+            for key, value in metrics.get(name, {}).items()
         ]
         found += [table(caption, ["figure", "value"], rows)] if rows else []
     return found
@@ -487,7 +488,7 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
     """What each report's model costs and reaches, as a table, and as a picture where there are two or more."""
     runs = {name: metrics["run"] for name, metrics in reports.items()}
     f1 = {name: metrics["diagnosis"]["micro_f1"] for name, metrics in reports.items()}
-    sure = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}
+    bounds = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}
     seconds = {name: run.get("prediction_seconds", run["seconds"]) for name, run in runs.items()}
     rate = {name: taken / reports[name]["records"] for name, taken in seconds.items() if reports[name]["records"]}
     rows = [
@@ -497,7 +498,7 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
             run["num_parameters"],
             Markup(f"{seconds[name]:,.1f}"),
             rate.get(name),
-            estimate(f1[name], sure[name]),
+            estimate(f1[name], bounds[name]),
         ]
         for i, (name, run) in enumerate(runs.items(), start=1)
     ]
@@ -511,7 +512,7 @@ def cost(reports: dict[str, dict]) -> list[Markup]:
         ("seconds per record", rate, "{:g}".format),
     ):
         points = [
-            Point(values[name], f1[name], sure[name], str(i))
+            Point(values[name], f1[name], bounds[name], str(i))
             for i, name in enumerate(runs, start=1)
             if values.get(name, 0) > 0
         ]

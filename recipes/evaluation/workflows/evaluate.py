@@ -12,7 +12,7 @@ from transformers import set_seed
 
 from datasets_scripts.common.command import finished_folder
 from datasets_scripts.dataset.folder import read_metadata
-from modeling_clinragen import ClinRaGenPipeline
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.evaluation.figures.bertscore import BertScorer
 from recipes.evaluation.figures.compute import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
@@ -34,7 +34,10 @@ SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "v
 
 def evaluate_model(arguments: argparse.Namespace) -> dict:
     """Write the report folder of `evaluate_model.py`, whose arguments these are, and return the metrics."""
-    others = {folder: read_metrics(folder) for folder in arguments.compare}
+    try:
+        others = {folder: read_metrics(folder) for folder in arguments.compare}
+    except ClinRaGenInputError as error:
+        raise ClinRaGenInputError(f"--compare: {error}") from None
     folder = fetched(arguments.model)
     for option in ("counterfactual", "deletion"):
         if getattr(arguments, option):

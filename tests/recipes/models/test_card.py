@@ -131,7 +131,7 @@ def test_a_report_of_other_weights_is_refused(tiny_folder, report, tmp_path):
 
 
 def test_the_figures_of_a_report_come_onto_the_card_beside_the_weights(tiny_folder, training, report, tmp_path):
-    with pytest.raises(ClinRaGenInputError, match="does not tell of its data"):
+    with pytest.raises(ClinRaGenInputError, match="does not name its data"):
         model_card.add_report_to_card(tiny_folder, tmp_path)
     (tiny_folder / "training.json").write_text(json.dumps(training))
     report["run"]["weights_hash"] = weights_hash(tiny_folder)

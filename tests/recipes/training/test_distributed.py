@@ -183,7 +183,7 @@ def test_a_stage_begun_in_shards_does_not_go_on_whole(stage_arguments, tmp_path)
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text("{}")
     (checkpoint / "optimizer.bin").write_bytes(b"")
-    with pytest.raises(ClinRaGenInputError, match=r"checkpoint-2 was written with FSDP or DeepSpeed: go on"):
+    with pytest.raises(ClinRaGenInputError, match=r"checkpoint-2 was written with FSDP or DeepSpeed: resume"):
         stage1_note.main(stage_arguments(tmp_path / "out"))
     assert (checkpoint / "optimizer.bin").is_file()
 
