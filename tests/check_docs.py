@@ -1,0 +1,79 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Check the form of the documents: length, line width, words that do not belong there, and relative links.
+
+    python tests/check_docs.py
+
+prints one line for each fault and exits with 1 if there is any. `make quality` runs it.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("recipes", "datasets_scripts", "benchmarks", "space")
+MAX_LINES = {"README.md": 150, "findings/README.md": 60, **{f"{room}/README.md": 80 for room in ROOMS}}
+MAX_WIDTH = 120
+COMMIT = re.compile(r"`[0-9a-f]{7,40}`|\bcommits?\s+`?[0-9a-f]{7,40}\b")
+UNWANTED = ("slower machine", "busy core")
+FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def documents(root: Path) -> list[str]:
+    """Return the paths, below `root`, of the documents that people read; generated cards are none of them."""
+    found = [*root.glob("C*.md"), *root.glob("docs/*.md"), *(root / name for name in MAX_LINES)]
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def faults(root: Path, name: str) -> list[str]:
+    """Return one line for each fault of the document `name` below `root`."""
+    if not (root / name).is_file():
+        return [f"{name}: is missing"]
+    text = (root / name).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    found = [
+        f"{name}:{number}: {len(line)} characters, at most {MAX_WIDTH}"
+        for number, line in enumerate(lines, 1)
+        if len(line) > MAX_WIDTH
+    ]
+    if len(lines) > MAX_LINES.get(name, len(lines)):
+        found.append(f"{name}: {len(lines)} lines, at most {MAX_LINES[name]}")
+    found += [f"{name}: commit hash in {match!r}" for match in COMMIT.findall(text)]
+    words = " ".join(text.split()).lower()
+    found += [f"{name}: says {unwanted!r}" for unwanted in UNWANTED if unwanted in words]
+    return found + [f"{name}: broken link {target}" for target in links(text) if not resolves(root / name, target)]
+
+
+def links(text: str) -> list[str]:
+    """Return the relative links of a document, those in code left out."""
+    targets = LINK.findall(FENCED.sub("", text))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+
+def resolves(document: Path, target: str) -> bool:
+    """Return if a file and, where it is Markdown, a heading stand behind a relative link of `document`."""
+    path, _, anchor = target.partition("#")
+    file = document.parent / path if path else document
+    if not file.exists() or not anchor:
+        return file.exists()
+    return anchor in anchors(file.read_text(encoding="utf-8"))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def main(root: Path = ROOT) -> int:
+    found = [fault for name in documents(root) for fault in faults(root, name)]
+    print("\n".join(found) or "documents: no fault")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
