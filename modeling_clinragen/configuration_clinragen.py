@@ -238,10 +238,8 @@ class ClinRaGenConfig(PreTrainedConfig):
                 f"`knowledge_input_ids` needs at least one token id for each of the {len(self.knowledge_terms)} "
                 f"`knowledge_terms`; it has {len(self.knowledge_input_ids)} entries"
             )
-        for name, allowed in (
-            ("knowledge_attention_type", ("term", "prototype")),
-            ("patch_layout", ("fixed", "paper")),
-        ):
+        choices = {"knowledge_attention_type": ("term", "prototype"), "patch_layout": ("fixed", "paper")}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
         if self.max_series_tokens_per_channel is not None and self.max_series_tokens_per_channel < 1:

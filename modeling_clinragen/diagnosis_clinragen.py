@@ -23,7 +23,8 @@ class ClinRaGenLinearClassifier(nn.Module):
     def __init__(self, config: ClinRaGenConfig):
         super().__init__()
         num_labels, num_series = len(config.labels), config.num_input_channels * self.NUM_STATISTICS
-        self.vocab_size, self.num_labels = _vocab_size(config.text_config), num_labels
+        self.vocab_size = getattr(config.text_config, "encoder", config.text_config).vocab_size
+        self.num_labels = num_labels
         self.num_words = self.vocab_size + config.num_token_pairs
         self.register_buffer("pair_codes", torch.full((config.num_token_pairs,), self.vocab_size**2))
         self.weight = _fitted(num_labels, self.num_words + num_labels + num_series)
@@ -106,10 +107,6 @@ class ClinRaGenLinearClassifier(nn.Module):
 
 def _fitted(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape), requires_grad=False)
-
-
-def _vocab_size(text_config) -> int:
-    return getattr(text_config, "encoder", text_config).vocab_size
 
 
 class ClinRaGenDiagnosisHead(nn.Module):

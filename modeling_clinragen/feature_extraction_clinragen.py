@@ -8,7 +8,7 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError
-from .series_csv_clinragen import SeriesTable, plain_name, read_rows
+from .series_csv_clinragen import SeriesTable, gather, plain_name, read_rows
 
 
 # A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
@@ -134,11 +134,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
                 raise ClinRaGenInputError(
                     f"channel {name!r}: every entry must be [hour, value], two numbers"
                 ) from None
-        times = np.unique([hour for hour, _, _ in events])
-        values = np.full((len(times), len(self.channels)), np.nan)
-        for hour, position, value in events:
-            values[np.searchsorted(times, hour), position] = value
-        return values, times
+        return gather(events, [hour for hour, *_ in events], len(self.channels))
 
     def series_from_csv(self, text: str | bytes | Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -10,6 +10,7 @@ from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
+from .series_csv_clinragen import plain_name
 
 
 PROMPT = "Diagnose disease from the following medical notes: {note} and Lab Test:"
@@ -226,8 +227,8 @@ class ClinRaGenProcessor(ProcessorMixin):
         }
 
     def _named_labels(self, text: str) -> list[str]:
-        position = {_plain(label): i for i, label in enumerate(self.labels)}
-        items = [_plain(item) for item in text.split(",")]
+        position = {plain_name(label): i for i, label in enumerate(self.labels)}
+        items = [plain_name(item) for item in text.split(",")]
         found, start = set(), 0
         while start < len(items):  # a name may itself hold commas: the longest run of items that makes a name
             ends = [end for end in range(len(items), start, -1) if "".join(items[start:end]) in position]
@@ -235,10 +236,6 @@ class ClinRaGenProcessor(ProcessorMixin):
                 found.add(position["".join(items[start : ends[0]])])
             start = ends[0] if ends else start + 1
         return [self.labels[i] for i in sorted(found)]
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
 
 
 ClinRaGenProcessor.register_for_auto_class()

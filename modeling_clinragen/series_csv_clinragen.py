@@ -112,15 +112,20 @@ class SeriesTable:
 
     def series(self, rows: Iterable[tuple[float, dict[int, float]]]) -> tuple[np.ndarray, np.ndarray]:
         """Return `(lab_values, lab_times)` of rows as `read` gives them; of two values at one hour keep the last."""
-        merged: dict[float, dict[int, float]] = {}
-        for hour, values in rows:
-            merged.setdefault(hour, {}).update(values)
-        times = np.array(sorted(merged), dtype=np.float64)
-        values = np.full((len(times), len(self.channels)), np.nan)
-        for row, hour in enumerate(times.tolist()):
-            for position, value in merged[hour].items():
-                values[row, position] = value
-        return values, times
+        rows = list(rows)
+        events = [(hour, position, value) for hour, values in rows for position, value in values.items()]
+        return gather(events, [hour for hour, _ in rows], len(self.channels))
+
+
+def gather(
+    events: list[tuple[float, int, float]], hours: list[float], num_channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather `(hour, channel, value)` into `(lab_values, lab_times)` of all `hours`; of two values keep the last."""
+    times = np.unique(np.array(hours, dtype=np.float64))
+    values = np.full((len(times), num_channels), np.nan)
+    for hour, channel, value in events:
+        values[np.searchsorted(times, hour), channel] = value
+    return values, times
 
 
 def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -69,7 +69,7 @@ def judge(
         kind of the claim, and whether all that it states holds; `None` where nothing can be checked.
     """
     clause = _readable(clause)
-    negated = _is_negated(clause)
+    negated = bool(NOT.search(clause))
     clause, moment, hours_in, values_in, timed = _restrict(clause, hours, values)
     statements = _states_measured(clause, finding, timed, len(values))
     if not statements:
@@ -131,10 +131,6 @@ def _blank(match: re.Match) -> str:
     return " " * len(match[0])
 
 
-def _is_negated(clause: str) -> bool:
-    return bool(NOT.search(clause))
-
-
 def _numbers(match: re.Match) -> list[str]:
     return [group for group in match.groups() if group and re.fullmatch(r"\d+(?:\.\d+)?", group)]
 
@@ -162,16 +158,9 @@ def _cut(clause: str, match: re.Match) -> str:
 
 def _states_measured(clause: str, finding: str | None, timed: bool, count: int) -> list[tuple[str, bool]]:
     """Read the statement that the channel was, or was not, measured at all."""
-    if (
-        finding
-        or timed
-        or re.search(r"\d", clause)
-        or _levels_said(clause)
-        or NORMAL.search(clause)
-        or ABNORMAL.search(clause)
-    ):
+    if finding or timed or re.search(r"\d", clause) or _levels_said(clause):
         return []
-    if RISING.search(clause) or FALLING.search(clause) or STABLE.search(clause):
+    if any(pattern.search(clause) for pattern in (NORMAL, ABNORMAL, RISING, FALLING, STABLE)):
         return []
     if any(not (m[1] and _count(m[2] or "0") == 1) for m in TIMES.finditer(clause)):
         return []  # a count; "at least one" is none
@@ -182,14 +171,10 @@ def _states_measured(clause: str, finding: str | None, timed: bool, count: int) 
 
 def _read(clause, finding, channel, moment, negated, hours, values) -> list[tuple[str, bool | None]]:
     directions = _levels_said(clause)
-    if finding in ("normal", "not_high"):
-        return _levels(
-            "normal" if finding == "normal" else "",
-            [] if finding == "normal" else [(0, "high")],
-            channel,
-            negated != (finding == "not_high"),
-            values,
-        )
+    if finding == "normal":
+        return _levels("normal", [], channel, negated, values)
+    if finding == "not_high":
+        return _levels("", [(0, "high")], channel, not negated, values)
     if finding:
         directions = sorted([*directions, (0, finding)])
     counts, clause_left = _counts(clause, directions, channel, values)
@@ -244,7 +229,7 @@ def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]]
         else:
             found = _count_of(clause, directions, match, channel, values)
         said.append(("count", _compare_count(found, least, number)))
-        left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
+        left = _cut(left, match)
     if said and all(
         re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and _count(m[2] or "0") == 1
         for m in TIMES.finditer(clause)
@@ -377,14 +362,10 @@ def _compares(clause: str, match: re.Match, negated: bool, channel: dict, values
     word, number = match[1] or match[2], float(match[3])
     if channel.get("unit") == "fraction" and number > 1:
         number /= 100
-    up = (
-        not (match[1] or "").startswith(("below", "under", "less", "lower", "at most"))
-        and (match[2] or ">")[0] in ">≥"
-    )
-    equal = word in ("at least", "at most", ">=", "<=", "≥", "≤")
-    holds = (
-        (values >= number if equal else values > number) if up else (values <= number if equal else values < number)
-    )
+    up = not word.startswith(("below", "under", "less", "lower", "at most", "<", "≤"))
+    holds = values > number if up else values < number
+    if word in ("at least", "at most", ">=", "<=", "≥", "≤"):
+        holds |= values == number
     if negated:
         return bool(len(values)) and not holds.any()
     return bool(len(values)) and bool(holds.all() if ALWAYS.search(clause) else holds.any())
@@ -399,15 +380,8 @@ def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, bool | 
         return []
     if len(values) < MIN_VALUES_OF_TREND:
         return [("trend", None if len(values) else False)]
-    if said == "stable":
-        word = STABLE.search(clause)[0]
-        return [
-            (
-                "trend",
-                (trend_of(values) == said)
-                != (bool(re.match(r"stable|steady|unchanged|constant|flat", word)) and negated),
-            )
-        ]
+    if said == "stable":  # other words for it, such as "no change", are negations themselves
+        negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
     return [("trend", (trend_of(values) == said) != negated)]
 
 
