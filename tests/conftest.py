@@ -11,6 +11,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+NIGHTLY = pytest.mark.nightly  # of the cases of one test those that CI leaves out
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 WORDS = """Diagnose disease from the following medical notes: and Lab Test: not available. fever and productive cough

@@ -12,7 +12,7 @@ from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes import evaluate_model, export_model, predict
 from recipes.models.folder import load_model_folder, save_model_folder
 from tests.commands import run_script
-from tests.conftest import make_tiny_config, make_tiny_model
+from tests.conftest import NIGHTLY, make_tiny_config, make_tiny_model
 
 
 pytestmark = pytest.mark.slow
@@ -146,12 +146,15 @@ BERT_TO_BERT = {
 }
 
 
+PAPER = {"knowledge_attention_type": "prototype", "use_linear_classifier": False, "diagnosis_loss_weight": 0.0}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"text_config": BART},
-        {"text_config": BERT_TO_BERT},
-        {"knowledge_attention_type": "prototype", "use_linear_classifier": False, "diagnosis_loss_weight": 0.0},
+        pytest.param({"text_config": BERT_TO_BERT}, marks=NIGHTLY),
+        pytest.param(PAPER, marks=NIGHTLY),
     ],
     ids=["bart", "bert to bert", "prototypes, no diagnosis head"],
 )
@@ -264,6 +267,7 @@ def test_options_of_the_other_format_are_refused(options, message, tmp_path):
         export_model.main([*options, "--model", str(tmp_path), "--output", str(tmp_path / "out")])
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not QUICKSTART.is_dir(), reason="needs the model of `make quickstart`")
 def test_the_quickstart_model_answers_token_for_token_the_same(tmp_path):
     from recipes.training.data import load_records

@@ -56,6 +56,7 @@ def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, mo
     assert (tmp_path / "begun.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 
+@pytest.mark.nightly
 def test_predictions_are_the_same_when_a_node_is_killed_and_the_command_too(folder, tmp_path):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", made_up(1500))
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)

@@ -13,6 +13,7 @@ from modeling_clinragen import ClinRaGenForCausalLM, ClinRaGenInputError
 from recipes import evaluate_model, export_model, predict, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.backbone import load_backbone
 from recipes.models.folder import load_model_folder
+from tests.conftest import NIGHTLY
 from tests.recipes.models.test_adapters import save_tokenizer
 from tests.recipes.training.test_distributed import run
 from tests.recipes.training.test_global_batch import assert_same_training
@@ -99,7 +100,9 @@ def test_where_a_checkpoint_has_no_token_for_padding_its_end_is_taken(data_folde
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "checkpointing"), [("ddp", False), ("ddp", True), ("fsdp2", True)])
+@pytest.mark.parametrize(
+    ("launcher", "checkpointing"), [pytest.param("ddp", False, marks=NIGHTLY), ("ddp", True), ("fsdp2", True)]
+)
 def test_two_processes_learn_as_one_does(launcher, checkpointing, stage_arguments, tmp_path):
     settings = {"text_config": TEXT_CONFIG, "optim": "sgd", "gradient_checkpointing": checkpointing}
     stage1_note.main(stage_arguments(tmp_path / "one", per_device_train_batch_size=4, **settings))

@@ -22,6 +22,7 @@ from recipes.models.folder import load_model_folder
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
 from recipes.training.stages import freeze_all_but, last_checkpoint
 from recipes.training.trainer import EpochLengthGroupedSampler, first_records
+from tests.conftest import NIGHTLY
 from tests.recipes.conftest import STAGE
 from tests.recipes.training.test_global_batch import assert_same_training, losses
 
@@ -109,7 +110,10 @@ def kill_second_rank(launcher: subprocess.Popen):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "processes"), [("ddp", 2), ("ddp", 1), ("fsdp2", 2), ("fsdp2", 1)])
+@pytest.mark.parametrize(
+    ("launcher", "processes"),
+    [pytest.param("ddp", 2, marks=NIGHTLY), ("ddp", 1), ("fsdp2", 2), pytest.param("fsdp2", 1, marks=NIGHTLY)],
+)
 def test_when_one_of_two_is_killed_the_run_ends_and_goes_on_with_as_many_as_there_are(
     long_run, stage_arguments, tmp_path, launcher, processes
 ):

@@ -23,6 +23,7 @@ from recipes import stage1_note, stage3_multimodal, stage4_rewards
 from recipes.training.data import ClinRaGenCollator, columns_of, encode_records, encode_rows, load_records
 from recipes.training.stages import last_checkpoint
 from recipes.training.streaming import RecordStream, StreamCollator
+from tests.conftest import NIGHTLY
 from tests.recipes.conftest import STAGE
 from tests.recipes.training.test_distributed import LONG, kill_second_rank, launched, run
 from tests.recipes.training.test_global_batch import losses
@@ -255,7 +256,7 @@ def test_what_is_streamed_in_one_batch_teaches_what_records_from_disk_do(data_fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
+@pytest.mark.parametrize("sampling", [pytest.param("random", marks=NIGHTLY), "group_by_length"])
 def test_a_streamed_stage_that_was_killed_goes_on_where_it_was(stage_arguments, tmp_path, sampling):
     rare = {"eval_steps": 50, "save_steps": 50}  # and at the end; a validation draws random numbers
     options = {
@@ -285,7 +286,7 @@ def long_run(stage_arguments, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 2)])
+@pytest.mark.parametrize(("launcher", "workers"), [pytest.param("ddp", 0, marks=NIGHTLY), ("ddp", 2), ("fsdp2", 2)])
 def test_two_processes_learn_of_a_stream_what_one_does(long_run, stage_arguments, tmp_path, launcher, workers):
     options = {**LONG_STREAMED, "per_device_train_batch_size": 2, "dataloader_num_workers": workers}
     run(launcher, "stage1", stage_arguments(tmp_path / "two", **options))
@@ -293,7 +294,7 @@ def test_two_processes_learn_of_a_stream_what_one_does(long_run, stage_arguments
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 1])
+@pytest.mark.parametrize("processes", [2, pytest.param(1, marks=NIGHTLY)])
 def test_when_one_of_two_is_killed_the_stream_goes_on_with_as_many_as_there_are(
     long_run, stage_arguments, tmp_path, processes
 ):
