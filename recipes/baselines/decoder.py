@@ -203,7 +203,7 @@ def _built(kind: type, name: str, fields: dict):
 def answers(
     model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: DecoderSettings
 ) -> list[dict]:
-    """What the model writes, read and checked as the pipeline does."""
+    """Read and check what the model writes, as the pipeline does."""
     extractor = processor.feature_extractor
     check, found = ClaimChecker(extractor.channels), []
     for row, text in zip(records, written(model, processor, records, settings), strict=True):

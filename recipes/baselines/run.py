@@ -17,6 +17,7 @@ from recipes.baselines.settings import RunArguments
 from recipes.evaluation.figures.compute import compute_metrics
 from recipes.evaluation.prediction import INPUTS, prediction_of
 from recipes.evaluation.report.folder import write_evaluation
+from recipes.evaluation.report.text import decimals, markdown_table
 from recipes.training.data import channels_with_statistics, load_records
 
 
@@ -89,6 +90,5 @@ def show(baseline: str, metrics: dict) -> None:
         "macro-AUROC": metrics.get("probability", {}).get("macro_auroc"),
         "claims supported": metrics["claims"]["supported"],
     }
-    shown = ["-" if figure is None else f"{figure:.3f}" for figure in figures.values()]
-    print(f"| baseline | {' | '.join(figures)} | seconds |\n" + "| --- " * (len(figures) + 2) + "|")
-    print(f"| {baseline} | {' | '.join(shown)} | {metrics['run']['seconds']} |")
+    row = [baseline, *(decimals(figure, 3) for figure in figures.values()), str(metrics["run"]["seconds"])]
+    print(markdown_table(["baseline", *figures, "seconds"], [row]))

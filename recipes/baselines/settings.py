@@ -22,11 +22,11 @@ class NoSettings:
 class EncoderSettings:
     """The encoder, and how it learns."""
 
-    model_name_or_path: str = option("Encoder: a Hub id or a folder.", default=MINILM)
-    max_length: int = option("Tokens of a note; longer ones are cut at their end.", default=128)
-    num_train_epochs: float = option("The epoch with the best validation is kept.", default=2)
-    per_device_train_batch_size: int = option("Notes of a step.", default=16)
-    learning_rate: float = option("Peak; rises over a tenth of the steps.", default=1e-4)
+    model_name_or_path: str = option("Encoder: a Hub id or a folder.", MINILM)
+    max_length: int = option("Tokens of a note; longer ones are cut at their end.", 128)
+    num_train_epochs: float = option("The epoch with the best validation is kept.", 2)
+    per_device_train_batch_size: int = option("Notes of a step.", 16)
+    learning_rate: float = option("Peak; rises over a tenth of the steps.", 1e-4)
 
 
 @dataclass
@@ -36,16 +36,16 @@ class DecoderSettings:
     model_name_or_path: str | None = option(
         "A causal language model: a Hub id or a folder. Not given: one of the shape `text_config` with random"
         " weights, which first learns the language of the training split's notes and rationales.",
-        default=None,
+        None,
     )
-    text_config: dict = option("Without model_name_or_path: what differs from LlamaConfig's defaults.", default={})
-    vocab_size: int = option("Without model_name_or_path: upper bound of the trained vocabulary.", default=4000)
-    pretraining: dict = option("Without model_name_or_path: fields of SFTConfig; all weights learn.", default={})
-    training: dict = option("Fields of SFTConfig for the adapters.", default={})
-    lora: dict = option("Fields of peft's LoraConfig.", default={})
-    max_note_tokens: int = option("Longer notes are cut at their end.", default=512)
-    max_target_tokens: int = option("Longer answers are cut at their end.", default=256)
-    generation_batch_size: int = option("Records that are answered together.", default=32)
+    text_config: dict = option("Without model_name_or_path: what differs from LlamaConfig's defaults.", {})
+    vocab_size: int = option("Without model_name_or_path: upper bound of the trained vocabulary.", 4000)
+    pretraining: dict = option("Without model_name_or_path: fields of SFTConfig; all weights learn.", {})
+    training: dict = option("Fields of SFTConfig for the adapters.", {})
+    lora: dict = option("Fields of peft's LoraConfig.", {})
+    max_note_tokens: int = option("Longer notes are cut at their end.", 512)
+    max_target_tokens: int = option("Longer answers are cut at their end.", 256)
+    generation_batch_size: int = option("Records that are answered together.", 32)
 
 
 SETTINGS = {
@@ -64,8 +64,8 @@ class RunArguments:
     baseline: str = option("One of " + ", ".join(SETTINGS) + ".", choices=tuple(SETTINGS))
     dataset: str = option("Dataset folder; the decoder needs one with rationales.")
     output: str = option("Report folder to write.")
-    split: str = option("Split to predict.", default="test")
-    seed: int = option("Of all that is drawn.", default=0)
+    split: str = option("Split to predict.", "test")
+    seed: int = option("Of all that is drawn.", 0)
 
 
 def parse_arguments(argv: list[str] | None) -> tuple[RunArguments, NoSettings | EncoderSettings | DecoderSettings]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model answers to each record of a split, in order; and the original release's ways of asking it."""
+"""Answers of a model to each record of a split, in order; and the original release's ways of asking it."""
 
 from __future__ import annotations
 

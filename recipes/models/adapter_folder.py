@@ -13,7 +13,6 @@ import copy
 import json
 from pathlib import Path
 
-from huggingface_hub import ModelCard, ModelCardData
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
@@ -21,7 +20,7 @@ from transformers import GenerationConfig
 from datasets_scripts.common.command import finished_folder
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.models.backbone import load_backbone
-from recipes.models.card import GATED_PROMPT, write_card
+from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
 from recipes.models.history import HISTORY, read_history, shown
 from recipes.models.lora import _config_of, _insert, adapter_config, learned_state, merge_adapters
@@ -46,14 +45,14 @@ def save_adapter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        PREFIX + (name.replace(".default.", ".") if "lora_" in name else name): value.detach()
-        .cpu()
-        .contiguous()
-        .clone()
-        for name, value in learned_state(model).items()
+        _name_in_peft(name): value.detach().cpu().contiguous().clone() for name, value in learned_state(model).items()
     }
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
     _save_settings(adapter_config(model), model.config, model.generation_config, processor, training, folder)
+
+
+def _name_in_peft(name: str) -> str:
+    return PREFIX + (name.replace(".default.", ".") if "lora_" in name else name)
 
 
 def _save_settings(lora, config, generation_config, processor, training: dict, folder: Path) -> None:
@@ -142,9 +141,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
 
 
 def _load_weights(model: ClinRaGenLanguageModel, path: Path, base: str) -> None:
-    names = {
-        PREFIX + (name.replace(".default.", ".") if "lora_" in name else name): name for name in learned_state(model)
-    }
+    names = {_name_in_peft(name): name for name in learned_state(model)}
     try:
         state = load_file(path)
         wrong = sorted(names.keys() ^ state.keys())
@@ -179,16 +176,12 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
         training (`dict`): what `training.json` holds.
         repo_id (`str`, *optional*): on the Hub.
     """
-    gated, base = training["source"]["credentialed"], lora.base_model_name_or_path
-    header = ModelCardData(
-        language="en",
-        license="other" if gated else "apache-2.0",
-        license_name="see-data-use-agreement" if gated else None,
+    base = lora.base_model_name_or_path
+    header = card_header(
+        training["source"]["credentialed"],
         library_name="peft",
         tags=["clinragen", "lora", "clinical", "diagnosis", "rationale"],
         base_model=base if base.count("/") == 1 else None,
-        extra_gated_prompt=GATED_PROMPT if gated else None,
-        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"} if gated else None,
     )
     content = {
         "name": (repo_id or "ClinRaGen adapter").split("/")[-1],
@@ -200,8 +193,7 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
         "best": training.get("best_metric"),
         "permission": training.get("permission_to_publish"),
     }
-    template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
-    return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+    return fill_card(TEMPLATE, header, content)
 
 
 def merge_into_base(base: str, adapter: str, output: Path) -> None:

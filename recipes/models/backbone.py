@@ -72,7 +72,7 @@ def _with_decoder(
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-    """What a configuration says of a tokenizer's special tokens."""
+    """Return a tokenizer's special tokens as a configuration names them."""
     return {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
 
 

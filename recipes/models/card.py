@@ -98,10 +98,8 @@ def model_card(
         "gated": gated,
         "permission": permission,
     }
-    header = ModelCardData(
-        language="en",
-        license="other" if gated else "apache-2.0",
-        license_name="see-data-use-agreement" if gated else None,
+    header = card_header(
+        gated,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["clinragen", "clinical", "diagnosis", "rationale", "time-series", "knowledge-augmented", "custom_code"],
@@ -110,11 +108,27 @@ def model_card(
         model_name=content["name"],
         eval_results=_results(figures, report, dataset_id or "clinragen", dataset_name) or None,
         co2_eq_emissions={"emissions": round(emissions, 3), "source": EMISSIONS_SOURCE, "training_type": "training"},
-        extra_gated_prompt=GATED_PROMPT if gated else None,
-        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"} if gated else None,
     )
-    template = "---\n{{ card_data }}\n---\n\n" + TEMPLATE.read_text(encoding="utf-8")
-    return f"{ModelCard.from_template(header, template_str=template, **content)}\n"
+    return fill_card(TEMPLATE, header, content)
+
+
+def card_header(gated: bool, **fields) -> ModelCardData:
+    """Return the header of a card, with its licence, and for a gated repository what it asks of who wants access."""
+    if not gated:
+        return ModelCardData(language="en", license="apache-2.0", **fields)
+    return ModelCardData(
+        language="en",
+        license="other",
+        license_name="see-data-use-agreement",
+        extra_gated_prompt=GATED_PROMPT,
+        extra_gated_fields={"I have signed the data-use agreement of the source": "checkbox"},
+        **fields,
+    )
+
+
+def fill_card(template: Path, header: ModelCardData, content: dict) -> str:
+    text = "---\n{{ card_data }}\n---\n\n" + template.read_text(encoding="utf-8")
+    return f"{ModelCard.from_template(header, template_str=text, **content)}\n"
 
 
 def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:

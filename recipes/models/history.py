@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How a model folder was made, `training.json`: data, base model, and every stage with its settings.
+History of a model folder, `training.json`: data, base model, and every stage with its settings.
 
 Folders are named by their last part alone, so that it can be shared.
 """
@@ -53,7 +53,7 @@ def read_history(folder: str | Path | None) -> dict:
 
 def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clock: StageClock) -> dict:
     """
-    What `training.json` holds.
+    Return the content of `training.json`.
 
     Args:
         trainer (`ClinRaGenTrainer`): that has trained.

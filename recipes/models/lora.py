@@ -110,7 +110,7 @@ def base_weights(model: PreTrainedModel) -> set[str]:
 
 
 def learned_state(model: PreTrainedModel, state: dict | None = None) -> dict[str, torch.Tensor]:
-    """What of the model's state, or of `state`, is not the base's."""
+    """Select the part of the model's state, or of `state`, that is not the base's."""
     base = base_weights(model)
     state = model.state_dict() if state is None else state
     return {name: value for name, value in state.items() if name not in base}

@@ -64,7 +64,7 @@ def _note(path: Path, job: Job, seconds: float) -> None:
 
 
 def seconds_spent(jobs: list[Job], logs: Path) -> float:
-    """How long these jobs took, one after another, over all starts."""
+    """Return the seconds that these jobs took, one after another, over all starts."""
     path, wanted = logs / TIMES, {str(job.output) for job in jobs}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     times = {entry["job"]: entry["seconds"] for entry in map(json.loads, lines)}
@@ -94,7 +94,7 @@ def _end_with_parent() -> None:
 
 
 class _CurrentErrorStream:
-    """Where `sys.stderr` points now, not where it pointed when logging began."""
+    """Write to where `sys.stderr` points now, not where it pointed when logging began."""
 
     def write(self, text: str) -> None:
         sys.stderr.write(text)

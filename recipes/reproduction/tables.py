@@ -13,7 +13,7 @@ import numpy as np
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.evaluation.figures.intervals import intervals, macro_ranking_figures, set_figures
-from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.figures.metrics import label_cells
 from recipes.evaluation.report.folder import read_metrics, read_predictions
 from recipes.reproduction.plan import Plan, Row
 
@@ -61,7 +61,7 @@ def collect(plan: Plan) -> list[dict]:
 
 
 class _Runs:
-    """What one row wrote on the test records, for each seed."""
+    """Answers of one row to the test records, for each seed."""
 
     def __init__(self, plan: Plan, row: Row):
         keys = [key for key in plan.reports if key[0] == row.name]
@@ -70,13 +70,10 @@ class _Runs:
         self.metrics = [read_metrics(report) for report in reports]
         runs = [read_predictions(report) for report in reports]
         names = sorted(self.metrics[0]["diagnosis"]["per_label"])
-        position = {name: i for i, name in enumerate(names)}
         self.records = [prediction["stay_id"] for prediction in runs[0]]
         self.patients = [prediction["subject_id"] for prediction in runs[0]]
-        self.gold = cells_of([[position[name] for name in p["gold"]] for p in runs[0]], len(names))
-        self.answers = [
-            cells_of([[position[d["label"]] for d in p["diagnoses"]] for p in run], len(names)) for run in runs
-        ]
+        self.gold, _ = label_cells(runs[0], names)
+        self.answers = [label_cells(run, names)[1] for run in runs]
         self.rankings = [_ranking(run, self.gold, names) for run in runs]
         self.writes = any(p["note_rationale"] or p["lab_rationale"] for run in runs for p in run)
         self.minutes = [_minutes(plan.models.get(key, ()), m) for key, m in zip(keys, self.metrics, strict=True)]

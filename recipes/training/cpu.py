@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What makes a training step on a CPU quicker and leaner than PyTorch's own parts, with the same result.
+Parts that make a training step on a CPU quicker and leaner than PyTorch's own, with the same result.
 
 PyTorch has no kernel for attention with a learned bias (T5's) or with dropout on a CPU: it makes the scores of all
 pairs of tokens, several times, and keeps them for the backward pass. Its dropout draws one random number for each
@@ -57,7 +57,7 @@ class _SeededDropout(torch.autograd.Function):
 
 class _Draw:
     """
-    Which elements are dropped, as often as asked the same.
+    Draw the elements that are dropped, the same each time.
 
     Args:
         probability (`float`): of an element to be dropped, in steps of 1 / 256.
@@ -123,7 +123,7 @@ def blockwise_attention_forward(
 
 
 def _is_ours(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> bool:
-    """Whether gradients will be asked for, on a CPU, in full precision; PyTorch does the rest as well."""
+    """Return true if gradients will be asked for, on a CPU, in full precision; PyTorch does the rest as well."""
     wanted = torch.is_grad_enabled() and query.device.type == "cpu" and query.dtype in (torch.float32, torch.float64)
     return wanted and query.shape[1] == key.shape[1] and (mask is None or mask.dtype == torch.bool)
 

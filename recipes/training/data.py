@@ -89,7 +89,7 @@ def readable_records(records: Dataset, processor: ClinRaGenProcessor) -> Dataset
 
 
 def readable_rows(table: pa.Table, processor: ClinRaGenProcessor, first: int = 0) -> list[bool]:
-    """Which rows hold anything of what the processor reads; errors count them from `first`."""
+    """Find the rows that hold anything of what the processor reads; errors count them from `first`."""
     columns = columns_of(table.select(["note", "lab_values", "lab_times"]))
     return [
         processor.can_read(*record, where=f"row {i}")
@@ -212,7 +212,7 @@ def encode_rows(
 def target_texts(
     rows: dict, processor: ClinRaGenProcessor, rationales: list[str], rationale_first: bool = False
 ) -> list[str]:
-    """What a model learns to write for a batch of records; without a rationale of the teacher's, diagnoses alone."""
+    """Return the targets of a batch of records; without a rationale of the teacher's, diagnoses alone."""
     targets = [
         processor.target_text(
             diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "", rationale_first

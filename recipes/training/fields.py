@@ -31,40 +31,38 @@ class ModelArguments:
         "facebook/bart-base), a decoder-only one (Qwen/Qwen3-0.6B, facebook/opt-125m), or an encoder "
         "(sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights of the"
         " shape `text_config`.",
-        default=None,
+        None,
     )
     text_config: dict = option(
-        "Stage 1 without model_name_or_path: the backbone's configuration, `model_type` included.", default={}
+        "Stage 1 without model_name_or_path: the backbone's configuration, `model_type` included.", {}
     )
-    vocab_size: int = option(
-        "Stage 1 without model_name_or_path: upper bound of the trained vocabulary.", default=8000
-    )
-    time_series_config: dict = option("Stage 1: what to change of the series encoder's configuration.", default={})
-    knowledge_attention_type: str = option("Stage 1: term, or prototype (paper).", default="term")
+    vocab_size: int = option("Stage 1 without model_name_or_path: upper bound of the trained vocabulary.", 8000)
+    time_series_config: dict = option("Stage 1: what to change of the series encoder's configuration.", {})
+    knowledge_attention_type: str = option("Stage 1: term, or prototype (paper).", "term")
     use_knowledge_residual: bool = option(
-        "Stage 1: add the series to what it attended to; False is the paper's.", default=True
+        "Stage 1: add the series to what it attended to; False is the paper's.", True
     )
-    patch_layout: str = option("Stage 1: fixed, or paper (the release's fault).", default="fixed")
+    patch_layout: str = option("Stage 1: fixed, or paper (the release's fault).", "fixed")
     max_series_tokens_per_channel: int | None = option(
-        "Stage 1: series tokens read of a channel; longer stays are pooled. None, the paper: all.", default=6
+        "Stage 1: series tokens read of a channel; longer stays are pooled. None, the paper: all.", 6
     )
     use_linear_classifier: bool = option(
-        "Stage 1: score diagnoses by words and series statistics beside the encoder.", default=True
+        "Stage 1: score diagnoses by words and series statistics beside the encoder.", True
     )
     label_similarity_model: str | None = option(
         "Stage 1: sentence encoder that gives that classifier the meaning of words, once: all-MiniLM-L6-v2",
-        default=None,
+        None,
     )
     diagnosis_loss_weight: float = option(
-        "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper.", default=1.0
+        "Stage 1: weight of the diagnosis head's loss; 0 builds no head, as the paper.", 1.0
     )
     lora: dict = option(
         "Fields of PEFT's LoraConfig, such as {r: 16, lora_alpha: 32}: the backbone's weights stay as they "
         "are, adapters in it learn, and the other trained_modules learn whole.",
-        default={},
+        {},
     )
     quantization: str | None = option(
-        "With lora: 4bit or 8bit, the backbone's weights while it learns (bitsandbytes).", default=None
+        "With lora: 4bit or 8bit, the backbone's weights while it learns (bitsandbytes).", None
     )
 
 
@@ -72,94 +70,86 @@ class ModelArguments:
 class DataArguments:
     """The records a stage reads, and the parts of them that count."""
 
-    dataset: str | None = option("Dataset folder with rationales.", default=None)
-    knowledge: str | None = option("Stage 1: knowledge.json; not given: a model without knowledge.", default=None)
-    inputs: list[str] = option("What is read: note, lab.", default=list(MODALITIES))
-    rationales: list[str] = option(
-        "Which rationales are written: note, lab; none: diagnoses alone.", default=list(MODALITIES)
-    )
-    rationale_first: bool = option("Write the rationale before the diagnoses, as a chain of thought.", default=False)
-    train_split: str = option("Split to learn from.", default="train")
-    eval_split: str = option("Split that picks the checkpoint; the paper's release takes test.", default="validation")
-    max_eval_samples: int | None = option("Validate on the first N records; not given: all.", default=None)
-    max_note_tokens: int = option("Stage 1: longer notes are cut at their end.", default=512)
-    max_target_tokens: int = option("Longer targets are cut at their end.", default=160)
-    series_grid: str = option("Stage 1: hourly, or paper (rows filled and repeated, all observed).", default="hourly")
+    dataset: str | None = option("Dataset folder with rationales.", None)
+    knowledge: str | None = option("Stage 1: knowledge.json; not given: a model without knowledge.", None)
+    inputs: list[str] = option("What is read: note, lab.", list(MODALITIES))
+    rationales: list[str] = option("Which rationales are written: note, lab; none: diagnoses alone.", list(MODALITIES))
+    rationale_first: bool = option("Write the rationale before the diagnoses, as a chain of thought.", False)
+    train_split: str = option("Split to learn from.", "train")
+    eval_split: str = option("Split that picks the checkpoint; the paper's release takes test.", "validation")
+    max_eval_samples: int | None = option("Validate on the first N records; not given: all.", None)
+    max_note_tokens: int = option("Stage 1: longer notes are cut at their end.", 512)
+    max_target_tokens: int = option("Longer targets are cut at their end.", 160)
+    series_grid: str = option("Stage 1: hourly, or paper (rows filled and repeated, all observed).", "hourly")
     streaming: bool = option(
         "Stages 1 to 3: read train_split anew in each epoch and encode it batch by batch, in place of a copy "
         "of it on disk. Not with the linear classifier, which is fitted on all records at once.",
-        default=False,
+        False,
     )
     streaming_buffer_size: int = option(
-        "With streaming: records in memory, in each process, that batches are drawn from.", default=1000
+        "With streaming: records in memory, in each process, that batches are drawn from.", 1000
     )
 
 
 @dataclass
 class StageFields:
-    """How a stage trains: its own fields, and this project's defaults of fields of Seq2SeqTrainingArguments."""
+    """Training of a stage: its own fields, and this project's defaults of fields of Seq2SeqTrainingArguments."""
 
     output_dir: str | None = option(
-        "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", default=None
+        "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
     )
     trained_modules: list[str] = option(
         "Parts whose weights learn, of: "
         + ", ".join(MODULES)
         + ". The others are frozen. The decoder is the part of the backbone that writes, without what it shares "
         "with the encoder.",
-        default=[name for name in MODULES if name != "decoder"],
+        [name for name in MODULES if name != "decoder"],
     )
     ignore_padding_in_loss: bool = option(
-        "False counts padding tokens in the loss, as the paper's release does.", default=True
+        "False counts padding tokens in the loss, as the paper's release does.", True
     )
-    eval_strategy: str = option("When to validate.", default="epoch")
-    save_strategy: str = option("When to save; the same as eval_strategy.", default="epoch")
-    save_total_limit: int | None = option("Checkpoints kept beside the best one.", default=1)
-    load_best_model_at_end: bool = option("Keep the best checkpoint.", default=True)
-    metric_for_best_model: str | None = option("Of the diagnoses.", default="micro_f1")
-    greater_is_better: bool | None = option("Of metric_for_best_model.", default=True)
-    predict_with_generate: bool = option(
-        "A model without diagnosis head is validated on what it writes.", default=True
-    )
+    eval_strategy: str = option("When to validate.", "epoch")
+    save_strategy: str = option("When to save; the same as eval_strategy.", "epoch")
+    save_total_limit: int | None = option("Checkpoints kept beside the best one.", 1)
+    load_best_model_at_end: bool = option("Keep the best checkpoint.", True)
+    metric_for_best_model: str | None = option("Of the diagnoses.", "micro_f1")
+    greater_is_better: bool | None = option("Of metric_for_best_model.", True)
+    predict_with_generate: bool = option("A model without diagnosis head is validated on what it writes.", True)
     generation_max_length: int | None = option(
         "Tokens that are written to validate; give more with rationale_first. None: as many as the target may have.",
-        default=60,
+        60,
     )
-    learning_rate: float = option("Peak learning rate; the paper's is 1e-5.", default=1e-5)
-    weight_decay: float = option("The paper's is 0.05.", default=0.0)
-    lr_scheduler_type: str = option("The paper's is cosine.", default="linear")
-    warmup_steps: float = option("Steps, or below 1 the share of all; the paper's is 0.1.", default=0.02)
-    per_device_train_batch_size: int = option("Records of a step, on each device.", default=16)
-    per_device_eval_batch_size: int = option("Records that are validated at once.", default=64)
-    train_sampling_strategy: str = option("Batches of like lengths, or random.", default="group_by_length")
-    logging_steps: float = option("Steps from one line of the log to the next.", default=20)
-    remove_unused_columns: bool = option("The collator reads the raw columns.", default=False)
-    label_names: list[str] | None = option("What the metrics compare with.", default=["diagnosis_labels"])
-    report_to: str = option("Nothing is sent anywhere unless asked for.", default="none")
-    hub_private_repo: bool | None = option("Of what push_to_hub makes.", default=True)
+    learning_rate: float = option("Peak learning rate; the paper's is 1e-5.", 1e-5)
+    weight_decay: float = option("The paper's is 0.05.", 0.0)
+    lr_scheduler_type: str = option("The paper's is cosine.", "linear")
+    warmup_steps: float = option("Steps, or below 1 the share of all; the paper's is 0.1.", 0.02)
+    per_device_train_batch_size: int = option("Records of a step, on each device.", 16)
+    per_device_eval_batch_size: int = option("Records that are validated at once.", 64)
+    train_sampling_strategy: str = option("Batches of like lengths, or random.", "group_by_length")
+    logging_steps: float = option("Steps from one line of the log to the next.", 20)
+    remove_unused_columns: bool = option("The collator reads the raw columns.", False)
+    label_names: list[str] | None = option("What the metrics compare with.", ["diagnosis_labels"])
+    report_to: str = option("Nothing is sent anywhere unless asked for.", "none")
+    hub_private_repo: bool | None = option("Of what push_to_hub makes.", True)
     ddp_find_unused_parameters: bool | None = option(
-        "Frozen parts are no reason to search for unused parameters.", default=False
+        "Frozen parts are no reason to search for unused parameters.", False
     )
 
 
 @dataclass
 class RewardFields(StageFields):
-    """How the stage that learns from rewards trains: how texts are sampled, and what they are worth."""
+    """Training from rewards: how texts are sampled, and what they are worth."""
 
-    num_rounds: int = option("Each samples texts from the model that the last one left.", default=3)
-    records_per_round: int | None = option(
-        "Training records to sample texts for in a round; not given: all.", default=None
-    )
-    num_generations: int = option("Texts sampled for each of these records.", default=8)
-    temperature: float = option("Of the sampling.", default=0.8)
-    generation_batch_size: int = option("Records that texts are sampled for at once.", default=64)
-    reward_weights: dict = option("Part of the reward -> weight, where it is not 1; see rewards.py.", default={})
-    reward_floor: float = option("A record whose best text is worth less teaches nothing.", default=0.8)
-    metric_for_best_model: str | None = option(
-        "Of the texts that are written greedily for eval_split.", default="reward"
-    )
+    num_rounds: int = option("Each samples texts from the model that the last one left.", 3)
+    records_per_round: int | None = option("Training records to sample texts for in a round; not given: all.", None)
+    num_generations: int = option("Texts sampled for each of these records.", 8)
+    temperature: float = option("Of the sampling.", 0.8)
+    generation_batch_size: int = option("Records that texts are sampled for at once.", 64)
+    reward_weights: dict = option("Part of the reward -> weight, where it is not 1; see rewards.py.", {})
+    reward_floor: float = option("A record whose best text is worth less teaches nothing.", 0.8)
+    metric_for_best_model: str | None = option("Of the texts that are written greedily for eval_split.", "reward")
     generation_max_length: int | None = option(
-        "Tokens that are written to validate. None: as many as the target may have.", default=None
+        "Tokens that are written to validate. None: as many as the target may have.", None
     )
 
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is fitted rather than trained: the linear classifier on the training split; and on the validation split how much
-it counts beside the encoder, the temperature, and the threshold of each diagnosis.
+Parts that are fitted rather than trained: the linear classifier on the training split; and on the validation split its
+share beside the encoder, the temperature, and the threshold of each diagnosis.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _regression(features: sparse.csr_matrix, gold: torch.Tensor) -> tuple[torch.
 
 
 def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
-    """What a regression says of each patient that was fitted on the other four fifths of them."""
+    """Return the scores of each patient from a regression that was fitted on the other four fifths of them."""
     folds = min(FOLDS, len(set(patients)))
     if folds < 2:
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")

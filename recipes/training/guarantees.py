@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model says of its doubt, fitted on a calibration split."""
+"""Doubt of a model, fitted on a calibration split."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def batches(
     collator: ClinRaGenCollator,
     batch_size: int = 64,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """What the model reads, on its device."""
+    """Yield the model's inputs, on its device."""
     for batch in DataLoader(records, batch_size=batch_size, collate_fn=collator):
         yield {name: batch[name].to(model.device) for name in processor.model_input_names}
 
 
 def fit_guarantees(probabilities: np.ndarray, gold: np.ndarray) -> dict[str, list]:
     """
-    What thresholds with a guarantee for any recall and precision are found from, in little space.
+    Return the figures that give thresholds with a guarantee for any recall and precision, in little space.
 
     Args:
         probabilities, gold (arrays of shape `(num_records, num_labels)`): of the calibration split.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a written text is worth, checked against the patient's own record: no model judges it."""
+"""Rewards of written texts, checked against the patient's own record: no model judges it."""
 
 from __future__ import annotations
 

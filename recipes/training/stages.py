@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the three stages share: building or loading the model, freezing, the run, and finishing the folder."""
+"""Parts that the three stages share: building or loading the model, freezing, the run, and finishing the folder."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether probabilities mean what they say: of what is called 30% likely, 30% should be so."""
+"""Calibration of probabilities: of what is called 30% likely, 30% should be so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recipes.evaluation.figures.intervals import divide, intervals
+from recipes.evaluation.figures.intervals import divide, intervals, once
 
 
 NUM_BINS = 10
@@ -35,7 +35,7 @@ def calibration(
     gold, probabilities = np.asarray(gold, dtype=float), np.asarray(probabilities, dtype=float)
     bin_of = equal_mass_bins(probabilities, num_bins)
     figures = CalibrationFigures(gold, probabilities, bin_of)
-    once, bounds = figures(np.ones((1, len(gold)))), intervals(figures, subject_ids)
+    whole, bounds = once(figures, len(gold)), intervals(figures, subject_ids)
     scores = ("expected_calibration_error", "brier_score")
     bins = [
         {
@@ -43,12 +43,12 @@ def calibration(
             "lowest": float(probabilities[bin_of == i].min()),
             "highest": float(probabilities[bin_of == i].max()),
             "predicted": float(probabilities[bin_of == i].mean()),
-            "observed": float(once[f"observed_{i}"][0]),
+            "observed": whole[f"observed_{i}"],
         }
         for i in range(bin_of.max() + 1)
     ]
     return (
-        {**{name: float(once[name][0]) for name in scores}, "bins": bins},
+        {**{name: whole[name] for name in scores}, "bins": bins},
         {**{name: bounds[name] for name in scores}, "bins": [bounds[f"observed_{i}"] for i in range(len(bins))]},
     )
 

@@ -24,6 +24,7 @@ from recipes.evaluation.figures.intervals import (
     SCORES,
     intervals,
     label_figures,
+    once,
     ranking_figures,
     set_figures,
     share_figures,
@@ -31,7 +32,7 @@ from recipes.evaluation.figures.intervals import (
 from recipes.evaluation.figures.knowledge_use import knowledge_counts
 from recipes.evaluation.figures.matching import match_by_embedding
 from recipes.evaluation.figures.metrics import cells_of, diagnosis_metrics, multi_hot, probability_metrics
-from recipes.evaluation.figures.rationale import NoSynonyms, find_wordnet, once, rationale_figures
+from recipes.evaluation.figures.rationale import NoSynonyms, find_wordnet, rationale_figures
 
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def rationales_of(predictions: list[dict], bertscore: BertScorer | None) -> dict
 
 
 def series_claims(predictions: list[dict], patients: list[str]) -> Part:
-    """What became of the claims about the series."""
+    """Return the verdicts of the claims about the series."""
     claims = [prediction["claims"] for prediction in predictions]
     counts = series_claim_counts(claims)
     return claim_metrics(claims), intervals(share_figures(counts, sum(counts.values())), patients)
@@ -219,10 +220,10 @@ def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patien
     rationales = [f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in predictions]
     counts = agreement_counts(written, rationales, phrases)
     of_written = {"written_argued_for": counts["argued_for"], "written_denied": counts["denied"]}
-    first, first_sure = _shares(of_written, counts["written"], patients, total="written")
+    first, first_bounds = _shares(of_written, counts["written"], patients, total="written")
     of_argued = {"argued_not_written": counts["not_written"]}
-    second, second_sure = _shares(of_argued, counts["argued"], patients, total="argued")
-    return first | second, first_sure | second_sure
+    second, second_bounds = _shares(of_argued, counts["argued"], patients, total="argued")
+    return first | second, first_bounds | second_bounds
 
 
 def _shares(

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Whether rationales hold against the patient's own record, how much of the record's evidence they give, and whether
-list and rationale say the same. Counts of each record; shares and intervals are taken of them in `figures.py`.
+Faithfulness of rationales to the patient's own record: claims that hold, the share of the evidence they give, and
+the agreement of list and rationale. Counts of each record; `compute.py` takes shares and intervals of them.
 """
 
 from collections import Counter, defaultdict
@@ -19,7 +19,7 @@ VERDICTS = ("supported", "contradicted", "unverifiable")
 
 def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
     """
-    What became of the checkable claims of each record's rationale.
+    Count the verdicts of the checkable claims of each record's rationale.
 
     Args:
         claims (lists of claims as `dict`): one list per record, as `check_claims` gives them.
@@ -83,7 +83,7 @@ def series_evidence_counts(
     records: Iterable[dict], claims: Sequence[Sequence[dict]], references: Sequence[str], channels: list[dict]
 ) -> dict[str, np.ndarray]:
     """
-    What each record's reference says of the series, and how much of it the rationale says too.
+    Count the claims of each record's reference about the series, and those that the rationale makes too.
 
     Args:
         records (iterable of `dict`): `lab_times` and `lab_values` of each record.
@@ -110,7 +110,7 @@ def agreement_counts(
     written: Sequence[Sequence[str]], rationales: Sequence[str], phrases: dict[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
     """
-    Whether lists of diagnoses and rationales say the same.
+    Compare lists of diagnoses with their rationales.
 
     Args:
         written (lists of `str`): the diagnoses of each record's list.

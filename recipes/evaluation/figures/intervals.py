@@ -114,6 +114,16 @@ def divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
     return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), empty), where=b > 0)
 
 
+def defined(value: float) -> float | None:
+    """Return the value, `None` for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def once(figures: Callable[[np.ndarray], dict[str, np.ndarray]], num_records: int) -> dict[str, float | None]:
+    """Return the figures with each record counted once; `None` where one is undefined."""
+    return {name: defined(value[0]) for name, value in figures(np.ones((1, num_records))).items()}
+
+
 def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
     AUROC and AUPRC (average precision), micro over all cells and macro over the labels of which a resample has both

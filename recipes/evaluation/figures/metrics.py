@@ -9,6 +9,14 @@ import numpy as np
 from recipes.evaluation.figures.intervals import scores, set_figures
 
 
+def label_cells(predictions: Sequence[dict], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the recorded and the predicted diagnoses of predictions, both bool `(num_records, num_labels)`."""
+    position = {label: i for i, label in enumerate(labels)}
+    gold = [[position[name] for name in p["gold"]] for p in predictions]
+    predicted = [[position[d["label"]] for d in p["diagnoses"]] for p in predictions]
+    return cells_of(gold, len(labels)), cells_of(predicted, len(labels))
+
+
 def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], labels: list[str]) -> dict:
     """
     Precision, recall and F1 of predicted sets of diagnoses.

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How close written rationales are to the teacher's. Each record's statistics are taken once; every figure is then a
+Closeness of written rationales to the teacher's. Each record's statistics are taken once; every figure is then a
 weighted sum of them, so that intervals cost little. All of it is computed offline.
 """
 
@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from recipes.evaluation.figures.intervals import once
 
 
 if TYPE_CHECKING:
@@ -35,12 +37,6 @@ def rationale_metrics(
         bertscore (`BertScorer`, *optional*): without it there is no BERTScore.
     """
     return once(rationale_figures(references, candidates, bertscore), len(references))
-
-
-def once(figures: Figures, num_records: int) -> dict[str, float | None]:
-    """Figures with each record counted once; `None` where one is undefined."""
-    values = figures(np.ones((1, num_records)))
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
 
 
 def rationale_figures(
@@ -92,7 +88,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def ngram_statistics(reference: list[str], candidate: list[str]) -> list[int]:
-    """What BLEU needs of a record: both lengths, then n-grams of the candidate in the reference, then all of them."""
+    """Return BLEU's counts of a record: both lengths, n-grams of the candidate in the reference, all n-grams."""
     matches, totals = [], []
     for order in range(1, MAX_ORDER + 1):
         wanted, written = _ngrams(reference, order), _ngrams(candidate, order)

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a model makes of each part of its input: the same records once more, with the note blanked, the series blanked,
+Effect of each input (counterfactual ablation): the same records once more, with the note blanked, the series blanked,
 each patient's series exchanged for another's, or the knowledge shuffled.
 
 A condition generates anew, rationale and all, for the records that it can change; the others keep their answer.
@@ -21,7 +21,7 @@ from datasets import Dataset
 
 from modeling_clinragen import ClinRaGenLanguageModel, ClinRaGenPipeline
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from recipes.evaluation.figures.intervals import compare_sets, intervals, set_figures
+from recipes.evaluation.figures.intervals import compare_sets, intervals, once, set_figures
 from recipes.evaluation.figures.metrics import cells_of
 from recipes.evaluation.prediction import predict
 
@@ -163,23 +163,23 @@ class Comparison:
         self.given = given
 
     def figures(self, predictions: list[dict]) -> dict:
-        """What is said of one run alone."""
-        figures = set_figures(self.true, self._guess(predictions))
-        once, bounds = figures(np.ones((1, len(self.true)), dtype=np.float32)), intervals(figures, self.patients)
+        """Return the figures of one run alone."""
+        figures = set_figures(self.true, self._predicted(predictions))
+        whole, bounds = once(figures, len(self.true)), intervals(figures, self.patients)
         supported, total = self._claims(predictions)
         return {
             "records": len(predictions),
             "unreadable": sum(not prediction["readable"] for prediction in predictions),
             "abstained": float(np.mean([abstained(prediction) for prediction in predictions])),
-            **{name: float(once[name][0]) for name in FIGURES},
+            **{name: whole[name] for name in FIGURES},
             "intervals": {name: bounds[name] for name in FIGURES},
             "claims": total,
             "claims_supported": supported / total if total else None,
         }
 
     def differences(self, predictions: list[dict]) -> dict:
-        """What is said of one run beside that as given."""
-        before, after = self._guess(self.given), self._guess(predictions)
+        """Return the differences of one run from that as given."""
+        before, after = self._predicted(self.given), self._predicted(predictions)
         compared = compare_sets(self.true, before, after, self.patients)
         both = [
             (old["probabilities"], new["probabilities"])
@@ -195,12 +195,12 @@ class Comparison:
             "mean_probability_shift": float(np.mean(shifts)) if shifts else None,
         }
 
-    def _guess(self, predictions: list[dict]) -> np.ndarray:
+    def _predicted(self, predictions: list[dict]) -> np.ndarray:
         """The diagnoses as a bool array of shape `(num_records, num_labels)`."""
         return cells_of([[self.position[d["label"]] for d in p["diagnoses"]] for p in predictions], len(self.labels))
 
     def _claims(self, predictions: list[dict]) -> tuple[int, int]:
-        """How many claims about the patients' series their true values support, and how many there are."""
+        """Count the claims about the patients' series that their true values support, and all of them."""
         verdicts = [
             claim.verdict
             for prediction, row in zip(predictions, self.series, strict=True)

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from modeling_clinragen import ClinRaGenPipeline
 from modeling_clinragen.doubt_clinragen import ClinRaGenDoubt
 from recipes.evaluation.figures.calibration import calibration
-from recipes.evaluation.figures.intervals import divide, intervals, set_figures
-from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.figures.intervals import divide, intervals, once, set_figures
+from recipes.evaluation.figures.metrics import label_cells
 from recipes.evaluation.probes.deletion import sign_flip_test
 
 
@@ -41,10 +41,8 @@ def doubt_metrics(predictions: list[dict], labels: list[str], fitted: dict | Non
     answers = [prediction for prediction in predictions if prediction["probabilities"]]
     if not answers:
         return {}
-    position = {label: i for i, label in enumerate(labels)}
     probabilities = np.array([[answer["probabilities"][label] for label in labels] for answer in answers])
-    true = cells_of([[position[name] for name in answer["gold"]] for answer in answers], len(labels))
-    predicted = cells_of([[position[d["label"]] for d in answer["diagnoses"]] for answer in answers], len(labels))
+    true, predicted = label_cells(answers, labels)
     patients = np.array([answer["subject_id"] for answer in answers])
     found = {
         "abstention": abstention([answer["doubt"] for answer in answers], true, predicted, probabilities, patients),
@@ -73,19 +71,19 @@ def figures_of_part(true, predicted, probabilities, patients) -> dict:
     if not len(true):
         return {"records": 0}
     f1, error = set_figures(true, predicted), "expected_calibration_error"
-    calibrated, calibrated_sure = calibration(true.astype(int), probabilities, patients)
+    calibrated, bounds = calibration(true.astype(int), probabilities, patients)
     return {
         "records": len(true),
-        "micro_f1": float(f1(np.ones((1, len(true))))["micro_f1"][0]),
+        "micro_f1": once(f1, len(true))["micro_f1"],
         error: calibrated[error],
-        "intervals": {"micro_f1": intervals(f1, patients)["micro_f1"], error: calibrated_sure[error]},
+        "intervals": {"micro_f1": intervals(f1, patients)["micro_f1"], error: bounds[error]},
     }
 
 
 def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
     """
-    The share of wrong cells (a cell is one record and one diagnosis) among the records that the model is most sure
-    of: those whose probabilities have the least entropy.
+    The share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
+    predictions: those whose probabilities have the least entropy.
 
     Returns:
         `coverage`, shares of the records, and the `error` among them; `area`, its mean over all shares, and that
@@ -95,13 +93,12 @@ def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
     entropy = -(clipped * np.log(clipped) + (1 - clipped) * np.log(1 - clipped)).mean(axis=1)
     wrong = (true != predicted).mean(axis=1)
     figures = selection_figures(wrong, entropy)
-    once = figures(np.ones((1, len(wrong))))
-    bounds = intervals(figures, patients)
+    whole, bounds = once(figures, len(wrong)), intervals(figures, patients)
     best = np.cumsum(np.sort(wrong)) / np.arange(1, len(wrong) + 1)
     return {
         "coverage": list(COVERAGES),
-        "error": [float(once[share][0]) for share in COVERAGES],
-        "area": float(once["area"][0]),
+        "error": [whole[share] for share in COVERAGES],
+        "area": whole["area"],
         "area_at_random": float(wrong.mean()),
         "area_at_best": float(best.mean()),
         "intervals": {"error": [bounds[share] for share in COVERAGES], "area": bounds["area"]},
@@ -134,7 +131,7 @@ def selection_figures(wrong: np.ndarray, doubt: np.ndarray) -> Callable[[np.ndar
 def possible_recall(
     true: np.ndarray, probabilities: np.ndarray, labels: list[str], patients: np.ndarray, doubt: ClinRaGenDoubt
 ) -> dict:
-    """What the diagnoses that cannot be ruled out hold of those recorded, and how many they are a record."""
+    """Return the recall of the diagnoses that cannot be ruled out, and their number a record."""
     thresholds = np.array(doubt.possible_from(RECALL))
     possible = probabilities >= thresholds
 
@@ -144,14 +141,14 @@ def possible_recall(
         named = {label: per_label[:, i] for i, label in enumerate(labels)}
         return {**named, "all": divide(hits.sum(axis=1), actual.sum(axis=1), empty=np.nan)}
 
-    once, bounds = figures(np.ones((1, len(true)))), intervals(figures, patients)
+    whole, bounds = once(figures, len(true)), intervals(figures, patients)
     return {
         "asked": RECALL,
-        "all": _number(once["all"][0]),
+        "all": whole["all"],
         "possible_per_record": float(possible.sum(axis=1).mean()),
         "per_label": {
             label: {
-                "recall": _number(once[label][0]),
+                "recall": whole[label],
                 "interval": bounds[label],
                 "support": int(true[:, i].sum()),
                 "threshold": float(thresholds[i]),
@@ -166,7 +163,7 @@ def possible_recall(
 @torch.no_grad()
 def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dict:
     """
-    Whether the channel that would help most, by the model, is one that changes its probabilities more than another.
+    Test that the channel that would help most, by the model, changes its probabilities more than another.
 
     Of each record with more measured channels than `HIDDEN`, so many are hidden at random, and one is shown again.
 
@@ -214,7 +211,3 @@ def _shown_again(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tu
     change = (probabilities[1:] - probabilities[0]).abs().sum(dim=1)
     named = int(expected.argmax())
     return float(change[named]), float(change.mean()), float(expected[named])
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How far raters agree: Krippendorff's alpha, the intraclass correlation and weighted kappa."""
+"""Agreement of raters: Krippendorff's alpha, the intraclass correlation and weighted kappa."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from recipes.evaluation.figures.intervals import intervals, share_figures
+from recipes.evaluation.figures.intervals import defined, divide, intervals, share_figures
 
 
 def krippendorff_alpha(
@@ -31,7 +31,7 @@ def krippendorff_alpha(
     Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
     """
     once = np.ones((1, np.shape(ratings)[1]))
-    return _defined(alpha_figure(ratings, level)(once)["alpha"][0])
+    return defined(alpha_figure(ratings, level)(once)["alpha"][0])
 
 
 def alpha_figure(
@@ -61,21 +61,13 @@ def alpha_figure(
             places = np.broadcast_to(values, totals.shape)
             if level == "ordinal":
                 places = totals.cumsum(axis=1) - totals / 2
-            places = places - _divide((totals * places).sum(axis=1, keepdims=True), number)
+            places = places - divide((totals * places).sum(axis=1, keepdims=True), number)
             spread = per_item * (counts @ places.T**2) - (counts @ places.T) ** 2  # (num_items, num_resamples)
             within = (weights.T * spread / others).sum(axis=0)[:, None]
             expected = number * (totals * places**2).sum(axis=1, keepdims=True)
-        return {"alpha": 1 - _divide((number - 1) * within, expected, empty=np.nan)[:, 0]}
+        return {"alpha": 1 - divide((number - 1) * within, expected, empty=np.nan)[:, 0]}
 
     return figures
-
-
-def _divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), empty), where=b > 0)
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def icc(ratings: np.ndarray) -> dict[str, float | None]:
@@ -158,7 +150,7 @@ def rating_figures(
     num_levels: int,
 ) -> dict[str, dict]:
     """
-    What raters found, and how far they agree with each other and with a judge, for each axis.
+    Return the raters' scores, and their agreement with each other and with a judge, for each axis.
 
     Args:
         ratings, judged (lists of `dict`):
@@ -211,7 +203,7 @@ def _score_array(rows: Sequence[dict], items: list[tuple[str, str]], axes: Seque
 
 def _item_means(scores: np.ndarray) -> np.ndarray:
     """Mean over the raters of each item, NaN where none rated it: `(num_raters, num_items)` to `(num_items,)`."""
-    return _divide(np.nansum(scores, axis=0), (~np.isnan(scores)).sum(axis=0), empty=np.nan)
+    return divide(np.nansum(scores, axis=0), (~np.isnan(scores)).sum(axis=0), empty=np.nan)
 
 
 def _mean_score(means: np.ndarray, subjects: list[str]) -> dict:

@@ -107,7 +107,7 @@ class JudgePrompt:
         return self._request(text, rating_schema(axes), seed)
 
     def preference(self, row: dict, a: dict, b: dict, seed: int) -> Request:
-        """Which of two predictions of one stay, in the positions A and B, has the better rationale."""
+        """Ask which of two predictions of one stay, in the positions A and B, has the better rationale."""
         text = self.preference_text.substitute(
             record=self._record(row, a, 0), rationale_a=self._rationale(a, 0), rationale_b=self._rationale(b, 0)
         )
@@ -250,7 +250,7 @@ def rating_figures(answers: list[list[Answer]], patients: Sequence[str]) -> dict
 
 
 def reasons(answers: list[Answer]) -> dict[str, int]:
-    """Why how many answers are missing."""
+    """Count the missing answers by their reason."""
     return dict(Counter(answer.reason for answer in answers if answer.value is None).most_common())
 
 
@@ -289,7 +289,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 def preference_figures(answers: list[list[Answer]], patients: Sequence[str]) -> dict:
     """
-    What a judge prefers, of records that were answered in both positions.
+    Return the judge's preferences, of records that were answered in both positions.
 
     Args:
         answers (two lists of `Answer`): with the first run as A, and with it as B; one of each record.

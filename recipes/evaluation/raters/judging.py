@@ -27,6 +27,7 @@ from recipes.evaluation.raters.judge import (
     sample_cases,
 )
 from recipes.evaluation.report.folder import read_metrics, read_predictions
+from recipes.evaluation.report.text import decimals, markdown_table
 
 
 def judge_rationales(arguments: argparse.Namespace) -> dict:
@@ -146,21 +147,17 @@ def write_lines(path: Path, rows: list[dict]) -> None:
 
 
 def show(figures: dict) -> None:
-    header = ("axis", "mean", "95% interval", "repeats agree", "difference", "alpha", *ORDERS)
-    print(f"| {' | '.join(header)} |\n{'| --- ' * len(header)}|")
+    rows = []
     for axis, f in figures["ratings"]["axes"].items():
         interval = "{:.2f} to {:.2f}".format(*f["interval"]) if f["interval"] else "-"
         shown = (f[name] for name in ("exact_agreement", "mean_absolute_difference", "krippendorff_alpha"))
-        cells = [axis, _number(f["mean"]), interval, *map(_number, (*shown, *f["mean_by_order"].values()))]
-        print("| " + " | ".join(cells) + " |")
+        rows.append([axis, decimals(f["mean"]), interval, *map(decimals, (*shown, *f["mean_by_order"].values()))])
+    header = ["axis", "mean", "95% interval", "repeats agree", "difference", "alpha", *ORDERS]
+    print(markdown_table(header, rows))
     if "preference" in figures:
         f = figures["preference"]
-        shares = ", ".join(f"{name} {_number(f[name])}" for name in ("win", "tie", "loss"))
+        shares = ", ".join(f"{name} {decimals(f[name])}" for name in ("win", "tie", "loss"))
         print(
-            f"\nAgainst {f['system']}: {shares}; the same in both positions {_number(f['position_consistency'])}, "
-            f"for position A {_number(f['prefers_position_a'])}"
+            f"\nAgainst {f['system']}: {shares}; the same in both positions {decimals(f['position_consistency'])}, "
+            f"for position A {decimals(f['prefers_position_a'])}"
         )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -26,6 +26,7 @@ from recipes.evaluation.raters.sheets import (
     write_sheets,
 )
 from recipes.evaluation.report.folder import read_metrics, read_predictions
+from recipes.evaluation.report.text import decimals, markdown_table
 from recipes.training.data import load_records
 
 
@@ -73,7 +74,7 @@ def checked_raters(names: str) -> list[str]:
 
 
 def read_reports(folders: list[Path], records: Dataset, labels: list[str]) -> dict[str, dict]:
-    """What each report's model wrote, by the model's name; a report of another dataset is refused."""
+    """Read the answers of each report's model, by the model's name; a report of another dataset is refused."""
     recorded = {
         row["stay_id"]: (row["subject_id"], [labels[i] for i in row["diagnoses"]])
         for row in records.select_columns(["stay_id", "subject_id", "diagnoses"])
@@ -146,32 +147,24 @@ def as_markdown(figures: dict) -> str:
     means = [[name, *(_with_interval(axis["systems"][system]) for system in systems)] for name, axis in axes.items()]
     pairs = [" and ".join(pair["raters"]) for pair in next(iter(axes.values()))["kappa"]]
     agreed = [
-        [name, *map(_number, (axis["alpha"], axis["icc_2_1"], axis["icc_2_k"], *(p["kappa"] for p in axis["kappa"])))]
+        [name, *map(decimals, (axis["alpha"], axis["icc_2_1"], axis["icc_2_k"], *(p["kappa"] for p in axis["kappa"])))]
         for name, axis in axes.items()
     ]
     judged = [
-        [name, str(axis["judge"]["items"]), *(_number(axis["judge"][figure]) for figure in JUDGE_FIGURES)]
+        [name, str(axis["judge"]["items"]), *(decimals(axis["judge"][figure]) for figure in JUDGE_FIGURES)]
         for name, axis in axes.items()
         if "judge" in axis
     ]
     text = f"Raters: {', '.join(figures['raters'])}; {figures['records']} records. Unanswered questions: "
     text += ", ".join(f"{rater} {number}" for rater, number in figures["unanswered"].items())
-    text += "\n\nMean score, 1 to 5 (95% interval over patients)\n\n" + _table(["axis", *systems], means)
+    text += "\n\nMean score, 1 to 5 (95% interval over patients)\n\n" + markdown_table(["axis", *systems], means)
     header = ["axis", "alpha", "ICC(2,1)", "ICC(2,k)", *(f"kappa {pair}" for pair in pairs)]
-    text += "\n\nAgreement of the raters\n\n" + _table(header, agreed)
+    text += "\n\nAgreement of the raters\n\n" + markdown_table(header, agreed)
     if judged:
         header = ["axis", "items", *JUDGE_FIGURES]
-        text += "\n\nThe raters' mean score and the judge's\n\n" + _table(header, judged)
+        text += "\n\nThe raters' mean score and the judge's\n\n" + markdown_table(header, judged)
     return text + "\n"
 
 
 def _with_interval(score: dict) -> str:
-    return _number(score["mean"]) + (" ({:.2f} to {:.2f})".format(*score["interval"]) if score["interval"] else "")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))
+    return decimals(score["mean"]) + (" ({:.2f} to {:.2f})".format(*score["interval"]) if score["interval"] else "")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes.evaluation.raters.judge import SCORES, JudgePrompt, has_rationale
-from recipes.evaluation.report.plots import series_figure
+from recipes.evaluation.report.plots import series_plot
 
 
 REFERENCE = "reference"
@@ -138,7 +138,7 @@ def shuffled_items(stays: list[str], systems: list[str], rater: str, seed: int) 
 
 
 def _content(items: dict[str, list[str]], shown: dict[str, dict], systems: dict[str, dict[str, dict]]) -> dict:
-    """What a page shows: each record once, in the order of the items, and the items, which point to them."""
+    """Return the content of a page: each record once, in the order of the items, and items that point to them."""
     place = {stay: i for i, stay in enumerate(dict.fromkeys(stay for stay, _ in items.values()))}
     return {
         "records": [shown[stay] for stay in place],
@@ -149,14 +149,14 @@ def _content(items: dict[str, list[str]], shown: dict[str, dict], systems: dict[
 
 
 def series_svg(channels: list[dict], lab_times, lab_values) -> str:
-    """`series_figure` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
+    """`series_plot` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
     if np.isnan(np.asarray(lab_values, dtype=float)).all():
         return ""
-    figure, picture = series_figure(channels, lab_times, lab_values), io.StringIO()
+    figure, file = series_plot(channels, lab_times, lab_values), io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "series"}):
-        figure.savefig(picture, format="svg", metadata=NO_METADATA)
+        figure.savefig(file, format="svg", metadata=NO_METADATA)
     plt.close(figure)
-    return picture.getvalue()[picture.getvalue().index("<svg") :]
+    return file.getvalue()[file.getvalue().index("<svg") :]
 
 
 def read_key(folder: Path) -> dict:

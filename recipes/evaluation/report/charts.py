@@ -39,7 +39,7 @@ class Axis:
     show: Callable[[float], str] = "{:g}".format
 
     def at(self, value: float) -> float:
-        """Where a value stands, from 0 to 100."""
+        """Return the place of a value, from 0 to 100."""
         low, high, value = (np.log10(x) if self.logarithmic else x for x in (self.low, self.high, value))
         return round(float(np.clip(100 * (value - low) / (high - low), 0, 100)), 2)
 
@@ -67,8 +67,8 @@ class Row:
 
     Args:
         name (`str`): what it is about; `detail` stands below in small print.
-        marks (`Markup`): its picture, and `spoken` that in words.
-        value (`Markup` or `str`): the number, beside the picture.
+        marks (`Markup`): its drawing, and `spoken` that in words.
+        value (`Markup` or `str`): the number, beside the drawing.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Row:
 
 def row_chart(caption, groups: dict[str, list[Row]], axis: Axis, reference: float | None = None, key="") -> Markup:
     """
-    Rows of pictures over one axis, with the names before and the numbers behind them.
+    Rows of drawings over one axis, with the names before and the numbers behind them.
 
     Args:
         caption (`str` or `Markup`): what the chart shows.
@@ -92,10 +92,10 @@ def row_chart(caption, groups: dict[str, list[Row]], axis: Axis, reference: floa
     line = [] if reference is None else [_path(f"M{axis.at(reference)} 0V100", "reference")]
 
     def row(content: Row) -> Markup:
-        picture = _stretched(*grid, *line, content.marks, role="img", aria_label=content.spoken)
-        picture = tag("div", picture, class_="track")
+        drawing = _stretched(*grid, *line, content.marks, role="img", aria_label=content.spoken)
+        drawing = tag("div", drawing, class_="track")
         name = tag("div", content.name, tag("small", content.detail) if content.detail else "", class_="name")
-        return tag("div", name, picture, tag("div", content.value, class_="value"), class_="row", role="listitem")
+        return tag("div", name, drawing, tag("div", content.value, class_="value"), class_="row", role="listitem")
 
     lines = []
     for heading, rows in groups.items():
@@ -178,7 +178,7 @@ def xy_chart(
     Points with the intervals of their height.
 
     Args:
-        spoken (`str`): the picture in words.
+        spoken (`str`): the chart in words.
         reliability (`bool`): whether to join the points and to draw the line on which both axes are equal.
     """
     marks = [_path(f"M{x.at(t)} 0V100", "grid") for t in x.ticks]
@@ -263,5 +263,5 @@ def _down(axis: Axis, value: float) -> float:
 
 
 def spoken_estimate(name: str, value: float | None, interval: Sequence[float] | None) -> str:
-    """A figure in words, for those who do not see the picture."""
+    """A figure in words, for those who do not see the chart."""
     return f"{name} {number(value)}" + (f", 95% interval {span(interval)}" if interval else "")

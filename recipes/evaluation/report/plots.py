@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 INK, MUTED, BAND, ALARM = "#1f2933", "#7b8794", "#d9eaf2", "#c0392b"
 
 
-def series_figure(channels: list[dict], lab_times, lab_values, title: str | None = None) -> Figure:
+def series_plot(channels: list[dict], lab_times, lab_values, title: str | None = None) -> Figure:
     """
     One small plot per measured channel: every measurement a point, the reference range shaded, points outside of it
     red, and the line broken where six hours or more went without a measurement.
@@ -67,8 +67,8 @@ def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) ->
 
 
 def plot_series(path: str | Path, channels: list[dict], lab_times, lab_values, title: str | None = None) -> None:
-    """Save [`series_figure`] as a file."""
-    figure = series_figure(channels, lab_times, lab_values, title)
+    """Save [`series_plot`] as a file."""
+    figure = series_plot(channels, lab_times, lab_values, title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from datasets import Dataset
@@ -139,15 +139,20 @@ def averages(figures: dict, bounds: dict, scores: Iterable[str]) -> dict[str, li
     }
 
 
+def figure_row(name: str, value: tuple, axis: Axis, draw: Callable = dot, detail: str = "") -> Row:
+    """Draw a row of a chart for a figure and its interval."""
+    return Row(name, draw(*value, axis), spoken_estimate(axis.label, *value), estimate(*value), detail)
+
+
 def each_diagnosis(metrics: dict) -> list[Markup]:
     axis, bounds = unit_axis("F1"), metrics["intervals"].get("per_label", {})
     per_label = sorted(metrics["diagnosis"]["per_label"].items(), key=lambda item: -item[1]["support"])
     bars = [
-        Row(
+        figure_row(
             name,
-            bar(label["f1"], bounds.get(name, {}).get("f1"), axis),
-            spoken_estimate("F1", label["f1"], bounds.get(name, {}).get("f1")),
-            estimate(label["f1"], bounds.get(name, {}).get("f1")),
+            (label["f1"], bounds.get(name, {}).get("f1")),
+            axis,
+            bar,
             f"recorded {label['support']:,}, written {label['predicted']:,}",
         )
         for name, label in per_label
@@ -285,7 +290,7 @@ def possible(figures: dict) -> Markup:
 
 
 def faithfulness(metrics: dict) -> list[Markup]:
-    """What the record says of the claims of rationales, and whether list and rationale agree."""
+    """Show the verdicts of the rationales' claims, and the agreement of list and rationale."""
     found, bounds = [], metrics["intervals"]
     groups = claims_by_verdict(metrics)
     if groups:
@@ -339,7 +344,7 @@ AGREEMENT = {
 
 
 def rationales(metrics: dict) -> list[Markup]:
-    """How close rationales are to the teacher's, how much of the evidence they give, and of the knowledge they use."""
+    """Compare rationales with the teacher's: wording, evidence given, and knowledge used."""
     found, bounds = [], metrics["intervals"]
     parts, part_bounds = metrics.get("rationale", {}), bounds.get("rationale", {})
     if parts:
@@ -406,12 +411,7 @@ def use_of_inputs(metrics: dict) -> list[Markup]:
         return []
     axis = unit_axis("micro-F1")
     rows = [
-        Row(
-            name,
-            dot(figures["micro_f1"], figures["intervals"]["micro_f1"], axis),
-            spoken_estimate("micro-F1", figures["micro_f1"], figures["intervals"]["micro_f1"]),
-            estimate(figures["micro_f1"], figures["intervals"]["micro_f1"]),
-        )
+        figure_row(name, (figures["micro_f1"], figures["intervals"]["micro_f1"]), axis)
         for name, figures in conditions.items()
     ]
     differences = [
@@ -463,12 +463,11 @@ def subgroups(metrics: dict) -> list[Markup]:
     axis = unit_axis("micro-F1")
     groups = {
         attribute: [
-            Row(
+            figure_row(
                 value,
-                dot(group["micro_f1"], group["intervals"]["micro_f1"], axis),
-                spoken_estimate("micro-F1", group["micro_f1"], group["intervals"]["micro_f1"]),
-                estimate(group["micro_f1"], group["intervals"]["micro_f1"]),
-                f"{group['records']:,} records, macro-F1 {number(group['macro_f1'])}",
+                (group["micro_f1"], group["intervals"]["micro_f1"]),
+                axis,
+                detail=f"{group['records']:,} records, macro-F1 {number(group['macro_f1'])}",
             )
             for value, group in sorted(values.items(), key=lambda item: (not item[0].startswith("under "), item[0]))
         ]
@@ -485,7 +484,7 @@ def subgroups(metrics: dict) -> list[Markup]:
 
 
 def cost(reports: dict[str, dict]) -> list[Markup]:
-    """What each report's model costs and reaches, as a table, and as a picture where there are two or more."""
+    """Show the cost and F1 of each report's model, as a table, and as charts where there are two or more."""
     runs = {name: metrics["run"] for name, metrics in reports.items()}
     f1 = {name: metrics["diagnosis"]["micro_f1"] for name, metrics in reports.items()}
     bounds = {name: metrics["intervals"]["diagnosis"].get("micro_f1") for name, metrics in reports.items()}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.evaluation.figures.intervals import compare_sets
-from recipes.evaluation.figures.metrics import cells_of
+from recipes.evaluation.figures.metrics import label_cells
 from recipes.evaluation.report.folder import read_predictions
+from recipes.evaluation.report.text import decimals, markdown_table
 
 
 SHOWN = ("micro_f1", "macro_f1", "weighted_f1", "micro_precision", "micro_recall", "exact_match")
@@ -26,24 +27,18 @@ def compare_reports(first_report: Path, second_report: Path) -> dict[str, dict]:
     if [p["gold"] for p in first] != [p["gold"] for p in second]:
         raise ClinRaGenInputError(f"{first_report} and {second_report} differ in the recorded diagnoses")
     names = sorted({name for p in (*first, *second) for name in (*p["gold"], *(d["label"] for d in p["diagnoses"]))})
-    position = {name: i for i, name in enumerate(names)}
-    gold = cells_of([[position[name] for name in p["gold"]] for p in first], len(names))
-    answers = [
-        cells_of([[position[d["label"]] for d in p["diagnoses"]] for p in run], len(names)) for run in (first, second)
-    ]
-    patients = [p["subject_id"] for p in first]
-    compared = compare_sets(gold, *answers, patients)
+    (gold, answers), (_, others) = label_cells(first, names), label_cells(second, names)
+    compared = compare_sets(gold, answers, others, [p["subject_id"] for p in first])
     show(compared)
     return compared
 
 
 def show(compared: dict[str, dict]) -> None:
-    print("| figure | first | second | difference | 95% interval | p |\n" + "| --- " * 6 + "|")
+    rows = []
     for name in SHOWN:
         r = compared[name]
+        numbers = (decimals(r["first"], 3), decimals(r["second"], 3), f"{r['difference']:+.3f}")
         interval = "{:+.3f} to {:+.3f}".format(*r["interval"])
-        print(
-            f"| {name.replace('_', ' ')} | {r['first']:.3f} | {r['second']:.3f} | {r['difference']:+.3f} "
-            f"| {interval} | {r['p_value']:.4f} |"
-        )
+        rows.append((name.replace("_", " "), *numbers, interval, decimals(r["p_value"], 4)))
+    print(markdown_table(("figure", "first", "second", "difference", "95% interval", "p"), rows))
     print("\nMacro figures are over the diagnoses that are recorded or written in either.")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether rationales hold against the patients' records, as a module of `evaluate`."""
+"""Faithfulness of rationales to the patients' records, as a module of `evaluate`."""
 
 import datasets
 import evaluate
