@@ -46,30 +46,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
 
     content = parser.add_argument_group("what of them")
-    content.add_argument(
-        "--labels", default="phenotypes", help="phenotypes (the paper's 25) or a YAML file of names and codes"
-    )
-    content.add_argument(
-        "--channels", default="paper", help="paper (11), extended (with 45 laboratory tests) or a YAML file"
-    )
-    content.add_argument(
-        "--hours",
-        type=float,
-        default=1440,
-        help="values measured later after ICU admission are left out; default 1440",
-    )
+    content.add_argument("--labels", default="phenotypes", help="phenotypes (the paper's 25) or a YAML file of labels")
+    content.add_argument("--channels", default="paper", help="paper (11), extended (45 tests more) or a YAML file")
+    content.add_argument("--hours", type=float, default=1440, help="after ICU admission; later values are left out")
     content.add_argument(
         "--note-view",
         default="admission",
         help="admission: of a discharge summary the sections about the time up to admission; paper: its brief "
         "hospital course, which names the diagnoses; as-of=HOURS: all documents stored by then",
     )
-    content.add_argument(
-        "--note-text", choices=("fixed", "paper"), default="fixed", help="paper strips digits and stop words"
-    )
-    content.add_argument(
-        "--caption", choices=("fixed", "paper"), default="fixed", help="paper calls an unmeasured channel normal"
-    )
+    versions = {"choices": ("fixed", "paper"), "default": "fixed"}
+    content.add_argument("--note-text", **versions, help="paper strips digits and stop words")
+    content.add_argument("--caption", **versions, help="paper calls an unmeasured channel normal")
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--memory-limit", default="4GB", help="of the table engine; default 4GB")

@@ -20,7 +20,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 PASSAGE_WORDS = 120  # fits the 256 tokens that MiniLM reads, title included
 SHORTEST_DENSE_FORM = 5  # letters; embeddings of "aki" or "dm" say little
-# Chosen on tests/data/medical_documents.jsonl; README tells how much that flatters.
+# Chosen on tests/data/medical_documents.jsonl; docs/teacher.md tells how much that flatters.
 TERM_WEIGHT, TITLE_WEIGHT = 0.35, 0.1  # of a word of a known term or of a code's title, against 1 of a name
 TERM_VECTOR_WEIGHT = 0.3
 DENSE_WEIGHT = 1.5  # against 1 of BM25

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -71,20 +71,6 @@ def estimated_tokens(messages: list[dict]) -> int:
     return sum(len(m["content"].encode()) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
 
 
-@dataclass
-class _Spent:
-    """Hold what is spent and reserved, kept beside the log so that each request need not add it up again."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reserved: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-    def with_reserved(self) -> tuple[int, int]:
-        prompt = self.prompt_tokens + sum(p for p, _ in self.reserved.values())
-        return prompt, self.completion_tokens + sum(c for _, c in self.reserved.values())
-
-
 class EndpointModel:
     """
     Answers chats by `POST {base_url}/chat/completions`; what `log` holds is not asked again.
@@ -123,8 +109,7 @@ class EndpointModel:
         self.confined, self.api_key, self.concurrency = confined, api_key, concurrency
         self.attempts, self.seconds, self.first_wait = attempts, seconds, first_wait
         self.sampling, self.budget = sampling or Sampling(), budget or Budget()
-        usage = log.usage()
-        self.spent = _Spent(usage.requests, usage.prompt_tokens, usage.completion_tokens)
+        self.spent, self.reserved = log.usage(), {}  # kept here, so that no request adds up the log again
         self.ended: ClinRaGenInputError | None = None
         self.refused_in_a_row = -(10**9) if "answered" in log.statuses() else 0
 
@@ -186,7 +171,7 @@ class EndpointModel:
             except TimeoutError:
                 status, content, wait = "timeout", None, None
             finally:
-                self.spent.reserved.pop(number, None)
+                self.reserved.pop(number, None)
             if content is not None:
                 self.refused_in_a_row = -(10**9)
                 return content, ""
@@ -226,7 +211,8 @@ class EndpointModel:
     def _reserve(self, body: dict, key: str) -> int:
         """Note a request as sent, if the budget has room for all that it may take."""
         wanted = estimated_tokens(body["messages"]), body["max_tokens"]
-        prompt, completion = (a + b for a, b in zip(self.spent.with_reserved(), wanted, strict=True))
+        spent = self.spent.prompt_tokens, self.spent.completion_tokens
+        prompt, completion = map(sum, zip(spent, wanted, *self.reserved.values(), strict=True))
         limits = {
             "--max-requests": (self.spent.requests + 1, self.budget.requests),
             "--max-tokens-total": (prompt + completion, self.budget.tokens),
@@ -240,7 +226,7 @@ class EndpointModel:
                 )
         number = self.log.sent(key)
         self.spent.requests += 1
-        self.spent.reserved[number] = wanted
+        self.reserved[number] = wanted
         return number
 
     def _refused(self, status: int) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-@dataclass(frozen=True)
+@dataclass
 class Usage:
-    """Requests sent, and tokens as the endpoint counts them, over all runs."""
+    """Count requests sent, and tokens as the endpoint counts them, over all runs."""
 
     requests: int = 0
     prompt_tokens: int = 0

@@ -1,15 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""
-Label sets: the paper's 25 phenotypes, or a user's YAML of names and codes; and the route from each code to its labels.
-
-    labels:
-      - name: Atrial fibrillation
-        codes: {icd9: ["427.31"], icd10: [I48]}     # a code counts if it starts with one of these
-        synonyms: [afib]                            # for the leak meter
-      - name: Sepsis
-        ccs: [2]                                    # or single-level CCS categories
-"""
+"""Label sets: the paper's 25 phenotypes, or a user's YAML of names and codes; and the route from codes to labels."""
 
 from __future__ import annotations
 

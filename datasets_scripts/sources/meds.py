@@ -80,7 +80,8 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     units, items = Units(channels), mapping["items"]
     if not isinstance(items, str):
         items = units.convert(parse_items(items, channels, "--mapping: items"), "--mapping: items")
-    source = yaml.safe_load((HERE / "meds.yaml").read_text(encoding="utf-8"))
+    source = _described()
+    del source["export"]
     table, columns = source["tables"]["events"], mapping["columns"]
     table["columns"] += [name for name in columns.values() if name not in table["columns"]]
     table["optional_columns"] += [name for role, name in columns.items() if role != "stay_id"]
@@ -121,6 +122,10 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     return {**description, **source, "items": items, "units": units.ranges, "prepare": prepare}
 
 
+def _described() -> dict:
+    return yaml.safe_load((HERE / "meds.yaml").read_text(encoding="utf-8"))
+
+
 def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
     """
     Write a cohort as a MEDS folder: what `meds/clinragen.yaml` reads back into the same dataset.
@@ -139,7 +144,7 @@ def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
         (folder / "data" / split).mkdir(parents=True)
         shard = folder / "data" / split / "0.parquet"
         run(
-            f"COPY ({EXPORTED} WHERE p.split = '{split}' "
+            f"COPY ({_described()['export']} WHERE p.split = '{split}' "
             "ORDER BY p.subject_id, r.time, r.code, r.stay, r.rank, r.number, r.text) "
             f"TO '{shard}' (FORMAT parquet)"
         )
@@ -169,24 +174,3 @@ def _subject_number(patient: str) -> int:
 
 
 SPLIT_NAMES = {"train": "train", "validation": "tuning", "test": "held_out"}
-EXPORTED = """
-SELECT p.subject_id, r.time, r.code, CAST(r.number AS FLOAT) AS numeric_value, r.text AS text_value,
-       r.available AS available_time, s.stay_id, s.hadm_id, p.source_subject_id
-FROM (
-  SELECT stay, intime AS time, concat_ws('//', 'ICU_ADMISSION', care_unit) AS code, NULL::DOUBLE AS number,
-         NULL AS text, NULL::TIMESTAMP AS available, 0 AS rank FROM stays
-  UNION ALL SELECT stay, outtime, 'ICU_DISCHARGE', NULL, NULL, NULL, 0 FROM stays
-  UNION ALL SELECT stay, intime, 'AGE', age, NULL, NULL, 0 FROM stays
-  UNION ALL SELECT stay, intime, 'GENDER//' || sex, NULL, NULL, NULL, 0 FROM stays WHERE sex IS NOT NULL
-  UNION ALL SELECT stay, intime, 'ETHNICITY//' || ethnicity, NULL, NULL, NULL, 0
-            FROM stays WHERE ethnicity IS NOT NULL
-  UNION ALL SELECT stay, s.outtime, 'DIAGNOSIS//ICD//' || c.version || '//' || c.code, NULL, NULL, NULL, 0
-            FROM codes c JOIN stays s USING (stay) WHERE c.code IS NOT NULL
-  UNION ALL SELECT stay, outtime, 'DIAGNOSIS//UNCODED', NULL, NULL, NULL, 0
-            FROM stays ANTI JOIN (SELECT stay FROM codes WHERE code IS NOT NULL) USING (stay)
-  UNION ALL SELECT k.stay, k.time, 'MEASUREMENT//' || n.name, k.value, NULL, k.stored, 0
-            FROM kept k JOIN channels n USING (channel)
-  UNION ALL SELECT n.stay, coalesce(n.stored, s.outtime), n.origin || '//' || n.kind, n.rank, n.text, n.stored, n.rank
-            FROM (SELECT * REPLACE (upper(origin) AS origin) FROM notes) n JOIN stays s USING (stay)
-) r JOIN stays s USING (stay) JOIN exported_patients p ON s.subject_id = p.source_subject_id
-"""

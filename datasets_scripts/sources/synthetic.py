@@ -77,14 +77,8 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
     end = begin + timedelta(hours=hours)
     diseases = draw_diseases(world, rng)
     ids = {"subject_id": subject, "hadm_id": hadm}
-    _append(
-        tables["hosp/patients"],
-        subject_id=subject,
-        gender=sex,
-        anchor_age=age,
-        anchor_year=year,
-        anchor_year_group="2008 - 2010",
-    )
+    anchor = {"anchor_age": age, "anchor_year": year, "anchor_year_group": "2008 - 2010"}
+    _append(tables["hosp/patients"], subject_id=subject, gender=sex, **anchor)
     _append(
         tables["hosp/admissions"],
         **ids,
@@ -94,10 +88,9 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
         race=str(rng.choice(["WHITE", "BLACK/AFRICAN AMERICAN", "ASIAN", "HISPANIC/LATINO", "UNKNOWN"])),
         hospital_expire_flag=0,
     )
-    _append(
-        tables["icu/icustays"], **ids, stay_id=stay, first_careunit=care_unit, last_careunit=care_unit,
-        intime=begin, outtime=end, los=round(hours / 24, 4),
-    )  # fmt: skip
+    stayed = {"intime": begin, "outtime": end, "los": round(hours / 24, 4)}
+    units = {"first_careunit": care_unit, "last_careunit": care_unit}
+    _append(tables["icu/icustays"], **ids, stay_id=stay, **units, **stayed)
     version = int(rng.choice([9, 10]))
     codes = [world["diseases"][name]["codes"][version == 10] for name in diseases] or [
         {9: "V700", 10: "Z0000"}[version]
@@ -195,15 +188,8 @@ def _in_unit(value: float, unit: str, channel: str) -> float:
 
 def _chart(tables, table, ids, stay, begin, time, item, value, unit) -> None:
     charted = (begin + timedelta(hours=float(time))).replace(microsecond=0)
-    cells = {
-        **ids,
-        "itemid": item,
-        "charttime": charted,
-        "storetime": charted + timedelta(minutes=5),
-        "value": value,
-        "valuenum": value,
-        "valueuom": unit,
-    }
+    times = {"charttime": charted, "storetime": charted + timedelta(minutes=5)}
+    cells = {**ids, **times, "itemid": item, "value": value, "valuenum": value, "valueuom": unit}
     if table == "chartevents":
         _append(tables["icu/chartevents"], **cells, stay_id=stay, warning=0)
     else:
