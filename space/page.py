@@ -1,0 +1,364 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The page: a patient's note and series in; diagnoses, rationale, checked claims and doubt out.
+
+It needs nothing of this project but what comes with the model. Nothing is recorded, and the page loads nothing from
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from time import monotonic
+
+import answers
+import gradio as gr
+import views
+from charts import series_panels
+from markup import Markup, counted, joined, tag
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+HERE = Path(__file__).parent
+REDRAWN_AFTER = 0.08  # seconds; the page is redrawn at most this often while text is written
+LONGEST_NOTE = 50_000  # characters
+SENTENCES = 3  # of what is left out of a table, so many are shown
+
+NOTICE = (
+    "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
+    "wrong, also where it is sure."
+)
+LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
+HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
+START = "Choose a patient or enter one, then write. The answer appears here."
+CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
+TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
+
+
+Record = tuple[int, answers.Series]
+
+
+class Page:
+    """
+    The page for one model. The series that a visitor uploads, and the record that was answered last, are kept in
+    `gr.State`, which is each visitor's own, and nowhere else.
+
+    Gradio applies what two events show in any order, and may go on with an event that was cancelled. So each record
+    that is chosen has a number of its own, all that is made of it bears that number, and the page shows nothing but
+    what bears the number of the record it shows (`views.only`). What shows the record itself no answer writes to.
+
+    Args:
+        pipe (`Pipeline`): from [`answers.load`].
+        model (`str`): its folder or Hub id, to be shown.
+    """
+
+    def __init__(self, pipe, model: str):
+        self.pipe = pipe
+        self.channels = answers.channels_of(pipe)
+        self.thresholds = answers.thresholds(pipe)
+        self.examples = answers.examples(pipe)
+        self.numbers = count(1)  # of records; the one that the page opens with has 0
+        reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
+        self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
+        with self.blocks:
+            html(self._header(model))
+            with gr.Column(elem_classes="page"):
+                with gr.Column(elem_classes="patient"):
+                    self._build_patient(reads_both)
+                with gr.Column(elem_classes="answer"):
+                    self._build_answer(reads_both)
+                with gr.Column(elem_classes="record"):
+                    self._build_record()
+            self._connect()
+        self.blocks.queue(max_size=32, default_concurrency_limit=1)
+
+    def launch(self, port: int | None) -> None:
+        """Serve until interrupted, on this machine alone unless GRADIO_SERVER_NAME says otherwise, as in a Space."""
+        _, address, _ = self.blocks.launch(
+            server_port=port,
+            theme=light_theme(),
+            css_paths=HERE / "style.css",
+            head=f"<script>{(HERE / 'link.js').read_text(encoding='utf-8')}</script>",
+            app_kwargs={
+                "middleware": [Middleware(OwnOriginOnly)],
+                "docs_url": None,
+                "redoc_url": None,
+                "openapi_url": None,
+            },
+            footer_links=[],
+            run_history=False,  # it would keep notes in the visitor's browser
+            ssr_mode=False,
+            enable_monitoring=False,
+            max_file_size="5mb",
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+        print(f"ClinRaGen at {address}", flush=True)
+        self.blocks.block_thread()
+
+    def _header(self, model: str) -> Markup:
+        hosted = "SPACE_ID" in os.environ
+        name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
+        about = f"Model {name}: {len(self.thresholds)} diagnoses, {counted(len(self.channels), 'channel')} of series."
+        return tag(
+            "header",
+            tag("h1", "ClinRaGen"),
+            tag("p", "Diagnoses from a note and series of measurements, with the reasons for them.", class_="lead"),
+            tag("p", tag("strong", NOTICE), " ", HOSTED if hosted else LOCAL, class_="notice", role="note"),
+            tag("p", about, class_="caption"),
+        )
+
+    def _build_patient(self, reads_both: bool) -> None:
+        first = next(iter(self.examples))
+        note, series = self.examples[first]
+        self.record = gr.State((0, series))  # the number of the record, and its series
+        html(tag("h2", "Patient"))
+        self.example = gr.Radio(list(self.examples), value=first, label="Simulated patients", elem_id="example")
+        self.note = gr.Textbox(note, label="Note", lines=8, max_lines=8, max_length=LONGEST_NOTE, elem_id="note")
+        with gr.Row(elem_classes="upload"):
+            self.upload = gr.UploadButton("Upload series (CSV)", elem_id="upload", scale=0)
+            html(self._template())
+        with gr.Column(elem_id="message", elem_classes="plain"):
+            self.message = html("")  # of a table
+            self.refusal = html("")  # of what was asked
+        with gr.Row(elem_classes="use", visible=reads_both):
+            self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note")
+            self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series")
+        self.run = gr.Button("Write diagnoses and rationale", variant="primary", elem_id="run")
+
+    def _build_record(self) -> None:
+        note, series = self.examples[self.example.value]
+        html(tag("h2", "Record"))
+        html(tag("h3", "Note as last read"))
+        with gr.Column(elem_id="note-view", elem_classes="plain"):
+            self.note_view = html(views.note_view(note), "note-given")
+            self.note_read = html("", "note-read")  # instead of it, once there is an answer
+        html(tag("h3", "Series over the hours since ICU admission"))
+        with gr.Column(elem_id="series-view", elem_classes="plain"):
+            self.series_unread = html("", "series-unread")
+            self.series_view = html(series_panels(self.channels, *series), "series-given")
+
+    def _build_answer(self, reads_both: bool) -> None:
+        self.answered = gr.State()
+        html(tag("h2", "Answer"))
+        self.current = html(views.only(0, START))  # of which record the page shows what was answered
+        self.status = html("", "status")
+        with gr.Column(elem_classes="plain"):
+            html(tag("h3", "Diagnoses"))
+            self.diagnoses = html("", "diagnoses")
+            self.doubt = html("", "doubt")
+            html(tag("h3", "Rationale"))
+            self.rationale = html("", "rationale")
+            with gr.Column(visible=reads_both, elem_classes="plain"):
+                html(tag("h3", "Without the note, without the series"))
+                self.modalities = html("", "modalities")
+            html(tag("h3", "What each diagnosis rests on"))
+            self.find = gr.Button("Find the evidence", elem_id="find", size="sm")
+            self.evidence = html(views.hint(TO_FIND), "evidence")
+            html(tag("h3", "Knowledge looked up over time"))
+            self.knowledge = html("", "knowledge")
+
+    def _connect(self) -> None:
+        read = [self.note_read, self.series_unread, self.answered, self.status]
+        answer = [self.refusal, self.diagnoses, self.doubt, self.rationale]
+        answer += [self.modalities, self.evidence, self.knowledge]
+        record = [self.current, self.record, self.note_view, self.series_view, self.message]
+        at_hand = [self.current, self.record]
+        given = [*at_hand, self.note, self.use_note, self.use_series]
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
+        write = self.run.click(self.write, given, [*read, *answer], **model)
+        find = self.find.click(
+            self.find_evidence, [self.current, self.answered], [self.note_read, self.refusal, self.evidence], **model
+        )
+        self.example.input(
+            self.take_example, self.example, [self.note, *record, *read], trigger_mode="always_last", **quiet
+        )
+        table = [*at_hand, self.note, self.upload]
+        self.upload.upload(self.take_csv, table, [self.example, *record, *read], **quiet)
+        # What is under way for the record before has no use any more; nothing rests on its being cancelled in time.
+        self.current.change(None, cancels=[write, find], api_visibility="private")
+
+    def _template(self) -> Markup:
+        table = base64.b64encode(answers.template_csv(self.pipe).encode()).decode()
+        return tag("a", "CSV template", href=f"data:text/csv;base64,{table}", download="series.csv", class_="template")
+
+    def take_example(self, name: str) -> dict:
+        note, series = self.examples[name]
+        return {self.note: note, self.message: "", **self._new_record(note, series)}
+
+    def take_csv(self, current: str, record: Record, note: str, path: str) -> dict:
+        """The series of an uploaded table, which is deleted; of one that cannot be read only a sentence is shown."""
+        try:
+            table = Path(path).read_bytes()
+        finally:
+            Path(path).unlink(missing_ok=True)
+        if not self._is_at_hand(current, record):
+            return {self.message: views.error(CHANGED)}
+        try:
+            series, left_out = answers.read_csv(self.pipe, table)
+        except ValueError as error:
+            return {self.message: views.error(f"The table was not read. {sentence(error)}")}
+        said = [tag("p", _summary(series), class_="hint", role="status")]
+        said += [tag("p", words, class_="flag") for words in left_out[:SENTENCES]]
+        if len(left_out) > SENTENCES:
+            said.append(tag("p", f"{len(left_out) - SENTENCES} more values are left out.", class_="flag"))
+        return {self.example: None, self.message: joined(said), **self._new_record(note, series)}
+
+    def _new_record(self, note: str, series: answers.Series) -> dict:
+        """Shows a record under a number of its own; what is shown of an answer goes with the record before."""
+        number = next(self.numbers)
+        return {
+            self.current: views.only(number, START),
+            self.record: (number, series),
+            self.note_view: views.note_view(note),
+            self.series_view: series_panels(self.channels, *series),
+            self.answered: None,
+            **dict.fromkeys((self.note_read, self.series_unread, self.status), ""),
+        }
+
+    @staticmethod
+    def _is_at_hand(current: str, record: Record) -> bool:
+        """Whether the page showed this record, thus also its note, when the visitor asked."""
+        return current == views.only(record[0], START)
+
+    def write(self, current: str, record: Record, note: str, use_note: bool, use_series: bool) -> Iterator[dict]:
+        """Write the answer: diagnoses first, then the text as it grows, then its claims and all that follows."""
+        if not self._is_at_hand(current, record):
+            yield {self.refusal: views.error(CHANGED)}
+            return
+        number, series = record
+        for shown in self._written(note, series, use_note, use_series):
+            if self.answered in shown:
+                shown[self.answered]["record"] = number
+            yield of_record(number, shown)
+
+    def _written(self, note: str, series: answers.Series, use_note: bool, use_series: bool) -> Iterator[dict]:
+        given = (note if use_note else "", series if use_series else answers.no_series(self.pipe))
+        left_out = " and the ".join(name for name, used in (("note", use_note), ("series", use_series)) if not used)
+        start, redrawn = monotonic(), 0.0
+        try:
+            for part in answers.answer(self.pipe, *given):
+                if "claims" in part:
+                    yield self._whole(part, given, (note, series)) | {
+                        self.status: views.status_view(part, left_out, monotonic() - start)
+                    }
+                elif "probabilities" in part:
+                    yield self._first(part, note, use_note, use_series)
+                elif monotonic() - redrawn > REDRAWN_AFTER:
+                    texts = answers.written(self.pipe, part["generated_text"])
+                    if any(texts):
+                        redrawn = monotonic()
+                        yield {self.rationale: views.streamed_view(*texts)}
+        except ValueError as error:
+            yield {self.refusal: views.error(sentence(error))}
+
+    def _first(self, part: dict, note: str, use_note: bool, use_series: bool) -> dict:
+        note_view = views.note_view(note)
+        return {
+            self.refusal: "",
+            self.note_read: note_view if use_note else views.left_out("note", note_view),
+            self.series_unread: "" if use_series else views.left_out("series"),
+            self.status: tag("p", "Writing …", class_="begun"),
+            self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
+            **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
+            self.evidence: views.hint(TO_FIND),
+        }
+
+    def _whole(self, answer: dict, given: tuple[str, answers.Series], record: tuple[str, answers.Series]) -> dict:
+        links = self._links(given, answer)
+        shown = {
+            self.answered: {"given": given, "answer": answer},
+            self.diagnoses: views.diagnoses_view(answer["diagnoses"], answer["probabilities"], self.thresholds),
+            self.doubt: views.doubt_view(answer["doubt"]),
+            self.rationale: views.rationale_view(answer, links),
+            self.knowledge: views.knowledge_view(answer["knowledge_over_time"]),
+        }
+        if given[0]:
+            shown[self.note_read] = links.note(given[0])
+        if answer["probabilities"]:
+            variants = answers.probabilities_without(self.pipe, *record)
+            shown[self.modalities] = views.modalities_view(variants, self.thresholds)
+        return shown
+
+    def _links(self, given: tuple[str, answers.Series], answer: dict, evidence: list[dict] = ()) -> views.Links:
+        values, hours = given[1]
+        spans = [span for claim in answer["note_claims"] for span in claim["spans"]]
+        spans += [(item["start"], item["end"]) for entry in evidence for item in entry["note"]]
+        return views.Links(self.channels, hours, values, spans)
+
+    def find_evidence(self, current: str, answered: dict | None) -> dict:
+        if answered is None or current != views.only(answered["record"], START):
+            return {self.refusal: views.error("There is no answer yet; write one first.")}
+        evidence = answers.evidence(self.pipe, *answered["given"])
+        links = self._links(answered["given"], answered["answer"], evidence)
+        shown = {self.evidence: views.evidence_view(evidence, links)}
+        if answered["given"][0]:
+            shown[self.note_read] = links.note(answered["given"][0])
+        return of_record(answered["record"], shown)
+
+
+def of_record(number: int, shown: dict) -> dict:
+    """Marks what is shown, be it never so late, as made of the record of this number."""
+    return {
+        where: views.of_record(number, view) if isinstance(view, Markup) else view for where, view in shown.items()
+    }
+
+
+def html(value: str, name: str | None = None) -> gr.HTML:
+    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=None)
+
+
+def sentence(error: ValueError) -> str:
+    """The one line of an error, as a sentence."""
+    line = str(error).splitlines()[0]
+    return line[:1].upper() + line[1:] + "."
+
+
+def _summary(series: answers.Series) -> str:
+    measured = ~(series[0] != series[0])
+    channels = counted(int(measured.any(axis=0).sum()), "channel")
+    return f"Read {counted(int(measured.sum()), 'measurement')} of {channels}. The file was deleted from this machine."
+
+
+def light_theme() -> gr.themes.Base:
+    """Fonts of the visitor's system, and the same light colours in a dark mode."""
+    theme = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"],
+        font_mono=["ui-monospace", "Consolas", "monospace"],
+    )
+    for name in [name for name in vars(theme) if name.endswith("_dark")]:
+        setattr(theme, name, getattr(theme, name.removesuffix("_dark"), None))
+    return theme
+
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'"
+)
+
+
+class OwnOriginOnly:
+    """Has the browser refuse all that the page may ask of another origin."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy if scope["type"] == "http" else send)
