@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import check_positive, run_command
+from datasets_scripts.common.command import CommandParser, check_positive, run_command
 from datasets_scripts.dataset.splits import parse_splits
 from datasets_scripts.sources.notes import parse_note_view
 
@@ -19,7 +19,7 @@ SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchma
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Build a dataset folder from the raw tables of an ICU database.")
+    parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
     parser.add_argument("--source", required=True, choices=SOURCES)
     parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")

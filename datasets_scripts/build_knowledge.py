@@ -14,13 +14,13 @@ import os
 from pathlib import Path
 
 from datasets_scripts.common.checkpoints import MINILM
-from datasets_scripts.common.command import run_command
+from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.llm.options import add_model_options
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Build the knowledge base of the diagnoses.")
+    parser = CommandParser(description="Build the knowledge base of the diagnoses.")
     parser.add_argument(
         "--corpus",
         required=True,

@@ -13,13 +13,13 @@ import os
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import check_positive, run_command
+from datasets_scripts.common.command import CommandParser, check_positive, run_command
 from datasets_scripts.llm.options import add_model_options
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write rationales for every record of a dataset folder.")
+    parser = CommandParser(description="Write rationales for every record of a dataset folder.")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
     parser.add_argument("--knowledge", type=Path, required=True, help="knowledge.json of build_knowledge.py")
     parser.add_argument(

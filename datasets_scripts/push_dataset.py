@@ -15,14 +15,14 @@ import json
 import tempfile
 from pathlib import Path
 
-from datasets_scripts.common.command import run_command
+from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.common.hub import add_push_options, dated_reason, files_in, push
 from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Push a dataset folder to the Hub.")
+    parser = CommandParser(description="Push a dataset folder to the Hub.")
     parser.add_argument("--dataset", type=Path, required=True, help="finished dataset folder")
     add_push_options(parser)
     parser.add_argument(

@@ -50,6 +50,16 @@ def test_every_command_prints_its_help_before_anything_heavy_is_loaded(help_text
     assert not loaded
 
 
+def test_the_app_prints_its_help_before_anything_heavy_is_loaded():
+    script = "import runpy, sys; sys.argv = ['app.py', '--help']; runpy.run_path('space/app.py', run_name='__main__')"
+    arguments = [sys.executable, "-X", "importtime", "-c", script]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "--model" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported
+    assert not imported & {*HEAVY, "gradio"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_wrong_option_is_one_line_and_exit_code_2(name):
     done = run_script(ROOT / COMMANDS[name][0] / f"{name}.py", "--no-such-option", "x")

@@ -11,8 +11,6 @@ import re
 from functools import cache, lru_cache
 from pathlib import Path
 
-import yaml
-
 
 COURSE = "Brief hospital course"
 LATER = ""
@@ -65,6 +63,8 @@ def section_of(heading: str, with_colon: bool = True) -> str | None:
 @cache
 def tables() -> dict:
     """Return `note_sections.yaml`: headings with their section, and the words that tell of one."""
+    import yaml  # a command reads its note view before anything is imported
+
     raw = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
     sections = {heading: name for name, headings in raw["admission"].items() for heading in headings}
     sections |= dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A copy of a dataset folder in which each note ends with the anomaly caption: the series as text."""
 
-import argparse
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.command import CommandParser, finished_folder
 from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     LABEL_AUDIT,
@@ -22,7 +21,7 @@ from datasets_scripts.dataset.folder import (
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="A dataset folder whose notes end with the anomaly caption.")
+    parser = CommandParser(description="A dataset folder whose notes end with the anomaly caption.")
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
