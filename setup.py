@@ -49,7 +49,6 @@ extras = {
     ],
     "ray": ["ray>=2.40,<3"],
     "onnx": ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "onnxscript>=0.5,<1"],
-    "quantization": ["bitsandbytes>=0.50,<1"],
     "space": ["gradio>=6,<7"],
     "serve": ["starlette>=1,<2", "uvicorn>=0.30,<1"],
 }

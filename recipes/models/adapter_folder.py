@@ -23,7 +23,7 @@ from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
 from recipes.models.history import HISTORY, read_history, shown
-from recipes.models.lora import _config_of, _insert, adapter_config, learned_state, merge_adapters
+from recipes.models.lora import adapter_config, base_config_of, insert_adapters, learned_state, merge_adapters
 
 
 ADAPTER, WEIGHTS = "adapter", "adapter_model.safetensors"
@@ -122,7 +122,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
         ClinRaGenInputError: if one of the two cannot be read, or they do not fit together.
     """
     lora, config, processor, generation_config = read_adapter(folder)
-    if _config_of(base).model_type == ClinRaGenConfig.model_type:
+    if base_config_of(base).model_type == ClinRaGenConfig.model_type:
         model, _ = load_model_folder(base)
         model.config.decisions = config.decisions
     else:
@@ -135,7 +135,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
     model.generation_config = generation_config
     lora.base_model_name_or_path = base
     whole, lora.modules_to_save = list(lora.modules_to_save or []), None
-    _insert(model, lora, whole)
+    insert_adapters(model, lora, whole)
     _load_weights(model, Path(folder) / WEIGHTS, base)
     return model.eval(), processor
 
@@ -157,8 +157,8 @@ def finish_adapters(
     model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: Path
 ) -> ClinRaGenLanguageModel:
     """
-    Save the adapter to `folder`, and give the base, read again, with that merged into it: in full precision also where
-    the stage had quantised it. A model without adapters is given back, and nothing is written.
+    Save the adapter to `folder`, and return the base, read again, with that merged into it. A model without adapters
+    is returned as it is, and nothing is written.
     """
     config = adapter_config(model)
     if config is None:

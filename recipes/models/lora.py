@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
 from datasets_scripts.common.checkpoints import resolve_checkpoint
@@ -25,7 +24,7 @@ NEW_PARTS = ("time_series_encoder", "knowledge_attention", "diagnosis_head")
 
 def whole_parts(model: ClinRaGenLanguageModel, base: str, trained: list[str]) -> list[str]:
     """The modules that an adapter upon `base` holds whole."""
-    base_config = _config_of(base)
+    base_config = base_config_of(base)
     if base_config.model_type == ClinRaGenConfig.model_type:
         parts = [part for part in NEW_PARTS if part in trained]
     elif type(base_config) is type(model.config.text_config):
@@ -47,7 +46,7 @@ def adapted_part(model: ClinRaGenLanguageModel, whole: list[str], trained: list[
     return next(name for name, module in model.named_modules() if module is model.get_decoder())
 
 
-def _config_of(base: str):
+def base_config_of(base: str):
     try:
         return AutoConfig.from_pretrained(resolve_checkpoint(base), trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -55,7 +54,7 @@ def _config_of(base: str):
         raise ClinRaGenInputError(f"no model to load from {base}: {reason}") from None
 
 
-def _lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
+def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
     from peft import LoraConfig
 
     unknown = [name for name in fields if name not in LORA_FIELDS]
@@ -76,19 +75,15 @@ def _lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
         raise ClinRaGenInputError(f"arguments: lora: {error}") from None
 
 
-def _insert(model: ClinRaGenLanguageModel, config, whole: list[str], quantization: str | None = None):
+def insert_adapters(model: ClinRaGenLanguageModel, config, whole: list[str]) -> None:
     """Put LoRA layers in place; `modules_to_save` is set after, so that no copies of those modules are made."""
     from peft.tuners.lora import LoraModel
 
     learning = {id(weight) for weight in model.parameters() if weight.requires_grad}
-    flag = f"is_loaded_in_{quantization}"
-    setattr(model, flag, True)  # by which PEFT knows layers of bitsandbytes
     try:
         LoraModel(model, {"default": config}, "default")
     except (TypeError, ValueError) as error:
         raise ClinRaGenInputError(f"arguments: lora: {error}") from None
-    finally:
-        delattr(model, flag)
     config.modules_to_save, config.inference_mode = whole, False
     frozen = base_weights(model)
     for name, weight in model.named_parameters():
@@ -114,59 +109,6 @@ def learned_state(model: PreTrainedModel, state: dict | None = None) -> dict[str
     base = base_weights(model)
     state = model.state_dict() if state is None else state
     return {name: value for name, value in state.items() if name not in base}
-
-
-def quantize(model: ClinRaGenLanguageModel, kind: str, whole: list[str]) -> None:
-    """
-    Replace the linear layers of the backbone by those of bitsandbytes, and move the backbone to the accelerator.
-
-    The head, modules that the backbone wants in full precision, layers whose width does not fit into the kernels'
-    blocks of 32, and the parts that learn whole stay as they are.
-
-    Args:
-        kind (`str`): `"4bit"` (NF4) or `"8bit"`.
-        whole (`list[str]`): modules that learn whole.
-
-    Raises:
-        ClinRaGenInputError: where bitsandbytes is not installed, or cannot run.
-    """
-    make = {"4bit": _four_bit, "8bit": _eight_bit}.get(kind)
-    if make is None:
-        raise ClinRaGenInputError(f"arguments: quantization is {kind!r}; choose 4bit or 8bit")
-    head, precise = model.get_output_embeddings(), model.backbone._keep_in_fp32_modules or ()
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    try:
-        for name, module in list(model.named_modules()):
-            if type(module) is not nn.Linear or module is head or module.out_features % 32:
-                continue
-            if name.rpartition(".")[2] in precise:
-                continue
-            if name.startswith("backbone.") and not name.startswith(tuple(f"{part}." for part in whole)):
-                model.set_submodule(name, make(module).to(device))
-    except (ImportError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClinRaGenInputError(
-            f"arguments: quantization {kind} does not run here ({reason}); pip install -e .[quantization], or drop it"
-        ) from error
-
-
-def _four_bit(linear: nn.Linear) -> nn.Module:
-    import bitsandbytes as bnb
-
-    layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features, bias=linear.bias is not None, quant_type="nf4")
-    layer.weight = bnb.nn.Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4", module=layer)
-    layer.bias = linear.bias
-    return layer
-
-
-def _eight_bit(linear: nn.Linear) -> nn.Module:
-    import bitsandbytes as bnb
-
-    has_bias = linear.bias is not None
-    layer = bnb.nn.Linear8bitLt(linear.in_features, linear.out_features, bias=has_bias, has_fp16_weights=False)
-    layer.weight = bnb.nn.Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
-    layer.bias = linear.bias
-    return layer
 
 
 def merge_adapters(model: ClinRaGenLanguageModel) -> ClinRaGenLanguageModel:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from transformers import set_seed
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel
-from recipes.models.lora import _insert, _lora_config, adapted_part, quantize, whole_parts
+from recipes.models.lora import adapted_part, insert_adapters, lora_config, whole_parts
 from recipes.training.arguments import ModelArguments, StageArguments
 
 
@@ -25,8 +25,6 @@ def with_adapters(
         ClinRaGenInputError: for fields that are not LoRA's, targets that the backbone has not, and no base.
     """
     if not model_args.lora:
-        if model_args.quantization is not None:
-            raise ClinRaGenInputError("arguments: quantization needs lora: quantised weights do not learn")
         return model
     base, trained = model_args.model_name_or_path, stage_args.trained_modules
     if base is None:
@@ -34,10 +32,8 @@ def with_adapters(
     if not {"backbone", "decoder"} & {*trained}:
         raise ClinRaGenInputError("arguments: lora adapts the backbone, which is none of trained_modules")
     whole = whole_parts(model, base, trained)
-    config = _lora_config(model, model_args.lora, adapted_part(model, whole, trained))
-    if model_args.quantization is not None:
-        quantize(model, model_args.quantization, whole)
+    config = lora_config(model, model_args.lora, adapted_part(model, whole, trained))
     set_seed(stage_args.seed)  # before any adapter is drawn
-    _insert(model, config, whole, model_args.quantization)
+    insert_adapters(model, config, whole)
     config.base_model_name_or_path = base
     return model

@@ -61,9 +61,6 @@ class ModelArguments:
         "are, adapters in it learn, and the other trained_modules learn whole.",
         {},
     )
-    quantization: str | None = option(
-        "With lora: 4bit or 8bit, the backbone's weights while it learns (bitsandbytes).", None
-    )
 
 
 @dataclass
@@ -219,8 +216,8 @@ def _check(name: str, values, allowed: tuple[str, ...]) -> None:
 
 def _check_rewarded(model: ModelArguments, data: DataArguments, stage: RewardFields) -> None:
     """Refuse arguments that other stages take and that would break what stage 4 promises."""
-    if model.lora or model.quantization is not None:
-        raise ClinRaGenInputError("arguments: lora and quantization are for stages 1 to 3")
+    if model.lora:
+        raise ClinRaGenInputError("arguments: lora is for stages 1 to 3")
     if data.streaming:
         raise ClinRaGenInputError("arguments: streaming is for stages 1 to 3")
     if stage.trained_modules != ["decoder"]:

@@ -22,11 +22,9 @@ from recipes import export_model, push_model, stage1_note, stage2_lab, stage3_mu
 from recipes.models.adapter_folder import load_adapter
 from recipes.models.backbone import load_backbone, train_tokenizer
 from recipes.models.folder import check_model_folder, load_model_folder
-from recipes.models.lora import _insert, _lora_config, base_weights, merge_adapters
-from recipes.training.adapters import with_adapters
-from recipes.training.arguments import ModelArguments, parse_arguments
+from recipes.models.lora import base_weights, insert_adapters, lora_config, merge_adapters
 from recipes.training.data import load_records
-from recipes.training.stages import _tokenizer_texts, build_model
+from recipes.training.stages import _tokenizer_texts
 
 
 LORA = {"r": 4, "lora_alpha": 64}
@@ -258,8 +256,6 @@ def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, st
         ([], {"target_modules": ["nothing"]}, "the backbone has no module nothing"),
         ([], {"target_modules": "all-linear"}, "target_modules is a list of names"),
         (["--trained_modules", "diagnosis_head"], LORA, "the backbone, which is none of trained_modules"),
-        (["--quantization", "2bit"], LORA, "choose 4bit or 8bit"),
-        (["--quantization", "4bit"], {}, "quantization needs lora"),
     ],
 )
 def test_what_cannot_be_adapted_is_said_in_one_line(t5_base, stage_arguments, tmp_path, options, lora, message):
@@ -298,31 +294,6 @@ def test_the_adapter_alone_is_pushed_with_its_card(adapted, hub, tmp_path):
     assert "Not a medical device" in card
 
 
-@pytest.mark.parametrize("kind", ["4bit", "8bit"])
-def test_a_quantised_backbone_learns_and_is_merged_in_full_precision(data_folder, stage_arguments, tmp_path, kind):
-    bitsandbytes = pytest.importorskip("bitsandbytes")
-    base = save_backbone("t5", tmp_path / "base", data_folder, d_model=64, d_ff=64, d_kv=32)  # its kernels' blocks
-    model_args = ModelArguments(str(base), lora=LORA, quantization=kind)
-    _, data_args, stage_args = parse_arguments(stage_arguments(tmp_path / "x", "--trained_modules", "backbone"))
-    model, _ = build_model(model_args, data_args, load_records(data_args.dataset, "train"))
-    plain = {name: weight.clone() for name, weight in model.backbone.state_dict().items()}
-    with_adapters(model, model_args, stage_args)
-    layer = {"4bit": bitsandbytes.nn.Linear4bit, "8bit": bitsandbytes.nn.Linear8bitLt}[kind]
-    quantised = {name for name, module in model.named_modules() if isinstance(module, layer)}
-    assert {name.split(".")[0] for name in quantised} == {"backbone"}
-    assert "backbone.lm_head" not in quantised
-
-    stage1_note.main(
-        stage_arguments(tmp_path / "stage1", "--model_name_or_path", base, "--quantization", kind, lora=LORA)
-    )
-    log = json.loads((tmp_path / "stage1" / "training.json").read_text())["log"]
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    assert losses[1] < losses[0]
-    merged = load_model_folder(tmp_path / "stage1")[0].backbone.state_dict()
-    moved = {name.split(".")[-2] for name in plain if not torch.equal(plain[name], merged[name])}
-    assert moved == {"q", "v"}
-
-
 class Wrapped(torch.nn.Module):
     """A decoder-only language model where the project's models have theirs."""
 
@@ -354,7 +325,7 @@ def test_the_attention_of_decoder_only_families_is_found_and_merged(kind):
     model = Wrapped(AutoModelForCausalLM.from_config(config)).eval()
     tokens = torch.arange(2, 12).unsqueeze(0)
     plain = model(tokens)
-    _insert(model, _lora_config(model, LORA, "backbone"), ["knowledge_attention"])
+    insert_adapters(model, lora_config(model, LORA, "backbone"), ["knowledge_attention"])
     changed = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     assert len(changed) in (2, 4)  # one joint projection a layer, or query and value
     assert all(name.startswith("backbone.") for name in changed)
@@ -384,10 +355,3 @@ def test_an_adapter_of_flan_t5_small_is_a_small_part_of_it(stage_arguments, data
     same(answers(loaded, batch), answers(merged, batch))
     assert torch.equal(loaded.generate(**batch, max_new_tokens=6), merged.generate(**batch, max_new_tokens=6))
     assert not torch.equal(merged.backbone.lm_head.weight, merged.backbone.shared.weight)
-
-
-def test_without_bitsandbytes_quantization_names_what_to_install(t5_base, stage_arguments, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
-    options = ("--model_name_or_path", t5_base, "--quantization", "4bit")
-    with pytest.raises(ClinRaGenInputError, match=r"4bit does not run here .*pip install -e \.\[quantization\]"):
-        stage1_note.main(stage_arguments(tmp_path / "out", *options, lora=LORA))
