@@ -33,12 +33,10 @@ class ShippedModel:
         self.threads = torch.get_num_threads()  # sums of another number of threads may be rounded otherwise
 
     def __call__(self, chunk: list[Entry]) -> list[dict]:
-
         return answer_chunk(self.handler, chunk, self.batch_size, self.options)
 
     @cached_property
     def handler(self) -> EndpointHandler:
-
         torch.set_num_threads(self.threads)
         with tempfile.TemporaryDirectory() as folder:
             while self.files:

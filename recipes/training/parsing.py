@@ -51,10 +51,8 @@ class FieldParser(CommandParser):
         self.kinds, self.types = kinds, {}
         self.add_argument("--config", type=Path, metavar="FILE.yaml", help="file of fields, one line each")
         for kind in kinds:
-            group, types = (
-                self.add_argument_group(kind.__doc__.strip().splitlines()[0].rstrip(".")),
-                get_type_hints(kind),
-            )
+            group = self.add_argument_group(kind.__doc__.strip().splitlines()[0].rstrip("."))
+            types = get_type_hints(kind)
             for one in fields(kind):
                 self.types[one.name] = types[one.name]
                 default = (defaults or {}).get(one.name, _default(one))
