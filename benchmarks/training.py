@@ -167,7 +167,7 @@ def nothing_cut():
     """Within, padding that all records of a batch have is computed as well; masked, so that what is read stays."""
     pack = modeling_clinragen.pack_sequences
 
-    def as_long(inputs_embeds, attention_mask):
+    def as_long(inputs_embeds, attention_mask, padding_side):
         packed, mask = pack(inputs_embeds, attention_mask)
         cut = inputs_embeds.shape[1] - packed.shape[1]
         return pad(packed, (0, 0, 0, cut)), pad(mask, (0, cut))

@@ -105,6 +105,9 @@ class StageFields:
     ignore_padding_in_loss: bool = option(
         "False counts padding tokens in the loss, as the paper's release does.", True
     )
+    early_stopping_patience: int | None = option(
+        "Stop after so many validations without a better metric_for_best_model. None: never.", None
+    )
     eval_strategy: str = option("When to validate.", "epoch")
     save_strategy: str = option("When to save; the same as eval_strategy.", "epoch")
     save_total_limit: int | None = option("Checkpoints kept beside the best one.", 1)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset
-from transformers import set_seed
+from transformers import EarlyStoppingCallback, set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from datasets_scripts.common.command import check_free, finished_folder
@@ -199,6 +199,7 @@ def run_stage(
         trainer_collator = StreamCollator(collator, partial(encode_rows, **_encoding(processor, data_args)))
     if "diagnosis_head" in stage_args.trained_modules:
         prepare_decisions(model, processor, train, collator)
+    patience = stage_args.early_stopping_patience
     trainer = ClinRaGenTrainer(
         model=model,
         args=stage_args,
@@ -207,7 +208,7 @@ def run_stage(
         data_collator=trainer_collator,
         processing_class=processor,
         compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
-        callbacks=[clock],
+        callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
     trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
     trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))

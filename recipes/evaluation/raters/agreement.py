@@ -6,24 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
+from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
 
 from recipes.evaluation.figures.intervals import defined, divide, intervals, share_figures
 
 
-def krippendorff_alpha(
-    ratings: np.ndarray, level: Literal["nominal", "ordinal", "interval"] = "ordinal"
-) -> float | None:
+def krippendorff_alpha(ratings: np.ndarray) -> float | None:
     """
-    Krippendorff's alpha: 1 = full agreement, 0 = no more than by chance. Raters may leave items out.
+    Return Krippendorff's ordinal alpha: 1 = full agreement, 0 = no more than by chance. Raters may leave items out.
 
     Args:
         ratings (array of shape `(num_raters, num_items)`): NaN = not rated. Items with one rating do not count.
-        level (`str`, defaults to `"ordinal"`):
-            What a difference of two ratings means: `"nominal"` any difference counts alike, `"ordinal"` the ranks
-            between them count, `"interval"` the square of the difference.
 
     Returns:
         `float` or `None`: `None` where it is undefined: no item with two ratings, or all ratings alike.
@@ -31,15 +27,11 @@ def krippendorff_alpha(
     Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
     """
     once = np.ones((1, np.shape(ratings)[1]))
-    return defined(alpha_figure(ratings, level)(once)["alpha"][0])
+    return defined(alpha_figure(ratings)(once)["alpha"][0])
 
 
-def alpha_figure(
-    ratings: np.ndarray, level: Literal["nominal", "ordinal", "interval"] = "ordinal"
-) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """[`krippendorff_alpha`] under rows of weights of the items, for `intervals`; NaN where it is undefined."""
-    if level not in ("nominal", "ordinal", "interval"):
-        raise ValueError(f"level must be nominal, ordinal or interval, not {level!r}")
     ratings = np.asarray(ratings, dtype=float)
     rated = ~np.isnan(ratings)
     values, codes = np.unique(ratings[rated], return_inverse=True)
@@ -53,18 +45,11 @@ def alpha_figure(
         weights = np.asarray(weights, dtype=float)
         totals = weights @ counts  # (num_resamples, num_values)
         number = totals.sum(axis=1, keepdims=True)
-        if level == "nominal":
-            within = weights @ ((per_item**2 - (counts**2).sum(axis=1, keepdims=True)) / others)
-            expected = number**2 - (totals**2).sum(axis=1, keepdims=True)
-        else:
-            # A distance is the square of one of places: the values, or (ordinal) the middle ranks of their ratings.
-            places = np.broadcast_to(values, totals.shape)
-            if level == "ordinal":
-                places = totals.cumsum(axis=1) - totals / 2
-            places = places - divide((totals * places).sum(axis=1, keepdims=True), number)
-            spread = per_item * (counts @ places.T**2) - (counts @ places.T) ** 2  # (num_items, num_resamples)
-            within = (weights.T * spread / others).sum(axis=0)[:, None]
-            expected = number * (totals * places**2).sum(axis=1, keepdims=True)
+        places = totals.cumsum(axis=1) - totals / 2  # middle ranks: a distance is the square of one of ranks
+        places = places - divide((totals * places).sum(axis=1, keepdims=True), number)
+        spread = per_item * (counts @ places.T**2) - (counts @ places.T) ** 2  # (num_items, num_resamples)
+        within = (weights.T * spread / others).sum(axis=0)[:, None]
+        expected = number * (totals * places**2).sum(axis=1, keepdims=True)
         return {"alpha": 1 - divide((number - 1) * within, expected, empty=np.nan)[:, 0]}
 
     return figures
@@ -102,43 +87,26 @@ def icc(ratings: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def weighted_kappa(
-    a: np.ndarray, b: np.ndarray, num_levels: int, weights: Literal["quadratic", "linear"] = "quadratic"
-) -> float | None:
+def weighted_kappa(a: np.ndarray, b: np.ndarray, num_levels: int) -> float | None:
     """
-    Cohen's weighted kappa of two raters.
+    Return Cohen's kappa of two raters with quadratic weights.
 
     Args:
         a, b (int arrays of shape `(num_items,)`): scores `1..num_levels` of the same items.
-        num_levels (`int`): number of levels of the scale.
-        weights (`str`, defaults to `"quadratic"`):
-            What a difference of scores costs: its square, or (`"linear"`) itself.
 
     Returns:
         `float` or `None`: `None` where it is undefined: no items, or both gave one and the same score to all.
-
-    Source: J. Cohen, "Weighted kappa", Psychological Bulletin 70(4), 1968.
     """
-    if weights not in ("quadratic", "linear"):
-        raise ValueError(f"weights must be quadratic or linear, not {weights!r}")
-    table = np.zeros((num_levels, num_levels))
-    np.add.at(table, (np.asarray(a, dtype=int) - 1, np.asarray(b, dtype=int) - 1), 1)
-    levels = np.arange(num_levels)
-    cost = np.abs(levels[:, None] - levels) ** (2 if weights == "quadratic" else 1)
-    expected = table.sum(axis=1) @ cost @ table.sum(axis=0)
-    return float(1 - table.sum() * (cost * table).sum() / expected) if expected > 0 else None
+    if len({*a, *b}) < 2:
+        return None
+    return float(cohen_kappa_score(a, b, labels=range(1, num_levels + 1), weights="quadratic"))
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation, equal values sharing their mean rank; `None` where either does not vary."""
+    """Return Spearman's rank correlation; `None` where either does not vary."""
     if len(a) == 0 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[codes]
+    return float(spearmanr(a, b).statistic)
 
 
 def rating_figures(

@@ -276,7 +276,7 @@ def axis_figures(scores: np.ndarray, patients: Sequence[str]) -> dict:
         "interval": found.get("mean"),
         "exact_agreement": _mean(pairs == 0),
         "mean_absolute_difference": _mean(pairs),
-        "krippendorff_alpha": krippendorff_alpha(scores, level="ordinal"),
+        "krippendorff_alpha": krippendorff_alpha(scores),
         "mean_by_order": {name: _mean(scores[order::2]) for order, name in enumerate(ORDERS)},
     }
 

@@ -138,6 +138,13 @@ def test_every_configuration_parses(path, tmp_path):
     assert stage_args.report_to in ("none", [])
 
 
+def test_a_stage_ends_when_it_gets_no_better(stage_arguments, tmp_path):
+    frozen = {"learning_rate": 0.0, "max_steps": 9, "early_stopping_patience": 2}
+    stage1_note.main(stage_arguments(tmp_path / "stage1", **frozen))
+    log = json.loads((tmp_path / "stage1" / "training.json").read_text())["log"]
+    assert [entry["step"] for entry in log if "eval_micro_f1" in entry] == [1, 2, 3]  # the best, and two no better
+
+
 def test_the_command_line_overrides_the_file(stage_arguments, tmp_path):
     _, _, stage_args = parse_arguments(
         stage_arguments(tmp_path / "x", "--learning_rate", "0.5", "--trained_modules", "backbone")

@@ -3,11 +3,9 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from scipy.stats import spearmanr
-from sklearn.metrics import cohen_kappa_score
 
 from recipes.evaluation.raters.agreement import alpha_figure, icc, krippendorff_alpha, spearman, weighted_kappa
 
@@ -18,29 +16,25 @@ scores = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
 
 
 @settings(deadline=None)
-@given(
-    ratings=arrays(float, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=scores | st.just(np.nan)),
-    level=st.sampled_from(["nominal", "ordinal", "interval"]),
-)
-def test_alpha_is_that_of_the_package_krippendorff(ratings, level):
+@given(ratings=arrays(float, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=scores | st.just(np.nan)))
+def test_alpha_is_that_of_the_package_krippendorff(ratings):
     pairable = ratings[:, (~np.isnan(ratings)).sum(axis=0) >= 2]
     if len(np.unique(pairable[~np.isnan(pairable)])) < 2:
-        assert krippendorff_alpha(ratings, level) is None
+        assert krippendorff_alpha(ratings) is None
         return
-    expected = krippendorff.alpha(pairable, level_of_measurement=level)
-    assert krippendorff_alpha(ratings, level) == pytest.approx(expected, abs=1e-9)
+    expected = krippendorff.alpha(pairable, level_of_measurement="ordinal")
+    assert krippendorff_alpha(ratings) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
 @pytest.mark.parametrize("seed", range(5))
-def test_alpha_under_weights_is_that_of_repeated_items(level, seed):
+def test_alpha_under_weights_is_that_of_repeated_items(seed):
     rng = np.random.default_rng(seed)
     ratings = rng.integers(1, 6, (3, 12)).astype(float)
     ratings[rng.random(ratings.shape) < 0.3] = np.nan
     weights = rng.integers(0, 4, (7, 12))
-    found = alpha_figure(ratings, level)(weights.astype(np.float32))["alpha"]
+    found = alpha_figure(ratings)(weights.astype(np.float32))["alpha"]
     expected = [
-        krippendorff.alpha(np.repeat(ratings, counts, axis=1), level_of_measurement=level) for counts in weights
+        krippendorff.alpha(np.repeat(ratings, counts, axis=1), level_of_measurement="ordinal") for counts in weights
     ]
     assert found == pytest.approx(expected, abs=1e-9)
 
@@ -48,19 +42,8 @@ def test_alpha_under_weights_is_that_of_repeated_items(level, seed):
 def test_alpha_of_a_small_case_by_hand():
     ratings = np.array([[1, 2, 3, np.nan], [1, 3, 3, 2]])
     # Three items with two ratings: pairs 1-1, 2-3, 3-3; six ratings: two 1, one 2, three 3; the last item is left out.
-    # nominal: observed 2/6; expected (36 - 4 - 1 - 9) / 30 = 22/30
-    assert krippendorff_alpha(ratings, "nominal") == pytest.approx(1 - (2 / 6) / (22 / 30))
-    # interval: expected 2 * (2*1*1 + 2*3*4 + 1*3*1) / 30 = 58/30
-    assert krippendorff_alpha(ratings, "interval") == pytest.approx(1 - (2 / 6) / (58 / 30))
     # ordinal, middle ranks 1, 2.5, 4.5: observed 2 * 4 / 6; expected 2 * (2 * 2.25 + 6 * 12.25 + 3 * 4) / 30
-    assert krippendorff_alpha(ratings, "ordinal") == pytest.approx(1 - (8 / 6) / (180 / 30))
-
-
-def test_a_level_or_a_weight_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="ratio"):
-        krippendorff_alpha(np.ones((2, 2)), "ratio")
-    with pytest.raises(ValueError, match="cubic"):
-        weighted_kappa([1], [1], 5, weights="cubic")
+    assert krippendorff_alpha(ratings) == pytest.approx(1 - (8 / 6) / (180 / 30))
 
 
 def test_icc_of_the_published_example():
@@ -119,22 +102,9 @@ def test_icc_of_equal_raters_is_one_and_of_a_shifted_rater_less():
     assert icc(same + [0, 1]) == pytest.approx({"icc_2_1": 8 / 9, "icc_2_k": 8 / 8.5})
 
 
-@settings(deadline=None)
-@given(
-    pairs=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30),
-    weights=st.sampled_from(["quadratic", "linear"]),
-)
-def test_kappa_is_that_of_scikit_learn(pairs, weights):
-    a, b = np.array(pairs).T
-    assume(len(set(a) | set(b)) > 1)
-    expected = cohen_kappa_score(a, b, labels=range(1, 6), weights=weights)
-    assert weighted_kappa(a, b, 5, weights) == pytest.approx(expected)
-
-
 def test_kappa_of_a_small_case_by_hand():
     # scores 1-1, 1-2, 3-3: observed cost 1/3; expected, of 9 pairs: 1-1, 1-2, 1-3 twice each, 3-1, 3-2, 3-3 once
     assert weighted_kappa([1, 1, 3], [1, 2, 3], 3) == pytest.approx(1 - (1 / 3) / ((2 * (0 + 1 + 4) + 4 + 1) / 9))
-    assert weighted_kappa([1, 1, 3], [1, 2, 3], 3, "linear") == pytest.approx(1 - (1 / 3) / ((2 * 3 + 3) / 9))
 
 
 def test_kappa_without_items_or_without_variation_is_undefined():
@@ -142,9 +112,8 @@ def test_kappa_without_items_or_without_variation_is_undefined():
     assert weighted_kappa([4, 4], [4, 4], 5) is None
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_rank_correlation_is_that_of_scipy(seed):
-    a, b = np.random.default_rng(seed).integers(1, 6, (2, 20))
-    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert spearman(a, np.ones(20)) is None
-    assert spearman(a[:0], b[:0]) is None
+def test_rank_correlation_of_a_small_case_by_hand():
+    # ranks 1, 2.5, 2.5, 4 and 2, 1, 3, 4: products 3, squares 4.5 and 5
+    assert spearman(np.array([1, 3, 3, 5]), np.array([2, 1, 4, 5])) == pytest.approx(3 / (4.5 * 5) ** 0.5)
+    assert spearman(np.array([1, 2]), np.ones(2)) is None
+    assert spearman(np.ones(0), np.ones(0)) is None
