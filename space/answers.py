@@ -21,7 +21,7 @@ Series = tuple[np.ndarray, np.ndarray]  # values (T, num_channels) with NaN = no
 
 def load(model: str, revision: str | None = None) -> Pipeline:
     """
-    The pipeline of a model folder or Hub id, with the code that comes with it, ready to answer.
+    Return the pipeline of a model folder or Hub id, with the code that comes with it, ready to answer.
 
     Raises:
         ValueError: if the folder's code is older than this app.
@@ -39,7 +39,7 @@ def channels_of(pipe: Pipeline) -> list[dict]:
 
 
 def examples(pipe: Pipeline) -> dict[str, tuple[str, Series]]:
-    """Name -> note and series of the example patients; channels that the model does not have are left out."""
+    """Return name -> note and series of the example patients; channels that the model does not have are left out."""
     names = {channel["name"] for channel in channels_of(pipe)}
     found = {}
     for path in sorted(EXAMPLES.glob("*.json")):
@@ -50,14 +50,14 @@ def examples(pipe: Pipeline) -> dict[str, tuple[str, Series]]:
 
 
 def read_csv(pipe: Pipeline, table: bytes) -> tuple[Series, list[str]]:
-    """The series of a CSV table, and a sentence for each value that the model will not read."""
+    """Return the series of a CSV table, and a sentence for each value that the model will not read."""
     extractor = pipe.processor.feature_extractor
     series = extractor.series_from_csv(table)
     return series, extractor.left_out(*series)
 
 
 def template_csv(pipe: Pipeline) -> str:
-    """A table to fill in: a column for each channel, the middle of its reference range, and empty cells."""
+    """Return a table to fill in: a column for each channel, the middle of its reference range, and empty cells."""
     channels = channels_of(pipe)
     middle = [f"{(c['low'] + c['high']) / 2:.{c.get('decimals', 1)}f}" for c in channels]
     rows = [
@@ -69,18 +69,18 @@ def template_csv(pipe: Pipeline) -> str:
 
 
 def answer(pipe: Pipeline, note: str, series: Series) -> Iterator[dict]:
-    """Diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline."""
+    """Yield diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline."""
     return pipe.stream(_record(note, series), attention=True)
 
 
 def written(pipe: Pipeline, text: str) -> tuple[str, str]:
-    """The parts of the rationale, about note and series, in a text that is not finished."""
+    """Return the parts of the rationale, about note and series, in a text that is not finished."""
     parts = pipe.processor.parse(text)
     return tuple(parts[name].split("#")[0].strip() for name in ("note_rationale", "lab_rationale"))
 
 
 def evidence(pipe: Pipeline, note: str, series: Series) -> list[dict]:
-    """What each diagnosis rests on."""
+    """Return the evidence for each diagnosis."""
     return pipe(_record(note, series), evidence=True)["evidence"]
 
 
@@ -90,7 +90,7 @@ def _record(note: str, series: Series) -> dict:
 
 @torch.no_grad()
 def probabilities_without(pipe: Pipeline, note: str, series: Series) -> dict[str, dict[str, float] | None]:
-    """The probability of each diagnosis with both inputs and without each; `None` where nothing is left to read."""
+    """Return each diagnosis's probability with both inputs and without each; `None` where nothing is left to read."""
     processor, nothing = pipe.processor, no_series(pipe)
     variants = {
         "note and series": (note, *series),
@@ -112,5 +112,5 @@ def no_series(pipe: Pipeline) -> Series:
 
 
 def thresholds(pipe: Pipeline) -> dict[str, float]:
-    """The probability from which on each diagnosis is made."""
+    """Return the probability from which on each diagnosis is made."""
     return dict(zip(pipe.processor.labels, pipe.model.config.decisions.thresholds, strict=True))

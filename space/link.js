@@ -21,16 +21,16 @@
     const targets = claim.dataset.links.split(" ").map((id) => document.getElementById(id)).filter(Boolean);
     for (const target of targets) target.classList.add("linked");
     for (const panel of new Set(targets.map((target) => target.closest(".panel")))) panel?.classList.add("linked");
-    tell(claim, targets[0]);
+    explain(claim, targets[0]);
     if (targets.length) reveal(targets[0].closest(".panel") ?? targets[0]);
   }
 
   // The evidence below the text, and where the record is not beside it also the part of the record.
-  function tell(claim, target) {
+  function explain(claim, target) {
     const card = claim.closest(".part")?.querySelector(".card");
     if (!card) return;
     const words = document.createElement("p");
-    words.textContent = claim.querySelector(".told").textContent;
+    words.textContent = claim.querySelector(".explanation").textContent;
     card.className = `card ${["supported", "contradicted", "unverifiable"].find((v) => claim.classList.contains(v))}`;
     card.replaceChildren(words);
     const panel = target?.closest(".panel");

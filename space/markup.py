@@ -1,33 +1,16 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Elements of HTML and SVG that escape what they are given, and numbers as the page writes them."""
+"""Templates of HTML and SVG that escape the values they are given, and numbers as the page writes them."""
 
-from markupsafe import Markup, escape
+import re
+from pathlib import Path
 
-
-def tag(name: str, /, *children, **attributes) -> Markup:
-    """
-    One element.
-
-    Args:
-        children: elements, or anything else, which is written as text and escaped.
-        attributes: an underscore at the end is dropped (`class_`), others become hyphens; `None` leaves one out.
-    """
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return Markup(f"<{name}{given}>{''.join(escape(child) for child in children)}</{name}>")
-
-
-def joined(parts) -> Markup:
-    """Parts one after the other; what is no element is escaped."""
-    return Markup("").join(parts)
+from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2.environment import TemplateModule
 
 
 def percent(share: float) -> str:
-    """A probability as it is written everywhere on the page; never as certain."""
+    """Return a probability as the page writes it everywhere; never as certain."""
     if share < 0.001:
         return "<0.1%"
     if share > 0.999:
@@ -37,3 +20,21 @@ def percent(share: float) -> str:
 
 def counted(number: int, word: str, plural: str | None = None) -> str:
     return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def upper_first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+LAYOUT = re.compile(r"(?<=[>}])\n\s*(?=[<{])")  # line breaks between elements, which the page must not show as spaces
+SOURCES = {
+    path.name: LAYOUT.sub("", path.read_text(encoding="utf-8")).strip()
+    for path in (Path(__file__).parent / "templates").glob("*.html")
+}
+TEMPLATES = Environment(loader=DictLoader(SOURCES), autoescape=True, undefined=StrictUndefined)
+TEMPLATES.filters |= {"percent": percent, "counted": counted, "upper_first": upper_first}
+
+
+def macros(name: str) -> TemplateModule:
+    """Return the macros of a template, to be called as functions; each returns `Markup`."""
+    return TEMPLATES.get_template(name).module

@@ -20,11 +20,13 @@ import answers
 import gradio as gr
 import views
 from charts import series_panels
-from markup import Markup, counted, joined, tag
+from markup import counted, macros, upper_first
+from markupsafe import Markup
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+draw = macros("page.html")
 HERE = Path(__file__).parent
 REDRAWN_AFTER = 0.08  # seconds; the page is redrawn at most this often while text is written
 LONGEST_NOTE = 50_000  # characters
@@ -32,7 +34,7 @@ SENTENCES = 3  # of what is left out of a table, so many are shown
 
 NOTICE = (
     "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
-    "wrong, also where it is sure."
+    "wrong, also where it is confident."
 )
 LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
 HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
@@ -51,7 +53,7 @@ class Page:
 
     Gradio applies what two events show in any order, and may go on with an event that was cancelled. So each record
     that is chosen has a number of its own, all that is made of it bears that number, and the page shows nothing but
-    what bears the number of the record it shows (`views.only`). What shows the record itself no answer writes to.
+    what bears the number of the record it shows (`draw.only`). What shows the record itself no answer writes to.
 
     Args:
         pipe (`Pipeline`): from [`answers.load`].
@@ -107,19 +109,13 @@ class Page:
         hosted = "SPACE_ID" in os.environ
         name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
         about = f"Model {name}: {len(self.thresholds)} diagnoses, {counted(len(self.channels), 'channel')} of series."
-        return tag(
-            "header",
-            tag("h1", "ClinRaGen"),
-            tag("p", "Diagnoses from a note and series of measurements, with the reasons for them.", class_="lead"),
-            tag("p", tag("strong", NOTICE), " ", HOSTED if hosted else LOCAL, class_="notice", role="note"),
-            tag("p", about, class_="caption"),
-        )
+        return draw.header(NOTICE, HOSTED if hosted else LOCAL, about)
 
     def _build_patient(self, reads_both: bool) -> None:
         first = next(iter(self.examples))
         note, series = self.examples[first]
         self.record = gr.State((0, series))  # the number of the record, and its series
-        html(tag("h2", "Patient"))
+        html("<h2>Patient</h2>")
         self.example = gr.Radio(list(self.examples), value=first, label="Simulated patients", elem_id="example")
         self.note = gr.Textbox(note, label="Note", lines=8, max_lines=8, max_length=LONGEST_NOTE, elem_id="note")
         with gr.Row(elem_classes="upload"):
@@ -135,34 +131,34 @@ class Page:
 
     def _build_record(self) -> None:
         note, series = self.examples[self.example.value]
-        html(tag("h2", "Record"))
-        html(tag("h3", "Note as last read"))
+        html("<h2>Record</h2>")
+        html("<h3>Note as last read</h3>")
         with gr.Column(elem_id="note-view", elem_classes="plain"):
-            self.note_view = html(views.note_view(note), "note-given")
+            self.note_view = html(draw.note([], note), "note-given")
             self.note_read = html("", "note-read")  # instead of it, once there is an answer
-        html(tag("h3", "Series over the hours since ICU admission"))
+        html("<h3>Series over the hours since ICU admission</h3>")
         with gr.Column(elem_id="series-view", elem_classes="plain"):
             self.series_unread = html("", "series-unread")
             self.series_view = html(series_panels(self.channels, *series), "series-given")
 
     def _build_answer(self, reads_both: bool) -> None:
         self.answered = gr.State()
-        html(tag("h2", "Answer"))
-        self.current = html(views.only(0, START))  # of which record the page shows what was answered
+        html("<h2>Answer</h2>")
+        self.current = html(draw.only(0, START))  # of which record the page shows what was answered
         self.status = html("", "status")
         with gr.Column(elem_classes="plain"):
-            html(tag("h3", "Diagnoses"))
+            html("<h3>Diagnoses</h3>")
             self.diagnoses = html("", "diagnoses")
             self.doubt = html("", "doubt")
-            html(tag("h3", "Rationale"))
+            html("<h3>Rationale</h3>")
             self.rationale = html("", "rationale")
             with gr.Column(visible=reads_both, elem_classes="plain"):
-                html(tag("h3", "Without the note, without the series"))
+                html("<h3>Without the note, without the series</h3>")
                 self.modalities = html("", "modalities")
-            html(tag("h3", "What each diagnosis rests on"))
+            html("<h3>What each diagnosis rests on</h3>")
             self.find = gr.Button("Find the evidence", elem_id="find", size="sm")
-            self.evidence = html(views.hint(TO_FIND), "evidence")
-            html(tag("h3", "Knowledge looked up over time"))
+            self.evidence = html(draw.hint(TO_FIND), "evidence")
+            html("<h3>Knowledge looked up over time</h3>")
             self.knowledge = html("", "knowledge")
 
     def _connect(self) -> None:
@@ -188,37 +184,34 @@ class Page:
 
     def _template(self) -> Markup:
         table = base64.b64encode(answers.template_csv(self.pipe).encode()).decode()
-        return tag("a", "CSV template", href=f"data:text/csv;base64,{table}", download="series.csv", class_="template")
+        return draw.csv_template(table)
 
     def take_example(self, name: str) -> dict:
         note, series = self.examples[name]
         return {self.note: note, self.message: "", **self._new_record(note, series)}
 
     def take_csv(self, current: str, record: Record, note: str, path: str) -> dict:
-        """The series of an uploaded table, which is deleted; of one that cannot be read only a sentence is shown."""
+        """Show the series of an uploaded table, which is deleted; of one that cannot be read, only the error."""
         try:
             table = Path(path).read_bytes()
         finally:
             Path(path).unlink(missing_ok=True)
         if not self._is_at_hand(current, record):
-            return {self.message: views.error(CHANGED)}
+            return {self.message: draw.error(CHANGED)}
         try:
             series, left_out = answers.read_csv(self.pipe, table)
         except ValueError as error:
-            return {self.message: views.error(f"The table was not read. {sentence(error)}")}
-        said = [tag("p", _summary(series), class_="hint", role="status")]
-        said += [tag("p", words, class_="flag") for words in left_out[:SENTENCES]]
-        if len(left_out) > SENTENCES:
-            said.append(tag("p", f"{len(left_out) - SENTENCES} more values are left out.", class_="flag"))
-        return {self.example: None, self.message: joined(said), **self._new_record(note, series)}
+            return {self.message: draw.error(f"The table was not read. {sentence(error)}")}
+        said = draw.table_read(_summary(series), left_out[:SENTENCES], len(left_out) - SENTENCES)
+        return {self.example: None, self.message: said, **self._new_record(note, series)}
 
     def _new_record(self, note: str, series: answers.Series) -> dict:
-        """Shows a record under a number of its own; what is shown of an answer goes with the record before."""
+        """Show a record under a number of its own; what is shown of an answer goes with the record before."""
         number = next(self.numbers)
         return {
-            self.current: views.only(number, START),
+            self.current: draw.only(number, START),
             self.record: (number, series),
-            self.note_view: views.note_view(note),
+            self.note_view: draw.note([], note),
             self.series_view: series_panels(self.channels, *series),
             self.answered: None,
             **dict.fromkeys((self.note_read, self.series_unread, self.status), ""),
@@ -226,13 +219,13 @@ class Page:
 
     @staticmethod
     def _is_at_hand(current: str, record: Record) -> bool:
-        """Whether the page showed this record, thus also its note, when the visitor asked."""
-        return current == views.only(record[0], START)
+        """Return whether the page showed this record, thus also its note, when the visitor asked."""
+        return current == draw.only(record[0], START)
 
     def write(self, current: str, record: Record, note: str, use_note: bool, use_series: bool) -> Iterator[dict]:
         """Write the answer: diagnoses first, then the text as it grows, then its claims and all that follows."""
         if not self._is_at_hand(current, record):
-            yield {self.refusal: views.error(CHANGED)}
+            yield {self.refusal: draw.error(CHANGED)}
             return
         number, series = record
         for shown in self._written(note, series, use_note, use_series):
@@ -258,18 +251,18 @@ class Page:
                         redrawn = monotonic()
                         yield {self.rationale: views.streamed_view(*texts)}
         except ValueError as error:
-            yield {self.refusal: views.error(sentence(error))}
+            yield {self.refusal: draw.error(sentence(error))}
 
     def _first(self, part: dict, note: str, use_note: bool, use_series: bool) -> dict:
-        note_view = views.note_view(note)
+        note_view = draw.note([], note)
         return {
             self.refusal: "",
-            self.note_read: note_view if use_note else views.left_out("note", note_view),
-            self.series_unread: "" if use_series else views.left_out("series"),
-            self.status: tag("p", "Writing …", class_="begun"),
+            self.note_read: note_view if use_note else draw.left_out("note", note_view),
+            self.series_unread: "" if use_series else draw.left_out("series"),
+            self.status: draw.begun(),
             self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
             **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
-            self.evidence: views.hint(TO_FIND),
+            self.evidence: draw.hint(TO_FIND),
         }
 
     def _whole(self, answer: dict, given: tuple[str, answers.Series], record: tuple[str, answers.Series]) -> dict:
@@ -295,8 +288,8 @@ class Page:
         return views.Links(self.channels, hours, values, spans)
 
     def find_evidence(self, current: str, answered: dict | None) -> dict:
-        if answered is None or current != views.only(answered["record"], START):
-            return {self.refusal: views.error("There is no answer yet; write one first.")}
+        if answered is None or current != draw.only(answered["record"], START):
+            return {self.refusal: draw.error("There is no answer yet; write one first.")}
         evidence = answers.evidence(self.pipe, *answered["given"])
         links = self._links(answered["given"], answered["answer"], evidence)
         shown = {self.evidence: views.evidence_view(evidence, links)}
@@ -306,10 +299,8 @@ class Page:
 
 
 def of_record(number: int, shown: dict) -> dict:
-    """Marks what is shown, be it never so late, as made of the record of this number."""
-    return {
-        where: views.of_record(number, view) if isinstance(view, Markup) else view for where, view in shown.items()
-    }
+    """Mark what is shown, be it never so late, as made of the record of this number."""
+    return {where: draw.of_record(number, view) if isinstance(view, Markup) else view for where, view in shown.items()}
 
 
 def html(value: str, name: str | None = None) -> gr.HTML:
@@ -317,9 +308,8 @@ def html(value: str, name: str | None = None) -> gr.HTML:
 
 
 def sentence(error: ValueError) -> str:
-    """The one line of an error, as a sentence."""
-    line = str(error).splitlines()[0]
-    return line[:1].upper() + line[1:] + "."
+    """Return the first line of an error, as a sentence."""
+    return upper_first(str(error).splitlines()[0]) + "."
 
 
 def _summary(series: answers.Series) -> str:
@@ -329,7 +319,7 @@ def _summary(series: answers.Series) -> str:
 
 
 def light_theme() -> gr.themes.Base:
-    """Fonts of the visitor's system, and the same light colours in a dark mode."""
+    """Return a theme with fonts of the visitor's system, and the same light colours in a dark mode."""
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
@@ -349,7 +339,7 @@ POLICY = (
 
 
 class OwnOriginOnly:
-    """Has the browser refuse all that the page may ask of another origin."""
+    """Have the browser refuse all that the page may ask of another origin."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

@@ -95,7 +95,7 @@ def small_folder(tmp_path_factory):
 
 
 class App:
-    """The app as a process of its own; `output` is what it printed."""
+    """The app as a process of its own, from a copy as a Space has it; `output` is what it printed."""
 
     def __init__(self, model: Path, folder: Path):
         with socket.socket() as free:
@@ -103,9 +103,10 @@ class App:
             self.port = free.getsockname()[1]
         self.address, self.printed = f"http://127.0.0.1:{self.port}/", folder / "output.txt"
         self.cache = folder / "cache"
+        shutil.copytree(SPACE, folder / "space")
         with self.printed.open("w") as printed:
             self.process = subprocess.Popen(
-                [sys.executable, str(SPACE / "app.py"), "--model", str(model), "--port", str(self.port)],
+                [sys.executable, str(folder / "space" / "app.py"), "--model", str(model), "--port", str(self.port)],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": "", "GRADIO_TEMP_DIR": str(self.cache)},
                 stdout=printed,

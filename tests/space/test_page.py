@@ -483,5 +483,5 @@ def test_the_app_imports_nothing_of_the_project():
         imported = {words[1].split(".")[0] for words in lines if words and words[0] in ("import", "from")}
         assert not imported & {"modeling_clinragen", "recipes", "datasets_scripts"}
         assert imported <= own | set(sys.stdlib_module_names) | {
-            "gradio", "markupsafe", "numpy", "starlette", "torch", "transformers", "the",
+            "gradio", "jinja2", "markupsafe", "numpy", "starlette", "torch", "transformers", "the",
         }  # fmt: skip

@@ -134,6 +134,49 @@ def test_a_claim_is_told_by_a_word_and_linked():
     assert "✓ supported. Affirmed." in words(html)
 
 
+def test_html_in_a_record_or_an_answer_stays_text():
+    import html5lib
+    import views
+    from charts import series_panels
+    from markup import macros
+
+    evil = "<script a='1'>&amp;\"x\"</script>"
+    channel = {**RATE, "name": evil, "unit": f"{evil} "}
+    hours, values = np.array([0.0, 9.0]), np.array([[80.0], [90.0]])
+    links = views.Links([channel], hours, values, [(0, 4)])
+    claim = {"text": evil, "start": 0, "end": 4, "channel": evil, "verdict": "supported", "quote": evil,
+             "hours": [0.0], "spans": [(0, 4)]}  # fmt: skip
+    answer = {"note_rationale": evil, "note_claims": [claim | {"channel": None}], "lab_rationale": evil,
+              "claims": [claim], "diagnoses": []}  # fmt: skip
+    series = {"channel": evil, "from_hour": 0.0, "to_hour": 9.0, "effect": 2.0}
+    evidence = {"label": evil, "note": [{"text": evil, "start": 0, "end": 4, "effect": 3.0}], "series": [series],
+                "knowledge": [{"term": evil, "effect": 1.0}]}  # fmt: skip
+    page, share = macros("page.html"), {evil: 0.6}
+    shown = [
+        series_panels([channel, channel | {"low": 0}], np.c_[values, [[NAN], [NAN]]], hours),
+        links.note(evil),
+        views.diagnoses_view([], share, share),
+        views.diagnoses_view([{"label": evil}], {}, {}),
+        views.doubt_view(
+            {"abstain": True, "reasons": [evil], "would_help": [{"missing": evil, "change": 1, "diagnosis": evil}]}
+        ),
+        views.rationale_view(answer, links),
+        views.streamed_view(evil, evil),
+        views.status_view(answer, evil, 1.0),
+        views.evidence_view([evidence], links),
+        views.modalities_view({evil: share}, share),
+        views.knowledge_view({"patch_hours": 8, "terms": [evil], "weights": [[0.2]]}),
+        page.header(evil, evil, evil),
+        page.table_read(evil, [evil], 1),
+        page.error(evil),
+    ]
+    for view in shown:
+        tree = html5lib.parseFragment(str(view), namespaceHTMLElements=False)
+        assert evil in "".join(tree.itertext())
+        assert not list(tree.iter("script"))
+        assert not [element for element in tree.iter() if "a" in element.attrib]
+
+
 def test_doubt_is_said_plainly():
     from views import doubt_view
 
