@@ -39,9 +39,10 @@ extras = {
     ],
     "eval": [
         "evaluate>=0.4.6,<1",
-        "markupsafe>=2.1,<4",
+        "jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
         "nltk>=3.8,<4",
+        "pyyaml>=6,<7",
         "rouge-score>=0.1.2,<1",
         "sacrebleu>=2.4,<3",
         "scikit-learn>=1.5,<2",

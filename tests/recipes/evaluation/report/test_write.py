@@ -11,16 +11,17 @@ import html5lib
 import numpy as np
 import pytest
 from datasets import load_dataset
+from jinja2 import UndefinedError
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from recipes import evaluate_model
 from recipes.evaluation.figures.compute import compute_metrics
-from recipes.evaluation.report.charts import Axis, cells, decades, hour_axis, series_panel, stacked, unit_axis
-from recipes.evaluation.report.html import estimate, table, tag
-from recipes.evaluation.report.patients import choose_records, marked, record_f1, weights_over_time
-from recipes.evaluation.report.write import write_report
+from recipes.evaluation.report.charts import Axis, decades, heat_cells, hour_axis, series_panel, unit_axis
+from recipes.evaluation.report.html import TEMPLATES
+from recipes.evaluation.report.patients import choose_records, record_f1, weights_over_time
+from recipes.evaluation.report.write import cost, write_report
 from tests.conftest import make_tiny_config, make_tiny_model
 
 
@@ -70,6 +71,10 @@ def counterfactuals(micro_f1):
 
     names = ("as given", "note blanked", "series blanked", "series swapped", "knowledge shuffled")
     return {name: condition(change) for name, change in zip(names, (0, -0.3, -0.2, -0.25, -0.01), strict=True)}
+
+
+def macros_of(template):
+    return TEMPLATES.get_template(template).module
 
 
 def metrics_of(predictions, records, pipe, **run):
@@ -202,6 +207,21 @@ def test_what_a_record_says_is_text_and_never_markup(tmp_path, records_with_rati
     assert notes == [HOSTILE] * 10
 
 
+def test_names_of_channels_and_terms_are_text():
+    series = macros_of("charts.html").series
+    channel = {"name": HOSTILE, "unit": "<i>", "low": 0, "high": 1}
+    assert "<script" not in series(series_panel(channel, np.array([0.0]), np.array([0.5]), unit_axis(HOSTILE)))
+    row = TEMPLATES.from_string('{% from "charts.html" import figure_row %}{{ figure_row(name, 0.5, none, axis) }}')
+    assert "<script" not in row.render(name=HOSTILE, axis=unit_axis(HOSTILE))
+
+
+def test_what_is_missing_leaves_no_gap_on_the_page(evaluation):
+    metrics = json.loads(json.dumps(evaluation[0]))
+    del metrics["run"]["dataset"]
+    with pytest.raises(UndefinedError, match="dataset"):
+        cost({"this report": metrics})
+
+
 def test_a_model_without_head_and_knowledge_and_records_without_notes_or_rationales(
     tmp_path, records_with_rationales, tiny_tokenizer, tiny_processor
 ):
@@ -292,7 +312,7 @@ def test_claims_are_marked_and_text_is_escaped():
     text = "pH is <low> once, and more."
     claim = {"channel": "pH", "verdict": "supported", "quote": '"x"', "start": 0, "end": 16}
     page = '<mark class="supported" title="supported: &#34;x&#34;">pH is &lt;low&gt; once</mark>, and more.'
-    assert marked(text, [claim]) == page
+    assert macros_of("claims.html").marked(text, [claim]) == page
 
 
 def test_the_quote_of_each_claim_is_reachable_without_a_mouse(tmp_path, evaluation, records_with_rationales, pipe):
@@ -352,6 +372,7 @@ def test_an_axis_puts_its_ends_at_the_ends():
 
 
 def test_stacked_bars_are_cut_by_shares():
+    stacked = macros_of("charts.html").stacked
     rects = re.findall(r'x="([\d.]+)" y="18" width="([\d.]+)"', stacked({"supported": 3, "contradicted": 1}))
     assert [tuple(map(float, rect)) for rect in rects] == [(0, 75), (75, 25)]
     assert 'width="0.0"' in stacked({"supported": 0})
@@ -359,34 +380,41 @@ def test_stacked_bars_are_cut_by_shares():
 
 def test_heat_map_cells_lie_at_their_hours_and_are_darker_the_higher():
     axis = hour_axis(24)
-    row = cells([0.0, float("nan"), 0.5], 0.5, 8, axis, ["a", "b", "c"])
+    row = macros_of("charts.html").heat(heat_cells([0.0, float("nan"), 0.5], 0.5, 8, axis))
     assert [float(x) for x in re.findall(r' x="([\d.]+)"', row)] == pytest.approx([0, 33.33, 66.67])
     fills = re.findall(r'fill="#(\w+)"', row)
     assert len(fills) == 2
     light, dark = (sum(bytes.fromhex(fill)) for fill in fills)
     assert light > dark
     assert row.count('class="gap"') == 1
+    titles = ["hours 0 to 8: weight 0.0000", "hours 8 to 16: no measurement", "hours 16 to 24: weight 0.5000"]
+    assert re.findall("<title>(.*)</title>", row) == titles
 
 
 def test_a_panel_breaks_its_line_at_gaps_and_tells_values_outside():
     channel = {"name": "Heart Rate", "unit": "/min", "low": 60, "high": 100}
-    panel = series_panel(channel, np.array([0.0, 2, 10, 11]), np.array([80.0, 120, 90, 40]), unit_axis("h"))
+    series = macros_of("charts.html").series
+    panel = series(series_panel(channel, np.array([0.0, 2, 10, 11]), np.array([80.0, 120, 90, 40]), unit_axis("h")))
     (line,) = re.findall(r'd="([^"]+)" class="thin"', panel)
     assert line.count("M") == 2  # broken between hours 2 and 10
     (outside,) = re.findall(r'd="([^"]+)" class="outside"', panel)
     assert outside.count("h0") == 2
     assert "4 values from 40 to 120, 2 outside of the reference range 60 to 100" in panel
-    alone = series_panel(channel, np.array([0.0]), np.array([0.0]), unit_axis("h"))
+    alone = series(series_panel(channel, np.array([0.0]), np.array([0.0]), unit_axis("h")))
     assert "1 values from 0 to 0" in alone
 
 
-def test_numbers_and_elements():
+def test_numbers_and_tables():
+    estimate = macros_of("parts.html").estimate
     assert estimate(0.5, [0.25, 0.75]) == "0.500<small> 0.250 to 0.750</small>"
     assert estimate(None, None) == "–"
     assert estimate(1234, None) == "1,234"
-    assert tag("td", "<", class_="a", data_x='"', title=None) == '<td class="a" data-x="&#34;">&lt;</td>'
-    html = table("A & B", ["name", "n"], [["x", 3]])
-    assert "<figcaption>A &amp; B</figcaption>" in html
+    source = """{% from "parts.html" import table, table_row %}
+        {% call table('A & "B"', ["name", "n"]) %}{{ table_row("x", 3) }}{{ table_row("<", 4) }}{% endcall %}"""
+    html = TEMPLATES.from_string(source).render()
+    assert "<figcaption>A &amp; &#34;B&#34;</figcaption>" in html
+    assert '<table aria-label="A &amp; &#34;B&#34;">' in html
+    assert '<th scope="row">&lt;</th>' in html
     assert '<th scope="row">x</th><td class="number">3</td>' in html
 
 
