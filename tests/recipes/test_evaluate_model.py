@@ -24,7 +24,7 @@ def test_a_report_folder_holds_metrics_predictions_and_a_page(stage1_folder, dat
     assert json.loads((output / "metrics.json").read_text()) == metrics
     assert {"micro_f1", "macro_f1", "per_label", "exact_match"} <= set(metrics["diagnosis"])
     assert {"bleu", "rougeL", "meteor", "bertscore_f1"} <= set(metrics["rationale"]["note_rationale"])
-    assert {"note_evidence", "lab_evidence"} <= set(metrics["intervals"])
+    assert {"note_recall", "lab_recall"} <= set(metrics["intervals"])
     for part, name in (("diagnosis", "micro_f1"), ("diagnosis", "weighted_f1"), ("diagnosis", "exact_match")):
         low, high = metrics["intervals"][part][name]
         assert low <= metrics[part][name] <= high

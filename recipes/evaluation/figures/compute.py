@@ -18,7 +18,7 @@ from recipes.evaluation.figures.faithfulness import (
     claim_metrics,
     note_claim_counts,
     series_claim_counts,
-    series_evidence_counts,
+    series_recall_counts,
 )
 from recipes.evaluation.figures.intervals import (
     SCORES,
@@ -87,8 +87,8 @@ def compute_metrics(
         **knowledge_use(predictions, knowledge_terms),
     }
     if records is not None:
-        parts |= note_evidence(predictions, records, patients)
-        parts |= lab_evidence(predictions, records, channels or [], patients)
+        parts |= note_recall(predictions, records, patients)
+        parts |= lab_recall(predictions, records, channels or [], patients)
     for name, (figures, interval) in parts.items():
         metrics[name], bounds[name] = figures, interval
     if "rationale" in metrics:
@@ -142,10 +142,10 @@ def series_claims(predictions: list[dict], patients: list[str]) -> Part:
     return claim_metrics(claims), intervals(share_figures(counts, sum(counts.values())), patients)
 
 
-def note_evidence(predictions: list[dict], records: Dataset, patients: list[str]) -> dict[str, Part]:
+def note_recall(predictions: list[dict], records: Dataset, patients: list[str]) -> dict[str, Part]:
     """
     `note_claims`, shares of the findings that rationales name (a precision), and where there are the teacher's
-    rationales `note_evidence`, the share of the teacher's supported findings that they name too (a recall).
+    rationales `note_recall`, the share of the teacher's supported findings that they name too (a recall).
     """
     rationales = [prediction["note_rationale"] for prediction in predictions]
     references = [prediction["reference_note_rationale"] for prediction in predictions]
@@ -153,24 +153,24 @@ def note_evidence(predictions: list[dict], records: Dataset, patients: list[str]
     named = {name: counts[name] for name in VERDICTS}
     parts = {"note_claims": _shares(named, sum(named.values()), patients)}
     if any(references):
-        parts["note_evidence"] = _shares(
+        parts["note_recall"] = _shares(
             {"covered": counts["covered"]}, counts["reference_findings"], patients, total="reference_findings"
         )
     return parts
 
 
-def lab_evidence(
+def lab_recall(
     predictions: list[dict], records: Dataset, channels: list[dict], patients: list[str]
 ) -> dict[str, Part]:
-    """`lab_evidence`: of the teacher's supported claims about the series the share that rationales make too."""
+    """`lab_recall`: of the teacher's supported claims about the series the share that rationales make too."""
     references = [prediction["reference_lab_rationale"] for prediction in predictions]
     if not channels or not any(references):
         return {}
     claims = [prediction["claims"] for prediction in predictions]
     rows = records.select_columns(["lab_times", "lab_values"])
-    counts = series_evidence_counts(rows, claims, references, channels)
+    counts = series_recall_counts(rows, claims, references, channels)
     shares = {"covered": counts["covered"]}
-    return {"lab_evidence": _shares(shares, counts["reference_claims"], patients, total="reference_claims")}
+    return {"lab_recall": _shares(shares, counts["reference_claims"], patients, total="reference_claims")}
 
 
 def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Part]:

@@ -79,7 +79,7 @@ def _is_named(finding: str, named: NoteIndex) -> bool:
     return any(claim.verdict == "supported" for claim in check_note_claims(finding, named))
 
 
-def series_evidence_counts(
+def series_recall_counts(
     records: Iterable[dict], claims: Sequence[Sequence[dict]], references: Sequence[str], channels: list[dict]
 ) -> dict[str, np.ndarray]:
     """

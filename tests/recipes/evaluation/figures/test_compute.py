@@ -82,9 +82,9 @@ def test_who_writes_as_the_teacher_covers_all_of_it_and_no_interval_is_wide(eval
         assert scores["bleu"] == pytest.approx(100)
         for name in ("paper_bleu", "rouge1", "rougeL", "bertscore_f1", "bertscore_f1_rescaled"):
             assert [scores[name], *sure[name]] == pytest.approx([1, 1, 1], abs=1e-5)
-    assert metrics["note_evidence"]["reference_findings"] > 5
-    assert metrics["lab_evidence"]["reference_claims"] > 5
-    assert metrics["note_evidence"]["covered"] == metrics["lab_evidence"]["covered"] == 1
+    assert metrics["note_recall"]["reference_findings"] > 5
+    assert metrics["lab_recall"]["reference_claims"] > 5
+    assert metrics["note_recall"]["covered"] == metrics["lab_recall"]["covered"] == 1
     assert metrics["rationale_settings"]["bertscore_model"].endswith("model")
 
 
@@ -96,7 +96,7 @@ def test_every_score_lies_in_its_interval_and_falls_with_what_is_left_out(evalua
             assert set(sure) == set(metrics["rationale"][part])
             for name, (low, high) in sure.items():
                 assert low <= metrics["rationale"][part][name] <= high
-    for name in ("note_evidence", "lab_evidence"):
+    for name in ("note_recall", "lab_recall"):
         assert 0 <= foreign[name]["covered"] < half[name]["covered"] < 1
         low, high = half["intervals"][name]["covered"]
         assert low <= half[name]["covered"] <= high
@@ -115,6 +115,6 @@ def test_what_was_not_asked_for_is_absent(data_folder):
         records,
         channels=metadata["channels"],
     )
-    absent = {"rationale", "rationale_settings", "note_evidence", "lab_evidence", "knowledge_use", "probability"}
+    absent = {"rationale", "rationale_settings", "note_recall", "lab_recall", "knowledge_use", "probability"}
     assert not absent & set(metrics)
     assert {"claims", "note_claims", "agreement", "subgroups"} <= set(metrics)

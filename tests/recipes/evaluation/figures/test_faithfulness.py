@@ -10,7 +10,7 @@ from recipes.evaluation.figures.faithfulness import (
     claim_metrics,
     note_claim_counts,
     series_claim_counts,
-    series_evidence_counts,
+    series_recall_counts,
 )
 
 
@@ -114,5 +114,5 @@ def test_the_references_supported_claims_about_the_series_are_covered_or_not():
         ("pH is not measured.", 0),  # true, but not what the reference tells
     ):
         claims = [vars(claim) for claim in check_claims(rationale, CHANNELS, record["lab_times"], values)]
-        counts = series_evidence_counts([record], [claims], [reference], CHANNELS)
+        counts = series_recall_counts([record], [claims], [reference], CHANNELS)
         assert (counts["reference_claims"].tolist(), counts["covered"].tolist()) == ([3], [covered])
