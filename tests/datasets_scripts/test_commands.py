@@ -9,6 +9,7 @@ import yaml
 
 from datasets_scripts import build_dataset
 from datasets_scripts.sources import cohort, reader
+from modeling_clinragen import ClinRaGenInputError
 
 
 HEAVY = {"aiohttp", "datasets", "duckdb", "matplotlib", "numpy", "pyarrow", "requests", "torch", "transformers"}
@@ -52,5 +53,5 @@ def test_the_choices_of_stays_are_those_that_the_cohort_selects():
         steps[stays] = list(cohort.filters(source, cohort.CohortOptions(stays=chosen)))
     assert steps["single"][:-1] == steps["first"][:-1] == steps["all"]
     assert steps["single"] != steps["first"]
-    with pytest.raises(SystemExit):
+    with pytest.raises(ClinRaGenInputError, match="--stays: invalid choice: 'last'"):
         build_dataset.parse_arguments([*arguments, "last"])
