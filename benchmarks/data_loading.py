@@ -174,7 +174,7 @@ def measure(loaders: dict[str, DataLoader], rounds: int, steps: int) -> dict:
 
 
 def timed(batches: Iterable[dict], use: Callable[[dict], None] | None = None) -> dict:
-    """What it takes to go through batches, and to use them; what is held on the way beyond what was."""
+    """Measure going through batches and using them, and the memory that is held on the way."""
     run = {"records": 0, "padding": 0, "cells": 0, "mb": 0}
     held, wall, cpu = memory("RssAnon"), time.perf_counter(), processor_seconds()
     for batch in batches:

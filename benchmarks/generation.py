@@ -119,7 +119,7 @@ def published_diagnoses(
 
 
 def in_turn(ways: dict[str, Callable], parts: list, number: int) -> tuple[dict[str, list], dict[str, dict]]:
-    """What each way gives for all parts, and its seconds and processor seconds a record; neither always goes first."""
+    """Return the answers of each way for all parts, and its seconds a record; neither always goes first."""
     answers = {side: [] for side in ways}
     spent = {side: {"seconds": 0.0, "cpu_seconds": 0.0} for side in ways}
     for i, part in enumerate(tqdm(parts, desc="Turns", unit="part")):

@@ -12,7 +12,7 @@ from unittest import mock
 
 
 def run_script(script, *arguments) -> subprocess.CompletedProcess:
-    """What `python SCRIPT ARGUMENTS` ends with and prints; an exception that would be a traceback is raised."""
+    """Return exit code and output of `python SCRIPT ARGUMENTS`; an exception that would be a traceback is raised."""
     argv, out, err, code = [str(script), *map(str, arguments)], io.StringIO(), io.StringIO(), 0
     level = logging.root.level
     as_new = mock.patch.object(sys, "argv", argv), mock.patch.object(logging.root, "handlers", [])

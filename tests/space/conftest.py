@@ -233,7 +233,7 @@ class Visit:
             time.sleep(0.4)
 
     def unanswered(self) -> bool:
-        """Whether nothing of an answer is to be seen."""
+        """Tell whether the page shows nothing of an answer."""
         return self.one(".answer .empty").is_displayed() and not any(
             e.is_displayed() for e in self.all(".answer .plain")
         )

@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
 
 
 def quality(i):
-    """What a fair judge finds in record `i`: a number from 0 to 4."""
+    """Return the score, 0 to 4, that a fair judge gives record `i`."""
     return i % 5
 
 
