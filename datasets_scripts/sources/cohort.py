@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from datasets_scripts.sources.phenotypes import FAMILY
+from datasets_scripts.sources.phenotypes import FAMILY, RESTORED
 from datasets_scripts.sources.raw_tables import quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -23,7 +23,8 @@ SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS s
        NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
        NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed WHERE false
 """
-UNKNOWN = f"route LIKE 'unknown%' OR route LIKE '{FAMILY}%'"
+BY_FAMILY = f"regexp_matches(route, '{FAMILY}')"
+UNKNOWN = f"route LIKE 'unknown%' OR {BY_FAMILY}"
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,22 @@ class Cohort:
     def code_counts(self) -> dict:
         """
         Count the diagnosis codes: in `total`, `unmapped` to any category, `unknown` to the tables of codes, and of
-        these read `by_family`; with examples.
+        these read `by_family`; `restored` (38.9 is 038.9); with examples.
         """
-        total, unmapped, by_family, unknown, names = self.connection.execute(
+        total, unmapped, by_family, unknown, restored, names = self.connection.execute(
             f"""
             SELECT coalesce(sum("rows"), 0), coalesce(sum("rows") FILTER (NOT mapped), 0),
-                   coalesce(sum("rows") FILTER (route LIKE '{FAMILY}%'), 0),
+                   coalesce(sum("rows") FILTER ({BY_FAMILY}), 0),
                    coalesce(sum("rows") FILTER ({UNKNOWN}), 0),
+                   coalesce(sum("rows") FILTER (contains(route, '{RESTORED}')), 0),
                    coalesce(list(DISTINCT code ORDER BY code) FILTER ({UNKNOWN}), [])
             FROM (SELECT DISTINCT code, version, route, mapped, "rows" FROM label_audit)
             """
         ).fetchone()
         share = round(int(unmapped) / int(total), 4) if total else None
         counts = {"total": int(total), "unmapped": int(unmapped), "unmapped_share": share}
-        return counts | {"unknown": int(unknown), "by_family": int(by_family), "unknown_codes": names[:100]}
+        counts |= {"unknown": int(unknown), "by_family": int(by_family), "restored": int(restored)}
+        return counts | {"unknown_codes": names[:100]}
 
     @property
     def care_units(self) -> list[dict]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from datasets_scripts.sources.phenotypes import category_of, icd9_codes_of, plain_code
+from datasets_scripts.sources.phenotypes import find_code, plain_code, plain_icd9
 from modeling_clinragen.clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 
 
@@ -52,11 +52,14 @@ def load_labels(name_or_path: str) -> list[dict]:
 
 
 def _complete(label: dict) -> dict:
-    codes = {version: [plain_code(str(c)) for c in label.get("codes", {}).get(version, ())] for version in VERSIONS}
+    codes = {
+        version: [plain(str(code)) for code in label.get("codes", {}).get(version, ())]
+        for version, plain in VERSIONS.items()
+    }
     return {"name": label["name"], "ccs": label.get("ccs", []), "codes": codes, "synonyms": label.get("synonyms", [])}
 
 
-VERSIONS = ("icd9", "icd10")
+VERSIONS = {"icd9": plain_icd9, "icd10": plain_code}  # and how a code of it is written without its dot
 
 
 def _check(label: object, where: str) -> None:
@@ -70,10 +73,13 @@ def _check(label: object, where: str) -> None:
     codes = label.get("codes", {})
     if (
         not isinstance(codes, dict)
-        or set(codes) - set(VERSIONS)
+        or set(codes) - VERSIONS.keys()
         or not all(isinstance(c, list) for c in codes.values())
     ):
         raise ClinRaGenInputError(f"{where}: codes must hold lists icd9 and icd10")
+    short = next((c for some in codes.values() for c in some if isinstance(c, int | float) and c < 100), None)
+    if short is not None:
+        raise ClinRaGenInputError(f"{where}: code {short} is a number without its zeros; write it in quotes")
     if not all(isinstance(label.get(name, []), list) for name in ("ccs", "synonyms")):
         raise ClinRaGenInputError(f"{where}: ccs and synonyms must be lists")
     if not any(codes.values()) and not label.get("ccs"):
@@ -102,18 +108,19 @@ def map_codes(
 
 
 def _map_code(code: str | None, version: int | None, labels: list[dict]) -> MappedCode:
-    icd9, route = icd9_codes_of(code, version)
-    categories = {category_of(part) for part in icd9}
-    prefixed = {"icd10" if version == 10 else "icd9": [plain_code(code)]}
-    prefixed.setdefault("icd9", icd9)  # an ICD-10 code is also looked up by what it is in ICD-9
+    known = find_code(code, version)
+    route = known.route
+    prefixed = {"icd10": [plain_code(code)]} if version == 10 else {}
+    # An ICD-10 code is also looked up by what it is in ICD-9.
+    prefixed["icd9"] = known.icd9 or (() if version == 10 else [plain_code(code)])
     found = []
     for i, label in enumerate(labels):
         prefix = _prefix_of(prefixed, label["codes"])
         if prefix:
             route += f", prefix {prefix}"
-        if prefix or categories & set(label["ccs"]):
+        if prefix or set(known.categories) & set(label["ccs"]):
             found.append(i)
-    return MappedCode(found, route, bool(icd9))
+    return MappedCode(found, route, bool(known.categories))
 
 
 def _prefix_of(codes: dict[str, Iterable[str]], prefixes: dict[str, list[str]]) -> str | None:

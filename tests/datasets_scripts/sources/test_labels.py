@@ -50,6 +50,12 @@ def test_the_phenotypes_are_the_default_set_and_all_have_synonyms():
         ("QQQ", 10, [], "unknown ICD-10 code"),
         ("I50.0", 10, ["Heart failure"], "ICD-10 family I50 > ICD-9"),
         (None, None, [], "no code"),
+        ("428", 9, ["Heart failure"], "ICD-9 family 428, prefix 428"),
+        ("584", 9, ["Kidney disease"], "ICD-9 family 584, prefix 584"),
+        ("38.9", 9, ["Sepsis"], "ICD-9 > 0389, restored from 38.9"),
+        ("38.4", 9, ["Sepsis"], "ICD-9 family 0384 > 0384, restored from 38.4"),
+        ("428.00", 9, ["Heart failure"], "ICD-9 > 4280, restored from 428.00, prefix 428"),
+        ("N17", 10, ["Kidney disease"], "ICD-10 family N17 > ICD-9 5845, prefix 584"),
     ],
 )
 def test_codes_find_their_labels_by_prefix_equivalence_and_category(own_labels, code, version, names, route):
@@ -58,6 +64,16 @@ def test_codes_find_their_labels_by_prefix_equivalence_and_category(own_labels, 
     assert [labels[i]["name"] for i in mapped.labels] == names
     assert route in mapped.route
     assert mapped.mapped == (not route.startswith(("unknown", "no code")))
+
+
+@pytest.mark.parametrize("prefix", ['"038.9"', '"38.9"', '"0389"'])
+@pytest.mark.parametrize("code", ["038.9", "38.9", "0389"])
+def test_prefix_and_code_meet_however_each_is_written(tmp_path, prefix, code):
+    path = tmp_path / "labels.yaml"
+    path.write_text(f"labels: [{{name: A, codes: {{icd9: [{prefix}]}}}}]", encoding="utf-8")
+    labels = load_labels(str(path))
+    found = map_codes([(code, 9), ("389.9", 9), ("3899", 9)], labels)
+    assert [found[key].labels for key in ((code, 9), ("389.9", 9), ("3899", 9))] == [[0], [], []]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +88,11 @@ def test_codes_find_their_labels_by_prefix_equivalence_and_category(own_labels, 
         ("labels: [{name: A, icd: [2]}]", "unknown field 'icd'"),
         ("labels: [{name: A, codes: {icd11: ['1']}}]", "icd9 and icd10"),
         ("labels: [{name: A, ccs: [2]}, {name: A, ccs: [3]}]", "'A' is there twice"),
+        (
+            "labels: [{name: A, codes: {icd9: [038.9]}}]",
+            "code 38.9 is a number without its zeros; write it in",
+        ),
+        ("labels: [{name: A, codes: {icd9: ['428', 010]}}]", "code 8 is a number"),
     ],
 )
 def test_mistakes_in_a_label_set_are_named(tmp_path, text, words):
@@ -96,6 +117,18 @@ def test_the_audit_lists_every_code_with_its_route_and_counts_add_up(tmp_path):
     assert (counts["unmapped"], counts["unknown"], counts["by_family"]) == (2, 1, 0)
     assert counts["unknown_codes"] == ["99999X"]
     assert counts["unmapped_share"] == round(2 / 17, 4)
+
+
+def test_what_was_restored_read_by_family_or_left_unknown_is_counted(tmp_path):
+    tables = base_tables()
+    codes = ["38.9", "486.0", "38.4", "584", "414", "I50.9", "389", "5849"]
+    tables["DIAGNOSES_ICD"] = [[101 + i, code] for i, code in enumerate(codes)] + [
+        [i, "4280"] for i in range(109, 113)
+    ]
+    counts = read_metadata(build(tmp_path, tables))["codes"]
+    assert (counts["total"], counts["restored"], counts["by_family"]) == (12, 3, 3)
+    assert (counts["unknown"], counts["unmapped"]) == (5, 2)  # the families, too, are in no table
+    assert counts["unknown_codes"] == ["38.4", "389", "414", "584", "I50.9"]
 
 
 def test_own_labels_and_more_channels_reach_the_dataset(tmp_path, own_labels):
