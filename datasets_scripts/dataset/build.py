@@ -14,7 +14,8 @@ from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import Cohort, CohortOptions
 from datasets_scripts.sources.labels import load_labels
-from datasets_scripts.sources.meds import export_meds, load_mapping, meds_source
+from datasets_scripts.sources.meds import load_mapping, meds_source
+from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, load_source, read_source
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables

@@ -1,39 +1,44 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The Medical Event Data Standard: a reader for MEDS folders by a mapping of their codes, and an exporter.
+The Medical Event Data Standard: a reader for MEDS folders by a mapping of their codes.
 
 Source: Medical-Event-Data-Standard, version 0.4 (`subject_id`, `time`, `code`, `numeric_value`, `text_value`; further
 columns are allowed).
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Callable
-from datetime import datetime, timezone
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import yaml
 
 from datasets_scripts.sources.items import Units, parse_items
-from modeling_clinragen import __version__
+from datasets_scripts.sources.raw_tables import quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 HERE = Path(__file__).parent
 COLUMNS = ("stay_id", "hadm_id", "subject_id", "ethnicity", "available_time")
-GROUPS = {  # role of a code -> groups that its regular expression has
-    "stay_begin": (0, 1), "stay_end": 0, "birth": 0, "age": 0, "sex": 1, "ethnicity": (0, 1), "diagnosis": 2,
-    "note": 1, "document": 1, "measurement": 1, "specimen": 0,
+GROUPS = {  # role of a code -> groups that its regular expression may have
+    "stay_begin": (0, 1), "stay_end": (0,), "birth": (0,), "age": (0,), "sex": (1,), "ethnicity": (0, 1),
+    "diagnosis": (0, 2), "note": (1,), "document": (1,), "measurement": (1,), "specimen": (0,),
 }  # fmt: skip
 NEEDED = ("stay_begin", "stay_end", "diagnosis", "measurement")
+WITH_TEXT = ("note", "document")
+RULE = {"code": ".*", "parent": None, "kind": None}  # what a rule reads where it does not say it
+SUBJECTS = ("patients", "admissions")
 DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
 
 
 def load_mapping(name_or_path: str) -> dict:
     """
     Load a mapping of codes: a ready one by its name, or a YAML file with `columns`, `codes`, `items`, a description.
+
+    Returns:
+        The mapping, each role of its `codes` as a list of rules: `code` and `parent` (regular expressions over the
+        code and over one of its parent codes) and `kind` (of a note whose text is what the expression reads).
 
     Raises:
         ClinRaGenInputError: naming the field that is missing, unknown or of the wrong kind.
@@ -47,6 +52,14 @@ def load_mapping(name_or_path: str) -> dict:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise ClinRaGenInputError(f"{path}: not a YAML file") from None
+    _check_fields(mapping, path)
+    for role, rules in mapping["codes"].items():
+        where = f"{path}: codes: {role}"
+        mapping["codes"][role] = [_rule(role, rule, where) for rule in (rules if isinstance(rules, list) else [rules])]
+    return mapping
+
+
+def _check_fields(mapping: object, path: Path) -> None:
     for name, allowed in (("columns", COLUMNS), ("codes", tuple(GROUPS))):
         part = mapping.get(name) if isinstance(mapping, dict) else None
         if not isinstance(part, dict) or set(part) - set(allowed):
@@ -54,20 +67,41 @@ def load_mapping(name_or_path: str) -> dict:
     items = mapping.get("items")
     if isinstance(items, str) and items != "channels" and not (HERE / items).is_file():
         raise ClinRaGenInputError(f"{path}: items: {items} is no table of this project; list channels and their codes")
-    missing = [f"codes: {role}" for role in NEEDED if role not in mapping["codes"]]
+    missing = [f"codes: {role}" for role in NEEDED if not mapping["codes"].get(role)]
     missing += [name for name in ("items", *DESCRIPTION) if name not in mapping]
     missing += [] if "stay_id" in mapping["columns"] else ["columns: stay_id"]
     if missing:
         raise ClinRaGenInputError(f"{path}: {missing[0]} is missing")
-    for role, pattern in mapping["codes"].items():
-        try:
-            groups = re.compile(pattern).groups
-        except (re.error, TypeError) as error:
-            raise ClinRaGenInputError(f"{path}: codes: {role}: no regular expression: {error}") from None
-        wanted = GROUPS[role] if isinstance(GROUPS[role], tuple) else (GROUPS[role],)
-        if groups not in wanted:
-            raise ClinRaGenInputError(f"{path}: codes: {role}: {groups} groups instead of {wanted[-1]}")
-    return mapping
+    if mapping.get("subjects", SUBJECTS[0]) not in SUBJECTS:
+        raise ClinRaGenInputError(f"{path}: subjects must be {' or '.join(SUBJECTS)}")
+
+
+def _rule(role: str, rule: object, where: str) -> dict:
+    """Return one rule of a role as a table of `RULE`'s fields, a string being its `code`."""
+    given = rule if isinstance(rule, dict) else {"code": rule}
+    given = {part: text for part, text in given.items() if text is not None}
+    if set(given) - set(RULE) or set(given) <= {"kind"} or ("kind" in given and role not in WITH_TEXT):
+        raise ClinRaGenInputError(
+            f"{where}: a rule is a regular expression, or a table of code and parent and, for a note, its kind"
+        )
+    rule = RULE | given
+    groups = _count_groups(rule["code"], where)
+    if rule["parent"] is not None:
+        if groups:
+            raise ClinRaGenInputError(f"{where}: code has {groups} groups instead of 0, as its parent is read")
+        groups = _count_groups(rule["parent"], where)
+    if groups not in GROUPS[role]:
+        raise ClinRaGenInputError(f"{where}: {groups} groups instead of {GROUPS[role][-1]}")
+    return rule
+
+
+def _count_groups(pattern: object, where: str) -> int:
+    try:
+        groups = re.compile(pattern).groups
+        duckdb.execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()  # which knows fewer forms than Python
+    except (re.error, TypeError, duckdb.Error) as error:
+        raise ClinRaGenInputError(f"{where}: no regular expression: {str(error).splitlines()[0]}") from None
+    return groups
 
 
 def meds_source(mapping: dict, channels: list[dict]) -> dict:
@@ -80,7 +114,7 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     units, items = Units(channels), mapping["items"]
     if not isinstance(items, str):
         items = units.convert(parse_items(items, channels, "--mapping: items"), "--mapping: items")
-    source = _described()
+    source = described()
     del source["export"]
     table, columns = source["tables"]["events"], mapping["columns"]
     table["columns"] += [name for name in columns.values() if name not in table["columns"]]
@@ -97,80 +131,62 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
             f"{picked['available_time']} AS available_time",
         ]
     )
+    parents = any(rule["parent"] for rules in mapping["codes"].values() for rule in rules)
+    if not parents:
+        del source["tables"]["code_metadata"]
+    whole = str(mapping.get("subjects") == "admissions")
     prepare = [
         f"CREATE VIEW event AS SELECT {view}, moment(time) AS time, code, numeric_value, text_value FROM events",
-        "CREATE TABLE codes_found AS SELECT DISTINCT code FROM events",
-        "CREATE TABLE roles (code VARCHAR, role VARCHAR, value VARCHAR, version VARCHAR)",
+        *_find_roles(mapping["codes"], mapping.get("unknown", ""), parents),
+        *(statement.replace("{whole}", whole) for statement in source["prepare"]),
     ]
-    for role, pattern in mapping["codes"].items():
-        quoted = pattern.replace("'", "''")
-        groups = [f"regexp_extract(code, '^(?:{quoted})$', {i})" for i in range(re.compile(pattern).groups, 0, -1)]
-        value, version = [*groups, "NULL", "NULL"][:2]
-        prepare.append(
-            f"INSERT INTO roles SELECT code, '{role}', {value}, {version} FROM codes_found "
-            f"WHERE regexp_full_match(code, '{quoted}')"
-        )
-    prepare.append(
-        "CREATE TABLE specimens AS SELECT subject_id, time, "
-        "coalesce(min(text_value) FILTER (starts_with(text_value, 'ART')), min(text_value)) AS specimen "
-        "FROM event JOIN roles USING (code) WHERE role = 'specimen' GROUP BY ALL"
-    )
     description = {name: mapping[name] for name in DESCRIPTION}
-    stored = "e.available_time" if "available_time" in columns else "e.time"
+    stored = "available_time" if "available_time" in columns else "time"
     for name in ("notes", "documents"):
         source[name] = source[name].replace("{note_stored}", stored)
+    source["has_notes"] = "note" in mapping["codes"]
+    source["demographics"] = [name for name in ("sex", "ethnicity") if name in mapping["codes"]]
+    if not isinstance(items, str):
+        source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
     return {**description, **source, "items": items, "units": units.ranges, "prepare": prepare}
 
 
-def _described() -> dict:
-    return yaml.safe_load((HERE / "meds.yaml").read_text(encoding="utf-8"))
-
-
-def export_meds(cohort, folder: Path, split_of: Callable[[str], str]) -> None:
-    """
-    Write a cohort as a MEDS folder: what `meds/clinragen.yaml` reads back into the same dataset.
-
-    Args:
-        cohort (`Cohort`): as `read_source` gives it.
-        folder (`Path`): an empty folder.
-        split_of (callable): patient's id -> `"train"`, `"validation"` or `"test"`.
-    """
-    run = cohort.connection.execute
-    patients = [row[0] for row in run("SELECT DISTINCT subject_id FROM stays ORDER BY 1").fetchall()]
-    run("CREATE TABLE exported_patients (source_subject_id VARCHAR, subject_id BIGINT, split VARCHAR)")
-    columns = [patients, list(map(_subject_number, patients)), [SPLIT_NAMES[split_of(p)] for p in patients]]
-    run("INSERT INTO exported_patients SELECT unnest(?), unnest(?), unnest(?)", columns)
-    for split in SPLIT_NAMES.values():
-        (folder / "data" / split).mkdir(parents=True)
-        shard = folder / "data" / split / "0.parquet"
-        run(
-            f"COPY ({_described()['export']} WHERE p.split = '{split}' "
-            "ORDER BY p.subject_id, r.time, r.code, r.stay, r.rank, r.number, r.text) "
-            f"TO '{shard}' (FORMAT parquet)"
+def _find_roles(codes: dict[str, list[dict]], unknown: str, parents: bool) -> Iterator[str]:
+    """Write the statements that make the table `roles` out of the distinct codes, by the first rule that fits."""
+    yield "CREATE TABLE codes_found AS SELECT DISTINCT code FROM events"
+    if parents:
+        yield (
+            "CREATE TABLE parents_found AS "
+            "SELECT DISTINCT code, unnest(coalesce(TRY_CAST(parent_codes AS VARCHAR[]), [parent_codes])) AS parent "
+            "FROM code_metadata JOIN codes_found USING (code) WHERE parent_codes IS NOT NULL"
         )
-    (folder / "metadata").mkdir()
-    splits = folder / "metadata" / "subject_splits.parquet"
-    run(f"COPY (SELECT subject_id, split FROM exported_patients ORDER BY 1) TO '{splits}'")
-    run(
-        f"COPY (SELECT DISTINCT code, NULL::VARCHAR AS description, NULL::VARCHAR[] AS parent_codes "
-        f"FROM read_parquet('{folder}/data/*/*.parquet') ORDER BY 1) TO '{folder}/metadata/codes.parquet'"
+    yield "CREATE TABLE roles (code VARCHAR, role VARCHAR, value VARCHAR, version VARCHAR, text VARCHAR)"
+    for role, rules in codes.items():
+        for rule in rules:
+            yield _apply_rule(role, rule, unknown)
+    # The same diagnosis in two versions: ICD-9 needs no equivalence map.
+    yield (
+        "DELETE FROM roles USING roles other WHERE roles.role = 'diagnosis' AND other.role = 'diagnosis' "
+        "AND roles.code = other.code AND CAST(roles.version AS INTEGER) > CAST(other.version AS INTEGER)"
     )
-    metadata = {
-        "dataset_name": cohort.source["title"],
-        "dataset_version": str(cohort.source["version"]),
-        "etl_name": "clinragen",
-        "etl_version": __version__,
-        "meds_version": "0.4.1",
-        "created_at": datetime.now(timezone.utc).isoformat(),
-    }
-    (folder / "metadata" / "dataset.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")
 
 
-def _subject_number(patient: str) -> int:
-    """Return a whole number, as MEDS wants it: the id itself where it is one, else 62 bits of its hash."""
-    if re.fullmatch(r"[0-9]{1,18}", patient) and str(int(patient)) == patient:
-        return int(patient)
-    return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") >> 2
+def _apply_rule(role: str, rule: dict, unknown: str) -> str:
+    read, found = ("code", "codes_found") if rule["parent"] is None else ("parent", "parents_found")
+    pattern = quoted(f"^(?:{rule[read]})$")
+    groups = [f"regexp_extract({read}, {pattern}, {i})" for i in range(re.compile(rule[read]).groups, 0, -1)]
+    known = [f"CASE WHEN {group} NOT IN ('', {quoted(unknown)}) THEN {group} END" for group in groups]
+    value, version = [*known, "NULL", "NULL"][:2]
+    text = "NULL"
+    if rule["kind"] is not None:
+        value, text = quoted(rule["kind"]), value
+    fits = [f"regexp_full_match({part}, {quoted(rule[part])})" for part in ("code", read)]
+    return (
+        f"INSERT INTO roles SELECT DISTINCT code, '{role}', {value}, {version}, {text} FROM {found} "
+        f"WHERE {' AND '.join(dict.fromkeys(fits))} AND code NOT IN (SELECT code FROM roles WHERE role = '{role}')"
+    )
 
 
-SPLIT_NAMES = {"train": "train", "validation": "tuning", "test": "held_out"}
+def described() -> dict:
+    """Return `meds.yaml`."""
+    return yaml.safe_load((HERE / "meds.yaml").read_text(encoding="utf-8"))

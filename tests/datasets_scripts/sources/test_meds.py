@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MEDS folders: what the exporter writes is valid MEDS and reads back as the same dataset; other mappings."""
 
+import gzip
 import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -15,7 +17,9 @@ from datasets_scripts import build_dataset
 from datasets_scripts.dataset import build as dataset_build
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.sources import meds as meds_module
+from datasets_scripts.sources import meds_export
 from datasets_scripts.sources.meds import load_mapping
+from datasets_scripts.sources.synthetic import write_synthetic_tables
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources.raw_tables import COLUMN, base_tables, chart, write_tables
 
@@ -97,28 +101,74 @@ def test_a_mapping_of_ones_own_lists_channels_with_codes_and_units(folders, tmp_
             build("meds", folder, tmp_path / "wrong", "--mapping", tmp_path / "map.yaml")
 
 
-def test_the_folder_is_valid_meds(folders):
-    folder, direct = folders
+def check_valid(folder):
+    """The files as they lie on disk, without any conversion."""
     shards = list(folder.glob("data/*/*.parquet"))
-    assert {path.parent.name for path in shards} <= {"train", "tuning", "held_out"}
+    assert {path.parent.name for path in shards} == {"train", "tuning", "held_out"}
     for shard in shards:
-        table = meds.DataSchema.align(pq.read_table(shard))
+        table = pq.read_table(shard)
         meds.DataSchema.validate(table)
+        assert table.column_names[:5] == ["subject_id", "time", "code", "numeric_value", "text_value"]
         subjects = table["subject_id"].to_pylist()
-        assert subjects == sorted(subjects)
         times = list(zip(subjects, table["time"].to_pylist(), strict=True))
         assert times == sorted(times)
-    splits = meds.SubjectSplitSchema.align(pq.read_table(folder / meds.subject_splits_filepath))
-    meds.SubjectSplitSchema.validate(splits)
-    meds.CodeMetadataSchema.validate(
-        meds.CodeMetadataSchema.align(pq.read_table(folder / meds.code_metadata_filepath))
-    )
-    meds.DatasetMetadataSchema.validate(json.loads((folder / meds.dataset_metadata_filepath).read_text()))
+    meds.SubjectSplitSchema.validate(pq.read_table(folder / meds.subject_splits_filepath))
+    codes = pq.read_table(folder / meds.code_metadata_filepath)
+    meds.CodeMetadataSchema.validate(codes)
+    assert set(codes["code"].to_pylist()) == {code for s in shards for code in pq.read_table(s)["code"].to_pylist()}
+    metadata = json.loads((folder / meds.dataset_metadata_filepath).read_text(encoding="utf-8"))
+    meds.DatasetMetadataSchema.validate(metadata)
+    further = {*metadata["raw_source_id_columns"], *metadata["other_extension_columns"]}
+    assert further == set(table.column_names[5:])
+
+
+def test_the_folder_is_valid_meds(folders):
+    folder, direct = folders
+    check_valid(folder)
+    splits = pq.read_table(folder / meds.subject_splits_filepath)
     assert dict(zip(*splits.to_pydict().values(), strict=True)) == {
         int(row["subject_id"]): {"train": "train", "validation": "tuning", "test": "held_out"}[split]
         for split, rows in direct.items()
         for row in rows
     }
+
+
+def test_shards_of_notes_of_any_length_and_script_are_valid_and_read_back(tmp_path):
+    tables = base_tables()
+    texts = ["Chief Complaint: fièvre 発熱", "x" * 1_000_000, "", 'tab\t\x0b, "quote"', "NULL"]
+    tables["NOTEEVENTS"] = [
+        [100 + i, "Discharge summary", "Report", "2100-01-03", "2100-01-03 10:00:00", "", text]
+        for i, text in enumerate(texts, 1)
+    ]
+    tables["CHARTEVENTS"] += [chart(1, 211, hour / 60, 80) for hour in range(2, 120)]
+    root = write_tables(tmp_path / "raw", tables)
+    options = ["--note-view", "paper"]
+    direct = build("mimic-iii", root, tmp_path / "direct", "--also-meds", tmp_path / "meds", *options)
+    check_valid(tmp_path / "meds")
+    assert repr(build("meds", tmp_path / "meds", tmp_path / "back", *options)) == repr(direct)
+
+
+def test_a_shard_larger_than_a_group_of_rows_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(meds_export, "ROWS_PER_GROUP", 2048)  # the least that DuckDB hands over
+    tables = base_tables()
+    tables["CHARTEVENTS"] += [chart(1, 211, minute / 60, 80) for minute in range(100, 2700)]
+    options = ["--splits", "train=1,validation=0,test=0"]
+    root = write_tables(tmp_path / "raw", tables)
+    direct = build("mimic-iii", root, tmp_path / "direct", "--also-meds", tmp_path / "meds", *options)
+    assert pq.ParquetFile(tmp_path / "meds" / "data" / "train" / "0.parquet").num_row_groups > 1
+    assert repr(build("meds", tmp_path / "meds", tmp_path / "back", *options)) == repr(direct)
+
+
+def test_diagnoses_of_unknown_version_are_read_back(tmp_path):
+    write_synthetic_tables(tmp_path / "raw", 20, seed=0)
+    table = tmp_path / "raw" / "hosp" / "diagnoses_icd.csv.gz"
+    lines = gzip.decompress(table.read_bytes()).decode()
+    table.write_bytes(gzip.compress(re.sub(r",10$", ",", lines, flags=re.MULTILINE).encode()))
+    direct = build("mimic-iv", tmp_path / "raw", tmp_path / "direct", "--also-meds", tmp_path / "meds")
+    check_valid(tmp_path / "meds")
+    assert repr(build("meds", tmp_path / "meds", tmp_path / "back")) == repr(direct)
+    audits = [(tmp_path / name / "label_audit.csv").read_text(encoding="utf-8") for name in ("direct", "back")]
+    assert audits[0] == audits[1]
 
 
 def test_the_public_extraction_of_mimic_iv_reads_like_its_tables(real_data, tmp_path):
@@ -195,7 +245,7 @@ def test_a_mapping_with_a_fault_names_the_field(tmp_path, change, message):
 
 def test_bad_folders_are_refused(tmp_path):
     (tmp_path / "raw" / "data").mkdir(parents=True)
-    with pytest.raises(ClinRaGenInputError, match="neither a file nor one of clinragen, mimic-iv"):
+    with pytest.raises(ClinRaGenInputError, match="neither a file nor one of clinragen, eicu, mimic-iv"):
         build("meds", tmp_path / "raw", tmp_path / "out", "--mapping", "nothing")
     with pytest.raises(ClinRaGenInputError, match=r"no data/\*\*/\*.parquet in"):
         build("meds", tmp_path / "raw", tmp_path / "out")
