@@ -16,6 +16,7 @@ from .statements_clinragen import deciding, judge, outside
 
 
 UNMEASURED = "not measured"
+PARTLY_TEXT, ONLY_TEXT = "measured partly as text", "not measured as a number"
 
 # Words for the paper's channels (others bring `words` of their own), and findings that name a channel together with a
 # level. Lower case.
@@ -121,7 +122,7 @@ def _words_of(channel: dict) -> list[str]:
     return [*(channel.get("words") or CHANNEL_WORDS.get(name, ())), name.lower()]
 
 
-def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED) -> str:
+def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unread=None) -> str:
     """
     Write the anomaly caption of a record, from its measured values only.
 
@@ -130,19 +131,25 @@ def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED) -> st
         channels (`list[dict]`): `name`, and `low` and `high`, the bounds of normal, which are normal themselves.
         unmeasured (`str`): the words for a channel without a value; the paper's release says
             `"normal all the time"`.
+        unread (bool array of shape `(num_input_channels,)`, *optional*): channels with results that are no number,
+            such as "hemolyzed"; these are not called normal all the time.
 
     Returns:
         `str`: one clause a channel, as in "Heart Rate is higher than normal 2 times and lower than normal 1 time,
         pH is not measured."
 
-    Source: arXiv 2411.07611 and its release. Differs from it: counts in digits, unmeasured channels called so.
+    Source: arXiv 2411.07611 and its release. Differs from it: counts in digits, unmeasured channels called so, and
+    those with results that are no number.
     """
     values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
+    texts = np.zeros(len(channels), dtype=bool) if unread is None else unread
     clauses = []
-    for channel, column in zip(channels, values.T, strict=True):
+    for channel, column, has_text in zip(channels, values.T, texts, strict=True):
         high, low = (column > channel["high"]).sum(), (column < channel["low"]).sum()
         findings = [f"{word} than normal {times(n)}" for word, n in (("higher", high), ("lower", low)) if n]
-        normal = "normal all the time" if not np.isnan(column).all() else unmeasured
+        normal = PARTLY_TEXT if has_text else "normal all the time"
+        if np.isnan(column).all():
+            normal = ONLY_TEXT if has_text else unmeasured
         clauses.append(f"{channel['name']} is {' and '.join(findings) or normal}")
     return ", ".join(clauses) + "."
 

@@ -4,16 +4,18 @@
 
 import argparse
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from datasets_scripts.common.command import check_free, finished_folder
 from datasets_scripts.dataset.card import dataset_card, write_label_audit
 from datasets_scripts.dataset.folder import write_metadata
 from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, write_records
-from datasets_scripts.dataset.splits import SPLITS, split_of
+from datasets_scripts.dataset.splits import SPLITS, first_patients, split_of
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import Cohort, CohortOptions
 from datasets_scripts.sources.labels import load_labels
+from datasets_scripts.sources.losses import describe_losses
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.raw_tables import files_of, find_tables
@@ -51,8 +53,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         max_hours=arguments.max_stay_hours,
         stays=arguments.stays,
         hours=arguments.hours,
-        seed=arguments.seed,
         limit=None if arguments.source == "synthetic" else arguments.limit,
+        choose=lambda patients, limit: first_patients(patients, limit, shares, arguments.seed),
     )
     record_options = RecordOptions(
         arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
@@ -78,11 +80,13 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
             report = write_records(cohort, folder, labels, record_options, arguments.ray)
             metadata = _metadata(arguments, cohort, labels, report)
+            metadata["warnings"] = [*_warnings(metadata, shares), *describe_losses(cohort)]
             write_label_audit(folder, cohort.codes)
         finally:
             cohort.connection.close()
         write_metadata(folder, metadata, dataset_card)
-    _warn(metadata, shares)
+    for line in metadata["warnings"]:
+        logger.warning(line)
     logger.info(
         "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
     )
@@ -105,28 +109,34 @@ def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict],
         "care_units": cohort.care_units,
         "codes": cohort.code_counts,
         "values": cohort.values,
+        "measurements": cohort.measurement_tables,
         "leakage": report["leakage"],
     }
 
 
-def _warn(metadata: dict, shares: dict[str, float]) -> None:
-    """Log one line for each thing that a user should know of the data before using it."""
+def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
+    """Yield one line for each thing that a user should know of splits, stays and codes before using them."""
     counts, codes = metadata["counts"], metadata["codes"]
     empty = [split for split in SPLITS if shares[split] and not counts[split]["stays"]]
     if empty:
-        logger.warning("no patient fell into split %s: use more patients, or other --splits", ", ".join(empty))
-    for row in metadata["attrition"]:
-        if row["stays_lost"] and "before it begins" in row["why"]:
-            logger.warning("%d ICU stays left out: %s", row["stays_lost"], row["why"])
-    if codes["unknown"]:
-        logger.warning(
-            "%d of %d diagnosis codes are in no table of codes (such as %s), %d of them read by their family; "
-            "label_audit.csv lists them",
-            codes["unknown"],
-            codes["total"],
-            ", ".join(codes["unknown_codes"][:3]),
-            codes["by_family"],
+        yield f"no patient fell into split {', '.join(empty)}: use more patients, or other --splits"
+    left_out = sum(count["notes_left_out"] for count in counts.values())
+    if left_out:
+        yield (
+            f"{left_out} discharge summaries left out of the note view {metadata['settings']['note_view']}: no heading "
+            "of its sections was found; sources/note_sections.yaml lists those that are known"
         )
+    for row in metadata["attrition"]:
+        if row["stays_lost"] and ("before it begins" in row["why"] or row["why"] == "age unknown"):
+            yield f"{row['stays_lost']} ICU stays left out: {row['why']}"
+    if codes["unknown"]:
+        yield (
+            f"{codes['unknown']} of {codes['total']} diagnosis codes are in no table of codes (such as "
+            f"{', '.join(codes['unknown_codes'][:3])}), {codes['by_family']} of them read by their family; "
+            "label_audit.csv lists them"
+        )
+    if codes["restored"]:
+        yield f"{codes['restored']} of {codes['total']} diagnosis codes were changed by a spreadsheet and are restored"
 
 
 def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:

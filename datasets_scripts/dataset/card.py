@@ -55,7 +55,7 @@ def dataset_card(metadata: dict, folder: Path) -> str:
         title=source["title"], files=files, num_labels=len(metadata["labels"]), content_hash=metadata["content_hash"]
     )
     use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
-    use += _permissions(metadata.get("permissions", {}))
+    use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
         "Cohort": _cohort(metadata),
@@ -75,18 +75,27 @@ def _permissions(permissions: dict) -> str:
     )
 
 
+def _warnings(metadata: dict) -> str:
+    """List what the build warned of; folders that were built before do not tell it."""
+    if "warnings" not in metadata:
+        return ""
+    lines = [f"- {line}\n" for line in metadata["warnings"]] or ["The build warned of nothing.\n"]
+    return "\n## Warnings\n\n" + "".join(lines)
+
+
 def _cohort(metadata: dict) -> str:
     attrition = [
         [r["step"], r["stays"], r["patients"], r["stays_lost"], r["patients_lost"], r["why"]]
         for r in metadata["attrition"]
     ]
-    counts = [[split, *(counts[k] for k in COUNTS)] for split, counts in metadata["counts"].items()]
+    counts = [[split, *(counts.get(k, "-") for k in COUNTS)] for split, counts in metadata["counts"].items()]
     units = [[row["care_unit"] or "not known", row["stays"]] for row in metadata.get("care_units", [])]
     return (
         _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
         + _chart("attrition", "ICU stays that are left after each step")
-        + _table(["split", "ICU stays", "patients", "with a note", "with series"], counts)
-        + "\nA patient is in one split only: a hash of the id decides.\n"
+        + _table(["split", "ICU stays", "patients", "with a note", "notes left out", "with series"], counts)
+        + "\nA patient is in one split only: a hash of the id decides. A discharge summary is left out of the note where "
+        "it has no heading of the sections that the view reads.\n"
         + ("\n" + _table(["type of ICU", "ICU stays"], units) if units else "")
     )
 
@@ -108,7 +117,7 @@ def _series(metadata: dict) -> str:
     rows = []
     for row in metadata["values"]:
         without = f"{100 * (1 - row['stays_with_a_value'] / stays):.1f}"
-        rows.append([row["channel"], *(row[name] for name in VALUE_COUNTS), without])
+        rows.append([row["channel"], *(row.get(name, "-") for name in VALUE_COUNTS), without])
     late = [row for row in metadata["values"] if row["stored_time_known"]]
     known = ", ".join(f"{row['channel']} {row['median_hours_until_stored']:.2f} h" for row in late)
     return (
@@ -117,7 +126,20 @@ def _series(metadata: dict) -> str:
         + _chart("missingness", "share of ICU stays without a value of each channel")
         + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
         + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
+        + _measurement_tables(metadata.get("measurements", []))
     )
+
+
+def _measurement_tables(tables: list[dict]) -> str:
+    rows = [[row[name] for name in ("table", "rows", "of_no_stay", "of_no_patient", "in_stays")] for row in tables]
+    header = [
+        "measurements",
+        "with a code that is read",
+        "of a stay not listed",
+        "of no listed patient",
+        "in the stays",
+    ]
+    return "\n" + _table(header, rows) if rows else ""
 
 
 def _leakage(metadata: dict) -> str:
@@ -159,10 +181,10 @@ def _rationales(rationales: dict) -> str:
 
 
 VERDICTS = ("supported", "contradicted", "unverifiable")
-COUNTS = ("stays", "patients", "with_note", "with_series")
+COUNTS = ("stays", "patients", "with_note", "notes_left_out", "with_series")
 VALUE_COUNTS = (
-    "charted", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window", "implausible",
-    "simultaneous", "unit_converted", "kept",
+    "charted", "no_time", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window",
+    "implausible", "simultaneous", "unit_converted", "censored", "kept",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.blocks import Block, read_block
 from datasets_scripts.sources.cohort import Cohort
-from datasets_scripts.sources.notes import note_text, strip_as_the_release
+from datasets_scripts.sources.notes import note_text, notes_left_out, strip_as_the_release
 from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
 
 
@@ -109,20 +109,21 @@ class RecordMaker:
         self.clean: Callable[[str], str] = strip_as_the_release if options.note_text == "paper" else str
 
     def __call__(self, block: Block) -> tuple[dict[str, pa.Table], Counter]:
-        notes, counts = self._notes(block)
+        notes, left_out, counts = self._notes(block)
         table = records_table(block, notes, self.channels, self.labels, self.options)
         splits = np.array([split_of(s["subject_id"], self.options.shares, self.options.seed) for s in block.stays])
         num_times = np.diff(block.offsets)
-        for split, stay, note, measured in zip(splits, block.stays, notes, num_times, strict=True):
+        for split, stay, note, lost, measured in zip(splits, block.stays, notes, left_out, num_times, strict=True):
             counts[f"{split} stays"] += 1
             counts[f"{split} with_note"] += bool(note)
+            counts[f"{split} notes_left_out"] += lost
             counts[f"{split} with_series"] += bool(measured)
             counts.update(f"label {i}" for i in stay["diagnoses"])
         return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
 
-    def _notes(self, block: Block) -> tuple[list[str], Counter]:
-        """Return the note of each stay, and what each view gives away."""
-        notes, counts = [], Counter()
+    def _notes(self, block: Block) -> tuple[list[str], list[int], Counter]:
+        """Return the note of each stay, how many summaries it lacks for want of headings, and each view's leaks."""
+        notes, left_out, counts = [], [], Counter()
         for stay in block.stays:
             for name, view in views_of(self.options).items():
                 text = note_text(stay["documents"], view)
@@ -130,7 +131,8 @@ class RecordMaker:
                 counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
                 if view == self.options.note_view:
                     notes.append(self.clean(text))
-        return notes, counts
+                    left_out.append(notes_left_out(stay["documents"], view))
+        return notes, left_out, counts
 
 
 def _made(maker: RecordMaker, blocks: Iterator[Block], ray_address: str | None) -> Iterator[tuple[dict, Counter]]:
@@ -143,7 +145,6 @@ def records_table(
     block: Block, notes: list[str], channels: list[dict], labels: list[str], options: RecordOptions
 ) -> pa.Table:
     """Make the rows of the dataset for a block of stays."""
-    unmeasured = UNMEASURED if options.caption == "fixed" else "normal all the time"
     spans = list(zip(block.offsets[:-1], block.offsets[1:], strict=True))
     columns = {name: [stay[name] for stay in block.stays] for name in block.stays[0] if name != "documents"}
     columns |= {name: [""] * len(spans) for name in ("note_rationale", "lab_rationale", "teacher")}
@@ -153,9 +154,18 @@ def records_table(
         "lab_times": _lists(block.offsets, pa.array(block.times)),
         "lab_values": _lists(block.offsets, _rows(block.values)),
         "lab_available_times": _lists(block.offsets, _rows(block.available)),
-        "lab_caption": [describe_anomalies(block.values[a:b], channels, unmeasured) for a, b in spans],
+        "lab_caption": [
+            _caption(block.values[a:b], unread, channels, options.caption)
+            for (a, b), unread in zip(spans, block.unread, strict=True)
+        ],
     }
     return pa.Table.from_pydict(columns, schema=schema_for(labels))
+
+
+def _caption(values: np.ndarray, unread: np.ndarray, channels: list[dict], version: str) -> str:
+    if version == "paper":
+        return describe_anomalies(values, channels, "normal all the time")
+    return describe_anomalies(values, channels, UNMEASURED, unread)
 
 
 def _lists(offsets: np.ndarray, values: pa.Array) -> pa.Array:
@@ -177,6 +187,7 @@ def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordO
             "stays": total[f"{split} stays"],
             "patients": patients[split],
             "with_note": total[f"{split} with_note"],
+            "notes_left_out": total[f"{split} notes_left_out"],
             "with_series": total[f"{split} with_series"],
         }
         for split in SPLITS

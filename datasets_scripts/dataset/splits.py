@@ -3,6 +3,8 @@
 """The splits of a dataset, and which of them a patient is in."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -23,10 +25,31 @@ def parse_splits(text: str) -> dict[str, float]:
 
 def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
     """Return the split of a patient: a hash of the id decides, so that it depends on nothing else."""
-    draw = int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64
+    draw = _draw(subject_id, seed)
     edge = 0.0
     for split, share in shares.items():
         edge += share
         if draw < edge:
             return split
     return max(shares, key=shares.get)  # rounding left a sliver above the last edge
+
+
+def first_patients(subject_ids: Iterable[str], limit: int, shares: dict[str, float], seed: int) -> list[str]:
+    """
+    Choose the patients of a small dataset: of each split its share, those with the smallest hash.
+
+    The n-th patient of a split stands at (n - 1/2) / share, and the first places count (the method of Webster): the
+    splits are met to within a patient, and a larger limit keeps the patients of a smaller one.
+    """
+    taken: Counter = Counter()
+    places = []
+    for subject_id in sorted(subject_ids, key=lambda subject_id: (_draw(subject_id, seed), subject_id)):
+        split = split_of(subject_id, shares, seed)
+        taken[split] += 1
+        places.append(((taken[split] - 0.5) / shares[split], subject_id))
+    return [subject_id for _, subject_id in sorted(places)[:limit]]
+
+
+def _draw(subject_id: str, seed: int) -> float:
+    """Hash a patient's id to a number from 0 to 1."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()[:8], "big") / 2**64

@@ -22,6 +22,7 @@ class Block:
         times (float32 of shape `(T,)`): hours since ICU admission.
         values, available (float32 of shape `(T, num_input_channels)`): measured values, and the hour from which each
             is known; NaN = not measured.
+        unread (bool array of shape `(N, num_input_channels)`): whether a result of the stay is no number.
     """
 
     stays: list[dict]
@@ -29,6 +30,7 @@ class Block:
     times: np.ndarray
     values: np.ndarray
     available: np.ndarray
+    unread: np.ndarray
 
 
 def read_block(cohort: Cohort, start: int, end: int) -> Block:
@@ -63,4 +65,7 @@ def read_block(cohort: Cohort, start: int, end: int) -> Block:
     values[moment, kept["channel"]] = kept["value"]
     available[moment, kept["channel"]] = kept["available"]
     offsets = np.searchsorted(kept["stay"][first], np.arange(start, end + 1))
-    return Block(stays, offsets, np.asarray(kept["hour"][first], dtype=np.float32), values, available)
+    unread = np.zeros((end - start, len(cohort.channels)), dtype=bool)
+    cells = execute(f"SELECT DISTINCT stay, channel FROM unread WHERE stay >= {start} AND stay < {end}").fetchnumpy()
+    unread[cells["stay"] - start, cells["channel"]] = True
+    return Block(stays, offsets, np.asarray(kept["hour"][first], dtype=np.float32), values, available, unread)

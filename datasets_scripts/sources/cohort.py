@@ -4,25 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import duckdb
 
 from datasets_scripts.sources.phenotypes import FAMILY, RESTORED
-from datasets_scripts.sources.raw_tables import quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 SINGLE = "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)"
 FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)"
 # The columns that a source's query for `stays` may give; what it does not give is null. `reversed`: the admission to
-# which the stay belongs ends before it begins.
+# which the stay belongs ends before it begins; `sex_said`: the source's own word, where words are mapped.
 STAY = """
 SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
        NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
-       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed WHERE false
+       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed, NULL::VARCHAR AS sex_said WHERE false
 """
+# Ages above 89 count as 90, as the databases publish them; an age that is no number of years is unknown.
+AGE = "CASE WHEN NOT isfinite(age) OR age < 0 THEN NULL WHEN age > 90 THEN 90 ELSE age END"
 BY_FAMILY = f"regexp_matches(route, '{FAMILY}')"
 UNKNOWN = f"route LIKE 'unknown%' OR {BY_FAMILY}"
 
@@ -37,7 +38,8 @@ class CohortOptions:
         min_hours, max_hours (`float`): length of the stay.
         stays (`str`): `"all"`, `"single"` (admissions with one ICU stay) or `"first"` (of each patient).
         hours (`float`): values measured later than this after ICU admission are left out.
-        seed (`int`), limit (`int`, *optional*): only that many patients, the first by the hash of seed and id.
+        limit (`int`, *optional*): only that many patients.
+        choose (callable, *optional*): ids of all patients, and the limit -> ids of those that are kept.
     """
 
     min_age: float = 18
@@ -46,8 +48,8 @@ class CohortOptions:
     max_hours: float | None = None
     stays: str = "all"
     hours: float = 1440
-    seed: int = 0
     limit: int | None = None
+    choose: Callable[[list[str], int], list[str]] | None = None
 
 
 @dataclass
@@ -67,6 +69,13 @@ class Cohort:
     def values(self) -> list[dict]:
         """Per channel: values charted, dropped for each reason, converted, kept; and how late they are known."""
         return self.rows("SELECT * EXCLUDE (position) FROM value_counts ORDER BY position")
+
+    @property
+    def measurement_tables(self) -> list[dict]:
+        """Per table of measurements, of its rows with a code that is read: of no listed stay, no patient, in stays."""
+        files = [s["file"] for s in self.source.get("sections", ()) if s["kind"] == "measurements"]
+        tables = self.rows("SELECT * FROM part_counts ORDER BY part")
+        return [{**row, "table": files[row["part"]] if files else row["table"]} for row in tables]
 
     @property
     def codes(self) -> list[dict]:
@@ -121,7 +130,9 @@ class Cohort:
 def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     """Create the table `stays` of the stays that meet every condition, and `attrition`."""
     run = cohort.connection.execute
-    run(f"CREATE TABLE stays AS ({STAY}) UNION ALL BY NAME ({cohort.source['stays']})")
+    listed = f"({STAY}) UNION ALL BY NAME ({cohort.source['stays']})"
+    run(f"CREATE TABLE stays AS SELECT * REPLACE ({AGE} AS age) FROM ({listed})")
+    run("CREATE TABLE listed AS SELECT stay_id, subject_id, intime, outtime FROM stays")
     run(
         "CREATE TABLE attrition (position INTEGER, step VARCHAR, stays BIGINT, patients BIGINT, "
         "stays_lost BIGINT, patients_lost BIGINT, why VARCHAR)"
@@ -133,6 +144,12 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     for step, why, condition in filters(cohort.source, options):
         run(f"DELETE FROM stays WHERE ({condition}) IS NOT TRUE")
         _count(cohort, step, why)
+    if options.limit is not None:
+        patients = [row[0] for row in run("SELECT DISTINCT subject_id FROM stays").fetchall()]
+        chosen = [(patient,) for patient in options.choose(patients, options.limit)]
+        cohort.create_table("chosen (subject_id VARCHAR)", chosen)
+        run("DELETE FROM stays WHERE subject_id NOT IN (SELECT subject_id FROM chosen); DROP TABLE chosen")
+        _count(cohort, f"of the first {options.limit} patients", "--limit")
     if not cohort.num_stays:
         left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
         raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
@@ -162,10 +179,6 @@ def filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, st
         yield "of admissions with one ICU stay", "one of several of its admission", SINGLE
     if options.stays == "first":
         yield "first of their patient", "a later one of its patient", FIRST
-    if options.limit is not None:
-        hashed = f"sha256({quoted(f'{options.seed}:')} || subject_id), subject_id"
-        patients = f"SELECT subject_id FROM stays GROUP BY subject_id ORDER BY {hashed} LIMIT {options.limit}"
-        yield f"of the first {options.limit} patients", "--limit", f"subject_id IN ({patients})"
 
 
 def _count(cohort: Cohort, step: str, why: str) -> None:

@@ -91,6 +91,11 @@ class Units:
             f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
         )
 
+    def alternatives(self, channel: str) -> list[dict]:
+        """Return the conversions of other units into the channel's: `from`, `factor` and, if any, `offset`."""
+        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
+        return [r for r in self.conversions if r["to"] == wanted and channel in r.get("channels", [channel])]
+
 
 def _plain(unit: str) -> str:
     return unit.lower().replace(" ", "").replace(".", "")

@@ -22,6 +22,7 @@ SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS subject_id, NULL::TIMESTAMP AS
 """
 # Why a charted value is left out, in the order in which it is asked.
 DROPPED = {
+    "no_time": "time IS NULL",
     "no_number": "charted IS NULL",
     "marked_as_error": "wrong",
     "not_arterial": "specimen_needed <> '' AND NOT starts_with(upper(specimen), upper(specimen_needed))",
@@ -31,8 +32,39 @@ DROPPED = {
 }
 
 
+# A result beyond what a device or a laboratory can measure: ">600", "< 3.0 mg/dL", "GREATER THAN 600", "600+".
+SIZE = r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)"
+AFTER_SIZE = r"\s*(?:[a-wyz%°µμ/][^\s<>]*)?\s*(?:\(?[hl*!#]{1,2}\)?)?"
+BOUND = (
+    r"(?i)^\s*(?:=?\s*(?:[<>≤≥⩽⩾＜＞]|&[lg][te];|[lg][te]\b|(?:greater|more|higher|less|lower|fewer|smaller) than"
+    r"(?: or equal(?: to)?)?|above|below|over|under|at least|at most|up to|exceed(?:s|ing))\s*=?\s*"
+    rf"{SIZE}{AFTER_SIZE}"
+    rf"|{SIZE}\s*(?:\+|(?:or|and) (?:more|above|over|higher|greater|less|below|under|lower)){AFTER_SIZE})\s*$"
+)
+MACROS = (
+    f"CREATE OR REPLACE MACRO bound(x) AS "
+    f"TRY_CAST(regexp_extract(x, '{BOUND}', 1) || regexp_extract(x, '{BOUND}', 2) AS DOUBLE)",
+    "CREATE OR REPLACE MACRO said(x) AS "
+    "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
+)
+# The median of the channels of which more than half of the numbers lie far from normal, or are implausible. Of the
+# others it is not asked for: it costs the memory of all values.
+UNUSUAL = """
+SELECT channel, median(value) AS median FROM judged SEMI JOIN (
+  SELECT channel FROM judged WHERE dropped IS NULL OR dropped = 'implausible' GROUP BY channel
+  HAVING 2 * greatest(count(*) FILTER (far = -1), count(*) FILTER (far = 1), count(dropped)) > count(*)
+) USING (channel)
+WHERE dropped IS NULL OR dropped = 'implausible' GROUP BY channel
+"""
+
+
 def load_items(cohort: Cohort) -> None:
-    """Create the tables `items`, `units` and `channels`: which codes are which channel, and in which unit."""
+    """
+    Create the tables `items`, `units` and `channels`: which codes are which channel, and in which unit; and the macros
+    that read results.
+    """
+    for macro in MACROS:
+        cohort.connection.execute(macro)
     position = {channel["name"]: i for i, channel in enumerate(cohort.channels)}
     items = cohort.source["items"]
     if items == "channels":  # the codes are the channels' names, the values in their units
@@ -45,9 +77,17 @@ def load_items(cohort: Cohort) -> None:
     rows = [row for row in rows if row["channel"] in position]
     cohort.create_table(
         'items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, specimen_needed VARCHAR, '
-        "priority INTEGER)",
+        "priority INTEGER, code VARCHAR)",
         [
-            (r["table"], r["itemid"], position[r["channel"]], r.get("unit", ""), r.get("specimen", ""), i)
+            (
+                r["table"],
+                r["itemid"],
+                position[r["channel"]],
+                r.get("unit", ""),
+                r.get("specimen", ""),
+                i,
+                r.get("code", r["itemid"]),
+            )
             for i, r in enumerate(rows)
         ],
     )
@@ -58,46 +98,36 @@ def load_items(cohort: Cohort) -> None:
         [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],
     )
     cohort.create_table(
-        "channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE)",
-        [(i, channel["name"], channel["minimum"], channel["maximum"]) for i, channel in enumerate(cohort.channels)],
+        "channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE, far_below DOUBLE, far_above DOUBLE)",
+        [
+            (i, channel["name"], channel["minimum"], channel["maximum"], *_far_from_normal(channel))
+            for i, channel in enumerate(cohort.channels)
+        ],
     )
+
+
+def _far_from_normal(channel: dict) -> tuple[float, float]:
+    """Return limits outside of which no half of a channel's values lies, if they are in its unit."""
+    if channel["low"] <= 0:  # normal is "next to none": sick patients have many times that
+        return channel["minimum"], channel["maximum"]
+    return 0.75 * channel["low"], channel["high"] / 0.75
 
 
 def measure(cohort: Cohort, hours: float) -> None:
     """
-    Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known.
+    Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known;
+    and `unread`: the results within a stay that are no number.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
+    What names its patient alone and was measured as one stay ended and the next began (`followed`) is the next one's.
     """
     run = cohort.connection.execute
-    events = " UNION ALL BY NAME ".join(f"({query})" for query in (EVENT, *cohort.source["events"]))
-    reasons = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in DROPPED.items())
+    _chart(cohort)
+    _judge(cohort, hours)
+    run("DROP TABLE charted")
     run(
-        f"""
-        CREATE TABLE judged AS
-        WITH charted AS (
-          SELECT e.* EXCLUDE ("table", itemid, number, text), i.channel, i.priority, i.unit, i.specimen_needed,
-                 coalesce(measurement(e.number), leading_number(e.text)) AS charted
-          FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
-        ), placed AS (
-          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
-          FROM charted c JOIN stays s ON c.stay_id = s.stay_id
-          UNION ALL
-          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
-          FROM charted c JOIN stays s
-            ON c.subject_id = s.subject_id AND c.time >= s.intime AND c.time <= s.outtime
-          WHERE c.stay_id IS NULL
-        ), converted AS (
-          SELECT p.*, CAST(hours_between(p.intime, p.time) AS FLOAT) AS hour,
-                 coalesce(p.charted * u.factor + u."offset", p.charted) AS value, k.minimum, k.maximum
-          FROM placed p JOIN channels k USING (channel)
-          LEFT JOIN units u ON p.unit = u.unit AND p.charted >= u."from" AND p.charted <= u."to"
-        )
-        SELECT stay, time, hour, channel, priority, stored, CAST(value AS FLOAT) AS value,
-               greatest(hour, CAST(hours_between(intime, stored) AS FLOAT)) AS available,
-               CASE {reasons.replace("$hours", str(float(hours)))} END AS dropped, value <> charted AS converted
-        FROM converted
-        """
+        "CREATE TABLE unread AS SELECT stay, time, hour, channel, stored, said AS text FROM judged "
+        "WHERE said IS NOT NULL ORDER BY stay, hour, channel"
     )
     run(
         """
@@ -110,9 +140,98 @@ def measure(cohort: Cohort, hours: float) -> None:
         ORDER BY stay, hour, channel
         """
     )
+    _count_values(cohort)
+    run("DROP TABLE judged")
+
+
+def _chart(cohort: Cohort) -> None:
+    """
+    Create the table `charted`: the rows with a code that is read, and the number that each holds; and `item_counts`,
+    how many of these name a stay or a patient that the source does not list.
+    """
+    run = cohort.connection.execute
+    parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(cohort.source["events"])]
+    events = " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
+    run(
+        f"""
+        CREATE TEMP TABLE charted AS
+        SELECT e.* EXCLUDE ("table", itemid, number, text), i.channel, i.priority, i.unit, i.specimen_needed,
+               coalesce(nullif(measurement(e.number), 'nan'), leading_number(e.text), bound(e.text)) AS charted,
+               CASE WHEN e.text <> e.number OR e.number IS NULL THEN bound(e.text) IS NOT NULL END AS censored,
+               CASE WHEN charted IS NULL THEN said(e.text) END AS said
+        FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
+        """
+    )
+    run(
+        """
+        CREATE TABLE item_counts AS
+        SELECT part, priority, count(*) AS "rows",
+               count(*) FILTER (c.stay_id IS NOT NULL AND s.stay_id IS NULL) AS of_no_stay,
+               count(*) FILTER (c.stay_id IS NULL AND p.subject_id IS NULL) AS of_no_patient
+        FROM charted c
+        LEFT JOIN (SELECT DISTINCT stay_id FROM listed) s ON c.stay_id = s.stay_id
+        LEFT JOIN (SELECT DISTINCT subject_id FROM listed) p ON c.stay_id IS NULL AND c.subject_id = p.subject_id
+        GROUP BY part, priority
+        """
+    )
+
+
+def _judge(cohort: Cohort, hours: float) -> None:
+    """Create the table `judged`: the charted rows of each stay, in the channel's unit, and why they are left out."""
+    window = {reason: condition.replace("$hours", str(float(hours))) for reason, condition in DROPPED.items()}
+    reasons = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in window.items())
+    others = " OR ".join(condition for reason, condition in window.items() if reason != "no_number")
+    cohort.connection.execute(
+        f"""
+        CREATE TABLE judged AS
+        WITH own AS (
+          SELECT *, (subject_id, outtime) IN (SELECT (subject_id, intime) FROM listed WHERE outtime > intime)
+            AS followed
+          FROM stays
+        ), placed AS (
+          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
+          FROM charted c JOIN stays s ON c.stay_id = s.stay_id
+          UNION ALL
+          SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
+          FROM charted c JOIN own s
+            ON c.subject_id = s.subject_id AND c.time >= s.intime AND c.time <= s.outtime
+          WHERE c.stay_id IS NULL AND NOT (s.followed AND c.time = s.outtime)
+          UNION ALL
+          SELECT NULL, NULL, NULL, c.* EXCLUDE (stay_id, subject_id)
+          FROM charted c WHERE c.stay_id IS NULL AND c.time IS NULL AND c.subject_id IN (SELECT subject_id FROM stays)
+        ), converted AS (
+          SELECT p.*, CAST(hours_between(p.intime, p.time) AS FLOAT) AS hour,
+                 coalesce(p.charted * u.factor + u."offset", p.charted) AS value, k.minimum, k.maximum,
+                 k.far_below, k.far_above
+          FROM placed p JOIN channels k USING (channel)
+          LEFT JOIN units u ON p.unit = u.unit AND p.charted >= u."from" AND p.charted <= u."to"
+        )
+        SELECT stay, time, hour, channel, priority, stored, CAST(value AS FLOAT) AS value,
+               greatest(hour, CAST(hours_between(intime, stored) AS FLOAT)) AS available,
+               CASE {reasons} END AS dropped, value <> charted AS converted, part,
+               CASE WHEN value < far_below THEN -1 WHEN value > far_above THEN 1 END AS far, censored,
+               CASE WHEN said IS NULL OR {others} THEN NULL ELSE said END AS said
+        FROM converted
+        """
+    )
+
+
+def _count_values(cohort: Cohort) -> None:
+    """Create the tables `part_counts`, of each table of measurements, and `value_counts`, of each channel."""
+    run = cohort.connection.execute
+    run(
+        """
+        CREATE TABLE part_counts AS
+        SELECT part, min("table") AS "table", sum("rows")::BIGINT AS "rows", sum(of_no_stay)::BIGINT AS of_no_stay,
+               sum(of_no_patient)::BIGINT AS of_no_patient, coalesce(any_value(in_stays), 0) AS in_stays
+        FROM item_counts JOIN items USING (priority)
+        LEFT JOIN (SELECT part, count(stay) AS in_stays FROM judged GROUP BY part) USING (part) GROUP BY part
+        """
+    )
     counted = {reason: f"count(*) FILTER (dropped = '{reason}')" for reason in DROPPED}
     counted |= {"charted": "count(*)", "fit": "count(*) FILTER (dropped IS NULL)"}
     counted["unit_converted"] = "count(*) FILTER (dropped IS NULL AND converted)"
+    counted["censored"] = "count(*) FILTER (dropped IS NULL AND censored)"
     left_over = {
         "kept": "count(*)",
         "stays_with_a_value": "count(DISTINCT stay)",
@@ -127,11 +246,11 @@ def measure(cohort: Cohort, hours: float) -> None:
         f"""
         CREATE TABLE value_counts AS
         SELECT channel AS position, name AS channel, {columns}, coalesce(fit - kept, 0) AS simultaneous,
-               median_hours_until_stored
+               median_hours_until_stored, unusual.median AS unusual_median
         FROM channels
         LEFT JOIN ({query["judged"]} FROM judged GROUP BY channel) USING (channel)
         LEFT JOIN ({query["kept"]}, median(available - hour) FILTER (stored IS NOT NULL) AS median_hours_until_stored
                    FROM kept GROUP BY channel) USING (channel)
+        LEFT JOIN ({UNUSUAL}) unusual USING (channel)
         """
     )
-    run("DROP TABLE judged")

@@ -9,6 +9,7 @@ of the public databases, and read by the same reader.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -37,7 +38,9 @@ FIELDS = {
     "notes": (("text",), ("stay", "admission", "kind", "stored")),
 }
 CONSTANTS = {"diagnoses": ("icd",), "notes": ("title",)}  # fields that are a value instead of a column
-TIMES = ("begin", "end", "birth", "time", "stored")
+TIMES = ("begin", "end", "time", "stored")
+IDS = ("patient", "stay", "admission")
+ITEM_CODES = {"measurements": ("code",)}  # which are ids, too; the codes of diagnoses are none: 250.0 is not 250
 
 
 def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
@@ -64,32 +67,34 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
     stays = _table(tables, "stays", hospital["stays"], path)
     age = f"CAST(nullif(trim(\"{stays['age']}\"), '') AS DOUBLE)" if "age" in stays else "NULL"
     if "birth" in stays:
-        age = f"coalesce({age}, years({_time(stays, 'birth')}, {_time(stays, 'begin')}))"
+        age = f"coalesce({age}, years({_wall(stays, 'birth')}, {_wall(stays, 'begin')}))"
+    sections = [
+        {"kind": kind, "file": section["file"], "table": f"raw_{kind}_{i}"}
+        | {"query": query(_table(tables, f"{kind}_{i}", section, path), i, section, path)}
+        for kind, query in QUERIES.items()
+        for i, section in enumerate(hospital.get(kind, []))
+    ]
     source = {
         **{name: hospital.get(name, default) for name, default in DESCRIPTION.items()},
         "tables": tables,
         "stays": f"SELECT {_text(stays, 'patient')} AS subject_id, "
         f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, "
         f"{_text(stays, 'stay')} AS stay_id, "
-        f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, least({age}, 90) AS age, "
-        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'ethnicity')} AS ethnicity, "
+        f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, {age} AS age, "
+        f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'sex')} AS sex_said, "
+        f"{_text(stays, 'ethnicity')} AS ethnicity, "
         f"{_text(stays, 'care_unit')} AS care_unit FROM raw_stays r",
-        "diagnoses": _union(
-            _diagnoses_query(_table(tables, f"diagnoses_{i}", section, path), i, section, path)
-            for i, section in enumerate(hospital["diagnoses"])
-        ),
-        "events": [
-            _events_query(_table(tables, f"measurements_{i}", section, path), i, section, path)
-            for i, section in enumerate(hospital["measurements"])
-        ],
-        "notes": _union(
-            _notes_query(_table(tables, f"notes_{i}", section, path), i, section, path)
-            for i, section in enumerate(hospital.get("notes", []))
-        )
-        or NO_NOTES,
+        "diagnoses": _union(section["query"] for section in sections if section["kind"] == "diagnoses"),
+        "events": [section["query"] for section in sections if section["kind"] == "measurements"],
+        "notes": _union(section["query"] for section in sections if section["kind"] == "notes") or NO_NOTES,
+        "sections": sections,
+        "has_notes": bool(hospital.get("notes")),
+        "demographics": [name for name in ("sex", "ethnicity") if name in stays],
     }
     units = Units(channels)
     items = parse_items(hospital["channels"], channels, f"{path}: channels")
+    items = [{**item, "itemid": re.sub(r"^(-?\d+)\.0+$", r"\1", item["itemid"])} for item in items]
+    source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
     source["items"] = _with_units(items, units, source, root, path)
     source["units"] = units.ranges
     return source
@@ -140,13 +145,14 @@ def _check_section(section: object, name: str, needed: tuple, optional: tuple, p
 
 def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict[str, str]:
     """Enter a section's file among the tables; give field -> column, in lower case."""
-    fields = {
-        k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS.get(name.split("_")[0], ()))
-    }
+    kind = name.split("_")[0]
+    fields = {k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS.get(kind, ()))}
     spec = {
         "file": section["file"],
         "columns": sorted(set(fields.values())),
         "times": [fields[field] for field in TIMES if field in fields],
+        "births": [fields[field] for field in ("birth",) if field in fields],
+        "ids": [fields[field] for field in (*IDS, *ITEM_CODES.get(kind, ())) if field in fields],
         "numbers": [fields["age"]] if "age" in fields else [],
     }
     if "unit" in fields:
@@ -163,6 +169,17 @@ def _text(fields: dict[str, str], field: str) -> str:
 
 def _time(fields: dict[str, str], field: str) -> str:
     return f'moment(r."{fields[field]}")' if field in fields else "NULL::TIMESTAMP"
+
+
+def _wall(fields: dict[str, str], field: str) -> str:
+    """Write the SQL for what a clock showed: a birth has no time zone, and a birthday begins at the patient's place."""
+    return f'wall_time(r."{fields[field]}")'
+
+
+def _stored(fields: dict[str, str]) -> str:
+    """Write the SQL for when a row was known: when it was stored, else at the end of the date that is its time."""
+    stored = f'known(r."{fields["stored"]}")' if "stored" in fields else "NULL::TIMESTAMP"
+    return f'coalesce({stored}, end_of_date(r."{fields["time"]}"))' if "time" in fields else stored
 
 
 def _sex(fields: dict[str, str], words: dict) -> str:
@@ -214,23 +231,27 @@ def _events_query(fields: dict[str, str], i: int, section: dict, path: str) -> s
     itemid = _text(fields, "code")
     if "unit" in fields:
         itemid += f" || ' ' || coalesce({_text(fields, 'unit')}, '')"
-    number, text = f"CAST(number({_text(fields, 'value')}) AS VARCHAR)", _text(fields, "value")
+    text = _text(fields, "value")
+    number = f"CASE WHEN number({text}) IS NOT NULL THEN {text} END"
     return (
         f"SELECT {_text(fields, 'stay')} AS stay_id, {_text(fields, 'patient')} AS subject_id, "
         f"{_time(fields, 'time')} AS time, 'events' AS \"table\", {itemid} AS itemid, {number} AS number, "
-        f"{text} AS text, {_time(fields, 'stored')} AS stored FROM raw_measurements_{i} r"
+        f"{text} AS text, {_stored(fields)} AS stored FROM raw_measurements_{i} r"
     )
 
 
 def _notes_query(fields: dict[str, str], i: int, section: dict, path: str) -> str:
     kind = f"coalesce({_text(fields, 'kind')}, {quoted(section.get('title', 'Note'))})"
-    order = f"{_time(fields, 'stored')}, {_text(fields, 'text')}"
+    order = f"{_stored(fields)}, {_text(fields, 'text')}"
     return (
         f"SELECT s.stay_id, {kind} AS kind, "
         f"{i} * 1000000 + row_number() OVER (PARTITION BY s.stay_id ORDER BY {order}) AS rank, "
-        f"{_text(fields, 'text')} AS text, {_time(fields, 'stored')} AS stored "
+        f"{_text(fields, 'text')} AS text, {_stored(fields)} AS stored "
         f"FROM stays s JOIN raw_notes_{i} r ON {_stay_of(fields, f'{path}: notes')}"
     )
+
+
+QUERIES = {"diagnoses": _diagnoses_query, "measurements": _events_query, "notes": _notes_query}
 
 
 def _union(queries) -> str:
@@ -248,7 +269,7 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     found: dict[tuple[str, str], dict] = {}
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
-        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit])})"
+        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit], [code])})"
         cells = f'trim("{code}") AS code, coalesce(trim("{unit}"), \'\') AS unit'
         query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
         try:
@@ -260,5 +281,10 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
                 where = f"{file.name}, row {row}, column {unit}"
                 conversion = units.conversion(item["channel"], spelled or item["unit"], where)
                 itemid = f"{item['itemid']} {spelled}"
-                found[itemid, item["channel"]] = {**item, "itemid": itemid, "unit": conversion}
+                found[itemid, item["channel"]] = {
+                    **item,
+                    "itemid": itemid,
+                    "unit": conversion,
+                    "code": item["itemid"],
+                }
     return list(found.values())

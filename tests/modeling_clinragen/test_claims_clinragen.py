@@ -61,6 +61,21 @@ def test_a_caption_is_true_of_its_own_record(values):
     assert {claim.verdict for claim in claims} == {"supported"}
 
 
+@given(series, arrays(bool, len(CHANNELS)))
+@settings(max_examples=100, deadline=None)
+def test_a_channel_that_was_read_in_part_is_not_called_normal(values, unread):
+    caption = describe_anomalies(values, CHANNELS, unread=unread)
+    plain = describe_anomalies(values, CHANNELS).rstrip(".").split(", ")
+    for clause, same, partly in zip(caption.rstrip(".").split(", "), plain, unread, strict=True):
+        if partly:
+            same = same.replace("normal all the time", "measured partly as text")
+            same = same.replace("not measured", "not measured as a number")
+        assert clause == same
+    claims = check_claims(caption, CHANNELS, np.arange(len(values)), values)
+    assert [claim.channel for claim in claims] == NAMES
+    assert {claim.verdict for claim in claims} == {"supported"}
+
+
 def test_captions_of_other_patients_are_often_contradicted():
     rng = np.random.default_rng(0)
     centre = np.array([60, 0.4, 120, 90, 77, 95, 20, 120, 37, 80, 7.4])

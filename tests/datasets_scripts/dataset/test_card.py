@@ -17,7 +17,15 @@ from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.sources.labels import load_labels
 
 
-SECTIONS = ["Source and terms of use", "Settings", "Cohort", "Diagnoses", "Series", "What the notes give away"]
+SECTIONS = [
+    "Source and terms of use",
+    "Warnings",
+    "Settings",
+    "Cohort",
+    "Diagnoses",
+    "Series",
+    "What the notes give away",
+]
 FIGURES = ["attrition", "leakage", "missingness", "prevalence"]
 
 

@@ -1,0 +1,176 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Name what a build would lose in silence: tables, codes and ids that match nothing, values that are no number or in
+another unit, stays without sex or notes. One line each, with counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from datasets_scripts.sources.cohort import Cohort
+from datasets_scripts.sources.items import Units
+from datasets_scripts.sources.measurements import DROPPED
+
+
+MOST = 0.5
+NEARLY_ALL = 0.99  # of the patients of a laboratory many were never in an ICU
+NAMED = 5  # examples in a line
+REASONS = {
+    "no_number": "no number (is there a decimal comma?)",
+    "implausible": "outside of {minimum:g} to {maximum:g} {unit}",
+    "marked_as_error": "marked as errors",
+    "not_arterial": "not of arterial blood",
+    "outside_of_stay": "outside of the stay",
+}
+
+
+def describe_losses(cohort: Cohort) -> list[str]:
+    """Return one line for each kind of loss that a cohort has; none for clean tables."""
+    return [
+        *_of_stays(cohort),
+        *_of_sections(cohort),
+        *_of_measurements(cohort),
+        *_of_codes(cohort),
+        *_of_channels(cohort),
+        *_of_labels(cohort),
+        *_of_notes(cohort),
+    ]
+
+
+def _of_stays(cohort: Cohort) -> Iterator[str]:
+    (row,) = cohort.rows(
+        "SELECT count(*) AS stays, count(sex) AS sex, count(ethnicity) AS ethnicity, "
+        "count(*) FILTER (sex IS NULL AND sex_said IS NOT NULL) AS misread, "
+        "min(sex_said) FILTER (sex IS NULL) AS word FROM stays"
+    )
+    if row["misread"]:
+        yield (
+            f"sex is not understood of {row['misread']} of {row['stays']} ICU stays (such as {row['word']!r}); "
+            "give the words for M and F under sex"
+        )
+    for name in cohort.source.get("demographics", ("sex", "ethnicity")):
+        if not row[name] and not (name == "sex" and row["misread"]):
+            yield f"{name} is known of none of the {row['stays']} ICU stays"
+
+
+def _of_sections(cohort: Cohort) -> Iterator[str]:
+    """Name the tables of diagnoses and notes that give no row, and those of diagnoses of which no code is known."""
+    sections = cohort.source.get("sections", ())
+    tables_of_codes = [section for section in sections if section["kind"] == "diagnoses"]
+    for section in sections:
+        name, execute = f"{section['kind']} {section['file']}", cohort.connection.execute
+        if section["kind"] == "measurements":
+            continue
+        if not execute(f"SELECT 1 FROM ({section['query']}) LIMIT 1").fetchone():
+            yield _empty(cohort, section, "is of an ICU stay that is read; do their ids match?")
+        elif section in tables_of_codes[len(tables_of_codes) == 1 :]:  # of a single one the unknown codes are said
+            total, known = execute(
+                f"SELECT count(*), count(*) FILTER (l.route NOT LIKE 'unknown%') FROM ({section['query']}) c "
+                "JOIN (SELECT DISTINCT code, version, route FROM label_audit) l "
+                "ON c.code IS NOT DISTINCT FROM l.code AND c.version IS NOT DISTINCT FROM l.version"
+            ).fetchone()
+            if not known:
+                yield f"{name}: none of its {total} codes is known; is the version right?"
+
+
+def _empty(cohort: Cohort, section: dict, fault: str) -> str:
+    rows = cohort.connection.execute(f"SELECT count(*) FROM {section['table']}").fetchone()[0]
+    name = f"{section['kind']} {section['file']}"
+    return f"{name}: none of its {rows} rows {fault}" if rows else f"{name}: the table has no rows"
+
+
+def _of_measurements(cohort: Cohort) -> Iterator[str]:
+    tables = {row["part"]: row for row in cohort.measurement_tables}
+    sections = [section for section in cohort.source.get("sections", ()) if section["kind"] == "measurements"]
+    for part, query in enumerate(cohort.source["events"]):
+        if part not in tables and sections:
+            yield _empty(cohort, sections[part], "has a code that is listed under channels")
+        elif part not in tables:
+            named = re.search(r"'(\w+)' AS \"table\"", query)
+            yield f"measurements {named[1] if named else 'events'}: no row has a code that is read"
+    for row in tables.values():
+        name, rows = f"measurements {row['table']}", row["rows"]
+        if row["of_no_stay"]:
+            yield f"{name}: {row['of_no_stay']} of {rows} name an ICU stay that is not listed, and are left out"
+        if row["of_no_patient"] > NEARLY_ALL * rows:
+            yield f"{name}: {row['of_no_patient']} of {rows} are of no listed patient, and are left out"
+        if not row["in_stays"] and row["of_no_stay"] + row["of_no_patient"] < rows:
+            yield f"{name}: none of the {rows} lies within an ICU stay that is read"
+
+
+def _of_codes(cohort: Cohort) -> Iterator[str]:
+    """Name the codes of a user's mapping that no row has."""
+    missing = [f"{code} ({channel})" for channel, code in _missing_codes(cohort)]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        yield f"{len(missing)} mapped codes are in no row: {', '.join(missing[:NAMED])}{more}"
+
+
+def _missing_codes(cohort: Cohort) -> list[tuple[str, str]]:
+    found = cohort.connection.execute(
+        "SELECT DISTINCT name, code FROM item_counts JOIN items USING (priority) JOIN channels USING (channel)"
+    ).fetchall()
+    return [tuple(pair) for pair in cohort.source.get("codes", ()) if tuple(pair) not in set(found)]
+
+
+def _of_channels(cohort: Cohort) -> Iterator[str]:
+    read = {row["name"] for row in cohort.rows("SELECT DISTINCT name FROM items JOIN channels USING (channel)")}
+    said = {channel for channel, _ in _missing_codes(cohort)}
+    empty = [row["channel"] for row in cohort.values if not row["charted"] and row["channel"] in read - said]
+    if empty:
+        yield f"no value is charted of {', '.join(empty)}"
+    units = Units(cohort.channels)
+    for channel, row in zip(cohort.channels, cohort.values, strict=True):
+        yield from _of_channel(channel, row, units)
+
+
+def _of_channel(channel: dict, row: dict, units: Units) -> Iterator[str]:
+    """Tell of one channel that most of its values are dropped, or that they look like another unit."""
+    reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
+    charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
+    hint = _unit_hint(channel, row["unusual_median"], units)
+    if dropped > MOST * charted:
+        reason = max(reasons, key=reasons.get)
+        why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
+        yield (
+            f"{channel['name']}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
+            + (f"; the median is {row['unusual_median']:.4g}{hint}" if hint else "")
+        )
+    elif hint or _is_far(channel, row["unusual_median"]):
+        yield (
+            f"{channel['name']}: the median of its values is {row['unusual_median']:.4g}, far from normal "
+            f"({channel['low']:g} to {channel['high']:g} {channel['unit']}){hint or ', is it in another unit?'}"
+        )
+
+
+def _unit_hint(channel: dict, median: float | None, units: Units) -> str:
+    """Name the units in which a median would be normal."""
+    if median is None:
+        return ""
+    fits = [
+        rule["from"]
+        for rule in units.alternatives(channel["name"])
+        if channel["low"] <= median * rule["factor"] + rule.get("offset", 0) <= channel["high"]
+    ]
+    return f", as in {' or '.join(fits)}: give the unit" if fits else ""
+
+
+def _is_far(channel: dict, median: float | None) -> bool:
+    return median is not None and channel["low"] > 0 and not channel["low"] / 2 <= median <= channel["high"] * 2
+
+
+def _of_labels(cohort: Cohort) -> Iterator[str]:
+    labels, stays = cohort.connection.execute(
+        "SELECT (SELECT count(*) FROM label_names), (SELECT count(*) FROM labels)"
+    ).fetchone()
+    if not stays:
+        yield f"no ICU stay has any of the {labels} labels"
+
+
+def _of_notes(cohort: Cohort) -> Iterator[str]:
+    noted = cohort.connection.execute("SELECT count(DISTINCT stay) FROM notes WHERE trim(text) <> ''").fetchone()[0]
+    if cohort.source.get("has_notes", True) and noted < MOST * cohort.num_stays:
+        yield f"{noted} of {cohort.num_stays} ICU stays have a note"

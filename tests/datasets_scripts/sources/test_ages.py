@@ -1,0 +1,194 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Ages by the calendar, unknown ones as unknown, in every source; and small datasets that hold every split."""
+
+import csv
+import datetime
+from collections import Counter
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets_scripts import build_dataset
+from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.dataset.splits import SPLITS, first_patients, parse_splits, split_of
+from datasets_scripts.sources.raw_tables import create_macros
+from tests.datasets_scripts.sources import small_hospital
+from tests.datasets_scripts.sources.raw_tables import base_tables, build, rows
+
+
+days = st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 12, 31))
+LEAP_DAY = datetime.date(2000, 2, 29)
+
+
+def age_at(birth, day):
+    """Birthdays counted one by one: those of 29 February are on 1 March in other years."""
+    birthdays = 0
+    for year in range(birth.year + 1, day.year + 1):
+        try:
+            birthday = birth.replace(year=year)
+        except ValueError:
+            birthday = datetime.date(year, 3, 1)
+        birthdays += birthday <= day
+    return birthdays
+
+
+@pytest.fixture(scope="module")
+def years():
+    connection = duckdb.connect()
+    create_macros(connection, {"tables": {}}, {})
+    return lambda *dates: connection.execute("SELECT years(?::TIMESTAMP, ?::TIMESTAMP)", dates).fetchone()[0]
+
+
+@given(days, days, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_age_counts_birthdays(years, birth, day, on_leap_day):
+    birth = LEAP_DAY if on_leap_day else birth
+    if birth <= day:
+        assert years(birth, day) == age_at(birth, day)
+
+
+@pytest.mark.parametrize(
+    ("birth", "admission", "age"),
+    [
+        ("2008-03-01", "2026-03-01", 18),
+        ("2008-03-02", "2026-03-01", 17),
+        ("2008-02-29", "2026-02-28", 17),
+        ("2008-02-29", "2026-03-01", 18),
+        ("1957-07-16", "2026-07-15", 68),
+        ("1930-01-01", "2026-01-01", 90),
+        ("1726-01-01", "2026-01-01", 90),
+    ],
+)
+def test_a_hospitals_dates_of_birth(tmp_path, birth, admission, age):
+    tables, mapping = small_hospital.hospital(1)
+    del mapping["stays"]["age"]
+    mapping["stays"]["birth"] = "birth"
+    stay = tables["stays"][0]
+    stay |= {"birth": birth, "begin": f"{admission} 10:00:00", "end": f"{admission} 20:00:00"}
+    found, _ = small_hospital.build(tmp_path, tables, mapping, "--min-age", "0", "--splits", "train=1")
+    assert found["s0"]["age"] == age
+
+
+@pytest.mark.parametrize("age", ["", "nan", " ", "-1"])
+def test_an_unknown_age_leaves_the_stay_out_and_is_said(tmp_path, caplog, age):
+    tables, mapping = small_hospital.hospital(2)
+    tables["stays"][0]["age"] = age
+    found, metadata = small_hospital.build(tmp_path, tables, mapping, "--min-age", "0", "--splits", "train=1")
+    assert set(found) == {"s1"}
+    assert {row["why"]: row["stays_lost"] for row in metadata["attrition"]}["age unknown"] == 1
+    assert metadata["warnings"] == ["1 ICU stays left out: age unknown"]
+    assert "1 ICU stays left out: age unknown" in caplog.text
+
+
+def test_mimic_iii_without_a_date_of_birth(tmp_path):
+    tables = base_tables()
+    tables["PATIENTS"][0][2] = ""
+    tables["PATIENTS"][1][2] = "2082-01-01 00:00:00"  # eighteen on the day of admission
+    tables["PATIENTS"][2][2] = "2082-01-02 00:00:00"
+    folder = build(tmp_path, tables)
+    found = rows(folder)
+    assert {"201", "203"} & set(found) == set()
+    assert found["202"]["age"] == 18
+    lost = {row["why"]: row["stays_lost"] for row in read_metadata(folder)["attrition"]}
+    assert (lost["age unknown"], lost["younger"]) == (1, 1)
+
+
+def mimic_iv(root, anchors):
+    """Two days in intensive care for each patient; `anchors`: anchor_age and anchor_year, as in hosp/patients."""
+    begin, end = "2150-06-01 00:00:00", "2150-06-03 00:00:00"
+    ids = list(enumerate(anchors, start=1))
+    tables = {
+        "hosp/patients": [[i, "F", age, year] for i, (age, year) in ids],
+        "hosp/admissions": [[100 + i, begin, end, "WHITE"] for i, _ in ids],
+        "icu/icustays": [[i, 100 + i, 200 + i, "MICU", begin, end] for i, _ in ids],
+        "hosp/diagnoses_icd": [[100 + i, "I509", 10] for i, _ in ids],
+        "icu/chartevents": [[i, 200 + i, 220045, "2150-06-01 01:00:00", "", 80, 80] for i, _ in ids],
+        "hosp/labevents": [],
+    }
+    columns = {
+        "hosp/patients": "subject_id,gender,anchor_age,anchor_year",
+        "hosp/admissions": "hadm_id,admittime,dischtime,race",
+        "icu/icustays": "subject_id,hadm_id,stay_id,first_careunit,intime,outtime",
+        "hosp/diagnoses_icd": "hadm_id,icd_code,icd_version",
+        "icu/chartevents": "subject_id,stay_id,itemid,charttime,storetime,value,valuenum",
+        "hosp/labevents": "subject_id,itemid,charttime,storetime,value,valuenum",
+    }
+    for name, records in tables.items():
+        path = root / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([columns[name].split(","), *records])
+    return root
+
+
+def test_mimic_iv_without_an_anchor(tmp_path):
+    root = mimic_iv(tmp_path / "raw", [(60, 2150), ("", 2150), (60, ""), (91, 2150), (88, 2140), (50, 2140)])
+    arguments = ["--source", "mimic-iv", "--root", str(root), "--output", str(tmp_path / "dataset")]
+    build_dataset.main([*arguments, "--splits", "train=1"])
+    ages = {stay: row["age"] for stay, row in rows(tmp_path / "dataset").items()}
+    assert ages == {"201": 60, "204": 90, "205": 90, "206": 60}
+    assert "2 ICU stays left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
+
+
+def test_meds_without_a_birth(tmp_path):
+    (tmp_path / "raw" / "data").mkdir(parents=True)
+    moment = datetime.datetime.fromisoformat
+    stays = [(i, f"s{i}", moment("2020-07-15 08:00:00"), moment("2020-07-16 08:00:00")) for i in (1, 2)]
+    events = [(i, begin, "ICU_ADMISSION//MICU", stay) for i, stay, begin, _ in stays]
+    events += [(i, end, "ICU_DISCHARGE//MICU", stay) for i, stay, _, end in stays]
+    events += [(i, end, "DIAGNOSIS//ICD//10//I50.9", stay) for i, stay, _, end in stays]
+    events += [(1, moment("1950-07-16 00:00:00"), "MEDS_BIRTH", None)]
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE e (subject_id BIGINT, time TIMESTAMP, code VARCHAR, icustay_id VARCHAR)")
+    connection.executemany("INSERT INTO e VALUES (?, ?, ?, ?)", events)
+    connection.execute(
+        "COPY (SELECT *, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS race, NULL::FLOAT AS numeric_value, "
+        f"NULL::VARCHAR AS text_value FROM e) TO '{tmp_path}/raw/data/0.parquet'"
+    )
+    arguments = ["--source", "meds", "--root", str(tmp_path / "raw"), "--output", str(tmp_path / "dataset")]
+    build_dataset.main([*arguments, "--mapping", "mimic-iv", "--splits", "train=1"])
+    assert {stay: row["age"] for stay, row in rows(tmp_path / "dataset").items()} == {"s1": 69}
+    assert "1 ICU stays left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
+
+
+SHARES = "train=0.8,validation=0.1,test=0.1"
+ids = st.sets(st.text("0123456789abc", min_size=1, max_size=8), min_size=1, max_size=300)
+
+
+@pytest.mark.parametrize("limit", [24, 100, 300])
+@pytest.mark.parametrize("splits", [SHARES, "train=0.5,validation=0.25,test=0.25"])
+def test_a_small_dataset_has_every_split_in_its_share(limit, splits):
+    shares = parse_splits(splits)
+    chosen = first_patients([str(10_000 + i) for i in range(5000)], limit, shares, 0)
+    counts = Counter(split_of(patient, shares, 0) for patient in chosen)
+    assert len(set(chosen)) == limit
+    for split in SPLITS:
+        assert abs(counts[split] - limit * shares[split]) <= 1, counts
+
+
+@given(ids, st.integers(1, 300), st.integers(1, 20), st.integers(0, 3), st.randoms())
+@settings(max_examples=100, deadline=None)
+def test_a_larger_limit_keeps_the_patients_of_a_smaller_one(patients, limit, more, seed, random):
+    shares = parse_splits(SHARES)
+    listed = sorted(patients)
+    random.shuffle(listed)
+    fewer = first_patients(listed, limit, shares, seed)
+    assert fewer == first_patients(sorted(patients), limit, shares, seed)
+    assert len(fewer) == min(limit, len(patients))
+    assert set(fewer) <= set(first_patients(listed, limit + more, shares, seed)) <= patients
+
+
+def test_limit_reads_patients_of_every_split(tmp_path):
+    tables, mapping = small_hospital.hospital(120)
+    options = ["--splits", "train=0.5,validation=0.25,test=0.25"]
+    _, metadata = small_hospital.build(tmp_path / "few", tables, mapping, *options, "--limit", "12")
+    assert {split: count["patients"] for split, count in metadata["counts"].items()} == {
+        "train": 6,
+        "validation": 3,
+        "test": 3,
+    }
+    assert metadata["attrition"][-1]["why"] == "--limit"
