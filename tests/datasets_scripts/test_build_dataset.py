@@ -107,6 +107,9 @@ def test_case_and_compression_of_the_files_do_not_matter(tmp_path, suffix, lower
         ("Temperature", 678, 98.6, 37.0),
         ("Temperature", 676, 37.2, 37.2),
         ("Temperature", 676, 98.6, 37.0),  # Fahrenheit charted under the Celsius item
+        ("Temperature", 226329, 36.9, 36.9),  # blood, from a catheter in the pulmonary artery
+        ("Temperature", 227632, 33.0, 33.0),  # of a patient who is cooled
+        ("Temperature", 227634, 33.1, 33.1),
         ("Fraction inspired oxygen", 3420, 50, 0.5),
         ("Fraction inspired oxygen", 190, 0.5, 0.5),
         ("Weight", 3581, 220, 99.79),

@@ -125,7 +125,9 @@ def test_what_was_restored_read_by_family_or_left_unknown_is_counted(tmp_path):
     tables["DIAGNOSES_ICD"] = [[101 + i, code] for i, code in enumerate(codes)] + [
         [i, "4280"] for i in range(109, 113)
     ]
-    counts = read_metadata(build(tmp_path, tables))["codes"]
+    metadata = read_metadata(build(tmp_path, tables))
+    assert "3 of 12 diagnosis codes were changed by a spreadsheet and are restored" in metadata["warnings"]
+    counts = metadata["codes"]
     assert (counts["total"], counts["restored"], counts["by_family"]) == (12, 3, 3)
     assert (counts["unknown"], counts["unmapped"]) == (5, 2)  # the families, too, are in no table
     assert counts["unknown_codes"] == ["38.4", "389", "414", "584", "I50.9"]
