@@ -9,12 +9,19 @@ labels. The `admission` view keeps only sections about the time before and at ad
 
 import re
 
-from datasets_scripts.sources.sections import COURSE, LATER, split_sections, tables
+from datasets_scripts.sources.headings import COURSE, LATER, tables
+from datasets_scripts.sources.sections import split_sections
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 # Notes other than discharge summaries are about the admission when they were stored up to this many hours after it.
 ADMISSION_HOURS = 24
+# Kinds of documents that are written when the patient leaves.
+_SUMMARY = re.compile(
+    r"discharge|\bd/?c[ _-]?(?:summary|note|letter)|^ds$"
+    r"|(?:death|hospital|transfer|final|inpatient|stay)[ _-]?(?:summary|letter)",
+    re.IGNORECASE,
+)
 
 
 def parse_note_view(text: str) -> str | float:
@@ -43,9 +50,10 @@ def note_text(documents: list[dict], view: str | float) -> str:
         documents (list of `dict`): `kind`, `text`, `rank` (their order), `hour` (from when it is known, hours since
             ICU admission, `None` where the source does not tell) and `origin`: `"note"`, or `"document"` for what only
             the view `as-of` reads. Items of one kind and rank are joined.
-        view: `"admission"`: of a discharge summary the sections about the time up to admission; of other notes what
-            was stored within a day of ICU admission. `"paper"`: of a discharge summary the brief hospital course,
-            which names the diagnoses. A number: all documents stored that many hours after ICU admission or earlier.
+        view: `"admission"`: of a discharge summary the sections about the time up to admission, nothing where it has
+            no heading of them; of other notes what was stored within a day of ICU admission. `"paper"`: of a discharge
+            summary the brief hospital course, which names the diagnoses. A number: all documents stored that many
+            hours after ICU admission or earlier.
 
     Returns:
         `str`: `Kind: text` parts, one a line; empty when nothing of the kind was written.
@@ -64,18 +72,44 @@ def _order(document: dict) -> tuple:
     return document["rank"], document["kind"], float("inf") if hour is None else hour, document["text"] or ""
 
 
+def notes_left_out(documents: list[dict], view: str | float) -> int:
+    """Count the discharge summaries of which a view reads nothing, because they have no heading of its sections."""
+    if not isinstance(view, str):
+        return 0
+    summaries = [d for d in documents if d["origin"] == "note" and (d["text"] or "").strip() and _is_summary(d, view)]
+    return sum(not any(body.strip() for _, body in _read(document, view)) for document in summaries)
+
+
 def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
     """Return what a view reads of one document: headings and text."""
-    hour, summary = document["hour"], document["kind"] == "Discharge summary"
+    hour = document["hour"]
     if not isinstance(view, str):
         return [(document["kind"], document["text"])] if hour is not None and hour <= view else []
     if document["origin"] != "note":
         return []
-    if not summary:
+    if not _is_summary(document, view):
         late = view == "admission" and hour is not None and hour > ADMISSION_HOURS
         return [] if late else [(document["kind"], document["text"])]
-    sections = [(section, body) for section, _, body in split_sections(document["text"] or "") if section != LATER]
-    return [(section, body) for section, body in sections if (section == COURSE) == (view == "paper")]
+    return [
+        (section, _without_rules(body))
+        for section, _, body in split_sections(document["text"] or "")
+        if section != LATER and (section == COURSE) == (view == "paper")
+    ]
+
+
+def _is_summary(document: dict, view: str) -> bool:
+    """Tell whether a document is a discharge summary, by its kind or, if of no known time, by its headings."""
+    if _SUMMARY.search(document["kind"] or ""):
+        return True
+    if view != "admission" or document["hour"] is not None:
+        return False
+    headings = [(section, heading.lower()) for section, heading, _ in split_sections(document["text"] or "")]
+    return any(section == COURSE or (section == LATER and "discharge" in heading) for section, heading in headings)
+
+
+def _without_rules(body: str) -> str:
+    """Remove lines of dashes and the like, and what a transcription leaves of a line end after a heading."""
+    return re.sub(r"(?m)^[ \t]*[-=~_*#+]{4,}[ \t]*$", "", body).lstrip(" ,\t\n")
 
 
 def strip_as_the_release(text: str) -> str:

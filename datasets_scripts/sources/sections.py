@@ -3,24 +3,18 @@
 """
 Discharge summaries, cut at their headings: what was known at admission apart from what came later.
 
-A heading stands at the beginning of a line and ends with a colon or with the line. When in doubt a section ends: text
-about the time after admission must not pass for text about the time before it.
+When in doubt a section ends: text about the time after admission must not pass for text about the time before it.
 """
 
 import re
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
+
+from datasets_scripts.sources.headings import AFTER, ASIDE, COURSE, FIRST, LATER, LISTS, TWICE, Heading, find_headings
+from datasets_scripts.sources.line_ends import normalise_lines
 
 
-COURSE = "Brief hospital course"
-LATER = ""
-MAX_HEADING_WORDS = 8
-
-# Marks before a heading ("#", "**", "3."), the heading, and a colon or the end of the line.
-_LINE = re.compile(
-    r"^[ \t]*(?:[#*=_\-]+[ \t]*|\d{1,2}[.)][ \t]*)?([A-Za-z][A-Za-z/&,\-'() ]{1,70}?)[ \t*_=]*(?:(:)[*_]*|$)",
-    re.MULTILINE,
-)
+NARRATIVE = ("History of present illness", "Past medical history")  # where a summary begins to tell
+_COLUMNS = re.compile(r"[\t|]| {3}")
 
 
 @lru_cache(maxsize=4)  # each note view asks for the same document
@@ -33,40 +27,30 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
         `COURSE`, or `LATER` for everything else, with what stands before the first heading; `heading` is as written.
         Together, headings and bodies hold every word of the text.
     """
-    cuts = []
-    for match in _LINE.finditer(text):
-        section = section_of(match[1], with_colon=match[2] is not None)
-        if section is not None:
-            cuts.append((match, section))
-    sections = [(LATER, "", text[: cuts[0][0].start()] if cuts else text)]
-    for i, (match, section) in enumerate(cuts):
-        end = cuts[i + 1][0].start() if i + 1 < len(cuts) else len(text)
-        sections.append((section, match[1].strip(), text[match.end() : end]))
+    text = normalise_lines(text)
+    headings = _with_ends_of_columns(text, find_headings(text))
+    sections = [(LATER, "", text[: headings[0].start] if headings else text)]
+    later_seen, told = False, False  # of a section after which an exam is no longer that of admission; of the history
+    for i, heading in enumerate(headings):
+        end = headings[i + 1].start if i + 1 < len(headings) else len(text)
+        section = LATER if later_seen and heading.role in (TWICE, FIRST) else heading.section
+        later_seen |= heading.role == AFTER or (heading.role == LISTS and told)
+        told |= section in NARRATIVE
+        sections.append((section, text[heading.start : heading.end], text[heading.end : end]))
     return sections
 
 
-def section_of(heading: str, with_colon: bool = True) -> str | None:
-    """Return the section that a line opens, `None` where it is no heading."""
-    plain = " ".join(re.findall(r"[a-z]+", heading.lower()))
-    words = plain.split()
-    known = tables()
-    if plain in known["sections"]:
-        return known["sections"][plain]
-    # Without a colon only capitals tell a heading that is not known to the letter from a sentence.
-    if len(words) > MAX_HEADING_WORDS or not (heading[0].isupper() if with_colon else heading.isupper()):
-        return None
-    if any(f" {course} " in f" {plain} " for course in known["course"]):
-        return COURSE
-    return LATER if known["later_words"] & set(words) else None
-
-
-@cache
-def tables() -> dict:
-    """Return `note_sections.yaml`: headings with their section, and the words that tell of one."""
-    import yaml  # a command reads its note view before anything is imported
-
-    raw = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
-    sections = {heading: name for name, headings in raw["admission"].items() for heading in headings}
-    sections |= dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)
-    words = {"later_words": set(raw["later_words"]), "stop_words": set(raw["stop_words"].split())}
-    return {"sections": sections, "course": raw["course"], **words}
+def _with_ends_of_columns(text: str, headings: list[Heading]) -> list[Heading]:
+    """Add the end of each line that has columns of which one is a later section: below, their texts mix."""
+    ended = []
+    starts = [heading.start for heading in headings[1:]] + [len(text)]
+    for heading, following in zip(headings, starts, strict=False):
+        ended.append(heading)
+        end = text.find("\n", heading.end, following)
+        if heading.section in (LATER, COURSE) or end < 0:
+            continue
+        line = text.rfind("\n", ended[-6:][0].start, heading.start) + 1
+        beside = any(h.start >= line and h.section in (LATER, COURSE) for h in ended[-6:-1])
+        if beside and _COLUMNS.search(text, max(line, ended[-6:][0].start), end):
+            ended.append(Heading(end, end, LATER, ASIDE))
+    return ended

@@ -1,0 +1,536 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Find the headings of a discharge summary: alone on a line, before a colon or a dash, or inside a line.
+
+A heading of later sections is found more readily than one of admission sections: a text that ends too early loses
+words, one that ends too late tells what a model is to find.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+
+COURSE = "Brief hospital course"
+LATER = ""
+MAX_HEADING_WORDS = 8
+WINDOW = 90  # characters before a colon that are looked at
+
+# How sure a heading is that its text tells of the time before admission.
+SURE = "sure"
+TWICE = "told twice"  # a summary may have the same section for admission and for discharge
+FIRST = "first"  # so weakly marked that it counts only before any later section
+# What a later heading says of the sections after it.
+AFTER = "after"  # they are of the time after admission
+LISTS = "lists"  # so, unless the history is still to come
+ASIDE = "aside"  # nothing
+
+
+class Heading(NamedTuple):
+    """A heading at `text[start:end]`; `section` is an admission section, `COURSE` or `LATER`, `role` is as above."""
+
+    start: int
+    end: int
+    section: str
+    role: str
+
+
+class Meaning(NamedTuple):
+    """What a heading says; `exact`: the table has it to the letter; `strong`: a word tells of a later time."""
+
+    section: str
+    role: str
+    exact: bool
+    strong: bool
+    num_words: int
+
+    @property
+    def is_later(self) -> bool:
+        return self.section in (LATER, COURSE)
+
+
+_LETTER = re.compile("[A-Za-z]")
+_WORD = re.compile(r"[A-Za-z][A-Za-z']*")
+_LOWER_WORD = re.compile(r"[a-z][a-z']*")
+_BRACKETS = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|_+")
+_SHORT = {
+    re.compile(r"\bd\s?/\s?c(?:'?ed|'?d|ing)?\b"): "discharge",
+    re.compile(r"\bdc\b"): "discharge",
+    re.compile(r"\bf\s?/\s?u\b"): "followup",
+    re.compile(r"\b(\w+)\(s\)"): r"\1",
+    re.compile(r"\[\*\*.*?\*\*\]"): " ",
+    # No headings, but complaints.
+    re.compile(
+        r"\b(vaginal|nasal|ear|eye|aural|purulent|wound|urethral|penile|nipple|bloody|clear|yellow|green|white|foul)"
+        r" discharge"
+    ): "secretion",
+    re.compile(r"\btransfer(red)? (for|from)\b"): "from",
+}
+_HAS_SHORT = re.compile(r"/|\bdc\b|\(s\)|\[|discharge|transfer")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+# What parts a heading from the words before it.
+_BREAK = re.compile(
+    r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}][\"']?\s+|[.:,;)](?=[A-Z])|\s{2,}|\s[-\u2013\u2014*=#]+\s|[-=_*#]{3,}|(?<!\[)\*\*(?!\])"
+)
+_DASHES = re.compile(r"[-\u2013\u2014=>]+[ \t]*")
+_STOP = re.compile(r"\.(?=[\s,]|$)")
+_LINE_MARKS = re.compile(r"[\W\d_]*(?:[A-Za-z][.)]\s*|[ivxIVX]{1,4}[.)]\s*)?[\W_]*")
+_CELL = re.compile(r"(?:[^\n\t| ]| {1,2}(?! ))+")
+_CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z]*")
+_OF_DISCHARGE = re.compile(
+    r"\W{0,6}(?:(?:up)?on|at|prior to|before|of|day of|time of) (?:the |his |her )?(?:time |day |date |moment )?"
+    r"(?:of |to )?(?:the |his |her )?(?:discharge|d/c|dc|transfer)\b",
+    re.IGNORECASE,
+)
+
+
+def find_headings(text: str) -> list[Heading]:
+    """Return the headings of a text whose line ends are newlines, in order and apart from each other."""
+    found = [*_before_separators(text), *_alone(text)]
+    covered = sorted((heading.start, heading.end) for heading in found)
+    found += (heading for heading in _in_capitals(text) if not _is_covered(heading, covered))
+    return _apart(_turned(text, heading) for heading in found)
+
+
+def _is_covered(heading: Heading, covered: list[tuple[int, int]]) -> bool:
+    i = bisect_right(covered, (heading.start, heading.start)) - 1
+    return any(start <= heading.start < end for start, end in covered[max(i, 0) : i + 2])
+
+
+def _turned(text: str, heading: Heading) -> Heading:
+    """Return an exam "At discharge, …" as the later section that it is."""
+    if heading.section in (LATER, COURSE) or not _OF_DISCHARGE.match(text, heading.end):
+        return heading
+    return heading._replace(section=LATER, role=AFTER)
+
+
+def _apart(headings) -> list[Heading]:
+    """Order headings; of two that overlap the first stays, as a later section if one of them is."""
+    apart: list[Heading] = []
+    for heading in sorted(headings, key=lambda h: (h.start, h.section not in (LATER, COURSE), -h.end)):
+        if apart and heading.start < apart[-1].end:
+            if heading.section in (LATER, COURSE) and apart[-1].section not in (LATER, COURSE):
+                apart[-1] = apart[-1]._replace(section=heading.section, role=heading.role)
+            continue
+        apart.append(heading)
+    return apart
+
+
+# -- before a colon, a dash or a full stop ---------------------------------------------------------------------------
+
+
+def _before_separators(text: str) -> Iterator[Heading]:
+    vocabulary, lowered = tables()["vocabulary"], _lowered(text)
+    for kind, stop, end in _separators(text, lowered):
+        low = max(0, stop - WINDOW)
+        names = _LOWER_WORD.findall(lowered, low, stop)
+        if vocabulary.isdisjoint(names):
+            continue
+        start, at_line = _start_of(text, low, stop)
+        head = text[start:stop]
+        meaning = meaning_of(head) if start > low or low == 0 else None
+        if meaning and _fits(meaning, style_of(head), kind, at_line, text, start, stop):
+            yield Heading(_with_marks(text, start) if at_line else start, end, meaning.section, meaning.role)
+        elif kind == "colon":
+            yield from _at_the_end(text, low, stop, names)
+
+
+def _lowered(text: str) -> str:
+    """Return a text in lower case, letter by letter."""
+    lowered = text.lower()
+    return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _separators(text: str, lowered: str) -> Iterator[tuple[str, int, int]]:
+    """Find colons but those of "5:30", dashes but those of "X-ray", and full stops: kind, start and end."""
+    stop = text.find(":")
+    while stop >= 0:
+        if not (text[stop - 1 : stop].isdigit() and text[stop + 1 : stop + 2].isdigit()):
+            yield "colon", stop, stop + 1
+        stop = text.find(":", stop + 1)
+    for match in _DASHES.finditer(text):
+        before, dashes = text[match.start() - 1 : match.start()], match[0]
+        if before.isspace() or dashes[-1] in " \t" or dashes[0] in "\u2013\u2014" or dashes[1:2] in ("-", "="):
+            begin = match.start() - (before in (" ", "\t"))
+            if text[begin - 1 : begin].strip():
+                yield "dash", begin, match.end()
+    endings = tables()["endings"]
+    for match in _STOP.finditer(text):
+        last = lowered[max(0, match.start() - 20) : match.start()].split()[-1:]
+        if last and last[0] in endings:
+            yield "stop", match.start(), match.end()
+
+
+def _start_of(text: str, low: int, stop: int) -> tuple[int, bool]:
+    """Return where a heading before `stop` begins, and whether only marks and numbers stand before it on its line."""
+    start = low
+    for match in _BREAK.finditer(text, low, stop):
+        if _LETTER.search(text, match.end(), stop) or "\n" in match[0]:
+            start = match.end()
+    begin = max(text.rfind(mark, low, start) for mark in "\n\t|") + 1
+    at_line = (begin > low or low == 0) and _LINE_MARKS.fullmatch(text, begin, start) is not None
+    while start < stop and not text[start].isalpha():
+        start += 1
+    return start, at_line
+
+
+def _with_marks(text: str, start: int) -> int:
+    """Return where the marks before a heading begin: `**`, `3.`, `#`."""
+    begin = max(text.rfind(mark, max(0, start - WINDOW), start) for mark in "\n\t|") + 1
+    return max(begin, start - WINDOW)
+
+
+def _fits(meaning: Meaning, style: str, kind: str, at_line: bool, text: str, start: int, stop: int) -> bool:
+    """Tell whether a heading of this meaning is one in this place and spelling."""
+    later, strong = meaning.is_later, meaning.strong
+    spelled = style in ("caps", "title")
+    if kind == "colon":
+        if meaning.exact or spelled:
+            return meaning.num_words <= MAX_HEADING_WORDS
+        if later and not _is_heading_of_sentence(meaning, plain(text[start:stop]).split()):
+            return False
+        if at_line and style == "sentence":
+            return meaning.num_words <= MAX_HEADING_WORDS
+        if not strong:
+            return later and meaning.num_words <= (3 if style == "sentence" else 2 if at_line else 0)
+        alone = at_line and text[stop + 1 : stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
+        return later and meaning.num_words <= (6 if alone else 6 if style == "sentence" else 4 if at_line else 3)
+    if kind == "dash":
+        fuzzy = later and (strong or at_line) and meaning.num_words <= (6 if strong or spelled else 3)
+        return (spelled or at_line) and (meaning.exact or fuzzy)
+    if meaning.num_words == 1 or not (meaning.exact or (style == "caps" and strong)):
+        return meaning.exact and style == "caps" and strong and not _is_shouting(text, start)
+    return (spelled or at_line) and (meaning.exact or not _is_shouting(text, start))
+
+
+def _is_heading_of_sentence(meaning: Meaning, words: list[str]) -> bool:
+    """Tell whether "His discharge medications were:" begins a section: "A course of steroids was given:" does not."""
+    return (
+        words[0] not in tables()["sentence_words"]
+        or meaning.section == COURSE
+        or not {"discharge", "diagnosis", "diagnoses", "assessment"}.isdisjoint(words)
+    )
+
+
+def _at_the_end(text: str, low: int, stop: int, names: list[str]) -> Iterator[Heading]:
+    """Find a heading that ends the words before a colon without anything that parts it from them."""
+    known = tables()
+    if names[-1] not in known["last_words"] and known["strong"].isdisjoint(names):
+        return
+    words, names = list(_WORD.finditer(text, low, stop))[-7:], names[-7:]
+    if text[words[-1].end() : stop].strip(" \t*_'\"])"):
+        return
+    for i, word in enumerate(words):
+        head = text[word.start() : stop]
+        if "\n\n" in head or re.search(r"[.;:!?]\s", head):
+            continue
+        meaning, style = meaning_of(head), style_of(head)
+        if meaning is None:
+            continue
+        later, spelled = meaning.is_later, style in ("caps", "title")
+        enough = meaning.num_words >= 2 or (spelled and meaning.strong)
+        if not enough or not (spelled or (later and meaning.exact)):
+            continue
+        if not later and known["strong"] & set(names[max(0, i - 4) : i]):
+            meaning = meaning._replace(section=LATER, role=AFTER)
+        yield Heading(word.start(), stop + 1, meaning.section, meaning.role)
+        return
+
+
+# -- alone on a line or in a cell ------------------------------------------------------------------------------------
+
+
+def _alone(text: str) -> Iterator[Heading]:
+    for cell in _short_cells(text):
+        head = cell[0].rstrip(" \t*_=~#-:.\"')]")
+        marks = _LINE_MARKS.match(head)
+        head = head[marks.end() :] if marks else head
+        if not head or not head[0].isalpha() or ":" in head:
+            continue
+        start = cell.start() + (marks.end() if marks else 0)
+        heading = _lone_heading(text, cell, head, start)
+        if heading is not None:
+            yield heading
+
+
+def _short_cells(text: str) -> Iterator[re.Match]:
+    """Find the lines, and the columns of lines, that have no more words than a heading."""
+    start = 0
+    for line in text.split("\n"):
+        end = start + len(line)
+        if line.strip().count(" ") <= MAX_HEADING_WORDS + 2 or "\t" in line or "|" in line or "   " in line:
+            for cell in _CELL.finditer(text, start, end):
+                if len(cell[0]) <= 2 * WINDOW and cell[0].strip().count(" ") <= MAX_HEADING_WORDS + 2:
+                    yield cell
+        start = end + 1
+
+
+def _lone_heading(text: str, cell: re.Match, head: str, start: int) -> Heading | None:
+    meaning, style = meaning_of(head), style_of(head)
+    ended = cell[0].rstrip()[-1]
+    if meaning is None:
+        unknown = ended == ":" and style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
+        return Heading(cell.start(), cell.end(), LATER, ASIDE) if unknown else None
+    if meaning.exact:
+        fits = style != "lower" or (meaning.num_words > 1 and (meaning.is_later or _is_apart(text, cell)))
+    else:
+        fits = ended not in ".;," and _is_short(meaning, style, head, lambda: _is_apart(text, cell))
+    fits = fits and meaning.num_words <= MAX_HEADING_WORDS
+    return Heading(cell.start(), cell.end(), meaning.section, meaning.role) if fits else None
+
+
+def _is_short(meaning: Meaning, style: str, head: str, is_apart: Callable[[], bool]) -> bool:
+    """Tell whether a line is so short, for its spelling, that it is rather a heading than a part of a sentence."""
+    if style in ("caps", "title"):
+        return meaning.num_words <= (6 if style == "title" else MAX_HEADING_WORDS)
+    known, words = tables(), plain(head).split()
+    if words[-1] in known["stop_words"] or words[0] in known["complaint_words"] or not meaning.is_later:
+        return False
+    if style == "lower" or not meaning.strong:
+        return meaning.num_words <= 3 and (meaning.strong or style == "sentence") and is_apart()
+    near = known["strong"] & {*words[:2], words[-1]}
+    return meaning.num_words <= 3 or (meaning.num_words <= 5 and bool(near) and is_apart())
+
+
+def _is_apart(text: str, cell: re.Match) -> bool:
+    """Tell whether a cell is marked as a heading, or the line before it is empty or ends a sentence."""
+    if cell[0].lstrip()[:1] in tuple("#*_="):
+        return True
+    before = text[max(0, cell.start() - 200) : cell.start()].rstrip(" \t")
+    return not before or before.endswith("\n\n") or before.rstrip()[-1:] in ("", *".:;!?-=~_*")
+
+
+def _is_unknown(head: str) -> bool:
+    """Tell whether nothing in a heading says that it belongs to the exam or the history."""
+    words = plain(head).split()
+    return 0 < len(words) <= 6 and max(map(len, words)) >= 3 and not tables()["exam_words"] & set(words)
+
+
+# -- in capitals or Title Case, before its text ----------------------------------------------------------------------
+
+
+def _in_capitals(text: str) -> Iterator[Heading]:
+    known = tables()
+    bold, first = known["bold"] | known["bold_capitals"], known["first_words"]
+    for match in _CAPITAL.finditer(text):
+        word = match[0].lower()
+        if word not in bold and word not in first:
+            continue
+        if word in known["bold_capitals" if match[0].isupper() else "bold"]:
+            yield from _later_run(text, match)
+        if word in first:
+            yield from _known_phrase(text, match)
+
+
+def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
+    """Find "Hospital Course Treated with …", "PLAN Home": capital words up to one that tells of later sections."""
+    start, count = _first_of_run(text, match)
+    run, caps = text[start : match.end()], match[0].isupper()
+    meaning, (end, section) = meaning_of(run), _longest_phrase(text, start)
+    if (end >= match.end() and section not in (None, LATER, COURSE)) or (meaning and not meaning.is_later):
+        return
+    if caps and _is_shouting(text, start):
+        return
+    following = re.compile(r"[ \t]*[\])*_]*[ \t]*(\S?)").match(text, match.end())[1]
+    goes_on = following == "" or following.isupper() or following.isdigit() or following in "-*#•"
+    parted, at_line = _is_parted(text, start)
+    if caps and count == 1:
+        fits = parted
+    elif count == 1 and not _CAPITAL.match(text, match.end() + 1):
+        fits = at_line and goes_on
+    else:
+        fits = caps or parted or (goes_on and match[0].lower() in CORE)
+    if fits:
+        section = COURSE if meaning and meaning.section == COURSE else LATER
+        role = meaning.role if meaning else AFTER
+        yield Heading(start, match.end(), section, role)
+
+
+def _first_of_run(text: str, match: re.Match) -> tuple[int, int]:
+    """Return where the capital words before and with `match` begin, and their number."""
+    start, count = match.start(), 1
+    before = list(_WORD.finditer(text, max(0, start - 60), start))
+    for word in reversed(before[-5:]):
+        gap = text[word.end() : start]
+        capital = word[0].isupper() if match[0].isupper() else word[0][0].isupper()
+        abbreviated = match[0].isupper() or not word[0].isupper() or len(word[0]) <= 5
+        if not (re.fullmatch(r" ?[/&,\-(]? ?", gap) and abbreviated) or not (
+            capital or word[0].lower() in tables()["small_words"]
+        ):
+            break
+        start, count = (word.start(), count + 1) if capital else (start, count)
+        if not capital:
+            break
+    return start, count
+
+
+def _known_phrase(text: str, match: re.Match) -> Iterator[Heading]:
+    """Find "HISTORY OF PRESENT ILLNESS Three days of …", "ALLERGIES Penicillin": a known phrase before its text."""
+    end, section = _longest_phrase(text, match.start())
+    if section is None:
+        return
+    head, shouting = text[match.start() : end], _is_shouting(text, match.start())
+    (parted, at_line), meaning = _is_parted(text, match.start()), meaning_of(head)
+    quiet, several = style_of(head) == "caps" and not shouting, len(plain(head).split()) > 1
+    if meaning.is_later:
+        if several and (quiet or (parted and not shouting)):
+            yield Heading(match.start(), end, section, meaning.role)
+    elif (quiet and (parted or several)) or (several and (at_line if shouting else parted)):
+        sure = parted and quiet and several and meaning.role == SURE
+        yield Heading(match.start(), end, section, SURE if sure else FIRST)
+
+
+def _longest_phrase(text: str, start: int) -> tuple[int, str | None]:
+    """Return the end and the section of the longest known heading that begins here in capitals or Title Case."""
+    words = list(_WORD.finditer(text, start, start + 60))[:6]
+    names, sections = [word[0].lower() for word in words], tables()["sections"]
+    for count in range(len(words), 0, -1):
+        head = text[start : words[count - 1].end()]
+        section = sections.get(plain(head) if names[0] in ("d", "dc", "f") else " ".join(names[:count]))
+        if section is not None and style_of(head) in ("caps", "title") and not re.search(r"[.:;\n]", head):
+            return words[count - 1].end(), section
+    return start, None
+
+
+def _is_parted(text: str, start: int) -> tuple[bool, bool]:
+    """Tell whether something parts a word from those before it, and whether only marks stand before it on its line."""
+    low = max(0, start - WINDOW)
+    begin, at_line = _start_of(text, low, start + 1)
+    return begin == start, at_line and begin == start
+
+
+def _is_shouting(text: str, start: int) -> bool:
+    """Tell whether the text around is in capitals throughout."""
+    around = text[max(0, start - 60) : start + 60]
+    return sum(map(str.islower, around)) < 10
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=65536)
+def meaning_of(head: str) -> Meaning | None:
+    """Return what a heading says, `None` where it is none that is known."""
+    known, words = tables(), plain(head).split()
+    if len(words) > 2 * MAX_HEADING_WORDS or known["vocabulary"].isdisjoint(words):
+        return None
+    bare = plain(_BRACKETS.sub(" ", head)).split()
+    for candidate in (words, bare):
+        name = " ".join(candidate)
+        if name in known["sections"] and not (known["strong"] & (set(words) - set(candidate))):
+            return _meaning(known["sections"][name], name, candidate, exact=True)
+    if _is_of_admission(set(words)):
+        section = "Admission labs" if set(words) & LABS else "Physical exam"
+        return Meaning(section, SURE, False, False, len(words))
+    for count in range(min(len(bare), 6), 1, -1):
+        for part in (bare[:count], bare[-count:]):
+            section = known["sections"].get(" ".join(part), LATER)
+            rest = set(words) - set(part)
+            if section not in (LATER, COURSE) and not (known["exam_words"] | known["later_words"]) & rest:
+                return _meaning(section, " ".join(part), words)
+    if any(f" {course} " in f" {' '.join(words)} " for course in known["course"]):
+        return _meaning(COURSE, "", words)
+    return _meaning(LATER, "", words) if known["later_words"] & set(words) else None
+
+
+def _meaning(section: str, name: str, words: list[str], exact: bool = False) -> Meaning:
+    strong = section in (LATER, COURSE) and bool(tables()["strong"] & {*words, *name.split()})
+    return Meaning(section, _role(name, words), exact, strong, len(words))
+
+
+def _role(name: str, words: list[str]) -> str:
+    known, found = tables(), set(words)
+    if known["sections"].get(name, LATER) not in (LATER, COURSE):
+        return TWICE if name in known["told_twice"] else SURE
+    strong = found & known["strong"]
+    if found & {"addendum", "addenda"}:
+        return AFTER
+    if not strong - {"discharge", "discharged", "summary"} and found & known["administration"]:
+        return ASIDE
+    if found & {*known["lists"], "problem"} and not found & {"assessment", "impression", "plan", "course"}:
+        return LISTS
+    return AFTER if strong or found & {"a", "ap", "rec", "recs"} else ASIDE
+
+
+CORE = {"course", "discharge", "diagnosis", "diagnoses", "assessment"}  # said in capitals, they begin a section
+LABS = {"lab", "labs", "laboratory", "laboratories"}
+EXAM = {"physical", "exam", "examination", "pe"}
+AT_ADMISSION = {"admission", "admitting", "admit", "initial", "arrival", "presentation"}
+
+
+def _is_of_admission(words: set[str]) -> bool:
+    """Tell whether a heading says "exam" or "labs", "admission", and nothing else that matters."""
+    return (
+        bool(words & AT_ADMISSION and words & (LABS | EXAM))
+        and words <= LABS | EXAM | AT_ADMISSION | tables()["beside"]
+    )
+
+
+@lru_cache(maxsize=65536)
+def plain(head: str) -> str:
+    """Return the words of a heading in lower case, abbreviations written out; "HospitalCourse" is two words."""
+    head = _CAMEL.sub(" ", head).lower()
+    if _HAS_SHORT.search(head):
+        for pattern, word in _SHORT.items():
+            head = pattern.sub(word, head)
+    words = re.findall(r"[a-z]+", head)
+    return tables()["squeezed"].get(words[0], words[0]) if len(words) == 1 else " ".join(words)
+
+
+def style_of(head: str) -> str:
+    """Return `"caps"`, `"title"`, `"sentence"` or `"lower"`: how a heading is spelled."""
+    words = _WORD.findall(head)
+    if not words or not words[0][0].isupper():
+        return "lower"
+    if all(word.isupper() for word in words):
+        return "caps"
+    small = tables()["small_words"]
+    return "title" if all(word[0].isupper() or word in small for word in words) else "sentence"
+
+
+@cache
+def tables() -> dict:
+    """Return `note_sections.yaml`: headings with their section, and the words that tell of one."""
+    import yaml  # a command reads its note view before anything is imported
+
+    raw = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
+    admission = {heading: name for name, headings in raw["admission"].items() for heading in headings}
+    sections = admission | dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)
+    words = {name: set(text.split()) for name, text in raw["later_words"].items()}
+    sets = {
+        name: set(raw[name].split())
+        for name in (
+            "administration",
+            "beside",
+            "complaint_words",
+            "exam_words",
+            "sentence_words",
+            "small_words",
+            "stop_words",
+        )
+    }
+    strong = words["after"] | words["lists"]
+    last_words = {heading.split()[-1] for heading in sections}
+    return sets | {
+        "sections": sections,
+        "course": raw["course"],
+        "told_twice": set(raw["told_twice"]),
+        "lists": words["lists"],
+        "strong": strong,
+        "squeezed": {heading.replace(" ", ""): heading for heading in sections if len(heading) > 3},
+        "bold": set(raw["bold_words"].split()),
+        "bold_capitals": strong | words["findings"] - set(raw["plain_capitals"].split()),
+        "later_words": strong | words["findings"],
+        "first_words": {heading.split()[0] for heading in sections} | {"d", "dc", "f"},
+        "last_words": last_words,
+        "endings": last_words | strong,
+        "vocabulary": ({w for h in sections for w in h.split()} - sets["small_words"])
+        | {"d", "dc", "f"}
+        | strong
+        | words["findings"]
+        | AT_ADMISSION,
+    }
