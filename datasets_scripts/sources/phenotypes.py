@@ -76,7 +76,7 @@ def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]
 
 def find_code(code: str | None, version: int | None) -> FoundCode:
     """Return what a code says; see `phenotypes_of`."""
-    text = re.sub(r"[\s†*+!-]", "", code or "").upper()
+    text = re.sub(r"[\s†*+!]|-$", "", code or "").upper()
     if not plain_code(text):
         return FoundCode((), "no code")
     return _find_icd10(text) if version == 10 else _find_icd9(text)
@@ -96,10 +96,15 @@ def _find_icd9(text: str) -> FoundCode:
 
 
 def _readings(text: str) -> list[str]:
-    """Return what an ICD-9 code is without its dot, the likeliest first: 4860 or 486 for 486.0."""
+    """Return what an ICD-9 code is without its dot, the likeliest first: 4860 or 486 for 486.0, 4280 for 4280.0."""
+    whole, dot, part = text.partition(".")
+    place = 4 if text.startswith("E") else 3
+    if dot and len(whole) > place:
+        return [] if part.strip("0") else [whole]
+    if dot and len(whole) < place and not whole.isdecimal():  # E85.0, of ICD-10
+        return []
     plain = plain_icd9(text)
-    zeros = len(plain) - len(plain.rstrip("0")) if "." in text else 0
-    return [plain[: len(plain) - dropped] for dropped in range(zeros + 1)]
+    return [plain[: len(plain) - dropped] for dropped in range(len(part) - len(part.rstrip("0")) + 1)]
 
 
 def _icd9_family(reading: str) -> frozenset[int]:
