@@ -3,7 +3,8 @@
 """
 The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many.
 
-Every cell is text here; a source's queries cast it with the macros `number`, `moment` and the like.
+Every cell is text here; a source's queries cast it with the macros `number`, `moment` and the like. Ids are whole
+numbers or words: `200.0` and `1e+05`, as programs write whole numbers that have gaps between them, are 200 and 100000.
 """
 
 from __future__ import annotations
@@ -12,22 +13,30 @@ import csv
 import gzip
 import itertools
 import re
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 import duckdb
 
+from datasets_scripts.sources.times import create_time_macros, has_offset, time_fault
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
-READ_ERRORS = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException)
+READ_ERRORS = (
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.IOException,
+    duckdb.NotImplementedException,  # an unknown time zone
+)
+DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars (pipes)"}
 
 MACROS = r"""
 CREATE OR REPLACE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
 CREATE OR REPLACE MACRO measurement(x) AS CAST(nullif(trim(x), '') AS DOUBLE);
-CREATE OR REPLACE MACRO moment(x) AS CAST(nullif(trim(x), '') AS TIMESTAMP);
-CREATE OR REPLACE MACRO years(a, b) AS floor(date_diff('day', a, b) / 365.2425);
+CREATE OR REPLACE MACRO years(a, b) AS
+  year(b) - year(a) - CAST((month(b), day(b)) < (month(a), day(a)) AS INTEGER);
 CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 3.6e9;
 CREATE OR REPLACE MACRO after(minutes) AS
   TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
@@ -39,10 +48,31 @@ CREATE OR REPLACE MACRO leading_number(x) AS
 
 def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
     """Create one view a table, with the columns that the source names in lower case, and the macros."""
+    create_macros(connection, source, files)
+    for table, spec in source["tables"].items():
+        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_table(files[table], spec)}")
+
+
+def create_macros(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> bool:
+    """Create the macros; tell whether the times of this source have an offset from UTC, as its first one does."""
+    connection.execute("SET TimeZone = 'UTC'")  # else a time with a zone would be read in that of the machine
     for statement in MACROS.strip().split(";\n"):
         connection.execute(statement)
+    create_time_macros(connection, zoned=False)
+    first = next(_first_times(connection, source, files), None)
+    zoned = first is not None and has_offset(connection, first)
+    create_time_macros(connection, zoned)
+    return zoned
+
+
+def _first_times(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> Iterator[str]:
+    """Yield the first time of each column of times, as it is written."""
     for table, spec in source["tables"].items():
-        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_columns(files[table], spec['columns'])}")
+        for column in spec["columns"]:
+            if files[table] is not None and _kind(column, spec) == "time":
+                cells = f'SELECT "{column}" AS x FROM ({select_columns(files[table], [column])})'
+                first = connection.execute(f"{cells} WHERE trim(x) <> '' LIMIT 1").fetchone()
+                yield from first or ()
 
 
 def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
@@ -69,9 +99,20 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
+        if signs := _other_delimiter(header, spec["columns"]):
+            raise ClinRaGenInputError(f"{path.name}: columns are separated by {signs}; save it with commas instead")
         hint = spec.get("hint", "is it the right table and version?")
         raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; {hint}")
     return path
+
+
+def _other_delimiter(header: list[str], wanted: list[str]) -> str | None:
+    """Name what separates the columns instead of commas, if splitting the header there finds wanted ones."""
+    for sign, name in DELIMITERS.items():
+        parts = [part.strip(" \"'").lower() for part in ",".join(header).split(sign)]
+        if len(parts) > 1 and len(set(parts) & set(wanted)) >= min(2, len(wanted)):
+            return name
+    return None
 
 
 def _named_file(root: Path, name: str) -> Path | None:
@@ -127,8 +168,18 @@ def quoted(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def select_columns(path: Path | None, columns: list[str]) -> str:
-    """Write the SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column."""
+def select_table(path: Path | None, spec: dict) -> str:
+    """Write the SQL for the columns of a table, as the source describes it; see `select_columns`."""
+    columns = spec["columns"]
+    return select_columns(path, columns, spec.get("ids", [name for name in columns if name.endswith("id")]))
+
+
+def select_columns(path: Path | None, columns: list[str], ids: Collection[str] = ()) -> str:
+    """
+    Write the SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column.
+
+    Whole numbers among the `ids` are written without a fraction.
+    """
     if path is None:
         return "SELECT " + ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns) + " WHERE false"
     header = _header(path)
@@ -138,17 +189,36 @@ def select_columns(path: Path | None, columns: list[str]) -> str:
         scan = f"read_parquet({quoted(path)}, union_by_name = true{filename})"
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
         for name, kind in zip(relation.columns, relation.types, strict=True):
-            if str(kind) in ("DOUBLE", "FLOAT"):  # ids with gaps are often stored so, and 201.0 is the id 201
-                actual[name.lower()] = f"regexp_replace(CAST(\"{name}\" AS VARCHAR), '\\.0$', '')"
+            actual[name.lower()] = TYPED.get(str(kind), "{}").format(f'"{name}"')
     elif len(_headers(path)) == 1:
         types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
         scan = f"read_csv({quoted(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
         scan = f"read_csv({quoted(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
-    picked = ", ".join(f'CAST({actual.get(column, "NULL")} AS VARCHAR) AS "{column}"' for column in columns)
+    texts = {column: f"CAST({actual.get(column, 'NULL')} AS VARCHAR)" for column in columns}
+    picked = ", ".join(f'{whole_number(t) if c in ids else t} AS "{c}"' for c, t in texts.items())
     return f"SELECT {picked} FROM {scan}"
 
 
+def whole_number(text: str) -> str:
+    """Write the SQL for a text without the fraction or the exponent that a program has given to a whole number."""
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    return (
+        f"CASE WHEN NOT contains({text}, '.') AND NOT contains({text}, '+') THEN {text} "
+        f"WHEN regexp_matches({text}, '^\\s*-?\\d+\\.0+\\s*$') THEN regexp_extract({text}, '-?\\d+') "
+        f"WHEN regexp_matches({text}, '^\\s*-?\\d(\\.\\d+)?[eE]\\+\\d\\d?\\s*$') AND trunc({number}) = {number} "
+        f"AND abs({number}) <= 9007199254740992 THEN CAST(TRY_CAST({number} AS BIGINT) AS VARCHAR) ELSE {text} END"
+    )
+
+
+# Parquet's types whose text would not be what is meant: ids with gaps are often stored as floating-point numbers, and
+# 201.0 is the id 201; no number is no value; and a time with a zone is an instant.
+NUMBER = (
+    "CASE WHEN isnan({0}) THEN NULL WHEN trunc({0}) = {0} AND abs({0}) <= 9007199254740992 "
+    "THEN CAST(TRY_CAST({0} AS BIGINT) AS VARCHAR) ELSE CAST({0} AS VARCHAR) END"
+)
+INSTANT = "CAST(timezone('UTC', CAST({0} AS TIMESTAMPTZ)) AS VARCHAR) || '+00'"
+TYPED = {"DOUBLE": NUMBER, "FLOAT": NUMBER, "TIMESTAMP WITH TIME ZONE": INSTANT, "TIMESTAMPTZ_NS": INSTANT}
 CSV = "header = true, delim = ',', quote = '\"', escape = '\"'"
 
 
@@ -168,7 +238,15 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
 
 
 NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"
-KINDS = {"TIMESTAMP": "a date and time", "BIGINT": "a number of minutes", "DOUBLE": "a number"}
+NO_NUMBERS = {"minutes": "not a number of minutes; correct the row", "number": "not a number; correct the row"}
+# An unknown zone ends a query even under TRY.
+UNREADABLE = {
+    "time": "CASE WHEN contains(time_parts(x).zone, '/') AND lower(time_parts(x).zone) NOT IN "
+    "(SELECT lower(name) FROM pg_timezone_names()) THEN true ELSE TRY(moment(x)) IS NULL END",
+    "birth": "TRY(wall_time(x)) IS NULL",
+    "minutes": "TRY_CAST(trim(x) AS BIGINT) IS NULL",
+    "number": "TRY_CAST(trim(x) AS DOUBLE) IS NULL",
+}
 
 
 def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
@@ -197,6 +275,7 @@ def _reason(text: str) -> str:
 def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError | None:
     """Look for the first time or number that is none: only after a conversion has failed, since it reads all again."""
     connection = duckdb.connect()
+    zoned = create_macros(connection, source, files)
     for table, path in files.items():
         if path is None:
             continue
@@ -206,23 +285,24 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
             if kind is None:
                 continue
             found = connection.execute(
-                f"SELECT row FROM (SELECT row_number() OVER () + 1 AS row, x "
-                f'FROM (SELECT "{column}" AS x FROM ({select_columns(path, [column])}))) '
-                f"WHERE trim(x) <> '' AND TRY_CAST(trim(x) AS {kind}) IS NULL LIMIT 1"
+                f'SELECT row, x, time_parts(x).zone FROM (SELECT row_number() OVER () + 1 AS row, "{column}" AS x '
+                f"FROM ({select_columns(path, [column])})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
             ).fetchone()
             if found:
-                return ClinRaGenInputError(
-                    f"{path.name}, row {found[0]}, column {column}: not {KINDS[kind]}; correct the row"
-                )
+                row, cell, zone = found
+                fault = NO_NUMBERS.get(kind) or time_fault(cell, zone, zoned)
+                return ClinRaGenInputError(f"{path.name}, row {row}, column {column}: {fault}")
     return None
 
 
 def _kind(column: str, spec: dict) -> str | None:
     """Return what the cells of a column must be: what the source says, or what the databases' own naming does."""
     if column in spec.get("numbers", ()):
-        return "DOUBLE"
+        return "number"
+    if column in spec.get("births", ("dob",)):
+        return "birth"
     if "times" in spec:
-        return "TIMESTAMP" if column in spec["times"] else None
-    if "time" in column or column in ("dob", "chartdate"):
-        return "TIMESTAMP"
-    return "BIGINT" if "offset" in column else None
+        return "time" if column in spec["times"] else None
+    if "time" in column or column == "chartdate":
+        return "time"
+    return "minutes" if "offset" in column else None

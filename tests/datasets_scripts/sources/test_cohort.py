@@ -112,19 +112,63 @@ def test_ph_and_saturation_of_venous_blood_are_left_out(tmp_path, specimens, kep
     assert audit(folder, "pH")["not_arterial"] == (not kept)
 
 
+def without_time(event, column=3):
+    return [*event[:column], " ", *event[column + 1 :]]
+
+
+def test_a_value_without_a_time_is_dropped_before_all_else(tmp_path):
+    tables = base_tables()
+    tables["CHARTEVENTS"] += [
+        without_time(chart(1, 211, 2, "?", number="", error="1")),
+        ["1", "", *without_time(chart(1, 211, 2, 90))[2:]],  # of a patient, without a stay
+        ["99", "", *without_time(chart(1, 211, 2, 90))[2:]],  # of nobody
+    ]
+    tables["LABEVENTS"].append(without_time(lab(1, 50931, 2, 100), 2))
+    folder = build(tmp_path, tables)
+    counts = audit(folder, "Heart Rate")
+    assert (counts["no_time"], counts["no_number"], counts["marked_as_error"]) == (2, 0, 0)
+    assert counts["charted"] == counts["kept"] + 2 == 14
+    assert (audit(folder, "Glucose")["no_time"], audit(folder, "Glucose")["kept"]) == (1, 0)
+    assert rows(folder)["201"]["lab_times"] == [1]
+    assert "| no time |" in (folder / "README.md").read_text()
+
+
+def test_a_value_at_the_moment_of_a_transfer_is_the_later_stays(tmp_path):
+    tables = base_tables()
+    tables["ICUSTAYS"] += [
+        [1, 101, 301, "2100-01-03 00:00:00", "2100-01-04 00:00:00"],
+        [1, 101, 302, "2100-01-04 00:00:00", "2100-01-04 06:00:00"],
+        [2, 102, 303, "2100-01-03 00:00:01", "2100-01-04 00:00:00"],  # a second later: no transfer
+    ]
+    tables["LABEVENTS"] += [
+        lab(patient, 50931, hour, 100 + hour) for patient in (1, 2) for hour in (0, 47, 48, 72, 78)
+    ]
+    tables["CHARTEVENTS"].append(chart(1, 211, 48, 90))  # of the stay that it names
+    found = rows(build(tmp_path / "a", tables))
+    assert measured(found["201"], "Glucose") == {0: 100, 47: 147}
+    assert measured(found["301"], "Glucose") == {0: 148}
+    assert measured(found["302"], "Glucose") == {0: 172, 6: 178}
+    assert measured(found["202"], "Glucose") == {0: 100, 47: 147, 48: 148}
+    assert list(measured(found["303"], "Glucose").values()) == [172]
+    assert 48 in measured(found["201"], "Heart Rate")
+    first = rows(build(tmp_path / "b", tables, "--stays", "first"))["201"]
+    assert first["lab_times"] == found["201"]["lab_times"]  # whatever stays are read
+
+
 def test_the_counts_of_a_channel_add_up(tmp_path):
     tables = base_tables()
     tables["CHARTEVENTS"] += [
         chart(1, 211, 2, 80), chart(1, 211, 2, 81), chart(1, 211, 3, 0), chart(1, 211, 4, "?", number=""),
         chart(1, 211, 5, 80, error="1"), chart(1, 211, 60, 80), chart(1, 211, 40, 80),
+        without_time(chart(1, 211, 6, 80)),
     ]  # fmt: skip
     counts = audit(build(tmp_path, tables, "--hours", "24"), "Heart Rate")
     expected = {
         "no_number": 1, "marked_as_error": 1, "outside_of_stay": 1, "after_window": 1, "implausible": 1,
-        "simultaneous": 1, "not_arterial": 0,
+        "simultaneous": 1, "not_arterial": 0, "no_time": 1,
     }  # fmt: skip
     assert {name: counts[name] for name in expected} == expected
-    assert counts["charted"] == counts["kept"] + sum(expected.values()) == 19
+    assert counts["charted"] == counts["kept"] + sum(expected.values()) == 20
 
 
 @pytest.mark.parametrize(

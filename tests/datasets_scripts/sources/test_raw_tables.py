@@ -1,0 +1,169 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Raw tables as other programs write them: ids with gaps between them, and columns that no comma separates."""
+
+import csv
+from decimal import Decimal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets_scripts.build_dataset import main
+from datasets_scripts.dataset.folder import SPLITS, iterate_rows
+from datasets_scripts.sources.raw_tables import whole_number
+from modeling_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.sources.raw_tables import (
+    EQUAL,
+    HEADERS,
+    base_tables,
+    build,
+    chart,
+    lab,
+    rows,
+    write_tables,
+)
+
+
+IDS = {"SUBJECT_ID", "HADM_ID", "ICUSTAY_ID", "ITEMID"}
+WRITTEN = {
+    "a whole number": str,
+    "as pandas writes integers with gaps": lambda n: f"{float(n)}",
+    "two decimals": lambda n: f"{n}.00",
+    "as R writes round numbers": lambda n: f"{n:.5e}" if n else "0",
+}
+
+
+def charted():
+    tables = base_tables()
+    tables["CHARTEVENTS"].append(chart(2, 211, 3, 90))
+    tables["LABEVENTS"] += [lab(1, 50931, 4, 100), lab(3, 50931, 5, 110)]
+    return tables
+
+
+def with_ids(tables, write):
+    """Write the ids of all tables otherwise."""
+    headers = {name: header.split() for name, header in HEADERS.items()}
+    return {
+        name: [[write(int(c)) if h in IDS else c for h, c in zip(headers[name], row, strict=True)] for row in lines]
+        for name, lines in tables.items()
+    }
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_whole_ids_join_however_they_are_written(tmp_path, write, suffix):
+    plain = rows(build(tmp_path / "a", charted()))
+    tables = charted() | {"CHARTEVENTS": with_ids(charted(), write)["CHARTEVENTS"]}
+    assert str(rows(build(tmp_path / "b", tables, suffix=suffix))) == str(plain)
+    assert str(rows(build(tmp_path / "c", with_ids(charted(), write), suffix=suffix))) == str(plain)
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.decimal128(12, 2), pa.int64()])
+def test_whole_ids_join_whatever_parquet_calls_them(tmp_path, kind):
+    """Some rows have no stay: they are joined by patient and time, also where NaN stands for it."""
+    tables = charted()
+    tables["CHARTEVENTS"][1][1] = ""
+    plain = rows(build(tmp_path / "a", tables))
+    assert plain["202"]["lab_times"] == [1, 3]
+    root = write_tables(tmp_path / "raw", tables, suffix=".parquet")
+    events = pq.read_table(root / "CHARTEVENTS.parquet")
+    for name in ("SUBJECT_ID", "ICUSTAY_ID", "ITEMID"):
+        none = float("nan") if pa.types.is_floating(kind) else None
+        number = Decimal if pa.types.is_decimal(kind) else int
+        cells = [number(cell) if cell else none for cell in events.column(name).to_pylist()]
+        events = events.set_column(events.column_names.index(name), name, pa.array(cells, kind, from_pandas=False))
+    pq.write_table(events, root / "CHARTEVENTS.parquet")
+    output = tmp_path / "typed"
+    main(["--source", "mimic-iii", "--root", str(root), "--output", str(output), "--splits", EQUAL])
+    assert str(rows(output)) == str(plain)
+
+
+def read_ids(texts):
+    cells = duckdb.execute(f"SELECT {whole_number('x')} FROM (SELECT unnest(?) AS x)", [texts]).fetchall()
+    return [cell for (cell,) in cells]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("200.0", "200"), ("-7.000", "-7"), (" 200.0 ", "200"), ("007.0", "007"), ("1e+05", "100000"),
+        ("1.25e+05", "125000"), ("007", "007"), ("2.5", "2.5"), ("2.50", "2.50"), ("1.2.0", "1.2.0"), ("A.0", "A.0"),
+        ("002-1039", "002-1039"), ("1e+17", "1e+17"), ("1.23e+01", "1.23e+01"), ("5E1", "5E1"), ("", ""), (None, None),
+    ],
+)  # fmt: skip
+def test_only_whole_numbers_lose_their_fraction(text, expected):
+    assert read_ids([text, text]) == [expected] * 2
+
+
+@given(st.integers(-(2**53), 2**53))
+@settings(max_examples=200, deadline=None)
+def test_any_whole_number_is_written_as_such(number):
+    assert read_ids([f"{number}.0", str(number), str(float(number))]) == [str(number)] * 3
+
+
+@given(st.text(min_size=1, max_size=8).filter(lambda text: text.strip(" 0123456789.eE+-\t\n\r\f\v") != ""))
+@settings(max_examples=200, deadline=None)
+def test_any_other_id_is_kept_as_it_is(text):
+    assert read_ids([text]) == [text]
+
+
+def test_a_hospitals_ids_and_item_codes_join_but_its_diagnoses_stay_as_they_are(tmp_path):
+    mapping = {
+        "stays": {
+            "file": "stays",
+            "patient": "p",
+            "stay": "s",
+            "admission": "a",
+            "begin": "b",
+            "end": "e",
+            "age": "age",
+        },
+        "diagnoses": {"file": "diagnoses", "admission": "a", "code": "code", "icd": 9},
+        "measurements": {"file": "vitals", "stay": "s", "patient": "p", "time": "t", "code": "item", "value": "x"},
+        "channels": {"Heart Rate": [220045], "Temperature": ["7.0"], "Glucose": ["2.5"]},
+    }
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    begin, end, first = "2026-01-01 00:00:00", "2026-01-03 00:00:00", "2026-01-01 01:00:00"
+    tables = {
+        "stays": ["p,s,a,b,e,age", f"7.0,200,0300,{begin},{end},60", f"8,201.0,301,{begin},{end},60"],
+        "diagnoses": ["a,code", "0300,250.0", "301.0,428.0"],
+        "vitals": [
+            "p,s,t,item,x", f"7,200.0,{first},220045.0,80", "7.0,,2026-01-01 02:00:00,7,37",
+            f"8,201,{first},2.5,100", f"8,2.5,{first},220045,99",
+        ],
+    }  # fmt: skip
+    for name, lines in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    output = tmp_path / "out"
+    main(["--source", "tables", "--root", str(tmp_path), "--output", str(output), "--splits", EQUAL])
+    found = {row["stay_id"]: row for split in SPLITS for row in iterate_rows(output, split)}
+    assert set(found) == {"200", "201"}
+    assert (found["200"]["subject_id"], found["200"]["hadm_id"], found["201"]["hadm_id"]) == ("7", "0300", "301")
+    assert found["200"]["lab_times"] == [1, 2]
+    assert np.nansum(found["201"]["lab_values"]) == 100
+    with open(output / "label_audit.csv", encoding="utf-8", newline="") as file:
+        assert {row["code"] for row in csv.DictReader(file)} == {"250.0", "428.0"}
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_another_delimiter_is_named(tmp_path, sign, name, quote):
+    root = write_tables(tmp_path / "raw", base_tables(), suffix=".csv")
+    path = root / "DIAGNOSES_ICD.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("\n".join(sign.join(f"{quote}{cell}{quote}" for cell in line) for line in lines))
+    with pytest.raises(ClinRaGenInputError, match=f"DIAGNOSES_ICD.csv: columns are separated by {name}"):
+        main(["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "out")])
+
+
+def test_a_missing_column_is_no_other_delimiter(tmp_path):
+    root = write_tables(tmp_path / "raw", base_tables(), suffix=".csv")
+    (root / "DIAGNOSES_ICD.csv").write_text("HADM_ID,CODE;TEXT\n101,4280\n")
+    with pytest.raises(ClinRaGenInputError, match="column icd9_code missing; is it the right table"):
+        main(["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "out")])
