@@ -18,6 +18,7 @@ from datasets_scripts.sources.measurements import DROPPED
 MOST = 0.5
 NEARLY_ALL = 0.99  # of the patients of a laboratory many were never in an ICU
 NAMED = 5  # examples in a line
+FEW = 5  # fewer values may well all be far from normal
 REASONS = {
     "no_number": "no number (is there a decimal comma?)",
     "implausible": "outside of {minimum:g} to {maximum:g} {unit}",
@@ -123,12 +124,25 @@ def _of_channels(cohort: Cohort) -> Iterator[str]:
     if empty:
         yield f"no value is charted of {', '.join(empty)}"
     units = Units(cohort.channels)
-    for channel, row in zip(cohort.channels, cohort.values, strict=True):
-        yield from _of_channel(channel, row, units)
+    for i, (channel, row) in enumerate(zip(cohort.channels, cohort.values, strict=True)):
+        said = [*_of_values(channel["name"], channel, row, units)]
+        for item in _mapped_items(cohort, i) if not said else ():
+            said += _of_values(f"{channel['name']} by {item['itemid'].strip()}", channel, item, units)
+        yield from said
 
 
-def _of_channel(channel: dict, row: dict, units: Units) -> Iterator[str]:
-    """Tell of one channel that most of its values are dropped, or that they look like another unit."""
+def _mapped_items(cohort: Cohort, channel: int) -> list[dict]:
+    """Return the counts of the codes that a user's mapping gives a channel."""
+    if "codes" not in cohort.source:
+        return []
+    return cohort.rows(
+        "SELECT v.*, i.itemid, m.unusual_median FROM item_values v JOIN items i USING (priority) "
+        f"LEFT JOIN item_medians m USING (priority) WHERE v.channel = {channel} ORDER BY priority"
+    )
+
+
+def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[str]:
+    """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
     hint = _unit_hint(channel, row["unusual_median"], units)
@@ -136,12 +150,12 @@ def _of_channel(channel: dict, row: dict, units: Units) -> Iterator[str]:
         reason = max(reasons, key=reasons.get)
         why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
         yield (
-            f"{channel['name']}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
+            f"{name}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
             + (f"; the median is {row['unusual_median']:.4g}{hint}" if hint else "")
         )
-    elif hint or _is_far(channel, row["unusual_median"]):
+    elif hint or (_is_far(channel, row["unusual_median"]) and charted >= FEW):
         yield (
-            f"{channel['name']}: the median of its values is {row['unusual_median']:.4g}, far from normal "
+            f"{name}: the median of its values is {row['unusual_median']:.4g}, far from normal "
             f"({channel['low']:g} to {channel['high']:g} {channel['unit']}){hint or ', is it in another unit?'}"
         )
 

@@ -47,15 +47,7 @@ MACROS = (
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
 )
-# The median of the channels of which more than half of the numbers lie far from normal, or are implausible. Of the
-# others it is not asked for: it costs the memory of all values.
-UNUSUAL = """
-SELECT channel, median(value) AS median FROM judged SEMI JOIN (
-  SELECT channel FROM judged WHERE dropped IS NULL OR dropped = 'implausible' GROUP BY channel
-  HAVING 2 * greatest(count(*) FILTER (far = -1), count(*) FILTER (far = 1), count(dropped)) > count(*)
-) USING (channel)
-WHERE dropped IS NULL OR dropped = 'implausible' GROUP BY channel
-"""
+NUMBERS = "coalesce(dropped, 'implausible') = 'implausible'"
 
 
 def load_items(cohort: Cohort) -> None:
@@ -217,7 +209,10 @@ def _judge(cohort: Cohort, hours: float) -> None:
 
 
 def _count_values(cohort: Cohort) -> None:
-    """Create the tables `part_counts`, of each table of measurements, and `value_counts`, of each channel."""
+    """
+    Create the tables `part_counts`, of each table of measurements, `item_values`, of each item, and `value_counts`, of
+    each channel.
+    """
     run = cohort.connection.execute
     run(
         """
@@ -232,25 +227,42 @@ def _count_values(cohort: Cohort) -> None:
     counted |= {"charted": "count(*)", "fit": "count(*) FILTER (dropped IS NULL)"}
     counted["unit_converted"] = "count(*) FILTER (dropped IS NULL AND converted)"
     counted["censored"] = "count(*) FILTER (dropped IS NULL AND censored)"
+    counted |= {f"far_{i}": f"count(*) FILTER (far = {side} AND {NUMBERS})" for i, side in enumerate((-1, 1))}
+    selected = ", ".join(f"{count} AS {name}" for name, count in counted.items())
+    run(f"CREATE TABLE item_values AS SELECT channel, priority, {selected} FROM judged GROUP BY ALL")
+    run(f"CREATE TABLE item_medians AS {_unusual_medians('priority')}")
     left_over = {
         "kept": "count(*)",
         "stays_with_a_value": "count(DISTINCT stay)",
         "stored_time_known": "count(stored)",
     }
-    query = {
-        source: f"SELECT channel, {', '.join(f'{count} AS {name}' for name, count in counts.items())}"
-        for source, counts in (("judged", counted), ("kept", left_over))
-    }
-    columns = ", ".join(f"coalesce({name}, 0) AS {name}" for name in (*counted, *left_over) if name != "fit")
+    summed = ", ".join(f"sum({name})::BIGINT AS {name}" for name in counted)
+    of_kept = ", ".join(f"{count} AS {name}" for name, count in left_over.items())
+    hidden = ("fit", "far_0", "far_1")
+    columns = ", ".join(f"coalesce({name}, 0) AS {name}" for name in (*counted, *left_over) if name not in hidden)
     run(
         f"""
         CREATE TABLE value_counts AS
         SELECT channel AS position, name AS channel, {columns}, coalesce(fit - kept, 0) AS simultaneous,
-               median_hours_until_stored, unusual.median AS unusual_median
+               median_hours_until_stored, unusual_median
         FROM channels
-        LEFT JOIN ({query["judged"]} FROM judged GROUP BY channel) USING (channel)
-        LEFT JOIN ({query["kept"]}, median(available - hour) FILTER (stored IS NOT NULL) AS median_hours_until_stored
+        LEFT JOIN (SELECT channel, {summed} FROM item_values GROUP BY channel) USING (channel)
+        LEFT JOIN (SELECT channel, {of_kept},
+                          median(available - hour) FILTER (stored IS NOT NULL) AS median_hours_until_stored
                    FROM kept GROUP BY channel) USING (channel)
-        LEFT JOIN ({UNUSUAL}) unusual USING (channel)
+        LEFT JOIN ({_unusual_medians("channel")}) USING (channel)
         """
     )
+
+
+def _unusual_medians(per: str) -> str:
+    """
+    Write the SQL for the median of those channels or items (`priority`) of which more than half of the numbers lie far
+    from normal, or are implausible. Of the others it is not asked for: it costs the memory of all values.
+    """
+    return f"""
+    SELECT {per}, median(value) AS unusual_median FROM judged SEMI JOIN (
+      SELECT {per} FROM item_values GROUP BY {per}
+      HAVING 2 * greatest(sum(far_0), sum(far_1), sum(implausible)) > sum(fit + implausible)
+    ) USING ({per}) WHERE {NUMBERS} GROUP BY {per}
+    """

@@ -23,8 +23,8 @@ def test_simulated_patients_give_no_warning(tmp_path):
     assert read_metadata(tmp_path / "dataset")["warnings"] == []
 
 
-# What is lost of the open demo extracts: the documents of both MIMIC ones are not open, nor is eICU's `vitalPeriodic` in
-# this copy; eICU holds discharges before admissions, patients without an age and codes to three digits (S12).
+# What is lost of the open demo extracts: the documents of both MIMIC ones are not open, nor is `vitalPeriodic` in this
+# copy of eICU; eICU holds discharges before admissions, patients without an age and codes to three digits (S12).
 OF_THE_DEMOS = {
     ("mimic-iii", "mimic-iii-demo"): ["0 of 88 ICU stays have a note"],
     ("mimic-iv", "mimic-iv-layout"): ["0 of 44 ICU stays have a note"],
@@ -32,6 +32,7 @@ OF_THE_DEMOS = {
         "10 ICU stays left out: no end, or an end before it begins",
         "3 ICU stays left out: age unknown",
         "diagnosis codes are in no table of codes (such as S10.8, S12, S14.1)",
+        "diagnosis codes were changed by a spreadsheet and are restored",
         "measurements vitalPeriodic: no row has a code that is read",
     ],
 }
@@ -266,6 +267,41 @@ def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
     mapping["channels"]["Respiratory rate"] = "RR"
     _, metadata = build(tmp_path, tables, mapping)
     assert metadata["warnings"] == ["1 mapped codes are in no row: RR (Respiratory rate)"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "code", "value", "line"),
+    [
+        (
+            "Glucose", "METER", 6.4,
+            "Glucose by METER: the median of its values is 6.4, far from normal (43 to 187 mg/dL), as in mmol/L: give "
+            "the unit",
+        ),
+        (
+            "Temperature", "TEMP_F", 99.1,
+            "Temperature by TEMP_F: 5 of 5 charted values are dropped, 5 of them as outside of 24 to 45 °C; the median "
+            "is 99.1, as in °F: give the unit",
+        ),
+        (
+            "pH", "GAS", "7,4",
+            "pH by GAS: 5 of 5 charted values are dropped, 5 of them as no number (is there a decimal comma?)",
+        ),
+    ],
+)  # fmt: skip
+def test_one_code_of_several_in_another_unit_is_said(tmp_path, channel, code, value, line):
+    tables, mapping = hospital()
+    tables["vitals"] += [vital(f"s{i}", 5, code, value) for i in range(5)]
+    mapping["channels"][channel] = [mapping["channels"][channel], code]
+    _, metadata = build(tmp_path, tables, mapping)
+    assert metadata["warnings"] == [line]
+
+
+@pytest.mark.parametrize("value", [20, 300])
+def test_few_values_may_be_far_from_normal(tmp_path, value):
+    tables, mapping = hospital(1)
+    tables["vitals"] = [row | ({"value": value} if row["item"] == "HR" else {}) for row in tables["vitals"]]
+    _, metadata = build(tmp_path, tables, mapping)
+    assert metadata["warnings"] == []
 
 
 def test_a_limit_is_no_loss(tmp_path):
