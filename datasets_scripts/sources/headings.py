@@ -39,6 +39,15 @@ class Heading(NamedTuple):
     role: str
 
 
+class Place(NamedTuple):
+    """Where a heading may stand: `text[start:stop]`; `at_line`: only marks and numbers stand before it on its line."""
+
+    text: str
+    start: int
+    stop: int
+    at_line: bool
+
+
 class Meaning(NamedTuple):
     """What a heading says; `exact`: the table has it to the letter; `strong`: a word tells of a later time."""
 
@@ -47,6 +56,7 @@ class Meaning(NamedTuple):
     exact: bool
     strong: bool
     num_words: int
+    num_known: int  # words, from the first, that are the heading; those after them are its text
 
     @property
     def is_later(self) -> bool:
@@ -77,10 +87,18 @@ _BREAK = re.compile(
     r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}][\"']?\s+|[.:,;)](?=[A-Z])|\s{2,}|\s[-\u2013\u2014*=#]+\s|[-=_*#]{3,}|(?<!\[)\*\*(?!\])"
 )
 _DASHES = re.compile(r"[-\u2013\u2014=>]+[ \t]*")
+_COMMA = re.compile(r"(?<=[A-Z]),(?=[A-Z0-9])")  # of transcriptions, whose line ends became commas
 _STOP = re.compile(r"\.(?=[\s,]|$)")
 _LINE_MARKS = re.compile(r"[\W\d_]*(?:[A-Za-z][.)]\s*|[ivxIVX]{1,4}[.)]\s*)?[\W_]*")
 _CELL = re.compile(r"(?:[^\n\t| ]| {1,2}(?! ))+")
+_FOLLOWING = re.compile(r"[ \t]*[\])*_]*[ \t]*(\S?)")
 _CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z]*")
+_SIGNS = re.compile(
+    r"(?:^|\n|[.!?][ \t])[ \t]{0,8}(?P<sign>A:(?=[ \t\n])|P:(?=[ \t\n])(?![ \t]{0,4}\d)"
+    r"|(?:[Oo]n|[Aa]t|[Bb]y|[Uu]pon) (?:the )?(?:day|time|date) of (?:his |her )?discharge\b"
+    r"|(?:[Tt]he )?[Hh]ospital course (?:was|is|has|included|consisted|began)\b"
+    r"|(?<=\n)(?:hospital course|discharge (?:diagnos[ei]s|medications|exam|condition)|assessment and plan) )"
+)
 _OF_DISCHARGE = re.compile(
     r"\W{0,6}(?:(?:up)?on|at|prior to|before|of|day of|time of) (?:the |his |her )?(?:time |day |date |moment )?"
     r"(?:of |to )?(?:the |his |her )?(?:discharge|d/c|dc|transfer)\b",
@@ -90,7 +108,7 @@ _OF_DISCHARGE = re.compile(
 
 def find_headings(text: str) -> list[Heading]:
     """Return the headings of a text whose line ends are newlines, in order and apart from each other."""
-    found = [*_before_separators(text), *_alone(text)]
+    found = [*_before_separators(text), *_alone(text), *_signs(text)]
     covered = sorted((heading.start, heading.end) for heading in found)
     found += (heading for heading in _in_capitals(text) if not _is_covered(heading, covered))
     return _apart(_turned(text, heading) for heading in found)
@@ -128,14 +146,21 @@ def _before_separators(text: str) -> Iterator[Heading]:
     for kind, stop, end in _separators(text, lowered):
         low = max(0, stop - WINDOW)
         names = _LOWER_WORD.findall(lowered, low, stop)
-        if vocabulary.isdisjoint(names):
+        known = not vocabulary.isdisjoint(names[-MAX_HEADING_WORDS:])
+        if not known and not (
+            kind == "colon" and text[stop - 1 : stop].isalpha() and (" " in text[low:stop] or "#" in text[low:stop])
+        ):
             continue
         start, at_line = _start_of(text, low, stop)
-        head = text[start:stop]
-        meaning = meaning_of(head) if start > low or low == 0 else None
-        if meaning and _fits(meaning, style_of(head), kind, at_line, text, start, stop):
+        head = text[start:stop] if start > low or low == 0 else ""
+        meaning, style = meaning_of(head), style_of(head)
+        if meaning and FITS[kind](Place(text, start, stop, at_line), meaning, style):
+            if meaning.num_known < meaning.num_words:  # "Past medical history of asthma and:"
+                end = list(_WORD.finditer(text, start, stop))[meaning.num_known - 1].end()
             yield Heading(_with_marks(text, start) if at_line else start, end, meaning.section, meaning.role)
-        elif kind == "colon":
+        elif meaning is None and kind == "colon" and _is_unknown_heading(text, start, head, style, at_line):
+            yield Heading(start, end, LATER, ASIDE)
+        elif known and kind == "colon":
             yield from _at_the_end(text, low, stop, names)
 
 
@@ -146,7 +171,7 @@ def _lowered(text: str) -> str:
 
 
 def _separators(text: str, lowered: str) -> Iterator[tuple[str, int, int]]:
-    """Find colons but those of "5:30", dashes but those of "X-ray", and full stops: kind, start and end."""
+    """Find colons but those of "5:30", dashes but those of "X-ray", commas for line ends, full stops: kind, span."""
     stop = text.find(":")
     while stop >= 0:
         if not (text[stop - 1 : stop].isdigit() and text[stop + 1 : stop + 2].isdigit()):
@@ -158,6 +183,8 @@ def _separators(text: str, lowered: str) -> Iterator[tuple[str, int, int]]:
             begin = match.start() - (before in (" ", "\t"))
             if text[begin - 1 : begin].strip():
                 yield "dash", begin, match.end()
+    for match in _COMMA.finditer(text):
+        yield "dash", match.start(), match.end()
     endings = tables()["endings"]
     for match in _STOP.finditer(text):
         last = lowered[max(0, match.start() - 20) : match.start()].split()[-1:]
@@ -167,10 +194,12 @@ def _separators(text: str, lowered: str) -> Iterator[tuple[str, int, int]]:
 
 def _start_of(text: str, low: int, stop: int) -> tuple[int, bool]:
     """Return where a heading before `stop` begins, and whether only marks and numbers stand before it on its line."""
-    start = low
-    for match in _BREAK.finditer(text, low, stop):
-        if _LETTER.search(text, match.end(), stop) or "\n" in match[0]:
-            start = match.end()
+    start, last = low, stop - 1
+    while last > low and not text[last].isalpha():
+        last -= 1
+    for match in _BREAK.finditer(text, low, last + 1):
+        start = match.end()
+    start = max(start, text.rfind("\n", low, stop) + 1)
     begin = max(text.rfind(mark, low, start) for mark in "\n\t|") + 1
     at_line = (begin > low or low == 0) and _LINE_MARKS.fullmatch(text, begin, start) is not None
     while start < stop and not text[start].isalpha():
@@ -184,27 +213,45 @@ def _with_marks(text: str, start: int) -> int:
     return max(begin, start - WINDOW)
 
 
-def _fits(meaning: Meaning, style: str, kind: str, at_line: bool, text: str, start: int, stop: int) -> bool:
-    """Tell whether a heading of this meaning is one in this place and spelling."""
-    later, strong = meaning.is_later, meaning.strong
+def _fits_colon(place: Place, meaning: Meaning, style: str) -> bool:
+    if meaning.exact or style in ("caps", "title"):
+        return meaning.num_words <= MAX_HEADING_WORDS
+    if meaning.is_later and not _is_heading_of_sentence(meaning, plain(place.text[place.start : place.stop]).split()):
+        return False
+    if place.at_line and style == "sentence":
+        return meaning.num_words <= MAX_HEADING_WORDS
+    if not meaning.strong:
+        return meaning.is_later and meaning.num_words <= (3 if style == "sentence" else 2 if place.at_line else 0)
+    alone = place.at_line and place.text[place.stop + 1 : place.stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
+    return meaning.num_words <= (6 if alone or style == "sentence" else 4 if place.at_line else 3)
+
+
+def _fits_dash(place: Place, meaning: Meaning, style: str) -> bool:
     spelled = style in ("caps", "title")
-    if kind == "colon":
-        if meaning.exact or spelled:
-            return meaning.num_words <= MAX_HEADING_WORDS
-        if later and not _is_heading_of_sentence(meaning, plain(text[start:stop]).split()):
-            return False
-        if at_line and style == "sentence":
-            return meaning.num_words <= MAX_HEADING_WORDS
-        if not strong:
-            return later and meaning.num_words <= (3 if style == "sentence" else 2 if at_line else 0)
-        alone = at_line and text[stop + 1 : stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
-        return later and meaning.num_words <= (6 if alone else 6 if style == "sentence" else 4 if at_line else 3)
-    if kind == "dash":
-        fuzzy = later and (strong or at_line) and meaning.num_words <= (6 if strong or spelled else 3)
-        return (spelled or at_line) and (meaning.exact or fuzzy)
-    if meaning.num_words == 1 or not (meaning.exact or (style == "caps" and strong)):
-        return meaning.exact and style == "caps" and strong and not _is_shouting(text, start)
-    return (spelled or at_line) and (meaning.exact or not _is_shouting(text, start))
+    short = meaning.num_words <= (6 if meaning.strong or spelled else 3)
+    fuzzy = meaning.is_later and (meaning.strong or place.at_line) and short
+    return (spelled or place.at_line) and (meaning.exact or fuzzy)
+
+
+def _fits_stop(place: Place, meaning: Meaning, style: str) -> bool:
+    several, told = meaning.num_words > 1, not _is_shouting(place.text, place.start)
+    if several and meaning.exact:
+        return style in ("caps", "title") or place.at_line
+    return style == "caps" and meaning.strong and told and (several or meaning.exact)
+
+
+FITS = {"colon": _fits_colon, "dash": _fits_dash, "stop": _fits_stop}
+
+
+def _is_unknown_heading(text: str, start: int, head: str, style: str, at_line: bool) -> bool:
+    """Tell whether "GROSS DESCRIPTION:", "# Sepsis:" or, after an empty line, "Clinical Trajectory:" is a heading."""
+    if at_line and text[max(0, start - 2) : start].strip() == "#":
+        return tables()["exam_words"].isdisjoint(plain(head).split())
+    if " " not in head or not _is_unknown(head):
+        return False
+    if style == "caps":
+        return not _is_shouting(text, start)
+    return style == "title" and at_line and text[max(0, start - 20) : start].rstrip(" \t*#").endswith("\n\n")
 
 
 def _is_heading_of_sentence(meaning: Meaning, words: list[str]) -> bool:
@@ -239,6 +286,12 @@ def _at_the_end(text: str, low: int, stop: int, names: list[str]) -> Iterator[He
             meaning = meaning._replace(section=LATER, role=AFTER)
         yield Heading(word.start(), stop + 1, meaning.section, meaning.role)
         return
+
+
+def _signs(text: str) -> Iterator[Heading]:
+    """Find "A:" and "P:" of a note by problems, and sentences that begin to tell of the hospital course."""
+    for match in _SIGNS.finditer(text):
+        yield Heading(match.start("sign"), match.end("sign"), LATER, AFTER)
 
 
 # -- alone on a line or in a cell ------------------------------------------------------------------------------------
@@ -307,7 +360,7 @@ def _is_apart(text: str, cell: re.Match) -> bool:
 def _is_unknown(head: str) -> bool:
     """Tell whether nothing in a heading says that it belongs to the exam or the history."""
     words = plain(head).split()
-    return 0 < len(words) <= 6 and max(map(len, words)) >= 3 and not tables()["exam_words"] & set(words)
+    return 0 < len(words) <= 6 and max(map(len, words)) >= 5 and not tables()["exam_words"] & set(words)
 
 
 # -- in capitals or Title Case, before its text ----------------------------------------------------------------------
@@ -335,13 +388,13 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
         return
     if caps and _is_shouting(text, start):
         return
-    following = re.compile(r"[ \t]*[\])*_]*[ \t]*(\S?)").match(text, match.end())[1]
+    following = _FOLLOWING.match(text, match.end())[1]
     goes_on = following == "" or following.isupper() or following.isdigit() or following in "-*#•"
     parted, at_line = _is_parted(text, start)
     if caps and count == 1:
         fits = parted
     elif count == 1 and not _CAPITAL.match(text, match.end() + 1):
-        fits = at_line and goes_on
+        fits = at_line and (goes_on or match[0].lower() in ("dispo", "dx"))
     else:
         fits = caps or parted or (goes_on and match[0].lower() in CORE)
     if fits:
@@ -425,13 +478,14 @@ def meaning_of(head: str) -> Meaning | None:
             return _meaning(known["sections"][name], name, candidate, exact=True)
     if _is_of_admission(set(words)):
         section = "Admission labs" if set(words) & LABS else "Physical exam"
-        return Meaning(section, SURE, False, False, len(words))
+        return Meaning(section, SURE, False, False, len(words), len(words))
     for count in range(min(len(bare), 6), 1, -1):
         for part in (bare[:count], bare[-count:]):
             section = known["sections"].get(" ".join(part), LATER)
             rest = set(words) - set(part)
             if section not in (LATER, COURSE) and not (known["exam_words"] | known["later_words"]) & rest:
-                return _meaning(section, " ".join(part), words)
+                meaning = _meaning(section, " ".join(part), words)
+                return meaning._replace(num_known=count) if part == words[:count] else meaning
     if any(f" {course} " in f" {' '.join(words)} " for course in known["course"]):
         return _meaning(COURSE, "", words)
     return _meaning(LATER, "", words) if known["later_words"] & set(words) else None
@@ -439,7 +493,7 @@ def meaning_of(head: str) -> Meaning | None:
 
 def _meaning(section: str, name: str, words: list[str], exact: bool = False) -> Meaning:
     strong = section in (LATER, COURSE) and bool(tables()["strong"] & {*words, *name.split()})
-    return Meaning(section, _role(name, words), exact, strong, len(words))
+    return Meaning(section, _role(name, words), exact, strong, len(words), len(words))
 
 
 def _role(name: str, words: list[str]) -> str:
