@@ -58,6 +58,7 @@ def create_macros(connection: duckdb.DuckDBPyConnection, source: dict, files: di
     connection.execute("SET TimeZone = 'UTC'")  # else a time with a zone would be read in that of the machine
     for statement in MACROS.strip().split(";\n"):
         connection.execute(statement)
+    connection.execute(f"CREATE OR REPLACE MACRO id(x) AS {whole_number('x')}")
     create_time_macros(connection, zoned=False)
     first = next(_first_times(connection, source, files), None)
     zoned = first is not None and has_offset(connection, first)
@@ -204,7 +205,7 @@ def whole_number(text: str) -> str:
     """Write the SQL for a text without the fraction or the exponent that a program has given to a whole number."""
     number = f"TRY_CAST({text} AS DOUBLE)"
     return (
-        f"CASE WHEN NOT contains({text}, '.') AND NOT contains({text}, '+') THEN {text} "
+        f"CASE WHEN NOT contains({text}, '.') AND strlen({text}) <> 5 THEN {text} "  # 1e+05 has five characters
         f"WHEN regexp_matches({text}, '^\\s*-?\\d+\\.0+\\s*$') THEN regexp_extract({text}, '-?\\d+') "
         f"WHEN regexp_matches({text}, '^\\s*-?\\d(\\.\\d+)?[eE]\\+\\d\\d?\\s*$') AND trunc({number}) = {number} "
         f"AND abs({number}) <= 9007199254740992 THEN CAST(TRY_CAST({number} AS BIGINT) AS VARCHAR) ELSE {text} END"

@@ -172,7 +172,7 @@ def _time(fields: dict[str, str], field: str) -> str:
 
 
 def _wall(fields: dict[str, str], field: str) -> str:
-    """Write the SQL for what a clock showed: a birth has no time zone, and a birthday begins at the patient's place."""
+    """Write the SQL for what a clock showed: births have no time zone; a birthday begins at the patient's place."""
     return f'wall_time(r."{fields[field]}")'
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from datasets_scripts.build_dataset import main
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows
 from datasets_scripts.sources.raw_tables import whole_number
+from datasets_scripts.sources.synthetic import write_synthetic_tables
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources.raw_tables import (
     EQUAL,
@@ -55,22 +56,59 @@ def with_ids(tables, write):
     }
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return rows(build(tmp_path_factory.mktemp("plain"), charted()))
+
+
 @pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_whole_ids_join_however_they_are_written(tmp_path, write, suffix):
-    plain = rows(build(tmp_path / "a", charted()))
-    tables = charted() | {"CHARTEVENTS": with_ids(charted(), write)["CHARTEVENTS"]}
-    assert str(rows(build(tmp_path / "b", tables, suffix=suffix))) == str(plain)
-    assert str(rows(build(tmp_path / "c", with_ids(charted(), write), suffix=suffix))) == str(plain)
+def test_whole_ids_join_however_they_are_written(tmp_path, plain, write, suffix):
+    """In all tables, or in one: those of events in CSV, those of stays in Parquet."""
+    one = "CHARTEVENTS" if suffix == ".csv" else "ICUSTAYS"
+    written = with_ids(charted(), write)
+    assert str(rows(build(tmp_path / "one", charted() | {one: written[one]}, suffix=suffix))) == str(plain)
+    assert str(rows(build(tmp_path / "all", written, suffix=suffix))) == str(plain)
+
+
+def test_ids_of_mimic_iv_with_gaps_join(tmp_path):
+    root, other = tmp_path / "raw", tmp_path / "other"
+    write_synthetic_tables(root, num_patients=6, seed=0)
+    for path in sorted(root.rglob("*.csv.gz")):
+        table = duckdb.read_csv(str(path), all_varchar=True)
+        ids = [name for name in table.columns if name in ("subject_id", "hadm_id", "stay_id", "itemid")]
+        cells = ", ".join(f"{name} || '.0' AS {name}" if name in ids else f'"{name}"' for name in table.columns)
+        (other / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        table.project(cells).write_csv(str(other / path.relative_to(root)), compression="gzip")
+    for folder in (root, other):
+        output = ["--output", str(tmp_path / f"{folder.name}-dataset"), "--splits", EQUAL]
+        main(["--source", "mimic-iv", "--root", str(folder), *output])
+    found = rows(tmp_path / "other-dataset")
+    assert str(found) == str(rows(tmp_path / "raw-dataset"))
+    assert any(row["lab_times"] for row in found.values())
+
+
+def test_ids_of_meds_with_gaps_join(tmp_path, plain):
+    meds = tmp_path / "meds"
+    build(tmp_path / "a", charted(), "--also-meds", str(meds))
+    for shard in (meds / "data").rglob("*.parquet"):
+        table = pq.read_table(shard)
+        for name in ("stay_id", "hadm_id", "source_subject_id"):
+            numbers = pa.array(
+                [float(cell) if cell else None for cell in table.column(name).to_pylist()], pa.float64()
+            )
+            table = table.set_column(table.column_names.index(name), name, numbers)
+        pq.write_table(table, shard)
+    output = tmp_path / "out"
+    main(["--source", "meds", "--root", str(meds), "--output", str(output), "--splits", EQUAL])
+    assert str(rows(output)).replace("'meds'", "'mimic-iii'") == str(plain)
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.decimal128(12, 2), pa.int64()])
-def test_whole_ids_join_whatever_parquet_calls_them(tmp_path, kind):
+def test_whole_ids_join_whatever_parquet_calls_them(tmp_path, plain, kind):
     """Some rows have no stay: they are joined by patient and time, also where NaN stands for it."""
     tables = charted()
     tables["CHARTEVENTS"][1][1] = ""
-    plain = rows(build(tmp_path / "a", tables))
-    assert plain["202"]["lab_times"] == [1, 3]
     root = write_tables(tmp_path / "raw", tables, suffix=".parquet")
     events = pq.read_table(root / "CHARTEVENTS.parquet")
     for name in ("SUBJECT_ID", "ICUSTAY_ID", "ITEMID"):
