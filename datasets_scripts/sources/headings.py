@@ -147,9 +147,7 @@ def _before_separators(text: str) -> Iterator[Heading]:
         low = max(0, stop - WINDOW)
         names = _LOWER_WORD.findall(lowered, low, stop)
         known = not vocabulary.isdisjoint(names[-MAX_HEADING_WORDS:])
-        if not known and not (
-            kind == "colon" and text[stop - 1 : stop].isalpha() and (" " in text[low:stop] or "#" in text[low:stop])
-        ):
+        if not known and (kind != "colon" or not _may_be_unknown(text, low, stop)):
             continue
         start, at_line = _start_of(text, low, stop)
         head = text[start:stop] if start > low or low == 0 else ""
@@ -162,6 +160,10 @@ def _before_separators(text: str) -> Iterator[Heading]:
             yield Heading(start, end, LATER, ASIDE)
         elif known and kind == "colon":
             yield from _at_the_end(text, low, stop, names)
+
+
+def _may_be_unknown(text: str, low: int, stop: int) -> bool:
+    return text[stop - 1 : stop].isupper() or "\n\n" in text[low:stop] or "#" in text[low:stop]
 
 
 def _lowered(text: str) -> str:
@@ -265,10 +267,10 @@ def _is_heading_of_sentence(meaning: Meaning, words: list[str]) -> bool:
 
 def _at_the_end(text: str, low: int, stop: int, names: list[str]) -> Iterator[Heading]:
     """Find a heading that ends the words before a colon without anything that parts it from them."""
-    known = tables()
+    known, names = tables(), names[-7:]
     if names[-1] not in known["last_words"] and known["strong"].isdisjoint(names):
         return
-    words, names = list(_WORD.finditer(text, low, stop))[-7:], names[-7:]
+    words = list(_WORD.finditer(text, low, stop))[-7:]
     if text[words[-1].end() : stop].strip(" \t*_'\"])"):
         return
     for i, word in enumerate(words):
@@ -569,22 +571,19 @@ def tables() -> dict:
     }
     strong = words["after"] | words["lists"]
     last_words = {heading.split()[-1] for heading in sections}
+    squeezed = {heading.replace(" ", ""): heading for heading in sections if len(heading) > 3}
     return sets | {
         "sections": sections,
         "course": raw["course"],
         "told_twice": set(raw["told_twice"]),
         "lists": words["lists"],
         "strong": strong,
-        "squeezed": {heading.replace(" ", ""): heading for heading in sections if len(heading) > 3},
+        "squeezed": squeezed,
         "bold": set(raw["bold_words"].split()),
         "bold_capitals": strong | words["findings"] - set(raw["plain_capitals"].split()),
         "later_words": strong | words["findings"],
         "first_words": {heading.split()[0] for heading in sections} | {"d", "dc", "f"},
         "last_words": last_words,
         "endings": last_words | strong,
-        "vocabulary": ({w for h in sections for w in h.split()} - sets["small_words"])
-        | {"d", "dc", "f"}
-        | strong
-        | words["findings"]
-        | AT_ADMISSION,
+        "vocabulary": last_words | strong | words["findings"] | LABS | EXAM | squeezed.keys() | {"c", "u"},  # d/c, f/u
     }
