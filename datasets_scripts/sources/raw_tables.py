@@ -144,14 +144,28 @@ def _headers(path: Path) -> list[list[str]]:
     return _read_headers(path, tuple((file, file.stat().st_mtime_ns) for file in files_of(path)))
 
 
+# Read together, a date would become midnight, and the time of a ward an instant.
+MIXED_TIMES = """
+SELECT lower(name) FROM parquet_schema({}) WHERE type = 'INT96' OR regexp_matches(logical_type, '^(Timestamp|Date)')
+GROUP BY 1 HAVING count(DISTINCT CASE WHEN logical_type LIKE 'Date%' THEN 'date'
+                                      WHEN logical_type LIKE '%isAdjustedToUTC=1%' THEN 'instant' ELSE 'ward' END) > 1
+"""
+
+
 @cache
 def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[list[str]]:
     files = [file for file, _ in versions]
     if files[0].suffix == ".parquet":
         try:
-            return [duckdb.sql(f"SELECT * FROM read_parquet({quoted(path)}, union_by_name = true) LIMIT 0").columns]
+            mixed = duckdb.sql(MIXED_TIMES.format(quoted(path))).fetchall()
+            names = duckdb.sql(f"SELECT * FROM read_parquet({quoted(path)}, union_by_name = true) LIMIT 0").columns
         except duckdb.Error:
             raise ClinRaGenInputError(f"{path.name} is no whole Parquet file; fetch it again") from None
+        if mixed:
+            raise ClinRaGenInputError(
+                f"{path.name}: column {mixed[0][0]} holds dates, times and times with a zone, by file; write all alike"
+            )
+        return [names]
     return [list(header) for header in {tuple(_csv_header(file)): None for file in files}]
 
 

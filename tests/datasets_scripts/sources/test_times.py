@@ -319,6 +319,36 @@ def test_a_source_of_instants_names_what_is_none(tmp_path, cell, words):
         build_hospital(root, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (
+            [pa.timestamp("us"), pa.timestamp("us", tz="UTC")],
+            "column t holds dates, times and times with a zone, by file",
+        ),
+        ([pa.timestamp("ns"), pa.date64()], "column t holds dates, times and times with a zone, by file"),
+        ([pa.timestamp("us", tz="UTC"), pa.string()], "row 3, column t: the time has no offset from UTC"),
+        ([pa.timestamp("us", tz="UTC"), pa.timestamp("ms", tz="Asia/Tokyo")], None),
+        ([pa.timestamp("us", tz="UTC")], None),
+        ([pa.timestamp("us")], "row 2, column t: the time has no offset from UTC"),
+    ],
+)
+def test_files_of_a_table_that_keep_times_otherwise_are_refused(tmp_path, kinds, words):
+    root = hospital(tmp_path / "raw", ("2024-07-01 20:00:00Z", "2024-07-03 20:00:00Z"), [])
+    mapping = HOSPITAL | {"measurements": HOSPITAL["measurements"] | {"file": "vitals/*.parquet"}}
+    (root / "map.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    (root / "vitals").mkdir()
+    for i, kind in enumerate(kinds):
+        when = datetime(2024, 7, 2) if pa.types.is_temporal(kind) else "2024-07-02 00:00:00"
+        columns = {"sid": ["s"], "t": pa.array([when], kind), "item": ["HR"], "value": [80 + i], "known": [""]}
+        pq.write_table(pa.table(columns), root / "vitals" / f"{i}.parquet")
+    if words is None:
+        assert build_hospital(root, tmp_path / "out")["lab_times"] == [4]
+    else:
+        with pytest.raises(ClinRaGenInputError, match=words):
+            build_hospital(root, tmp_path / "out")
+
+
 def test_mimic_tables_with_the_12_hour_clock_read_the_same(tmp_path):
     tables = base_tables()
     plain = rows(build(tmp_path / "a", tables))
