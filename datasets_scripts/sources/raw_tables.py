@@ -55,7 +55,6 @@ def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dic
 
 def create_macros(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> bool:
     """Create the macros; tell whether the times of this source have an offset from UTC, as its first one does."""
-    connection.execute("SET TimeZone = 'UTC'")  # else a time with a zone would be read in that of the machine
     for statement in MACROS.strip().split(";\n"):
         connection.execute(statement)
     connection.execute(f"CREATE OR REPLACE MACRO id(x) AS {whole_number('x')}")
@@ -290,6 +289,7 @@ def _reason(text: str) -> str:
 def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError | None:
     """Look for the first time or number that is none: only after a conversion has failed, since it reads all again."""
     connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
     zoned = create_macros(connection, source, files)
     for table, path in files.items():
         if path is None:

@@ -107,6 +107,7 @@ def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPy
     except duckdb.Error:
         raise ClinRaGenInputError(f"--memory-limit {memory_limit} is no size; write it as in 4GB") from None
     connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET TimeZone = 'UTC'")  # else times with a zone would be written in that of the machine
     connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
     if threads is not None:
         connection.execute(f"SET threads = {threads}")
