@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
-from datasets_scripts.sources.measurements import DROPPED
+from datasets_scripts.sources.measurements import DROPPED, far_from_normal
 
 
 MOST = 0.5
@@ -145,29 +145,34 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
-    hint = _unit_hint(channel, row["unusual_median"], units)
-    if dropped > MOST * charted:
+    median, is_dropped = row["unusual_median"], dropped > MOST * charted
+    hint = _unit_hint(channel, median, units, far_from_normal(channel) if is_dropped else None)
+    if is_dropped:
         reason = max(reasons, key=reasons.get)
         why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
         yield (
             f"{name}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
-            + (f"; the median is {row['unusual_median']:.4g}{hint}" if hint else "")
+            + (f"; the median is {median:.6g}{hint}" if hint else "")
         )
-    elif hint or (_is_far(channel, row["unusual_median"]) and charted >= FEW):
+    elif row["with_comma"]:
+        commas = row["with_comma"]
+        yield f"{name}: {commas} of {charted} charted values are dropped, numbers with a comma: write a point"
+    elif hint or (_is_far(channel, median) and charted >= FEW):
         yield (
-            f"{name}: the median of its values is {row['unusual_median']:.4g}, far from normal "
+            f"{name}: the median of its values is {median:.6g}, far from normal "
             f"({channel['low']:g} to {channel['high']:g} {channel['unit']}){hint or ', is it in another unit?'}"
         )
 
 
-def _unit_hint(channel: dict, median: float | None, units: Units) -> str:
-    """Name the units in which a median would be normal."""
+def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float] | None) -> str:
+    """Name the units in which a median would lie within limits; default: be normal."""
     if median is None:
         return ""
+    low, high = limits or (channel["low"], channel["high"])
     fits = [
         rule["from"]
         for rule in units.alternatives(channel["name"])
-        if channel["low"] <= median * rule["factor"] + rule.get("offset", 0) <= channel["high"]
+        if low <= median * rule["factor"] + rule.get("offset", 0) <= high
     ]
     return f", as in {' or '.join(fits)}: give the unit" if fits else ""
 

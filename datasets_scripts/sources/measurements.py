@@ -47,6 +47,7 @@ MACROS = (
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
 )
+WITH_COMMA = r"^\s*[-+<>=≤≥]*\s*[0-9]+,[0-9]+(?:\s*[^\s0-9,]\S*)?\s*$"
 NUMBERS = "coalesce(dropped, 'implausible') = 'implausible'"
 
 
@@ -92,13 +93,13 @@ def load_items(cohort: Cohort) -> None:
     cohort.create_table(
         "channels (channel INTEGER, name VARCHAR, minimum DOUBLE, maximum DOUBLE, far_below DOUBLE, far_above DOUBLE)",
         [
-            (i, channel["name"], channel["minimum"], channel["maximum"], *_far_from_normal(channel))
+            (i, channel["name"], channel["minimum"], channel["maximum"], *far_from_normal(channel))
             for i, channel in enumerate(cohort.channels)
         ],
     )
 
 
-def _far_from_normal(channel: dict) -> tuple[float, float]:
+def far_from_normal(channel: dict) -> tuple[float, float]:
     """Return limits outside of which no half of a channel's values lies, if they are in its unit."""
     if channel["low"] <= 0:  # normal is "next to none": sick patients have many times that
         return channel["minimum"], channel["maximum"]
@@ -227,6 +228,7 @@ def _count_values(cohort: Cohort) -> None:
     counted |= {"charted": "count(*)", "fit": "count(*) FILTER (dropped IS NULL)"}
     counted["unit_converted"] = "count(*) FILTER (dropped IS NULL AND converted)"
     counted["censored"] = "count(*) FILTER (dropped IS NULL AND censored)"
+    counted["with_comma"] = f"count(*) FILTER (regexp_matches(said, '{WITH_COMMA}'))"
     counted |= {f"far_{i}": f"count(*) FILTER (far = {side} AND {NUMBERS})" for i, side in enumerate((-1, 1))}
     selected = ", ".join(f"{count} AS {name}" for name, count in counted.items())
     run(f"CREATE TABLE item_values AS SELECT channel, priority, {selected} FROM judged GROUP BY ALL")

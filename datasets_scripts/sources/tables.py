@@ -65,7 +65,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
     hospital = _read(Path(path))
     tables: dict[str, dict] = {}
     stays = _table(tables, "stays", hospital["stays"], path)
-    age = f"CAST(nullif(trim(\"{stays['age']}\"), '') AS DOUBLE)" if "age" in stays else "NULL"
+    age = _age(stays) if "age" in stays else "NULL"
     if "birth" in stays:
         age = f"coalesce({age}, years({_wall(stays, 'birth')}, {_wall(stays, 'begin')}))"
     sections = [
@@ -180,6 +180,12 @@ def _stored(fields: dict[str, str]) -> str:
     """Write the SQL for when a row was known: when it was stored, else at the end of the date that is its time."""
     stored = f'known(r."{fields["stored"]}")' if "stored" in fields else "NULL::TIMESTAMP"
     return f'coalesce({stored}, end_of_date(r."{fields["time"]}"))' if "time" in fields else stored
+
+
+def _age(fields: dict[str, str]) -> str:
+    """Write the SQL for an age in years; that of the oldest may be a bound, as in ">89" and "90+"."""
+    age = _text(fields, "age")
+    return f"CASE WHEN bound({age}) >= 89 THEN 90 ELSE CAST({age} AS DOUBLE) END"
 
 
 def _sex(fields: dict[str, str], words: dict) -> str:

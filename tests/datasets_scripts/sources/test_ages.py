@@ -15,6 +15,7 @@ from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.splits import SPLITS, first_patients, parse_splits, split_of
 from datasets_scripts.sources.raw_tables import create_macros
+from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources import small_hospital
 from tests.datasets_scripts.sources.raw_tables import base_tables, build, rows
 
@@ -81,6 +82,23 @@ def test_an_unknown_age_leaves_the_stay_out_and_is_said(tmp_path, caplog, age):
     assert {row["why"]: row["stays_lost"] for row in metadata["attrition"]}["age unknown"] == 1
     assert metadata["warnings"] == ["1 ICU stays left out: age unknown"]
     assert "1 ICU stays left out: age unknown" in caplog.text
+
+
+@pytest.mark.parametrize(("age", "years"), [(">89", 90), ("> 89", 90), ("90+", 90), ("89", 89), ("95", 90), ("0", 0)])
+def test_the_age_of_the_oldest_may_be_a_bound(tmp_path, age, years):
+    tables, mapping = small_hospital.hospital(1)
+    tables["stays"][0]["age"] = age
+    found, _ = small_hospital.build(tmp_path, tables, mapping, "--min-age", "0", "--splits", "train=1")
+    assert found["s0"]["age"] == years
+
+
+@pytest.mark.parametrize("age", ["<18", "old", "61,5"])
+def test_an_age_that_is_no_number_is_named(tmp_path, age):
+    tables, mapping = small_hospital.hospital(2)
+    tables["stays"][0]["age"] = ">89"
+    tables["stays"][1]["age"] = age
+    with pytest.raises(ClinRaGenInputError, match=r"stays.csv, row \d, column age: not a number"):
+        small_hospital.build(tmp_path, tables, mapping)
 
 
 def test_mimic_iii_without_a_date_of_birth(tmp_path):

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing is lost in silence: each kind of loss is one line with its counts, and clean tables give none."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from datasets_scripts import build_dataset
@@ -55,6 +58,10 @@ def without_numbers(tables, _):
         row | {"value": str(row["value"]).replace(".", ",")} if row["item"] == "PH" else row
         for row in tables["vitals"]
     ]
+
+
+def some_with_a_comma(tables, _):
+    tables["vitals"] += [vital("s0", 3, "PH", "7,41"), vital("s1", 3, "PH", "7,4")]
 
 
 def in_fahrenheit(tables, _):
@@ -178,6 +185,10 @@ def unknown_age(tables, _):
             ["pH: 24 of 24 charted values are dropped, 24 of them as no number (is there a decimal comma?)"],
         ),
         (
+            some_with_a_comma,
+            ["pH: 2 of 26 charted values are dropped, numbers with a comma: write a point"],
+        ),
+        (
             in_fahrenheit,
             [
                 "Temperature: 24 of 24 charted values are dropped, 24 of them as outside of 24 to 45 °C; the median "
@@ -279,11 +290,11 @@ def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
         ),
         (
             "Temperature", "TEMP_F", 99.1,
-            "Temperature by TEMP_F: 5 of 5 charted values are dropped, 5 of them as outside of 24 to 45 °C; the median "
-            "is 99.1, as in °F: give the unit",
+            "Temperature by TEMP_F: 5 of 5 charted values are dropped, 5 of them as outside of 24 to 45 °C; the "
+            "median is 99.1, as in °F: give the unit",
         ),
         (
-            "pH", "GAS", "7,4",
+            "pH", "GAS", "clotted",
             "pH by GAS: 5 of 5 charted values are dropped, 5 of them as no number (is there a decimal comma?)",
         ),
     ],
@@ -296,12 +307,54 @@ def test_one_code_of_several_in_another_unit_is_said(tmp_path, channel, code, va
     assert metadata["warnings"] == [line]
 
 
+@pytest.mark.parametrize(
+    ("channel", "value", "unit"),
+    [
+        ("Hemoglobin", 110, "g/L"),
+        ("Creatinine", 88, "µmol/L"),
+        ("Magnesium", 0.8, "mmol/L"),
+        ("Lactate", 18, "mg/dL"),
+        ("Total calcium", 2.2, "mmol/L"),
+        ("Weight", 80_000, "g"),
+        ("Fraction inspired oxygen", 40, "%"),
+    ],
+)
+def test_the_unit_in_which_the_values_would_be_normal_is_named(tmp_path, channel, value, unit):
+    tables, mapping = hospital(3)
+    mapping["channels"][channel] = "NEW"
+    tables["vitals"] += [vital(f"s{i}", hour, "NEW", value) for i in range(3) for hour in (1, 2)]
+    tables["vitals"] = [row for row in tables["vitals"] if row["item"] != "WT" or channel != "Weight"]
+    _, metadata = build(tmp_path, tables, mapping, "--channels", "extended", "--splits", "train=1")
+    (line,) = metadata["warnings"]
+    assert line.startswith(f"{channel}: ")
+    assert f"is {value:g}, " in line
+    assert line.endswith(f", as in {unit}: give the unit")
+
+
 @pytest.mark.parametrize("value", [20, 300])
 def test_few_values_may_be_far_from_normal(tmp_path, value):
     tables, mapping = hospital(1)
     tables["vitals"] = [row | ({"value": value} if row["item"] == "HR" else {}) for row in tables["vitals"]]
     _, metadata = build(tmp_path, tables, mapping)
     assert metadata["warnings"] == []
+
+
+def test_the_table_of_changes_names_counts_and_tests_that_exist(tmp_path):
+    """The document's own table, against a build and the folder of the tests."""
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [
+        line.strip("|").split("|")
+        for line in re.findall(r"^\| (?:dropped|(?:not )?converted|unmatched|defaulted): .*$", text, re.M)
+    ]
+    kinds = {row[0].split(":")[0].strip() for row in rows}
+    assert {"dropped", "converted", "unmatched", "defaulted"} <= kinds
+    _, metadata = build(tmp_path, *hospital())
+    counts = {*metadata, *metadata["values"][0], *metadata["counts"]["train"], "label_audit.csv"}
+    for _, counted, _, tests in rows:
+        assert set(re.findall(r"`([\w.]+)`", counted)) - {"restored"} <= counts, counted
+        named = re.findall(r"`(\w+)`", tests)
+        assert named
+        assert all(Path(__file__).with_name(f"{name}.py").is_file() for name in named), tests
 
 
 def test_a_limit_is_no_loss(tmp_path):
