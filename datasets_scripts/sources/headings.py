@@ -55,6 +55,7 @@ class Meaning(NamedTuple):
     role: str
     exact: bool
     strong: bool
+    listed: bool  # its later words stand in lists of past diseases, too: "Back surgery"
     num_words: int
     num_known: int  # words, from the first, that are the heading; those after them are its text
 
@@ -89,7 +90,7 @@ _BREAK = re.compile(
 _DASHES = re.compile(r"[-\u2013\u2014=>]+[ \t]*")
 _COMMA = re.compile(r"(?<=[A-Z]),(?=[A-Z0-9])")  # of transcriptions, whose line ends became commas
 _STOP = re.compile(r"\.(?=[\s,]|$)")
-_LINE_MARKS = re.compile(r"[\W\d_]*(?:[A-Za-z][.)]\s*|[ivxIVX]{1,4}[.)]\s*)?[\W_]*")
+_LINE_MARKS = re.compile(r"[\W\d_]*(?:[A-Za-z][.)\]]\s*|[ivxIVX]{1,4}[.)]\s*)?[\W_]*")
 _CELL = re.compile(r"(?:[^\n\t| ]| {1,2}(?! ))+")
 _FOLLOWING = re.compile(r"[ \t]*[\])*_]*[ \t]*(\S?)")
 _CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z]*")
@@ -218,20 +219,22 @@ def _with_marks(text: str, start: int) -> int:
 def _fits_colon(place: Place, meaning: Meaning, style: str) -> bool:
     if meaning.exact or style in ("caps", "title"):
         return meaning.num_words <= MAX_HEADING_WORDS
+    alone = place.at_line and place.text[place.stop + 1 : place.stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
+    if meaning.listed:
+        return alone
     if meaning.is_later and not _is_heading_of_sentence(meaning, plain(place.text[place.start : place.stop]).split()):
         return False
     if place.at_line and style == "sentence":
         return meaning.num_words <= MAX_HEADING_WORDS
     if not meaning.strong:
         return meaning.is_later and meaning.num_words <= (3 if style == "sentence" else 2 if place.at_line else 0)
-    alone = place.at_line and place.text[place.stop + 1 : place.stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
     return meaning.num_words <= (6 if alone or style == "sentence" else 4 if place.at_line else 3)
 
 
 def _fits_dash(place: Place, meaning: Meaning, style: str) -> bool:
     spelled = style in ("caps", "title")
     short = meaning.num_words <= (6 if meaning.strong or spelled else 3)
-    fuzzy = meaning.is_later and (meaning.strong or place.at_line) and short
+    fuzzy = meaning.is_later and (meaning.strong or place.at_line) and short and not meaning.listed
     return (spelled or place.at_line) and (meaning.exact or fuzzy)
 
 
@@ -239,7 +242,7 @@ def _fits_stop(place: Place, meaning: Meaning, style: str) -> bool:
     several, told = meaning.num_words > 1, not _is_shouting(place.text, place.start)
     if several and meaning.exact:
         return style in ("caps", "title") or place.at_line
-    return style == "caps" and meaning.strong and told and (several or meaning.exact)
+    return style == "caps" and meaning.strong and not meaning.listed and told and (several or meaning.exact)
 
 
 FITS = {"colon": _fits_colon, "dash": _fits_dash, "stop": _fits_stop}
@@ -327,13 +330,17 @@ def _short_cells(text: str) -> Iterator[re.Match]:
 def _lone_heading(text: str, cell: re.Match, head: str, start: int) -> Heading | None:
     meaning, style = meaning_of(head), style_of(head)
     ended = cell[0].rstrip()[-1]
+    dot = ended == "." and not cell[0].rstrip().endswith("..")
     if meaning is None:
         unknown = ended == ":" and style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
         return Heading(cell.start(), cell.end(), LATER, ASIDE) if unknown else None
     if meaning.exact:
         fits = style != "lower" or (meaning.num_words > 1 and (meaning.is_later or _is_apart(text, cell)))
     else:
-        fits = ended not in ".;," and _is_short(meaning, style, head, lambda: _is_apart(text, cell))
+        fits = (
+            ended not in ";," and not meaning.listed and _is_short(meaning, style, head, lambda: _is_apart(text, cell))
+        )
+        fits = fits and not (dot and (meaning.num_words > 2 or not meaning.strong or not _is_apart(text, cell)))
     fits = fits and meaning.num_words <= MAX_HEADING_WORDS
     return Heading(cell.start(), cell.end(), meaning.section, meaning.role) if fits else None
 
@@ -480,7 +487,7 @@ def meaning_of(head: str) -> Meaning | None:
             return _meaning(known["sections"][name], name, candidate, exact=True)
     if _is_of_admission(set(words)):
         section = "Admission labs" if set(words) & LABS else "Physical exam"
-        return Meaning(section, SURE, False, False, len(words), len(words))
+        return Meaning(section, SURE, False, False, False, len(words), len(words))
     for count in range(min(len(bare), 6), 1, -1):
         for part in (bare[:count], bare[-count:]):
             section = known["sections"].get(" ".join(part), LATER)
@@ -494,8 +501,10 @@ def meaning_of(head: str) -> Meaning | None:
 
 
 def _meaning(section: str, name: str, words: list[str], exact: bool = False) -> Meaning:
-    strong = section in (LATER, COURSE) and bool(tables()["strong"] & {*words, *name.split()})
-    return Meaning(section, _role(name, words), exact, strong, len(words), len(words))
+    known, later = tables(), section in (LATER, COURSE)
+    strong = later and not known["strong"].isdisjoint(words)
+    listed = later and not exact and known["listed_words"].issuperset(known["later_words"].intersection(words))
+    return Meaning(section, _role(name, words), exact, strong, listed, len(words), len(words))
 
 
 def _role(name: str, words: list[str]) -> str:
@@ -557,18 +566,7 @@ def tables() -> dict:
     admission = {heading: name for name, headings in raw["admission"].items() for heading in headings}
     sections = admission | dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)
     words = {name: set(text.split()) for name, text in raw["later_words"].items()}
-    sets = {
-        name: set(raw[name].split())
-        for name in (
-            "administration",
-            "beside",
-            "complaint_words",
-            "exam_words",
-            "sentence_words",
-            "small_words",
-            "stop_words",
-        )
-    }
+    sets = {name: set(text.split()) for name, text in raw.items() if isinstance(text, str)}
     strong = words["after"] | words["lists"]
     last_words = {heading.split()[-1] for heading in sections}
     squeezed = {heading.replace(" ", ""): heading for heading in sections if len(heading) > 3}
@@ -579,8 +577,8 @@ def tables() -> dict:
         "lists": words["lists"],
         "strong": strong,
         "squeezed": squeezed,
-        "bold": set(raw["bold_words"].split()),
-        "bold_capitals": strong | words["findings"] - set(raw["plain_capitals"].split()),
+        "bold": sets["bold_words"],
+        "bold_capitals": (strong | words["findings"]) - sets["plain_capitals"] - sets["listed_words"],
         "later_words": strong | words["findings"],
         "first_words": {heading.split()[0] for heading in sections} | {"d", "dc", "f"},
         "last_words": last_words,
