@@ -347,15 +347,17 @@ def _lone_heading(text: str, cell: re.Match, head: str, start: int) -> Heading |
 
 def _is_short(meaning: Meaning, style: str, head: str, is_apart: Callable[[], bool]) -> bool:
     """Tell whether a line is so short, for its spelling, that it is rather a heading than a part of a sentence."""
+    known, words = tables(), plain(head).split()
+    if words[0] in known["complaint_words"]:
+        return False
     if style in ("caps", "title"):
         return meaning.num_words <= (6 if style == "title" else MAX_HEADING_WORDS)
-    known, words = tables(), plain(head).split()
-    if words[-1] in known["stop_words"] or words[0] in known["complaint_words"] or not meaning.is_later:
+    if not meaning.is_later or words[0] in known["sentence_words"] or words[-1] in known["stop_words"]:
         return False
     if style == "lower" or not meaning.strong:
         return meaning.num_words <= 3 and (meaning.strong or style == "sentence") and is_apart()
-    near = known["strong"] & {*words[:2], words[-1]}
-    return meaning.num_words <= 3 or (meaning.num_words <= 5 and bool(near) and is_apart())
+    told = meaning.section == COURSE or words[-1] in known["later_words"]
+    return meaning.num_words <= 3 or (meaning.num_words <= 5 and told and is_apart())
 
 
 def _is_apart(text: str, cell: re.Match) -> bool:
@@ -393,9 +395,9 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
     start, count = _first_of_run(text, match)
     run, caps = text[start : match.end()], match[0].isupper()
     meaning, (end, section) = meaning_of(run), _longest_phrase(text, start)
-    if (end >= match.end() and section not in (None, LATER, COURSE)) or (meaning and not meaning.is_later):
+    if meaning is None or not meaning.is_later or (end >= match.end() and section not in (None, LATER, COURSE)):
         return
-    if caps and _is_shouting(text, start):
+    if (caps and _is_shouting(text, start)) or plain(run).split()[0] in tables()["complaint_words"]:
         return
     following = _FOLLOWING.match(text, match.end())[1]
     goes_on = following == "" or following.isupper() or following.isdigit() or following in "-*#•"
@@ -407,9 +409,7 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
     else:
         fits = caps or parted or (goes_on and match[0].lower() in CORE)
     if fits:
-        section = COURSE if meaning and meaning.section == COURSE else LATER
-        role = meaning.role if meaning else AFTER
-        yield Heading(start, match.end(), section, role)
+        yield Heading(start, match.end(), meaning.section, meaning.role)
 
 
 def _first_of_run(text: str, match: re.Match) -> tuple[int, int]:

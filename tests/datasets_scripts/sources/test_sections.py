@@ -220,6 +220,28 @@ def test_words_of_later_sections_in_a_sentence_do_not_end_it(sentence):
     assert view == f"Physical exam: obese {' '.join(sentence.split())} edema"
 
 
+LISTED = [
+    "Back surgery", "Cataract surgery 2010", "Gastric Bypass Surgery", "Diet controlled diabetes", "ESRD on HD",
+    "Prostate cancer - radiation therapy 2005", "Recent hospitalization for pneumonia", "Cardiac cath 2011: clean",
+    "Father - death at 60 from stroke", "HCV genotype 1, treatment naive", "HEENT: PERRL, no discharge", "P: 80",
+    "Transfer for cath", "Planned admission for chemotherapy", "Abnormal EKG", "Wound drainage",
+    "Home O2: 2L", "Course of steroids last month", "Results pending at OSH",
+    "Discharged 3 days ago from rehab", "Mental Status: alert",
+    "Problems with gait since May", "Vitals: T 98.2 BP 105/57", "On arrival to the ward, he was well",
+    "Hip Replacement",
+    "Colonoscopy 2008 - normal", "1. Furosemide 40 mg PO DAILY", "He denies fever, chills, discharge", "No Discharge",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", ["", "- ", "2. ", "\n"])
+def test_entries_of_lists_do_not_end_a_section(mark):
+    text = f"Past Medical History:\n{mark}asthma\n{mark}{{}}\n{mark}gout\n\nHospital Course:\n{LATE}"
+    first = f"Past Medical History:\n{mark}{{}}\n{mark}gout\n\nHospital Course:\n{LATE}"
+    for entry in LISTED:
+        assert "gout" in admission_view(text.format(entry)), entry
+        assert "gout" in admission_view(first.format(entry)), entry
+
+
 # -- line ends --------------------------------------------------------------------------------------------------------
 
 LINE_ENDS = [
