@@ -27,7 +27,7 @@ GROUPS = {  # role of a code -> groups that its regular expression may have
 }  # fmt: skip
 NEEDED = ("stay_begin", "stay_end", "diagnosis", "measurement")
 WITH_TEXT = ("note", "document")
-RULE = {"code": ".*", "parent": None, "kind": None}  # what a rule reads where it does not say it
+RULE = {"code": ".*", "parent": None, "kind": None, "also": False}  # what a rule says where it says nothing
 SUBJECTS = ("patients", "admissions")
 DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
 
@@ -38,7 +38,8 @@ def load_mapping(name_or_path: str) -> dict:
 
     Returns:
         The mapping, each role of its `codes` as a list of rules: `code` and `parent` (regular expressions over the
-        code and over one of its parent codes) and `kind` (of a note whose text is what the expression reads).
+        code and over one of its parent codes), `kind` (of a note whose text is what the expression reads) and `also`
+        (whether the rule counts beside the first that fits).
 
     Raises:
         ClinRaGenInputError: naming the field that is missing, unknown or of the wrong kind.
@@ -80,9 +81,11 @@ def _rule(role: str, rule: object, where: str) -> dict:
     """Return one rule of a role as a table of `RULE`'s fields, a string being its `code`."""
     given = rule if isinstance(rule, dict) else {"code": rule}
     given = {part: text for part, text in given.items() if text is not None}
-    if set(given) - set(RULE) or set(given) <= {"kind"} or ("kind" in given and role not in WITH_TEXT):
+    fields_known = set(given) <= set(RULE) and isinstance(given.get("also", False), bool)
+    if not fields_known or not {"code", "parent"} & set(given) or ("kind" in given and role not in WITH_TEXT):
         raise ClinRaGenInputError(
-            f"{where}: a rule is a regular expression, or a table of code and parent and, for a note, its kind"
+            f"{where}: a rule is a regular expression, or a table of code, parent, also (true or false) and, for a "
+            "note, its kind"
         )
     rule = RULE | given
     groups = _count_groups(rule["code"], where)
@@ -118,11 +121,12 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     del source["export"]
     table, columns = source["tables"]["events"], mapping["columns"]
     table["columns"] += [name for name in columns.values() if name not in table["columns"]]
+    table["ids"] = ["subject_id", *(columns[role] for role in ("stay_id", "hadm_id", "subject_id") if role in columns)]
     table["optional_columns"] += [name for role, name in columns.items() if role != "stay_id"]
     picked = {name: columns.get(name, "NULL") for name in COLUMNS}
     picked["subject_id"] = f"coalesce({picked['subject_id']}, subject_id)"
     picked["available_time"] = (
-        f"moment({picked['available_time']})" if "available_time" in columns else "NULL::TIMESTAMP"
+        f"known({picked['available_time']})" if "available_time" in columns else "NULL::TIMESTAMP"
     )
     texts = [name for name in COLUMNS if name != "available_time"]
     view = ", ".join(
@@ -160,14 +164,15 @@ def _find_roles(codes: dict[str, list[dict]], unknown: str, parents: bool) -> It
             "SELECT DISTINCT code, unnest(coalesce(TRY_CAST(parent_codes AS VARCHAR[]), [parent_codes])) AS parent "
             "FROM code_metadata JOIN codes_found USING (code) WHERE parent_codes IS NOT NULL"
         )
-    yield "CREATE TABLE roles (code VARCHAR, role VARCHAR, value VARCHAR, version VARCHAR, text VARCHAR)"
+    yield "CREATE TABLE roles (code VARCHAR, role VARCHAR, value VARCHAR, version VARCHAR, text VARCHAR, also BOOLEAN)"
     for role, rules in codes.items():
         for rule in rules:
             yield _apply_rule(role, rule, unknown)
     # The same diagnosis in two versions: ICD-9 needs no equivalence map.
     yield (
         "DELETE FROM roles USING roles other WHERE roles.role = 'diagnosis' AND other.role = 'diagnosis' "
-        "AND roles.code = other.code AND CAST(roles.version AS INTEGER) > CAST(other.version AS INTEGER)"
+        "AND roles.code = other.code AND CAST(roles.version AS INTEGER) > CAST(other.version AS INTEGER) "
+        "AND NOT roles.also AND NOT other.also"
     )
 
 
@@ -180,10 +185,12 @@ def _apply_rule(role: str, rule: dict, unknown: str) -> str:
     text = "NULL"
     if rule["kind"] is not None:
         value, text = quoted(rule["kind"]), value
-    fits = [f"regexp_full_match({part}, {quoted(rule[part])})" for part in ("code", read)]
+    conditions = [f"regexp_full_match({part}, {quoted(rule[part])})" for part in dict.fromkeys(("code", read))]
+    if not rule["also"]:
+        conditions.append(f"code NOT IN (SELECT code FROM roles WHERE role = '{role}' AND NOT also)")
     return (
-        f"INSERT INTO roles SELECT DISTINCT code, '{role}', {value}, {version}, {text} FROM {found} "
-        f"WHERE {' AND '.join(dict.fromkeys(fits))} AND code NOT IN (SELECT code FROM roles WHERE role = '{role}')"
+        f"INSERT INTO roles SELECT DISTINCT code, '{role}', {value}, {version}, {text}, {rule['also']} FROM {found} "
+        f"WHERE {' AND '.join(conditions)}"
     )
 
 

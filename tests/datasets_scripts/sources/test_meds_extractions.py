@@ -26,9 +26,15 @@ from tests.datasets_scripts.sources.raw_tables import EQUAL, measured, rows
 
 
 MAPPINGS = Path(meds_module.__file__).with_name("meds")
-HEART_FAILURE, KIDNEY_FAILURE, PNEUMONIA = (
+HEART_FAILURE, KIDNEY_FAILURE, PNEUMONIA, RESPIRATORY_FAILURE, SHOCK = (
     next(i for i, label in enumerate(PHENOTYPES) if label["name"].startswith(name))
-    for name in ("Congestive heart failure", "Acute and unspecified renal failure", "Pneumonia")
+    for name in (
+        "Congestive heart failure",
+        "Acute and unspecified renal failure",
+        "Pneumonia",
+        "Respiratory failure",
+        "Shock",
+    )
 )
 EVENT = pa.schema(
     {
@@ -134,6 +140,8 @@ PARENTS = {
     "DIAGNOSIS//renal|failure": ["ICD10CM/N17.9", "SNOMED/14669001"],
     "DIAGNOSIS//pulmonary|pneumonia": ["ICD9CM/486"],
     "DIAGNOSIS//both": ["ICD9CM/486", "ICD9CM/584.9"],
+    "DIAGNOSIS//pulmonary|Respiratory Failure|hypoxemia": ["ICD9CM/799.02", "ICD10CM/J96.91"],
+    "DIAGNOSIS//shock": ["ICD9CM/785.59", "ICD10CM/J96.91"],
     "DIAGNOSIS//graft": None,  # V45.81 could be of either version
 }
 
@@ -151,6 +159,7 @@ def eicu(admission, *diagnoses, sex="Female"):
         event(admission, 2, "VITALS//APERIODIC//BP//NONINVASIVE_MEAN", numeric_value=65),
         event(admission, 3, "LAB//SPECIMEN_DRAWN//glucose//mg/dL"),
         event(admission, 4, "LAB//RESULT//glucose//mg/dL", numeric_value=150, text_value="150"),
+        event(admission, 6, "LAB//RESULT//Respiratory Rate///min", numeric_value=17, text_value="17"),
         event(admission, 24, "ICU_DISCHARGE//Alive//Step-Down Unit (SDU)", **first),
         event(admission, 30, "ICU_ADMISSION//Step-Down Unit (SDU)//readmit", **second),
         event(admission, 31, "VITALS//PERIODIC//HEARTRATE", numeric_value=90),
@@ -181,6 +190,14 @@ def test_eicu_finds_icd_codes_among_the_parents(tmp_path):
     assert len(read) == 24
 
 
+def test_respiratory_failure_that_the_text_of_eicu_says_counts(tmp_path):
+    """The ICD-9 code names hypoxemia only; the ICD-10 code of another text does not count beside its ICD-9 code."""
+    diagnoses = [(1, "pulmonary|Respiratory Failure|hypoxemia"), (31, "shock")]
+    read = build(eicu_folder(tmp_path / "meds", *diagnoses), tmp_path / "out", "eicu")
+    assert read["1001"]["diagnoses"] == [RESPIRATORY_FAILURE]
+    assert read["2001"]["diagnoses"] == [SHOCK]
+
+
 def test_eicu_reads_stays_values_and_the_reason_for_admission(tmp_path):
     read = build(eicu_folder(tmp_path / "meds", (1, "graft"), (31, "graft")), tmp_path / "out", "eicu")
     first, second = read["1001"], read["2001"]
@@ -188,6 +205,7 @@ def test_eicu_reads_stays_values_and_the_reason_for_admission(tmp_path):
     assert [first[name] for name in ("age", "sex", "ethnicity", "care_unit")] == [60.0, "F", "Caucasian", None]
     assert first["note"] == "Reason for admission: Sepsis, pulmonary"
     assert second["note"] == ""
+    assert measured(first, "Respiratory rate") == {6.0: 17.0}
     assert measured(first, "Weight") == {0.0: 70.0}
     assert measured(first, "Mean blood pressure") == {2.0: 65.0}
     assert measured(first, "Glucose") == {4.0: 150.0}
@@ -225,14 +243,16 @@ def of_stay(folder, mapping):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    spans=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=4),
+    spans=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4),
+    ids=st.permutations("1234"),
     hours=st.lists(st.integers(-30, 150), max_size=8, unique=True),
     subjects=st.sampled_from(["patients", "admissions"]),
 )
-def test_what_names_no_stay_is_placed_by_its_time(tmp_path_factory, spans, hours, subjects):
+def test_what_names_no_stay_is_placed_by_its_time(tmp_path_factory, spans, ids, hours, subjects):
     stays, end = {}, 0
-    for number, (gap, length) in enumerate(spans):
-        stays[str(number)] = (end + gap, end := end + gap + length)
+    for (gap, length), stay in zip(spans, ids, strict=False):
+        stays[stay] = (end + gap, end := end + gap + length)
+    stays = dict(sorted(stays.items(), key=lambda item: (item[1], item[0])))
     events = [event(1, h, f"DIAGNOSIS//ICD//9//{h}") for h in hours]
     for stay, bounds in stays.items():
         for hour, name in zip(bounds, ("ADMISSION", "DISCHARGE"), strict=True):
@@ -284,6 +304,7 @@ def test_without_the_metadata_the_folder_is_refused(tmp_path):
         (lambda m: m["codes"].update(sex={"code": "(M)", "kind": "x"}), "codes: sex: a rule is"),
         (lambda m: m["codes"].update(note={"code": "(N)", "text": "x"}), "codes: note: a rule is"),
         (lambda m: m["codes"].update(note={}), "codes: note: a rule is"),
+        (lambda m: m["codes"].update(sex={"code": "(M)", "also": 1}), "codes: sex: a rule is"),
         (lambda m: m["codes"].update(diagnosis={"code": "(D).*", "parent": "(9)/(.*)"}), "code has 1 groups"),
         (lambda m: m["codes"].update(diagnosis=["X", {"parent": "ICD9/(.*)"}]), "diagnosis: 1 groups instead of 2"),
         (lambda m: m["codes"].update(diagnosis=[]), "codes: diagnosis is missing"),
