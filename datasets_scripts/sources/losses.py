@@ -33,6 +33,7 @@ def describe_losses(cohort: Cohort) -> list[str]:
     return [
         *_of_stays(cohort),
         *_of_sections(cohort),
+        *_of_events(cohort),
         *_of_measurements(cohort),
         *_of_codes(cohort),
         *_of_channels(cohort),
@@ -75,6 +76,18 @@ def _of_sections(cohort: Cohort) -> Iterator[str]:
             ).fetchone()
             if not known:
                 yield f"{name}: none of its {total} codes is known; is the version right?"
+
+
+def _of_events(cohort: Cohort) -> Iterator[str]:
+    """Count the diagnoses and notes of a MEDS folder that belong to no stay."""
+    for row in cohort.rows(cohort.source["unplaced"]) if "unplaced" in cohort.source else ():
+        if row["of_no_stay"]:
+            yield f"{row['of_no_stay']} events of {row['role']} name an ICU stay that is not listed, and are left out"
+        if row["of_no_time"]:
+            yield (
+                f"{row['of_no_time']} events of {row['role']} name neither stay nor admission and fall into no ICU "
+                "stay; they are left out"
+            )
 
 
 def _empty(cohort: Cohort, section: dict, fault: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets_scripts import build_dataset
+from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources import meds as meds_module
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.items import Units
@@ -267,6 +268,25 @@ def test_what_names_no_stay_is_placed_by_its_time(tmp_path_factory, spans, ids, 
         elif begun and hour <= stays[begun[-1]][1]:
             expected.add((begun[-1], str(hour)))
     assert of_stay(folder, mapping) == expected
+
+
+def test_what_belongs_to_no_stay_is_counted_and_said(tmp_path):
+    events = [e for i in range(1, 13) for e in mimic_iv(i)]
+    events += [
+        event(1, 5, "DIAGNOSIS//ICD//9//486", icustay_id=999),
+        event(1, -30, "DIAGNOSIS//ICD//9//486"),
+        event(2, 500, "DIAGNOSIS//ICD//9//486"),
+        event(3, 5, "DIAGNOSIS//ICD//9//486"),  # during the stay
+        event(4, 500, "DIAGNOSIS//ICD//9//486", hadm_id=999),  # of another admission: nothing is lost
+        event(5, 500, "LAB//SPECIMEN_COLLECTED//50931//STAT"),
+    ]
+    read = build(write_folder(tmp_path / "meds", events), tmp_path / "out", "mimic-iv")
+    warnings = read_metadata(tmp_path / "out")["warnings"]
+    assert [line for line in warnings if "events of" in line] == [
+        "1 events of diagnosis name an ICU stay that is not listed, and are left out",
+        "2 events of diagnosis name neither stay nor admission and fall into no ICU stay; they are left out",
+    ]
+    assert [stay for stay, row in read.items() if PNEUMONIA in row["diagnoses"]] == ["203"]
 
 
 def test_the_first_rule_that_fits_a_code_counts(tmp_path):
