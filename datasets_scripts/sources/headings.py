@@ -9,7 +9,7 @@ words, one that ends too late tells what a model is to find.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,11 @@ class Heading(NamedTuple):
     end: int
     section: str
     role: str
+    weak: bool = False  # it ends an admission section, but not the hospital course
+
+    @property
+    def is_later(self) -> bool:
+        return self.section in (LATER, COURSE)
 
 
 class Place(NamedTuple):
@@ -64,7 +69,6 @@ class Meaning(NamedTuple):
         return self.section in (LATER, COURSE)
 
 
-_LETTER = re.compile("[A-Za-z]")
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*")
 _LOWER_WORD = re.compile(r"[a-z][a-z']*")
 _BRACKETS = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|_+")
@@ -85,7 +89,8 @@ _HAS_SHORT = re.compile(r"/|\bdc\b|\(s\)|\[|discharge|transfer")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 # What parts a heading from the words before it.
 _BREAK = re.compile(
-    r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}][\"']?\s+|[.:,;)](?=[A-Z])|\s{2,}|\s[-\u2013\u2014*=#]+\s|[-=_*#]{3,}|(?<!\[)\*\*(?!\])"
+    r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}][\"']?\s+|[.:,;)](?=[A-Z])|\s{2,}"
+    r"|\s[-\u2013\u2014*=#]+\s|[-=_*#]{3,}|(?<!\[)\*\*(?!\])"
 )
 _DASHES = re.compile(r"[-\u2013\u2014=>]+[ \t]*")
 _COMMA = re.compile(r"(?<=[A-Z]),(?=[A-Z0-9])")  # of transcriptions, whose line ends became commas
@@ -122,20 +127,19 @@ def _is_covered(heading: Heading, covered: list[tuple[int, int]]) -> bool:
 
 def _turned(text: str, heading: Heading) -> Heading:
     """Return an exam "At discharge, …" as the later section that it is."""
-    if heading.section in (LATER, COURSE) or not _OF_DISCHARGE.match(text, heading.end):
+    if heading.is_later or not _OF_DISCHARGE.match(text, heading.end):
         return heading
     return heading._replace(section=LATER, role=AFTER)
 
 
-def _apart(headings) -> list[Heading]:
+def _apart(headings: Iterable[Heading]) -> list[Heading]:
     """Order headings; of two that overlap the first stays, as a later section if one of them is."""
     apart: list[Heading] = []
-    for heading in sorted(headings, key=lambda h: (h.start, h.section not in (LATER, COURSE), -h.end)):
-        if apart and heading.start < apart[-1].end:
-            if heading.section in (LATER, COURSE) and apart[-1].section not in (LATER, COURSE):
-                apart[-1] = apart[-1]._replace(section=heading.section, role=heading.role)
-            continue
-        apart.append(heading)
+    for heading in sorted(headings, key=lambda h: (h.start, not h.is_later, h.weak, -h.end)):
+        if not apart or heading.start >= apart[-1].end:
+            apart.append(heading)
+        elif heading.is_later and not apart[-1].is_later:
+            apart[-1] = apart[-1]._replace(section=heading.section, role=heading.role)
     return apart
 
 
@@ -156,9 +160,10 @@ def _before_separators(text: str) -> Iterator[Heading]:
         if meaning and FITS[kind](Place(text, start, stop, at_line), meaning, style):
             if meaning.num_known < meaning.num_words:  # "Past medical history of asthma and:"
                 end = list(_WORD.finditer(text, start, stop))[meaning.num_known - 1].end()
-            yield Heading(_with_marks(text, start) if at_line else start, end, meaning.section, meaning.role)
+            weak = not at_line and style not in ("caps", "title")
+            yield Heading(_with_marks(text, start) if at_line else start, end, meaning.section, meaning.role, weak)
         elif meaning is None and kind == "colon" and _is_unknown_heading(text, start, head, style, at_line):
-            yield Heading(start, end, LATER, ASIDE)
+            yield Heading(start, end, LATER, ASIDE, weak=True)
         elif known and kind == "colon":
             yield from _at_the_end(text, low, stop, names)
 
@@ -296,7 +301,7 @@ def _at_the_end(text: str, low: int, stop: int, names: list[str]) -> Iterator[He
 def _signs(text: str) -> Iterator[Heading]:
     """Find "A:" and "P:" of a note by problems, and sentences that begin to tell of the hospital course."""
     for match in _SIGNS.finditer(text):
-        yield Heading(match.start("sign"), match.end("sign"), LATER, AFTER)
+        yield Heading(match.start("sign"), match.end("sign"), LATER, AFTER, weak=True)
 
 
 # -- alone on a line or in a cell ------------------------------------------------------------------------------------
@@ -305,12 +310,8 @@ def _signs(text: str) -> Iterator[Heading]:
 def _alone(text: str) -> Iterator[Heading]:
     for cell in _short_cells(text):
         head = cell[0].rstrip(" \t*_=~#-:.\"')]")
-        marks = _LINE_MARKS.match(head)
-        head = head[marks.end() :] if marks else head
-        if not head or not head[0].isalpha() or ":" in head:
-            continue
-        start = cell.start() + (marks.end() if marks else 0)
-        heading = _lone_heading(text, cell, head, start)
+        head = head[_LINE_MARKS.match(head).end() :]
+        heading = _lone_heading(text, cell, head) if head[:1].isalpha() and ":" not in head else None
         if heading is not None:
             yield heading
 
@@ -327,13 +328,14 @@ def _short_cells(text: str) -> Iterator[re.Match]:
         start = end + 1
 
 
-def _lone_heading(text: str, cell: re.Match, head: str, start: int) -> Heading | None:
+def _lone_heading(text: str, cell: re.Match, head: str) -> Heading | None:
+    """Return the heading that a cell is, `None` where it is none."""
     meaning, style = meaning_of(head), style_of(head)
     ended = cell[0].rstrip()[-1]
     dot = ended == "." and not cell[0].rstrip().endswith("..")
     if meaning is None:
         unknown = ended == ":" and style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
-        return Heading(cell.start(), cell.end(), LATER, ASIDE) if unknown else None
+        return Heading(cell.start(), cell.end(), LATER, ASIDE, weak=True) if unknown else None
     if meaning.exact:
         fits = style != "lower" or (meaning.num_words > 1 and (meaning.is_later or _is_apart(text, cell)))
     else:
@@ -409,7 +411,7 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
     else:
         fits = caps or parted or (goes_on and match[0].lower() in CORE)
     if fits:
-        yield Heading(start, match.end(), meaning.section, meaning.role)
+        yield Heading(start, match.end(), meaning.section, meaning.role, weak=not caps or count == 1)
 
 
 def _first_of_run(text: str, match: re.Match) -> tuple[int, int]:
@@ -443,7 +445,7 @@ def _known_phrase(text: str, match: re.Match) -> Iterator[Heading]:
             yield Heading(match.start(), end, section, meaning.role)
     elif (quiet and (parted or several)) or (several and (at_line if shouting else parted)):
         sure = parted and quiet and several and meaning.role == SURE
-        yield Heading(match.start(), end, section, SURE if sure else FIRST)
+        yield Heading(match.start(), end, section, SURE if sure else FIRST, weak=not sure)
 
 
 def _longest_phrase(text: str, start: int) -> tuple[int, str | None]:

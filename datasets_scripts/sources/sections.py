@@ -28,7 +28,7 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
         Together, headings and bodies hold every word of the text.
     """
     text = normalise_lines(text)
-    headings = _with_ends_of_columns(text, find_headings(text))
+    headings = _with_ends_of_columns(text, _without_parts_of_the_course(find_headings(text)))
     sections = [(LATER, "", text[: headings[0].start] if headings else text)]
     later_seen, told = False, False  # of a section after which an exam is no longer that of admission; of the history
     for i, heading in enumerate(headings):
@@ -40,6 +40,15 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
     return sections
 
 
+def _without_parts_of_the_course(headings: list[Heading]) -> list[Heading]:
+    """Leave out the weakly marked headings inside of a hospital course, such as its problems."""
+    kept: list[Heading] = []
+    for heading in headings:
+        if not (heading.weak and kept and kept[-1].section == COURSE):
+            kept.append(heading)
+    return kept
+
+
 def _with_ends_of_columns(text: str, headings: list[Heading]) -> list[Heading]:
     """Add the end of each line that has columns of which one is a later section: below, their texts mix."""
     ended = []
@@ -47,10 +56,10 @@ def _with_ends_of_columns(text: str, headings: list[Heading]) -> list[Heading]:
     for heading, following in zip(headings, starts, strict=False):
         ended.append(heading)
         end = text.find("\n", heading.end, following)
-        if heading.section in (LATER, COURSE) or end < 0:
+        if heading.is_later or end < 0:
             continue
         line = text.rfind("\n", ended[-6:][0].start, heading.start) + 1
-        beside = any(h.start >= line and h.section in (LATER, COURSE) for h in ended[-6:-1])
+        beside = any(h.start >= line and h.is_later for h in ended[-6:-1])
         if beside and _COLUMNS.search(text, max(line, ended[-6:][0].start), end):
             ended.append(Heading(end, end, LATER, ASIDE))
     return ended

@@ -89,6 +89,16 @@ def test_a_later_heading_beside_another_column_ends_the_section_with_the_line():
     assert admission_view(text) == "Past medical history: asthma"
 
 
+def test_the_course_is_read_with_its_problems():
+    course = (
+        "65 year old man with asthma.\n# Sepsis: resolved. CT head: clear.\nINFECTIOUS DISEASE: cured.\n"
+        "On the day of discharge he was well."
+    )
+    text = f"HPI:\ncough\n\nBrief Hospital Course:\n{course}\n\nDischarge Medications:\naspirin\n"
+    assert note_text([document(text)], "paper") == f"{COURSE}: {' '.join(course.split())}"
+    assert admission_view(text) == "History of present illness: cough"
+
+
 # -- headings ---------------------------------------------------------------------------------------------------------
 
 LATER_HEADINGS = [
