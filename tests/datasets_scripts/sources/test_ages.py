@@ -4,6 +4,7 @@
 
 import csv
 import datetime
+import re
 from collections import Counter
 
 import duckdb
@@ -18,6 +19,7 @@ from datasets_scripts.sources.raw_tables import create_macros
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources import small_hospital
 from tests.datasets_scripts.sources.raw_tables import base_tables, build, rows
+from tests.datasets_scripts.sources.test_eicu import write_eicu
 
 
 days = st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 12, 31))
@@ -171,6 +173,38 @@ def test_meds_without_a_birth(tmp_path):
     build_dataset.main([*arguments, "--mapping", "mimic-iv", "--splits", "train=1"])
     assert {stay: row["age"] for stay, row in rows(tmp_path / "dataset").items()} == {"s1": 69}
     assert "1 ICU stays left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
+
+
+def test_eicu_and_the_benchmark_folders_without_an_age(tmp_path):
+    root = write_eicu(tmp_path / "eicu", [("428.0", "")] * 4)
+    text = (root / "patient.csv").read_text(encoding="utf-8")
+    for stay, age in (("1001", ""), ("1002", "> 89")):
+        text = re.sub(rf"^({stay},.*?),60,", rf"\1,{age},", text, flags=re.M)
+    (root / "patient.csv").write_text(text, encoding="utf-8")
+    subject = tmp_path / "benchmark" / "train" / "1"
+    subject.mkdir(parents=True)
+    stays = [("201", "1940-07-16 00:00:00", ""), ("202", "", ""), ("203", "", "17.9"), ("204", "", "307.5")]
+    files = {
+        "stays": "SUBJECT_ID,HADM_ID,ICUSTAY_ID,INTIME,OUTTIME,DOB,AGE,ETHNICITY,GENDER\n"
+        + "".join(
+            f"1,1{stay},{stay},2010-07-15 00:00:00,2010-07-16 00:00:00,{dob},{age},WHITE,F\n"
+            for stay, dob, age in stays
+        ),
+        "diagnoses": "ICUSTAY_ID,ICD9_CODE\n" + "".join(f"{stay},4280\n" for stay, *_ in stays),
+        "episode1": "Icustay,Age\n201,69\n",
+        "episode1_timeseries": "Hours,Heart Rate\n1,80\n",
+    }
+    for name, text in files.items():
+        (subject / f"{name}.csv").write_text(text, encoding="utf-8")
+    for source, folder, ages in (
+        ("eicu", root, {"1000": 60, "1002": 90, "1003": 60}),
+        ("mimic3-benchmarks", tmp_path / "benchmark", {"201": 69, "203": 17, "204": 90}),
+    ):
+        output = tmp_path / f"of {source}"
+        arguments = ["--source", source, "--root", str(folder), "--output", str(output), "--splits", "train=1"]
+        build_dataset.main([*arguments, "--min-age", "0"])
+        assert {stay: row["age"] for stay, row in rows(output).items()} == ages
+        assert "1 ICU stays left out: age unknown" in read_metadata(output)["warnings"]
 
 
 SHARES = "train=0.8,validation=0.1,test=0.1"

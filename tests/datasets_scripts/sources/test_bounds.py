@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results that are no plain number: bounds count as their value and are counted; others are not called normal."""
 
+import csv
 import math
 
 import duckdb
@@ -24,6 +25,7 @@ from tests.datasets_scripts.sources.raw_tables import (
     write_tables,
 )
 from tests.datasets_scripts.sources.small_hospital import hospital, vital
+from tests.datasets_scripts.sources.test_eicu import write_eicu
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,29 @@ def test_bounds_of_mimic(tmp_path):
     assert measured(row, "Heart Rate") == {1.0: 80.0, 5.0: 200.0}
     assert (audit(folder, "Glucose")["censored"], audit(folder, "Heart Rate")["censored"]) == (2, 1)
     assert audit(folder, "Heart Rate")["implausible"] == 1
+
+
+def test_bounds_and_texts_of_eicu(tmp_path):
+    root = write_eicu(tmp_path / "raw", [("428.0", "")] * 2)
+    with open(root / "lab.csv", newline="", encoding="utf-8") as file:
+        header = file.readline().strip().split(",")
+    results = [("600", ">600"), ("", "< 40"), ("", "clotted")]
+    with open(root / "lab.csv", "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header, restval="")
+        for hour, (number, text) in enumerate(results, start=1):
+            writer.writerow(
+                {
+                    "patientunitstayid": 1000, "labresultoffset": 60 * hour, "labname": "glucose",
+                    "labresult": number, "labresulttext": text, "labresultrevisedoffset": 60 * hour,
+                }
+            )  # fmt: skip
+    arguments = ["--source", "eicu", "--root", str(root), "--output", str(tmp_path / "dataset")]
+    build_dataset.main([*arguments, "--splits", "train=1"])
+    row = rows(tmp_path / "dataset")["1000"]
+    assert measured(row, "Glucose") == {1.0: 600.0, 2.0: 40.0}
+    assert "Glucose is higher than normal 1 time and lower than normal 1 time" in row["lab_caption"]
+    counts = audit(tmp_path / "dataset", "Glucose")
+    assert (counts["censored"], counts["no_number"], counts["kept"]) == (2, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["hemolyzed", "see comment", "HI", "7,4", "___", ">1,000"])
