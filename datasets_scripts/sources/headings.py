@@ -227,8 +227,11 @@ def _fits_colon(place: Place, meaning: Meaning, style: str) -> bool:
     alone = place.at_line and place.text[place.stop + 1 : place.stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
     if meaning.listed:
         return alone
-    if meaning.is_later and not _is_heading_of_sentence(meaning, plain(place.text[place.start : place.stop]).split()):
+    words = plain(place.text[place.start : place.stop]).split()
+    if meaning.is_later and not _is_heading_of_sentence(meaning, words):
         return False
+    if meaning.is_later and not meaning.strong and not tables()["telling_words"].isdisjoint(words):
+        return False  # "Labs notable for:", in the emergency room
     if place.at_line and style == "sentence":
         return meaning.num_words <= MAX_HEADING_WORDS
     if not meaning.strong:

@@ -206,6 +206,7 @@ def test_the_words_after_a_heading_before_its_colon_are_text():
     "sentence",
     [
         "Pulse: 80, P: 80",
+        "In the ED he was pale.\n- Labs notable for: WBC 15\n- Imaging notable for: none\n- Meds given: saline",
         "He was discharged from an outside hospital in May.",
         "Of course she did not know; her plan was to wait.",
         "She reports vaginal discharge and, on assessment, a fever.",
