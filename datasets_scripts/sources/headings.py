@@ -156,7 +156,10 @@ def _before_separators(text: str) -> Iterator[Heading]:
             continue
         start, at_line = _start_of(text, low, stop)
         head = text[start:stop] if start > low or low == 0 else ""
-        meaning, style = meaning_of(head), style_of(head)
+        meaning = meaning_of(head)
+        if meaning is None and kind != "colon":
+            continue
+        style = style_of(head)
         if meaning and FITS[kind](Place(text, start, stop, at_line), meaning, style):
             if meaning.num_known < meaning.num_words:  # "Past medical history of asthma and:"
                 end = list(_WORD.finditer(text, start, stop))[meaning.num_known - 1].end()
@@ -333,11 +336,12 @@ def _short_cells(text: str) -> Iterator[re.Match]:
 
 def _lone_heading(text: str, cell: re.Match, head: str) -> Heading | None:
     """Return the heading that a cell is, `None` where it is none."""
-    meaning, style = meaning_of(head), style_of(head)
-    ended = cell[0].rstrip()[-1]
-    dot = ended == "." and not cell[0].rstrip().endswith("..")
+    meaning, ended = meaning_of(head), cell[0].rstrip()[-1]
+    if meaning is None and ended != ":":
+        return None
+    style, dot = style_of(head), ended == "." and not cell[0].rstrip().endswith("..")
     if meaning is None:
-        unknown = ended == ":" and style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
+        unknown = style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
         return Heading(cell.start(), cell.end(), LATER, ASIDE, weak=True) if unknown else None
     if meaning.exact:
         fits = style != "lower" or (meaning.num_words > 1 and (meaning.is_later or _is_apart(text, cell)))
@@ -556,7 +560,7 @@ def style_of(head: str) -> str:
     words = _WORD.findall(head)
     if not words or not words[0][0].isupper():
         return "lower"
-    if all(word.isupper() for word in words):
+    if "".join(words).isupper():
         return "caps"
     small = tables()["small_words"]
     return "title" if all(word[0].isupper() or word in small for word in words) else "sentence"
