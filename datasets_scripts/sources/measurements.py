@@ -42,8 +42,8 @@ BOUND = (
     rf"|{SIZE}\s*(?:\+|(?:or|and) (?:more|above|over|higher|greater|less|below|under|lower)){AFTER_SIZE})\s*$"
 )
 MACROS = (
-    f"CREATE OR REPLACE MACRO bound(x) AS "
-    f"TRY_CAST(regexp_extract(x, '{BOUND}', 1) || regexp_extract(x, '{BOUND}', 2) AS DOUBLE)",
+    f"CREATE OR REPLACE MACRO bound(x) AS CASE WHEN TRY_CAST(x AS DOUBLE) IS NULL "  # nearly all are plain numbers
+    f"THEN TRY_CAST(regexp_extract(x, '{BOUND}', 1) || regexp_extract(x, '{BOUND}', 2) AS DOUBLE) END",
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
 )
