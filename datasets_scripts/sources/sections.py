@@ -6,6 +6,7 @@ Discharge summaries, cut at their headings: what was known at admission apart fr
 When in doubt a section ends: text about the time after admission must not pass for text about the time before it.
 """
 
+import itertools
 import re
 from functools import lru_cache
 
@@ -51,15 +52,24 @@ def _without_parts_of_the_course(headings: list[Heading]) -> list[Heading]:
 
 def _with_ends_of_columns(text: str, headings: list[Heading]) -> list[Heading]:
     """Add the end of each line that has columns of which one is a later section: below, their texts mix."""
-    ended = []
+    ended: list[Heading] = []
     starts = [heading.start for heading in headings[1:]] + [len(text)]
     for heading, following in zip(headings, starts, strict=False):
         ended.append(heading)
         end = text.find("\n", heading.end, following)
-        if heading.is_later or end < 0:
-            continue
-        line = text.rfind("\n", ended[-6:][0].start, heading.start) + 1
-        beside = any(h.start >= line and h.is_later for h in ended[-6:-1])
-        if beside and _COLUMNS.search(text, max(line, ended[-6:][0].start), end):
+        if not heading.is_later and end >= 0 and _has_later_column(text, ended[-6:], end):
             ended.append(Heading(end, end, LATER, ASIDE))
     return ended
+
+
+def _has_later_column(text: str, headings: list[Heading], end: int) -> bool:
+    """Tell whether a later section that may go on below stands in the line of the last heading; "Sex: F" does not."""
+    line = text.rfind("\n", headings[0].start, headings[-1].start) + 1 or headings[0].start
+    if not _COLUMNS.search(text, line, end):
+        return False
+    return any(
+        heading.start >= line
+        and heading.is_later
+        and (heading.role != ASIDE or not text[heading.end : after.start].strip())
+        for heading, after in itertools.pairwise(headings)
+    )

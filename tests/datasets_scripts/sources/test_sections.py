@@ -87,6 +87,8 @@ def test_what_comes_back_after_a_later_section(heading, kept, later):
 def test_a_later_heading_beside_another_column_ends_the_section_with_the_line():
     text = f"Hospital Course\tHistory of Present Illness\n{LATE}\tcough\n\nPast Medical History:\nasthma\n"
     assert admission_view(text) == "Past medical history: asthma"
+    text = "Sex: F     Service: MED     Allergies:\npenicillin\nHospital Course: asthma"
+    assert admission_view(text) == "Allergies: penicillin"
 
 
 def test_the_course_is_read_with_its_problems():
