@@ -33,7 +33,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     cohort = parser.add_argument_group("which stays")
     cohort.add_argument("--splits", default="train=0.8,validation=0.1,test=0.1", help="shares of the patients")
     cohort.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
-    cohort.add_argument("--limit", type=int, help="only N patients; synthetic: how many (default 2000)")
+    cohort.add_argument(
+        "--limit", type=int, help="only N patients, of each split its share; synthetic: how many (default 2000)"
+    )
     cohort.add_argument("--min-age", type=float, default=18, help="years at ICU admission; default 18")
     cohort.add_argument("--max-age", type=float, help="years at ICU admission; those above 89 count as 90")
     cohort.add_argument("--min-stay-hours", type=float, default=0, help="only stays of that length or longer")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datasets_scripts import build_dataset
+from datasets_scripts.dataset import build as dataset_build
 from datasets_scripts.dataset.folder import read_metadata
 from tests.datasets_scripts.sources.raw_tables import base_tables, chart, lab, write_tables
 from tests.datasets_scripts.sources.raw_tables import build as build_mimic
@@ -269,6 +270,26 @@ def test_a_loss_is_said_on_the_terminal_in_the_metadata_and_in_the_card(tmp_path
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == lines
     card = (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
     assert all(f"\n- {line}\n" in card for line in lines)
+
+
+def test_a_resumed_build_says_the_same(tmp_path, monkeypatch):
+    tables, mapping = hospital()
+    other_ids(tables, mapping)
+    diagnoses_of_other_stays(tables, mapping)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_build, "write_records", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path, tables, mapping)
+    root, output = tmp_path / "hospital", tmp_path / "dataset"
+    assert not output.exists()
+    build_dataset.main(["--source", "tables", "--root", str(root), "--output", str(output), "--splits", "train=1"])
+    _, undisturbed = build(tmp_path / "again", tables, mapping)
+    assert read_metadata(output)["warnings"] == undisturbed["warnings"]
+    assert len(undisturbed["warnings"]) == 2
 
 
 def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
