@@ -76,7 +76,8 @@ def phenotypes_of(code: str | None, version: int) -> tuple[tuple[int, ...], str]
 
 def find_code(code: str | None, version: int | None) -> FoundCode:
     """Return what a code says; see `phenotypes_of`."""
-    text = re.sub(r"[\s†*+!]|-$", "", code or "").upper()
+    text = re.sub(r"[\s†*+!'\"=;]", "", code or "").upper()
+    text = re.sub(r"[-,]+$|\.X+$", "", text)
     if not plain_code(text):
         return FoundCode((), "no code")
     return _find_icd10(text) if version == 10 else _find_icd9(text)

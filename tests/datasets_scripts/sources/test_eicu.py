@@ -55,6 +55,10 @@ CELLS = [
     ("V58.61, E980.2, I50.9", set()),  # of ICD-9 all the same
     ("E11.9, I50.9", {HEART, "Diabetes mellitus without complication"}),
     ("???, 428.0", {HEART}),
+    ("038.9/785.52", {SEPSIS, SHOCK}),
+    ('"038.9|584.9"', {SEPSIS, RENAL}),
+    ("{038.9}，[584.9]", {SEPSIS, RENAL}),
+    ("038.9\u00a0,\u00a0584.9:", {SEPSIS, RENAL}),
     ("799.02, J96.91", set()),
     ("428.0", {HEART}),
 ]
@@ -64,7 +68,7 @@ def test_every_icd_9_code_of_a_cell_counts_and_without_one_every_icd_10_code(tmp
     folder = build(tmp_path, [(cell, "") for cell, _ in CELLS], text=False)
     assert labels_of(folder) == {str(1000 + i): names for i, (_, names) in enumerate(CELLS)}
     counts = read_metadata(folder)["codes"]
-    assert (counts["total"], counts["unknown"], counts["unknown_codes"]) == (16, 1, ["???"])
+    assert (counts["total"], counts["unknown"], counts["unknown_codes"]) == (24, 1, ["???"])
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ def test_the_table_that_completes_the_maps_is_hcups(own_categories, hcup):
             ("E11.65", set()),
             ("V4.5", set()),
         ),  # by their dots of ICD-10, or of nothing
+        *((code, {2}) for code in ("038.9,", "'038.9", '"038.9"', "=038.9")),
+        *((code, {108}) for code in ("428.0;", "428.x", "428.X")),
         *((" 428.0\t", {108}), ("4 28.0", {108}), ("\u00a0428.0", {108}), ("v58.61", {257}), ("V5861 ", {257})),
         *(("e849.7", {2621}), ("E8497", {2621})),
         *(("389", {94}), ("578", {153}), ("38", set()), ("41", set())),  # nothing tells that zeros are missing
