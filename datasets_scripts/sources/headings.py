@@ -337,7 +337,7 @@ def _short_cells(text: str) -> Iterator[re.Match]:
 def _lone_heading(text: str, cell: re.Match, head: str) -> Heading | None:
     """Return the heading that a cell is, `None` where it is none."""
     meaning, ended = meaning_of(head), cell[0].rstrip()[-1]
-    if meaning is None and ended != ":":
+    if ended != ":" and (meaning is None or _is_table_head(head, 0)):
         return None
     style, dot = style_of(head), ended == "." and not cell[0].rstrip().endswith("..")
     if meaning is None:
@@ -408,6 +408,8 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
         return
     if (caps and _is_shouting(text, start)) or plain(run).split()[0] in tables()["complaint_words"]:
         return
+    if _is_table_head(text, start):
+        return
     following = _FOLLOWING.match(text, match.end())[1]
     goes_on = following == "" or following.isupper() or following.isdigit() or following in "-*#•"
     parted, at_line = _is_parted(text, start)
@@ -419,6 +421,12 @@ def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
         fits = caps or parted or (goes_on and match[0].lower() in CORE)
     if fits:
         yield Heading(start, match.end(), meaning.section, meaning.role, weak=not caps or count == 1)
+
+
+def _is_table_head(text: str, start: int) -> bool:
+    """Tell whether a line is "Diagnosis Date Noted", the head of a table inside a section."""
+    words = plain(text[start : start + WINDOW].partition("\n")[0]).split()
+    return len(words) > 1 and tables()["table_words"].issuperset(words)
 
 
 def _first_of_run(text: str, match: re.Match) -> tuple[int, int]:

@@ -185,7 +185,7 @@ def test_an_unknown_heading_ends_a_section(heading):
         "[**2101-2-3**] Discharge labs: {}", "I. Hospital Course {}", "Hospital\nCourse:\n{}", "Hospital\tCourse:\t{}",
         "Hospital Course :- {}", "so that HOSPITAL COURSE: {}", "and plan: {}", "(Discharge dx: {})",
         "GROSS REPORT: {}",
-        "<b>Hospital Course</b> {}", "<H3>Plan</H3>{}", "&bull; Discharge dx: {}",
+        "Procedure Date: {}", "<b>Hospital Course</b> {}", "<H3>Plan</H3>{}", "&bull; Discharge dx: {}",
     ],
 )  # fmt: skip
 def test_signs_of_a_later_time_in_unusual_forms(later):
@@ -208,6 +208,8 @@ def test_the_words_after_a_heading_before_its_colon_are_text():
     "sentence",
     [
         "Pulse: 80, P: 80",
+        "Diagnosis Date\n\u2022 COPD 2010",
+        "Procedure Laterality Date\n\u2022 Hip repair Left 2011",
         "In the ED he was pale.\n- Labs notable for: WBC 15\n- Imaging notable for: none\n- Meds given: saline",
         "He was discharged from an outside hospital in May.",
         "Of course she did not know; her plan was to wait.",
