@@ -75,6 +75,8 @@ def _check_fields(mapping: object, path: Path) -> None:
         raise ClinRaGenInputError(f"{path}: {missing[0]} is missing")
     if mapping.get("subjects", SUBJECTS[0]) not in SUBJECTS:
         raise ClinRaGenInputError(f"{path}: subjects must be {' or '.join(SUBJECTS)}")
+    if not isinstance(mapping.get("unknown", ""), str):
+        raise ClinRaGenInputError(f"{path}: unknown must be one text, in quotes")
 
 
 def _rule(role: str, rule: object, where: str) -> dict:
@@ -123,24 +125,12 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     table["columns"] += [name for name in columns.values() if name not in table["columns"]]
     table["ids"] = ["subject_id", *(columns[role] for role in ("stay_id", "hadm_id", "subject_id") if role in columns)]
     table["optional_columns"] += [name for role, name in columns.items() if role != "stay_id"]
-    picked = {name: columns.get(name, "NULL") for name in COLUMNS}
-    picked["subject_id"] = f"coalesce({picked['subject_id']}, subject_id)"
-    picked["available_time"] = (
-        f"known({picked['available_time']})" if "available_time" in columns else "NULL::TIMESTAMP"
-    )
-    texts = [name for name in COLUMNS if name != "available_time"]
-    view = ", ".join(
-        [
-            *(f"CAST({picked[name]} AS VARCHAR) AS {name}" for name in texts),
-            f"{picked['available_time']} AS available_time",
-        ]
-    )
     parents = any(rule["parent"] for rules in mapping["codes"].values() for rule in rules)
     if not parents:
         del source["tables"]["code_metadata"]
     whole = str(mapping.get("subjects") == "admissions")
     prepare = [
-        f"CREATE VIEW event AS SELECT {view}, moment(time) AS time, code, numeric_value, text_value FROM events",
+        _event_view(columns),
         *_find_roles(mapping["codes"], mapping.get("unknown", ""), parents),
         *(statement.replace("{whole}", whole) for statement in source["prepare"]),
     ]
@@ -153,6 +143,18 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     if not isinstance(items, str):
         source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
     return {**description, **source, "items": items, "units": units.ranges, "prepare": prepare}
+
+
+def _event_view(columns: dict[str, str]) -> str:
+    """Write the statement that makes the view `event`: the further columns under the names of `COLUMNS`."""
+    picked = {name: columns.get(name, "NULL") for name in COLUMNS}
+    picked["subject_id"] = f"coalesce({picked['subject_id']}, subject_id)"
+    stored = picked.pop("available_time")
+    texts = [f"CAST({column} AS VARCHAR) AS {name}" for name, column in picked.items()]
+    return (
+        f"CREATE VIEW event AS SELECT {', '.join(texts)}, known({stored}) AS available_time, moment(time) AS time, "
+        "code, numeric_value, text_value FROM events"
+    )
 
 
 def _find_roles(codes: dict[str, list[dict]], unknown: str, parents: bool) -> Iterator[str]:
@@ -171,7 +173,7 @@ def _find_roles(codes: dict[str, list[dict]], unknown: str, parents: bool) -> It
     # The same diagnosis in two versions: ICD-9 needs no equivalence map.
     yield (
         "DELETE FROM roles USING roles other WHERE roles.role = 'diagnosis' AND other.role = 'diagnosis' "
-        "AND roles.code = other.code AND CAST(roles.version AS INTEGER) > CAST(other.version AS INTEGER) "
+        "AND roles.code = other.code AND TRY_CAST(roles.version AS INTEGER) > TRY_CAST(other.version AS INTEGER) "
         "AND NOT roles.also AND NOT other.also"
     )
 

@@ -330,6 +330,7 @@ def test_without_the_metadata_the_folder_is_refused(tmp_path):
         (lambda m: m["codes"].update(diagnosis=[]), "codes: diagnosis is missing"),
         (lambda m: m["codes"].update(sex="(?=x)(.)"), "codes: sex: no regular expression"),
         (lambda m: m["codes"].update(sex=[None]), "codes: sex: a rule is"),
+        (lambda m: m.update(unknown=["UNK", ""]), "unknown must be one text"),
         (lambda m: m.update(subjects="stays"), "subjects must be patients or admissions"),
     ],
 )
