@@ -123,8 +123,8 @@ def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
     left_out = sum(count["notes_left_out"] for count in counts.values())
     if left_out:
         yield (
-            f"{left_out} discharge summaries left out of the note view {metadata['settings']['note_view']}: no heading "
-            "of its sections was found; sources/note_sections.yaml lists those that are known"
+            f"{left_out} discharge summaries left out of the note view {metadata['settings']['note_view']}: no "
+            "heading of its sections was found; sources/note_sections.yaml lists those that are known"
         )
     for row in metadata["attrition"]:
         if row["stays_lost"] and ("before it begins" in row["why"] or row["why"] == "age unknown"):

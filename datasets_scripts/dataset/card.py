@@ -94,8 +94,8 @@ def _cohort(metadata: dict) -> str:
         _table(["step", "ICU stays", "patients", "stays lost", "patients lost", "why"], attrition)
         + _chart("attrition", "ICU stays that are left after each step")
         + _table(["split", "ICU stays", "patients", "with a note", "notes left out", "with series"], counts)
-        + "\nA patient is in one split only: a hash of the id decides. A discharge summary is left out of the note where "
-        "it has no heading of the sections that the view reads.\n"
+        + "\nA patient is in one split only: a hash of the id decides. A discharge summary is left out of the note "
+        "where it has no heading of the sections that the view reads.\n"
         + ("\n" + _table(["type of ICU", "ICU stays"], units) if units else "")
     )
 
