@@ -149,7 +149,7 @@ def _mapped_items(cohort: Cohort, channel: int) -> list[dict]:
     if "codes" not in cohort.source:
         return []
     return cohort.rows(
-        "SELECT v.*, i.itemid, m.unusual_median FROM item_values v JOIN items i USING (priority) "
+        "SELECT v.*, i.itemid, m.* EXCLUDE (priority) FROM item_values v JOIN items i USING (priority) "
         f"LEFT JOIN item_medians m USING (priority) WHERE v.channel = {channel} ORDER BY priority"
     )
 
@@ -158,8 +158,9 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
-    median, is_dropped = row["unusual_median"], dropped > MOST * charted
-    hint = _unit_hint(channel, median, units, far_from_normal(channel) if is_dropped else None)
+    median, normal, wide = row["unusual_median"], (channel["low"], channel["high"]), far_from_normal(channel)
+    is_dropped, is_far = dropped > MOST * charted, median is not None and not wide[0] <= median <= wide[1]
+    hint = _unit_hint(channel, median, units, wide if is_dropped else normal) if is_far else ""
     if is_dropped:
         reason = max(reasons, key=reasons.get)
         why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
@@ -170,6 +171,11 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     elif row["with_comma"]:
         commas = row["with_comma"]
         yield f"{name}: {commas} of {charted} charted values are dropped, numbers with a comma: write a point"
+    elif implausible := _unit_hint(channel, row["implausible_median"], units, normal):
+        yield (
+            f"{name}: {row['implausible']} of {charted} charted values are dropped, as "
+            f"{REASONS['implausible'].format(**channel)}; their median is {row['implausible_median']:.6g}{implausible}"
+        )
     elif hint or (_is_far(channel, median) and charted >= FEW):
         yield (
             f"{name}: the median of its values is {median:.6g}, far from normal "
@@ -177,11 +183,11 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
         )
 
 
-def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float] | None) -> str:
-    """Name the units in which a median would lie within limits; default: be normal."""
+def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float]) -> str:
+    """Name the units in which a median would lie within the limits."""
     if median is None:
         return ""
-    low, high = limits or (channel["low"], channel["high"])
+    low, high = limits
     fits = [
         rule["from"]
         for rule in units.alternatives(channel["name"])

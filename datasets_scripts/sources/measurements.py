@@ -246,7 +246,7 @@ def _count_values(cohort: Cohort) -> None:
         f"""
         CREATE TABLE value_counts AS
         SELECT channel AS position, name AS channel, {columns}, coalesce(fit - kept, 0) AS simultaneous,
-               median_hours_until_stored, unusual_median
+               median_hours_until_stored, unusual_median, implausible_median
         FROM channels
         LEFT JOIN (SELECT channel, {summed} FROM item_values GROUP BY channel) USING (channel)
         LEFT JOIN (SELECT channel, {of_kept},
@@ -260,11 +260,15 @@ def _count_values(cohort: Cohort) -> None:
 def _unusual_medians(per: str) -> str:
     """
     Write the SQL for the median of those channels or items (`priority`) of which more than half of the numbers lie far
-    from normal, or are implausible. Of the others it is not asked for: it costs the memory of all values.
+    from normal or a tenth is implausible, and of the implausible ones. Of the others none is asked for: it costs the
+    memory of all values.
     """
     return f"""
-    SELECT {per}, median(value) AS unusual_median FROM judged SEMI JOIN (
+    SELECT {per}, median(value) AS unusual_median,
+           median(value) FILTER (dropped = 'implausible') AS implausible_median
+    FROM judged SEMI JOIN (
       SELECT {per} FROM item_values GROUP BY {per}
-      HAVING 2 * greatest(sum(far_0), sum(far_1), sum(implausible)) > sum(fit + implausible)
+      HAVING 2 * greatest(sum(far_0), sum(far_1)) > sum(fit + implausible)
+             OR 10 * sum(implausible) >= greatest(sum(fit + implausible), 1)
     ) USING ({per}) WHERE {NUMBERS} GROUP BY {per}
     """

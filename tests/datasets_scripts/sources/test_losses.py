@@ -71,6 +71,12 @@ def in_fahrenheit(tables, _):
             row["value"] = 98.6
 
 
+def some_in_fahrenheit(tables, _):
+    for row in tables["vitals"]:
+        if row["item"] == "TEMP" and row["stay"] in ("s0", "s1"):
+            row["value"] = 99.5
+
+
 def in_mmol(tables, _):
     for row in tables["vitals"]:
         if row["item"] == "GLU":
@@ -194,6 +200,13 @@ def unknown_age(tables, _):
             [
                 "Temperature: 24 of 24 charted values are dropped, 24 of them as outside of 24 to 45 °C; the median "
                 "is 98.6, as in °F: give the unit"
+            ],
+        ),
+        (
+            some_in_fahrenheit,
+            [
+                "Temperature: 4 of 24 charted values are dropped, as outside of 24 to 45 °C; their median is 99.5, "
+                "as in °F: give the unit"
             ],
         ),
         (
@@ -321,7 +334,7 @@ def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
     ],
 )  # fmt: skip
 def test_one_code_of_several_in_another_unit_is_said(tmp_path, channel, code, value, line):
-    tables, mapping = hospital()
+    tables, mapping = hospital(30)  # so that it is less than a tenth of the channel
     tables["vitals"] += [vital(f"s{i}", 5, code, value) for i in range(5)]
     mapping["channels"][channel] = [mapping["channels"][channel], code]
     _, metadata = build(tmp_path, tables, mapping)
@@ -350,6 +363,15 @@ def test_the_unit_in_which_the_values_would_be_normal_is_named(tmp_path, channel
     assert line.startswith(f"{channel}: ")
     assert f"is {value:g}, " in line
     assert line.endswith(f", as in {unit}: give the unit")
+
+
+def test_slips_of_the_hand_beside_normal_values_are_no_other_unit(tmp_path):
+    tables, mapping = hospital()
+    tables["vitals"] += [vital(f"s{i}", 5, code, value) for i in range(4) for code, value in (("WT", 0), ("DBP", 999))]
+    _, metadata = build(tmp_path, tables, mapping)
+    assert metadata["warnings"] == []
+    weight = next(row for row in metadata["values"] if row["channel"] == "Weight")
+    assert (weight["implausible"], weight["implausible_median"]) == (4, 0)
 
 
 @pytest.mark.parametrize("value", [20, 300])
