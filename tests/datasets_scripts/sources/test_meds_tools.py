@@ -82,7 +82,8 @@ def tools(tmp_path_factory):
 
     def run(program, *arguments):
         path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "N_WORKERS": "2"}  # with one worker eICU-MEDS 0.1 does not start
+        # With one worker eICU-MEDS 0.1 does not start; of two, one may wait for the other in steps of five minutes.
+        environment = {**os.environ, "PATH": path, "N_WORKERS": "2"}
         command = [folder / "bin" / program, *map(str, arguments)]
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
