@@ -109,7 +109,7 @@ def far_from_normal(channel: dict) -> tuple[float, float]:
 def measure(cohort: Cohort, hours: float) -> None:
     """
     Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known;
-    and `unread`: the results within a stay that are no number.
+    and `unread`: the results within a stay that are no number, or a bound that is implausible.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
     What names its patient alone and was measured as one stay ended and the next began (`followed`) is the next one's.
@@ -151,7 +151,7 @@ def _chart(cohort: Cohort) -> None:
         SELECT e.* EXCLUDE ("table", itemid, number, text), i.channel, i.priority, i.unit, i.specimen_needed,
                coalesce(nullif(measurement(e.number), 'nan'), leading_number(e.text), bound(e.text)) AS charted,
                CASE WHEN e.text <> e.number OR e.number IS NULL THEN bound(e.text) IS NOT NULL END AS censored,
-               CASE WHEN charted IS NULL THEN said(e.text) END AS said
+               CASE WHEN charted IS NULL OR censored THEN said(e.text) END AS said
         FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         """
     )
@@ -173,7 +173,8 @@ def _judge(cohort: Cohort, hours: float) -> None:
     """Create the table `judged`: the charted rows of each stay, in the channel's unit, and why they are left out."""
     window = {reason: condition.replace("$hours", str(float(hours))) for reason, condition in DROPPED.items()}
     reasons = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in window.items())
-    others = " OR ".join(condition for reason, condition in window.items() if reason != "no_number")
+    unreadable = ("no_number", "implausible")  # a bound may be: it is no value, and yet a result
+    others = " OR ".join(condition for reason, condition in window.items() if reason not in unreadable)
     cohort.connection.execute(
         f"""
         CREATE TABLE judged AS
@@ -203,7 +204,7 @@ def _judge(cohort: Cohort, hours: float) -> None:
                greatest(hour, CAST(hours_between(intime, stored) AS FLOAT)) AS available,
                CASE {reasons} END AS dropped, value <> charted AS converted, part,
                CASE WHEN value < far_below THEN -1 WHEN value > far_above THEN 1 END AS far, censored,
-               CASE WHEN said IS NULL OR {others} THEN NULL ELSE said END AS said
+               CASE WHEN said IS NULL OR {others} OR value BETWEEN minimum AND maximum THEN NULL ELSE said END AS said
         FROM converted
         """
     )

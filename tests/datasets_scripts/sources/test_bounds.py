@@ -164,6 +164,28 @@ def test_a_channel_with_results_that_are_no_number_is_not_called_normal(tmp_path
     assert next(row for row in metadata["values"] if row["channel"] == "Glucose")["no_number"] == 1
 
 
+@pytest.mark.parametrize(
+    ("item", "text"), [("GLU", ">3000"), ("GLU", "<2"), ("TEMP", ">50"), ("HR", ">400"), ("PH", "<6.0")]
+)
+def test_an_implausible_bound_is_dropped_and_the_channel_not_called_normal(tmp_path, item, text):
+    channel = next(name for name, code in small_hospital.CODES.items() if code == item)
+    tables, mapping = hospital(2)
+    tables["vitals"] += [vital("s0", 3, item, text)]
+    found, metadata = small_hospital.build(tmp_path, tables, mapping)
+    assert set(measured(found["s0"], channel)) == {1.0, 2.0}
+    assert f"{channel} is measured partly as text" in found["s0"]["lab_caption"]
+    assert f"{channel} is normal all the time" in found["s1"]["lab_caption"]
+    assert next(row for row in metadata["values"] if row["channel"] == channel)["implausible"] == 1
+
+
+def test_an_implausible_bound_beside_its_number_is_not_called_normal(tmp_path):
+    tables = base_tables()
+    tables["CHARTEVENTS"] += [chart(1, 211, 2, ">400", number=400), chart(2, 211, 2, "400", number=400)]
+    found = rows(build(tmp_path, tables))
+    assert "Heart Rate is measured partly as text" in found["201"]["lab_caption"]
+    assert "Heart Rate is normal all the time" in found["202"]["lab_caption"]
+
+
 @pytest.mark.parametrize(("hour", "text"), [(60, "HI"), (3, ""), (3, "nan"), (3, "N/A")])
 def test_an_empty_cell_or_one_of_another_time_does_not_change_the_caption(tmp_path, hour, text):
     tables, mapping = hospital(1)
