@@ -122,7 +122,7 @@ def find_headings(text: str) -> list[Heading]:
 
 def _is_covered(heading: Heading, covered: list[tuple[int, int]]) -> bool:
     i = bisect_right(covered, (heading.start, heading.start)) - 1
-    return any(start <= heading.start < end for start, end in covered[max(i, 0) : i + 2])
+    return any(start < heading.end and heading.start < end for start, end in covered[max(i, 0) : i + 2])
 
 
 def _turned(text: str, heading: Heading) -> Heading:
@@ -155,6 +155,8 @@ def _before_separators(text: str) -> Iterator[Heading]:
         if not known and (kind != "colon" or not _may_be_unknown(text, low, stop)):
             continue
         start, at_line = _start_of(text, low, stop)
+        begin = _start_of_phrase(text, start, stop) if kind != "stop" else start
+        start, at_line = begin, at_line and begin == start
         head = text[start:stop] if start > low or low == 0 else ""
         meaning = meaning_of(head)
         if meaning is None and kind != "colon":
@@ -169,6 +171,31 @@ def _before_separators(text: str) -> Iterator[Heading]:
             yield Heading(start, end, LATER, ASIDE, weak=True)
         elif known and kind == "colon":
             yield from _at_the_end(text, low, stop, names)
+
+
+def _start_of_phrase(text: str, start: int, stop: int) -> int:
+    """Return where the known heading before `stop` begins; the words before it, as in "COPD Plan", are text."""
+    whole = meaning_of(text[start:stop])
+    if (whole and whole.exact) or not (whole or text.count(" ", start, stop) >= MAX_HEADING_WORDS):
+        return start
+    words, known = list(_WORD.finditer(text, start, stop)), tables()
+    names, first = [word[0].lower() for word in words], len(words)
+    for i in range(max(0, len(words) - 7), len(words) - 1):
+        head = text[words[i].start() : stop]
+        if known["sections"].get(plain(head)) is not None and style_of(head) in ("caps", "title"):
+            first = i
+            break
+    if first == len(words):  # "Labs on Discharge"
+        while first and names[first - 1] in known["heading_words"]:
+            first -= 1
+        while first < len(words) - 1 and names[first] in known["small_words"]:
+            first += 1
+        head = text[words[first].start() : stop] if first < len(words) - 1 else ""
+        if not (meaning := meaning_of(head)) or not meaning.strong or style_of(head) not in ("caps", "title"):
+            return start
+    while first and names[first - 1] in known["modifiers"] and text[words[first - 1].end()] in " /-":
+        first -= 1
+    return words[first].start() if first and not known["modifiers"].issuperset(names[:first]) else start
 
 
 def _may_be_unknown(text: str, low: int, stop: int) -> bool:
@@ -402,6 +429,8 @@ def _in_capitals(text: str) -> Iterator[Heading]:
 def _later_run(text: str, match: re.Match) -> Iterator[Heading]:
     """Find "Hospital Course Treated with …", "PLAN Home": capital words up to one that tells of later sections."""
     start, count = _first_of_run(text, match)
+    if (begin := _start_of_phrase(text, start, match.end())) > start:
+        start, count = begin, len(_WORD.findall(text, begin, match.end()))
     run, caps = text[start : match.end()], match[0].isupper()
     meaning, (end, section) = meaning_of(run), _longest_phrase(text, start)
     if meaning is None or not meaning.is_later or (end >= match.end() and section not in (None, LATER, COURSE)):
@@ -599,6 +628,11 @@ def tables() -> dict:
         "later_words": strong | words["findings"],
         "first_words": {heading.split()[0] for heading in sections} | {"d", "dc", "f"},
         "last_words": last_words,
+        "heading_words": {word for heading in sections for word in heading.split()}
+        | strong
+        | words["findings"]
+        | sets["small_words"],
+        "modifiers": sets["modifiers"] | sets["small_words"] | sets["sentence_words"],
         "endings": last_words | strong,
         "vocabulary": last_words | strong | words["findings"] | LABS | EXAM | squeezed.keys() | {"c", "u"},  # d/c, f/u
     }

@@ -156,6 +156,35 @@ def test_no_later_heading_in_capitals_is_missed(form):
     assert not [heading for heading, view in kept.items() if LATE.upper() in view]
 
 
+IN_ONE_LINE = {
+    "PMH: COPD": "Past medical history: COPD",
+    "Allergies: Penicillin": "Allergies: Penicillin",
+    "Chief Complaint: Chest Pain": "Chief complaint: Chest Pain",
+    "CC: dyspnea": "Chief complaint: dyspnea",
+    "Medications on Admission: Lisinopril 10 mg PO DAILY": "Medications on admission: Lisinopril 10 mg PO DAILY",
+    "Labs on Admission: WBC 13.2 Hgb 9.1": "Admission labs: WBC 13.2 Hgb 9.1",
+    "Allergies: Penicillin Physical Exam: crackles": "Allergies: Penicillin\nPhysical exam: crackles",
+    "PMH: Gout Social History: Smoker Family History: Asthma": (
+        "Past medical history: Gout\nSocial history: Smoker\nFamily history: Asthma"
+    ),
+}
+
+
+@pytest.mark.parametrize("before", IN_ONE_LINE)
+@pytest.mark.parametrize(
+    "heading",
+    ["Hospital Course", "HOSPITAL COURSE", "Brief Hospital Course", "Discharge Diagnosis", "Final Discharge Diagnosis",
+     "Labs on Discharge", "Discharge Physical Exam", "Assessment and Plan", "Hospital Course by Problem"],
+)  # fmt: skip
+def test_the_words_before_a_heading_in_a_line_stay_in_their_section(before, heading):
+    assert admission_view(f"{before} {heading}: {LATE}") == IN_ONE_LINE[before]
+
+
+def test_the_words_before_a_heading_without_a_colon_stay_in_their_section():
+    view = admission_view("Past Medical History COPD, Gout, Depression Hospital Course He was intubated.")
+    assert view == "Past medical history: COPD, Gout, Depression"
+
+
 @pytest.mark.parametrize(
     "heading", ["HOSPITAL COURSE", "DISCHARGE DIAGNOSES", "ASSESSMENT AND PLAN", "IMPRESSION", "PLAN"]
 )
