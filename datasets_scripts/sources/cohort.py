@@ -13,14 +13,17 @@ from datasets_scripts.sources.phenotypes import FAMILY, RESTORED
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-SINGLE = "hadm_id IN (SELECT hadm_id FROM stays GROUP BY hadm_id HAVING count(*) = 1)"
+ADMISSION = "(hadm_id, admission IS NULL)"  # a stay without an admission has its own number there
+SINGLE = f"{ADMISSION} IN (SELECT {ADMISSION} FROM stays GROUP BY ALL HAVING count(*) = 1)"
 FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)"
 # The columns that a source's query for `stays` may give; what it does not give is null. `reversed`: the admission to
-# which the stay belongs ends before it begins; `sex_said`: the source's own word, where words are mapped.
+# which the stay belongs ends before it begins; `sex_said`: the source's own word, where words are mapped; `admission`:
+# null where own tables name none, while `hadm_id` is the stay there.
 STAY = """
 SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
        NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
-       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed, NULL::VARCHAR AS sex_said WHERE false
+       NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed, NULL::VARCHAR AS sex_said,
+       NULL::VARCHAR AS admission WHERE false
 """
 # Ages above 89 count as 90, as the databases publish them; an age that is no number of years is unknown.
 AGE = "CASE WHEN NOT isfinite(age) OR age < 0 THEN NULL WHEN age > 90 THEN 90 ELSE age END"

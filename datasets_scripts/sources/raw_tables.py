@@ -41,8 +41,6 @@ CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 
 CREATE OR REPLACE MACRO after(minutes) AS
   TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
 CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
-CREATE OR REPLACE MACRO leading_number(x) AS
-  TRY_CAST(regexp_extract(trim(x), '^([-+]?[0-9]+\.?[0-9]*)\s*(%|[a-zA-Z/]*)$', 1) AS DOUBLE);
 """
 
 
@@ -237,8 +235,15 @@ CSV = "header = true, delim = ',', quote = '\"', escape = '\"'"
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
-    """Raise a `ClinRaGenInputError` where a table holds one `key` in several rows."""
+    """
+    Raise a `ClinRaGenInputError` where a table holds one `key` in several rows, nothing in a column that must be
+    `filled`, or one number for several of what it is `of_one`.
+    """
     for table, spec in source["tables"].items():
+        if files[table] is not None:
+            _check_filled(files[table], spec.get("filled", ()))
+        if "of_one" in spec:
+            _check_of_one(connection, table, files[table].name, *spec["of_one"])
         if "key" not in spec or files[table] is None:
             continue
         key = spec["key"]
@@ -249,6 +254,28 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
             raise ClinRaGenInputError(
                 f"{files[table].name}: {key} {twice[0]} is in {twice[1]} rows; remove the duplicate rows"
             )
+
+
+def _check_filled(path: Path, columns: Collection[str]) -> None:
+    for column in columns:
+        numbered = f'SELECT row_number() OVER () + 1 AS row, "{column}" AS x FROM ({select_columns(path, [column])})'
+        rows = duckdb.execute(rf"SELECT row FROM ({numbered}) WHERE regexp_matches(x, '\S') IS NOT TRUE LIMIT 1")
+        if found := rows.fetchone():
+            raise ClinRaGenInputError(
+                f"{path.name}, row {found[0]}, column {column}: empty; give each row its number, or remove the row"
+            )
+
+
+def _check_of_one(connection: duckdb.DuckDBPyConnection, table: str, name: str, number: str, owner: str) -> None:
+    rows = f'SELECT trim("{number}") AS number, trim("{owner}") AS owner FROM {table}'
+    shared = connection.execute(
+        f"SELECT number, count(DISTINCT owner) FROM ({rows}) WHERE number <> '' "
+        "GROUP BY number HAVING count(DISTINCT owner) > 1 ORDER BY number LIMIT 1"
+    ).fetchone()
+    if shared:
+        raise ClinRaGenInputError(
+            f"{name}: {number} {shared[0]} is of {shared[1]} patients; give no two patients the same number"
+        )
 
 
 NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"

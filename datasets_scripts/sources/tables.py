@@ -79,6 +79,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         "tables": tables,
         "stays": f"SELECT {_text(stays, 'patient')} AS subject_id, "
         f"coalesce({_text(stays, 'admission')}, {_text(stays, 'stay')}) AS hadm_id, "
+        f"{_text(stays, 'admission' if 'admission' in stays else 'stay')} AS admission, "
         f"{_text(stays, 'stay')} AS stay_id, "
         f"{_time(stays, 'begin')} AS intime, {_time(stays, 'end')} AS outtime, {age} AS age, "
         f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'sex')} AS sex_said, "
@@ -159,6 +160,9 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
         spec["unit"] = (fields["code"], fields["unit"])
     if name == "stays":
         spec["key"] = f'"{fields["stay"]}"'
+        spec["filled"] = [fields["patient"], fields["stay"]]
+        if "admission" in fields:
+            spec["of_one"] = (fields["admission"], fields["patient"])
     tables[f"raw_{name}"] = spec
     return fields
 
@@ -208,7 +212,7 @@ def _stay_of(fields: dict[str, str], where: str) -> str:
     if not {"stay", "admission"} & set(fields):
         raise ClinRaGenInputError(f"{where}: stay or admission is missing")
     of_stay = f"s.stay_id = {_text(fields, 'stay')}"
-    of_admission = f"s.hadm_id = {_text(fields, 'admission')}"
+    of_admission = f"s.admission = {_text(fields, 'admission')}"
     if "stay" in fields and "admission" in fields:
         return f"CASE WHEN {_text(fields, 'stay')} IS NULL THEN {of_admission} ELSE {of_stay} END"
     return of_stay if "stay" in fields else of_admission
