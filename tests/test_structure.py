@@ -120,7 +120,6 @@ def test_a_circle_is_found():
 
 @pytest.mark.parametrize("room", ["datasets_scripts", "recipes", "modeling_clinragen", "space", "benchmarks"])
 def test_tests_mirror_the_packages(room):
-    """A folder of tests has the name of a folder that it tests."""
-    for folder in (path for path in (ROOT / "tests" / room).rglob("*") if path.is_dir()):
-        if folder.name not in ("__pycache__", "checkpoint_v0"):
-            assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
+    """A folder that holds tests has the name of a folder that they test."""
+    for folder in {path.parent for path in (ROOT / "tests" / room).rglob("test_*.py")}:
+        assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
