@@ -71,6 +71,10 @@ class Meaning(NamedTuple):
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*")
 _LOWER_WORD = re.compile(r"[a-z][a-z']*")
+_SIGNED = re.compile(
+    r"\s*\((?:[^()\n]*\b)?(?:Drs?|Prof|Mr|Mrs|Ms|MD|M\.D|DO|NP|PA|RN)\b[^()\n]*\)"
+    r"|\s(?:by|per) (?:Drs?|Prof|Mr|Mrs|Ms)\b[^:\n]*"
+)
 _BRACKETS = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|_+")
 _SHORT = {
     re.compile(r"\bd\s?/\s?c(?:'?ed|'?d|ing)?\b"): "discharge",
@@ -89,7 +93,8 @@ _HAS_SHORT = re.compile(r"/|\bdc\b|\(s\)|\[|discharge|transfer")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 # What parts a heading from the words before it.
 _BREAK = re.compile(
-    r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}][\"']?\s+|[.:,;)](?=[A-Z])|\s{2,}"
+    r"[\n\t|~;<>\u2022\u00b7\u25aa\u25cf]|:(?!\d)|[.!?)\]}](?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)[\"']?\s+"
+    r"|[.:,;)](?=[A-Z])|\s{2,}"
     r"|\s[-\u2013\u2014*=#]+\s|[-=_*#]{3,}|(?<!\[)\*\*(?!\])"
 )
 _DASHES = re.compile(r"[-\u2013\u2014=>]+[ \t]*")
@@ -103,7 +108,10 @@ _SIGNS = re.compile(
     r"(?:^|\n|[.!?][ \t])[ \t]{0,8}(?P<sign>A:(?=[ \t\n])|P:(?=[ \t\n])(?![ \t]{0,4}\d)"
     r"|(?:[Oo]n|[Aa]t|[Bb]y|[Uu]pon) (?:the )?(?:day|time|date) of (?:his |her )?discharge\b"
     r"|(?:[Tt]he )?[Hh]ospital course (?:was|is|has|included|consisted|began)\b"
-    r"|(?<=\n)(?:hospital course|discharge (?:diagnos[ei]s|medications|exam|condition)|assessment and plan) )"
+    r"|(?<=\n)(?:hospital course|discharge (?:diagnos[ei]s|medications|exam|condition)|assessment and plan) "
+    r"|(?:(?:Hospital|M?ICU|SICU|CCU|Floor|Ward|Postoperative|Post-op|Clinical) course|Assessment and plan"
+    r"|(?:Discharge|D/C) (?:diagnos[ei]s|dx|medications|meds|(?:physical )?exam|labs|vitals|condition|disposition"
+    r"|instructions|plan)|(?:Final|Principal) diagnos[ei]s) (?!from |at |of ))"
 )
 _OF_DISCHARGE = re.compile(
     r"\W{0,6}(?:(?:up)?on|at|prior to|before|of|day of|time of) (?:the |his |her )?(?:time |day |date |moment )?"
@@ -252,12 +260,12 @@ def _with_marks(text: str, start: int) -> int:
 
 
 def _fits_colon(place: Place, meaning: Meaning, style: str) -> bool:
-    if meaning.exact or style in ("caps", "title"):
+    words = plain(place.text[place.start : place.stop]).split()
+    if (meaning.exact or style in ("caps", "title")) and " ".join(words) not in tables()["alone"]:
         return meaning.num_words <= MAX_HEADING_WORDS
     alone = place.at_line and place.text[place.stop + 1 : place.stop + 3].lstrip(" \t*_")[:1] in ("", "\n")
-    if meaning.listed:
+    if meaning.listed or meaning.exact:
         return alone
-    words = plain(place.text[place.start : place.stop]).split()
     if meaning.is_later and not _is_heading_of_sentence(meaning, words):
         return False
     if meaning.is_later and not meaning.strong and not tables()["telling_words"].isdisjoint(words):
@@ -273,7 +281,10 @@ def _fits_dash(place: Place, meaning: Meaning, style: str) -> bool:
     spelled = style in ("caps", "title")
     short = meaning.num_words <= (6 if meaning.strong or spelled else 3)
     fuzzy = meaning.is_later and (meaning.strong or place.at_line) and short and not meaning.listed
-    return (spelled or place.at_line) and (meaning.exact or fuzzy)
+    told = style == "sentence" and meaning.is_later and meaning.num_words > 1 and meaning.strong
+    if plain(place.text[place.start : place.stop]) in tables()["alone"]:
+        return False
+    return (spelled or place.at_line or told) and (meaning.exact or fuzzy)
 
 
 def _fits_stop(place: Place, meaning: Meaning, style: str) -> bool:
@@ -342,7 +353,7 @@ def _signs(text: str) -> Iterator[Heading]:
 
 def _alone(text: str) -> Iterator[Heading]:
     for cell in _short_cells(text):
-        head = cell[0].rstrip(" \t*_=~#-:.\"')]")
+        head = _SIGNED.sub("", cell[0]).rstrip(" \t*_=~#-:.\"')]")
         head = head[_LINE_MARKS.match(head).end() :]
         heading = _lone_heading(text, cell, head) if head[:1].isalpha() and ":" not in head else None
         if heading is not None:
@@ -370,11 +381,18 @@ def _lone_heading(text: str, cell: re.Match, head: str) -> Heading | None:
     if meaning is None:
         unknown = style in ("caps", "title") and _is_unknown(head) and _is_apart(text, cell)
         return Heading(cell.start(), cell.end(), LATER, ASIDE, weak=True) if unknown else None
-    if meaning.exact:
+    if plain(head) in tables()["alone"]:
+        fits = style != "lower" and _is_apart(text, cell)
+    elif meaning.exact:
         fits = style != "lower" or (meaning.num_words > 1 and (meaning.is_later or _is_apart(text, cell)))
     else:
         fits = (
-            ended not in ";," and not meaning.listed and _is_short(meaning, style, head, lambda: _is_apart(text, cell))
+            ended not in ";,"
+            and (
+                not meaning.listed
+                or (style == "caps" and _is_apart(text, cell) and not _is_shouting(text, cell.start()))
+            )
+            and _is_short(meaning, style, head, lambda: _is_apart(text, cell))
         )
         fits = fits and not (dot and (meaning.num_words > 2 or not meaning.strong or not _is_apart(text, cell)))
     fits = fits and meaning.num_words <= MAX_HEADING_WORDS
@@ -392,7 +410,11 @@ def _is_short(meaning: Meaning, style: str, head: str, is_apart: Callable[[], bo
         return False
     if style == "lower" or not meaning.strong:
         return meaning.num_words <= 3 and (meaning.strong or style == "sentence") and is_apart()
-    told = meaning.section == COURSE or words[-1] in known["later_words"]
+    told = (
+        meaning.section == COURSE
+        or words[-1] in known["later_words"]
+        or words[:2] in (["course", "on"], ["course", "in"])
+    )
     return meaning.num_words <= 3 or (meaning.num_words <= 5 and told and is_apart())
 
 
@@ -485,7 +507,7 @@ def _known_phrase(text: str, match: re.Match) -> Iterator[Heading]:
     (parted, at_line), meaning = _is_parted(text, match.start()), meaning_of(head)
     quiet, several = style_of(head) == "caps" and not shouting, len(plain(head).split()) > 1
     if meaning.is_later:
-        if several and (quiet or (parted and not shouting)):
+        if several and (quiet or (parted and not shouting) or not CORE.isdisjoint(plain(head).split())):
             yield Heading(match.start(), end, section, meaning.role)
     elif (quiet and (parted or several)) or (several and (at_line if shouting else parted)):
         sure = parted and quiet and several and meaning.role == SURE
@@ -610,7 +632,7 @@ def tables() -> dict:
 
     raw = yaml.safe_load(Path(__file__).with_name("note_sections.yaml").read_text(encoding="utf-8"))
     admission = {heading: name for name, headings in raw["admission"].items() for heading in headings}
-    sections = admission | dict.fromkeys(raw["later"], LATER) | dict.fromkeys(raw["course"], COURSE)
+    sections = admission | dict.fromkeys(raw["later"] + raw["alone"], LATER) | dict.fromkeys(raw["course"], COURSE)
     words = {name: set(text.split()) for name, text in raw["later_words"].items()}
     sets = {name: set(text.split()) for name, text in raw.items() if isinstance(text, str)}
     strong = words["after"] | words["lists"]
@@ -620,6 +642,7 @@ def tables() -> dict:
         "sections": sections,
         "course": raw["course"],
         "told_twice": set(raw["told_twice"]),
+        "alone": set(raw["alone"]),
         "lists": words["lists"],
         "strong": strong,
         "squeezed": squeezed,

@@ -264,6 +264,36 @@ def test_words_of_later_sections_in_a_sentence_do_not_end_it(sentence):
     assert view == f"Physical exam: obese {' '.join(sentence.split())} edema"
 
 
+@pytest.mark.parametrize(
+    "heading",
+    ["Discharge diagnosis (Dr. Smith):", "Discharge exam (Dr. Smith):", "Discharge summary by Dr. Smith:",
+     "Discharge condition (J. Smith, MD)", "Time of death", "Date of death:", "Expired", "Surgery",
+     "Surgical procedures", "NEW MEDS", "Medication List", "Cardiac cath", "Course on the floor", "Course in the unit",
+     "Response to treatment", "STOP taking", "START taking these medications", "Appointments", "Autopsy", "Path:",
+     "In the MICU:", "On the floor:", "Problem List/Past Medical History"],
+)  # fmt: skip
+def test_a_heading_alone_after_an_empty_line_ends_the_history(heading):
+    view = admission_view(f"Past Medical History:\nCOPD, gout\n\n{heading}\n{LATE}")
+    assert view == "Past medical history: COPD, gout"
+
+
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        ("HPI: cough. ", "Discharge diagnosis - {}."), ("HPI: cough. ", "Hospital course - {}"),
+        ("HPI: cough. ", "Discharge medications {}, prednisone."), ("HPI: cough. ", "D/C meds {}, prednisone."),
+        ("HPI:\ncough.\n\n", "Discharge diagnosis {} and ARDS with renal failure due to shock."),
+        ("HPI:\ncough.\n\n", "MICU course {} and on pressors for days and for more days"),
+        ("HPI:\ncough.\n\n", "Assessment and plan {} with septic shock, to be treated with fluids and more"),
+        ("HISTORY OF PRESENT ILLNESS cough. ", "HOSPITAL COURSE {}. DISCHARGE DIAGNOSIS {}."),
+    ],
+)  # fmt: skip
+def test_a_later_phrase_in_sentence_case_or_capitals_begins_a_section_without_a_colon(before, later):
+    assert admission_view(before + later.format(LATE, LATE)) == "History of present illness: cough."
+    if before.startswith("HISTORY"):
+        assert admission_view((before + later.format(LATE, LATE)).upper()) == "History of present illness: COUGH."
+
+
 LISTED = [
     "Back surgery", "Cataract surgery 2010", "Gastric Bypass Surgery", "Diet controlled diabetes", "ESRD on HD",
     "Prostate cancer - radiation therapy 2005", "Recent hospitalization for pneumonia", "Cardiac cath 2011: clean",
@@ -272,7 +302,7 @@ LISTED = [
     "Home O2: 2L", "Course of steroids last month", "Results pending at OSH",
     "Discharged 3 days ago from rehab", "Mental Status: alert",
     "Problems with gait since May", "Vitals: T 98.2 BP 105/57", "On arrival to the ward, he was well",
-    "Hip Replacement",
+    "Hip Replacement", "Father: Deceased", "Father - expired", "Seen by Dr. Smith: well",
     "Colonoscopy 2008 - normal", "1. Furosemide 40 mg PO DAILY", "He denies fever, chills, discharge", "No Discharge",
 ]  # fmt: skip
 
