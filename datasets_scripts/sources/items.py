@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -91,10 +93,25 @@ class Units:
             f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
         )
 
+    def words(self, channel: str, unit: str) -> str:
+        """Return the spellings of an item's unit, or of those that its reading allows, between spaces."""
+        units = re.sub(r" of .*", "", unit or self.unit_of[channel]).split(" or ")
+        own = {self.spelled.get(_plain(unit), unit) for unit in units}
+        return _between_spaces({_plain(unit) for unit in own} | {w for w, u in self.spelled.items() if u in own})
+
+    @property
+    def all_words(self) -> str:
+        """Return the spellings of all units, between spaces."""
+        return _between_spaces(self.spelled)
+
     def alternatives(self, channel: str) -> list[dict]:
         """Return the conversions of other units into the channel's: `from`, `factor` and, if any, `offset`."""
         wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
         return [r for r in self.conversions if r["to"] == wanted and channel in r.get("channels", [channel])]
+
+
+def _between_spaces(words: Iterable[str]) -> str:
+    return f" {' '.join(sorted(words))} "
 
 
 def _plain(unit: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import yaml
 
 from datasets_scripts.sources.cohort import Cohort
+from datasets_scripts.sources.items import Units
+from datasets_scripts.sources.raw_tables import quoted
 
 
 HERE = Path(__file__).parent
@@ -32,20 +34,42 @@ DROPPED = {
 }
 
 
-# A result beyond what a device or a laboratory can measure: ">600", "< 3.0 mg/dL", "GREATER THAN 600", "600+".
-SIZE = r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)"
-AFTER_SIZE = r"\s*(?:[a-wyz%°µμ/][^\s<>]*)?\s*(?:\(?[hl*!#]{1,2}\)?)?"
-BOUND = (
-    r"(?i)^\s*(?:=?\s*(?:[<>≤≥⩽⩾＜＞]|&[lg][te];|[lg][te]\b|(?:greater|more|higher|less|lower|fewer|smaller) than"
-    r"(?: or equal(?: to)?)?|above|below|over|under|at least|at most|up to|exceed(?:s|ing))\s*=?\s*"
-    rf"{SIZE}{AFTER_SIZE}"
-    rf"|{SIZE}\s*(?:\+|(?:or|and) (?:more|above|over|higher|greater|less|below|under|lower)){AFTER_SIZE})\s*$"
+# A result as it is written: "39.5 °C", "500 (H)"; and one beyond what a device or a laboratory can measure: ">600",
+# "< 3.0 mg/dL", "GREATER THAN 600", "600+".
+GAP = r"[\s\x{A0}\x{202F}]*"
+BEFORE = (
+    rf"=?{GAP}(?:[<>≤≥⩽⩾＜＞]|&[lg][te];|[lg][te]\b|(?:greater|more|higher|less|lower|fewer|smaller) than"
+    rf"(?: or equal(?: to)?)?|above|below|over|under|at least|at most|up to|exceed(?:s|ing)){GAP}=?{GAP}"
+)
+SIZE = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?"
+AFTER = r"\+|(?:or|and) (?:more|above|over|higher|greater|less|below|under|lower)"
+LETTER = r"a-z%°º˚℃℉µμ{}\[\]"
+UNIT = (
+    rf"(?:(?:mm|deg|degrees?|°|(?:[a-z]+ )?per)[\s\x{{A0}}\x{{202F}}])?(?:[a-wyz%°º˚℃℉µμ{{\[]|/{GAP}[a-z{{])"
+    rf"(?:[{LETTER}.]|{GAP}/{GAP}[0-9]*[{LETTER}]|\^[0-9])*[23²³]?"
+)
+MARK = r"[(\[]?(?:[hla*!#↑↓]{1,2}|high|low|critical|abnormal)[)\]]?"
+RESULT = rf"(?i)^{GAP}({BEFORE})?({SIZE}){GAP}({AFTER})?{GAP}({UNIT})?{GAP}(?:{MARK})?{GAP}$"
+# Words that are units though no channel has them; "mg" stands for "mg/dL" where that is the unit.
+OTHER_UNIT = (
+    r"[/%°^]|^(?:[mnpuµμ]?mol|[mnpuµμk]?g|mcg|m?eq|[mk]?iu|u|[mdcµμuf]l|cm|inch|inches|kelvin|k|mbar|hpa|mosm)$"
 )
 MACROS = (
-    f"CREATE OR REPLACE MACRO bound(x) AS CASE WHEN TRY_CAST(x AS DOUBLE) IS NULL "  # nearly all are plain numbers
-    f"THEN TRY_CAST(regexp_extract(x, '{BOUND}', 1) || regexp_extract(x, '{BOUND}', 2) AS DOUBLE) END",
+    f"CREATE OR REPLACE MACRO reading(x) AS regexp_extract(x, '{RESULT}', ['before', 'size', 'after', 'unit'])",
+    "CREATE OR REPLACE MACRO bound(x) AS CASE WHEN TRY_CAST(x AS DOUBLE) IS NULL "
+    "AND reading(x).before || reading(x).after <> '' THEN TRY_CAST(reading(x).size AS DOUBLE) END",
+    "CREATE OR REPLACE MACRO is_other_unit(word, own, known) AS word NOT IN ('', '°', 'deg', 'degree', 'degrees') "
+    "AND NOT contains(own, ' ' || word || ' ') AND NOT contains(own, ' ' || word || '/') "
+    f"AND (contains(known, ' ' || word || ' ') OR regexp_matches(word, '{OTHER_UNIT}'))",
+    r"CREATE OR REPLACE MACRO unit_word(x) AS "
+    r"lower(translate(regexp_replace(x, '[\s\x{A0}\x{202F}.]', '', 'g'), 'º˚', '°°'))",
+    "CREATE OR REPLACE MACRO finite(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END",
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
+)
+# Nearly all texts are the plain number that stands beside them.
+RESULT_OF_TEXT = (
+    "CASE WHEN (number IS NULL OR text <> number) AND TRY_CAST(text AS DOUBLE) IS NULL THEN reading(text) END"
 )
 WITH_COMMA = r"^\s*[-+<>=≤≥]*\s*[0-9]+,[0-9]+(?:\s*[^\s0-9,]\S*)?\s*$"
 NUMBERS = "coalesce(dropped, 'implausible') = 'implausible'"
@@ -58,6 +82,7 @@ def load_items(cohort: Cohort) -> None:
     """
     for macro in MACROS:
         cohort.connection.execute(macro)
+    spellings = Units(cohort.channels)
     position = {channel["name"]: i for i, channel in enumerate(cohort.channels)}
     items = cohort.source["items"]
     if items == "channels":  # the codes are the channels' names, the values in their units
@@ -70,7 +95,7 @@ def load_items(cohort: Cohort) -> None:
     rows = [row for row in rows if row["channel"] in position]
     cohort.create_table(
         'items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, specimen_needed VARCHAR, '
-        "priority INTEGER, code VARCHAR)",
+        "priority INTEGER, code VARCHAR, own_units VARCHAR)",
         [
             (
                 r["table"],
@@ -80,6 +105,7 @@ def load_items(cohort: Cohort) -> None:
                 r.get("specimen", ""),
                 i,
                 r.get("code", r["itemid"]),
+                spellings.words(r["channel"], r.get("unit", "")),
             )
             for i, r in enumerate(rows)
         ],
@@ -109,7 +135,8 @@ def far_from_normal(channel: dict) -> tuple[float, float]:
 def measure(cohort: Cohort, hours: float) -> None:
     """
     Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known;
-    and `unread`: the results within a stay that are no number, or a bound that is implausible.
+    and `unread`: the results within a stay that are no number, or in another unit, or a bound that is
+    implausible; their text cannot be taken for a number in the channel's unit.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
     What names its patient alone and was measured as one stay ended and the next began (`followed`) is the next one's.
@@ -119,7 +146,8 @@ def measure(cohort: Cohort, hours: float) -> None:
     _judge(cohort, hours)
     run("DROP TABLE charted")
     run(
-        "CREATE TABLE unread AS SELECT stay, time, hour, channel, stored, said AS text FROM judged "
+        "CREATE TABLE unread AS SELECT stay, time, hour, channel, stored, "
+        "CASE WHEN reading(said).size <> '' THEN 'unread: ' || said ELSE said END AS text FROM judged "
         "WHERE said IS NOT NULL ORDER BY stay, hour, channel"
     )
     run(
@@ -142,17 +170,20 @@ def _chart(cohort: Cohort) -> None:
     Create the table `charted`: the rows with a code that is read, and the number that each holds; and `item_counts`,
     how many of these name a stay or a patient that the source does not list.
     """
-    run = cohort.connection.execute
+    run, known = cohort.connection.execute, Units(cohort.channels).all_words
     parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(cohort.source["events"])]
     events = " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
     run(
         f"""
         CREATE TEMP TABLE charted AS
-        SELECT e.* EXCLUDE ("table", itemid, number, text), i.channel, i.priority, i.unit, i.specimen_needed,
-               coalesce(nullif(measurement(e.number), 'nan'), leading_number(e.text), bound(e.text)) AS charted,
-               CASE WHEN e.text <> e.number OR e.number IS NULL THEN bound(e.text) IS NOT NULL END AS censored,
+        SELECT e.* EXCLUDE ("table", itemid, number, text, r), i.channel, i.priority, i.unit, i.specimen_needed,
+               CASE WHEN r.unit <> '' AND is_other_unit(unit_word(r.unit), i.own_units, {quoted(known)}) THEN NULL
+                    ELSE coalesce(nullif(measurement(e.number), 'nan'), finite(e.text), TRY_CAST(r.size AS DOUBLE))
+               END AS charted,
+               r.before || r.after <> '' AS censored,
                CASE WHEN charted IS NULL OR censored THEN said(e.text) END AS said
-        FROM ({events}) e JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
+        FROM (SELECT *, {RESULT_OF_TEXT} AS r FROM ({events})) e
+        JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         """
     )
     run(

@@ -33,7 +33,7 @@ def bound():
     connection = duckdb.connect()
     for macro in MACROS:
         connection.execute(macro)
-    return lambda text: connection.execute("SELECT bound(?)", [text]).fetchone()[0]
+    return lambda text, macro="bound(?)": connection.execute(f"SELECT {macro}", [text]).fetchone()[0]
 
 
 BEFORE = [
@@ -186,6 +186,60 @@ def test_an_implausible_bound_beside_its_number_is_not_called_normal(tmp_path):
     assert "Heart Rate is normal all the time" in found["202"]["lab_caption"]
 
 
+OF_OTHER_UNITS = [
+    ("Glucose", "5.5 mmol/L"), ("Glucose", "> 33.3 mmol/L"), ("Glucose", "5.5\u00a0mmol / l"), ("Glucose", "5.5 mmol"),
+    ("Glucose", "500%"), ("Temperature", "98.6 F"), ("Temperature", "98.6 °F"), ("Temperature", "37 deg F (H)"),
+    ("Systolic blood pressure", "16 kPa"), ("Weight", "80 lbs"), ("Oxygen saturation", "97 mm Hg"),
+    ("Heart Rate", "80 %"), ("Glucose", "100 µg/dL"),
+]  # fmt: skip
+OF_THE_UNIT = [
+    ("Glucose", "120 mg/dL", 120), ("Glucose", "500 (H)", 500), ("Glucose", "500*", 500), ("Glucose", "500 !", 500),
+    ("Glucose", "120 mg", 120), ("Glucose", "120 mg/dl(H)", 120), ("Temperature", "39.5 °C", 39.5),
+    ("Temperature", "39.5°", 39.5), ("Temperature", "37.2\u00a0°C", 37.2), ("Temperature", "37.2 deg C", 37.2),
+    ("Temperature", "37.2 c", 37.2), ("Heart Rate", "80 bpm", 80), ("Heart Rate", "80/min", 80),
+    ("Heart Rate", "80 beats per minute", 80), ("Heart Rate", "80 regular", 80), ("Oxygen saturation", "98 %", 98),
+    ("Systolic blood pressure", "120 mm Hg", 120), ("Weight", "80 kg *", 80), ("pH", "7.4 units", 7.4),
+]  # fmt: skip
+
+
+def test_a_number_in_another_unit_is_not_read_in_the_items(tmp_path):
+    tables, mapping = hospital(len(OF_OTHER_UNITS))
+    tables["vitals"] += [
+        vital(f"s{i}", 3, small_hospital.CODES[c], text) for i, (c, text) in enumerate(OF_OTHER_UNITS)
+    ]
+    found, metadata = small_hospital.build(tmp_path, tables, mapping)
+    for i, (channel, _) in enumerate(OF_OTHER_UNITS):
+        assert set(measured(found[f"s{i}"], channel)) == {1.0, 2.0}, OF_OTHER_UNITS[i]
+        assert f"{channel} is measured partly as text" in found[f"s{i}"]["lab_caption"], OF_OTHER_UNITS[i]
+    assert sum(row["no_number"] for row in metadata["values"]) == len(OF_OTHER_UNITS)
+
+
+def test_a_number_with_the_items_own_unit_or_a_mark_is_read(tmp_path):
+    tables, mapping = hospital(len(OF_THE_UNIT))
+    tables["vitals"] += [
+        vital(f"s{i}", 3, small_hospital.CODES[c], text) for i, (c, text, _) in enumerate(OF_THE_UNIT)
+    ]
+    found, metadata = small_hospital.build(tmp_path, tables, mapping)
+    for i, (channel, text, value) in enumerate(OF_THE_UNIT):
+        assert measured(found[f"s{i}"], channel).get(3.0) == pytest.approx(value), text
+    assert sum(row["no_number"] + row["censored"] for row in metadata["values"]) == 0
+
+
+def test_the_unit_of_a_cell_is_compared_with_that_of_its_code(tmp_path):
+    tables, mapping = hospital(1)
+    mapping["channels"]["Glucose"] = [{"code": "GLU", "unit": "mmol/L"}]
+    tables["vitals"] = [row | ({"value": 6.5} if row["item"] == "GLU" else {}) for row in tables["vitals"]]
+    tables["vitals"] += [vital("s0", 3, "GLU", "6.5 mmol/L"), vital("s0", 4, "GLU", "120 mg/dL")]
+    found, _ = small_hospital.build(tmp_path, tables, mapping)
+    assert measured(found["s0"], "Glucose").keys() == {1.0, 2.0, 3.0}
+    assert "Glucose is measured partly as text" in found["s0"]["lab_caption"]
+
+
+@pytest.mark.parametrize("text", ["1/2", "120/80", ">120/80", "12:30", "12h30", "5-6", "5 or 6"])
+def test_what_is_more_than_one_number_is_not_read(bound, text):
+    assert bound(text, "reading(?).size") == ""
+
+
 @pytest.mark.parametrize(("hour", "text"), [(60, "HI"), (3, ""), (3, "nan"), (3, "N/A")])
 def test_an_empty_cell_or_one_of_another_time_does_not_change_the_caption(tmp_path, hour, text):
     tables, mapping = hospital(1)
@@ -208,6 +262,7 @@ def test_what_is_marked_as_an_error_or_venous_does_not_change_the_caption(tmp_pa
 def test_a_meds_folder_tells_what_was_no_number(tmp_path):
     tables = base_tables()
     tables["CHARTEVENTS"] += [chart(1, 211, 3, "see note", number=""), chart(2, 211, 3, "> 200", number="")]
+    tables["LABEVENTS"] += [lab(1, 50931, 3, "90"), lab(1, 50931, 4, "> 33.3 mmol/L", number="")]
     root = write_tables(tmp_path / "raw", tables)
     common = ["--splits", "train=1", "--output"]
     first = ["--source", "mimic-iii", "--root", str(root), "--also-meds", str(tmp_path / "meds")]
@@ -217,6 +272,7 @@ def test_a_meds_folder_tells_what_was_no_number(tmp_path):
     assert {stay: row["lab_caption"] for stay, row in back.items()} == {
         stay: row["lab_caption"] for stay, row in direct.items()
     }
-    assert "partly as text" in back["201"]["lab_caption"]
+    assert "Heart Rate is measured partly as text" in back["201"]["lab_caption"]
+    assert "Glucose is measured partly as text" in back["201"]["lab_caption"]
     assert measured(back["202"], "Heart Rate") == {1.0: 80.0, 3.0: 200.0}
     assert math.isclose(read_metadata(tmp_path / "back")["values"][3]["no_number"], 1)
