@@ -201,32 +201,51 @@ def select_columns(path: Path | None, columns: list[str], ids: Collection[str] =
         scan = f"read_parquet({quoted(path)}, union_by_name = true{filename})"
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
         for name, kind in zip(relation.columns, relation.types, strict=True):
-            actual[name.lower()] = TYPED.get(str(kind), "{}").format(f'"{name}"')
+            cell = actual[name.lower()] = TYPED.get(str(kind), "{}").format(f'"{name}"')
+            if str(kind) == "FLOAT" and (name.lower() in ids or name.lower().endswith(("_id", "stayid"))):
+                refuse = _refuse_rounded(f'CAST("{name}" AS VARCHAR)', f"{path.name}, column {name.lower()}")
+                actual[name.lower()] = f'CASE WHEN abs("{name}") >= {EXACT["FLOAT"]} THEN {refuse} ELSE {cell} END'
     elif len(_headers(path)) == 1:
         types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
         scan = f"read_csv({quoted(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
         scan = f"read_csv({quoted(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
     texts = {column: f"CAST({actual.get(column, 'NULL')} AS VARCHAR)" for column in columns}
-    picked = ", ".join(f'{whole_number(t) if c in ids else t} AS "{c}"' for c, t in texts.items())
+    where = {column: f"{path.name}, column {column}" for column in columns}
+    picked = ", ".join(f'{whole_number(t, where[c]) if c in ids else t} AS "{c}"' for c, t in texts.items())
     return f"SELECT {picked} FROM {scan}"
 
 
-def whole_number(text: str) -> str:
-    """Write the SQL for a text without the fraction or the exponent that a program has given to a whole number."""
+def whole_number(text: str, where: str = "a table") -> str:
+    """
+    Write the SQL for a text without blanks around it, and without the fraction or the exponent that a program has
+    given to a whole number. Large numbers written so have been rounded: they end the query; see `explain`.
+    """
     number = f"TRY_CAST({text} AS DOUBLE)"
+    exact = f"abs({number}) < {EXACT['DOUBLE']}"
     return (
-        f"CASE WHEN NOT contains({text}, '.') AND strlen({text}) <> 5 THEN {text} "  # 1e+05 has five characters
-        f"WHEN regexp_matches({text}, '^\\s*-?\\d+\\.0+\\s*$') THEN regexp_extract({text}, '-?\\d+') "
+        f"CASE WHEN NOT contains({text}, '.') AND strlen({text}) <> 5 THEN trim({text}) "  # 1e+05 has five characters
+        f"WHEN regexp_matches({text}, '^\\s*-?\\d+\\.0+\\s*$') "
+        f"THEN CASE WHEN {exact} THEN regexp_extract({text}, '-?\\d+') ELSE {_refuse_rounded(text, where)} END "
         f"WHEN regexp_matches({text}, '^\\s*-?\\d(\\.\\d+)?[eE]\\+\\d\\d?\\s*$') AND trunc({number}) = {number} "
-        f"AND abs({number}) <= 9007199254740992 THEN CAST(TRY_CAST({number} AS BIGINT) AS VARCHAR) ELSE {text} END"
+        f"THEN CASE WHEN {exact} THEN CAST(TRY_CAST({number} AS BIGINT) AS VARCHAR) "
+        f"ELSE {_refuse_rounded(text, where)} END ELSE trim({text}) END"
     )
 
 
+def _refuse_rounded(text: str, where: str) -> str:
+    """Write the SQL that ends a query, since neighbours of so large a number are written as it is."""
+    said = f"{quoted(f'{where}: the id ')} || {text} || {quoted(ROUNDED)}"
+    return f"CAST(CAST({said} AS BIGINT) AS VARCHAR)"
+
+
+# From these on, a floating-point number may stand for several whole numbers.
+EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}
+ROUNDED = " is a rounded number; write ids as whole numbers or as text"
 # Parquet's types whose text would not be what is meant: ids with gaps are often stored as floating-point numbers, and
 # 201.0 is the id 201; no number is no value; and a time with a zone is an instant.
 NUMBER = (
-    "CASE WHEN isnan({0}) THEN NULL WHEN trunc({0}) = {0} AND abs({0}) <= 9007199254740992 "
+    "CASE WHEN isnan({0}) THEN NULL WHEN trunc({0}) = {0} AND abs({0}) < 9007199254740992 "
     "THEN CAST(TRY_CAST({0} AS BIGINT) AS VARCHAR) ELSE CAST({0} AS VARCHAR) END"
 )
 INSTANT = "CAST(timezone('UTC', CAST({0} AS TIMESTAMPTZ)) AS VARCHAR) || '+00'"
@@ -293,6 +312,8 @@ UNREADABLE = {
 def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
     """Explain a failure to read in one line that names the file and, where it can be found, row and field."""
     text = str(error)
+    if rounded := re.search(rf"string '(.*: the id .*{ROUNDED})'", text):
+        return ClinRaGenInputError(rounded[1])
     for path in filter(None, files.values()):
         named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
         if named and named in text:

@@ -30,7 +30,8 @@ ABBREVIATED = re.compile(r"\d{4}[-/]\d+[-/]\d+\s*T?\s*\d+:[\d:.]+\s*([AP]M\s*)?[
 
 # A cast drops what stands behind a time ("PM", "Z", "+02:00"): its result counts only if it writes back as the cell.
 # `wall_time` is what the clock showed, whatever its zone; `known` is when something is known that was stored then: a
-# date alone says no more than by the end of that day. A lambda of one value keeps a part from being computed twice.
+# date alone (no colon, AM or PM) says no more than by the end of that day. A lambda of one value keeps a part from
+# being computed twice.
 MACROS = rf"""
 CREATE OR REPLACE MACRO time_parts(x) AS regexp_extract(x, '{TIME}', {PARTS});
 CREATE OR REPLACE MACRO clock_time(p) AS
@@ -64,9 +65,10 @@ CREATE OR REPLACE MACRO moment(x) AS
   CASE WHEN strlen(x) = {{length}} AND x = CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR) || '{{suffix}}'
        THEN TRY_CAST(x AS TIMESTAMP)
        ELSE list_transform([read_time(x)], lambda t: {{reading}}(t))[1] END;
-CREATE OR REPLACE MACRO end_of_date(x) AS CASE WHEN strlen(trim(x)) <= 10 THEN moment(x) + INTERVAL 1 DAY END;
+CREATE OR REPLACE MACRO is_date(x) AS NOT contains(x, ':') AND NOT regexp_matches(x, '[mM]');
+CREATE OR REPLACE MACRO end_of_date(x) AS CASE WHEN is_date(x) THEN moment(x) + INTERVAL 1 DAY END;
 CREATE OR REPLACE MACRO known(x) AS
-  moment(x) + CASE WHEN strlen(trim(x)) <= 10 THEN INTERVAL 1 DAY ELSE INTERVAL 0 DAY END;
+  moment(x) + CASE WHEN is_date(x) THEN INTERVAL 1 DAY ELSE INTERVAL 0 DAY END;
 """
 
 

@@ -61,7 +61,7 @@ def hospital(patients=12):
 def build(folder, tables, mapping, *options):
     """Rows by stay, and the metadata, of a build whose one split holds all patients."""
     root = folder / "hospital"
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     for name, records in tables.items():
         with open(root / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(records[0]) if records else HEADERS[name])

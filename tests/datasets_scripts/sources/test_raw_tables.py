@@ -3,6 +3,8 @@
 """Raw tables as other programs write them: ids with gaps between them, and columns that no comma separates."""
 
 import csv
+import sys
+import unicodedata
 from decimal import Decimal
 
 import duckdb
@@ -19,6 +21,7 @@ from datasets_scripts.dataset.folder import SPLITS, iterate_rows
 from datasets_scripts.sources.raw_tables import whole_number
 from datasets_scripts.sources.synthetic import write_synthetic_tables
 from modeling_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.sources import small_hospital
 from tests.datasets_scripts.sources.raw_tables import (
     EQUAL,
     HEADERS,
@@ -31,6 +34,7 @@ from tests.datasets_scripts.sources.raw_tables import (
 )
 
 
+BLANKS = "".join(c for c in map(chr, range(sys.maxunicode)) if unicodedata.category(c) == "Zs")  # what trim takes
 IDS = {"SUBJECT_ID", "HADM_ID", "ICUSTAY_ID", "ITEMID"}
 WRITTEN = {
     "a whole number": str,
@@ -132,14 +136,14 @@ def read_ids(texts):
     [
         ("200.0", "200"), ("-7.000", "-7"), (" 200.0 ", "200"), ("007.0", "007"), ("1e+05", "100000"),
         ("1.25e+05", "125000"), ("007", "007"), ("2.5", "2.5"), ("2.50", "2.50"), ("1.2.0", "1.2.0"), ("A.0", "A.0"),
-        ("002-1039", "002-1039"), ("1e+17", "1e+17"), ("1.23e+01", "1.23e+01"), ("5E1", "5E1"), ("", ""), (None, None),
+        ("002-1039", "002-1039"), ("1.23e+01", "1.23e+01"), ("5E1", "5E1"), (" 100", "100"), ("", ""), (None, None),
     ],
 )  # fmt: skip
 def test_only_whole_numbers_lose_their_fraction(text, expected):
     assert read_ids([text, text]) == [expected] * 2
 
 
-@given(st.integers(-(2**53), 2**53))
+@given(st.integers(1 - 2**53, 2**53 - 1))
 @settings(max_examples=200, deadline=None)
 def test_any_whole_number_is_written_as_such(number):
     assert read_ids([f"{number}.0", str(number), str(float(number))]) == [str(number)] * 3
@@ -148,7 +152,51 @@ def test_any_whole_number_is_written_as_such(number):
 @given(st.text(min_size=1, max_size=8).filter(lambda text: text.strip(" 0123456789.eE+-\t\n\r\f\v") != ""))
 @settings(max_examples=200, deadline=None)
 def test_any_other_id_is_kept_as_it_is(text):
-    assert read_ids([text]) == [text]
+    assert read_ids([text]) == [text.strip(BLANKS)]
+
+
+@pytest.mark.parametrize("text", [f"{2**53}.0", "9.007199254740993e+15", "-9.007199254740993e+15", "1e+17", "1e+20"])
+def test_a_number_that_may_stand_for_its_neighbour_is_no_id(text):
+    with pytest.raises(duckdb.ConversionException, match="is a rounded number; write ids as whole"):
+        read_ids([text])
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE", "VARCHAR"])
+@pytest.mark.parametrize(
+    ("table", "column"), [("stays", "stay"), ("stays", "patient"), ("vitals", "stay"), ("vitals", "item")]
+)
+def test_rounded_ids_of_a_hospital_are_named(tmp_path, kind, table, column):
+    tables, mapping = small_hospital.hospital(4)
+    large = 2**24 if kind == "FLOAT" else 2**53
+    for i, row in enumerate(tables[table]):
+        row[column] = f"{large + 2000 * i}.0"
+    given = mapping["stays"] if table == "stays" else mapping["measurements"][0]
+    given["file"] = "other/*.parquet"
+    root = tmp_path / "in"
+    other = root / "hospital" / "other"
+    other.mkdir(parents=True)
+    cells = duckdb.from_arrow(pa.Table.from_pylist([{k: str(v) for k, v in row.items()} for row in tables[table]]))
+    names = ", ".join(f"TRY_CAST({c} AS {kind}) AS {c}" if c == column else f'"{c}"' for c in cells.columns)
+    cells.project(names).write_parquet(str(other / "1.parquet"))
+    with pytest.raises(ClinRaGenInputError, match=rf"parquet, column {column}: the id .* is a rounded number"):
+        small_hospital.build(root, tables, mapping)
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_rounded_ids_of_mimic_are_named(tmp_path, kind):
+    root = write_tables(tmp_path / "raw", base_tables(), suffix=".parquet")
+    events = pq.read_table(root / "CHARTEVENTS.parquet")
+    ids = pa.array([2.0**53 + 2 * i for i in range(len(events))], kind)
+    index = events.column_names.index("ICUSTAY_ID")
+    pq.write_table(events.set_column(index, "ICUSTAY_ID", ids), root / "CHARTEVENTS.parquet")
+    with pytest.raises(ClinRaGenInputError, match=r"the id .* is a rounded number"):
+        main(["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "out")])
+
+
+def test_ids_with_blanks_around_them_join(tmp_path, plain):
+    blank = with_ids(charted(), lambda n: f" {n} ")
+    one = charted() | {"DIAGNOSES_ICD": blank["DIAGNOSES_ICD"], "CHARTEVENTS": blank["CHARTEVENTS"]}
+    assert str(rows(build(tmp_path, one))) == str(plain)
 
 
 def test_a_hospitals_ids_and_item_codes_join_but_its_diagnoses_stay_as_they_are(tmp_path):

@@ -187,6 +187,12 @@ def test_a_damaged_time_is_refused_or_means_what_it_says(when, form, data):
     [
         ("2024-02-02", datetime(2024, 2, 3)),
         (" 2024-2-2 ", datetime(2024, 2, 3)),
+        ("2024-02-02\t", datetime(2024, 2, 3)),
+        ("\n2024/02/02\r\n", datetime(2024, 2, 3)),
+        ("\xa02024-02-02\u202f", datetime(2024, 2, 3)),
+        ("2024-02-02" + 12 * "\t", datetime(2024, 2, 3)),
+        ("2024-2-2T8:5", datetime(2024, 2, 2, 8, 5)),
+        ("2024-2-2 8pm", datetime(2024, 2, 2, 20)),
         ("2024-12-31", datetime(2025, 1, 1)),
         ("2024-02-02 00:00:00", datetime(2024, 2, 2)),
         ("2024-02-02 8 PM", datetime(2024, 2, 2, 20)),
