@@ -139,7 +139,7 @@ def measure(cohort: Cohort, hours: float) -> None:
     implausible; their text cannot be taken for a number in the channel's unit.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
-    What names its patient alone and was measured as one stay ended and the next began (`followed`) is the next one's.
+    What names its patient alone and was measured in several stays, as at a transfer, is that of the `later` one.
     """
     run = cohort.connection.execute
     _chart(cohort)
@@ -210,9 +210,12 @@ def _judge(cohort: Cohort, hours: float) -> None:
         f"""
         CREATE TABLE judged AS
         WITH own AS (
-          SELECT *, (subject_id, outtime) IN (SELECT (subject_id, intime) FROM listed WHERE outtime > intime)
-            AS followed
-          FROM stays
+          SELECT s.*, (
+            SELECT list((l.intime, l.outtime)) FROM listed l
+            WHERE l.subject_id = s.subject_id AND l.outtime > l.intime AND l.intime <= s.outtime
+              AND (l.intime, l.stay_id) > (s.intime, s.stay_id)
+          ) AS later
+          FROM stays s
         ), placed AS (
           SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c JOIN stays s ON c.stay_id = s.stay_id
@@ -220,7 +223,9 @@ def _judge(cohort: Cohort, hours: float) -> None:
           SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c JOIN own s
             ON c.subject_id = s.subject_id AND c.time >= s.intime AND c.time <= s.outtime
-          WHERE c.stay_id IS NULL AND NOT (s.followed AND c.time = s.outtime)
+          WHERE c.stay_id IS NULL AND (
+            s.later IS NULL OR len(list_filter(s.later, lambda l: c.time BETWEEN l[1] AND l[2])) = 0
+          )
           UNION ALL
           SELECT NULL, NULL, NULL, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c WHERE c.stay_id IS NULL AND c.time IS NULL AND c.subject_id IN (SELECT subject_id FROM stays)

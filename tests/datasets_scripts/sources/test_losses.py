@@ -10,7 +10,7 @@ import pytest
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset import build as dataset_build
 from datasets_scripts.dataset.folder import read_metadata
-from tests.datasets_scripts.sources.raw_tables import base_tables, chart, lab, write_tables
+from tests.datasets_scripts.sources.raw_tables import base_tables, chart, lab, measured, write_tables
 from tests.datasets_scripts.sources.raw_tables import build as build_mimic
 from tests.datasets_scripts.sources.small_hospital import at, build, hospital, vital
 
@@ -427,3 +427,29 @@ def test_a_window_of_hours_is_no_loss(tmp_path):
     arguments = ["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "d"), "--hours", "6"]
     build_dataset.main([*arguments, "--splits", "train=1"])
     assert not any("Heart Rate" in line for line in read_metadata(tmp_path / "d")["warnings"])
+
+
+OVERLAPPING = {  # begin and end of each stay in hours, hour of a value: the stay to which it belongs
+    "a minute": ([(8, 12.02), (12, 20)], 12.01, 1),
+    "half an hour": ([(8, 12.5), (12, 20)], 12.25, 1),
+    "before the overlap": ([(8, 12.5), (12, 20)], 11.5, 0),
+    "at the transfer": ([(8, 12), (12, 20)], 12, 1),
+    "one within another": ([(8, 20), (10, 12)], 11, 1),
+    "after the one within": ([(8, 20), (10, 12)], 15, 0),
+    "three": ([(8, 14), (9, 14), (10, 14)], 11, 2),
+    "the same times": ([(8, 14), (8, 14)], 11, 1),
+}
+
+
+@pytest.mark.parametrize(("stays", "hour", "owner"), OVERLAPPING.values(), ids=OVERLAPPING)
+def test_a_value_of_a_patient_in_overlapping_stays_counts_in_the_later_one(tmp_path, stays, hour, owner):
+    tables, mapping = hospital(2)
+    tables["stays"] = [
+        tables["stays"][0] | {"stay": f"t{i}", "begin": at(a), "end": at(b)} for i, (a, b) in enumerate(stays)
+    ] + [tables["stays"][1]]
+    tables["diagnoses"] += [{"stay": f"t{i}", "code": "I50.9"} for i in range(len(stays))]
+    tables["vitals"] = [row for row in tables["vitals"] if row["stay"] == "s1"]
+    add_laboratory(tables, mapping, [{"patient": "p0", "time": at(hour), "item": "GLU", "value": 101}])
+    found, _ = build(tmp_path, tables, mapping)
+    held = [i for i in range(len(stays)) if 101 in measured(found[f"t{i}"], "Glucose").values()]
+    assert held == [owner]
