@@ -37,6 +37,14 @@ CREATE OR REPLACE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
 CREATE OR REPLACE MACRO measurement(x) AS CAST(nullif(trim(x), '') AS DOUBLE);
 CREATE OR REPLACE MACRO years(a, b) AS
   year(b) - year(a) - CAST((month(b), day(b)) < (month(a), day(a)) AS INTEGER);
+CREATE OR REPLACE MACRO oldest(x) AS regexp_extract(
+  x, '(?i)^\s*(?:(?:>|≥|&gt;|over|above|(?:older|more) than)\s*=?\s*(\d+)|' ||
+     '(\d+)\s*(?:\+|(?:and|or) (?:above|older|over|more)))\s*$', ['least', 'and_more']);
+CREATE OR REPLACE MACRO years_old(x) AS
+  CASE WHEN lower(trim(x)) IN ('', '-', '.', '?', 'na', 'n/a', 'nan', 'none', 'null', 'unk', 'unknown') THEN NULL
+       WHEN TRY_CAST(oldest(x).least || oldest(x).and_more AS INTEGER) >= 89 THEN 90 ELSE CAST(trim(x) AS DOUBLE) END;
+CREATE OR REPLACE MACRO icd_version(x) AS
+  CAST(regexp_extract(x, '(?:^|[^0-9])(9|10)(?:\.0*)?(?:[^0-9.]|$)', 1) AS INTEGER);
 CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 3.6e9;
 CREATE OR REPLACE MACRO after(minutes) AS
   TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
@@ -298,7 +306,12 @@ def _check_of_one(connection: duckdb.DuckDBPyConnection, table: str, name: str, 
 
 
 NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"
-NO_NUMBERS = {"minutes": "not a number of minutes; correct the row", "number": "not a number; correct the row"}
+FAULTS = {
+    "minutes": "not a number of minutes; correct the row",
+    "number": "not a number; correct the row",
+    "age": "not a number; correct the row",
+    "version": "not a version of ICD; write 9 or 10",
+}
 # An unknown zone ends a query even under TRY.
 UNREADABLE = {
     "time": "CASE WHEN contains(time_parts(x).zone, '/') AND lower(time_parts(x).zone) NOT IN "
@@ -306,6 +319,8 @@ UNREADABLE = {
     "birth": "TRY(wall_time(x)) IS NULL",
     "minutes": "TRY_CAST(trim(x) AS BIGINT) IS NULL",
     "number": "TRY_CAST(trim(x) AS DOUBLE) IS NULL",
+    "age": "TRY(coalesce(years_old(x), 0)) IS NULL",
+    "version": "TRY(icd_version(x)) IS NULL",
 }
 
 
@@ -353,15 +368,16 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
             ).fetchone()
             if found:
                 row, cell, zone = found
-                fault = NO_NUMBERS.get(kind) or time_fault(cell, zone, zoned)
+                fault = FAULTS.get(kind) or time_fault(cell, zone, zoned)
                 return ClinRaGenInputError(f"{path.name}, row {row}, column {column}: {fault}")
     return None
 
 
 def _kind(column: str, spec: dict) -> str | None:
     """Return what the cells of a column must be: what the source says, or what the databases' own naming does."""
-    if column in spec.get("numbers", ()):
-        return "number"
+    for kind in ("number", "age", "version"):
+        if column in spec.get(f"{kind}s", ()):
+            return kind
     if column in spec.get("births", ("dob",)):
         return "birth"
     if "times" in spec:

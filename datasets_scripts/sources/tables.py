@@ -154,7 +154,8 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
         "times": [fields[field] for field in TIMES if field in fields],
         "births": [fields[field] for field in ("birth",) if field in fields],
         "ids": [fields[field] for field in (*IDS, *ITEM_CODES.get(kind, ())) if field in fields],
-        "numbers": [fields["age"]] if "age" in fields else [],
+        "ages": [fields["age"]] if "age" in fields else [],
+        "versions": [fields["version"]] if "version" in fields else [],
     }
     if "unit" in fields:
         spec["unit"] = (fields["code"], fields["unit"])
@@ -187,9 +188,9 @@ def _stored(fields: dict[str, str]) -> str:
 
 
 def _age(fields: dict[str, str]) -> str:
-    """Write the SQL for an age in years; that of the oldest may be a bound, as in ">89" and "90+"."""
-    age = _text(fields, "age")
-    return f"CASE WHEN bound({age}) >= 89 THEN 90 ELSE CAST({age} AS DOUBLE) END"
+    """Write the SQL for an age in years, null where it is none: a date of birth may tell it."""
+    age = f"years_old({_text(fields, 'age')})"
+    return f"CASE WHEN {age} >= 0 AND isfinite({age}) THEN {age} END"
 
 
 def _sex(fields: dict[str, str], words: dict) -> str:
@@ -224,11 +225,7 @@ def _diagnoses_query(fields: dict[str, str], i: int, section: dict, path: str) -
         raise ClinRaGenInputError(f"{where}: give either version (a column) or icd (9 or 10)")
     if section.get("icd", 9) not in (9, 10):
         raise ClinRaGenInputError(f"{where}: icd is {section['icd']!r}; it must be 9 or 10")
-    version = (
-        str(section["icd"])
-        if "icd" in section
-        else f"CAST(regexp_extract({_text(fields, 'version')}, '(9|10)') AS INTEGER)"
-    )
+    version = str(section["icd"]) if "icd" in section else f"icd_version({_text(fields, 'version')})"
     return (
         f"SELECT s.stay_id, {_text(fields, 'code')} AS code, {version} AS version "
         f"FROM stays s JOIN raw_diagnoses_{i} r ON {_stay_of(fields, where)}"

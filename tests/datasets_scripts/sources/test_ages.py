@@ -75,7 +75,7 @@ def test_a_hospitals_dates_of_birth(tmp_path, birth, admission, age):
     assert found["s0"]["age"] == age
 
 
-@pytest.mark.parametrize("age", ["", "nan", " ", "-1"])
+@pytest.mark.parametrize("age", ["", "nan", " ", "-1", "inf", "NA", "n/a", "Unknown", "-"])
 def test_an_unknown_age_leaves_the_stay_out_and_is_said(tmp_path, caplog, age):
     tables, mapping = small_hospital.hospital(2)
     tables["stays"][0]["age"] = age
@@ -86,7 +86,10 @@ def test_an_unknown_age_leaves_the_stay_out_and_is_said(tmp_path, caplog, age):
     assert "1 ICU stays left out: age unknown" in caplog.text
 
 
-@pytest.mark.parametrize(("age", "years"), [(">89", 90), ("> 89", 90), ("90+", 90), ("89", 89), ("95", 90), ("0", 0)])
+@pytest.mark.parametrize(
+    ("age", "years"),
+    [(">89", 90), ("> 89", 90), ("90+", 90), ("90 and above", 90), ("≥90", 90), ("89", 89), ("95", 90), ("0", 0)],
+)
 def test_the_age_of_the_oldest_may_be_a_bound(tmp_path, age, years):
     tables, mapping = small_hospital.hospital(1)
     tables["stays"][0]["age"] = age
@@ -99,7 +102,7 @@ def test_an_age_that_is_no_number_is_named(tmp_path, age):
     tables, mapping = small_hospital.hospital(2)
     tables["stays"][0]["age"] = ">89"
     tables["stays"][1]["age"] = age
-    with pytest.raises(ClinRaGenInputError, match=r"stays.csv, row \d, column age: not a number"):
+    with pytest.raises(ClinRaGenInputError, match=r"stays.csv, row 3, column age: not a number"):
         small_hospital.build(tmp_path, tables, mapping)
 
 
@@ -116,16 +119,25 @@ def test_mimic_iii_without_a_date_of_birth(tmp_path):
     assert (lost["age unknown"], lost["younger"]) == (1, 1)
 
 
-def mimic_iv(root, anchors):
+@pytest.mark.parametrize("age", ["", "nan", "-1", "unknown"])
+def test_a_birth_tells_an_age_that_is_unknown(tmp_path, age):
+    tables, mapping = small_hospital.hospital(2)
+    mapping["stays"]["birth"] = "birth"
+    for row, cell in zip(tables["stays"], (age, "60"), strict=True):
+        row |= {"age": cell, "birth": "1976-01-01"}
+    found, _ = small_hospital.build(tmp_path, tables, mapping)
+    assert {stay: row["age"] for stay, row in found.items()} == {"s0": 50, "s1": 60}
+
+
+def mimic_iv(root, anchors, begin="2150-06-01 00:00:00", end="2150-06-03 00:00:00", first="2150-06-01 01:00:00"):
     """Two days in intensive care for each patient; `anchors`: anchor_age and anchor_year, as in hosp/patients."""
-    begin, end = "2150-06-01 00:00:00", "2150-06-03 00:00:00"
     ids = list(enumerate(anchors, start=1))
     tables = {
         "hosp/patients": [[i, "F", age, year] for i, (age, year) in ids],
         "hosp/admissions": [[100 + i, begin, end, "WHITE"] for i, _ in ids],
         "icu/icustays": [[i, 100 + i, 200 + i, "MICU", begin, end] for i, _ in ids],
         "hosp/diagnoses_icd": [[100 + i, "I509", 10] for i, _ in ids],
-        "icu/chartevents": [[i, 200 + i, 220045, "2150-06-01 01:00:00", "", 80, 80] for i, _ in ids],
+        "icu/chartevents": [[i, 200 + i, 220045, first, "", 80, 80] for i, _ in ids],
         "hosp/labevents": [],
     }
     columns = {
@@ -154,6 +166,17 @@ def test_mimic_iv_without_an_anchor(tmp_path):
     assert "2 ICU stays left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
 
 
+@pytest.mark.parametrize("offset", ["", "+02:00", "-05:00"])
+def test_mimic_iv_counts_the_years_of_the_ward(tmp_path, offset):
+    """An hour after New Year in Berlin is still the old year in UTC; an hour before it in Boston is the new one."""
+    begin = {"-05:00": "2149-12-31 23:00:00"}.get(offset, "2150-01-01 01:00:00") + offset
+    times = {"begin": begin, "end": f"2150-01-03 00:00:00{offset}", "first": f"2150-01-01 02:00:00{offset}"}
+    root = mimic_iv(tmp_path / "raw", [(60, 2150)], **times)
+    arguments = ["--source", "mimic-iv", "--root", str(root), "--output", str(tmp_path / "dataset")]
+    build_dataset.main([*arguments, "--splits", "train=1"])
+    assert rows(tmp_path / "dataset")["201"]["age"] == (59 if offset == "-05:00" else 60)
+
+
 def test_meds_without_a_birth(tmp_path):
     (tmp_path / "raw" / "data").mkdir(parents=True)
     moment = datetime.datetime.fromisoformat
@@ -176,9 +199,9 @@ def test_meds_without_a_birth(tmp_path):
 
 
 def test_eicu_and_the_benchmark_folders_without_an_age(tmp_path):
-    root = write_eicu(tmp_path / "eicu", [("428.0", "")] * 4)
+    root = write_eicu(tmp_path / "eicu", [("428.0", "")] * 6)
     text = (root / "patient.csv").read_text(encoding="utf-8")
-    for stay, age in (("1001", ""), ("1002", "> 89")):
+    for stay, age in (("1001", ""), ("1002", "> 89"), ("1004", ">89"), ("1005", ">90")):
         text = re.sub(rf"^({stay},.*?),60,", rf"\1,{age},", text, flags=re.M)
     (root / "patient.csv").write_text(text, encoding="utf-8")
     subject = tmp_path / "benchmark" / "train" / "1"
@@ -197,7 +220,7 @@ def test_eicu_and_the_benchmark_folders_without_an_age(tmp_path):
     for name, text in files.items():
         (subject / f"{name}.csv").write_text(text, encoding="utf-8")
     for source, folder, ages in (
-        ("eicu", root, {"1000": 60, "1002": 90, "1003": 60}),
+        ("eicu", root, {"1000": 60, "1002": 90, "1003": 60, "1004": 90, "1005": 90}),
         ("mimic3-benchmarks", tmp_path / "benchmark", {"201": 69, "203": 17, "204": 90}),
     ):
         output = tmp_path / f"of {source}"

@@ -14,6 +14,7 @@ from datasets_scripts.build_dataset import main
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.sources import reader
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
+from tests.datasets_scripts.sources import small_hospital
 
 
 COLUMN = {channel["name"]: i for i, channel in enumerate(CHANNELS)}
@@ -185,6 +186,28 @@ def test_a_unit_column_decides_row_by_row(hospital, tmp_path):
         ClinRaGenInputError, match=r"vitals.csv, row 6, column unit: unit 'furlong' is unknown for Glucose"
     ):
         build(hospital, tmp_path / "map.yaml", tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("version", "reading"),
+    [("9", 9), ("10", 10), ("ICD-9-CM", 9), ("ICD10CM", 10), ("icd9", 9), ("10.0", 10), ("2019 ICD-10", 10)]
+    + [("ICD-10-GM 2009", 10), ("X", None), ("2019", None), ("19", None), ("910", None)],
+)
+def test_the_version_of_a_diagnosis(tmp_path, version, reading):
+    tables, mapping = small_hospital.hospital(2)
+    codes = {9: "428.0", 10: "I50.9", None: "I50.9"}
+    mapping["diagnoses"] = [{"file": "diagnoses", "stay": "stay", "code": "code", "version": "version"}]
+    tables["diagnoses"] = [
+        {"stay": "s0", "code": "I50.9", "version": "10"},
+        {"stay": "s1", "code": codes[reading], "version": version},
+    ]
+    if reading is None:
+        with pytest.raises(ClinRaGenInputError, match=r"diagnoses.csv, row 3, column version: not a version of ICD"):
+            small_hospital.build(tmp_path, tables, mapping)
+    else:
+        rows, metadata = small_hospital.build(tmp_path, tables, mapping)
+        assert [row["diagnoses"] for row in rows.values()] == [[22], [22]]
+        assert metadata["warnings"] == []
 
 
 def change(path, value):
