@@ -9,6 +9,7 @@ words, one that ends too late tells what a model is to find.
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ WINDOW = 90  # characters before a colon that are looked at
 SURE = "sure"
 TWICE = "told twice"  # a summary may have the same section for admission and for discharge
 FIRST = "first"  # so weakly marked that it counts only before any later section
+OF_EXAM = "of an exam"  # a later part of an exam or of labs, nothing elsewhere
 # What a later heading says of the sections after it.
 AFTER = "after"  # they are of the time after admission
 LISTS = "lists"  # so, unless the history is still to come
@@ -79,6 +81,7 @@ _BRACKETS = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|_+")
 _SHORT = {
     re.compile(r"\bd\s?/\s?c(?:'?ed|'?d|ing)?\b"): "discharge",
     re.compile(r"\bdc\b"): "discharge",
+    re.compile(r"\bpredischarge\b"): "pre discharge",
     re.compile(r"\bf\s?/\s?u\b"): "followup",
     re.compile(r"\b(\w+)\(s\)"): r"\1",
     re.compile(r"\[\*\*.*?\*\*\]"): " ",
@@ -112,6 +115,10 @@ _SIGNS = re.compile(
     r"|(?:(?:Hospital|M?ICU|SICU|CCU|Floor|Ward|Postoperative|Post-op|Clinical) course|Assessment and plan"
     r"|(?:Discharge|D/C) (?:diagnos[ei]s|dx|medications|meds|(?:physical )?exam|labs|vitals|condition|disposition"
     r"|instructions|plan)|(?:Final|Principal) diagnos[ei]s) (?!from |at |of ))"
+)
+_IN_EXAM = re.compile(
+    r"(?:^|\n|[.!?;][ \t])[ \t]{0,8}"
+    r"(?P<sign>(?:[Oo]n|[Aa]t|[Uu]pon|[Pp]rior to|[Bb]efore) (?:the )?(?:discharge|d/c|dc)\b)"
 )
 _OF_DISCHARGE = re.compile(
     r"\W{0,6}(?:(?:up)?on|at|prior to|before|of|day of|time of) (?:the |his |her )?(?:time |day |date |moment )?"
@@ -346,6 +353,8 @@ def _signs(text: str) -> Iterator[Heading]:
     """Find "A:" and "P:" of a note by problems, and sentences that begin to tell of the hospital course."""
     for match in _SIGNS.finditer(text):
         yield Heading(match.start("sign"), match.end("sign"), LATER, AFTER, weak=True)
+    for match in _IN_EXAM.finditer(text):
+        yield Heading(match.start("sign"), match.end("sign"), LATER, OF_EXAM, weak=True)
 
 
 # -- alone on a line or in a cell ------------------------------------------------------------------------------------
@@ -408,6 +417,8 @@ def _is_short(meaning: Meaning, style: str, head: str, is_apart: Callable[[], bo
         return meaning.num_words <= (6 if style == "title" else MAX_HEADING_WORDS)
     if not meaning.is_later or words[0] in known["sentence_words"] or words[-1] in known["stop_words"]:
         return False
+    if style == "sentence" and words[0] in EXAM | LABS | MEDS and {"discharge", "transfer"} & set(words):
+        return True
     if style == "lower" or not meaning.strong:
         return meaning.num_words <= 3 and (meaning.strong or style == "sentence") and is_apart()
     told = (
@@ -555,7 +566,11 @@ def meaning_of(head: str) -> Meaning | None:
             return _meaning(known["sections"][name], name, candidate, exact=True)
     if _is_of_admission(set(words)):
         section = "Admission labs" if set(words) & LABS else "Physical exam"
-        return Meaning(section, SURE, False, False, False, len(words), len(words))
+        return Meaning(section, _role("admission exam", words), False, False, False, len(words), len(words))
+    if not known["elsewhere"].isdisjoint(words) and (known["elsewhere"] | known["told_elsewhere"]).issuperset(words):
+        return None  # "ED labs", "OSH course": of the history
+    if _is_of_a_later_day(words):
+        return Meaning(LATER, AFTER, False, True, False, len(words), len(words))
     for count in range(min(len(bare), 6), 1, -1):
         for part in (bare[:count], bare[-count:]):
             section = known["sections"].get(" ".join(part), LATER)
@@ -578,7 +593,7 @@ def _meaning(section: str, name: str, words: list[str], exact: bool = False) -> 
 def _role(name: str, words: list[str]) -> str:
     known, found = tables(), set(words)
     if known["sections"].get(name, LATER) not in (LATER, COURSE):
-        return TWICE if name in known["told_twice"] else SURE
+        return TWICE if name in known["told_twice"] or found & known["unit_words"] else SURE
     strong = found & known["strong"]
     if found & {"addendum", "addenda"}:
         return AFTER
@@ -592,7 +607,16 @@ def _role(name: str, words: list[str]) -> str:
 CORE = {"course", "discharge", "diagnosis", "diagnoses", "assessment"}  # said in capitals, they begin a section
 LABS = {"lab", "labs", "laboratory", "laboratories"}
 EXAM = {"physical", "exam", "examination", "pe"}
+MEDS = {"home", "outpatient", "preadmission", "meds", "medications"}
 AT_ADMISSION = {"admission", "admitting", "admit", "initial", "arrival", "presentation"}
+
+
+def _is_of_a_later_day(words: list[str]) -> bool:
+    """Tell whether a heading is "Final exam", "Exam on POD 3" or "Home meds to resume"."""
+    known, found = tables(), set(words)
+    of_exam = words[0] in EXAM | known["later_days"] and bool(found & EXAM and found & known["later_days"])
+    of_meds = words[0] in MEDS and bool(found & {"meds", "medications"} and found & known["changes"])
+    return len(words) <= 5 and (of_exam or of_meds)
 
 
 def _is_of_admission(words: set[str]) -> bool:
@@ -603,6 +627,14 @@ def _is_of_admission(words: set[str]) -> bool:
     )
 
 
+def _spelled(word: str) -> str:
+    """Return "discharge" for its misspellings, up to two letters lost, doubled or moved."""
+    if word[0] != "d" or not 7 <= len(word) <= 11 or word.startswith("discharge"):
+        return word
+    letters, right = Counter(word), Counter("discharge")
+    return "discharge" if ((letters - right) + (right - letters)).total() <= 2 else word
+
+
 @lru_cache(maxsize=65536)
 def plain(head: str) -> str:
     """Return the words of a heading in lower case, abbreviations written out; "HospitalCourse" is two words."""
@@ -610,7 +642,7 @@ def plain(head: str) -> str:
     if _HAS_SHORT.search(head):
         for pattern, word in _SHORT.items():
             head = pattern.sub(word, head)
-    words = re.findall(r"[a-z]+", head)
+    words = [_spelled(word) for word in re.findall(r"[a-z]+", head)]
     return tables()["squeezed"].get(words[0], words[0]) if len(words) == 1 else " ".join(words)
 
 
@@ -643,6 +675,7 @@ def tables() -> dict:
         "course": raw["course"],
         "told_twice": set(raw["told_twice"]),
         "alone": set(raw["alone"]),
+        "parts_of_history": set(raw["parts_of_history"]),
         "lists": words["lists"],
         "strong": strong,
         "squeezed": squeezed,

@@ -10,11 +10,26 @@ import itertools
 import re
 from functools import lru_cache
 
-from datasets_scripts.sources.headings import AFTER, ASIDE, COURSE, FIRST, LATER, LISTS, TWICE, Heading, find_headings
+from datasets_scripts.sources.headings import (
+    AFTER,
+    ASIDE,
+    COURSE,
+    FIRST,
+    LATER,
+    LISTS,
+    OF_EXAM,
+    TWICE,
+    Heading,
+    find_headings,
+    plain,
+    tables,
+)
 from datasets_scripts.sources.line_ends import normalise_lines
 
 
 NARRATIVE = ("History of present illness", "Past medical history")  # where a summary begins to tell
+HISTORIES = ("Past medical history", "Past surgical history", "Social history", "Family history")
+EXAMS = ("Physical exam", "Admission labs")
 _COLUMNS = re.compile(r"[\t|]| {3}")
 
 
@@ -35,17 +50,20 @@ def split_sections(text: str) -> list[tuple[str, str, str]]:
     for i, heading in enumerate(headings):
         end = headings[i + 1].start if i + 1 < len(headings) else len(text)
         section = LATER if later_seen and heading.role in (TWICE, FIRST) else heading.section
-        later_seen |= heading.role == AFTER or (heading.role == LISTS and told)
+        name = plain(text[heading.start : heading.end])
+        if not (sections[-1][0] in HISTORIES and name in tables()["parts_of_history"]):
+            later_seen |= heading.role in (AFTER, OF_EXAM) or (heading.role == LISTS and told)
         told |= section in NARRATIVE
         sections.append((section, text[heading.start : heading.end], text[heading.end : end]))
     return sections
 
 
 def _without_parts_of_the_course(headings: list[Heading]) -> list[Heading]:
-    """Leave out the weakly marked headings inside of a hospital course, such as its problems."""
+    """Leave out the weakly marked headings inside of a hospital course, such as its problems, and those of no exam."""
     kept: list[Heading] = []
     for heading in headings:
-        if not (heading.weak and kept and kept[-1].section == COURSE):
+        section = kept[-1].section if kept else LATER
+        if not (heading.weak and section == COURSE) and (heading.role != OF_EXAM or section in EXAMS):
             kept.append(heading)
     return kept
 

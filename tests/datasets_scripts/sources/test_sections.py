@@ -316,6 +316,69 @@ def test_entries_of_lists_do_not_end_a_section(mark):
         assert "gout" in admission_view(first.format(entry)), entry
 
 
+@pytest.mark.parametrize(
+    "time", ["On discharge, {}.", "At d/c, {}.", "At discharge: {}", "Prior to discharge he had {}."]
+)
+@pytest.mark.parametrize("between", [" ", "\n"])
+def test_what_an_exam_tells_of_the_discharge_ends_it_and_nothing_else(time, between):
+    assert admission_view("PE: crackles." + between + time.format(LATE)) == "Physical exam: crackles."
+    if ":" not in time:
+        view = admission_view("HPI: seen elsewhere." + between + time.format("well"))
+        assert view == f"History of present illness: seen elsewhere. {time.format('well')}"
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["Exam on arrival to ICU:", "Initial ICU exam:", "MICU admission labs:", "Physical exam on admission to rehab:",
+     "Labs on arrival to the floor:", "Exam on admission to the SICU:"],
+)  # fmt: skip
+def test_an_admission_to_a_later_unit_is_none_to_the_hospital(heading):
+    view = admission_view(f"HPI: cough\n\nHospital Course:\nsepsis\n\n{heading}\n{LATE}")
+    assert view == "History of present illness: cough"
+    assert "first" in admission_view(f"HPI: cough\n\n{heading}\nfirst\n\nHospital Course:\nsepsis")
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["Predischarge exam", "Pre-discharge exam:", "Dicharge Exam", "Discharg exam:", "Discahrge exam:",
+     "Dischage Labs:", "Dischrage Diagnosis:", "Physical exam on admission and at discharge", "Final exam:",
+     "Exam on HD 5:", "Exam on POD 3:", "Exam on hospital day 5:", "Post-op exam:", "Exam today:",
+     "Home meds to resume:", "Home medications changed:", "Meds on transfer to floor", "Home medications stopped:"],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["HPI", "Physical Exam"])
+def test_exams_and_medications_of_a_later_day_end_a_section(heading, before):
+    view = admission_view(f"{before}:\ncough\n\n{heading}\n{LATE}")
+    assert view.endswith(": cough")
+
+
+@pytest.mark.parametrize(
+    "heading", ["Initial exam in the ED", "Physical examination on arrival", "Labs on presentation"]
+)
+def test_an_exam_of_the_admission_is_read_after_the_course(heading):
+    assert "crackles" in admission_view(f"HPI: cough\n\nHospital Course:\nsepsis\n\n{heading}:\ncrackles")
+
+
+@pytest.mark.parametrize("history", ["PMH", "Past Surgical History", "Social History", "Family History"])
+@pytest.mark.parametrize("part", ["Procedures", "Diet", "Activity", "Education", "Surgeries", "Treatment", "Problems"])
+def test_a_part_of_a_history_does_not_take_the_exam_away(history, part):
+    text = f"HPI: c.\n\n{history}:\nCOPD\n{part}: some\n\n{{}}Physical Exam:\ncrackles"
+    assert admission_view(text.format("")).endswith("\nPhysical exam: crackles")
+    for later in ("Hospital Course", "Discharge Diagnosis", "Assessment and Plan"):
+        assert "crackles" not in admission_view(text.format(f"{later}:\nwell\n\n"))
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+@pytest.mark.parametrize(
+    "told",
+    ["In the ED, labs: WBC 18, lactate 4. He was given 2L.", "Imaging showed: clear lungs.", "OSH course: intubated.",
+     "ED labs: WBC 18.", "At the outside hospital: CT head was negative.", "OSH imaging: clear.", "ER studies: none.",
+     "Labs in the ED: WBC 18.", "Labs from outside hospital: none.", "In the emergency department: CT was clear."],
+)  # fmt: skip
+def test_findings_of_the_emergency_room_or_elsewhere_belong_to_the_history(told, between):
+    view = admission_view(f"HPI: cough.{between}{told} He came.\n\nHospital Course: {LATE}")
+    assert view == f"History of present illness: cough. {told} He came."
+
+
 # -- line ends --------------------------------------------------------------------------------------------------------
 
 LINE_ENDS = [
@@ -331,6 +394,7 @@ BEFORE = {
     "Physical Exam": "Physical exam", "Review of Systems": "Review of systems",
 }  # fmt: skip
 TWICE = ("Physical Exam", "Review of Systems")
+HISTORIES = ("Past Medical History", "PMH", "Family History", "Social History")
 LISTS = ("Discharge Diagnosis", "Final Diagnoses", "Principal Problem", "Procedures")
 AFTER = (
     "Discharge Medications", "Pertinent Results", "Hospital Course", "Brief Hospital Course", "MICU Course",
@@ -346,11 +410,13 @@ documents = st.lists(st.tuples(headings, spelling, mark, st.sampled_from([" ", "
 @example([("Physical Exam", str, "", " "), ("Procedures", str, "", " "), ("HPI", str, "", " ")], "\r")
 @settings(max_examples=400, deadline=None)
 def test_the_admission_view_holds_all_words_of_its_sections_and_none_of_the_others(sections, end):
-    text, kept, course, after, told = "", set(), set(), False, False
+    text, kept, course, after, told, last = "", set(), set(), False, False, ""
     for i, (heading, spell, sign, space) in enumerate(sections):
         word = f"word{'abcdefghijklmno'[i]}"
         text += f"{sign}{spell(heading)}:{'**' if sign == '**' else ''}{space}{word} is: notedEND"
-        after |= heading in AFTER or (heading in LISTS and told)
+        is_part = heading == "Procedures" and last in HISTORIES
+        after |= heading in AFTER or (heading in LISTS and told and not is_part)
+        last = heading
         if heading in BEFORE and not (after and heading in TWICE):
             kept.add(word)
             told |= BEFORE[heading] in ("History of present illness", "Past medical history")
