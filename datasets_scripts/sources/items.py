@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -45,6 +46,12 @@ def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
     return items
 
 
+@cache
+def load_unit_tables() -> dict[str, dict]:
+    """Return `units.yaml`: readings, spellings and conversions."""
+    return yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
+
+
 class Units:
     """
     Convert into the units of the channels; those that were asked for are in `ranges`, as the reader takes them.
@@ -55,7 +62,7 @@ class Units:
 
     def __init__(self, channels: list[dict]):
         self.unit_of = {channel["name"]: channel["unit"] for channel in channels}
-        tables = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
+        tables = load_unit_tables()
         self.readings, self.conversions = tables["readings"], tables["conversions"]
         self.spelled = {_plain(word): unit for unit, words in tables["spellings"].items() for word in (unit, *words)}
         self.ranges: dict[str, list[dict]] = {}

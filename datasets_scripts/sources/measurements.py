@@ -7,8 +7,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import yaml
-
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.raw_tables import quoted
@@ -110,8 +108,7 @@ def load_items(cohort: Cohort) -> None:
             for i, r in enumerate(rows)
         ],
     )
-    units = yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))["readings"]
-    units |= cohort.source.get("units", {})
+    units = spellings.readings | cohort.source.get("units", {})
     cohort.create_table(
         'units (unit VARCHAR, "from" DOUBLE, "to" DOUBLE, factor DOUBLE, "offset" DOUBLE)',
         [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],
