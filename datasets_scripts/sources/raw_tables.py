@@ -286,7 +286,9 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
 def _check_filled(path: Path, columns: Collection[str]) -> None:
     for column in columns:
         numbered = f'SELECT row_number() OVER () + 1 AS row, "{column}" AS x FROM ({select_columns(path, [column])})'
-        rows = duckdb.execute(rf"SELECT row FROM ({numbered}) WHERE regexp_matches(x, '\S') IS NOT TRUE LIMIT 1")
+        rows = duckdb.connect().execute(
+            rf"SELECT row FROM ({numbered}) WHERE regexp_matches(x, '\S') IS NOT TRUE LIMIT 1"
+        )
         if found := rows.fetchone():
             raise ClinRaGenInputError(
                 f"{path.name}, row {found[0]}, column {column}: empty; give each row its number, or remove the row"
