@@ -109,9 +109,13 @@ def _of_measurements(cohort: Cohort) -> Iterator[str]:
         name, rows = f"measurements {row['table']}", row["rows"]
         if row["of_no_stay"]:
             yield f"{name}: {row['of_no_stay']} of {rows} name an ICU stay that is not listed, and are left out"
-        if row["of_no_patient"] > NEARLY_ALL * rows:
+        if row["of_other_patient"]:
+            yield f"{name}: {row['of_other_patient']} of {rows} name an ICU stay of another patient, and are left out"
+        if row["of_nobody"]:
+            yield f"{name}: {row['of_nobody']} of {rows} name neither ICU stay nor patient, and are left out"
+        elif row["of_no_patient"] > NEARLY_ALL * rows:
             yield f"{name}: {row['of_no_patient']} of {rows} are of no listed patient, and are left out"
-        if not row["in_stays"] and row["of_no_stay"] + row["of_no_patient"] < rows:
+        if not row["in_stays"] and row["of_no_stay"] + row["of_no_patient"] + row["of_other_patient"] < rows:
             yield f"{name}: none of the {rows} lies within an ICU stay that is read"
 
 

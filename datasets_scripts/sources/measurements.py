@@ -165,7 +165,7 @@ def measure(cohort: Cohort, hours: float) -> None:
 def _chart(cohort: Cohort) -> None:
     """
     Create the table `charted`: the rows with a code that is read, and the number that each holds; and `item_counts`,
-    how many of these name a stay or a patient that the source does not list.
+    how many of these name a stay or a patient that the source does not list, neither, or a stay of another patient.
     """
     run, known = cohort.connection.execute, Units(cohort.channels).all_words
     parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(cohort.source["events"])]
@@ -188,9 +188,11 @@ def _chart(cohort: Cohort) -> None:
         CREATE TABLE item_counts AS
         SELECT part, priority, count(*) AS "rows",
                count(*) FILTER (c.stay_id IS NOT NULL AND s.stay_id IS NULL) AS of_no_stay,
-               count(*) FILTER (c.stay_id IS NULL AND p.subject_id IS NULL) AS of_no_patient
+               count(*) FILTER (c.stay_id IS NULL AND p.subject_id IS NULL) AS of_no_patient,
+               count(*) FILTER (c.stay_id IS NULL AND c.subject_id IS NULL) AS of_nobody,
+               count(*) FILTER (c.subject_id <> s.subject_id) AS of_other_patient
         FROM charted c
-        LEFT JOIN (SELECT DISTINCT stay_id FROM listed) s ON c.stay_id = s.stay_id
+        LEFT JOIN listed s ON c.stay_id = s.stay_id
         LEFT JOIN (SELECT DISTINCT subject_id FROM listed) p ON c.stay_id IS NULL AND c.subject_id = p.subject_id
         GROUP BY part, priority
         """
@@ -215,7 +217,7 @@ def _judge(cohort: Cohort, hours: float) -> None:
           FROM stays s
         ), placed AS (
           SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
-          FROM charted c JOIN stays s ON c.stay_id = s.stay_id
+          FROM charted c JOIN stays s ON c.stay_id = s.stay_id WHERE coalesce(c.subject_id = s.subject_id, true)
           UNION ALL
           SELECT s.stay, s.intime, s.outtime, c.* EXCLUDE (stay_id, subject_id)
           FROM charted c JOIN own s
@@ -253,7 +255,8 @@ def _count_values(cohort: Cohort) -> None:
         """
         CREATE TABLE part_counts AS
         SELECT part, min("table") AS "table", sum("rows")::BIGINT AS "rows", sum(of_no_stay)::BIGINT AS of_no_stay,
-               sum(of_no_patient)::BIGINT AS of_no_patient, coalesce(any_value(in_stays), 0) AS in_stays
+               sum(of_no_patient)::BIGINT AS of_no_patient, sum(of_nobody)::BIGINT AS of_nobody,
+               sum(of_other_patient)::BIGINT AS of_other_patient, coalesce(any_value(in_stays), 0) AS in_stays
         FROM item_counts JOIN items USING (priority)
         LEFT JOIN (SELECT part, count(stay) AS in_stays FROM judged GROUP BY part) USING (part) GROUP BY part
         """

@@ -404,7 +404,8 @@ def test_a_limit_is_no_loss(tmp_path):
     _, metadata = build(tmp_path, *hospital(), "--limit", "2", "--splits", "train=1")
     assert metadata["warnings"] == []
     assert metadata["measurements"] == [
-        {"part": 0, "table": "vitals", "rows": 192, "of_no_stay": 0, "of_no_patient": 0, "in_stays": 32}
+        {"part": 0, "table": "vitals", "rows": 192, "in_stays": 32}
+        | {"of_no_stay": 0, "of_no_patient": 0, "of_nobody": 0, "of_other_patient": 0}
     ]
 
 
@@ -427,6 +428,26 @@ def test_a_window_of_hours_is_no_loss(tmp_path):
     arguments = ["--source", "mimic-iii", "--root", str(root), "--output", str(tmp_path / "d"), "--hours", "6"]
     build_dataset.main([*arguments, "--splits", "train=1"])
     assert not any("Heart Rate" in line for line in read_metadata(tmp_path / "d")["warnings"])
+
+
+def test_a_row_of_a_stay_and_of_another_patient_is_dropped_and_said(tmp_path):
+    tables, mapping = hospital(2)
+    mapping["measurements"][0]["patient"] = "patient"
+    tables["vitals"] = [row | {"patient": "p" + row["stay"][1:]} for row in tables["vitals"]]
+    tables["vitals"] += [vital("s0", 3, "GLU", 101) | {"patient": "p1"}, vital("s0", 4, "GLU", 102) | {"patient": ""}]
+    found, metadata = build(tmp_path, tables, mapping)
+    assert measured(found["s0"], "Glucose").keys() == {1.0, 2.0, 4.0}
+    assert measured(found["s1"], "Glucose").keys() == {1.0, 2.0}
+    assert metadata["warnings"] == [
+        "measurements vitals: 1 of 34 name an ICU stay of another patient, and are left out"
+    ]
+
+
+def test_a_measurement_of_neither_stay_nor_patient_is_said(tmp_path):
+    tables, mapping = hospital(2)
+    tables["vitals"] += [vital("", 3, "GLU", 101)] * 2
+    _, metadata = build(tmp_path, tables, mapping)
+    assert metadata["warnings"] == ["measurements vitals: 2 of 34 name neither ICU stay nor patient, and are left out"]
 
 
 OVERLAPPING = {  # begin and end of each stay in hours, hour of a value: the stay to which it belongs
