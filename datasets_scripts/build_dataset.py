@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import CommandParser, check_positive, run_command
+from datasets_scripts.common.command import CommandParser, check_not_negative, check_positive, run_command
 from datasets_scripts.dataset.splits import parse_splits
 from datasets_scripts.sources.notes import parse_note_view
 
@@ -71,6 +71,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     check_positive(arguments, "limit", "threads")
+    check_not_negative(arguments, "hours", "min_age", "max_age", "min_stay_hours", "max_stay_hours")
     shares = parse_splits(arguments.splits)
     note_view = parse_note_view(arguments.note_view)
     from datasets_scripts.dataset.build import build

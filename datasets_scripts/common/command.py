@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -55,6 +56,14 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value}; give at least 1")
+
+
+def check_not_negative(arguments: argparse.Namespace, *names: str) -> None:
+    """Raise a `ClinRaGenInputError` where an option is negative, infinite or no number; one that is `None` passes."""
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and not 0 <= value < math.inf:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value:g}; give 0 or more")
 
 
 class ResumableError(ClinRaGenInputError):

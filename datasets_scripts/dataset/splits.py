@@ -18,7 +18,7 @@ def parse_splits(text: str) -> dict[str, float]:
         shares = {name.strip(): float(share) for name, share in (pair.split("=") for pair in text.split(","))}
     except ValueError:
         shares = {}
-    if set(shares) - set(SPLITS) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) < 0:
+    if set(shares) - set(SPLITS) or not abs(sum(shares.values()) - 1) <= 1e-6 or min(shares.values()) < 0:
         raise ClinRaGenInputError(f"--splits is {text!r}; give shares of {', '.join(SPLITS)} that add up to 1")
     return {split: shares.get(split, 0.0) for split in SPLITS}
 

@@ -21,7 +21,7 @@ import duckdb
 import yaml
 from tqdm import tqdm
 
-from datasets_scripts.common.command import BusyError
+from datasets_scripts.common.command import BusyError, ResumableError
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
@@ -75,8 +75,11 @@ def read_source(
         "Reading measurements": lambda: measure(cohort, options.hours),
         "Reading notes": lambda: _read_notes(cohort, documents_until),
     }
-    connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
-    done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
+    try:
+        connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
+        done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
+    except duckdb.OutOfMemoryException:
+        raise ClinRaGenInputError(f"--memory-limit {memory_limit} is too little; give 1GB or more") from None
     try:
         for name, step in steps.items():
             if name not in done:
@@ -85,6 +88,8 @@ def read_source(
                     step()
                     connection.execute("INSERT INTO steps VALUES (?)", [name])
                     connection.commit()
+    except duckdb.OutOfMemoryException:
+        raise ResumableError(f"--memory-limit {memory_limit} is too little for these tables; give more") from None
     except READ_ERRORS as error:
         if os.strerror(errno.ENOSPC) in str(error):
             raise
