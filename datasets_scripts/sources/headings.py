@@ -170,7 +170,7 @@ def _before_separators(text: str) -> Iterator[Heading]:
         if not known and (kind != "colon" or not _may_be_unknown(text, low, stop)):
             continue
         start, at_line = _start_of(text, low, stop)
-        begin = _start_of_phrase(text, start, stop) if kind != "stop" else start
+        begin = _start_of_phrase(text, start, stop, at_line) if kind != "stop" else start
         start, at_line = begin, at_line and begin == start
         head = text[start:stop] if start > low or low == 0 else ""
         meaning = meaning_of(head)
@@ -188,7 +188,7 @@ def _before_separators(text: str) -> Iterator[Heading]:
             yield from _at_the_end(text, low, stop, names)
 
 
-def _start_of_phrase(text: str, start: int, stop: int) -> int:
+def _start_of_phrase(text: str, start: int, stop: int, at_line: bool = True) -> int:
     """Return where the known heading before `stop` begins; the words before it, as in "COPD Plan", are text."""
     whole = meaning_of(text[start:stop])
     if (whole and whole.exact) or not (whole or text.count(" ", start, stop) >= MAX_HEADING_WORDS):
@@ -197,7 +197,9 @@ def _start_of_phrase(text: str, start: int, stop: int) -> int:
     names, first = [word[0].lower() for word in words], len(words)
     for i in range(max(0, len(words) - 7), len(words) - 1):
         head = text[words[i].start() : stop]
-        if known["sections"].get(plain(head)) is not None and style_of(head) in ("caps", "title"):
+        section = known["sections"].get(plain(head))
+        spelled = style_of(head) in ("caps", "title") or (section in (LATER, COURSE) and names[-1] in CORE)
+        if section is not None and spelled:
             first = i
             break
     if first == len(words):  # "Labs on Discharge"
@@ -205,8 +207,9 @@ def _start_of_phrase(text: str, start: int, stop: int) -> int:
             first -= 1
         while first < len(words) - 1 and names[first] in known["small_words"]:
             first += 1
-        head = text[words[first].start() : stop] if first < len(words) - 1 else ""
-        if not (meaning := meaning_of(head)) or not meaning.strong or style_of(head) not in ("caps", "title"):
+        head = text[words[first].start() : stop] if first < len(words) - (1 if at_line else 0) else ""
+        meaning, styles = meaning_of(head), ("caps", "title") if at_line else ("caps", "title", "sentence")
+        if not meaning or not (meaning.strong or (meaning.is_later and not at_line)) or style_of(head) not in styles:
             return start
     while first and names[first - 1] in known["modifiers"] and text[words[first - 1].end()] in " /-":
         first -= 1
@@ -686,6 +689,7 @@ def tables() -> dict:
         "last_words": last_words,
         "heading_words": {word for heading in sections for word in heading.split()}
         | strong
+        | sets["modifiers"]
         | words["findings"]
         | sets["small_words"],
         "modifiers": sets["modifiers"] | sets["small_words"] | sets["sentence_words"],

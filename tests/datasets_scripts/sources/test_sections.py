@@ -174,7 +174,9 @@ IN_ONE_LINE = {
 @pytest.mark.parametrize(
     "heading",
     ["Hospital Course", "HOSPITAL COURSE", "Brief Hospital Course", "Discharge Diagnosis", "Final Discharge Diagnosis",
-     "Labs on Discharge", "Discharge Physical Exam", "Assessment and Plan", "Hospital Course by Problem"],
+     "Labs on Discharge", "Discharge Physical Exam", "Assessment and Plan", "Hospital Course by Problem",
+     "hospital course", "discharge diagnosis", "Plan", "Disposition", "Medications", "MICU Course",
+     "Post-operative Course"],
 )  # fmt: skip
 def test_the_words_before_a_heading_in_a_line_stay_in_their_section(before, heading):
     assert admission_view(f"{before} {heading}: {LATE}") == IN_ONE_LINE[before]
