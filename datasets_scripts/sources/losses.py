@@ -68,7 +68,10 @@ def _of_sections(cohort: Cohort) -> Iterator[str]:
             continue
         if not execute(f"SELECT 1 FROM ({section['query']}) LIMIT 1").fetchone():
             yield _empty(cohort, section, "is of an ICU stay that is read; do their ids match?")
-        elif section in tables_of_codes[len(tables_of_codes) == 1 :]:  # of a single one the unknown codes are said
+            continue
+        if of_no_stay := execute(section["of_no_stay"]).fetchone()[0]:
+            yield f"{name}: {of_no_stay} rows name no listed ICU stay or admission of one, and are left out"
+        if section in tables_of_codes[len(tables_of_codes) == 1 :]:  # of a single one the unknown codes are said
             total, known = execute(
                 f"SELECT count(*), count(*) FILTER (l.route NOT LIKE 'unknown%') FROM ({section['query']}) c "
                 "JOIN (SELECT DISTINCT code, version, route FROM label_audit) l "

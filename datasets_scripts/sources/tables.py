@@ -70,7 +70,8 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         age = f"coalesce({age}, years({_wall(stays, 'birth')}, {_wall(stays, 'begin')}))"
     sections = [
         {"kind": kind, "file": section["file"], "table": f"raw_{kind}_{i}"}
-        | {"query": query(_table(tables, f"{kind}_{i}", section, path), i, section, path)}
+        | {"query": query(fields := _table(tables, f"{kind}_{i}", section, path), i, section, path)}
+        | {"of_no_stay": f"SELECT count(*) FROM raw_{kind}_{i} r WHERE {_of_no_stay(fields)}"}
         for kind, query in QUERIES.items()
         for i, section in enumerate(hospital.get(kind, []))
     ]
@@ -217,6 +218,15 @@ def _stay_of(fields: dict[str, str], where: str) -> str:
     if "stay" in fields and "admission" in fields:
         return f"CASE WHEN {_text(fields, 'stay')} IS NULL THEN {of_admission} ELSE {of_stay} END"
     return of_stay if "stay" in fields else of_admission
+
+
+def _of_no_stay(fields: dict[str, str]) -> str:
+    """Write the condition that a row names no listed stay, or no admission of one."""
+    stay, admission = _text(fields, "stay"), _text(fields, "admission")
+    return (
+        f"CASE WHEN {stay} IS NOT NULL THEN {stay} NOT IN (SELECT stay_id FROM listed) "
+        f"ELSE coalesce({admission} NOT IN (SELECT hadm_id FROM listed), true) END"
+    )
 
 
 def _diagnoses_query(fields: dict[str, str], i: int, section: dict, path: str) -> str:

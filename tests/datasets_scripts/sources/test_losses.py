@@ -450,6 +450,21 @@ def test_a_measurement_of_neither_stay_nor_patient_is_said(tmp_path):
     assert metadata["warnings"] == ["measurements vitals: 2 of 34 name neither ICU stay nor patient, and are left out"]
 
 
+def test_diagnoses_and_notes_of_which_a_part_is_of_no_listed_stay_are_said(tmp_path):
+    tables, mapping = hospital(2)
+    tables["stays"] = [row | {"admission": "a" + row["stay"]} for row in tables["stays"]]
+    tables["diagnoses"] = [row | {"admission": ""} for row in tables["diagnoses"]]
+    mapping["stays"]["admission"] = mapping["diagnoses"][0]["admission"] = "admission"
+    ids = [("x", ""), ("", "ax"), ("", ""), ("", "as0"), ("x", "as0")]
+    tables["diagnoses"] += [{"stay": stay, "admission": admission, "code": "I10"} for stay, admission in ids]
+    tables["notes"] += [{"stay": "x", "text": "well", "stored": at(1)}]
+    _, metadata = build(tmp_path, tables, mapping)
+    assert metadata["warnings"] == [
+        "diagnoses diagnoses: 4 rows name no listed ICU stay or admission of one, and are left out",
+        "notes notes: 1 rows name no listed ICU stay or admission of one, and are left out",
+    ]
+
+
 OVERLAPPING = {  # begin and end of each stay in hours, hour of a value: the stay to which it belongs
     "a minute": ([(8, 12.02), (12, 20)], 12.01, 1),
     "half an hour": ([(8, 12.5), (12, 20)], 12.25, 1),
