@@ -617,7 +617,11 @@ AT_ADMISSION = {"admission", "admitting", "admit", "initial", "arrival", "presen
 def _is_of_a_later_day(words: list[str]) -> bool:
     """Tell whether a heading is "Final exam", "Exam on POD 3" or "Home meds to resume"."""
     known, found = tables(), set(words)
-    of_exam = words[0] in EXAM | known["later_days"] and bool(found & EXAM and found & known["later_days"])
+    exam = EXAM | {"vitals", "vital"}
+    of_exam = (
+        bool(found & exam and found & known["later_days"])
+        and found <= exam | known["later_days"] | known["small_words"] | known["day_words"]
+    )
     of_meds = words[0] in MEDS and bool(found & {"meds", "medications"} and found & known["changes"])
     return len(words) <= 5 and (of_exam or of_meds)
 

@@ -238,6 +238,7 @@ def test_the_words_after_a_heading_before_its_colon_are_text():
 @pytest.mark.parametrize(
     "sentence",
     [
+        "Exam today shows crackles: basal.",
         "Pulse: 80, P: 80",
         "Diagnosis Date\n\u2022 COPD 2010",
         "Procedure Laterality Date\n\u2022 Hip repair Left 2011",
@@ -272,7 +273,8 @@ def test_words_of_later_sections_in_a_sentence_do_not_end_it(sentence):
      "Discharge condition (J. Smith, MD)", "Time of death", "Date of death:", "Expired", "Surgery",
      "Surgical procedures", "NEW MEDS", "Medication List", "Cardiac cath", "Course on the floor", "Course in the unit",
      "Response to treatment", "STOP taking", "START taking these medications", "Appointments", "Autopsy", "Path:",
-     "In the MICU:", "On the floor:", "Problem List/Past Medical History"],
+     "In the MICU:", "In the OR:", "On the floor:", "Continue these medications which have NOT CHANGED",
+     "Problem List/Past Medical History"],
 )  # fmt: skip
 def test_a_heading_alone_after_an_empty_line_ends_the_history(heading):
     view = admission_view(f"Past Medical History:\nCOPD, gout\n\n{heading}\n{LATE}")
@@ -345,7 +347,8 @@ def test_an_admission_to_a_later_unit_is_none_to_the_hospital(heading):
     ["Predischarge exam", "Pre-discharge exam:", "Dicharge Exam", "Discharg exam:", "Discahrge exam:",
      "Dischage Labs:", "Dischrage Diagnosis:", "Physical exam on admission and at discharge", "Final exam:",
      "Exam on HD 5:", "Exam on POD 3:", "Exam on hospital day 5:", "Post-op exam:", "Exam today:",
-     "Home meds to resume:", "Home medications changed:", "Meds on transfer to floor", "Home medications stopped:"],
+     "Home meds to resume:", "Home medications changed:", "Meds on transfer to floor", "Home medications stopped:",
+     "Vitals on HD 3:", "Exam the next day:", "Exam at time of death"],
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["HPI", "Physical Exam"])
 def test_exams_and_medications_of_a_later_day_end_a_section(heading, before):
