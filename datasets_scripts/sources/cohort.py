@@ -135,7 +135,7 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     run = cohort.connection.execute
     listed = f"({STAY}) UNION ALL BY NAME ({cohort.source['stays']})"
     run(f"CREATE TABLE stays AS SELECT * REPLACE ({AGE} AS age) FROM ({listed})")
-    run("CREATE TABLE listed AS SELECT stay_id, subject_id, hadm_id, intime, outtime FROM stays")
+    run("CREATE TABLE listed AS SELECT stay_id, subject_id, admission, intime, outtime FROM stays")
     run(
         "CREATE TABLE attrition (position INTEGER, step VARCHAR, stays BIGINT, patients BIGINT, "
         "stays_lost BIGINT, patients_lost BIGINT, why VARCHAR)"

@@ -225,7 +225,7 @@ def _of_no_stay(fields: dict[str, str]) -> str:
     stay, admission = _text(fields, "stay"), _text(fields, "admission")
     return (
         f"CASE WHEN {stay} IS NOT NULL THEN {stay} NOT IN (SELECT stay_id FROM listed) "
-        f"ELSE coalesce({admission} NOT IN (SELECT hadm_id FROM listed), true) END"
+        f"ELSE coalesce({admission} NOT IN (SELECT admission FROM listed WHERE admission IS NOT NULL), true) END"
     )
 
 

@@ -34,6 +34,14 @@ def test_a_stay_without_an_admission_takes_nothing_from_another(tmp_path, empty)
     assert {row["why"]: row["stays_lost"] for row in metadata["attrition"]}["no diagnosis"] == 1
 
 
+def test_a_row_of_an_admission_that_is_only_the_number_of_a_stay_is_said(tmp_path):
+    tables, mapping = with_admissions(("p1", "100", ""), ("p2", "200", "201"))
+    tables["diagnoses"].append({"admission": "201", "code": "N17.9"})
+    _, metadata = small_hospital.build(tmp_path, tables, mapping)
+    said = [line for line in metadata["warnings"] if "name no listed ICU stay or admission" in line]
+    assert said == ["diagnoses diagnoses: 1 rows name no listed ICU stay or admission of one, and are left out"]
+
+
 def test_a_stay_without_an_admission_is_none_of_the_stays_of_another(tmp_path):
     tables, mapping = with_admissions(("p1", "100", ""), ("p2", "200", "100"))
     mapping["diagnoses"] = [{"file": "diagnoses", "stay": "stay", "code": "code", "icd": 10}]
