@@ -47,7 +47,7 @@ class Heading(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a heading may stand: `text[start:stop]`; `at_line`: only marks and numbers stand before it on its line."""
+    """A place where a heading may stand: `text[start:stop]`; `at_line`: only marks and numbers stand before it on its line."""
 
     text: str
     start: int
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What a heading says; `exact`: the table has it to the letter; `strong`: a word tells of a later time."""
+    """The meaning of a heading; `exact`: the table has it to the letter; `strong`: a word tells of a later time."""
 
     section: str
     role: str

@@ -119,7 +119,7 @@ def test_a_result_of_mimic_iv_stands_when_it_was_stored(tmp_path):
 
 
 def test_unk_is_not_known(tmp_path):
-    """What the extractions wrote for an empty cell."""
+    """Return what the extractions wrote for an empty cell."""
     events = [e for i in range(1, 13) for e in mimic_iv(i, race="UNK")]
     for e in events:
         e["code"] = e["code"].replace("Medical Intensive Care Unit (MICU)", "UNK").replace("GENDER//F", "GENDER//UNK")

@@ -165,7 +165,7 @@ ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Ho
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1)), st.sampled_from(ZONES))
 @settings(max_examples=300, deadline=None)
 def test_the_zones_are_pythons(when, zone):
-    """Where both readings of a repeated or skipped hour agree, it is neither."""
+    """Tell that an hour is neither repeated nor skipped: both readings of it agree."""
     early, late = (when.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(timezone.utc) for fold in (0, 1))
     text = f"{when.isoformat(' ')} {zone}"
     assert refuses(text, ZONED) if early != late else read(text, ZONED) == early.replace(tzinfo=None)
