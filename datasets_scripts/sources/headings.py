@@ -47,7 +47,7 @@ class Heading(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A place where a heading may stand: `text[start:stop]`; `at_line`: only marks and numbers stand before it on its line."""
+    """A place for a heading: `text[start:stop]`; `at_line`: only marks and numbers are before it on its line."""
 
     text: str
     start: int

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Places at which a discharge summary is cut: 120 summaries in 30 layouts, every later heading in every form, any line end."""
+"""Cutting discharge summaries: 120 summaries in 30 layouts, every later heading in every form, any line end."""
 
 import re
 import time
