@@ -167,10 +167,16 @@ class Claim:
         text (`str`): the clause; `start` and `end` are its characters in the whole text.
         channel (`str` or `None`): the channel it speaks of.
         kind (`str`): `level`, `count`, `value`, `trend`, `unmeasured`, or `other` where it states nothing checkable.
-        verdict (`str`): `supported`, `contradicted`, or `unverifiable` where it states nothing checkable.
+        verdict (`str`): `supported`, `contradicted`, `unverifiable` where it states nothing checkable, or `absent` for
+            a finding that is not in the note.
         quote (`str`): what of the patient's record it rests on: the values in short, or words of the note.
         hours (`list[float]`): when the channel's measurements were made that decide, see [`deciding`].
         spans (`list[tuple[int, int]]`): where a note speaks of it, as characters.
+        direction (`str` or `None`): `high`, `low`, `rising`, `falling` or `normal`, where a series claim states one.
+        diagnoses (`list[str]`): the diagnoses that its sentence argues for from it; filled where the knowledge's
+            links are given.
+        argument (`str`): `linked` if the knowledge links the finding with each of these diagnoses, `unlinked` if it
+            knows the finding but not this link, `unknown` if it does not know the finding; else `""`.
     """
 
     text: str
@@ -182,6 +188,9 @@ class Claim:
     quote: str
     hours: list[float] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    direction: str | None = None
+    diagnoses: list[str] = field(default_factory=list)
+    argument: str = ""
 
 
 def _clause_start(text: str, after: int, before: int) -> int:
