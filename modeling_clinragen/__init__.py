@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 # Names are imported on first use, so that the light modules (`clinical_clinragen`, `claims_clinragen`) cost no torch.
 _MODULE_OF = {
     "CHANNELS": "clinical_clinragen",
+    "PAPER_CHANNELS": "clinical_clinragen",
     "PHENOTYPES": "clinical_clinragen",
     "ClinRaGenInputError": "clinical_clinragen",
     "ClinRaGenConfig": "configuration_clinragen",

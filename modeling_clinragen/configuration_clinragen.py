@@ -8,7 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PatchTSTConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .clinical_clinragen import CHANNELS, PHENOTYPES
+from .clinical_clinragen import CHANNELS, PHENOTYPES, with_statistics
 
 
 TIME_SERIES_DEFAULTS = {
@@ -92,10 +92,11 @@ class ClinRaGenConfig(PreTrainedConfig):
         labels (`list[str]`, *optional*):
             Diagnosis names; the position is the class id. Default: the paper's 25.
         channels (`list[dict]`, *optional*):
-            One entry per series channel, in input order: `name`, `unit`, `low` and `high` (reference range, for
-            people and claims), `minimum` and `maximum` (plausibility limits), and the standardisation statistics
-            `mean` and `std` of the training split. Default: the paper's 11, with the middle of the reference range
-            and a quarter of its width as statistics.
+            One entry per series channel, in input order: `name`, `unit`, `low` and `high` (the usual limits, for
+            people and claims; `None` where there is none), if wanted `clearly_low` and `clearly_high` (the limits
+            beyond which all conventions agree), `minimum` and `maximum` (plausibility limits), and the
+            standardisation statistics `mean` and `std`, by default the middle and a quarter of the usual range.
+            Default: the paper's 11 with clinical ranges, and statistics that follow from the release's.
         knowledge_terms (`list[str]`, *optional*):
             Names of the medical terms that the series attends to. Without any, series are only projected.
         knowledge_input_ids (`list[list[int]]`, *optional*):
@@ -278,10 +279,8 @@ class ClinRaGenConfig(PreTrainedConfig):
 
 
 def _with_statistics(channel: dict) -> dict:
-    """Return the channel with `mean` and `std`, by default the middle and a quarter of its reference range."""
-    channel = deepcopy(channel)
-    channel.setdefault("mean", (channel["low"] + channel["high"]) / 2)
-    channel.setdefault("std", (channel["high"] - channel["low"]) / 4)
+    """Return a copy of the channel with `mean` and `std`."""
+    channel = with_statistics(deepcopy(channel))
     if not channel["std"] > 0:
         raise ValueError(f"channel {channel['name']!r}: `std` must be positive, not {channel['std']}")
     return channel

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
-from .clinical_clinragen import CHANNELS, ClinRaGenInputError
+from .clinical_clinragen import CHANNELS, ClinRaGenInputError, with_statistics
 from .series_csv_clinragen import SeriesTable, gather, plain_name, read_rows
 
 
@@ -41,9 +41,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         super().__init__(**kwargs)
         if grid not in ("hourly", "paper"):
             raise ValueError(f"`grid` is {grid!r}; choose hourly or paper")
-        self.channels = [
-            {"mean": (c["low"] + c["high"]) / 2, "std": (c["high"] - c["low"]) / 4, **c} for c in channels or CHANNELS
-        ]
+        self.channels = [with_statistics(channel) for channel in channels or CHANNELS]
         self.context_length = context_length
         self.grid = grid
 
