@@ -36,6 +36,8 @@ class ClinRaGenProcessor(ProcessorMixin):
         max_note_tokens (`int`, *optional*, defaults to 512): a longer note is cut at its end, never the prompt.
         modalities (`list[str]`, *optional*): what the model was trained to read, of `"note"` and `"lab"`; the other
             is left out of its inputs. Default: both.
+        knowledge (`list[dict]`, *optional*): terms with their diseases, as [`KnowledgeLinks`] takes them, with which
+            the rationale is checked and completed. Default: none, as in folders of before.
 
     Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
     """
@@ -47,12 +49,14 @@ class ClinRaGenProcessor(ProcessorMixin):
         labels: list[str] | None = None,
         max_note_tokens: int = 512,
         modalities: list[str] | None = None,
+        knowledge: list[dict] | None = None,
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
         self.labels = labels or [phenotype["name"] for phenotype in PHENOTYPES]
         self.max_note_tokens = max_note_tokens
         self.modalities = modalities or ["note", "lab"]
+        self.knowledge = knowledge
 
     @property
     def model_input_names(self) -> list[str]:

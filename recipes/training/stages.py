@@ -45,6 +45,9 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 
 logger = logging.getLogger(__name__)
 
+NAME = "name"  # the type of a term that is a name of its diseases: found in notes, but nothing to attend to
+KNOWLEDGE_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")
+
 
 def train_stage(given: StageInput, builds_model: bool = False) -> None:
     """
@@ -75,7 +78,8 @@ def build_model(
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
         return load_for_stage(model_args, data_args)
     labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
-    terms = _knowledge_terms(data_args.knowledge)
+    knowledge = _read_knowledge(data_args.knowledge)
+    terms = [term["term"] for term in knowledge or () if term["type"] != NAME]
     channels = channels_with_statistics(data_args.dataset, records)
     if model_args.model_name_or_path is None:
         backbone = None
@@ -114,7 +118,10 @@ def build_model(
     if backbone is not None:
         model.use_pretrained_backbone(backbone)
     extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
-    return model, ClinRaGenProcessor(extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens)
+    processor = ClinRaGenProcessor(
+        extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens, knowledge=knowledge
+    )
+    return model, processor
 
 
 def _is_model_folder(name_or_path: str | None) -> bool:
@@ -122,8 +129,11 @@ def _is_model_folder(name_or_path: str | None) -> bool:
     return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
 
 
-def _knowledge_terms(path: str | None) -> list[str]:
-    return [] if path is None else [term["term"] for term in load_knowledge(path)["terms"]]
+def _read_knowledge(path: str | None) -> list[dict] | None:
+    """Read the terms of a knowledge file, with the fields that a rationale is checked by."""
+    if path is None:
+        return None
+    return [{name: term[name] for name in KNOWLEDGE_FIELDS if name in term} for term in load_knowledge(path)["terms"]]
 
 
 def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], terms: list[str]):
@@ -150,6 +160,8 @@ def load_for_stage(
                 f"{model_args.model_name_or_path} and {data_args.dataset} differ in their {name}; "
                 "train stage 1 again on this dataset"
             )
+    if processor.knowledge is None:  # a folder of before
+        processor.knowledge = _read_knowledge(data_args.knowledge)
     return model, processor
 
 
