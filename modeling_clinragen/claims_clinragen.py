@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .clinical_clinragen import usual_limits, with_unit
 from .phrases_clinragen import PhraseFinder, compiled_words, lowered
 from .statements_clinragen import deciding, judge, outside
 
@@ -128,7 +129,8 @@ def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unrea
 
     Args:
         lab_values (array of shape `(T, num_input_channels)`): measured values, NaN = not measured.
-        channels (`list[dict]`): `name`, and `low` and `high`, the bounds of normal, which are normal themselves.
+        channels (`list[dict]`): `name`, `unit`, `decimals`, `low` and `high`, the usual limits, which are normal
+            themselves, and if wanted `normal`, the word for it; of a channel without limits the range is told.
         unmeasured (`str`): the words for a channel without a value; the paper's release says
             `"normal all the time"`.
         unread (bool array of shape `(num_input_channels,)`, *optional*): channels with results that are no number,
@@ -145,13 +147,26 @@ def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unrea
     texts = np.zeros(len(channels), dtype=bool) if unread is None else unread
     clauses = []
     for channel, column, has_text in zip(channels, values.T, texts, strict=True):
-        high, low = (column > channel["high"]).sum(), (column < channel["low"]).sum()
-        findings = [f"{word} than normal {times(n)}" for word, n in (("higher", high), ("lower", low)) if n]
-        normal = PARTLY_TEXT if has_text else "normal all the time"
         if np.isnan(column).all():
-            normal = ONLY_TEXT if has_text else unmeasured
-        clauses.append(f"{channel['name']} is {' and '.join(findings) or normal}")
+            finding = ONLY_TEXT if has_text else unmeasured
+        else:
+            finding = _anomalies(channel, column) or (PARTLY_TEXT if has_text else f"{_normal(channel)} all the time")
+        clauses.append(f"{channel['name']} is {finding}")
     return ", ".join(clauses) + "."
+
+
+def _normal(channel: dict) -> str:
+    return channel.get("normal") or "normal"
+
+
+def _anomalies(channel: dict, column: np.ndarray) -> str:
+    """Count the values beyond the usual limits; of a channel without any, return the range of its values."""
+    low, high = usual_limits(channel)
+    if low == -np.inf and high == np.inf:
+        least, most = (f"{value:.{channel.get('decimals', 1)}f}" for value in (np.nanmin(column), np.nanmax(column)))
+        return with_unit(channel, least if least == most else f"between {least} and {most}")
+    counts = {"higher": (column > high).sum(), "lower": (column < low).sum()}
+    return " and ".join(f"{word} than {_normal(channel)} {times(n)}" for word, n in counts.items() if n)
 
 
 def times(count: int) -> str:

@@ -148,12 +148,16 @@ def typical_range(channel: dict) -> tuple[float, float]:
     return channel["mean"] - 2 * channel["std"], channel["mean"] + 2 * channel["std"]
 
 
+def with_unit(channel: dict, number: str) -> str:
+    """Write a number with the channel's unit; pH has none beside its name."""
+    return number if channel["unit"] == channel["name"] else f"{number} {channel['unit']}"
+
+
 def range_text(channel: dict) -> str:
     """Write the usual limits with their unit, as in "60 to 100 /min"; empty where a channel has none."""
     low, high = channel.get("low"), channel.get("high")
-    unit = "" if channel["unit"] == channel["name"] else f" {channel['unit']}"
     if low is None and high is None:
         return ""
     if low is None:
-        return f"at most {high:g}{unit}"
-    return f"at least {low:g}{unit}" if high is None else f"{low:g} to {high:g}{unit}"
+        return with_unit(channel, f"at most {high:g}")
+    return with_unit(channel, f"at least {low:g}" if high is None else f"{low:g} to {high:g}")
