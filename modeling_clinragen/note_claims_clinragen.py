@@ -117,7 +117,7 @@ _GIVEN = compiled_words(r"""
     """)
 
 # Words that carry no finding of their own: grammar, and talk about notes.
-_GRAMMAR_WORDS = """
+_GRAMMAR = """
     a about after all also am an and any are as at be been before being both but by can cannot could current
     currently did do does during each for from further had has have having he her here hers him his how i if in
     into is it its just like many may might more most much my no nor not now of on one only or other our out
@@ -133,7 +133,7 @@ _GRAMMAR_WORDS = """
     showed shown see seen found find reveal reveals revealed include includes including together along overall
     positive picture prior previous previously ago days day week weeks diagnosis diagnoses
 """
-_GRAMMAR = frozenset(_GRAMMAR_WORDS.split())
+GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 # What stands between the findings of an enumeration, and where they were seen.
 _CUTS = compiled(r"""
@@ -240,7 +240,7 @@ class NoteIndex:
         self.sentences = sentences_of(self.text)
         self.words = []  # (stem, start, end, sentence) of the words that carry findings
         for number, (start, end) in enumerate(self.sentences):
-            self.words += [(*word, number) for word in _content_words(self.text, start, end)]
+            self.words += [(*word, number) for word in content_words(self.text, start, end)]
         self.positions = defaultdict(list)
         for position, (stem, *_) in enumerate(self.words):
             self.positions[stem].append(position)
@@ -262,7 +262,7 @@ class NoteIndex:
             for position in self.positions.get(stem, ()):
                 word = self.words[position]
                 by_sentence[word[3]].setdefault(stem, word[1:])
-        wanted = [stem for stem in stems if stem not in _MODIFIER_STEMS] or stems
+        wanted = [stem for stem in stems if stem not in MODIFIER_STEMS] or stems
         needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
         found = {n: [w for stem, w in words.items() if stem in wanted] for n, words in by_sentence.items()}
         most = max((len(words) for words in found.values()), default=0)
@@ -310,7 +310,7 @@ def _premises(text: str, first: int, last: int) -> list[tuple[int, int]]:
         comma = sentence.find(",", given.end()) if given.start() < 5 else -1
         return [(first + given.end(), first + comma if comma > 0 else last)]
     inference = INFERENCE.search(sentence)
-    if inference and _content_words(text, first, first + inference.start()):
+    if inference and content_words(text, first, first + inference.start()):
         return [(first, first + inference.start())]
     return [(first, last)]
 
@@ -323,7 +323,7 @@ def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _check_chunk(text, lower, first, last, start, end, index: NoteIndex) -> Claim | None:
-    words = _content_words(lower, start, end)
+    words = content_words(lower, start, end)
     if all(word[0] in _GENERAL for word in words):
         return None
     begin, finish, sentence = words[0][1], words[-1][2], lower[first:last]
@@ -365,7 +365,7 @@ class DiagnosisFinder:
         for start, end in self.find(lower):
             first, last = next((a, b) for a, b in sentences if a <= start < b)
             inferred = not any(a <= start < b for a, b in _premises(lower, first, last))
-            says = _says(lower[first:last], start - first, end - first)
+            says = says_of(lower[first:last], start - first, end - first)
             mentions.append(Mention(self.labels_of[lower[start:end]], start, end, says, inferred))
         return mentions
 
@@ -375,7 +375,7 @@ def _around(text: str) -> list[tuple[int, int]]:
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.\n!?]|\.(?=\d))+", text)]
 
 
-def _says(sentence: str, start: int, end: int) -> str:
+def says_of(sentence: str, start: int, end: int) -> str:
     clause = re.split(r";|, (?:but|and|however) ", sentence[:start])[-1]
     if is_about_relatives(sentence, start):
         return "neither"
@@ -386,13 +386,18 @@ def _says(sentence: str, start: int, end: int) -> str:
     return "argues"
 
 
-def _content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
+def words_of(text: str) -> list[tuple[str, int, int]]:
+    """Return stem, start and end of all words of a lower-case text."""
+    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
+
+
+def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
     """Return stem, start and end of the words that carry findings."""
-    return [(_stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in _GRAMMAR]
+    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in GRAMMAR_WORDS]
 
 
 @lru_cache(maxsize=2**16)
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """Cut the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
@@ -406,5 +411,5 @@ def _stem(word: str) -> str:
 _GENERAL_WORDS = """
     disease diseases condition conditions disorder disorders nothing alone gives clear listed particular
 """
-_GENERAL = frozenset(map(_stem, _GENERAL_WORDS.split()))
-_MODIFIER_STEMS = frozenset(map(_stem, _MODIFIERS))
+_GENERAL = frozenset(map(stem, _GENERAL_WORDS.split()))
+MODIFIER_STEMS = frozenset(map(stem, _MODIFIERS))

@@ -1,0 +1,177 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Links between findings and diagnoses: what the knowledge knows of a finding, which findings of a note it knows, and
+whether a text argues from a finding for a diagnosis that the knowledge links it with.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .claims_clinragen import FINDINGS
+from .clinical_clinragen import short_name
+from .note_claims_clinragen import (
+    GRAMMAR_WORDS,
+    MODIFIER_STEMS,
+    DiagnosisFinder,
+    content_words,
+    says_of,
+    sentence_around,
+    stem,
+    words_of,
+)
+from .phrases_clinragen import lowered
+
+
+_ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
+_NO_MATTER = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
+_JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
+
+
+@dataclass(frozen=True)
+class NoteFinding:
+    """
+    One finding of a patient's note that the knowledge knows.
+
+    Args:
+        text (`str`): as the note writes it; `start` and `end` are its characters in the note.
+        term (`str`): the knowledge term, and `type`, its type.
+        diseases (`frozenset[str]`): the diagnoses that the knowledge links with it.
+    """
+
+    text: str
+    start: int
+    end: int
+    term: str
+    type: str
+    diseases: frozenset[str]
+
+
+class KnowledgeLinks:
+    """
+    The links of a knowledge vocabulary, to look up findings of a note, of a text and of series.
+
+    Args:
+        terms (list of `dict`): `term`, `type`, `synonyms`, `diseases` and `pattern`, as in `knowledge.json`.
+        labels (list of `str`): the names of the diagnoses, in class-id order.
+        channels (list of `dict`, *optional*): the channels of the series; patterns of others are left out.
+    """
+
+    def __init__(self, terms: Sequence[dict], labels: Sequence[str], channels: Sequence[dict] = ()):
+        self.labels = list(labels)
+        self.entries: dict[tuple[str, ...], list[dict]] = defaultdict(list)  # stems -> terms that go by these words
+        self._patterns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._series: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._names: dict[str, list[str]] = {label: [label, short_name(label)] for label in self.labels}
+        for label in self.labels:
+            self._enter({"term": label, "type": "name", "synonyms": [short_name(label)], "diseases": [label]})
+        for term in terms:
+            self._enter(term)
+            self._take_pattern(term, {channel["name"] for channel in channels})
+            self._take_names(term)
+        self.by_first_word: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for stems in sorted(self.entries, key=len, reverse=True):
+            self.by_first_word[stems[0]].append(stems)
+        self.by_words: dict[frozenset[str], list[tuple[str, ...]]] = defaultdict(list)  # "pain in the chest"
+        for stems in self.entries:
+            self.by_words[frozenset(word for word in stems if word not in _NO_MATTER)].append(stems)
+        self.find_diagnoses = DiagnosisFinder(self._names)
+
+    def _enter(self, term: dict) -> None:
+        for form in dict.fromkeys((term["term"], *term.get("synonyms", ()))):
+            stems = tuple(word[0] for word in words_of(form.lower()))
+            if stems and term not in self.entries[stems]:
+                self.entries[stems].append(term)
+
+    def _take_pattern(self, term: dict, known: set[str]) -> None:
+        pattern = term.get("pattern")
+        if not pattern or (known and pattern["channel"] not in known):
+            return
+        shown = pattern["channel"], pattern["direction"]
+        self._series[shown].update(term["diseases"])
+        for disease in term["diseases"]:
+            if shown not in self._patterns[disease]:
+                self._patterns[disease].append(shown)
+
+    def _take_names(self, term: dict) -> None:
+        for disease in term["diseases"] if term["type"] == "name" else ():
+            names = self._names.setdefault(disease, [])
+            names += [form for form in (term["term"], *term.get("synonyms", ())) if form not in names]
+
+    def find_in_note(self, note: str) -> list[NoteFinding]:
+        """Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once."""
+        found: dict[str, NoteFinding] = {}
+        lower = lowered(note)
+        for start, end, stems in self._places(lower):
+            terms = self.entries[stems]
+            name = terms[0]["term"]
+            if name in found or not _is_spelled(note[start:end]):
+                continue
+            first, last = sentence_around(lower, start)
+            if says_of(lower[first:last], start - first, end - first) == "argues":
+                diseases = frozenset(disease for term in terms for disease in term["diseases"])
+                found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases)
+        return list(found.values())
+
+    def _places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+        """Yield start, end and stems of the terms in a text: of those that overlap the leftmost, then the longest."""
+        words, free = words_of(lower), 0
+        for number, (first, start, _) in enumerate(words):
+            for stems in self.by_first_word.get(first, ()) if start >= free else ():
+                run = words[number : number + len(stems)]
+                if tuple(word[0] for word in run) == stems and _are_together(lower, run):
+                    free = run[-1][2]
+                    yield start, free, stems
+                    break
+
+    def diseases_of(self, finding: str) -> frozenset[str] | None:
+        """
+        Return the diagnoses that the knowledge links with a finding, whatever its inflection, degree and duration.
+
+        Returns:
+            `None` where the knowledge does not know the finding.
+        """
+        lower = lowered(finding)
+        known = set(self._terms_of(lower))
+        series = {FINDINGS[word] for word in lower.split() if word in FINDINGS}
+        diseases = {disease for stems in known for term in self.entries[stems] for disease in term["diseases"]}
+        for channel, direction in series:
+            diseases |= self._series.get((channel, direction), set())
+        return frozenset(diseases) if known or diseases else None
+
+    def _terms_of(self, lower: str) -> Iterable[tuple[str, ...]]:
+        """Find the terms that a finding names: as it is written, without its degree, else those within it."""
+        whole = tuple(word[0] for word in words_of(lower))
+        content = tuple(word[0] for word in content_words(lower, 0, len(lower)))
+        plain = tuple(word for word in content if word not in MODIFIER_STEMS)
+        for stems in (whole, content, plain):
+            if stems in self.entries:
+                return [stems]
+        inside = [stems for *_, stems in self._places(lower)]
+        return inside or (list(self.by_words.get(frozenset(plain), ())) if plain else [])
+
+    def diseases_of_series(self, channel: str, direction: str) -> frozenset[str]:
+        """Return the diagnoses that the knowledge links with a channel that is high, low, rising or falling."""
+        return frozenset(self._series.get((channel, direction), ()))
+
+    def patterns_of(self, disease: str) -> list[tuple[str, str]]:
+        """Return channel and direction of the series patterns that the knowledge links with a diagnosis."""
+        return list(self._patterns.get(disease, ()))
+
+    def names_of(self, disease: str) -> list[str]:
+        """Return what a diagnosis is called: its label, the short form of it, and its names in the knowledge."""
+        return list(dict.fromkeys(self._names[disease]))
+
+
+def _are_together(lower: str, run: list[tuple[str, int, int]]) -> bool:
+    gaps = (lower[a[2] : b[1]] for a, b in itertools.pairwise(run))
+    return all(set(gap) <= _JOINS for gap in gaps)
+
+
+def _is_spelled(written: str) -> bool:
+    """Tell if a word is no small word of grammar: "AS" is aortic stenosis, "as" is not."""
+    return written.lower() not in GRAMMAR_WORDS or written.isupper()
