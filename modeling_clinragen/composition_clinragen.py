@@ -1,0 +1,210 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Rationales composed from a record: the findings of its note and series that the knowledge links with a diagnosis, in
+sentences whose every word and number stand in the record.
+
+The template teacher composes whole rationales with the recorded diagnoses; grounded generation takes single sentences.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .clinical_clinragen import clear_limits
+from .links_clinragen import KnowledgeLinks, NoteFinding
+from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
+from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling
+
+
+MAX_FINDINGS = 3  # told of one diagnosis in one part; fewer where there are many diagnoses
+MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
+MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
+MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
+MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
+PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
+
+
+@dataclass
+class Evidence:
+    """The findings of a record for one disease, best first."""
+
+    note: list[NoteFinding] = field(default_factory=list)
+    series: list[SeriesFinding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A composed sentence, and the diagnoses that it explains, or says to be unexplained."""
+
+    text: str
+    diseases: tuple[str, ...] = ()
+
+
+class Composer:
+    """
+    Compose sentences from a record.
+
+    Args:
+        links (`KnowledgeLinks`): which findings speak for which diseases.
+        channels (list of `dict`): of the series.
+        labels (list of `str`): the diagnoses.
+    """
+
+    def __init__(self, links: KnowledgeLinks, channels: list[dict], labels: list[str]):
+        self.links, self.channels, self.labels = links, channels, labels
+        self.position = {channel["name"]: i for i, channel in enumerate(channels)}
+        self.patterns = {
+            label: [pattern for pattern in links.patterns_of(label) if pattern[0] in self.position] for label in labels
+        }
+        self.telling = Telling({label: links.names_of(label) for label in labels})
+
+    def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
+        """
+        Find what the record holds for each disease, best first: its own names, then what speaks for few diseases.
+
+        A level is evidence where at least two of a channel's values, or a quarter of them, lie beyond the clear
+        limit; a trend where the medians of the first and the last third differ (see `trend_of`), and the last value
+        from the first by at least 2%.
+        """
+        noted = self.links.find_in_note(note) if note.strip() else []
+        shown = self._series_findings(lab_times, lab_values, diseases)
+        return {
+            disease: Evidence(
+                _ranked_note([finding for finding in noted if disease in finding.diseases]),
+                _ranked_series([shown[pattern] for pattern in self.patterns.get(disease, ()) if pattern in shown]),
+            )
+            for disease in diseases
+        }
+
+    def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
+        values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
+        hours = np.asarray(lab_times, dtype=float).reshape(-1)
+        asked = dict.fromkeys(pattern for disease in diseases for pattern in self.patterns.get(disease, ()))
+        found, measured = {}, {}
+        for name, direction in asked:
+            column = values[:, self.position[name]]
+            if name not in measured:
+                observed = ~np.isnan(column)
+                measured[name] = hours[observed], column[observed]
+            channel = self.channels[self.position[name]]
+            if _shows(channel, direction, measured[name][1]):
+                linked = self.links.diseases_of_series(name, direction)
+                found[name, direction] = SeriesFinding(channel, direction, frozenset(linked), *measured[name])
+        return found
+
+    def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
+        """Write one sentence that argues for the disease from findings of the note."""
+        return self.telling.note([disease], findings[:MAX_FINDINGS], choose)
+
+    def series_sentence(self, disease: str, findings: list[SeriesFinding], choose: random.Random) -> str:
+        """Write one sentence that argues for the disease from findings of the series."""
+        return self.telling.series([disease], findings[: MAX_FINDINGS - 1], choose)
+
+    def unexplained(self, diseases: list[str], choose: random.Random) -> str:
+        """Write the sentence that says openly that nothing in the record points to the diseases."""
+        return self.telling.unexplained(diseases, choose)
+
+    def rationale(
+        self, note: str, lab_times, lab_values, diseases: list[str], choose: random.Random, modalities=("note", "lab")
+    ) -> tuple[list[Sentence], list[Sentence]]:
+        """
+        Compose a whole rationale: one list of sentences for the note, one for the series.
+
+        Every disease is argued for, or said to be unexplained at the end of the last part that is read. A finding is
+        told once: where it speaks for several diseases and is the only one of a disease, they share its sentence.
+
+        Args:
+            modalities: parts that are read, `"note"` and `"lab"`; the list of another part is empty.
+        """
+        values = np.asarray(lab_values, dtype=float)
+        read = {"note": bool(note.strip()), "lab": bool((~np.isnan(values)).any())}
+        found = self.evidence(
+            note if "note" in modalities else "",
+            lab_times,
+            values if "lab" in modalities else values[:0],
+            diseases,
+        )
+        told_by_note = {disease for disease in diseases if found[disease].note}
+        parts = {
+            "note": self._part({d: found[d].note for d in diseases}, self.telling.note, set(), choose),
+            "lab": self._part({d: found[d].series for d in diseases}, self.telling.series, told_by_note, choose),
+        }
+        for part, absent in (("note", NO_NOTE), ("lab", NO_SERIES)):
+            if part in modalities and not parts[part]:
+                parts[part] = [Sentence(choose.choice(NO_SIGN[part]) if read[part] else absent)]
+        left = [disease for disease in diseases if not (found[disease].note or found[disease].series)]
+        if left:
+            parts["lab" if "lab" in modalities else "note"].append(
+                Sentence(self.unexplained(left, choose), tuple(left))
+            )
+        return tuple(parts[part] if part in modalities else [] for part in ("note", "lab"))
+
+    def _part(
+        self, found: dict[str, list], tell: Callable, explained: set[str], choose: random.Random
+    ) -> list[Sentence]:
+        """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
+        shared = _share_out(found)
+        need = [diseases for diseases in shared if not set(diseases) <= explained]
+        spare = [diseases for diseases in shared if set(diseases) <= explained]
+        kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
+        return [
+            Sentence(tell(list(diseases), findings, choose, also=bool(i)), diseases)
+            for i, (diseases, findings) in enumerate((d, f) for d, f in shared.items() if d in kept)
+        ]
+
+
+def _share_out(found: dict[str, list]) -> dict[tuple[str, ...], list]:
+    """
+    Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
+
+    A disease gets its best findings that no other disease has taken; one that has only taken ones joins the first.
+    """
+    with_findings = [disease for disease, findings in found.items() if findings]
+    limit = max(1, MAX_FINDINGS - len(with_findings) // 4)
+    owners: dict[int, list[str]] = {}
+    findings_by_id = {id(finding): finding for findings in found.values() for finding in findings}
+    for disease in sorted(with_findings, key=lambda disease: len(found[disease])):
+        free = [finding for finding in found[disease] if id(finding) not in owners][:limit]
+        for finding in free or found[disease][:1]:
+            owners.setdefault(id(finding), []).append(disease)
+    order = {disease: i for i, disease in enumerate(found)}
+    shared = defaultdict(list)
+    for identity, diseases in owners.items():
+        shared[tuple(sorted(diseases, key=order.get))].append(findings_by_id[identity])
+    return dict(sorted(shared.items(), key=lambda item: order[item[0][0]]))
+
+
+def _ranked_note(findings: Iterable[NoteFinding]) -> list[NoteFinding]:
+    return sorted(findings, key=lambda finding: (finding.type != "name", len(finding.diseases), finding.start))
+
+
+def _ranked_series(findings: list[SeriesFinding]) -> list[SeriesFinding]:
+    """Rank findings: specific ones and often seen ones first, a second blood pressure last."""
+    ranked = sorted(findings, key=lambda finding: (len(finding.diseases), -finding.count))
+    ranked.sort(key=lambda finding: finding.channel["name"] in PRESSURES[1:] and _has_systolic(findings, finding))
+    return ranked
+
+
+def _has_systolic(findings: list[SeriesFinding], finding: SeriesFinding) -> bool:
+    return any(f.channel["name"] == PRESSURES[0] and f.direction == finding.direction for f in findings)
+
+
+def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
+    """Tell if a channel's values show a level, or a trend, credibly."""
+    if direction in ("rising", "falling"):
+        if len(values) < MIN_VALUES_OF_TREND or trend_of(values) != direction:
+            return False
+        change = (values[-1] - values[0]) * (1 if direction == "rising" else -1)
+        return bool(change >= MIN_CHANGE * abs(values[0]))
+    low, high = clear_limits(channel)
+    beyond = int((values > high if direction == "high" else values < low).sum())
+    return beyond >= MIN_VALUES or (beyond > 0 and beyond >= MIN_SHARE * len(values))
+
+
+__all__ = ["Composer", "Evidence", "Sentence", "SeriesFinding"]
