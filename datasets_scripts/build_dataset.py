@@ -50,6 +50,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     content = parser.add_argument_group("what of them")
     content.add_argument("--labels", default="phenotypes", help="phenotypes (the paper's 25) or a YAML file of labels")
     content.add_argument("--channels", default="paper", help="paper (11), extended (45 tests more) or a YAML file")
+    content.add_argument(
+        "--reference-ranges",
+        choices=("clinical", "paper"),
+        default="clinical",
+        help="what captions and rationales call normal: clinical limits of adults (default), or the paper's wide ones",
+    )
     content.add_argument("--hours", type=float, default=1440, help="after ICU admission; later values are left out")
     content.add_argument(
         "--note-view",

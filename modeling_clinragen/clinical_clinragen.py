@@ -131,15 +131,18 @@ def _limits(low: float | None, high: float | None) -> tuple[float, float]:
 
 
 def with_statistics(channel: dict) -> dict:
-    """Return the channel with `mean` and `std`, by default the middle and a quarter of its usual range."""
-    low, high = channel.get("low"), channel.get("high")
-    low = channel.get("minimum") if low is None else low
-    high = channel.get("maximum") if high is None else high
-    if low is None or high is None:  # on that side nothing is known: the scaling must be given
-        missing = [name for name in ("mean", "std") if name not in channel]
-        if missing:
-            raise ClinRaGenInputError(f"channel {channel.get('name')!r}: `{missing[0]}` is missing")
+    """
+    Return the channel with `mean` and `std`, by default the middle and a quarter of its clear range; the plausibility
+    limit stands for a side without a limit.
+    """
+    if "mean" in channel and "std" in channel:
         return channel
+    low, high = (
+        next((channel[name] for name in names if channel.get(name) is not None), None)
+        for names in (("clearly_low", "low", "minimum"), ("clearly_high", "high", "maximum"))
+    )
+    if low is None or high is None:
+        raise ClinRaGenInputError(f"channel {channel.get('name')!r}: give `mean` and `std`, or limits on both sides")
     return {"mean": (low + high) / 2, "std": (high - low) / 4, **channel}
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 SYNTHETIC_PATIENTS = 2000
 SETTINGS = (
     "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
-    "hours", "note_view", "note_text", "caption",
+    "reference_ranges", "hours", "note_view", "note_text", "caption",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         shares (`dict[str, float]`): of the patients, by split.
         note_view (`str` or `float`): as `parse_note_view` gives it.
     """
-    labels, channels = load_labels(arguments.labels), load_channels(arguments.channels)
+    labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
     source, root = _raw_tables(arguments, channels)
     cohort_options = CohortOptions(
         min_age=arguments.min_age,

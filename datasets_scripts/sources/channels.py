@@ -4,28 +4,40 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import yaml
 
-from modeling_clinragen.clinical_clinragen import CHANNELS, ClinRaGenInputError
+from modeling_clinragen.clinical_clinragen import CHANNELS, PAPER_CHANNELS, ClinRaGenInputError, with_statistics
 
 
 EXTENDED = Path(__file__).with_name("channels_extended.yaml")
-NUMBERS = ("low", "high", "minimum", "maximum")
+RANGES = {"clinical": CHANNELS, "paper": PAPER_CHANNELS}  # of `--reference-ranges`
+CLEAR = ("clearly_low", "clearly_high")
+NEEDED = ("low", "high", "minimum", "maximum")
+FIELDS = {"name", "unit", *NEEDED, *CLEAR, "fill", "mean", "std", "decimals", "normal", "words"}
 
 
-def load_channels(name_or_path: str) -> list[dict]:
+def load_channels(name_or_path: str, reference_ranges: str = "clinical") -> list[dict]:
     """
     Load `"paper"`, `"extended"`, or a YAML file with a list `channels` of `{name, unit, low, high, minimum, maximum}`
-    and, if wanted, `decimals`, `fill` and `words`; a name alone takes that channel from the extended set.
+    and, if wanted, the other `FIELDS`; a name alone takes that channel from the extended set.
+
+    Args:
+        name_or_path (`str`): the set.
+        reference_ranges (`str`): `"clinical"`, or `"paper"` for the release's limits of its 11 channels, and one
+            limit a side for the others of the extended set. Those of a YAML file are its own.
 
     Raises:
         ClinRaGenInputError: naming the file, the channel and the field that is wrong.
     """
-    extended = CHANNELS + [_complete(channel) for channel in _read(EXTENDED)]
+    papers, tests = RANGES[reference_ranges], [_complete(channel) for channel in _read(EXTENDED)]
+    if reference_ranges == "paper":
+        tests = [{key: value for key, value in test.items() if key not in CLEAR} for test in tests]
+    extended = papers + tests
     if name_or_path in ("paper", "extended"):
-        return CHANNELS if name_or_path == "paper" else extended
+        return papers if name_or_path == "paper" else extended
     path = Path(name_or_path)
     if not path.is_file():
         raise ClinRaGenInputError(f"--channels {name_or_path} is neither paper, extended nor a YAML file")
@@ -64,14 +76,52 @@ def _check(channel: object, where: str) -> None:
         raise ClinRaGenInputError(f"{where}: name or unit is missing")
     if "," in channel["name"]:
         raise ClinRaGenInputError(f"{where}: a name may hold no comma")
-    wrong = [name for name in NUMBERS if not isinstance(channel.get(name), int | float)]
-    if wrong:
-        raise ClinRaGenInputError(f"{where}: {wrong[0]} must be a number")
-    if not channel["minimum"] <= channel["maximum"] or not channel["low"] <= channel["high"]:
-        raise ClinRaGenInputError(f"{where}: minimum must not lie above maximum, nor low above high")
+    unknown = sorted(set(channel) - FIELDS)
+    if unknown:
+        raise ClinRaGenInputError(f"{where}: unknown field {unknown[0]}; there are {', '.join(sorted(FIELDS))}")
+    _check_numbers(channel, where)
+    _check_order(channel, where)
+    words = channel.get("words", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        raise ClinRaGenInputError(f"{where}: words must be a list of words")
+    if not isinstance(channel.get("normal", "normal"), str):
+        raise ClinRaGenInputError(f"{where}: normal must be a word")
+    if not isinstance(channel.get("decimals", 0), int) or channel.get("decimals", 0) < 0:
+        raise ClinRaGenInputError(f"{where}: decimals must be a number of digits")
+
+
+def _check_numbers(channel: dict, where: str) -> None:
+    for name in ("minimum", "maximum", "fill", "mean", "std"):
+        if (name in channel or name in NEEDED) and not _is_number(channel.get(name)):
+            raise ClinRaGenInputError(f"{where}: {name} must be a number")
+    for name in ("low", "high", *CLEAR):
+        if name in NEEDED and name not in channel:
+            raise ClinRaGenInputError(f"{where}: {name} is missing; null means that no value is too {name}")
+        if channel.get(name) is not None and not _is_number(channel[name]):
+            raise ClinRaGenInputError(f"{where}: {name} must be a number, or null where there is no such limit")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_order(channel: dict, where: str) -> None:
+    """Check that the limits widen from usual to clear, and that there is a width to scale by."""
+    if not channel["minimum"] <= channel["maximum"]:
+        raise ClinRaGenInputError(f"{where}: minimum must not lie above maximum")
+    for side, clear in (("low", "clearly_low"), ("high", "clearly_high")):
+        if channel.get(clear) is not None and channel[side] is None:
+            raise ClinRaGenInputError(f"{where}: {clear} needs {side}, the usual limit")
+    limits = [channel.get(name) for name in ("clearly_low", "low", "high", "clearly_high")]
+    given = [limit for limit in limits if limit is not None]
+    if given != sorted(given):
+        raise ClinRaGenInputError(f"{where}: clearly_low, low, high, clearly_high must not fall, in that order")
+    if not with_statistics(channel)["std"] > 0:
+        raise ClinRaGenInputError(f"{where}: low and high are equal; give mean and a positive std, to scale values by")
 
 
 def _complete(channel: dict) -> dict:
-    numbers = {name: float(channel[name]) for name in NUMBERS}
-    fill = (numbers["low"] + numbers["high"]) / 2
-    return {"decimals": 0, "fill": fill, **channel, **numbers, "unit": str(channel["unit"])}
+    """Return the channel with every field that others read; limits as numbers with a point."""
+    numbers = {name: float(channel[name]) for name in (*NEEDED, *CLEAR) if channel.get(name) is not None}
+    channel = with_statistics({**channel, **numbers, "unit": str(channel["unit"])})
+    return {"decimals": 0, "fill": channel["mean"], **channel}

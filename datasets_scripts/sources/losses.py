@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.measurements import DROPPED, far_from_normal
+from modeling_clinragen.clinical_clinragen import typical_range
 
 
 MOST = 0.5
@@ -165,9 +166,9 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
-    median, normal, wide = row["unusual_median"], (channel["low"], channel["high"]), far_from_normal(channel)
+    median, typical, wide = row["unusual_median"], typical_range(channel), far_from_normal(channel)
     is_dropped, is_far = dropped > MOST * charted, median is not None and not wide[0] <= median <= wide[1]
-    hint = _unit_hint(channel, median, units, wide if is_dropped else normal) if is_far else ""
+    hint = _unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
     if is_dropped:
         reason = max(reasons, key=reasons.get)
         why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
@@ -178,15 +179,15 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     elif row["with_comma"]:
         commas = row["with_comma"]
         yield f"{name}: {commas} of {charted} charted values are dropped, numbers with a comma: write a point"
-    elif implausible := _unit_hint(channel, row["implausible_median"], units, normal):
+    elif implausible := _unit_hint(channel, row["implausible_median"], units, typical):
         yield (
             f"{name}: {row['implausible']} of {charted} charted values are dropped, as "
             f"{REASONS['implausible'].format(**channel)}; their median is {row['implausible_median']:.6g}{implausible}"
         )
     elif hint or (_is_far(channel, median) and charted >= FEW):
         yield (
-            f"{name}: the median of its values is {median:.6g}, far from normal "
-            f"({channel['low']:g} to {channel['high']:g} {channel['unit']}){hint or ', is it in another unit?'}"
+            f"{name}: the median of its values is {median:.6g}, far from usual "
+            f"({typical[0]:g} to {typical[1]:g} {channel['unit']}){hint or ', is it in another unit?'}"
         )
 
 
@@ -204,7 +205,8 @@ def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[
 
 
 def _is_far(channel: dict, median: float | None) -> bool:
-    return median is not None and channel["low"] > 0 and not channel["low"] / 2 <= median <= channel["high"] * 2
+    low, high = typical_range(channel)
+    return median is not None and low > 0 and not low / 2 <= median <= high * 2
 
 
 def _of_labels(cohort: Cohort) -> Iterator[str]:

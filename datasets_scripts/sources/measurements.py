@@ -10,6 +10,7 @@ from pathlib import Path
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.raw_tables import quoted
+from modeling_clinragen.clinical_clinragen import typical_range
 
 
 HERE = Path(__file__).parent
@@ -123,10 +124,14 @@ def load_items(cohort: Cohort) -> None:
 
 
 def far_from_normal(channel: dict) -> tuple[float, float]:
-    """Return limits outside of which no half of a channel's values lies, if they are in its unit."""
-    if channel["low"] <= 0:  # normal is "next to none": sick patients have many times that
+    """
+    Return limits outside of which no half of a channel's values lies, if they are in its unit: of ICU patients, whose
+    values lie far wider than the usual limits.
+    """
+    low, high = typical_range(channel)
+    if low <= 0:  # "next to none": sick patients have many times that
         return channel["minimum"], channel["maximum"]
-    return 0.75 * channel["low"], channel["high"] / 0.75
+    return 0.75 * low, high / 0.75
 
 
 def measure(cohort: Cohort, hours: float) -> None:

@@ -102,7 +102,8 @@ def test_statistics_follow_from_the_limits_where_a_channel_has_none():
     assert with_statistics({"name": "x", "low": 2, "high": 6})["mean"] == 4
     assert with_statistics({"name": "x", "low": 2, "high": 6})["std"] == 1
     assert with_statistics({"name": "x", "low": 2, "high": 6, "mean": 5, "std": 3})["mean"] == 5
+    assert with_statistics({"name": "x", "low": 2, "high": 6, "clearly_low": 1, "clearly_high": 9})["mean"] == 5
     open_above = with_statistics({"name": "x", "low": 90, "high": None, "minimum": 10, "maximum": 100})
     assert (open_above["mean"], open_above["std"]) == (95, 2.5)
-    with pytest.raises(ClinRaGenInputError, match="channel 'x': `mean` is missing"):
+    with pytest.raises(ClinRaGenInputError, match="channel 'x': give `mean` and `std`"):
         with_statistics({"name": "x", "low": None, "high": 6})

@@ -17,7 +17,7 @@ CODES = {
     "Heart Rate": "HR", "Temperature": "TEMP", "Glucose": "GLU", "pH": "PH", "Oxygen saturation": "SPO2",
     "Systolic blood pressure": "SBP", "Diastolic blood pressure": "DBP", "Weight": "WT",
 }  # fmt: skip
-NORMAL = {channel["name"]: (channel["low"] + channel["high"]) / 2 for channel in CHANNELS} | {"Oxygen saturation": 97}
+NORMAL = {channel["name"]: channel["mean"] for channel in CHANNELS} | {"Oxygen saturation": 97}
 MAPPING = {
     "stays": {
         "file": "stays", "patient": "patient", "stay": "stay", "begin": "begin", "end": "end", "age": "age",

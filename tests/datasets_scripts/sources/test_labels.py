@@ -3,6 +3,7 @@
 """Label sets and channels of one's own, and the audit of codes."""
 
 import csv
+import math
 
 import pytest
 import yaml
@@ -11,8 +12,9 @@ from datasets import load_dataset
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.labels import load_labels, map_codes
-from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from modeling_clinragen import CHANNELS, PAPER_CHANNELS, PHENOTYPES, ClinRaGenInputError
 from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.clinical_clinragen import clear_limits, usual_limits
 from tests.datasets_scripts.sources.raw_tables import base_tables, build, lab, rows
 
 
@@ -170,23 +172,62 @@ def test_channels_of_ones_own(tmp_path):
     assert [channel["name"] for channel in channels] == ["Heart Rate", "Sodium", "Lactate"]
     assert channels[2]["unit"] == "mg/dL"
     for wrong, words in (
-        ({"channels": ["Heart rate"]}, "no channel 'Heart rate'"),
-        ({"channels": [{**lactate, "low": "x"}]}, "low must be a number"),
+        ({"channels": ["Heart rate"]}, "channel 1: no channel 'Heart rate'"),
+        ({"channels": [{**lactate, "low": "x"}]}, "channel 1: low must be a number, or null"),
+        ({"channels": [{k: v for k, v in lactate.items() if k != "high"}]}, "high is missing; null means"),
+        ({"channels": [{**lactate, "high": float("nan")}]}, "high must be a number"),
+        ({"channels": [{**lactate, "low": True}]}, "low must be a number"),
+        ({"channels": [{**lactate, "minimum": None}]}, "minimum must be a number"),
         ({"channels": [{**lactate, "minimum": 500}]}, "minimum must not lie above"),
+        ({"channels": [{**lactate, "low": 20}]}, "must not fall, in that order"),
+        ({"channels": [{**lactate, "clearly_low": 6}]}, "must not fall, in that order"),
+        ({"channels": [{**lactate, "clearly_high": 17}]}, "must not fall, in that order"),
+        ({"channels": [{**lactate, "low": None, "clearly_low": 4}]}, "clearly_low needs low"),
+        ({"channels": [{**lactate, "clearly_hi": 17}]}, "unknown field clearly_hi; there are"),
+        ({"channels": [{**lactate, "low": 18}]}, "low and high are equal; give mean and a positive std"),
+        ({"channels": [{**lactate, "words": "lactate"}]}, "words must be a list"),
+        ({"channels": [{**lactate, "normal": 3}]}, "normal must be a word"),
+        ({"channels": [{**lactate, "decimals": 1.5}]}, "decimals must be a number of digits"),
         ({"channels": ["Sodium", "Sodium"]}, "twice"),
         ({}, "no YAML file with a list"),
     ):
         path.write_text(yaml.safe_dump(wrong), encoding="utf-8")
-        with pytest.raises(ClinRaGenInputError, match=words):
+        with pytest.raises(ClinRaGenInputError, match=words) as told:
             load_channels(str(path))
+        assert str(path) in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+def test_a_channel_of_ones_own_may_have_no_limit_on_a_side_or_a_second_one(tmp_path):
+    path = tmp_path / "channels.yaml"
+    path.write_text(
+        "channels:\n"
+        "  - {name: Urine output, unit: mL/h, low: 40, clearly_low: 30, high: null, minimum: 0, maximum: 2000}\n"
+        "  - {name: Height, unit: cm, low: null, high: null, minimum: 100, maximum: 230, mean: 170, std: 10}\n",
+        encoding="utf-8",
+    )
+    urine, height = load_channels(str(path))
+    assert usual_limits(urine) == pytest.approx((40, math.inf))
+    assert clear_limits(urine)[0] == pytest.approx(30)
+    assert (urine["mean"], urine["std"]) == (1015, 492.5)
+    assert usual_limits(height) == (-math.inf, math.inf)
+    assert (height["mean"], height["std"]) == (170, 10)
+
+
+def test_the_releases_ranges_have_one_limit_a_side():
+    clinical, paper = load_channels("extended"), load_channels("extended", "paper")
+    assert [c["name"] for c in clinical] == [c["name"] for c in paper]
+    assert [(c["mean"], c["std"]) for c in clinical] == [(c["mean"], c["std"]) for c in paper]
+    assert all(clear_limits(channel) == usual_limits(channel) for channel in paper)
+    assert sum(clear_limits(channel) != usual_limits(channel) for channel in clinical) > 30
+    assert load_channels("paper", "paper") == PAPER_CHANNELS
+    assert load_channels("paper") == CHANNELS
 
 
 def test_every_extended_channel_has_items_in_both_databases_and_sound_limits():
     extended = load_channels("extended")
     assert len({channel["name"] for channel in extended}) == len(extended) >= 11 + 30
     for channel in extended:
-        assert channel["minimum"] <= max(channel["low"], channel["minimum"]) <= channel["high"] <= channel[
-            "maximum"
-        ] or (
-            channel["name"] == "Oxygen saturation"  # the release's bound of normal is above 100%
-        )
+        (low, high), (clearly_low, clearly_high) = usual_limits(channel), clear_limits(channel)
+        assert clearly_low <= low < high <= clearly_high
+        assert all(channel["minimum"] <= limit <= channel["maximum"] for limit in (low, high) if math.isfinite(limit))
