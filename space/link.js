@@ -31,7 +31,7 @@
     if (!card) return;
     const words = document.createElement("p");
     words.textContent = claim.querySelector(".explanation").textContent;
-    card.className = `card ${["supported", "contradicted", "unverifiable"].find((v) => claim.classList.contains(v))}`;
+    card.className = `card ${["supported", "contradicted", "absent", "unverifiable"].find((v) => claim.classList.contains(v))}`;
     card.replaceChildren(words);
     const panel = target?.closest(".panel");
     if (panel) {

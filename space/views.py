@@ -21,7 +21,17 @@ from markupsafe import Markup
 
 
 draw, draw_note = macros("answer.html"), macros("page.html").note
-VERDICTS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "unverifiable": "? not checkable"}
+VERDICTS = {
+    "supported": "✓ supported",
+    "contradicted": "✗ contradicted",
+    "absent": "✗ not in the note",
+    "unverifiable": "? not checkable",
+}
+ARGUMENTS = {
+    "linked": "the knowledge links it with {}",
+    "unlinked": "the knowledge does not link it with {}",
+    "unknown": "the knowledge does not know it as a finding of {}",
+}
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
 SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown
@@ -141,7 +151,14 @@ def _claim(name: str, claim: dict, links: Links) -> Markup:
     if claim["channel"]:
         ids += links.points(claim["channel"], claim["hours"])
         about = f"{claim['channel']}: {claim['quote']}"
-    return draw.claim(name, claim["text"], claim["verdict"], VERDICTS[claim["verdict"]], about, ids)
+    return draw.claim(name, claim["text"], claim["verdict"], VERDICTS[claim["verdict"]], about, _argument(claim), ids)
+
+
+def _argument(claim: dict) -> str:
+    """Say if the knowledge links the finding with the diagnoses that its sentence argues for; empty without any."""
+    if not claim.get("argument"):  # the code of an older model folder knows no arguments
+        return ""
+    return upper_first(ARGUMENTS[claim["argument"]].format(" and ".join(claim["diagnoses"])))
 
 
 def evidence_view(evidence: list[dict], links: Links) -> Markup:

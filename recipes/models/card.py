@@ -11,6 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.evaluation.report.folder import read_metrics
+from recipes.evaluation.report.reader import reader_rows
+from recipes.evaluation.report.text import limits
 from recipes.models.folder import load_model_folder
 from recipes.models.history import HISTORY, read_history
 from recipes.models.weights import weights_hash
@@ -67,21 +69,21 @@ def model_card(
     source, data = training["source"], training["data"]
     figures = [] if report is None else measured_figures(report)
     dataset_name = f"{source['title']} {source['version']}" if report is None else report["run"]["dataset_title"]
-    channel = model.config.channels[0]
     emissions = _emissions(training["stages"])
     content = {
         "name": (repo_id or "ClinRaGen").split("/")[-1],
         "repo_id": repo_id or "FOLDER",
-        "example": f"{(channel['low'] + channel['high']) / 2:g}",
+        "example": f"{_typical(model.config.channels[0]):g}",
         "kind": "seq2seq" if model.config.is_encoder_decoder else "decoder-only",
         "labels": model.config.labels,
-        "channels": model.config.channels,
+        "channels": [{**channel, "limits": limits(channel)} for channel in model.config.channels],
         "inputs": " and ".join({"note": "notes", "lab": "series"}[name] for name in processor.modalities),
         "num_parameters": model.num_parameters(),
         "num_knowledge_terms": len(model.config.knowledge_terms),
         "context_length": model.config.context_length,
         "max_note_tokens": processor.max_note_tokens,
         "figures": figures,
+        "reader_rows": [] if report is None else reader_rows(report),
         "validation": _validation(training),
         "split": data["eval_split"] if report is None else report["run"]["split"],
         "records": report and report["records"],
@@ -110,6 +112,13 @@ def model_card(
         co2_eq_emissions={"emissions": round(emissions, 3), "source": EMISSIONS_SOURCE, "training_type": "training"},
     )
     return fill_card(TEMPLATE, header, content)
+
+
+def _typical(channel: dict) -> float:
+    """Return a value for an example: the middle of the usual range, or without one a plausible value."""
+    ends = [channel.get("low"), channel.get("high")]
+    known = [end for end in ends if end is not None] or [channel["minimum"], channel["maximum"]]
+    return sum(known) / len(known)
 
 
 def card_header(gated: bool, **fields) -> ModelCardData:

@@ -134,6 +134,25 @@ def test_a_claim_is_told_by_a_word_and_linked():
     assert "✓ supported. Affirmed." in words(html)
 
 
+def test_a_finding_that_is_not_in_the_note_and_its_argument_are_told():
+    from views import rationale_view, status_view
+
+    claim = {"text": "rigors", "start": 0, "end": 6, "channel": None, "kind": "note", "verdict": "absent",
+             "quote": "not in the note", "hours": [], "spans": [], "diagnoses": ["Shock", "<b>Pneumonia"]}  # fmt: skip
+    answer = {"note_rationale": "Rigors.", "note_claims": [claim], "lab_rationale": "", "claims": [], "diagnoses": []}
+    assert "1 not in the note" in words(status_view(answer, "", 1.0))
+    assert "✗ not in the note. Not in the note." in words(rationale_view(answer, links()))
+    for argument, said in (
+        ("linked", "The knowledge links it with Shock and <b>Pneumonia."),
+        ("unlinked", "The knowledge does not link it with Shock and <b>Pneumonia."),
+        ("unknown", "The knowledge does not know it as a finding of Shock and <b>Pneumonia."),
+    ):
+        html = str(rationale_view(answer | {"note_claims": [claim | {"argument": argument}]}, links()))
+        assert said in words(html)
+        assert "<b>" not in html
+        assert ("finding of" in html) == (argument == "unknown")
+
+
 def test_html_in_a_record_or_an_answer_stays_text():
     import html5lib
     import views

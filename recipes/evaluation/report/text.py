@@ -10,5 +10,15 @@ def decimals(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def limits(channel: dict) -> str:
+    """Return what counts as normal of a channel; a dash where nothing does."""
+    low, high = channel.get("low"), channel.get("high")
+    if low is None and high is None:
+        return "–"
+    if low is None:
+        return f"to {high:g}"
+    return f"from {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows))

@@ -87,6 +87,22 @@ def test_the_model_index_holds_the_figures_of_the_report_and_the_text_their_inte
     assert ModelCard(card).data.eval_results[0].metric_value == 0.5312
 
 
+def test_the_card_says_what_a_reader_meets_if_the_report_does(training, report, tiny_model, tiny_processor):
+    assert "What a reader meets" not in model_card.model_card(training, tiny_model, tiny_processor, report)
+    report |= {
+        "listed_diagnoses": {"total": 1200, "explained": 0.625, "unexplained": 0.375, "neither": 0.0},
+        "count_claims": {"total": 0, "wrong": None},
+        "arguments": None,
+    }
+    report["intervals"] |= {"listed_diagnoses": {"explained": [0.6, 0.65]}, "arguments": None}
+    card = model_card.model_card(training, tiny_model, tiny_processor, report)
+    table = card[card.index("### What a reader meets") : card.index("## Training")]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert rows[2] == "| listed diagnoses explained by evidence | 0.625 | 0.600 to 0.650 | 1,200 listed diagnoses |"
+    assert rows[4] == "| listed diagnoses that are neither | 0.000 |  | 1,200 listed diagnoses |"
+    assert len(rows) == 5
+
+
 def test_without_a_report_the_figures_are_those_of_validation_and_no_result_is_claimed(
     training, tiny_model, tiny_processor
 ):
@@ -116,6 +132,20 @@ def test_a_model_of_credentialed_data_asks_for_access_and_tells_the_permission(t
     open_card = model_card.model_card(training, tiny_model, tiny_processor)
     assert "extra_gated_prompt" not in header_of(open_card)
     assert "## Access" not in open_card
+
+
+def test_the_card_says_what_counts_as_normal_of_each_channel(training, tiny_model, tiny_processor):
+    card = model_card.model_card(training, tiny_model, tiny_processor)
+    config = tiny_model.config.channels
+    for channel, ends in zip(config, ((c["low"], c["high"]) for c in config), strict=True):
+        (row,) = re.findall(rf"^\| {channel['name']} \| {channel['unit']} \| (.*) \|$", card, re.M)
+        told = [float(number) for number in re.findall(r"[\d.]+", row)]
+        assert told == [end for end in ends if end is not None]
+    assert "| Weight | kg | – |" in card
+    assert "| Fraction inspired oxygen | fraction | to 0.21 |" in card
+    assert "| Oxygen saturation | % | from 94 |" in card
+    (example,) = re.findall(r"\[\[1, ([\d.]+)\]\]", card)
+    assert config[0]["low"] <= float(example) <= config[0]["high"]
 
 
 def test_a_report_of_other_weights_is_refused(tiny_folder, report, tmp_path):
