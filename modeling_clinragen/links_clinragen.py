@@ -12,19 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .claims_clinragen import FINDINGS
+from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
-from .note_claims_clinragen import (
-    GRAMMAR_WORDS,
-    MODIFIER_STEMS,
-    DiagnosisFinder,
-    content_words,
-    says_of,
-    sentence_around,
-    stem,
-    words_of,
-)
+from .note_claims_clinragen import DiagnosisFinder, Mention, premises_of
 from .phrases_clinragen import lowered
+from .reading_clinragen import Reading
+from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem, words_of
 
 
 _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
@@ -105,14 +98,11 @@ class KnowledgeLinks:
     def find_in_note(self, note: str) -> list[NoteFinding]:
         """Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once."""
         found: dict[str, NoteFinding] = {}
-        lower = lowered(note)
-        for start, end, stems in self._places(lower):
+        reading = Reading(note)
+        for start, end, stems in self._places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if name in found or not _is_spelled(note[start:end]):
-                continue
-            first, last = sentence_around(lower, start)
-            if says_of(lower[first:last], start - first, end - first) == "argues":
+            if name not in found and _is_spelled(note[start:end]) and reading.says(start, end) == "argues":
                 diseases = frozenset(disease for term in terms for disease in term["diseases"])
                 found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases)
         return list(found.values())
@@ -158,6 +148,10 @@ class KnowledgeLinks:
         """Return the diagnoses that the knowledge links with a channel that is high, low, rising or falling."""
         return frozenset(self._series.get((channel, direction), ()))
 
+    def diseases_of_channel(self, channel: str) -> frozenset[str]:
+        """Return the diagnoses that the knowledge links with any pattern of a channel."""
+        return frozenset().union(*(found for (name, _), found in self._series.items() if name == channel))
+
     def patterns_of(self, disease: str) -> list[tuple[str, str]]:
         """Return channel and direction of the series patterns that the knowledge links with a diagnosis."""
         return list(self._patterns.get(disease, ()))
@@ -175,3 +169,68 @@ def _are_together(lower: str, run: list[tuple[str, int, int]]) -> bool:
 def _is_spelled(written: str) -> bool:
     """Tell if a word is no small word of grammar: "AS" is aortic stenosis, "as" is not."""
     return written.lower() not in GRAMMAR_WORDS or written.isupper()
+
+
+def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
+    """
+    Fill in what each claim argues for: `diagnoses`, those that its sentence argues for from it, and `argument`.
+
+    A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from those of
+    the sentence before. A sentence that only names a diagnosis argues for it from the words that name it. What is
+    stated to be absent or normal is linked with nothing.
+
+    Args:
+        claims (list of `Claim`): about the note, the series or both, as found in `text`; changed in place.
+        text (`str`): the text.
+        links (`KnowledgeLinks`): the knowledge.
+
+    Returns:
+        `claims`.
+    """
+    reading, mentions = Reading(text), [m for m in links.find_diagnoses(text) if m.says == "argues"]
+    concluded = _conclusions(reading, mentions)
+    for claim in claims:
+        sentence = reading.sentence_at(claim.start)
+        named = [m for m in mentions if not m.inferred and m.start < claim.end and claim.start < m.end]
+        argued = concluded.get(sentence, ()) or (named if claim.channel is None else ())
+        if claim.channel is None and claim.kind == "other":
+            continue
+        diseases = _linked_with(claim, reading, links)
+        claim.diagnoses = _names_argued(argued, diseases)
+        if claim.diagnoses:
+            known = "unlinked" if diseases is not None else "unknown"
+            claim.argument = "linked" if set(claim.diagnoses) <= (diseases or set()) else known
+    return claims
+
+
+def _conclusions(reading: Reading, mentions: Sequence[Mention]) -> dict[tuple[int, int], list[Mention]]:
+    """Return the diagnoses that each sentence with findings concludes: sentence -> mentions."""
+    found: dict[tuple[int, int], list[Mention]] = defaultdict(list)
+    for mention in mentions:
+        sentence = reading.sentence_at(mention.start)
+        if mention.inferred and not premises_of(reading.text, *sentence):
+            sentence = reading.sentence_at(max(sentence[0] - 1, 0))  # "This points to X": the sentence before
+        if mention.inferred:
+            found[sentence].append(mention)
+    return found
+
+
+def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> frozenset[str] | None:
+    """Return the diagnoses that the knowledge links with a claim; `None` where it does not know the finding."""
+    if claim.channel is None:
+        diseases = links.diseases_of(claim.text)
+        words = content_words(reading.text, claim.start, claim.end)
+        denied = bool(words) and reading.is_negated(*words[-1][1:])
+        return frozenset() if denied and diseases is not None else diseases
+    if claim.direction is not None:
+        shown = links.diseases_of_series(claim.channel, claim.direction)
+        return shown if shown or links.diseases_of_channel(claim.channel) else None
+    return links.diseases_of_channel(claim.channel) or None
+
+
+def _names_argued(mentions: Iterable[Mention], diseases: frozenset[str] | None) -> list[str]:
+    """Return the diagnoses named; of a name that several share those that the finding is linked with, if any is."""
+    names: dict[str, None] = {}
+    for mention in mentions:
+        names.update(dict.fromkeys(sorted(mention.labels & (diseases or frozenset()) or mention.labels)))
+    return list(names)

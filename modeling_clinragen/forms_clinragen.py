@@ -1,0 +1,263 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Findings that a note states by form instead of by a sentence: "Fever: none", "(-) chest pain", "Diabetes (+)",
+"cough [x]", "Cough | No", a list under "Pertinent negatives:", and "Edema no edema" of a structured chart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .phrases_clinragen import any_of, compiled, unfolded
+
+
+@dataclass(frozen=True)
+class Statement:
+    """
+    A form that states findings.
+
+    Args:
+        start, end (`int`): the characters of the findings.
+        negated (`bool`): `True` where they are stated to be absent.
+        mark (`tuple[int, int]`): the characters of the value, sign or label that states it.
+    """
+
+    start: int
+    end: int
+    negated: bool
+    mark: tuple[int, int]
+
+
+# ---- lines
+
+_BULLET = re.compile(r"\s*(?:[-*•·–]\s|[•·]|\d+[.)]\s)")
+_GOES_ON = re.compile(r"(?:[,/]|\b(?:or|and|nor|of|the|with|without|den(?:ies|ied|ying)|for|an))\s*$")
+_LONG_LINE = 40
+
+
+def unwrapped(text: str) -> str:
+    """Put a space for a line break within a sentence, so that what a line begins with is read with the line before."""
+    lines = text.split("\n")
+    joints = [" " if _continues(before, line) else "\n" for before, line in itertools.pairwise(lines)]
+    return lines[0] + "".join(joint + line for joint, line in zip(joints, lines[1:], strict=True))
+
+
+def _continues(before: str, line: str) -> bool:
+    if not line.strip() or not before.strip() or _BULLET.match(line):
+        return False
+    if _GOES_ON.search(before.lower()):
+        return True
+    return len(before) >= _LONG_LINE and line.lstrip()[0].islower() and before.rstrip()[-1].isalnum()
+
+
+def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:
+    """Yield start and end of what stands between the matches of a pattern."""
+    start = 0
+    for match in pattern.finditer(text):
+        yield start, match.start()
+        start = match.end()
+    yield start, len(text)
+
+
+# ---- labels of lists
+
+_LABEL_WORDS = (
+    r"(?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|has|have|had) )*"
+)
+_LABEL_ENDS = unfolded(r"""
+    (?: (?:(?:any|all|each) )?(?:of )?(?:the )?(?:following|symptoms?|findings?|signs?|for|ros|these|below|any))*
+    [ \t]*(?:[:–—]|(?<=following)(?=\n\s*[-*•·])|(?<=these)(?=\n\s*[-*•·]))
+    """)
+_LABEL = compiled(
+    r"(?m)(?:^|(?<=[.;,:|(]))[ \t]*(?:[-*•][ \t]*)?"
+    + _LABEL_WORDS
+    + unfolded(r"""
+    (?:(?P<minus>negatives?|neg|denie[sd]|denying|denials?|absent|none|no evidence|(?:does|do|did) not have
+    |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for|no(?: history)?)
+    |(?P<plus>positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present
+    |(?:presents|presented) with|positive for|pos for|yes|notes|has|have|had))
+    """)
+    + _LABEL_ENDS
+)
+_LIST_ENDS = re.compile(r"\.(?!\d)|\n|;\s*(?=(?:she|he|patient|pt|but|has|had|is|was)\b)|\b(?:but|however|except)\b")
+_ITEM_LINE = re.compile(r"\s*(?:[-*•·–+]\s*|\d+[.)]\s*)?[^\s:][^:\n]{0,60}$")
+_LINE = re.compile(r"\n([^\n]*)")
+_MOST_WORDS = 6  # of an item of a list without bullets
+
+
+def _lists(text: str) -> Iterator[Statement]:
+    labels = list(_LABEL.finditer(text))
+    for label, after in itertools.pairwise([*labels, None]):
+        end, following = label.end(), after.start() if after else len(text)
+        stop = _LIST_ENDS.search(text, end)
+        last = min(stop.start() if stop else len(text), following)
+        if not text[end:last].strip(" .") and (stop is None or stop[0] == "\n" or last == following):
+            last = _end_of_items(text, last, following)
+        if text[end:last].strip():
+            yield Statement(end, last, label["minus"] is not None, label.span())
+
+
+def _end_of_items(text: str, start: int, limit: int) -> int:
+    """Return where the lines below a label end that are items of its list."""
+    last, bullets = start, None
+    for line in _LINE.finditer(text, start, limit):
+        is_bullet = bool(_BULLET.match(line[1]))
+        if not _ITEM_LINE.match(line[1]) or (bullets is not None and is_bullet != bullets):
+            break
+        if not is_bullet and len(line[1].split()) > _MOST_WORDS:
+            break
+        bullets, last = is_bullet, line.end()
+    return last
+
+
+# ---- signs and boxes
+
+_MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
+_PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
+_SIGN = re.compile(
+    rf"(?P<plus>[(\[]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]]|[☑☒✓✔✅⊕])"
+    rf"|(?P<minus>[(\[]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]]|\[\s*\]|\(\s+\)|[☐□✗✘❌⊖])"
+)
+_PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")
+_MINUS_BEFORE = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–](?=[a-z])|(?<=[,;:] )[-−–] (?=[a-z])")
+_SURE_MINUS = re.compile(r"[,;:(/]\s*$")
+_PLUS_AFTER = re.compile(r"(?<=[a-z])\+(?=[\s,;./)]|$)")
+_MINUS_AFTER = re.compile(r"(?<=[a-z])[-−](?=[,;./)]|$)")
+_PLUS_LINE = re.compile(r"(?m)^\s*\+\s?[a-z]")
+_SENTENCE_END = re.compile(r"\.(?!\d)|[;\n]")
+_SYSTEMS = compiled(
+    r"^\W*(?:"
+    + any_of(r"""
+    ros|review of systems|general|const(?:itutional)?|heent|card(?:iac|iovascular)?|cv|resp(?:iratory)?|pulm(?:onary)?
+    |gi|gu|neuro(?:logic(?:al)?)?|msk|skin|psych|endo(?:crine)?|heme|patient|pt|reports|with|has|and|he|she
+    """)
+    + r"\W*)*$"
+)
+_BUT = re.compile(r"\b(?:but|however|although|except)\b")
+
+
+def _signs(text: str) -> Iterator[Statement]:
+    in_lines = bool(_PLUS_LINE.search(text))
+    for start, end in _pieces(text, _SENTENCE_END):
+        piece = text[start:end]
+        bracketed = [(m.start(), m.end(), m["minus"] is not None) for m in _SIGN.finditer(piece)]
+        if bracketed:
+            yield from _placed(piece, start, bracketed, _stand_before(piece, bracketed))
+            continue
+        before = _attached(piece, _PLUS_BEFORE, _minus_before(piece, in_lines))
+        if before:
+            yield from _placed(piece, start, before, True)
+        else:
+            after = _attached(piece, _PLUS_AFTER, list(_MINUS_AFTER.finditer(piece)))
+            if any(not negated for *_, negated in after):
+                yield from _placed(piece, start, after, False)
+
+
+def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple[int, int, bool]]:
+    signs = [(*m.span(), False) for m in plus.finditer(piece)]
+    return sorted(signs + [(*m.span(), True) for m in minus])
+
+
+def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
+    """Find minus signs; a single one at the start of a line is a bullet, one between two words a dash."""
+    found = list(_MINUS_BEFORE.finditer(piece))
+    if in_lines or _PLUS_BEFORE.search(piece) or any(_SURE_MINUS.search(piece[: m.start()]) for m in found):
+        return found
+    return []
+
+
+def _stand_before(piece: str, signs: list[tuple[int, int, bool]]) -> bool:
+    """Tell if signs stand before their findings, as in "(+) fever", or after them, as in "fever (+)"."""
+    lead, tail = piece[: signs[0][0]], piece[signs[-1][1] :]
+    if _SYSTEMS.match(lead.rsplit(":", 1)[-1]):
+        return True
+    return False if not tail.strip(" ,.)") else bool(lead.rstrip().endswith(",") and not tail.startswith(","))
+
+
+def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before: bool) -> Iterator[Statement]:
+    stops = [*(start for start, _, _ in signs[1:]), len(piece)]
+    last = 0
+    for (start, end, negated), stop in zip(signs, stops, strict=True):
+        if before:
+            but = _BUT.search(piece, end, stop)
+            first, final = end, but.start() if but else stop
+        else:
+            first = max(last, *(piece.rfind(mark, 0, start - 1) + 1 for mark in ",:/"))
+            first, final, last = first, start, end
+        if piece[first:final].strip():
+            yield Statement(offset + first, offset + final, negated, (offset + start, offset + end))
+
+
+# ---- values
+
+_TAIL = unfolded(r"""
+    (?: (?:reported|noted|currently|known|today|now|observed|seen|found|recently|documented|elicited|present
+    |at present|at this time|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
+    """)
+_NO_VALUE = unfolded(r"""
+    (?:(?:patient|pt|he|she|all|both) )?(?:none|nil|no|negative|neg|absent|denie[sd](?: any)?|never|ø|∅
+    |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
+    |no (?:complaints?|history|evidence)|false|0/10|(?<=: )0|(?<=:)0|n)
+    """)
+_YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reported|endorsed|noted)"
+_VALUE = re.compile(
+    r"(?:[ \t]{0,9}(?:[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
+    + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?![\w'])"
+    + r"(?=\s*(?:[,;|)(\n]|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
+)
+_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos"])
+_ITEM_EDGE = re.compile(r"[;\n|:]|\.(?!\d)|[?!]")
+_PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
+_SAYS_MORE = re.compile(
+    any_of(r"present|has|had|with|no|not|denie[sd]|is|was|yes|noted|mild|severe|persists?|reports?")
+)
+_MOST_KEY_WORDS = 6
+
+
+def _values(text: str) -> Iterator[Statement]:
+    done = 0
+    for value in _VALUE.finditer(text):
+        word = value["minus"] or value["plus"]
+        first = _start_of_key(text, done, value.start(), value["minus"])
+        key = text[first : value.start()]
+        if value["bare"] and (word not in _BARE or len(key.split()) > 3):
+            continue
+        if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MOST_KEY_WORDS * (1 + key.count(",")):
+            yield Statement(first, value.start(), value["minus"] is not None, value.span())
+            done = value.end()
+
+
+def _start_of_key(text: str, done: int, end: int, negative: str | None) -> int:
+    """Return where the finding begins that has a value: behind the last comma, or with the list that it ends."""
+    edges = list(_ITEM_EDGE.finditer(text, max(done, end - 200), end))
+    start = max(done, edges[-1].end() if edges else max(done, end - 200))
+    first = max(start, text.rfind(",", start, end) + 1)
+    while negative not in (None, "no", "n") and first > start:
+        earlier = max(start, text.rfind(",", start, first - 1) + 1)
+        part = text[earlier : first - 1]
+        if not _PLAIN_PART.match(part) or _SAYS_MORE.search(part):
+            break
+        first = earlier
+    return first
+
+
+# ---- a chart's field, and the same again in its value
+
+_FIELD = re.compile(
+    r"(?:^|[;:\n])[ ]?(?P<key>(?P<root>\w{2,5})\w*(?: \w+){0,3}?) (?P<value>"
+    r"(?:no|non|not|without)[ -](?:\w+ )?(?P=root)\w*|(?P=root)\w*(?: \w+){0,3}? (?:absent|negative|none))"
+)
+
+
+def _fields(text: str) -> Iterator[Statement]:
+    for field in _FIELD.finditer(text):
+        yield Statement(*field.span("key"), True, (field.end("key"), field.end("key")))
+
+
+def statements_of_forms(text: str) -> list[Statement]:
+    """Return what a lower-case text states by form; of two that state the same finding the later one counts."""
+    return [*_lists(text), *_signs(text), *_values(text), *_fields(text)]

@@ -1,0 +1,199 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Negation in sentences, and what is stated of relatives.
+
+Source: the idea of triggers, their scopes and what ends them is that of NegEx (Chapman W. W. et al., "A Simple
+Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries", J Biomed Inform 34, 301-310, 2001);
+the lists are this project's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from functools import lru_cache
+
+from .phrases_clinragen import any_of, compiled, compiled_words
+
+
+_CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
+
+# Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
+_PSEUDO = compiled_words(r"""
+    (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
+    |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
+    |(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)|not only|not without
+    |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
+    |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
+    |no doubt|without (?:a )?doubt|not certain(?:ly)?
+    |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
+    |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
+    """)
+_BEFORE = compiled_words(r"""
+    no|not|none|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
+    |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
+    |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
+    |argues? against|speaks? against|(?:evidence|points?|counts?) against
+    |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
+    """)
+_JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
+# After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
+_ABSENT = r"""
+    absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
+    |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
+"""
+_AFTER = re.compile(
+    r"^[\w\s/\-()]{0,40}?"
+    + any_of(
+        r"""
+        x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)
+        |(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+        |isn't|wasn't|
+        """
+        + _ABSENT
+    )
+)
+_AFTER_ALL = re.compile(
+    r"^[\w\s/\-(),]{0,60}?"
+    + any_of(r"""
+    (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+    |aren't|weren't
+    """)
+)
+_ANY_ABSENT = re.compile(any_of(_ABSENT))
+_ENDS = re.compile(
+    r"[;:.!?\n]|"
+    + any_of(
+        r"""
+        but|however|although|though|yet|except(?: for)?|nevertheless|still|whereas|while|report(?:s|ed|ing)?
+        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents?|presented
+        |presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)
+        |developed|(?:supported|suggested|indicated|confirmed|explained|implied) by|experienc(?:es|ed)
+        |(?:,|and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to
+        |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
+        """,
+    )
+    + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
+)
+_NEXT_FINDING = re.compile(r",| and | or ")
+_RELATIVE = compiled_words(r"""
+    father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+
+    |family history(?: of| is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
+    """)
+_OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
+_RISK = compiled_words(r"""
+    risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
+    |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
+    |to (?:rule out|exclude|prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should
+    |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
+    |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
+    """)
+_OTHER_SENSE = re.compile(r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $")
+_RISK_AFTER = re.compile(
+    r"^[\w\s\-]{0,12}?"
+    + any_of(r"""
+    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?
+    """)
+)
+
+
+@lru_cache(maxsize=2**12)  # the same sentence is asked about for each of its findings
+def _may_negate(sentence: str) -> bool:
+    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT))
+
+
+@lru_cache(maxsize=2**12)
+def _may_be_about_relatives(sentence: str) -> bool:
+    return bool(_RELATIVE.search(sentence))
+
+
+def is_negated(sentence: str, start: int, end: int) -> bool:
+    """Tell if a lower-case sentence states that what stands at `start` to `end` is absent."""
+    if not _may_negate(sentence):
+        return False
+    before, after = sentence[:start], sentence[end:]
+    masked = _PSEUDO.sub(lambda match: ";" * len(match[0]), before)
+    trigger = _last(_BEFORE, masked)
+    if trigger is not None and not _ENDS.search(masked, trigger.end()):
+        return not _is_affirmed_after_comma(sentence, trigger.end(), start, end)
+    if _JUST_BEFORE.search(masked):
+        return True
+    after = _CONSIDERED.sub(lambda match: "x" * len(match[0]), after)
+    stop = _ENDS.search(after)
+    rest = after[: stop.start() if stop else len(after)]
+    near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
+    return not _PSEUDO.search(rest) and bool(_AFTER.search(near) or _AFTER_ALL.search(rest))
+
+
+def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) -> bool:
+    """Tell if the denial before a comma ends there: what follows is measured ("no cough, fever 39.2") or goes on."""
+    comma = sentence.rfind(",", trigger, start)
+    if comma < 0:
+        return False
+    stop = sentence.find(",", end)
+    item, rest = sentence[comma + 1 : stop if stop >= 0 else len(sentence)], sentence[stop:] if stop >= 0 else ""
+    if _OR.search(item) or _OR_LATER.match(rest):
+        return False
+    single = sentence.count(",", trigger, start) == 1
+    shown = single and _SHOWN.match(sentence, end)
+    return bool(shown or _PERSISTS.search(item) or _MEASURED.search(item))
+
+
+_OR = re.compile(r"\b(?:or|nor)\b")
+_OR_LATER = re.compile(r",[^,]*(?:,[^,]*)*?\b(?:or|nor)\b")
+_PERSISTS = re.compile(
+    any_of("persist(?:s|ed|ing)?|continu(?:es|ed|ing)|remains?|worsen(?:s|ed|ing)|increas(?:es|ed|ing)|ongoing|daily")
+)
+_MEASURED = compiled(r"""
+    [a-z)] (?:to |of |up to |at )?[<>=~]? ?(?:\d{2,}|\d+[./]\d+)\b
+    (?! ?(?:x|d|h|wk|mo|yr)?\s?(?:day|week|month|year|hour|time|pound|lb|block|pillow))
+    """)
+_SHOWN = re.compile(r" (?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes)\b")
+
+
+def _last(pattern: re.Pattern, text: str) -> re.Match | None:
+    """Return the last match of a pattern."""
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
+
+
+def is_about_relatives(sentence: str, start: int) -> bool:
+    """Tell if what stands at `start` of a lower-case sentence is stated of the patient's family."""
+    if not _may_be_about_relatives(sentence):
+        return False
+    before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
+    relative = _last(_RELATIVE, before)
+    return relative is not None and not _OWN.search(before, relative.end())
+
+
+def sentences_of(text: str) -> list[tuple[int, int]]:
+    """Return start and end of the sentences of a text, and of the lines and items of a note."""
+    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
+
+
+def sentence_around(text: str, place: int) -> tuple[int, int]:
+    """Return start and end of the sentence of a note in which a place lies."""
+    start = max(text.rfind(mark, 0, place) for mark in ".;\n!?") + 1
+    stop = _SENTENCE_END.search(text, place)
+    return start, stop.start() if stop else len(text)
+
+
+_SENTENCE_END = re.compile(r"[;\n!?]|\.(?!\d)")
+
+
+def is_uncertain(sentence: str, start: int, end: int) -> bool:
+    """Tell if a lower-case sentence speaks of a risk, a plan or another sense of what stands at `start` to `end`."""
+    clause = _CLAUSE.split(sentence[:start])[-1]
+    return bool(_RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _OTHER_SENSE.search(clause))
+
+
+def says_of(sentence: str, start: int, end: int) -> str:
+    """Return what a lower-case sentence says of a diagnosis: `argues`, `denies`, or `neither`."""
+    if is_about_relatives(sentence, start):
+        return "neither"
+    if is_negated(sentence, start, end):
+        return "denies"
+    return "neither" if is_uncertain(sentence, start, end) else "argues"
+
+
+_CLAUSE = re.compile(r";|, (?:but|and|however) ")

@@ -1,0 +1,77 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a note or a text states of a place in it: by a sentence, by a form, or by the word itself."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from .forms_clinragen import statements_of_forms, unwrapped
+from .negation_clinragen import is_about_relatives, is_negated, is_uncertain, sentences_of
+from .phrases_clinragen import lowered
+from .words_clinragen import denies_itself
+
+
+_NON = re.compile(r"\bnon[- ]$")
+_REMARK = re.compile(
+    r"\((?:i\.?e\b|e\.?g\b|includ|exclud|except|with or without|without or with|for |if |see |do not|such as)[^()]*$"
+)
+
+
+class Reading:
+    """
+    What a text states of each place in it; made once a text.
+
+    Args:
+        text (`str`): a note or a rationale; characters keep their places.
+    """
+
+    def __init__(self, text: str):
+        self.text = lowered(unwrapped(text))
+        self.sentences = sentences_of(self.text)
+        self.starts = [start for start, _ in self.sentences]
+        self.forms = statements_of_forms(self.text)
+        self.form_at = [-1] * len(self.text)
+        prose = list(self.text)
+        for number, form in enumerate(self.forms):
+            self.form_at[form.start : form.end] = [number] * (form.end - form.start)
+            prose[slice(*form.mark)] = ";" * (form.mark[1] - form.mark[0])
+        self.prose = "".join(prose)  # without what the forms state by: "Fever: none, cough" denies no cough
+
+    def sentence_at(self, place: int) -> tuple[int, int]:
+        """Return start and end of the sentence in which a place lies."""
+        return self.sentences[max(bisect_right(self.starts, place) - 1, 0)]
+
+    def is_about_relatives(self, start: int) -> bool:
+        first, last = self.sentence_at(start)
+        return is_about_relatives(self.text[first:last], start - first)
+
+    def is_negated(self, start: int, end: int) -> bool:
+        """Tell if the text states that what stands at `start` to `end` is absent."""
+        form = self.forms[self.form_at[start]] if self.form_at[start] >= 0 else None
+        first, last = self.sentence_at(start)
+        if form is not None and not form.negated:
+            first, last = max(first, form.start), min(last, form.end)
+        negated = form is not None and form.negated
+        negated = negated or is_negated(self.prose[first:last], start - first, end - first)
+        itself = denies_itself(self.text[start:end]) or bool(_NON.search(self.text, max(start - 4, 0), start))
+        return negated != itself
+
+    def polarity(self, start: int, end: int) -> str:
+        """Return what the text states of a place: `affirmed`, `negated` or `relatives`."""
+        if self.is_about_relatives(start):
+            return "relatives"
+        return "negated" if self.is_negated(start, end) else "affirmed"
+
+    def says(self, start: int, end: int) -> str:
+        """Return what the text says of a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
+        if self.is_about_relatives(start):
+            return "neither"
+        if self.is_negated(start, end):
+            return "denies"
+        first, last = self.sentence_at(start)
+        line = self.text[self.text.rfind("\n", 0, start) + 1 : start]
+        if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
+            return "neither"
+        return "argues"

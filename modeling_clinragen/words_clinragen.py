@@ -1,0 +1,121 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The words of a note or a text that carry findings, and what is common to forms of one word."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+
+# Words that carry no finding of their own: grammar, and talk about notes.
+_GRAMMAR = """
+    a about after all also am an and any are as at be been before being both but by can cannot could current
+    currently did do does during each for from further had has have having he her here hers him his how i if in
+    into is it its just like many may might more most much my no nor not now of on one only or other our out
+    over own per s same she should since so some such t than that the their them then there these they this
+    those through to too under until up us very via was we were what when where which while who why will with
+    within without would you your patient pt note notes noted document documents documented record recorded
+    records chart report reports reported reporting describe describes described mention mentions mentioned
+    state states stated tell tells say says according complain complains complained complaint present presents
+    presented presenting presence evidence finding findings sign signs symptom symptoms clinical clinically
+    history known medical past recent recently admission admitted endorse endorses endorsed deny denies denied
+    denial absent absence negative lack lacks rule ruled rules exclude excluded excludes confirm confirms
+    confirmed part use still appreciated heard described currently noticed observed list lists listed show shows
+    showed shown see seen found find reveal reveals revealed include includes including together along overall
+    evident apparent established positive picture prior previous previously ago days day week weeks diagnosis diagnoses
+"""
+GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
+_WORD = re.compile(
+    r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|[a-z0-9]+(?:'[a-z]+)?"
+)
+# How much, how long and where: a finding is the same finding without them.
+_MODIFIERS = """
+    acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent
+    intermittent occasional diffuse bilateral left right upper lower some several daily overnight morning
+    constant sudden gradual slight slightly mildly severely markedly ongoing active old known home long
+    longstanding large small
+"""
+
+# Words that mean the same, and words that deny what another one says.
+_SAME_WORDS = {
+    "fever": "febrile pyrexia pyrexial feverish",
+    "dyspnea": "dyspneic breathless breathlessness sob",
+    "jaundice": "icterus icteric icteru",
+    "edema": "edematous",
+    "vomit": "emesis",
+    "nausea": "nauseated nauseous",
+    "hypertension": "htn",
+    "diabete": "diabetic dm",
+    "cyanosis": "cyanotic",
+    "acidosis": "acidotic",
+    "confusion": "confused",
+    "syncope": "syncopal",
+    "wheeze": "wheezy",
+}
+_DENYING_WORDS = {
+    "fever": "afebrile apyrexia apyrexial apyrexic",
+    "jaundice": "anicteric nonicteric",
+    "cyanosis": "acyanotic noncyanotic",
+    "trauma": "atraumatic",
+    "tender": "nontender",
+    "distended": "nondistended",
+    "productive": "nonproductive unproductive",
+    "purulent": "nonpurulent",
+    "labored": "nonlabored unlabored",
+    "radiating": "nonradiating",
+    "pleuritic": "nonpleuritic",
+    "exertional": "nonexertional",
+    "bloody": "nonbloody",
+    "bilious": "nonbilious",
+    "edema": "nonedematous",
+}
+_DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
+_ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
+_BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
+_ADJECTIVES = (("pneic", "pnea"), ("tensive", "tension"), ("cardic", "cardia"), ("emic", "emia"), ("oxic", "oxia"))
+
+
+def denies_itself(word: str) -> bool:
+    """Tell if a lower-case word is a denial by itself, as "afebrile" is of fever."""
+    return word in _DENIED
+
+
+def words_of(text: str) -> list[tuple[str, int, int]]:
+    """Return stem, start and end of all words of a lower-case text."""
+    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
+
+
+def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
+    """Return stem, start and end of the words that carry findings."""
+    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in GRAMMAR_WORDS]
+
+
+@lru_cache(maxsize=2**16)
+def stem(word: str) -> str:
+    """Return what is common to the forms of a word, and to words that mean the same."""
+    if " " in word:
+        return "dyspnea"
+    for british, american in _BRITISH:
+        word = word.replace(british, american)
+    word = _ALIASES.get(word, word)
+    for adjective, noun in _ADJECTIVES:
+        if word.endswith(adjective):
+            word = word[: -len(adjective)] + noun
+    if word.endswith("ness") and len(word) > 7:
+        word = word[:-4]
+    return _ALIASES.get(_without_ending(word), _without_ending(word))
+
+
+def _without_ending(word: str) -> str:
+    """Cut the ending of plural, tense or participle; enough to match "crackles" with "crackle"."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4 and not word.endswith(("ss", "us", "is")):
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if word.endswith("e") and len(word) > 4 else word
+
+
+MODIFIER_STEMS = frozenset(map(stem, _MODIFIERS.split()))
