@@ -12,7 +12,6 @@ import threading
 import traceback
 from typing import Any
 
-import torch
 from transformers import pipeline
 
 
@@ -27,7 +26,7 @@ MAX_MEASUREMENTS = 100_000
 # Options of the pipeline that a request may set, with their type and range: none that could exhaust the memory.
 PARAMETERS = {
     "evidence": (bool, None, None),
-    "verify": (bool, None, None),
+    "grounded": (bool, None, None),
     "attention": (bool, None, None),
     "recall": (float, 0.5, 0.999),
     "precision": (float, 0.5, 0.999),
@@ -142,16 +141,9 @@ class EndpointHandler:
         return {"note": note, "lab_values": values, "lab_times": times}
 
     def answer(self, records: list[dict], parameters: dict) -> list[dict]:
-        """
-        Answer checked records, encoded together.
-
-        With `verify` each is answered alone with the same seed, so that what is sampled does not depend on the others.
-        """
+        """Answer checked records, encoded together."""
         with self._lock:
-            if parameters.get("verify"):
-                answers = [self._seeded(record, parameters) for record in records]
-            else:
-                answers = self.pipe(records, batch_size=len(records), **parameters)
+            answers = self.pipe(records, batch_size=len(records), **parameters)
         return [as_json(answer) for answer in answers]
 
     def try_answer(self, records: list[dict], parameters: dict) -> list[dict | Exception]:
@@ -164,11 +156,6 @@ class EndpointHandler:
             # the message of an error may hold a piece of the record; where it was raised does not
             logger.error("%s in\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             return [error]
-
-    def _seeded(self, record: dict, parameters: dict) -> dict:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return self.pipe(record, **parameters)
 
 
 def read_parameters(parameters: Any) -> dict:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `clinical-rationale-generation` pipeline: a patient's record in, diagnoses with their rationale out."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cached_property
 from queue import SimpleQueue
 from threading import Event, Thread
 
@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, Pipeline, 
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .abstention_clinragen import reasons_to_abstain, support_of, what_would_help
-from .claims_clinragen import check_claims
 from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
+from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, argue, split_sentences
 from .note_claims_clinragen import check_note_claims
+from .record_terms_clinragen import RecordTerms
 
 
 TASK = "clinical-rationale-generation"
@@ -26,7 +27,7 @@ RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values")
 
 class ClinRaGenPipeline(Pipeline):
     """
-    Diagnoses, rationale, checked claims and attended knowledge for one record or many.
+    Diagnoses, rationale, checked claims and terms of the knowledge for one record or many.
 
     A record is a `dict` with `note` (`str`), and either `lab_times` `(T,)` and `lab_values` `(T, C)`, or `labs`:
     `{channel name: [[hour, value], ...]}`. Note or series may be missing, not both. Other fields are ignored.
@@ -35,11 +36,11 @@ class ClinRaGenPipeline(Pipeline):
     - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
       of the series and knowledge terms without which it would be less probable, see [`find_evidence`]. The record is
       encoded anew without each of them.
-    - `verify` (`bool`, defaults to `False`): where claims of the rationale are contradicted, write `num_candidates`
-      others by sampling, with the same diagnoses, and keep the one with the fewest contradicted claims, of equals the
-      one with the most supported. What is still contradicted stays flagged. Adds `regenerated`: whether the text was
-      exchanged.
-    - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`: `terms` (those of `knowledge`), their
+    - `grounded` (`bool`, defaults to `True`): of the decoder's rationale only what the record supports is given, and
+      each listed diagnosis is explained from the record or said to be unexplained, see [`GroundedText`]. `False` gives
+      the decoder's own text.
+    - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`: what the series attended to: `terms` (those
+      of `knowledge` that it may attend to), their
       `weights` (a list for each, with one number for each patch of `patch_hours` hours, or `None` where nothing was
       measured); `None` where no weight belongs to a term and to hours.
     - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
@@ -47,9 +48,12 @@ class ClinRaGenPipeline(Pipeline):
       which too little is known to do so; and `confident`, on which one can rely, and `never_confident`.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
-    `note_rationale`, `lab_rationale`, `generated_text`, `claims` (each statement about a channel with its verdict
+    `note_rationale`, `lab_rationale`, `generated_text`, `sentences` of the rationale (`text`, `part`: `note` or `lab`,
+    and `origin`: `written` by the decoder, `repaired` where a number was put right, `composed` from the record),
+    `claims` (each statement about a channel with its verdict
     against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
-    the record's note), `knowledge` (the ten terms the series attended to most, with weights),
+    the record's note), `knowledge` (up to ten terms of the knowledge that are the record's
+    own, see [`RecordTerms.specific`]; it does not tell what moved a decision, as `evidence` does),
     `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
     diagnosis, as there is too little support, the `reasons`, and which unmeasured channels, or the note, `would_help`
     most. A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
@@ -61,10 +65,13 @@ class ClinRaGenPipeline(Pipeline):
     _load_image_processor = False
 
     num_knowledge_terms = 10
-    num_candidates = 8
 
-    def _sanitize_parameters(self, **forward_kwargs):
-        return {}, forward_kwargs, {}
+    def _sanitize_parameters(self, grounded: bool | None = None, **forward_kwargs):
+        return {}, forward_kwargs, {} if grounded is None else {"grounded": grounded}
+
+    @cached_property
+    def grounding(self) -> Grounding:
+        return Grounding(self.processor)
 
     def preprocess(self, record):
         note, values, times = self._read(record)
@@ -91,7 +98,6 @@ class ClinRaGenPipeline(Pipeline):
         self,
         model_inputs,
         evidence: bool = False,
-        verify: bool = False,
         recall: float | None = None,
         precision: float | None = None,
         confidence: float = 0.9,
@@ -105,8 +111,7 @@ class ClinRaGenPipeline(Pipeline):
         if streamer is not None:
             streamer.put_answer(self._decided(encoded))
         tokens = self.model.generate(encoder_outputs=encoded, streamer=streamer, **generate_kwargs)
-        if verify:
-            tokens = self._verified(tokens, records, encoded, generate_kwargs)
+        tokens = tokens[:: len(tokens) // len(records)]  # the best of `num_return_sequences`
         if evidence:
             for row, record in zip(tokens, records, strict=True):
                 record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
@@ -115,13 +120,9 @@ class ClinRaGenPipeline(Pipeline):
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)
         if recall is not None or precision is not None:
             outputs |= self.model.diagnosis_sets(encoded, recall, precision, confidence).flags()
-        if encoded.knowledge_attentions is not None and self.model.config.knowledge_attention_type == "term":
-            weights = encoded.knowledge_attentions
-            patches = (weights.sum(dim=-1) > 0).sum(dim=(1, 2)).clamp(min=1)
-            outputs["knowledge"] = weights.sum(dim=(1, 2)) / patches.unsqueeze(-1)  # (batch, num_knowledge_terms)
-            if attention:
-                outputs["attention"] = weights
         if attention:
+            if encoded.knowledge_attentions is not None:
+                outputs["attention"] = encoded.knowledge_attentions
             for record in records:
                 record["knowledge_over_time"] = None
         return outputs
@@ -135,9 +136,11 @@ class ClinRaGenPipeline(Pipeline):
 
         Yields:
             `diagnoses`, `probabilities` and an empty `generated_text`, as soon as the record is read (without a
-            diagnosis head both are empty); then `generated_text` so far, as it grows; last the whole answer.
+            diagnosis head both are empty); then `generated_text` so far, as it grows, unless `grounded=False` by
+            sentences that have passed; last the whole answer.
         """
-        streamer, stopped, text = AnswerStreamer(self.tokenizer), Event(), ""
+        streamer, stopped, text, shown = AnswerStreamer(self.tokenizer), Event(), "", ""
+        grounded = self._begun(record, options)
         options["stopping_criteria"] = [*options.get("stopping_criteria", ()), _Stopped(stopped)]
 
         def answer():
@@ -154,13 +157,31 @@ class ClinRaGenPipeline(Pipeline):
                     raise given
                 if isinstance(given, str):
                     text += given
-                    yield {"generated_text": text}
+                    before, shown = shown, self._grown(text, grounded)
+                    if shown != before:
+                        yield {"generated_text": shown}
                     continue
+                if "note_rationale" in given and given["generated_text"] != shown:
+                    yield {"generated_text": given["generated_text"]}
                 yield given
                 if "note_rationale" in given:
                     return
         finally:
             stopped.set()  # who waited is gone: what is not written yet need not be
+
+    def _begun(self, record: dict, options: dict) -> GroundedText | None:
+        """Return the grounded text of a record before its first word; `None` where the decoder's own is asked for."""
+        if not {**self._postprocess_params, **options}.get("grounded", True):
+            return None
+        note, values, times = self._read(record)
+        return self.grounding.of({"note": note, "lab_values": values, "lab_times": times})
+
+    @staticmethod
+    def _grown(text: str, grounded: GroundedText | None) -> str:
+        if grounded is None:
+            return text
+        grounded.read(text, ended=False)
+        return grounded.text
 
     def _decided(self, encoded) -> dict:
         probabilities, labels = {}, []
@@ -173,30 +194,6 @@ class ClinRaGenPipeline(Pipeline):
     def _listed(self, labels: list[str], probabilities: dict[str, float]) -> list[dict]:
         return [{"label": label, "probability": probabilities.get(label)} for label in labels]
 
-    def _verified(self, tokens, records: list[dict], encoded, generate_kwargs: dict) -> torch.Tensor:
-        """Return the tokens, or for a text with contradicted claims the best of others, if it is better."""
-        first = list(tokens)
-        wrong = [i for i, row in enumerate(first) if self._rank(row, records[i])[0]]
-        kept = list(first)
-        if wrong:
-            sampled = self.model.generate(
-                encoder_outputs=encoded.select_rows(wrong),
-                **{**generate_kwargs, "do_sample": True, "num_beams": 1, "num_return_sequences": self.num_candidates},
-            )
-            for i, candidates in zip(wrong, sampled.unflatten(0, (len(wrong), self.num_candidates)), strict=True):
-                diagnoses = self._parsed(first[i])["diagnoses"]
-                same = [row for row in candidates if self._parsed(row)["diagnoses"] == diagnoses]
-                kept[i] = min([first[i], *same], key=lambda row: self._rank(row, records[i]))
-        for record, before, after in zip(records, first, kept, strict=True):
-            record["regenerated"] = after is not before
-        padding = self.tokenizer.pad_token_id
-        return torch.nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=padding)
-
-    def _rank(self, tokens, record: dict) -> tuple[int, int]:
-        """Rank a text, the lower the better: by contradicted claims, and of equals by supported ones."""
-        verdicts = Counter(claim.verdict for claim in self._claims(self._parsed(tokens)["lab_rationale"], record))
-        return verdicts["contradicted"], -verdicts["supported"]
-
     def _evidence(self, diagnoses: list[str], record: dict) -> list[dict]:
         occlusion = Occlusion(self.model, self.processor, record["note"], record["lab_values"], record["lab_times"])
         return find_evidence(occlusion, [self.processor.labels.index(name) for name in diagnoses])
@@ -204,31 +201,55 @@ class ClinRaGenPipeline(Pipeline):
     def _parsed(self, tokens) -> dict:
         return self.processor.parse(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def _claims(self, lab_rationale: str, record: dict) -> list:
-        channels = self.processor.feature_extractor.channels
-        return check_claims(lab_rationale, channels, record["lab_times"], record["lab_values"])
-
-    def postprocess(self, outputs):
-        text = self.tokenizer.decode(outputs["tokens"][0], skip_special_tokens=True)
-        parsed = self.processor.parse(text)
+    def postprocess(self, outputs, grounded: bool = True):
         record = outputs["record"]
         record = record[0] if isinstance(record, list) else record
+        tokens = outputs["tokens"][0]
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        if grounded:
+            made = self.grounding.of(record)
+            made.read(text, finished=self._is_finished(tokens))
+            text, sentences = made.text, made.sentences
+        else:
+            sentences = self._written_sentences(text)
+        parsed = self.processor.parse(text)
         probabilities = self._probabilities(outputs.get("probabilities"))
-        knowledge = self._top_terms(outputs.get("knowledge"))
-        if knowledge and "attention" in outputs:
+        knowledge = self._knowledge(record, probabilities or dict.fromkeys(parsed["diagnoses"], 1.0))
+        if "attention" in outputs:
             record["knowledge_over_time"] = self._over_time(outputs["attention"][0], knowledge)
         return {
             "diagnoses": self._listed(parsed["diagnoses"], probabilities),
             "note_rationale": parsed["note_rationale"],
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
-            "claims": [asdict(claim) for claim in self._claims(parsed["lab_rationale"], record)],
-            "note_claims": [asdict(claim) for claim in check_note_claims(parsed["note_rationale"], record["note"])],
+            "sentences": [asdict(sentence) for sentence in sentences],
+            **self._claims(parsed, record),
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
-            **{name: record[name] for name in ("evidence", "regenerated", "knowledge_over_time") if name in record},
+            **{name: record[name] for name in ("evidence", "knowledge_over_time") if name in record},
         }
+
+    def _is_finished(self, tokens: torch.Tensor) -> bool:
+        """Tell if the decoder came to the end of its text, instead of being cut."""
+        ends = self.model.generation_config.eos_token_id
+        return ends is None or bool(torch.isin(tokens, torch.tensor(ends, device=tokens.device)).any())
+
+    def _written_sentences(self, text: str) -> list[GroundedSentence]:
+        parsed = self.processor.parse(text)
+        parts = {part: split_sentences(parsed[f"{part}_rationale"]) for part in PARTS}
+        return [GroundedSentence(sentence, part, WRITTEN) for part, found in parts.items() for sentence in found]
+
+    def _claims(self, parsed: dict, record: dict) -> dict[str, list[dict]]:
+        """Return the claims of both parts of a rationale, with their verdicts and those of their arguments."""
+        note, lab = parsed["note_rationale"], parsed["lab_rationale"]
+        found = {
+            "claims": (lab, self.grounding.check(lab, record["lab_times"], record["lab_values"])),
+            "note_claims": (note, check_note_claims(note, record["note"])),
+        }
+        if self.grounding.knows:
+            found = {name: (text, argue(claims, text, self.grounding.links)) for name, (text, claims) in found.items()}
+        return {name: [asdict(claim) for claim in claims] for name, (_, claims) in found.items()}
 
     def _probabilities(self, probabilities) -> dict[str, float]:
         if probabilities is None:
@@ -249,21 +270,24 @@ class ClinRaGenPipeline(Pipeline):
         }
         return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
 
-    def _top_terms(self, weights) -> list[dict]:
-        if weights is None or not weights.any():
-            return []
-        values, indices = weights[0].float().topk(min(self.num_knowledge_terms, weights.shape[-1]))
-        terms = self.model.config.knowledge_terms
-        return [
-            {"term": terms[i], "weight": round(v, 4)} for v, i in zip(values.tolist(), indices.tolist(), strict=True)
-        ]
+    @cached_property
+    def record_terms(self) -> RecordTerms:
+        return RecordTerms(self.grounding.composer, self.processor.knowledge or [])
+
+    def _knowledge(self, record: dict, probabilities: dict[str, float]) -> list[dict]:
+        """Return the terms of the knowledge that are the record's own, of the parts that the model reads."""
+        reads = self.processor.modalities
+        rows = slice(None if "lab" in reads else 0)
+        series = record["lab_times"][rows], record["lab_values"][rows]
+        shown = self.record_terms.find(record["note"] if "note" in reads else "", *series)
+        return self.record_terms.specific(shown, probabilities, self.num_knowledge_terms)
 
     def _over_time(self, attention: torch.Tensor, knowledge: list[dict]) -> dict | None:
         weights = attention_over_time(attention, self.model.config, self.processor.feature_extractor.grid)
-        if weights is None:
-            return None
         position = {term: i for i, term in enumerate(self.model.config.knowledge_terms)}
-        terms = [entry["term"] for entry in knowledge]
+        terms = [entry["term"] for entry in knowledge if entry["term"] in position]
+        if weights is None or not terms:
+            return None
         rows = weights[:, [position[term] for term in terms]].T.astype(float).round(4)
         return {
             "patch_hours": self.model.config.time_series_config.patch_length,

@@ -230,6 +230,11 @@ class ClinRaGenProcessor(ProcessorMixin):
             "lab_rationale": lab_rationale,
         }
 
+    @staticmethod
+    def marks(text: str) -> list[str]:
+        """Return the marks of a generated text, in order: of `"disease diagnosed"`, `"rationale"`, `"lab test"`."""
+        return [mark.lower() for mark in _MARKS.findall(text)]
+
     def _named_labels(self, text: str) -> list[str]:
         position = {plain_name(label): i for i, label in enumerate(self.labels)}
         items = [plain_name(item) for item in text.split(",")]

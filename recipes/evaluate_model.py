@@ -40,9 +40,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "the record chosen at random",
     )
     parser.add_argument(
-        "--verify",
+        "--ungrounded",
         action="store_true",
-        help="write rationales anew that hold a contradicted claim, and keep the best of several",
+        help="measure the decoder's own rationales, without what grounding leaves out, puts right and adds",
     )
     parser.add_argument(
         "--attention-mask",

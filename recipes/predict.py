@@ -31,9 +31,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="file to write, *.jsonl")
     parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
     parser.add_argument("--evidence", action="store_true", help="add what speaks for each diagnosis")
-    parser.add_argument(
-        "--verify", action="store_true", help="write rationales anew that hold a contradicted claim; slower"
-    )
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     return parser.parse_args(argv)

@@ -21,6 +21,7 @@ NOTHING = {
     "note_rationale": "",
     "lab_rationale": "",
     "generated_text": "",
+    "sentences": [],
     "claims": [],
     "note_claims": [],
     "knowledge": [],
@@ -36,7 +37,7 @@ def predict(
     num_beams: int,
     change: Callable[[int, dict], dict] | None = None,
     desc: str = "Evaluating",
-    verify: bool = False,
+    grounded: bool = True,
 ) -> Iterator[dict]:
     """
     One prediction per record, in order, under a progress bar.
@@ -45,7 +46,7 @@ def predict(
         change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> what the
             model reads in their place.
         desc (`str`): what the progress bar says.
-        verify (`bool`): as the pipeline takes it.
+        grounded (`bool`): as the pipeline takes it.
 
     Yields:
         `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
@@ -67,7 +68,7 @@ def predict(
         for chunk in chunks(lengths, batch_size * BATCHES_PER_CHUNK):
             order = chunk if isinstance(pipe, UnmaskedPipeline) else sorted(chunk, key=lengths.get)
             rows = (input_of(i) for i in order)
-            asked = pipe(rows, batch_size=batch_size, num_beams=num_beams, do_sample=False, verify=verify)
+            asked = pipe(rows, batch_size=batch_size, num_beams=num_beams, do_sample=False, grounded=grounded)
             given = {}
             for i, answer in zip(order, asked, strict=True):
                 given[i] = answer

@@ -31,7 +31,7 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     channels = handler.pipe.processor.feature_extractor.channels
     total = sum(1 for _ in read_records(arguments.input, channels))
-    options = {name: True for name in ("evidence", "verify") if getattr(arguments, name)}
+    options = {"evidence": True} if arguments.evidence else {}
     size = arguments.batch_size * BATCHES_PER_CHUNK
     start = {
         "model": fingerprint(handler.pipe),

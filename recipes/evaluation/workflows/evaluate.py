@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from datasets import Dataset
-from transformers import set_seed
 
 from datasets_scripts.common.command import finished_folder
 from datasets_scripts.dataset.folder import read_metadata
@@ -29,7 +28,7 @@ from recipes.training.data import load_records
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "verify")
+SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "ungrounded")
 
 
 def evaluate_model(arguments: argparse.Namespace) -> dict:
@@ -53,8 +52,7 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
         bertscore = BertScorer.from_pretrained(arguments.bertscore_model, arguments.device)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
-        set_seed(0)  # of what is sampled to be verified
-        predictions = list(predict(pipe, records, arguments.batch_size, 1, verify=arguments.verify))
+        predictions = list(predict(pipe, records, arguments.batch_size, 1, grounded=not arguments.ungrounded))
         predicted = time.perf_counter()
         metadata = read_metadata(arguments.dataset)
         metrics = measure(arguments, pipe, records, predictions, metadata, bertscore)
@@ -91,17 +89,18 @@ def measure(
         {label["name"]: label["synonyms"] for label in metadata["labels"]},
         channels=processor.feature_extractor.channels,
         knowledge_terms=config.knowledge_terms,
+        knowledge=getattr(processor, "knowledge", None),
         bertscore=bertscore,
     )
     if arguments.embedding_matching:
         metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
     metrics["doubt"] = doubt_metrics(predictions, processor.labels, config.decisions.doubt)
     if arguments.counterfactual:
-        metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, arguments.batch_size)
+        metrics["counterfactual"] = counterfactual_metrics(
+            pipe, records, predictions, arguments.batch_size, grounded=not arguments.ungrounded
+        )
         if config.decisions.doubt is not None:
             metrics["doubt"]["would_help"] = helpfulness(pipe, records)
     if arguments.deletion:
         metrics["deletion"] = deletion_metrics(pipe, records, predictions)
-    if arguments.verify:
-        metrics["regenerated"] = sum(prediction.get("regenerated", False) for prediction in predictions)
     return metrics

@@ -1,0 +1,280 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Grounded generation: of what the decoder wrote, only what the record supports leaves the model, and each listed
+diagnosis is explained from the record or said to be unexplained.
+
+A text is read sentence by sentence. A sentence is kept, kept with its numbers put right, or left out; then sentences
+composed from the record are added for the diagnoses that nothing argues for yet.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from .claims_clinragen import Claim, ClaimChecker
+from .composition_clinragen import MAX_SENTENCES, Composer
+from .links_clinragen import KnowledgeLinks
+from .note_claims_clinragen import NoteIndex, check_note_claims
+from .processing_clinragen import RATIONALE, ClinRaGenProcessor
+from .repair_clinragen import NumberRepair
+from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN
+
+
+PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
+LIST = "disease diagnosed"
+WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
+
+_BOUNDARY = re.compile(r"(?<=[.!?])\s+")
+_PLAIN = re.compile(r"[^a-z0-9]+")
+
+
+def split_sentences(text: str) -> list[str]:
+    return _BOUNDARY.split(text.strip()) if text.strip() else []
+
+
+@dataclass(frozen=True)
+class GroundedSentence:
+    """
+    Args:
+        text (`str`): one sentence.
+        part (`str`): `note` or `lab`, the part of the rationale in which it stands.
+        origin (`str`): `written` by the decoder, `repaired` where its numbers were put right, or `composed` from the
+            record.
+    """
+
+    text: str
+    part: str
+    origin: str
+
+
+class Grounding:
+    """
+    Hold what the grounding of all records shares.
+
+    Args:
+        processor (`ClinRaGenProcessor`): of the model. Without `knowledge` no argument is checked, and nothing is
+            composed but what is unexplained.
+    """
+
+    def __init__(self, processor: ClinRaGenProcessor):
+        channels = processor.feature_extractor.channels
+        self.processor, self.knows = processor, processor.knowledge is not None
+        self.links = KnowledgeLinks(processor.knowledge or [], processor.labels, channels)
+        self.composer = Composer(self.links, channels, processor.labels)
+        self.check, self.num_channels = ClaimChecker(channels), len(channels)
+        self.repair = NumberRepair(self.check)
+
+    def of(self, record: dict) -> GroundedText:
+        """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""
+        return GroundedText(self, record)
+
+
+class GroundedText:
+    """
+    The grounded text of one record, made while the decoder writes.
+
+    Args:
+        grounding (`Grounding`): checkers and composer.
+        record (`dict`): `note`, `lab_times` and `lab_values`.
+
+    Attributes:
+        sentences (list of [`GroundedSentence`]): so far, in order.
+    """
+
+    def __init__(self, grounding: Grounding, record: dict):
+        self.grounding, self.processor = grounding, grounding.processor
+        reads = self.processor.modalities
+        self.note = record["note"] if "note" in reads else ""
+        self.times = np.asarray(record["lab_times"], dtype=float).reshape(-1)
+        self.values = np.asarray(record["lab_values"], dtype=float).reshape(len(self.times), grounding.num_channels)
+        if "lab" not in reads:
+            self.times, self.values = self.times[:0], self.values[:0]
+        self.index = NoteIndex(self.note)
+        seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(self.note.encode()))
+        self.choose = random.Random(seed)
+        self.sentences: list[GroundedSentence] = []
+        self.listed: list[str] | None = None
+        self.explained = {part: set() for part in PARTS}
+        self.closed: set[str] = set()
+        self._read = dict.fromkeys(PARTS, 0)  # sentences of the decoder
+        self._marks: list[str] = []
+        self._said: set[tuple] = set()
+        self._evidence: dict | None = None
+
+    def read(self, text: str, ended: bool = True, finished: bool = True) -> None:
+        """
+        Read what the decoder has written so far.
+
+        Args:
+            text (`str`): from its beginning.
+            ended (`bool`): nothing more will come; until then the last sentence waits, and the whole rationale where
+                the list of diagnoses follows it.
+            finished (`bool`): the decoder came to its end; else the last sentence is a piece, and left out.
+        """
+        self._marks = self.processor.marks(text)
+        if not ended and (self._marks[:1] != [LIST] or len(self._marks) < 2):
+            return
+        parsed = self.processor.parse(text)
+        if self.listed is None:
+            self.listed = parsed["diagnoses"]
+        for part in PARTS:
+            is_last = self._is_last(part)
+            sentences = split_sentences(parsed[f"{part}_rationale"]) if self._is_in_order(part) else []
+            waits = is_last and not (ended and finished)
+            for sentence in sentences[self._read[part] : len(sentences) - waits]:
+                self._read[part] += 1
+                self._take(sentence, part)
+            if ended or not (is_last or self._is_to_come(part)):
+                self._close(part)
+
+    def _is_last(self, part: str) -> bool:
+        return self._marks[-1:] == [PARTS[part]] and self._marks.count(PARTS[part]) == 1
+
+    def _is_in_order(self, part: str) -> bool:
+        """Tell if a part stands in its place: what is written of the note after the series is read no more."""
+        before = self._marks[: self._marks.index(PARTS[part])] if PARTS[part] in self._marks else []
+        return part == "lab" or PARTS["lab"] not in before
+
+    def _is_to_come(self, part: str) -> bool:
+        return not {PARTS[part], PARTS["lab"]} & set(self._marks)
+
+    def _take(self, sentence: str, part: str) -> None:
+        """Keep a sentence of the decoder, with its numbers put right where that is enough, or leave it out."""
+        if part not in self.processor.modalities or "#" in sentence:
+            return
+        sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
+        claims = self._claims(sentence, part)
+        if part == "lab" and any(claim.verdict == "contradicted" for claim in claims):
+            repaired = self.grounding.repair(sentence, claims, self.times, self.values)
+            if repaired is None:
+                return
+            sentence, origin = repaired, REPAIRED
+            claims = self._claims(sentence, part)
+        if self._holds(sentence, claims):
+            self._add(sentence, part, origin, claims)
+
+    def _claims(self, sentence: str, part: str) -> list[Claim]:
+        if part == "note":
+            claims = check_note_claims(sentence, self.index)
+        else:
+            claims = self.grounding.check(sentence, self.times, self.values)
+        return argue(claims, sentence, self.grounding.links)
+
+    def _holds(self, sentence: str, claims: list[Claim]) -> bool:
+        """Tell if the record supports a sentence, and it agrees with the list of diagnoses and says something new."""
+        verdicts = {claim.verdict for claim in claims}
+        if "supported" not in verdicts or verdicts & {"contradicted", "absent"}:
+            return False
+        if self.grounding.knows and any(claim.argument in ("unlinked", "unknown") for claim in claims):
+            return False
+        return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
+
+    def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
+        """Tell if a sentence argues for listed diagnoses only, and denies none of them."""
+        listed = set(self.listed)
+        if any(not listed >= set(claim.diagnoses) for claim in claims):
+            return False
+        for mention in self.grounding.links.find_diagnoses(sentence):
+            if mention.says == "denies" and mention.labels <= listed:
+                return False
+            if mention.says == "argues" and mention.inferred and not mention.labels & listed:
+                return False
+        return True
+
+    def _repeats(self, sentence: str, claims: list[Claim]) -> bool:
+        return bool(_said(sentence, claims) & self._said)
+
+    def _add(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
+        self.sentences.append(GroundedSentence(sentence, part, origin))
+        self._said |= _said(sentence, claims)
+        for claim in claims:
+            if claim.verdict == "supported":
+                self.explained[part] |= set(claim.diagnoses)
+
+    def _close(self, part: str) -> None:
+        """Complete a part: what the record holds for diagnoses that it does not argue for yet; last what it lacks."""
+        if part in self.closed:
+            return
+        self.closed.add(part)
+        if part not in self.processor.modalities:
+            return
+        for disease, findings in self._left(part):
+            tell = self.grounding.composer.note_sentence if part == "note" else self.grounding.composer.series_sentence
+            self._compose(tell(disease, findings, self.choose), part)
+            self.explained[part].add(disease)
+        if not any(sentence.part == part for sentence in self.sentences):
+            read = self.note.strip() if part == "note" else (~np.isnan(self.values)).any()
+            absent = NO_NOTE if part == "note" else NO_SERIES
+            self._compose(self.choose.choice(NO_SIGN[part]) if read else absent, part)
+        unexplained = [d for d in self.listed if not any(d in found for found in self.explained.values())]
+        if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
+            self._compose(self.grounding.composer.unexplained(unexplained, self.choose), part)
+
+    def _left(self, part: str) -> list[tuple[str, list]]:
+        """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""
+        if self._evidence is None:
+            self._evidence = self.grounding.composer.evidence(self.note, self.times, self.values, self.listed)
+        found = {
+            disease: getattr(self._evidence[disease], "note" if part == "note" else "series")
+            for disease in self.listed
+        }
+        left = [disease for disease in self.listed if found[disease] and disease not in self.explained[part]]
+        if part == "lab":  # what the note explains is told again only where there is room
+            new = [disease for disease in left if disease not in self.explained["note"]]
+            room = max(0, MAX_SENTENCES - len(new) - sum(sentence.part == part for sentence in self.sentences))
+            again = [disease for disease in left if disease not in new][:room]
+            left = [disease for disease in left if disease in new or disease in again]
+        return [(disease, found[disease]) for disease in left]
+
+    def _compose(self, sentence: str, part: str) -> None:
+        self.sentences.append(GroundedSentence(sentence, part, COMPOSED))
+
+    def rationale(self, part: str) -> str:
+        return " ".join(sentence.text for sentence in self.sentences if sentence.part == part)
+
+    @property
+    def text(self) -> str:
+        """Return the text so far, in the processor's target format; a part that has not begun is not in it."""
+        if self.listed is None:
+            return ""
+        parts = [self.rationale(part) for part in PARTS]
+        if LIST not in self._marks:  # the text ended before its list
+            return " ".join(RATIONALE.format(note_rationale=parts[0], lab_rationale=parts[1]).split())
+        labels = [self.processor.labels.index(name) for name in self.listed]
+        text = self.processor.target_text(labels, *parts, rationale_first=self._marks[0] != LIST)
+        return text if "note" in self.closed else text[: text.rindex("### Lab Test:")].rstrip()
+
+
+def _said(sentence: str, claims: list[Claim]) -> set[tuple]:
+    """Return what a sentence says: itself, and each finding with each diagnosis that it argues for from it."""
+    said = {(_PLAIN.sub(" ", sentence.lower()).strip(),)}
+    for claim in claims:
+        if claim.kind != "other":
+            finding = _PLAIN.sub(" ", claim.text.lower()).strip()
+            if claim.channel is not None:
+                finding = (claim.channel, claim.direction)
+            said |= {(finding, diagnosis) for diagnosis in claim.diagnoses or [None]}
+    return said
+
+
+def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
+    argued = sorted({d for m in links.find_diagnoses(text) if m.says == "argues" and m.inferred for d in m.labels})
+    for claim in claims if argued else ():
+        if claim.kind == "other":
+            continue
+        claim.diagnoses = argued
+        if claim.channel is not None:
+            linked = links.diseases_of_series(claim.channel, claim.direction or "")
+        else:
+            linked = links.diseases_of(claim.text)
+        claim.argument = "unknown" if linked is None else "linked" if set(argued) <= linked else "unlinked"
+    return claims
+
+
+__all__ = ["GroundedSentence", "GroundedText", "Grounding", "split_sentences"]

@@ -1,0 +1,464 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What of a decoder's text leaves the model: what the record supports, and each listed diagnosis with a reason."""
+
+import copy
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import LogitsProcessor
+
+from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenPipeline, ClinRaGenProcessor
+from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.clinical_clinragen import CHANNELS, PAPER_CHANNELS
+from modeling_clinragen.grounding_clinragen import Grounding, split_sentences
+from modeling_clinragen.note_claims_clinragen import check_note_claims
+from tests.conftest import make_tiny_model
+
+
+LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
+PNEUMONIA = "Pneumonia (except that caused by tuberculosis or sexually transmitted disease)"
+SEPSIS, SHOCK = "Septicemia (except in labor)", "Shock"
+HEART_FAILURE, KIDNEY = "Congestive heart failure; nonhypertensive", "Chronic kidney disease"
+
+
+def term(name, *diseases, kind="symptom", synonyms=(), pattern=None):
+    shown = dict(zip(("channel", "direction"), pattern, strict=True)) if pattern else None
+    return {"term": name, "type": kind, "synonyms": list(synonyms), "diseases": list(diseases), "pattern": shown}
+
+
+KNOWLEDGE = [
+    term("productive cough", PNEUMONIA),
+    term("crackles", PNEUMONIA, HEART_FAILURE),
+    term("shaking chills", PNEUMONIA, SEPSIS),
+    term("leg swelling", HEART_FAILURE),
+    term("sevelamer", KIDNEY, kind="medication"),
+    term("pneumonia", PNEUMONIA, kind="name", synonyms=["PNA"]),
+    term("fever", PNEUMONIA, SEPSIS, pattern=("Temperature", "high")),
+    term("tachycardia", SEPSIS, SHOCK, pattern=("Heart Rate", "high")),
+    term("hypotension", SHOCK, pattern=("Systolic blood pressure", "low")),
+]
+NOTE = "Productive cough and shaking chills for two days. Crackles at the left base. Denies leg swelling."
+
+
+def series(**columns):
+    """Values (6, 11) and hours; channels by the first letters of their names."""
+    names = {"hr": "Heart Rate", "sbp": "Systolic blood pressure", "temp": "Temperature"}
+    values = np.full((6, len(CHANNELS)), np.nan)
+    for short, column in columns.items():
+        values[:, [channel["name"] for channel in CHANNELS].index(names[short])] = column
+    return values, np.arange(6.0)
+
+
+def record_of(note=NOTE, **columns):
+    values, times = series(**columns)
+    return {"note": note, "lab_values": values, "lab_times": times}
+
+
+ILL = record_of(hr=[96, 104, 128, 118, 110, 99], sbp=[118, 96, 84, 82, 100, 104])
+
+
+@pytest.fixture(scope="module")
+def make_processor(tiny_tokenizer):
+    def make(**options):
+        extractor = ClinRaGenFeatureExtractor(options.pop("channels", CHANNELS), context_length=24)
+        options = {"knowledge": KNOWLEDGE, "labels": LABELS, "max_note_tokens": 40, **options}
+        return ClinRaGenProcessor(extractor, tiny_tokenizer, **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def grounding(make_processor):
+    return Grounding(make_processor())
+
+
+def ground(grounding, diagnoses, note="", lab="", record=ILL, **options):
+    made = grounding.of(record)
+    text = grounding.processor.target_text([LABELS.index(name) for name in diagnoses], note, lab)
+    made.read(text, **options)
+    return made
+
+
+def written(made, *origins):
+    return [sentence.text for sentence in made.sentences if sentence.origin in (origins or ("written", "repaired"))]
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("note", "Productive cough and crackles point to Pneumonia."),
+        ("note", "Pneumonia is supported by shaking chills in the note."),
+        ("lab", "Heart Rate is up to 128, which fits Shock."),
+        ("lab", "Heart Rate is higher than normal 4 times, which fits Septicemia."),
+        ("lab", "Systolic blood pressure is lower than normal, and this suggests Shock."),
+    ],
+)
+def test_what_the_record_supports_and_the_knowledge_links_is_kept_as_written(grounding, part, sentence):
+    made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK], **{part: sentence})
+    assert written(made) == [sentence]
+    assert made.sentences[0 if part == "note" else -2].part in ("note", "lab")
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("note", "Leg swelling suggests Congestive heart failure."),  # denied
+        ("note", "Shaking chills and hemoptysis suggest Pneumonia."),  # one of them is not in the note
+        ("note", "Night sweats suggest Pneumonia."),
+        ("note", "Productive cough suggests Congestive heart failure."),  # has nothing to do with it
+        ("note", "Crackles suggest Chronic kidney disease."),
+        ("note", "Crackles suggest Acute myocardial infarction."),  # not listed
+        ("note", "The note argues against Pneumonia."),
+        ("note", "No pneumonia is likely with crackles."),
+        ("note", "Lorem ipsum dolor."),
+        ("note", "of of the the"),
+        ("note", "### Crackles suggest Pneumonia."),
+        ("lab", "Heart Rate is lower than normal, which fits Shock."),
+        ("lab", "Temperature is higher than normal, which fits Septicemia."),  # not measured
+        ("lab", "Heart Rate is higher than normal, which fits Pneumonia."),  # has nothing to do with it
+        ("lab", "Systolic blood pressure is lower than normal, which fits Acute myocardial infarction."),
+        ("lab", "Heart Rate is higher than normal and hemoptysis is present, which fit Shock."),
+        ("lab", "This suggests Shock."),
+        ("lab", "The measured series point to no listed disease."),
+    ],
+)
+def test_what_it_does_not_support_is_left_out(grounding, part, sentence):
+    made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
+    assert written(made) == []
+    assert sentence not in made.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("Heart Rate is up to 131, which fits Shock.", "Heart Rate is up to 128, which fits Shock."),
+        (
+            "Heart Rate is higher than normal 14 times, which fits Shock.",
+            "Heart Rate is higher than normal 4 times, which fits Shock.",
+        ),
+        (
+            "Systolic blood pressure is lower than normal 1 time, which fits Shock.",
+            "Systolic blood pressure is lower than normal 3 times, which fits Shock.",
+        ),
+        (
+            "Systolic blood pressure is as low as 60 mmHg and Heart Rate is up to 140, which fit Shock.",
+            "Systolic blood pressure is as low as 82 mmHg and Heart Rate is up to 128, which fit Shock.",
+        ),
+    ],
+)
+def test_a_wrong_number_is_put_right_where_nothing_else_is_wrong(grounding, wrong, right):
+    made = ground(grounding, [SHOCK], lab=wrong)
+    assert written(made, "repaired") == [right]
+    assert written(made, "written") == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Heart Rate is up to 131 and Temperature is up to 39.0, which fit Septicemia.",  # one of them was not measured
+        "Heart Rate is lower than normal 3 times, which fits Shock.",  # it never was
+        "Heart Rate is 131, which fits Shock.",  # any of six values: none of them is meant
+    ],
+)
+def test_what_a_number_cannot_put_right_is_left_out_whole(grounding, sentence):
+    assert written(ground(grounding, [SHOCK, SEPSIS], lab=sentence)) == []
+
+
+def test_a_number_is_written_with_the_digits_of_its_channel(grounding):
+    record = record_of(temp=[37.0, 38.6, 39.24, 38.9, 38.5, 38.4])
+    made = ground(grounding, [SEPSIS], lab="Temperature is up to 40, which fits Septicemia.", record=record)
+    assert written(made, "repaired") == ["Temperature is up to 39.2, which fits Septicemia."]
+
+
+def test_a_finding_is_told_once_for_a_diagnosis(grounding):
+    said = "Crackles point to Pneumonia."
+    made = ground(
+        grounding, [PNEUMONIA, HEART_FAILURE], f"{said} {said} Crackles, again, fit Pneumonia. Crackles fit CHF."
+    )
+    assert written(made) == [said]
+    again = ground(
+        grounding, [SHOCK], lab="Heart Rate is up to 128, which fits Shock. Heart Rate is high: this is Shock."
+    )
+    assert written(again) == ["Heart Rate is up to 128, which fits Shock."]
+
+
+def test_each_listed_diagnosis_is_argued_for_or_said_to_be_unexplained(grounding):
+    made = ground(grounding, [PNEUMONIA, KIDNEY, SHOCK])
+    assert [(s.part, s.origin) for s in made.sentences] == [
+        ("note", "composed"),
+        ("lab", "composed"),
+        ("lab", "composed"),
+    ]
+    note, lab, last = (sentence.text for sentence in made.sentences)
+    assert "pneumonia" in note.lower()
+    assert "shock" in lab.lower()
+    assert "unexplained" in last
+    assert "chronic kidney disease" in last.lower()
+    assert "pneumonia" not in last.lower()
+    note_only = record_of("Sevelamer at home.")
+    assert "unexplained" not in ground(grounding, [KIDNEY], record=note_only).text
+
+
+def test_the_unfinished_end_is_left_out_and_the_rest_completed(grounding):
+    lab = "Heart Rate is up to 128, which fits Shock. Systolic blood pressure is lower"
+    made = ground(grounding, [SHOCK], "Crackles are heard.", lab, finished=False)
+    assert written(made) == ["Crackles are heard.", "Heart Rate is up to 128, which fits Shock."]
+    whole = ground(grounding, [SHOCK], "Crackles are heard.", lab)
+    assert written(whole)[-1] == "Systolic blood pressure is lower."  # it came to its end, without a mark
+    cut = grounding.of(ILL)
+    cut.read("### Disease Diagnosed: Shock. ### Rationale: Crackles are heard. Productive co", finished=False)
+    assert written(cut) == ["Crackles are heard."]
+    assert cut.listed == [SHOCK]
+    assert "shock" in cut.rationale("lab").lower()
+
+
+@pytest.mark.parametrize("reads", [["note"], ["lab"]])
+def test_a_model_that_reads_one_part_says_nothing_of_the_other(make_processor, reads):
+    grounding = Grounding(make_processor(modalities=reads))
+    made = ground(grounding, [PNEUMONIA, SHOCK, KIDNEY], "Crackles fit Pneumonia.", "Heart Rate is up to 128: Shock.")
+    assert {sentence.part for sentence in made.sentences} == set(reads)
+    missing = {PNEUMONIA, SHOCK, KIDNEY} - {PNEUMONIA if reads == ["note"] else SHOCK}
+    assert "unexplained" in made.sentences[-1].text
+    assert all(name.split(" (")[0].lower() in made.sentences[-1].text.lower() for name in missing)
+
+
+def test_an_old_folder_without_knowledge_leaves_out_what_is_wrong_and_no_argument(make_processor):
+    grounding = Grounding(make_processor(knowledge=None, channels=PAPER_CHANNELS))
+    note = (
+        "Productive cough suggests Congestive heart failure. Night sweats suggest Pneumonia. Leg swelling fits Shock."
+    )
+    made = ground(grounding, [HEART_FAILURE, PNEUMONIA, SHOCK], note)
+    assert written(made) == ["Productive cough suggests Congestive heart failure."]
+    assert "congestive heart failure" not in made.sentences[-1].text.lower()
+    assert "unexplained" in made.sentences[-1].text
+
+
+def test_the_text_is_in_the_processors_format_in_either_order(grounding):
+    processor = grounding.processor
+    ids = [LABELS.index(name) for name in (PNEUMONIA, SHOCK)]
+    for first in (False, True):
+        made = grounding.of(ILL)
+        made.read(processor.target_text(ids, "Crackles fit Pneumonia. Nonsense.", "", rationale_first=first))
+        parsed = processor.parse(made.text)
+        assert parsed["diagnoses"] == [PNEUMONIA, SHOCK]
+        assert parsed["note_rationale"] == "Crackles fit Pneumonia."
+        assert parsed["lab_rationale"] == made.rationale("lab")
+        assert made.text.startswith("### Rationale:" if first else "### Disease Diagnosed:")
+    cut = grounding.of(ILL)
+    cut.read("### Rationale: Crackles are heard. ### Lab Test: Heart Rate is up to 128. ### Disease", finished=False)
+    assert processor.parse(cut.text)["diagnoses"] == []
+    assert "Diagnosed" not in cut.text
+
+
+def test_the_same_record_gives_the_same_text_and_another_may_word_it_otherwise(grounding):
+    texts = {ground(grounding, [PNEUMONIA, SHOCK]).text for _ in range(3)}
+    assert len(texts) == 1
+    others = {ground(grounding, [PNEUMONIA], record=record_of(f"{NOTE} Aged {age}.")).text for age in range(30, 50)}
+    assert len(others) > 3
+
+
+# --- whatever the decoder writes
+
+RECORDS = [
+    ILL,
+    record_of(
+        "Fever. Sevelamer at home. No cough. Mother with heart failure.", temp=[38.9, 39.4, 39.1, 38.7, 38.5, 38.8]
+    ),
+    record_of("", hr=[70, 72, 75, 71, 70, 74]),
+    record_of("Crackles. History of PNA. Leg swelling."),
+    record_of("Nothing of note."),
+]
+FINDINGS = ["crackles", "productive cough", "leg swelling", "sevelamer", "night sweats", "fever", "PNA", "no cough"]
+CHANNEL_CLAIMS = [
+    "Heart Rate is higher than normal {n} times", "Heart Rate is up to {n}", "Heart Rate was lower than normal",
+    "Systolic blood pressure is as low as {n} mmHg", "Temperature is higher than normal", "pH is not measured",
+    "Temperature peaked at {n}", "Heart Rate rose from {n} to {n}", "fever", "the patient was hypotensive",
+]  # fmt: skip
+names = st.sampled_from([label.split(";")[0].split(" (")[0] for label in LABELS])
+note_sentences = st.builds(
+    "{} {} {}.".format, st.sampled_from(FINDINGS), st.sampled_from(["suggests", "argues against", "and"]), names
+)
+lab_sentences = st.builds(
+    lambda claim, n, verb, name: f"{claim.format(n=n)}, which {verb} {name}.",
+    st.sampled_from(CHANNEL_CLAIMS),
+    st.integers(0, 200),
+    st.sampled_from(["fits", "does not fit"]),
+    names,
+)
+garbage = st.text(alphabet="abc. #;:?!\n,5µ", max_size=30) | st.sampled_from(
+    ["### Lab Test:", "### Rationale:", "### Disease Diagnosed: Shock.", "It remains unexplained.", "This fits Shock."]
+)
+
+
+@given(
+    st.sampled_from(RECORDS),
+    st.sets(st.sampled_from([PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY, LABELS[0]]), max_size=4),
+    st.lists(note_sentences | lab_sentences | garbage, max_size=6),
+    st.lists(note_sentences | lab_sentences | garbage, max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_decoder_writes_nothing_wrong_leaves(grounding, record, diagnoses, note, lab, finished):
+    made = ground(grounding, diagnoses, " ".join(note), " ".join(lab), record, finished=finished)
+    parsed, links = grounding.processor.parse(made.text), grounding.links
+    assert set(parsed["diagnoses"]) >= diagnoses
+    assert parsed["note_rationale"] == made.rationale("note")
+    assert parsed["lab_rationale"] == made.rationale("lab")
+    shown = check_claims(parsed["lab_rationale"], CHANNELS, record["lab_times"], record["lab_values"])
+    found = check_note_claims(parsed["note_rationale"], record["note"])
+    assert not [claim for claim in (*shown, *found) if claim.verdict in ("contradicted", "absent")]
+    sentences = [re.sub(r"\W+", " ", sentence.text.lower()) for sentence in made.sentences]
+    assert len(set(sentences)) == len(sentences)
+    explained = {}
+    for sentence in made.sentences:
+        claims = shown if sentence.part == "lab" else found
+        begin = parsed[f"{sentence.part}_rationale"].index(sentence.text)
+        within = [c for c in claims if begin <= c.start < begin + len(sentence.text) and c.verdict == "supported"]
+        for mention in links.find_diagnoses(sentence.text):
+            if mention.says == "argues" and mention.inferred:
+                assert within
+                for claim, name in itertools.product(within, mention.labels & set(parsed["diagnoses"])):
+                    linked = (
+                        links.diseases_of(claim.text)
+                        if claim.channel is None
+                        else links.diseases_of_series(claim.channel, claim.direction)
+                    )
+                    assert name in linked
+                    explained[name] = sentence.text
+    for name in parsed["diagnoses"]:
+        short = name.split(";")[0].split(" (")[0].lower()
+        assert name in explained or any("unexplained" in s and short in s for s in map(str.lower, sentences))
+
+
+@given(
+    st.sampled_from(RECORDS),
+    st.lists(note_sentences | garbage, max_size=4),
+    st.lists(lab_sentences | garbage, max_size=4),
+    st.lists(st.integers(1, 12), min_size=1, max_size=20),
+)
+@settings(max_examples=100, deadline=None)
+def test_read_piece_by_piece_it_grows_into_the_same_text(grounding, record, note, lab, steps):
+    text = grounding.processor.target_text([LABELS.index(SHOCK)], " ".join(note), " ".join(lab))
+    whole, growing, shown, end = grounding.of(record), grounding.of(record), "", 0
+    whole.read(text)
+    for step in itertools.cycle(steps):
+        end += step
+        if end >= len(text):
+            break
+        growing.read(text[:end], ended=False)
+        assert growing.text.startswith(shown)
+        shown = growing.text
+    growing.read(text)
+    assert growing.text == whole.text
+    assert growing.text.startswith(shown)
+
+
+def test_sentences_end_at_their_marks_and_numbers_stay_whole():
+    assert split_sentences("pH was 7.35. Why? See below!  Last one") == [
+        "pH was 7.35.",
+        "Why?",
+        "See below!",
+        "Last one",
+    ]
+    assert split_sentences(" ") == []
+
+
+# --- the pipeline
+
+
+class Dictated(LogitsProcessor):
+    """Lets the decoder write given tokens, one list a record."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def __call__(self, input_ids, scores):
+        rows, place = len(input_ids) // len(self.texts), input_ids.shape[1] - 1
+        forced = torch.full_like(scores, -torch.inf)
+        for i, row in enumerate(forced):
+            tokens = self.texts[i // rows]
+            row[tokens[min(place, len(tokens) - 1)]] = 0.0
+        return forced
+
+
+@pytest.fixture(scope="module")
+def pipe(make_processor, tiny_config):
+    config = copy.deepcopy(tiny_config)
+    config.decisions.token_ids = None  # the list is dictated, too
+    model = make_tiny_model(config)
+    model.generation_config.max_new_tokens = 400
+    processor = make_processor()
+    return ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer, device="cpu")
+
+
+def dictated(pipe, *texts):
+    return {
+        "logits_processor": [Dictated(pipe.processor.encode_targets(list(texts))["input_ids"])],
+        "do_sample": False,
+    }
+
+
+def dictated_texts(pipe):
+    ids = [LABELS.index(name) for name in (PNEUMONIA, SHOCK)]
+    return (
+        pipe.processor.target_text(
+            ids, "Crackles fit Pneumonia. Night sweats fit Pneumonia.", "Heart Rate is up to 7."
+        ),
+        pipe.processor.target_text(ids[:1], "", "Heart Rate is lower than normal, which fits Pneumonia."),
+    )
+
+
+def test_by_default_the_pipelines_text_is_grounded_and_tells_where_it_is_from(pipe):
+    text = dictated_texts(pipe)[0]
+    plain = pipe(ILL, grounded=False, **dictated(pipe, text))
+    assert plain["generated_text"] == text
+    assert [s["origin"] for s in plain["sentences"]] == ["written"] * 3
+    answer = pipe(ILL, **dictated(pipe, text))
+    assert answer["diagnoses"] == plain["diagnoses"]
+    assert answer["note_rationale"] == "Crackles fit Pneumonia."
+    assert [s["origin"] for s in answer["sentences"]] == ["written", "repaired", "composed"]
+    assert (
+        " ".join(s["text"] for s in answer["sentences"]) == pipe.processor.parse(answer["generated_text"])["rationale"]
+    )
+    assert {claim["verdict"] for claim in answer["claims"] + answer["note_claims"]} == {"supported"}
+
+
+def test_alone_in_a_batch_with_beams_and_several_sequences_the_text_is_the_same(pipe):
+    batch, texts = [ILL, record_of("History of PNA.")], dictated_texts(pipe)
+    alone = [pipe(record, **dictated(pipe, text)) for record, text in zip(batch, texts, strict=True)]
+    assert [a["generated_text"] for a in pipe(batch, batch_size=2, **dictated(pipe, *texts))] == [
+        answer["generated_text"] for answer in alone
+    ]
+    several = {**dictated(pipe, *texts), "num_beams": 2, "num_return_sequences": 2}
+    assert [a["generated_text"] for a in pipe(batch, batch_size=2, **several)] == [
+        answer["generated_text"] for answer in alone
+    ]
+
+
+def test_the_stream_yields_a_sentence_when_it_has_passed(pipe):
+    text = dictated_texts(pipe)[0]
+    *_, last = steps = list(pipe.stream(ILL, **dictated(pipe, text)))
+    assert last == pipe(ILL, **dictated(pipe, text))
+    shown = [step["generated_text"] for step in steps[1:-1]]
+    assert len(shown) >= 3
+    assert all(after.startswith(before) and after != before for before, after in itertools.pairwise(shown))
+    assert not any("Night sweats" in part or "up to 7." in part for part in shown)
+    assert shown[-1] == last["generated_text"]
+    words = [step["generated_text"] for step in pipe.stream(ILL, grounded=False, **dictated(pipe, text))][1:-1]
+    assert words[-1] == text
+    assert len(words) > len(shown)
+
+
+def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
+    text = dictated_texts(pipe)[0]
+    tokens = pipe.processor.encode_targets([text])["input_ids"][0]
+    for length in range(30, len(tokens), 5):
+        answer = pipe(ILL, max_new_tokens=length, **dictated(pipe, text))
+        assert answer["generated_text"].endswith(".")
+        assert "Night" not in answer["generated_text"]
