@@ -5,7 +5,7 @@ Simulated patients, written as raw tables in MIMIC-IV's layout, for tests and fi
 
 Diseases (`synthetic.yaml`) drive what the notes say and how the series move; some show in one of the two only. The
 tables are as untidy as real ones: irregular times, gaps, two devices at once, both units of temperature and weight,
-impossible values, urine pH, items that no channel reads, and a discharge summary that names the diagnoses.
+slips of the hand, urine pH, items that no channel reads, and a discharge summary that names the diagnoses.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ import pyarrow as pa
 import pyarrow.csv
 import yaml
 
+from datasets_scripts.sources.synthetic_notes import discharge_summary
+from datasets_scripts.sources.synthetic_series import simulate_series
 
+
+AGES = (20, 89)
 DESCRIPTION = Path(__file__).with_name("synthetic.yaml")
 
 
 def read_world() -> dict:
-    """Return `synthetic.yaml`: diseases, channels, items, tables and the words of the notes."""
+    """Return `synthetic.yaml`: diseases, channels, items and tables."""
     return yaml.safe_load(DESCRIPTION.read_text(encoding="utf-8"))
 
 
@@ -70,12 +74,12 @@ def _write(path: Path, columns: dict[str, list]) -> None:
 
 def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.random.Generator) -> None:
     subject, hadm, stay = 10_000_000 + i, 20_000_000 + i, 30_000_000 + i
-    age, sex, year = int(rng.integers(25, 90)), str(rng.choice(["M", "F"])), int(rng.integers(2110, 2190))
+    diseases = draw_diseases(world, rng)
+    age, sex, year = draw_age(world, diseases, rng), str(rng.choice(["M", "F"])), int(rng.integers(2110, 2190))
     admitted = datetime(year, 1, 1) + timedelta(minutes=int(rng.integers(0, 500_000)))
     begin = admitted + timedelta(minutes=int(rng.integers(10, 300)))
     hours = float(rng.uniform(24, 48))
     end = begin + timedelta(hours=hours)
-    diseases = draw_diseases(world, rng)
     ids = {"subject_id": subject, "hadm_id": hadm}
     anchor = {"anchor_age": age, "anchor_year": year, "anchor_year_group": "2008 - 2010"}
     _append(tables["hosp/patients"], subject_id=subject, gender=sex, **anchor)
@@ -97,8 +101,8 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
     ]
     for rank, code in enumerate(codes, start=1):
         _append(tables["hosp/diagnoses_icd"], **ids, seq_num=rank, icd_code=code, icd_version=version)
-    for channel in world["channels"]:
-        _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng)
+    for channel, readings in simulate_series(world, diseases, sex, hours, rng).items():
+        _add_channel(tables, world, channel, readings, ids, stay, begin, rng)
     _add_distractors(tables, world["unread_items"], ids, stay, begin, hours, rng)
     _append(
         tables["note/discharge"],
@@ -108,7 +112,7 @@ def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.rand
         note_seq=1,
         charttime=end + timedelta(days=3),
         storetime=end + timedelta(days=4),
-        text=discharge_summary(world, diseases, age, sex, rng),
+        text=discharge_summary(world["diseases"], diseases, age, sex, rng),
     )
 
 
@@ -119,61 +123,21 @@ def draw_diseases(world: dict, rng: np.random.Generator) -> list[str]:
     return [name for name in drawn if name not in excluded]
 
 
-def _add_channel(tables, world, channel, diseases, ids, stay, begin, hours, rng) -> None:
-    base = world["channels"][channel]
-    affected = [
-        effect
-        for name in diseases
-        for effect in world["diseases"][name].get("effects", ())
-        if effect["channel"] == channel
-    ]
-    if rng.random() < (0.01 if affected else 0.06):
-        return  # never measured
-    times = _reading_times(world["hours_between"].get(channel, 1.0), hours, rng)
-    values = rng.normal(base["mean"], base["sd"]) + rng.normal(0, base["noise"], len(times))
-    for effect in affected:
-        values = values + effect["add"] * effect_shape(effect["shape"], times, hours, rng)
-    if channel == "Oxygen saturation":
-        values = np.minimum(values, 100)
-    if channel == "Fraction inspired oxygen":
-        values = np.clip(values, 0.21, 1.0)
+def draw_age(world: dict, diseases: list[str], rng: np.random.Generator) -> int:
+    """Draw an age in years at which the diseases occur."""
+    least = max([AGES[0], *(world["diseases"][name].get("min_age", 0) for name in diseases)])
+    return int(np.clip(rng.normal(64, 15), least + rng.integers(0, 8), AGES[1]))
+
+
+def _add_channel(tables, world, channel, readings, ids, stay, begin, rng) -> None:
     items, arterial = world["items"][channel], world["arterial_items"].get(channel)
     table, item, unit = items[int(rng.integers(len(items)))]
-    for time, value in zip(times, values, strict=True):
+    for time, value in zip(*readings, strict=True):
         if rng.random() < 0.003:
             value = float(rng.choice([0.0, 999999.0]))  # a slip of the hand
         _chart(tables, table, ids, stay, begin, time, item, _in_unit(value, unit, channel), unit)
         if arterial and rng.random() < 0.03:  # an arterial line reads the same moment a little differently
-            _chart(tables, table, ids, stay, begin, time, arterial, round(value + rng.normal(0, 2)), unit)
-
-
-def _reading_times(step: float, hours: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw irregular hours: jittered steps, one in ten left out, and for many patients a gap of some hours."""
-    times = np.arange(rng.uniform(0.1, step), hours, step)
-    times = np.sort(np.clip(times + rng.uniform(-0.3, 0.3, len(times)) * step, 0.02, hours - 0.02))
-    keep = rng.random(len(times)) > 0.1
-    if rng.random() < 0.4:
-        gap = rng.uniform(0, hours)
-        keep &= (times < gap) | (times > gap + rng.uniform(3, 7))
-    return times[keep]
-
-
-def effect_shape(shape: str, times: np.ndarray, hours: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the share of an effect that is there at each time, 0 to 1 (swings: -0.5 to 1)."""
-    if shape == "ramp":
-        return np.clip(times / hours, 0, 1)
-    onset = rng.uniform(0, 6)
-    if shape == "sustained":
-        return (times >= onset).astype(float)
-    if shape == "swings":
-        return np.where(np.floor(times / 6).astype(int) % 2 == 0, 1.0, -0.5)
-    active = np.zeros(len(times))
-    start = onset
-    while start < hours:
-        length = rng.uniform(2, 4)
-        active[(times >= start) & (times < start + length)] = 1.0
-        start += length + rng.uniform(3, 6)
-    return active
+            _chart(tables, table, ids, stay, begin, time, arterial, round(value + rng.normal(0, 1)), unit)
 
 
 def _in_unit(value: float, unit: str, channel: str) -> float:
@@ -204,34 +168,3 @@ def _add_distractors(tables, items, ids, stay, begin, hours, rng) -> None:
             tables, "labevents", ids, stay, begin, time, items["creatinine"], round(rng.uniform(0.6, 1.4), 1), "mg/dL"
         )
         _chart(tables, "chartevents", ids, stay, begin, time, items["glasgow_eyes"], int(rng.integers(1, 5)), None)
-
-
-def discharge_summary(world: dict, diseases: list[str], age: int, sex: str, rng: np.random.Generator) -> str:
-    """Write a summary: up to the physical exam it says what was seen, later sections name the diseases."""
-    pick = lambda name: str(rng.choice(world[name]))  # noqa: E731
-    seen = []
-    for name in diseases:
-        phrases = world["diseases"][name].get("phrases", ())
-        if phrases:
-            seen += [str(phrase) for phrase in rng.choice(phrases, 2, replace=False)]
-    others = [name for name, d in world["diseases"].items() if d.get("phrases") and name not in diseases]
-    absent = [
-        str(rng.choice(world["diseases"][str(name)]["phrases"])) for name in rng.choice(others, 2, replace=False)
-    ]
-    sentences = [pick("links").format(phrase) for phrase in seen]
-    sentences += [pick("denials").format(phrase) for phrase in absent] + [pick("fillers"), pick("fillers")]
-    sentences = [sentences[i] for i in rng.permutation(len(sentences))]
-    cut = len(sentences) * 2 // 3
-    complaint = pick("complaints")
-    opening = pick("openings").format(
-        age=age, sex={"M": "man", "F": "woman"}[sex], complaint=complaint, days=int(rng.integers(1, 6))
-    )
-    named = "; ".join(diseases) or "no acute disease"
-    return (
-        f"Sex: {sex}\nService: MEDICINE\nAllergies: {pick('allergies')}\nChief Complaint:\n{complaint}\n\n"
-        f"History of Present Illness:\n{opening} {' '.join(sentences[:cut])}\n\n"
-        f"Past Medical History:\n{' '.join(sentences[cut:])}\n\n"
-        f"Medications on Admission:\n{pick('medications')}\n\nPhysical Exam:\n{pick('exams')} {pick('exams')}\n\n"
-        f"Pertinent Results:\nSee the chart.\n\nBrief Hospital Course:\nTreated for {named}. Improved daily.\n\n"
-        f"Discharge Medications:\nas before\n\nDischarge Diagnosis:\n{named}\n\nDischarge Condition:\nstable\n"
-    )

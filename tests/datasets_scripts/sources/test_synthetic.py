@@ -68,7 +68,7 @@ def test_types_of_icu_are_drawn_by_their_shares_and_apart_from_all_else(tmp_path
 
 def test_every_disease_says_where_it_shows():
     for name, disease in DISEASES.items():
-        assert bool(disease.get("phrases")) == (disease["shows"] in ("notes", "both")), name
+        assert bool(disease.get("findings")) == (disease["shows"] in ("notes", "both")), name
         assert bool(disease.get("effects")) == (disease["shows"] in ("series", "both")), name
 
 
