@@ -57,15 +57,21 @@ def read_csv(pipe: Pipeline, table: bytes) -> tuple[Series, list[str]]:
 
 
 def template_csv(pipe: Pipeline) -> str:
-    """Return a table to fill in: a column for each channel, the middle of its reference range, and empty cells."""
+    """Return a table to fill in: a column for each channel, a typical value of it, and empty cells."""
     channels = channels_of(pipe)
-    middle = [f"{(c['low'] + c['high']) / 2:.{c.get('decimals', 1)}f}" for c in channels]
+    middle = [f"{_typical(c):.{c.get('decimals', 1)}f}" for c in channels]
     rows = [
         ["hour", *(c["name"] for c in channels)],
         ["0.5", *middle],
         ["4", *(middle[:2]), *[""] * len(channels[2:])],
     ]
     return "".join(",".join(row) + "\n" for row in rows)
+
+
+def _typical(channel: dict) -> float:
+    """Return the middle of a channel's reference range; its mean where there is a limit on one side alone, or none."""
+    low, high = channel.get("low"), channel.get("high")
+    return channel["mean"] if low is None or high is None else (low + high) / 2
 
 
 def answer(pipe: Pipeline, note: str, series: Series) -> Iterator[dict]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from markup import counted, macros
@@ -26,7 +27,8 @@ def series_panels(channels: list[dict], values: np.ndarray, hours: np.ndarray) -
     Draw one panel for each channel that was measured, and name those that were not.
 
     Args:
-        channels (`list[dict]`): `name`, `unit`, `low` and `high` (the reference range), and `decimals`.
+        channels (`list[dict]`): `name`, `unit`, `low` and `high` (the reference range, `None` without a limit), if
+            wanted `clearly_low` and `clearly_high`, and `decimals`.
         values (array of shape `(T, num_channels)`): NaN = not measured.
         hours (array of shape `(T,)`): hours since ICU admission, increasing.
     """
@@ -57,6 +59,8 @@ def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, las
         "channel": channel,
         "x": x,
         "y": y,
+        "band": band(channel, y),
+        "limits": limits(channel),
         "spoken": spoken(channel, values, hours, last),
         "gaps": gaps(hours, last),
         "line": "".join("M" + "L".join(run) for run in runs),
@@ -79,19 +83,48 @@ def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, las
 def _range(channel: dict, values: np.ndarray) -> tuple[float, float]:
     """Return the bounds of a panel: all values, and the bound of the reference range that some of them pass."""
     low, high = float(values.min()), float(values.max())
-    if high > channel["high"]:
-        low = min(low, channel["high"])
-    if low < channel["low"]:
-        high = max(high, channel["low"])
+    usual_low, usual_high = usual_limits(channel)
+    if high > usual_high:
+        low = min(low, usual_high)
+    if low < usual_low:
+        high = max(high, usual_low)
     margin = 0.12 * max(high - low, 0.02 * max(abs(low), abs(high)), 1e-3)
     return low - margin, high + margin
 
 
 def position(channel: dict, value: float) -> str:
     """Return where a value stands: `"above"` or `"below"` the reference range, or `"inside"`, bounds included."""
-    if value > channel["high"]:
+    low, high = usual_limits(channel)
+    if value > high:
         return "above"
-    return "below" if value < channel["low"] else "inside"
+    return "below" if value < low else "inside"
+
+
+def usual_limits(channel: dict) -> tuple[float, float]:
+    """Return the bounds of the reference range, infinite where there is none on that side."""
+    low, high = channel.get("low"), channel.get("high")
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def band(channel: dict, y: Callable[[float], float]) -> tuple[float, float] | None:
+    """Return top and height of the reference range in a panel; `None` for a channel without one."""
+    low, high = usual_limits(channel)
+    return (y(high), round(y(low) - y(high), 2)) if limits(channel) else None
+
+
+def limits(channel: dict) -> str:
+    """Write the reference range of a channel, and the limits beyond which conventions agree; empty without any."""
+    low, high = channel.get("low"), channel.get("high")
+    unit = "" if channel["unit"] == channel["name"] else f" {channel['unit']}"
+    if low is None and high is None:
+        return ""
+    words = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+    clear = [
+        f"{side} {channel[name]:g}"
+        for name, side in (("clearly_low", "below"), ("clearly_high", "above"))
+        if channel.get(name) is not None
+    ]
+    return words + unit + (f"; clearly {' or '.join(clear)}" if clear else "")
 
 
 def number(channel: dict, value: float) -> str:
@@ -115,10 +148,11 @@ def ticks(low: float, high: float, most: int = 3) -> list[float]:
 
 def spoken(channel: dict, values: np.ndarray, hours: np.ndarray, last: float) -> str:
     """Describe a panel for those who do not see it."""
-    above, below = (values > channel["high"]).sum(), (values < channel["low"]).sum()
+    low, high = usual_limits(channel)
+    outside = f", {(values > high).sum()} above and {(values < low).sum()} below the reference range"
     missing = " and ".join(f"from hour {start:.0f} to {end:.0f}" for start, end in gaps(hours, last))
     return (
         f"{channel['name']}: {counted(len(values), 'value')} from {number(channel, values.min())} to "
-        f"{number(channel, values.max())} {channel['unit']}, {above} above and {below} below the reference range"
+        f"{number(channel, values.max())} {channel['unit']}{outside if limits(channel) else ''}"
         + (f"; not measured {missing}" if missing else "")
     )

@@ -20,11 +20,11 @@ from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.teacher.gate import Gate, Judgement, Sentence
 from datasets_scripts.teacher.rationale import ACCEPTED, DROPPED, KEPT, MENDED, Rationale
-from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.clinical_clinragen import range_text, short_name, usual_limits
 from modeling_clinragen.statements_clinragen import trend_of
 
 
-PROMPT = "rationale-1"
+PROMPT = "rationale-2"
 TERMS = 12  # of the knowledge, for one diagnosis
 SENTENCES = {
     "type": "array",
@@ -86,7 +86,8 @@ class Prompt:
 
 def summarize_series(channels: list[dict], lab_times, lab_values) -> str:
     """
-    One line a channel: how many values, the first, last, lowest and highest, how many outside of normal, the trend.
+    One line a channel: what is normal, and beyond which limits a value is clearly low or high, where conventions
+    differ; how many values, the first, last, lowest and highest, how many outside of normal, the trend.
 
     Args:
         channels (list of `dict`): of the dataset.
@@ -106,13 +107,24 @@ def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
     hours, values, show = hours[measured], column[measured], f".{channel['decimals']}f"
     low, high = values.argmin(), values.argmax()
     trend = f"; {trend_of(values)}" if len(values) >= 6 else ""
-    high_count, low_count = int((values > channel["high"]).sum()), int((values < channel["low"]).sum())
+    usual_low, usual_high = usual_limits(channel)
+    sides = [(usual_high, f"{(values > usual_high).sum()} H"), (usual_low, f"{(values < usual_low).sum()} L")]
+    counts = ", ".join(count for limit, count in sides if np.isfinite(limit))
     return (
-        f"{channel['name']} ({channel['unit']}, normal {channel['low']:g} to {channel['high']:g}): "
+        f"{channel['name']} ({_limits(channel)}): "
         f"{len(values)} values; first {values[0]:{show}}, last {values[-1]:{show}}; "
         f"lowest {values[low]:{show}} (hour {hours[low]:.1f}), "
-        f"highest {values[high]:{show}} (hour {hours[high]:.1f}); {high_count} H, {low_count} L{trend}"
+        f"highest {values[high]:{show}} (hour {hours[high]:.1f}){counts and '; ' + counts}{trend}"
     )
+
+
+def _limits(channel: dict) -> str:
+    """Return the unit of a channel and its limits, as in "mmHg, normal 100 to 129, clearly low below 90"."""
+    usual = range_text({**channel, "unit": channel["name"]})  # the unit stands before it
+    parts = [channel["unit"], f"{channel.get('normal') or 'normal'} {usual}" if usual else ""]
+    for name, words in (("clearly_low", "clearly low below"), ("clearly_high", "clearly high above")):
+        parts.append("" if channel.get(name) is None else f"{words} {channel[name]:g}")
+    return ", ".join(part for part in parts if part)
 
 
 class LanguageModelTeacher:
@@ -144,7 +156,9 @@ class LanguageModelTeacher:
                 note, lab = (_sentences(answer.value[part]) for part in ("note_rationale", "lab_rationale"))
                 judgement = self.gate(row, note, lab)
                 if not judgement.faults:
-                    return Rationale(*_texts(note, lab), MENDED if attempt else ACCEPTED, (), judgement.claims)
+                    return Rationale(
+                        *_texts(note, lab), MENDED if attempt else ACCEPTED, (), judgement.claims, judgement.without
+                    )
                 reasons, told = judgement.kinds, "\n".join(f"- {fault}" for _, fault in judgement.faults)
                 written = json.dumps(answer.value, ensure_ascii=False)
             chat = [
@@ -153,7 +167,7 @@ class LanguageModelTeacher:
                 {"role": "user", "content": f"{told}\nWrite the whole JSON object again with this mended."},
             ]
         if self.keep_rejected and (note or lab):
-            return Rationale(*_texts(note, lab), KEPT, tuple(reasons), judgement.claims)
+            return Rationale(*_texts(note, lab), KEPT, tuple(reasons), judgement.claims, judgement.without)
         return Rationale("", "", DROPPED, tuple(reasons))
 
 

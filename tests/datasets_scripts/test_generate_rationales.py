@@ -76,7 +76,7 @@ def test_each_record_gets_the_answer_to_its_own_prompt(folder, tmp_path):
     assert report["outcomes"] == {"accepted at once": len(rows)}
     assert report["claims"]["value supported"] + report["claims"].get("unmeasured supported", 0) == len(rows)
     assert report["requests"] == len(rows) == len(server.bodies)
-    assert report["prompt"] == "rationale-1"
+    assert report["prompt"] == "rationale-2"
     assert {row["teacher"] for row in rows} == {"openai:m"}
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert f"| accepted at once | {len(rows)} |" in card

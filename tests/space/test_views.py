@@ -16,6 +16,8 @@ from tests.space.conftest import SPACE
 
 pytestmark = pytest.mark.usefixtures("space_modules")
 RATE = {"name": "Heart Rate", "unit": "/min", "low": 60, "high": 100, "decimals": 0}
+SATURATION = {"name": "Oxygen saturation", "unit": "%", "low": 94, "high": None, "clearly_low": 90, "decimals": 0}
+WEIGHT = {"name": "Weight", "unit": "kg", "low": None, "high": None, "decimals": 1}
 PH = {"name": "pH", "unit": "pH", "low": 7.35, "high": 7.45, "decimals": 2}
 NAN = float("nan")
 
@@ -81,6 +83,22 @@ def test_gaps_are_all_stretches_of_six_hours_without_a_measurement(hours, more):
         assert not ((hours > start) & (hours < end)).any()
     edges = np.concatenate([[0.0], hours, [last]])
     assert len(found) == (np.diff(edges) >= GAP_HOURS).sum()
+
+
+def test_a_range_may_be_open_on_a_side_or_there_may_be_none():
+    from charts import series_panels
+
+    values, hours = np.array([[93, 80.5], [100, 82]]), np.array([0.0, 1])
+    html = str(series_panels([SATURATION, WEIGHT], values, hours))
+    saturation, weight, table = re.split("</figure>", html)
+    assert re.findall(r'class="mark (\w+)"', saturation.split("<figure")[-1]) == ["below", "inside"]
+    (height,) = re.findall(r'y="([\d.]+)%" width="100%" height="[\d.]+%" class="band"', saturation)
+    assert float(height) == 0  # to the top of the panel
+    assert "2 values from 93 to 100 %, 0 above and 1 below the reference range" in saturation
+    assert 'class="band"' not in weight
+    assert "reference range" not in weight
+    assert "at least 94 %; clearly below 90" in table
+    assert "<td>none</td>" in table
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e4))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modeling_clinragen.clinical_clinragen import range_text, usual_limits
+
 
 GAP_HOURS = 6
 LIGHTEST, DARKEST = (231, 240, 247), (8, 48, 107)
@@ -116,12 +118,13 @@ def series_panel(channel: dict, hours: np.ndarray, values: np.ndarray, x: Axis) 
     Return what is drawn of the measurements of one channel.
 
     Args:
-        channel (`dict`): `name`, `unit`, `low`, `high`.
+        channel (`dict`): `name`, `unit`, `low`, `high` (`None` where there is no limit).
         hours, values (arrays of shape `(T,)`, T at least 1): the measurements of this channel.
 
     Returns:
         `dict`: `channel`, both axes `x` and `y`, the `low` and `high` value, `count` and `count_outside` of the
-        values, `band_top` and `band_height` of the reference range, and paths: `line`, broken where six hours or more
+        values, `band_top` and `band_height` of the reference range, its limits as text (`range`, empty of a channel
+        without any), and paths: `line`, broken where six hours or more
         went without a measurement, and the points `inside` and `outside` of the reference range.
     """
     from matplotlib.ticker import MaxNLocator
@@ -130,8 +133,9 @@ def series_panel(channel: dict, hours: np.ndarray, values: np.ndarray, x: Axis) 
     margin = 0.1 * max(high - low, 0.05 * max(abs(low), abs(high)), 1e-3)
     y = Axis(low - margin, high + margin, (), channel["unit"])
     y.ticks = [t for t in MaxNLocator(3).tick_values(y.low, y.high) if y.low <= t <= y.high]
-    top, bottom = y.down(channel["high"]), y.down(channel["low"])
-    outside = (values < channel["low"]) | (values > channel["high"])
+    usual_low, usual_high = usual_limits(channel)
+    top, bottom = y.down(usual_high), y.down(usual_low)
+    outside = (values < usual_low) | (values > usual_high)
     places = [f"{x.at(hour)} {y.down(value)}" for hour, value in zip(hours, values, strict=True)]
     runs = np.split(np.arange(len(hours)), np.flatnonzero(np.diff(hours) >= GAP_HOURS) + 1)
     return {
@@ -144,6 +148,7 @@ def series_panel(channel: dict, hours: np.ndarray, values: np.ndarray, x: Axis) 
         "count_outside": int(outside.sum()),
         "band_top": top,
         "band_height": round(bottom - top, 2),
+        "range": range_text(channel),
         "line": "".join("M" + "L".join(places[i] for i in run) for run in runs),
         "inside": "".join(f"M{places[i]}h0" for i in np.flatnonzero(~outside)),
         "outside": "".join(f"M{places[i]}h0" for i in np.flatnonzero(outside)),

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from modeling_clinragen.clinical_clinragen import range_text, usual_limits
+
 
 INK, MUTED, BAND, ALARM = "#1f2933", "#7b8794", "#d9eaf2", "#c0392b"
 
@@ -23,7 +25,7 @@ def series_plot(channels: list[dict], lab_times, lab_values, title: str | None =
     red, and the line broken where six hours or more went without a measurement.
 
     Args:
-        channels (`list[dict]`): `name`, `unit`, `low`, `high`.
+        channels (`list[dict]`): `name`, `unit`, `low`, `high` (`None` where there is no limit).
         lab_times (array of shape `(T,)`): hours since ICU admission.
         lab_values (array of shape `(T, num_input_channels)`): NaN = not measured.
     """
@@ -52,14 +54,17 @@ def series_plot(channels: list[dict], lab_times, lab_values, title: str | None =
 def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) -> None:
     measured = ~np.isnan(column)
     x, y = hours[measured], column[measured]
-    axis.axhspan(channel["low"], channel["high"], color=BAND, zorder=0)
     for part in np.split(np.arange(len(x)), np.flatnonzero(np.diff(x) >= 6) + 1):
         axis.plot(x[part], y[part], color=MUTED, linewidth=0.8, zorder=1)
-    outside = (y < channel["low"]) | (y > channel["high"])
+    low, high = usual_limits(channel)
+    outside = (y < low) | (y > high)
     axis.scatter(x[~outside], y[~outside], s=7, color=INK, zorder=2)
     axis.scatter(x[outside], y[outside], s=11, color=ALARM, zorder=3)
     margin = 0.1 * max(np.ptp(y), 1e-3 + abs(y).max() * 0.05)
-    axis.set_ylim(y.min() - margin, y.max() + margin)
+    bottom, top = y.min() - margin, y.max() + margin
+    axis.set_ylim(bottom, top)
+    if range_text(channel):
+        axis.axhspan(np.clip(low, bottom, top), np.clip(high, bottom, top), color=BAND, zorder=0)
     unit = "" if channel["unit"] == channel["name"] else f" ({channel['unit']})"
     axis.set_title(channel["name"] + unit, fontsize=9, color=INK, loc="left")
     axis.tick_params(labelsize=7, colors=MUTED)

@@ -1,0 +1,39 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The reference range in plots and charts."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+
+from recipes.evaluation.report.charts import series_panel, unit_axis
+from recipes.evaluation.report.html import TEMPLATES
+from recipes.evaluation.report.plots import BAND, series_plot
+
+
+SATURATION = {"name": "Oxygen saturation", "unit": "%", "low": 94, "high": None}
+WEIGHT = {"name": "Weight", "unit": "kg", "low": None, "high": None}
+
+
+def test_a_panel_shades_an_open_range_to_its_edge_and_none_where_there_is_no_range():
+    hours, series = np.array([0.0, 1]), TEMPLATES.get_template("charts.html").module.series
+    panel = series_panel(SATURATION, hours, np.array([90.0, 100]), unit_axis("h"))
+    assert (panel["band_top"], panel["count_outside"]) == (0, 1)
+    assert panel["band_height"] == pytest.approx(100 * (101 - 94) / (101 - 89), abs=0.01)  # the margin is a tenth
+    assert "1 outside of the reference range at least 94 %" in series(panel)
+    panel = series(series_panel(WEIGHT, hours, np.array([80.0, 82]), unit_axis("h")))
+    assert "there is no reference range" in panel
+    assert 'class="band"' not in panel
+
+
+def test_a_plot_shades_the_range_within_its_axis():
+    figure = series_plot([SATURATION, WEIGHT], [0, 1], [[90, 80], [100, 82]])
+    bands = [
+        [patch.get_bbox().intervaly.tolist() for patch in axis.patches if patch.get_facecolor() == to_rgba(BAND)]
+        for axis in figure.axes[:2]
+    ]
+    assert bands == [[pytest.approx([94, figure.axes[0].get_ylim()[1]])], []]
+    red = [len(axis.collections[1].get_offsets()) for axis in figure.axes[:2]]
+    assert red == [1, 0]
+    plt.close(figure)
