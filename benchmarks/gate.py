@@ -28,9 +28,11 @@ from datasets_scripts.dataset.folder import (
     read_metadata,
     write_metadata,
 )
+from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, Rationale, report_of
 from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from recipes import evaluate_model, quickstart
 
 
@@ -64,9 +66,10 @@ def write_arms(arguments: argparse.Namespace) -> dict:
     """A dataset for each arm, and how well the gate told corrupted rationales from others."""
     source = arguments.output / "dataset"
     metadata = read_metadata(source)
-    gate = Gate(metadata["channels"], metadata["labels"])
-    texts = [(row["note_rationale"], row["lab_rationale"]) for split in SPLITS for row in iterate_rows(source, split)]
     names = label_names(metadata)
+    links = KnowledgeLinks(load_knowledge(source.parent / "knowledge.json")["terms"], names, metadata["channels"])
+    gate = Gate(metadata["channels"], metadata["labels"], links)
+    texts = [(row["note_rationale"], row["lab_rationale"]) for split in SPLITS for row in iterate_rows(source, split)]
     corrupted = list(corrupt_some(texts, list(iterate_records(source)), names, arguments.share, arguments.seed))
     judged = [
         bool(gate(row, [Sentence(note)], [Sentence(lab)]).faults)
@@ -99,7 +102,7 @@ def write_arm(source: Path, folder: Path, metadata: dict, rationales: list[Ratio
     aside.mkdir(parents=True)
     add_rationales(source, aside, rationales, "template")
     outcomes = Counter(rationale.outcome for rationale in rationales)
-    report = {"teacher": f"template, {folder.name}", **report_of(outcomes, Counter(), Counter())}
+    report = {"teacher": f"template, {folder.name}", **report_of(outcomes, Counter(), Counter(), Counter())}
     write_metadata(aside, {**metadata, "rationales": report}, dataset_card)
     shutil.copy(source.parent / "knowledge.json", folder / "knowledge.json")
     aside.rename(dataset)

@@ -111,7 +111,14 @@ class Composer:
         return self.telling.unexplained(diseases, choose)
 
     def rationale(
-        self, note: str, lab_times, lab_values, diseases: list[str], choose: random.Random, modalities=("note", "lab")
+        self,
+        note: str,
+        lab_times,
+        lab_values,
+        diseases: list[str],
+        choose: random.Random,
+        modalities=("note", "lab"),
+        evidence: dict[str, Evidence] | None = None,
     ) -> tuple[list[Sentence], list[Sentence]]:
         """
         Compose a whole rationale: one list of sentences for the note, one for the series.
@@ -121,15 +128,14 @@ class Composer:
 
         Args:
             modalities: parts that are read, `"note"` and `"lab"`; the list of another part is empty.
+            evidence (*optional*): as [`Composer.evidence`] gives it for the parts that are read.
         """
         values = np.asarray(lab_values, dtype=float)
         read = {"note": bool(note.strip()), "lab": bool((~np.isnan(values)).any())}
-        found = self.evidence(
-            note if "note" in modalities else "",
-            lab_times,
-            values if "lab" in modalities else values[:0],
-            diseases,
-        )
+        found = evidence
+        if found is None:
+            read_values = values if "lab" in modalities else np.full_like(values, np.nan)
+            found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
         told_by_note = {disease for disease in diseases if found[disease].note}
         parts = {
             "note": self._part({d: found[d].note for d in diseases}, self.telling.note, set(), choose),

@@ -162,13 +162,17 @@ def _leakage(metadata: dict) -> str:
 
 def _rationales(rationales: dict) -> str:
     """Tell the settings of the teacher, and what the gate found."""
-    counted = ("outcomes", "reasons", "claims", "replies")
+    counted = ("outcomes", "reasons", "claims", "replies", "without_evidence")
     settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
     kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})
     claims = [[kind, *(rationales["claims"].get(f"{kind} {verdict}", 0) for verdict in VERDICTS)] for kind in kinds]
     text = _table(["setting", "value"], settings)
     text += "\nThe quality gate checks every rationale against the record, without a language model.\n\n"
     text += _table(["rationale", "records"], [[k, v] for k, v in rationales["outcomes"].items()])
+    for part, share in rationales.get("without_evidence", {}).items():
+        text += (
+            f"\nOf the records with a diagnosis, {100 * share:.1f}% of the {part} rationales argue for none of them.\n"
+        )
     if rationales["reasons"]:
         text += "\nWhy the last try of a record was not accepted:\n\n"
         text += _table(["reason", "records"], [[k, v] for k, v in rationales["reasons"].items()])

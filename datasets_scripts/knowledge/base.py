@@ -20,6 +20,7 @@ from modeling_clinragen.clinical_clinragen import PHENOTYPES, ClinRaGenInputErro
 
 SCHEMA_VERSION = 2
 BUILTIN = Path(__file__).with_name("builtin.yaml")
+NAME = "name"  # type of a term that is a disease's own name
 DIRECTIONS = ("high", "low", "rising", "falling")
 DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
@@ -31,11 +32,16 @@ def read_builtin() -> dict:
     return yaml.safe_load(BUILTIN.read_text(encoding="utf-8"))
 
 
-def builtin_entries() -> Iterator[tuple[str, str, str]]:
-    """Yield disease, type of term and entry, in the order of the file."""
+def builtin_entries(names: bool = False) -> Iterator[tuple[str, str, str]]:
+    """
+    Yield disease, type of term and entry, in the order of the file.
+
+    Args:
+        names (`bool`): with those of type `name`, what the diseases themselves are called.
+    """
     for disease, groups in read_builtin()["diseases"].items():
         for kind, entries in groups.items():
-            for entry in entries if kind != "source" else ():
+            for entry in entries if kind != "source" and (names or kind != NAME) else ():
                 yield disease, kind, entry
 
 
@@ -49,17 +55,17 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     Returns:
         `{"schema_version", "labels", "terms", "documents", "settings"}`. A term is `{"term", "type", "diseases",
         "source", "synonyms", "pattern", "provenance"}`, with `pattern` `{"channel", "direction"}` or `None`; one of
-        several diseases appears once. `provenance` is a list of `{"disease", "document", "offset", "sentence",
-        "score"}`; `documents` holds `{"title", "url", "date"}` of those cited. The built-in terms cite whole books and
-        guidelines: their offset, sentence and score are `None`.
+        several diseases appears once; a name that is evidence of another disease once more. `provenance` is a list of
+        `{"disease", "document", "offset", "sentence", "score"}`; `documents` holds `{"title", "url", "date"}` of those
+        cited. The built-in terms cite whole books and guidelines: their offset, sentence and score are `None`.
 
     Raises:
         ClinRaGenInputError: if none of the labels has terms.
     """
     raw = read_builtin()
     labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
-    terms: dict[str, dict] = {}
-    for disease, kind, entry in builtin_entries():
+    terms: dict[tuple[str, bool], dict] = {}
+    for disease, kind, entry in builtin_entries(names=True):
         if disease in labels:
             _add_builtin(terms, disease, kind, entry, raw["sources"], raw["diseases"][disease]["source"])
     if not terms:
@@ -79,9 +85,11 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     }
 
 
-def _add_builtin(terms: dict, disease: str, kind: str, entry: str, sources: dict, default_source: str) -> None:
+def _add_builtin(
+    terms: dict[tuple[str, bool], dict], disease: str, kind: str, entry: str, sources: dict, default_source: str
+) -> None:
     forms, pattern, key = parse_entry(entry)
-    key = key or default_source
+    key = key or ("ccs" if kind == NAME else default_source)
     new = {
         "term": forms[0],
         "type": kind,
@@ -91,7 +99,7 @@ def _add_builtin(terms: dict, disease: str, kind: str, entry: str, sources: dict
         "pattern": pattern,
         "provenance": [],
     }
-    known = terms.setdefault(forms[0], new)
+    known = terms.setdefault((forms[0], kind == NAME), new)
     known["diseases"].append(disease)
     known["synonyms"] = sorted({*known["synonyms"], *forms[1:]})
     known["provenance"].append({"disease": disease, "document": key, "offset": None, "sentence": None, "score": None})

@@ -4,18 +4,32 @@
 The quality gate: no rationale is learned from that the patient's own record contradicts.
 
 No language model judges here. Claims about a channel are checked against the measured values, findings against the
-note, and what is said of diagnoses against the recorded ones; `modeling_clinragen` holds the checkers, which the model
-is measured with, too.
+note, what is said of diagnoses against the recorded ones, arguments against the knowledge's links; and evidence must
+not be overlooked. `modeling_clinragen` holds the checkers, which the model is measured with, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from modeling_clinragen.claims_clinragen import Claim, ClaimChecker
 from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.composition_clinragen import Composer, Evidence
+from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, NoteIndex, check_note_claims
+from modeling_clinragen.phrases_clinragen import compiled
+
+
+PARTS = ("note", "lab")
+_FINDINGS = {"note": "note", "lab": "series"}  # part -> field of `Evidence`
+# "Nothing points to a listed disease" and the like; what it says of one diagnosis is judged as a denial.
+_NO_EVIDENCE = compiled(r"""
+    \b(?:nothing|no (?:clear |other |measured |convincing |specific )*(?:sign|evidence|finding|abnormalit|clue
+    |indication|support)\w*|(?:point|speak|argue)s? (?:to|for) (?:no|none)|(?:does|do) not (?:point|suggest|support))\b
+    .{0,60}?\b(?:listed|recorded|any|these|of them|the list|disease|diagnos[ei]s|diseases)\b
+    """)
 
 
 @dataclass(frozen=True)
@@ -38,10 +52,13 @@ class Judgement:
         faults (list of `tuple[str, str]`): kind of each fault, which can be counted, and what a teacher needs to know
             to mend it, which may hold text of the record.
         claims (`Counter`): `"KIND VERDICT"` of each claim.
+        without (`Counter`): 1 for `records` if there is a recorded diagnosis, and 1 for each part, `note` and `lab`,
+            that argues for none of them.
     """
 
     faults: list[tuple[str, str]] = field(default_factory=list)
     claims: Counter = field(default_factory=Counter)
+    without: Counter = field(default_factory=Counter)
 
     @property
     def kinds(self) -> list[str]:
@@ -53,31 +70,54 @@ class Gate:
     Args:
         channels (list of `dict`): of the dataset.
         labels (list of `dict`): of the dataset, with `name` and `synonyms`, in class-id order.
+        links (`KnowledgeLinks`, *optional*): of the knowledge; without them no argument is judged, and overlooked
+            evidence is not seen.
     """
 
-    def __init__(self, channels: list[dict], labels: list[dict]):
+    def __init__(self, channels: list[dict], labels: list[dict], links: KnowledgeLinks | None = None):
         self.check_claims = ClaimChecker(channels)
         self.channel_names = {channel["name"].lower(): i for i, channel in enumerate(channels)}
         self.names = [label["name"] for label in labels]
+        self.links = links
+        self.composer = None if links is None else Composer(links, channels, self.names)
         self.find_diagnoses = DiagnosisFinder(
-            {label["name"]: (label["name"], short_name(label["name"]), *label.get("synonyms", ())) for label in labels}
+            {
+                label["name"]: (
+                    label["name"],
+                    short_name(label["name"]),
+                    *label.get("synonyms", ()),
+                    *(links.names_of(label["name"]) if links else ()),
+                )
+                for label in labels
+            }
         )
 
-    def __call__(self, row: dict, note: list[Sentence], lab: list[Sentence]) -> Judgement:
+    def __call__(
+        self, row: dict, note: list[Sentence], lab: list[Sentence], evidence: dict[str, Evidence] | None = None
+    ) -> Judgement:
         """
         Judge a rationale.
 
         Args:
             row (`dict`): of the dataset: `note`, `lab_times`, `lab_values` (T, C) and `diagnoses` are read.
+            evidence (*optional*): of the recorded diagnoses, where the composer has found it already.
         """
         judgement = Judgement()
         if not any(sentence.text.strip() for sentence in (*note, *lab)):
             judgement.faults.append(("empty", "The rationale is empty."))
             return judgement
-        index = NoteIndex(row["note"])
+        index, gold = NoteIndex(row["note"]), {self.names[i] for i in row["diagnoses"]}
         self._judge_note(note, row, index, judgement)
         self._judge_lab(lab, row, judgement)
-        self._judge_diagnoses([*note, *lab], {self.names[i] for i in row["diagnoses"]}, index, judgement)
+        judgement.without["records"] = int(bool(gold))
+        for part, sentences in zip(PARTS, (note, lab), strict=True):
+            if not self._judge_diagnoses(sentences, gold, index, judgement) and gold:
+                judgement.without[part] += 1
+        self._judge_repeats([*note, *lab], judgement)
+        if self.composer is not None:
+            if evidence is None:
+                evidence = self.composer.evidence(row["note"], row["lab_times"], row["lab_values"], sorted(gold))
+            self._judge_overlooked(note, lab, evidence, judgement)
         return judgement
 
     def _judge_note(self, sentences: list[Sentence], row: dict, index: NoteIndex, judgement: Judgement) -> None:
@@ -87,10 +127,16 @@ class Gate:
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
                 self._judge_series(sentence, row, judgement)
                 continue
+            undecided = [m for m in self.find_diagnoses(sentence.text) if m.says != "argues"]  # judged as diagnoses
             for claim in claims:
                 judgement.claims[f"note {claim.verdict}"] += 1
                 if claim.verdict == "contradicted":
                     judgement.faults.append(("note contradicted", _told(claim)))
+                if claim.verdict == "absent" and not any(
+                    m.start < claim.end and claim.start < m.end for m in undecided
+                ):
+                    judgement.faults.append(("finding not in the note", f"The note does not hold {claim.text!r}."))
+            self._judge_arguments(claims, sentence, judgement)
             for quote in sentence.evidence or ():
                 if _plain(quote) not in _plain(index.text):
                     judgement.faults.append(("quote not in the note", f"The note does not hold the words {quote!r}."))
@@ -103,15 +149,56 @@ class Gate:
                     judgement.faults.append(("evidence is no channel", f"{name!r} is no channel of the series."))
 
     def _judge_series(self, sentence: Sentence, row: dict, judgement: Judgement) -> None:
-        for claim in self.check_claims(sentence.text, row["lab_times"], row["lab_values"]):
+        claims = self.check_claims(sentence.text, row["lab_times"], row["lab_values"])
+        for claim in claims:
             if claim.channel is not None:
                 judgement.claims[f"{claim.kind} {claim.verdict}"] += 1
             if claim.verdict == "contradicted":
                 judgement.faults.append(("series contradicted", _told(claim)))
+        self._judge_arguments(claims, sentence, judgement)
+
+    def _judge_arguments(self, claims: list[Claim], sentence: Sentence, judgement: Judgement) -> None:
+        """Reject an argument from a finding that the knowledge links with other diagnoses only."""
+        if self.links is None:
+            return
+        argue(claims, sentence.text, self.links)
+        for claim in claims:
+            if claim.argument:
+                judgement.claims[f"argument {claim.argument}"] += 1
+            if claim.argument == "unlinked":
+                told = f"{claim.text!r} does not speak for {' and '.join(map(short_name, claim.diagnoses))}."
+                judgement.faults.append(("unlinked argument", told))
+
+    @staticmethod
+    def _judge_repeats(sentences: list[Sentence], judgement: Judgement) -> None:
+        counts = Counter(_plain(text) for sentence in sentences for text in _split(sentence.text))
+        for text, count in counts.items():
+            if count > 1:
+                judgement.faults.append(("repeated sentence", f"{text!r} is said {count} times."))
+
+    def _judge_overlooked(
+        self, note: list[Sentence], lab: list[Sentence], evidence: dict[str, Evidence], judgement: Judgement
+    ) -> None:
+        """Reject "nothing points to a disease" where something does, and "unexplained" where there is evidence."""
+        for part, sentences in zip(PARTS, (note, lab), strict=True):
+            for text in (text for sentence in sentences for text in _split(sentence.text)):
+                if "unexplained" in text.lower():
+                    meant = {disease for m in self.find_diagnoses(text) if len(m.labels) == 1 for disease in m.labels}
+                    overlooked = [(d, evidence[d].note + evidence[d].series) for d in sorted(meant & set(evidence))]
+                elif _NO_EVIDENCE.search(text.lower()):
+                    overlooked = [(disease, getattr(evidence[disease], _FINDINGS[part])) for disease in evidence]
+                else:
+                    continue
+                for disease, findings in overlooked:
+                    if findings:
+                        told = f"{_told_finding(findings[0])!r} speaks for {short_name(disease)}."
+                        judgement.faults.append(("overlooks evidence", told))
 
     def _judge_diagnoses(
         self, sentences: list[Sentence], gold: set[str], index: NoteIndex, judgement: Judgement
-    ) -> None:
+    ) -> bool:
+        """Judge what sentences say of diagnoses, and tell if they argue for a recorded one."""
+        argued = False
         for sentence in sentences:
             mentions = self.find_diagnoses(sentence.text)
             for mention in mentions:
@@ -120,17 +207,28 @@ class Gate:
                     judgement.faults.append(
                         ("denies a diagnosis", f"The patient has {named}; the rationale denies it.")
                     )
+                argued |= mention.says == "argues" and bool(mention.labels & gold)
                 if mention.says == "argues" and not mention.labels & gold and not self._cited(mention, named, index):
                     judgement.faults.append(
                         ("argues for an absent diagnosis", f"{named} is not among the patient's diagnoses.")
                     )
                 if mention.says == "argues" and mention.inferred and sentence.evidence == ():
                     judgement.faults.append(("no evidence", f"The sentence on {named} names no evidence."))
+        return argued
 
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
         """Tell if the sentence repeats what the note says, instead of concluding it."""
         return not mention.inferred and named.lower() in index.text
+
+
+def _split(text: str) -> list[str]:
+    return [sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence.strip()]
+
+
+def _told_finding(finding) -> str:
+    """Return the words of a note's finding, or channel and direction of one of the series."""
+    return getattr(finding, "text", None) or f"{finding.channel['name']} {finding.direction}"
 
 
 def _told(claim: Claim) -> str:

@@ -17,6 +17,7 @@ class Rationale:
         outcome (`str`): one of the four above.
         reasons (`tuple[str, ...]`): why the last try was not accepted, in words that can be counted.
         claims (`Counter`): `"KIND VERDICT"` of the claims of what is given.
+        without (`Counter`): as [`Judgement`] gives it.
     """
 
     note: str
@@ -24,11 +25,24 @@ class Rationale:
     outcome: str = ACCEPTED
     reasons: tuple[str, ...] = ()
     claims: Counter = field(default_factory=Counter)
+    without: Counter = field(default_factory=Counter)
 
 
-def report_of(outcomes: Counter, reasons: Counter, claims: Counter) -> dict:
+def without_evidence(counts: Counter) -> dict[str, float]:
+    """
+    Return the share of note and of lab rationales without evidence, among the records with a diagnosis.
+
+    Args:
+        counts (`Counter`): `records` with a diagnosis that got a rationale, and of these the parts, `note` and `lab`,
+            that argue for none of the diagnoses.
+    """
+    return {part: round(counts[part] / counts["records"], 4) for part in ("note", "lab") if counts["records"]}
+
+
+def report_of(outcomes: Counter, reasons: Counter, claims: Counter, without: Counter) -> dict:
     """Return the figures of a run, for the metadata and the card."""
     return {
+        "without_evidence": without_evidence(without),
         "outcomes": {name: outcomes[name] for name in (ACCEPTED, MENDED, KEPT, DROPPED) if outcomes[name]},
         "reasons": dict(sorted(reasons.items())),
         "claims": dict(sorted(claims.items())),

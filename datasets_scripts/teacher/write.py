@@ -28,13 +28,15 @@ from datasets_scripts.llm.options import check_model_options, forecast, open_mod
 from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.gate import Gate
 from datasets_scripts.teacher.language_model import LanguageModelTeacher, Prompt
-from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of
+from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of, without_evidence
 from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 
 
 logger = logging.getLogger(__name__)
 
 SET_ASIDE = "set_aside.jsonl"
+MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would learn to say nothing
 
 
 def write_rationales(arguments: argparse.Namespace) -> None:
@@ -82,10 +84,11 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
     requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
     with closing(RequestLog(requests)) as log:
         model = open_model(arguments, kind, model_name, log, confined)
+        links = KnowledgeLinks(knowledge["terms"], label_names(metadata), metadata["channels"])
         teacher = LanguageModelTeacher(
             model,
             prompt,
-            Gate(metadata["channels"], metadata["labels"]),
+            Gate(metadata["channels"], metadata["labels"], links),
             tries=arguments.tries,
             keep_rejected=arguments.rejected == "keep",
         )
@@ -112,13 +115,14 @@ def _write(
         settings (callable): what the metadata say of the teacher, asked when all is written.
     """
     total = sum(counts["stays"] for counts in metadata["counts"].values())
-    outcomes, reasons, claims = Counter(), Counter(), Counter()
+    outcomes, reasons, claims, without = Counter(), Counter(), Counter(), Counter()
 
     def counted(folder: Path) -> Iterator[Rationale]:
         with open(folder / SET_ASIDE, "w", encoding="utf-8") as aside:
             for stay_id, rationale in zip(iterate_stay_ids(arguments.dataset), rationales, strict=True):
                 outcomes[rationale.outcome] += 1
                 claims.update(rationale.claims)
+                without.update(rationale.without)
                 if rationale.outcome in (DROPPED, KEPT):
                     reasons.update(rationale.reasons)
                     line = {"stay_id": stay_id, "outcome": rationale.outcome, "reasons": rationale.reasons}
@@ -132,8 +136,13 @@ def _write(
         tqdm(total=total, desc="Writing rationales", unit="stay") as bar,
     ):
         add_rationales(arguments.dataset, folder, counted(folder), arguments.teacher)
-        report = {**settings(), **report_of(outcomes, reasons, claims)}
+        report = {**settings(), **report_of(outcomes, reasons, claims, without)}
         write_metadata(folder, {**metadata, "rationales": report}, dataset_card)
     logger.info("%s: %s", arguments.output, ", ".join(f"{count} {name}" for name, count in outcomes.items()))
+    shares = without_evidence(without)
+    if shares:
+        told = ", ".join(f"{100 * share:.1f}% of the {part} rationales" for part, share in shares.items())
+        log = logger.warning if max(shares.values()) > MUCH_WITHOUT_EVIDENCE else logger.info
+        log("without evidence for a recorded diagnosis: %s; more terms in --knowledge would find more", told)
     if not any(outcomes[name] for name in outcomes if name != DROPPED):
         logger.warning("no record got a rationale; %s tells why", SET_ASIDE)

@@ -8,9 +8,10 @@ from transformers import AutoTokenizer
 
 from datasets_scripts import build_knowledge, generate_rationales
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
-from datasets_scripts.knowledge.base import builtin_knowledge, load_knowledge
+from datasets_scripts.knowledge.base import builtin_entries, builtin_knowledge, load_knowledge
 from datasets_scripts.llm.guard import LeavesMachineError
-from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenInputError
+from datasets_scripts.sources.channels import load_channels
+from modeling_clinragen import PHENOTYPES, ClinRaGenInputError
 from tests.commands import run_script
 from tests.datasets_scripts.llm.chat_server import ChatServer
 
@@ -26,19 +27,67 @@ def test_every_disease_has_terms_with_a_source():
     assert all(len(term["source"]) > 30 for term in knowledge["terms"])
 
 
-def test_terms_are_distinct_and_never_a_label():
-    terms = builtin_knowledge()["terms"]
-    names = [term["term"].lower() for term in terms]
-    assert len(names) == len(set(names))
-    assert not {label.lower() for label in LABELS} & set(names)
-    assert all(len(set(term["diseases"])) == len(term["diseases"]) for term in terms)
+def test_terms_are_distinct_and_findings_are_never_a_label():
+    for named in (True, False):
+        terms = [term for term in builtin_knowledge()["terms"] if (term["type"] == "name") == named]
+        forms = [form.lower() for term in terms for form in (term["term"], *term["synonyms"])]
+        first = [term["term"].lower() for term in terms]
+        assert len(first) == len(set(first))
+        assert named or not {label.lower() for label in LABELS} & set(forms)
+        assert all(len(set(term["diseases"])) == len(term["diseases"]) for term in terms)
+
+
+def test_every_disease_has_names_and_no_name_means_two():
+    owner, counts = {}, Counter()
+    for term in builtin_knowledge()["terms"]:
+        if term["type"] == "name":
+            assert len(term["diseases"]) == 1, term
+            counts.update(term["diseases"])
+            for form in (term["term"], *term["synonyms"]):
+                assert owner.setdefault(form.lower(), term["term"]) == term["term"], form
+    assert set(counts) == LABELS
+    assert not {"arf", "mi", "af", "vt", "cardiac arrest", "cardiomyopathy"} & set(owner)
+
+
+@pytest.mark.parametrize(
+    ("name", "disease"),
+    [
+        ("CHF", "Congestive heart failure; nonhypertensive"),
+        ("infarction, acute myocardial", "Acute myocardial infarction"),
+        ("ESRD", "Chronic kidney disease"),
+        ("sick sinus syndrome", "Cardiac dysrhythmias"),  # ICD-9-CM 427.81
+        ("hepatic encephalopathy", "Other liver diseases"),  # 572.2
+        ("DKA", "Diabetes mellitus with complications"),  # 250.1
+        ("acidosis", "Fluid and electrolyte disorders"),  # 276.2
+        ("PNA", "Pneumonia (except that caused by tuberculosis or sexually transmitted disease)"),
+    ],
+)
+def test_names_are_those_of_the_category(name, disease):
+    (term,) = (
+        term
+        for term in builtin_knowledge()["terms"]
+        if term["type"] == "name" and name in (term["term"], *term["synonyms"])
+    )
+    assert term["diseases"] == [disease]
 
 
 def test_patterns_name_known_channels():
-    channels = {channel["name"] for channel in CHANNELS}
+    channels = {channel["name"] for name in ("paper", "extended") for channel in load_channels(name)}
     patterns = [term["pattern"] for term in builtin_knowledge()["terms"] if term["pattern"]]
-    assert len(patterns) > 15
+    assert len(patterns) > 80
     assert {pattern["channel"] for pattern in patterns} <= channels
+    laboratory = (
+        "Creatinine, Lactate, Total bilirubin, Troponin T, Hemoglobin, Platelets, Sodium, Potassium, "
+        "White blood cells, Blood urea nitrogen, Bicarbonate, Carbon dioxide pressure, Oxygen pressure"
+    )
+    assert set(laboratory.split(", ")) <= {pattern["channel"] for pattern in patterns}
+
+
+def test_names_are_nothing_to_search_documents_with():
+    kinds = {kind for _, kind, _ in builtin_entries()}
+    assert kinds
+    assert "name" not in kinds
+    assert "name" in {kind for _, kind, _ in builtin_entries(names=True)}
 
 
 def test_round_trip(tmp_path):
