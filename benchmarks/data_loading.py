@@ -91,7 +91,7 @@ def write_folder(folder: Path, number: int) -> None:
 def record(name: str, row: dict, words: np.ndarray, draw: np.random.Generator) -> dict:
     seen = row["past_observed_mask"].numpy()
     hours = np.flatnonzero(seen.any(axis=1))
-    typical = np.array([(channel["low"] + channel["high"]) / 2 for channel in CHANNELS])
+    typical = np.array([channel["mean"] for channel in CHANNELS])
     half = len(row["labels"]) // 2
     return {
         "subject_id": name,
