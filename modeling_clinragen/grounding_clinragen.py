@@ -19,8 +19,9 @@ import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
 from .composition_clinragen import MAX_SENTENCES, Composer
-from .links_clinragen import KnowledgeLinks
+from .links_clinragen import KnowledgeLinks, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
+from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair
 from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN
@@ -32,6 +33,7 @@ WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def split_sentences(text: str) -> list[str]:
@@ -146,7 +148,7 @@ class GroundedText:
 
     def _take(self, sentence: str, part: str) -> None:
         """Keep a sentence of the decoder, with its numbers put right where that is enough, or leave it out."""
-        if part not in self.processor.modalities or "#" in sentence:
+        if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
         claims = self._claims(sentence, part)
@@ -156,7 +158,7 @@ class GroundedText:
                 return
             sentence, origin = repaired, REPAIRED
             claims = self._claims(sentence, part)
-        if self._holds(sentence, claims):
+        if self._holds(sentence, claims) and (part == "note" or not self._tells_of_no_series(sentence, claims)):
             self._add(sentence, part, origin, claims)
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
@@ -174,6 +176,18 @@ class GroundedText:
         if self.grounding.knows and any(claim.argument in ("unlinked", "unknown") for claim in claims):
             return False
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
+
+    def _tells_of_no_series(self, sentence: str, claims: list[Claim]) -> bool:
+        """Tell if a sentence about the series names a finding that is neither theirs nor the note's."""
+        check = self.grounding.check
+        channel = next(claim.channel for claim in claims if claim.channel is not None)
+        for claim in check_note_claims(sentence, self.index):
+            if claim.verdict == "supported" or re.search(r"\d", claim.text) or any(check.find(lowered(claim.text))):
+                continue
+            said = check(f"{channel} {claim.text}", self.times, self.values)
+            if all(other.kind == "other" for other in said):
+                return True
+        return False
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
         """Tell if a sentence argues for listed diagnoses only, and denies none of them."""
@@ -193,6 +207,7 @@ class GroundedText:
     def _add(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
         self.sentences.append(GroundedSentence(sentence, part, origin))
         self._said |= _said(sentence, claims)
+        self._said |= {(said[0], None) for said in self._said if len(said) > 1}  # said without a diagnosis it is old
         for claim in claims:
             if claim.verdict == "supported":
                 self.explained[part] |= set(claim.diagnoses)
@@ -261,20 +276,6 @@ def _said(sentence: str, claims: list[Claim]) -> set[tuple]:
                 finding = (claim.channel, claim.direction)
             said |= {(finding, diagnosis) for diagnosis in claim.diagnoses or [None]}
     return said
-
-
-def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
-    argued = sorted({d for m in links.find_diagnoses(text) if m.says == "argues" and m.inferred for d in m.labels})
-    for claim in claims if argued else ():
-        if claim.kind == "other":
-            continue
-        claim.diagnoses = argued
-        if claim.channel is not None:
-            linked = links.diseases_of_series(claim.channel, claim.direction or "")
-        else:
-            linked = links.diseases_of(claim.text)
-        claim.argument = "unknown" if linked is None else "linked" if set(argued) <= linked else "unlinked"
-    return claims
 
 
 __all__ = ["GroundedSentence", "GroundedText", "Grounding", "split_sentences"]

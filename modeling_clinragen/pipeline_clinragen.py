@@ -16,7 +16,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .abstention_clinragen import reasons_to_abstain, support_of, what_would_help
 from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
-from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, argue, split_sentences
+from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, split_sentences
+from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
 from .record_terms_clinragen import RecordTerms
 

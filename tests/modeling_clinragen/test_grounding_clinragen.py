@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a decoder's text leaves the model: what the record supports, and each listed diagnosis with a reason."""
 
-import copy
 import itertools
 import re
 
@@ -15,10 +14,12 @@ from transformers import LogitsProcessor
 
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenPipeline, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import check_claims
-from modeling_clinragen.clinical_clinragen import CHANNELS, PAPER_CHANNELS
+from modeling_clinragen.clinical_clinragen import CHANNELS, NO_DISEASE, PAPER_CHANNELS
 from modeling_clinragen.grounding_clinragen import Grounding, split_sentences
 from modeling_clinragen.note_claims_clinragen import check_note_claims
-from tests.conftest import make_tiny_model
+from modeling_clinragen.processing_clinragen import TARGET
+from recipes.models.backbone import train_tokenizer
+from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
@@ -64,11 +65,17 @@ ILL = record_of(hr=[96, 104, 128, 118, 110, 99], sbp=[118, 96, 84, 82, 100, 104]
 
 
 @pytest.fixture(scope="module")
-def make_processor(tiny_tokenizer):
+def tokenizer():
+    digits = "0 1 2 3 4 5 6 7 8 9 10, 11. 12; 13/14"
+    return train_tokenizer([WORDS, TARGET, NO_DISEASE, NOTE, digits, *LABELS], [], vocab_size=400)
+
+
+@pytest.fixture(scope="module")
+def make_processor(tokenizer):
     def make(**options):
         extractor = ClinRaGenFeatureExtractor(options.pop("channels", CHANNELS), context_length=24)
         options = {"knowledge": KNOWLEDGE, "labels": LABELS, "max_note_tokens": 40, **options}
-        return ClinRaGenProcessor(extractor, tiny_tokenizer, **options)
+        return ClinRaGenProcessor(extractor, tokenizer, **options)
 
     return make
 
@@ -388,8 +395,8 @@ class Dictated(LogitsProcessor):
 
 
 @pytest.fixture(scope="module")
-def pipe(make_processor, tiny_config):
-    config = copy.deepcopy(tiny_config)
+def pipe(make_processor, tokenizer):
+    config = make_tiny_config(tokenizer)
     config.decisions.token_ids = None  # the list is dictated, too
     model = make_tiny_model(config)
     model.generation_config.max_new_tokens = 400
