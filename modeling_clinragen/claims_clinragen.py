@@ -11,101 +11,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
+from .channel_words_clinragen import DIASTOLIC, SYSTOLIC, Said, vocabulary
+from .channel_words_clinragen import FINDINGS as FINDINGS
 from .clinical_clinragen import usual_limits, with_unit
 from .phrases_clinragen import PhraseFinder, compiled_words, lowered
-from .statements_clinragen import deciding, judge, outside
+from .ranges_clinragen import Truth, beyond, every, some
+from .statements_clinragen import Judgement, deciding, is_negated, judge
+from .wordings_clinragen import FIRST_VALUE, LAST_VALUE
 
 
 UNMEASURED = "not measured"
 PARTLY_TEXT, ONLY_TEXT = "measured partly as text", "not measured as a number"
-
-# Words for the paper's channels (others bring `words` of their own), and findings that name a channel together with a
-# level. Lower case.
-CHANNEL_WORDS = {
-    "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
-    "Fraction inspired oxygen": (
-        "fraction inspired oxygen", "fraction of inspired oxygen", "inspired oxygen fraction", "inspired oxygen",
-        "fio2",
-    ),
-    "Glucose": ("blood glucose", "serum glucose", "plasma glucose", "blood sugar", "blood sugars", "glucose"),
-    "Heart Rate": ("heart rate", "heart rates", "pulse rate", "ventricular rate", "pulse", "hr"),
-    "Mean blood pressure": (
-        "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp",
-        "map",
-    ),
-    "Oxygen saturation": (
-        "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2",
-        "o2 sat", "o2 sats", "sats", "oxygenation", "pulse oximetry",
-    ),
-    "Respiratory rate": (
-        "respiratory rate", "respiratory rates", "respiration rate", "breathing rate", "respirations", "resp rate",
-        "rr",
-    ),
-    "Systolic blood pressure": (
-        "systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp",
-    ),
-    "Temperature": ("body temperature", "core temperature", "temperatures", "temperature", "temp", "temps"),
-    "Weight": ("body weight", "body mass", "weight", "weighed"),
-    "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
-}  # fmt: skip
-_FINDINGS = {  # what is said of a channel -> the findings that say it
-    ("Heart Rate", "high"): "tachycardia",
-    ("Heart Rate", "low"): "bradycardia",
-    ("Temperature", "high"): "fever fevers febrile pyrexia hyperthermia",
-    ("Temperature", "not_high"): "afebrile apyrexia",
-    ("Temperature", "normal"): "normothermia",
-    ("Temperature", "low"): "hypothermia",
-    ("Systolic blood pressure", "low"): "hypotension",
-    ("Oxygen saturation", "low"): "hypoxia hypoxemia desaturation desaturations desaturated desaturating",
-    ("Respiratory rate", "high"): "tachypnea",
-    ("Respiratory rate", "low"): "bradypnea",
-    ("Respiratory rate", "normal"): "eupnea",
-    ("Glucose", "high"): "hyperglycemia",
-    ("Glucose", "low"): "hypoglycemia",
-    ("Glucose", "normal"): "euglycemia normoglycemia",
-    ("pH", "low"): "acidosis acidemia",
-    ("pH", "high"): "alkalosis alkalemia",
-    ("Hemoglobin", "low"): "anemia",
-    ("White blood cells", "high"): "leukocytosis",
-    ("White blood cells", "low"): "leukopenia",
-    ("Platelets", "high"): "thrombocytosis",
-    ("Platelets", "low"): "thrombocytopenia",
-    ("Potassium", "high"): "hyperkalemia",
-    ("Potassium", "low"): "hypokalemia",
-    ("Sodium", "high"): "hypernatremia",
-    ("Sodium", "low"): "hyponatremia",
-    ("Total calcium", "high"): "hypercalcemia",
-    ("Total calcium", "low"): "hypocalcemia",
-    ("Magnesium", "high"): "hypermagnesemia",
-    ("Magnesium", "low"): "hypomagnesemia",
-    ("Phosphate", "high"): "hyperphosphatemia",
-    ("Phosphate", "low"): "hypophosphatemia",
-    ("Albumin", "low"): "hypoalbuminemia",
-    ("Total bilirubin", "high"): "hyperbilirubinemia",
-    ("Blood urea nitrogen", "high"): "azotemia",
-    ("Lactate", "high"): "hyperlactatemia",
-    ("Carbon dioxide pressure", "high"): "hypercapnia",
-    ("Carbon dioxide pressure", "low"): "hypocapnia",
-}
-
-
-def _spellings(finding: str) -> set[str]:
-    """Spell a finding as a noun and as an adjective, in American and British spelling."""
-    forms = {finding}
-    for ending, adjective in (("ia", "ic"), ("osis", "otic"), ("pnea", "pneic"), ("tension", "tensive")):
-        if finding.endswith(ending):
-            forms.add(finding[: -len(ending)] + adjective)
-    for american, british in (("emi", "aemi"), ("pne", "pnoe"), ("anem", "anaem"), ("cemi", "caemi")):
-        forms |= {form.replace(american, british) for form in forms}
-    return forms
-
-
-FINDINGS = {
-    spelling: said
-    for said, findings in _FINDINGS.items()
-    for finding in findings.split()
-    for spelling in _spellings(finding)
-}
 
 _SENTENCE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b")
@@ -115,12 +32,9 @@ _INFERENCE = compiled_words(r"""
     |fit(?:s|ting)?|reflect\w*|may reflect|consistent with|compatible with|in keeping with|due to|because
     |argu\w+|favou?r\w*|rais(?:es|ing) (?:concern|suspicion)|impl(?:y|ies|ying)|likely from
     """)
-
-
-def _words_of(channel: dict) -> list[str]:
-    """Return the words for a channel: its own `words`, or the usual ones, and its name."""
-    name = channel["name"]
-    return [*(channel.get("words") or CHANNEL_WORDS.get(name, ())), name.lower()]
+_HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
+_PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
+_EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
 def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unread=None) -> str:
@@ -235,63 +149,74 @@ class ClaimChecker:
     supported when all of them hold:
 
     - `unmeasured`: the channel has no value, or has one.
-    - `count`: exactly that many values are above (below) normal.
-    - `level`: "high" ("low") - at least one value is above (below) normal; negated - none is; "normal" - no value is
-      outside of normal.
-    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written; "first", "last";
-      else any value.
+    - `count`: exactly that many values are above (below) the usual limit. A count down to that beyond the clear limit
+      is unverifiable.
+    - `level`: "high" ("low") - at least one value is beyond the clear limit; negated - none is beyond the usual one;
+      "normal" - no value is; what lies between the two limits is unverifiable.
+    - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written, in whatever unit;
+      "first", "last"; "in the 130s", "around"; "from 86 to 97" - one after the other; else any value.
     - `trend`: the median of the last third against that of the first third, compared with half the spread (the
       interquartile range) of all values; needs six values, else unverifiable.
     - `time`: one of these within some hours since ICU admission, or at an hour, to within half an hour.
 
-    Anything stated of a channel without values is contradicted.
+    Anything stated of a channel without values is contradicted. Hypotension and hypertension are those of the systolic
+    or of the mean pressure, "BP 82/40" is of one time.
 
     Args:
-        channels (list of `dict`): `name`, `unit`, `low`, `high`, `decimals`, and if wanted `words` for it.
+        channels (list of `dict`): `name`, `unit`, `low`, `high`, `decimals`, and if wanted `clearly_low`,
+            `clearly_high`, `normal` and `words` for it.
     """
 
     def __init__(self, channels: list[dict]):
         self.channels = channels
-        names = {channel["name"] for channel in channels}
-        self.by_word = {
-            word.lower(): (channel["name"], None) for channel in channels for word in _words_of(channel)
-        } | {word: said for word, said in FINDINGS.items() if said[0] in names}
+        self.by_word = vocabulary(channels)
         self.find = PhraseFinder(self.by_word)
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
 
     def names_a_channel(self, text: str) -> bool:
         """Tell if the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
         lower = lowered(text)
-        return any(self.by_word[lower[start:end]][1] is None for start, end in self.find(lower))
+        said = (self.by_word[lower[start:end]] for start, end in self.find(lower))
+        return any(word.parts and not word.finding for word in said)
 
     def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
         """
         Split a text into clauses about one channel each: start, end, and start and end of the channel's name, `None`
         without one. A clause without a channel belongs to one with a channel before it in the same sentence.
         """
+        return [(start, end, mention) for start, end, mention, _ in self._clauses(text)]
+
+    def _clauses(self, text: str) -> list[tuple[int, int, tuple[int, int] | None, int]]:
+        """Return the clauses of a text, as `split` does, each with the number of its sentence."""
         clauses, named = [], list(self.find(lowered(text)))
-        for first, last in ((m.start(), m.end()) for m in _SENTENCE.finditer(text)):
+        for number, sentence in enumerate(_SENTENCE.finditer(text)):
+            first, last = sentence.span()
             mentions = self._mentions(text, [m for m in named if first <= m[0] < last])
             if not mentions:
-                clauses.append((*_strip(text, first, last), None))
+                clauses.append((*_strip(text, first, last), None, number))
                 continue
             starts = [first] + [_clause_start(text, a[1], b[0]) for a, b in itertools.pairwise(mentions)]
             for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
-                clauses.append((*_strip(text, start, end), mention))
+                own = mention if self._said(text, *mention).parts else None
+                clauses.append((*_strip(text, start, end), own, number))
         return [clause for clause in clauses if clause[0] < clause[1]]
 
     def _mentions(self, text: str, named: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Select a sentence's words for channels that open a claim: no second one for the same channel."""
         mentions: list[tuple[int, int]] = []
         for start, end in named:
-            same = mentions and self._said(text, *mentions[-1])[0] == self._said(text, start, end)[0]
+            said = self._said(text, start, end)
+            if said.finding and _HYPERTENSION.match(text[start:end]) and _INFERENCE.search(lowered(text)):
+                continue
+            last = self._said(text, *mentions[-1]) if mentions else None
+            same = last is not None and bool(last.channels & said.channels or last.parts == said.parts)
             if not same or _JOINT.search(text, mentions[-1][1], start):
                 mentions.append((start, end))
         return mentions
 
-    def _said(self, text: str, start: int, end: int) -> tuple[str, str | None]:
-        """Return the channel, and the level that a finding states of it."""
-        return self.by_word[text[start:end].lower()]
+    def _said(self, text: str, start: int, end: int) -> Said:
+        """Return what a word says: of which channels, and which levels."""
+        return self.by_word[lowered(text[start:end])]
 
     def __call__(self, text: str, lab_times, lab_values) -> list[Claim]:
         """
@@ -304,30 +229,166 @@ class ClaimChecker:
         """
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
+        clauses = self._clauses(text)
+        stated = self._stated(text, clauses)
         claims = []
-        for start, end, mention in self.split(text):
+        for (start, end, mention, _), words in zip(clauses, stated, strict=True):
             clause = text[start:end]
             if mention is None:
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
-            name, finding = self._said(text, *mention)
-            channel, column = self.channels[self.position[name]], values[:, self.position[name]]
-            measured = ~np.isnan(column)
-            when, found = hours[measured], column[measured]
-            stated = _without_inference(self._blanked(clause, name), mention[0] - start)
-            kind, holds = judge(stated, finding, channel, when, found)
-            verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[holds]
-            decide = when[deciding(stated, finding, kind, channel, when, found)].tolist()
-            claims.append(Claim(clause, start, end, name, kind, verdict, _quote(channel, when, found), decide))
+            said = self._said(text, *mention)
+            name, judged = self._judge(said, words, hours, values)
+            channel, when, found = self._measured(name, hours, values)
+            verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[judged.holds]
+            stated_of_it, states = self._read(words, name)
+            decide = when[deciding(stated_of_it, states, judged.kind, channel, when, found)].tolist()
+            quote = _quote(channel, when, found)
+            claims.append(
+                Claim(clause, start, end, name, judged.kind, verdict, quote, decide, direction=judged.direction)
+            )
         return claims
 
-    def _blanked(self, clause: str, name: str) -> str:
-        """Lower the clause and blank the words for its channel: "low" in a name states nothing of a value."""
-        lower = lowered(clause)
-        for start, end in self.find(lower):
-            if self.by_word[lower[start:end]][0] == name and lower[start:end] != "weighed":
-                lower = lower[:start] + " " * (end - start) + lower[end:]
-        return lower
+    def _stated(self, text: str, clauses) -> list[str]:
+        """
+        Return what each clause states, in lower case: without what is inferred from it, with what it shares with the
+        clauses beside it ("neither fever nor tachycardia", "heart rate and respiratory rate were high").
+        """
+        stated = []
+        for start, end, mention, _ in clauses:
+            at = 0 if mention is None else mention[0] - start
+            stated.append(_without_inference(lowered(text[start:end]), at))
+        for i in range(1, len(clauses)):
+            if self._shares_denial(text, clauses, stated, i):
+                stated[i] = f"no {stated[i]}"
+        for i in reversed(range(len(clauses))):
+            if clauses[i][2] is not None and self._states_nothing(stated[i]):
+                stated[i] += self._predicate_beside(text, clauses, stated, i)
+        return stated
+
+    def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
+        """Tell if the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
+        (_, _, before, sentence), (_, end, mention, own) = clauses[i - 1], clauses[i]
+        if before is None or mention is None or sentence != own or not is_negated(stated[i - 1]):
+            return False
+        if is_negated(stated[i]) and " nor " not in f" {stated[i]} ":
+            return False
+        between = lowered(text[before[1] : mention[0]])
+        if re.fullmatch(r"\s*,?\s*(?:or|nor)\s+(?:any |of |the |an? )*", between):
+            return True
+        if re.fullmatch(r"\s*,\s*(?:any |an? )*", between):
+            rest = lowered(text[mention[0] :].split(".")[0])
+            return bool(re.search(r"\b(?:or|nor)\b", rest)) and not re.search(r"\d|\b(?:but|however)\b", rest)
+        joined = re.fullmatch(r"\s+and\s+", between) and self._said(text, *mention).finding
+        noun = joined and not re.search(r"(?:ic|ive|ed|al)$", lowered(text[slice(*mention)]))
+        return bool(noun) and not text[mention[1] : end].strip()
+
+    def _states_nothing(self, words: str) -> bool:
+        """Tell if a clause is a channel's name alone."""
+        rest = words
+        for start, end in self.find(words):
+            if self.by_word[words[start:end]].finding:
+                return False
+            rest = rest[:start] + " " * (end - start) + rest[end:]
+        return not re.search(r"[a-z0-9]", _EMPTY.sub(" ", rest))
+
+    def _predicate_beside(self, text: str, clauses, stated: list[str], i: int) -> str:
+        """Return what the next clause, else the one before, says of a channel that is only named in a list with it."""
+        if i + 1 < len(clauses) and clauses[i + 1][3] == clauses[i][3] and clauses[i + 1][2]:
+            mention, words = clauses[i + 1][2], stated[i + 1]
+            if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[clauses[i][2][1] : mention[0]])):
+                return " " + self._blanked_all(words)
+        if i and clauses[i - 1][3] == clauses[i][3] and clauses[i - 1][2]:
+            mention = clauses[i - 1][2]
+            if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[mention[1] : clauses[i][2][0]])):
+                return " " + self._blanked_all(lowered(text[clauses[i - 1][0] : mention[0]]))
+        return ""
+
+    def _blanked_all(self, words: str) -> str:
+        """Blank every name of a channel."""
+        for start, end in list(self.find(words)):
+            words = words[:start] + " " * (end - start) + words[end:]
+        return words
+
+    def _judge(self, said: Said, words: str, hours, values) -> tuple[str, Judgement]:
+        """Judge a clause for each channel that its word speaks of; return the channel that decides."""
+        pair = _PAIR.search(words)
+        if pair and said.channels & {SYSTOLIC, DIASTOLIC} and {SYSTOLIC, DIASTOLIC} <= set(self.position):
+            words = words[: pair.start()] + " " * len(pair[0]) + words[pair.end() :]
+        else:
+            pair = None
+        parts = list(said.parts)
+        if not said.finding and len(parts) > 1:  # "blood pressure": its numbers are systolic ones
+            parts = parts[:1] if re.search(r"\d", words) else self._charted(parts, values)
+        judged = [(name, self._judge_part(name, words, hours, values)) for name, _ in parts]
+        name, judgement = self._combined(judged, said, words, values)
+        if pair is None:
+            return name, judgement
+        holds = self._judge_pair(pair, words, hours, values)
+        if judgement.kind != "other":
+            holds = every([holds, judgement.holds])
+        return SYSTOLIC, Judgement("value", holds, judgement.direction or self._side(SYSTOLIC, float(pair[1])))
+
+    def _charted(self, parts: list, values) -> list:
+        """Select the parts that were measured, if any was."""
+        charted = [part for part in parts if (~np.isnan(values[:, self.position[part[0]]])).any()]
+        return charted or parts[:1]
+
+    def _judge_part(self, name: str, words: str, hours, values) -> Judgement:
+        channel, when, found = self._measured(name, hours, values)
+        return judge(*self._read(words, name), channel, when, found)
+
+    def _combined(self, judged: list[tuple[str, Judgement]], said: Said, words: str, values) -> tuple[str, Judgement]:
+        """Combine the judgements of several channels: one that shows it is enough, all must where it is denied."""
+        if len(judged) == 1:
+            return judged[0]
+        measured = [one for one in judged if (~np.isnan(values[:, self.position[one[0]]])).any()]
+        if not measured:
+            return judged[0]
+        all_of = said.together or is_negated(words) or any(state == "normal" for _, state in said.parts)
+        all_of = all_of or (not said.finding and any(one.direction == "normal" for _, one in measured))
+        holds: Truth = (every if all_of else some)(one.holds for _, one in measured)
+        if said.together and holds and len(measured) < len(judged):
+            holds = None
+        return next(one for one in measured if one[1].holds is holds or holds is None)
+
+    def _judge_pair(self, pair: re.Match, words: str, hours, values) -> bool:
+        """Tell if both pressures were measured at one time, at the first one where the words say so."""
+        columns = [values[:, self.position[name]] for name in (SYSTOLIC, DIASTOLIC)]
+        both = ~np.isnan(columns[0]) & ~np.isnan(columns[1])
+        at_once = (np.abs(columns[0] - float(pair[1])) <= 0.5) & (np.abs(columns[1] - float(pair[2])) <= 0.5)
+        if FIRST_VALUE.search(words):
+            at_once &= np.arange(len(both)) == (np.flatnonzero(both)[0] if both.any() else -1)
+        elif LAST_VALUE.search(words):
+            at_once &= np.arange(len(both)) == (np.flatnonzero(both)[-1] if both.any() else -1)
+        return bool(at_once.any())
+
+    def _side(self, name: str, value: float) -> str:
+        """Return on which side of the usual limits a value lies."""
+        channel = self.channels[self.position[name]]
+        return next((side for side in ("high", "low") if beyond(channel, np.array([value]), side).any()), "normal")
+
+    def _measured(self, name: str, hours, values) -> tuple[dict, np.ndarray, np.ndarray]:
+        column = values[:, self.position[name]]
+        measured = ~np.isnan(column)
+        return self.channels[self.position[name]], hours[measured], column[measured]
+
+    def _read(self, words: str, name: str) -> tuple[str, list[str]]:
+        """
+        Blank the words for a channel in a clause in lower case ("low" in a name states nothing of a value), and return
+        with it what findings state of the channel. "Above room air" is above the channel's normal.
+        """
+        own = self.channels[self.position[name]].get("normal")
+        if own:
+            words = re.sub(rf"(?<=than |bove ){re.escape(own)}", "normal".ljust(len(own)), words)
+        states = []
+        for start, end in list(self.find(words)):
+            word, said = words[start:end], self.by_word[words[start:end]]
+            if name in said.channels and word != "weighed":
+                states += [state for channel, state in said.parts if channel == name and said.finding]
+                kept = next((cue for cue in ("max", "min") if word.startswith("t") and word.endswith(cue)), "")
+                words = words[:start] + kept.rjust(end - start) + words[end:]
+        return words, states
 
 
 def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
@@ -351,8 +412,8 @@ def _quote(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
     if not len(values):
         return "not measured"
     show = f".{channel.get('decimals', 1)}f"
-    high, low = outside(channel, values, "high"), outside(channel, values, "low")
+    high, low = (int(beyond(channel, values, side).sum()) for side in ("high", "low"))
     return (
-        f"{len(values)} values, {high} above and {low} below normal; lowest {values.min():{show}} at hour "
+        f"{len(values)} values, {high} above and {low} below {_normal(channel)}; lowest {values.min():{show}} at hour "
         f"{hours[values.argmin()]:.1f}, highest {values.max():{show}} at hour {hours[values.argmax()]:.1f}"
     )

@@ -10,38 +10,51 @@ read is blanked, so that the "first" of "first 6 hours" is no first value and th
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
+from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles
+from .ranges_clinragen import (
+    Truth,
+    all_beyond,
+    all_normal,
+    any_beyond,
+    beyond,
+    every,
+    has_limit,
+    negation,
+)
 from .wordings_clinragen import (
     ABNORMAL,
     AFTER_HOURS,
-    ALWAYS,
+    ALL_VALUES,
     AT_HOUR,
     BOUND,
-    COMPARED,
+    COMPARING,
     COUNT_WORDS,
     FALLING,
     FIRST_HOURS,
     FIRST_VALUE,
     HIGH,
+    HIGH_AT,
     LAST_HOURS,
     LAST_VALUE,
     LOW,
+    LOW_AT,
     MAXIMUM,
-    MEAN,
     MEASURED,
     MINIMUM,
-    MOVED,
+    NO_MORE_THAN,
     NORMAL,
+    NORMALIZED,
     NOT,
-    NUMBER,
     OF_ALL,
     OUT_OF,
+    PERSISTENT,
     PSEUDO_NOT,
     REFERENCE,
     RISING,
-    SPAN,
     STABLE,
     TAKEN,
     TIMES,
@@ -50,43 +63,70 @@ from .wordings_clinragen import (
 
 
 MIN_VALUES_OF_TREND = 6
-HALF_AN_HOUR = 0.5
+_UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
 
-def judge(
-    clause: str, finding: str | None, channel: dict, hours: np.ndarray, values: np.ndarray
-) -> tuple[str, bool | None]:
+@dataclass
+class Judgement:
+    """Kind of a claim, whether all that it states holds, and the direction that it states."""
+
+    kind: str
+    holds: Truth = None
+    direction: str | None = None
+
+
+@dataclass
+class _Read:
+    """A clause without its words of time, and the measurements of the time that it speaks of."""
+
+    clause: str
+    hours: np.ndarray
+    values: np.ndarray
+    moments: list[tuple[int, float]]  # where in the clause, and the hour
+    timed: bool
+
+    def near(self) -> np.ndarray:
+        """Mark the measurements of the one moment that the clause speaks of, else all."""
+        if len(self.moments) != 1:
+            return np.ones(len(self.values), bool)
+        return np.abs(self.hours - self.moments[0][1]) <= HALF_AN_HOUR
+
+
+def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, values: np.ndarray) -> Judgement:
     """
     Judge a clause.
 
     Args:
         clause (`str`): in lower case, the words that name the channel blanked.
-        finding (`str`, *optional*): `"high"` or `"low"`, where the channel was named by a finding such as "fever".
-        channel (`dict`): `low`, `high` and `unit` are read.
+        states (list of `str`): what findings such as "fever" state of the channel: `high`, `low`, `normal`,
+            `not_high` or `room air`.
+        channel (`dict`): its limits, `unit` and `decimals` are read.
         hours, values (float arrays of shape `(T,)`): when and what was measured.
-
-    Returns:
-        kind of the claim, and whether all that it states holds; `None` where nothing can be checked.
     """
     clause = _readable(clause)
-    negated = bool(NOT.search(clause))
-    clause, moment, hours_in, values_in, timed = _restrict(clause, hours, values)
-    statements = _states_measured(clause, finding, timed, len(values))
+    negated = is_negated(clause)
+    read = _restrict(clause, hours, values)
+    measured = _states_measured(read.clause, states, read.timed, len(values))
+    if measured is not None:
+        return Judgement("unmeasured", measured)
+    found = quantities(read.clause, channel)
+    statements = _statements(read, states, found, channel, negated)
     if not statements:
-        statements = _read(clause, finding, channel, moment, negated, hours_in, values_in)
-    if not statements:
-        return "other", None
-    kind = "time" if timed and statements[0][0] != "unmeasured" else statements[0][0]
-    if statements[0][0] == "unmeasured":
-        return kind, statements[0][1]
+        return Judgement("other")
+    kind = "time" if read.timed else statements[0][0]
+    direction = _direction(read.clause, states, found, channel, negated)
     if not len(values):
-        return kind, False
-    verdicts = [holds for _, holds in statements]
-    return kind, None if None in verdicts and False not in verdicts else all(verdicts)
+        return Judgement(kind, None if states and channel.get("unit") == "fraction" else False, direction)
+    return Judgement(kind, every(truth for _, truth in statements), direction)
+
+
+def is_negated(clause: str) -> bool:
+    """Tell if a clause in lower case denies what it states."""
+    return bool(NOT.search(NO_MORE_THAN.sub(_blank, PSEUDO_NOT.sub(_blank, clause))))
 
 
 def deciding(
-    clause: str, finding: str | None, kind: str, channel: dict, hours: np.ndarray, values: np.ndarray
+    clause: str, states: list[str], kind: str, channel: dict, hours: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """
     Mark the measurements on which the verdict of a clause rests.
@@ -96,29 +136,31 @@ def deciding(
     measurement of the time that the clause speaks of. Nothing where nothing is checked.
 
     Args:
-        clause, finding, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
+        clause, states, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
 
     Returns:
         bool array of shape `(T,)`.
     """
-    clause, moment, hours_in, *_ = _restrict(_readable(clause), hours, values)
-    chosen = np.isin(hours, hours_in) if moment is None else np.abs(hours - moment) <= HALF_AN_HOUR
+    read = _restrict(_readable(clause), hours, values)
+    found = quantities(read.clause, channel)
+    chosen = np.isin(hours, read.hours[read.near()])
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
-    sides = {way for _, way in _levels_said(clause)} | _SIDES.get(finding, set()) or {"high", "low"}
-    above, below = values > channel["high"], values < channel["low"]
-    outliers = chosen & (("high" in sides) & above | ("low" in sides) & below)
-    if kind in ("level", "count") or (kind == "time" and not re.search(NUMBER, clause)):
+    sides = {way for _, way in _levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
+        "high",
+        "low",
+    }
+    outliers = chosen & np.any([beyond(channel, values, side) for side in sides], axis=0)
+    if kind in ("level", "count") or (kind == "time" and not found):
         return outliers if outliers.any() else chosen
     if kind in ("value", "time"):
-        numbers = [match[0] for match in re.finditer(NUMBER, clause)]
-        written = [any(_matches(n, values[i : i + 1], channel) for n in numbers) for i in range(len(values))]
+        written = np.any([quantity.holds(values) for quantity in found], axis=0) if found else outliers & False
         extremes = (values == values[chosen].min()) | (values == values[chosen].max())
-        return chosen & (written if any(written) else extremes)
+        return chosen & (written if written.any() else extremes)
     return chosen
 
 
-_SIDES = {"high": {"high"}, "not_high": {"high"}, "low": {"low"}, "normal": {"high", "low"}}  # of a finding
+_SIDES = {"high": ("high",), "not_high": ("high",), "low": ("low",), "normal": ("high", "low"), "room air": ("high",)}
 
 
 def _readable(clause: str) -> str:
@@ -131,64 +173,111 @@ def _blank(match: re.Match) -> str:
     return " " * len(match[0])
 
 
-def _numbers(match: re.Match) -> list[str]:
-    return [group for group in match.groups() if group and re.fullmatch(r"\d+(?:\.\d+)?", group)]
+def _hour(match: re.Match) -> float:
+    return float(next(group for group in match.groups() if group and re.fullmatch(r"\d+(?:\.\d+)?", group)))
 
 
-def _restrict(clause: str, hours: np.ndarray, values: np.ndarray):
-    """Return the clause without its words of time, the moment that it speaks of, and the values of that time."""
+def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
+    """Take the words of time out of a clause, and select the measurements of that time."""
+    timed = False
     for pattern, within in (
-        (AFTER_HOURS, lambda n: hours > n),
-        (FIRST_HOURS, lambda n: hours <= n),
-        (LAST_HOURS, lambda n: hours >= (hours[-1] - n if len(hours) else 0)),
+        (AFTER_HOURS, lambda hours, n: hours > n),
+        (FIRST_HOURS, lambda hours, n: hours <= n),
+        (LAST_HOURS, lambda hours, n: hours >= (hours[-1] - n if len(hours) else 0)),
     ):
         match = pattern.search(clause)
         if match:
-            keep = within(float(_numbers(match)[0]))
-            return _cut(clause, match), None, hours[keep], values[keep], True
-    match = AT_HOUR.search(clause)
-    if match:
-        return _cut(clause, match), float(_numbers(match)[0]), hours, values, True
-    return clause, None, hours, values, False
+            keep = within(hours, _hour(match) + (HALF_AN_HOUR if _UP_TO.match(match[0]) else 0.0))
+            clause, hours, values, timed = _cut(clause, match), hours[keep], values[keep], True
+            break
+    moments = []
+    for match in AT_HOUR.finditer(clause):
+        moments.append((match.start(), _hour(match)))
+        clause = _cut(clause, match)
+    return _Read(clause, hours, values, moments, timed or bool(moments))
 
 
 def _cut(clause: str, match: re.Match) -> str:
     return clause[: match.start()] + " " * len(match[0]) + clause[match.end() :]
 
 
-def _states_measured(clause: str, finding: str | None, timed: bool, count: int) -> list[tuple[str, bool]]:
-    """Read the statement that the channel was, or was not, measured at all."""
-    if finding or timed or re.search(r"\d", clause) or _levels_said(clause):
-        return []
+def _states_measured(clause: str, states: list[str], timed: bool, count: int) -> bool | None:
+    """Judge the statement that the channel was, or was not, measured at all; `None` where there is none."""
+    if states or timed or re.search(r"\d", clause) or _levels_said(clause):
+        return None
     if any(pattern.search(clause) for pattern in (NORMAL, ABNORMAL, RISING, FALLING, STABLE)):
-        return []
+        return None
     if any(not (m[1] and _count(m[2] or "0") == 1) for m in TIMES.finditer(clause)):
-        return []  # a count; "at least one" is none
+        return None  # a count; "at least one" is none
     if UNMEASURED.search(clause):
-        return [("unmeasured", count == 0)]
-    return [("unmeasured", count > 0)] if MEASURED.search(clause) and not NOT.search(clause) else []
+        return count == 0
+    return count > 0 if MEASURED.search(clause) and not NOT.search(clause) else None
 
 
-def _read(clause, finding, channel, moment, negated, hours, values) -> list[tuple[str, bool | None]]:
-    directions = _levels_said(clause)
-    if finding == "normal":
-        return _levels("normal", [], channel, negated, values)
-    if finding == "not_high":
-        return _levels("", [(0, "high")], channel, not negated, values)
-    if finding:
-        directions = sorted([*directions, (0, finding)])
-    counts, clause_left = _counts(clause, directions, channel, values)
-    if counts:
-        return counts
-    numbers = _values(clause_left, channel, moment, negated, hours, values)
-    if numbers:
-        return numbers
-    near = np.abs(hours - moment) <= HALF_AN_HOUR if moment is not None else np.ones(len(values), bool)
-    if moment is None:
-        trends = _trends(clause_left, negated, values, bool(finding) or bool(BOUND.search(clause_left)))
-        if trends:
-            return trends
-    return _levels(clause_left, directions, channel, negated, values[near])
+def _statements(
+    read: _Read, states: list[str], found: list[Quantity], channel: dict, negated: bool
+) -> list[tuple[str, Truth]]:
+    """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
+    said = [(0, state) for state in states if state in ("high", "low")]
+    directions = sorted([*_levels_said(read.clause), *said])
+    statements, left = _counts(read.clause, directions, channel, read.values)
+    found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
+    statements += _numbers(left, found, states, channel, negated, read)
+    if not statements and not read.moments:
+        statements = _trends(left, negated, read.values, bool(states) or bool(BOUND.search(left)))
+    return statements or _levels(left, states, directions, channel, negated, read.values[read.near()])
+
+
+def _numbers(
+    clause: str, found: list[Quantity], states: list[str], channel: dict, negated: bool, read: _Read
+) -> list[tuple[str, Truth]]:
+    """Judge the numbers of a clause, and what it calls them ("elevated at 131", "normal at 72")."""
+    hours, values = read.hours, read.values
+    if not found:
+        extreme = "maximum" if MAXIMUM.search(clause) else "minimum" if MINIMUM.search(clause) else None
+        if len(read.moments) != 1 or extreme is None:
+            return []
+        best = values == (values.max() if extreme == "maximum" else values.min()) if len(values) else values > 0
+        return [("value", bool((best & read.near()).any()))]
+    side = next((state for state in states if state in ("high", "low")), None)
+    set_roles(clause, found, side)
+    _set_moments(found, read.moments)
+    compared = any(COMPARING.search(clause[: quantity.start]) for quantity in found)
+    denied = negated and (compared or not states)
+    truths = judge_numbers(clause, found, denied, hours, values)
+    if denied:
+        return [("value", truth) for truth in truths]
+    return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
+
+
+def _set_moments(found: list[Quantity], moments: list[tuple[int, float]]) -> None:
+    """Give each number the hour that is written behind it, else the one before it."""
+    for place, hour in moments:
+        before = [quantity for quantity in found if quantity.end <= place]
+        (before[-1] if before else found[0]).moment = hour
+
+
+def _called(clause, found, states, channel, negated, values) -> list[Truth]:
+    """Judge what a clause calls its numbers: high, low or normal."""
+    rest = clause
+    for quantity in found:
+        rest = rest[: quantity.start] + " " * (quantity.end - quantity.start) + rest[quantity.end :]
+    rest = BOUND.sub(_blank, rest)
+    if states:
+        return [_state(states, clause, channel, negated, values if negated else _told(found, values))]
+    if negated:
+        return []
+    told = _told(found, values)
+    truths = [any_beyond(channel, told, side) for side, at in (("high", HIGH_AT), ("low", LOW_AT)) if at.search(rest)]
+    if not truths and NORMAL.search(rest):
+        truths = [all_normal(channel, told)]
+    return truths
+
+
+def _told(found: list[Quantity], values: np.ndarray) -> np.ndarray:
+    """Return the measured values that the numbers are; all where they are none."""
+    told = values[np.any([quantity.may_hold(values) for quantity in found], axis=0)]
+    return told if len(told) else values
 
 
 def _levels_said(clause: str) -> list[tuple[int, str]]:
@@ -204,19 +293,16 @@ def _says_high(word: str) -> bool:
     return not word.startswith(("below", "under", "beneath", "lower", "less"))
 
 
-def outside(channel: dict, values: np.ndarray, direction: str) -> int:
-    """Count the values above (`"high"`) or below (`"low"`) normal."""
-    return int(((values > channel["high"]) if direction == "high" else (values < channel["low"])).sum())
-
-
-def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]], str]:
+def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge how many values are said to be outside of normal, and return the clause without these counts."""
     said, left = [], clause
     if directions or ABNORMAL.search(clause):
         share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
         if share or out_of:
             number, total = map(_count, filter(None, share.groups() if share else out_of.groups()[::-1]))
             found = _count_of(clause, directions, share or out_of, channel, values)
-            return [("count", found == number and len(values) == total)], left
+            holds = every([_compare_count(found, "", number), len(values) == total])
+            return [("count", holds)], _cut(left, share or out_of)
     for match in TIMES.finditer(clause):
         groups = [group for group in match.groups() if group]
         least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
@@ -225,7 +311,7 @@ def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, bool]]
             rest = clause[: match.start()] + clause[match.end() :]
             if number == 1 or re.search(r"\d", rest) or not re.search(rf"\b{TAKEN}\b", rest):
                 continue
-            found = len(values)
+            found = len(values), len(values)
         else:
             found = _count_of(clause, directions, match, channel, values)
         said.append(("count", _compare_count(found, least, number)))
@@ -242,136 +328,35 @@ def _count(word: str) -> int:
     return int(word) if word.isdigit() else COUNT_WORDS[word]
 
 
-def _count_of(clause, directions, match, channel, values) -> int:
-    if not directions:
-        return outside(channel, values, "high") + outside(channel, values, "low")
-    before = [way for at, way in directions if at < match.end()] or [way for _, way in directions]
-    return outside(channel, values, before[-1])
+def _count_of(clause, directions, match, channel, values) -> tuple[int, int] | None:
+    """Count the values beyond the usual, and beyond the clear, limits; `None` for a side without a limit."""
+    sides = ("high", "low")
+    if directions:
+        before = [way for at, way in directions if at < match.end()] or [way for _, way in directions]
+        sides = (before[-1],)
+    if not any(has_limit(channel, side) for side in sides):
+        return None
+    return tuple(sum(int(beyond(channel, values, side, clearly).sum()) for side in sides) for clearly in (False, True))
 
 
-def _compare_count(found: int, least: str, number: int) -> bool:
-    if least in ("at least", "no fewer than", "no less than"):
-        return found >= number
-    if least in ("at most", "no more than"):
-        return found <= number
-    if least == "more than":
-        return found > number
-    return found < number if least == "fewer than" else found == number
+def _compare_count(found: tuple[int, int] | None, least: str, number: int) -> Truth:
+    """Compare a count with that beyond the usual limits; one down to that beyond the clear ones is not wrong."""
+    if found is None:
+        return None
+    compare = _COMPARISONS.get(least, int.__eq__)
+    if compare(found[0], number):
+        return True
+    return None if any(compare(count, number) for count in range(found[1], found[0])) else False
 
 
-def _values(clause, channel, moment, negated, hours, values) -> list[tuple[str, bool]]:
-    """Read the statements on numbers, and on when the extremes were."""
-    moved, span = MOVED.search(clause), SPAN.search(clause)
-    if moved:
-        first, last = _numbers(moved)
-        return [("value", _in_order(first, last, channel, values))]
-    if span:
-        low, high = sorted(_numbers(span), key=float)
-        return [
-            ("value", _matches(low, _lowest(values), channel)),
-            ("value", _matches(high, _highest(values), channel)),
-        ]
-    mean = MEAN.search(clause)
-    if mean:
-        middle = np.median if mean[1] == "median" else np.mean
-        return [("value", bool(len(values)) and _is_about(mean[2], middle(values), channel))]
-    compared = COMPARED.search(clause)
-    if compared and not MAXIMUM.search(clause) and not MINIMUM.search(clause):
-        return [("value", _compares(clause, compared, negated, channel, values))]
-    statements = []
-    for match in re.finditer(NUMBER, clause):
-        if match.start() and (clause[match.start() - 1].isalpha() or clause[match.start() - 1] in "₂/"):
-            continue
-        statements.append(("value", _has_value(clause, match, channel, moment, hours, values)))
-    extreme = _extreme_before(clause, len(clause))
-    if not statements and moment is not None and extreme:
-        best = (values.max() if extreme == "maximum" else values.min()) if len(values) else np.nan
-        return [("value", bool((np.abs(hours[values == best] - moment) <= HALF_AN_HOUR).any()))]
-    if negated and len(statements) == 1 and not extreme:
-        return [(kind, not holds) for kind, holds in statements]
-    return statements
+_COMPARISONS = {
+    "at least": int.__ge__, "no fewer than": int.__ge__, "no less than": int.__ge__, "at most": int.__le__,
+    "no more than": int.__le__, "more than": int.__gt__, "fewer than": int.__lt__,
+}  # fmt: skip
 
 
-def _has_value(clause, match, channel, moment, hours, values) -> bool:
-    """Tell if the number of a match is the extreme, the first, the last or any value, as the clause states."""
-    extreme = _extreme_before(clause, match.start()) or _extreme_before(clause, len(clause))
-    if extreme:
-        candidates = _highest(values) if extreme == "maximum" else _lowest(values)
-        at_moment = True
-        if moment is not None and len(values):
-            at_moment = bool((np.abs(hours[values == candidates[0]] - moment) <= HALF_AN_HOUR).any())
-        return _matches(match[0], candidates, channel) and at_moment
-    if moment is not None:
-        return _matches(match[0], values[np.abs(hours - moment) <= HALF_AN_HOUR], channel)
-    if FIRST_VALUE.search(clause):
-        return _matches(match[0], values[:1], channel)
-    if LAST_VALUE.search(clause):
-        return _matches(match[0], values[-1:], channel)
-    return _matches(match[0], values, channel)
-
-
-def _extreme_before(clause: str, end: int) -> str | None:
-    """Return the last word for a maximum or a minimum before that place."""
-    found = [(m.end(), "maximum") for m in MAXIMUM.finditer(clause, 0, end)]
-    found += [(m.end(), "minimum") for m in MINIMUM.finditer(clause, 0, end)]
-    return max(found)[1] if found else None
-
-
-def _highest(values: np.ndarray) -> np.ndarray:
-    return values.max(keepdims=True) if len(values) else values
-
-
-def _lowest(values: np.ndarray) -> np.ndarray:
-    return values.min(keepdims=True) if len(values) else values
-
-
-def _forms(values: np.ndarray, channel: dict) -> list[np.ndarray]:
-    """Return the values in the channel's unit, and in one that people write them in."""
-    forms = [values]
-    if channel.get("unit") == "fraction":
-        forms.append(values * 100)
-    if channel.get("unit") == "°C":
-        forms.append(values * 1.8 + 32)
-    return forms
-
-
-def _matches(number: str, candidates: np.ndarray, channel: dict) -> bool:
-    """Tell if a candidate is the number as written, rounded to its digits."""
-    half = 0.5 * 10 ** -len(number.partition(".")[2])
-    return any(
-        (np.abs(form - float(number)) <= half + 1e-6 * np.abs(form)).any() for form in _forms(candidates, channel)
-    )
-
-
-def _is_about(number: str, value: float, channel: dict) -> bool:
-    """Tell if a mean is about the number; it is rarely written to all its digits."""
-    half = 0.5 * 10 ** -len(number.partition(".")[2])
-    return any(
-        abs(form[0] - float(number)) <= half + 0.01 * abs(form[0]) for form in _forms(np.array([value]), channel)
-    )
-
-
-def _in_order(first: str, last: str, channel: dict, values: np.ndarray) -> bool:
-    places = [
-        [i for i in range(len(values)) if _matches(number, values[i : i + 1], channel)] for number in (first, last)
-    ]
-    return bool(places[0] and places[1]) and places[0][0] < places[1][-1]
-
-
-def _compares(clause: str, match: re.Match, negated: bool, channel: dict, values: np.ndarray) -> bool:
-    word, number = match[1] or match[2], float(match[3])
-    if channel.get("unit") == "fraction" and number > 1:
-        number /= 100
-    up = not word.startswith(("below", "under", "less", "lower", "at most", "<", "≤"))
-    holds = values > number if up else values < number
-    if word in ("at least", "at most", ">=", "<=", "≥", "≤"):
-        holds |= values == number
-    if negated:
-        return bool(len(values)) and not holds.any()
-    return bool(len(values)) and bool(holds.all() if ALWAYS.search(clause) else holds.any())
-
-
-def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, bool | None]]:
+def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, Truth]]:
+    """Judge whether the values are said to rise, to fall or to be stable."""
     said = "stable" if STABLE.search(clause) else None
     if said is None and not has_level:
         rising, falling = RISING.search(clause), FALLING.search(clause)
@@ -393,15 +378,72 @@ def trend_of(values: np.ndarray) -> str:
     return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
 
 
-def _levels(clause, directions, channel, negated, values) -> list[tuple[str, bool]]:
+def _levels(clause, states, directions, channel, negated, values) -> list[tuple[str, Truth]]:
+    """Judge whether values are called high, low, abnormal or normal."""
+    if FIRST_VALUE.search(clause):
+        values = values[:1]
+    elif LAST_VALUE.search(clause):
+        values = values[-1:]
+    if states:
+        return [("level", _state(states, clause, channel, negated, values))]
     if ABNORMAL.search(clause) and not directions:
-        out = outside(channel, values, "high") + outside(channel, values, "low") > 0
-        return [("level", bool(len(values)) and out != negated)]
+        return [("level", _denied(negation(all_normal(channel, values)) if len(values) else False, negated, values))]
+    if not directions and NORMALIZED.search(clause):
+        return [("level", _denied(all_normal(channel, values[-1:]), negated, values))]
     if not directions and NORMAL.search(BOUND.sub(_blank, clause)):
-        inside = bool(len(values)) and outside(channel, values, "high") == outside(channel, values, "low") == 0
-        return [("level", bool(len(values)) and inside != negated)]
-    first_or_last = values[:1] if FIRST_VALUE.search(clause) else values[-1:] if LAST_VALUE.search(clause) else values
+        return [("level", _denied(all_normal(channel, values), negated, values))]
     ways = list(dict.fromkeys(way for _, way in directions))
-    if negated:
-        return [("level", bool(len(values)) and outside(channel, first_or_last, way) == 0) for way in ways]
-    return [("level", outside(channel, first_or_last, way) > 0) for way in ways]
+    return [("level", _level(way, clause, channel, negated, values)) for way in ways]
+
+
+def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
+    """Negate a truth where a clause denies it; nothing holds of no values."""
+    return negation(truth) if negated and len(values) else truth
+
+
+def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    """Judge "high" or "low": one value will do, unless the clause says that it lasted."""
+    truth = any_beyond(channel, values, way)
+    if not negated and truth is not False and PERSISTENT.search(clause):
+        return True if all_beyond(channel, values, way) else None
+    return _denied(truth, negated, values)
+
+
+def _state(states: list[str], clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    """Judge what findings state of the values."""
+    return every(_one_state(state, clause, channel, negated, values) for state in dict.fromkeys(states))
+
+
+def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    if state == "room air":
+        above = beyond(channel, values, "high")
+        truth = None if above.any() and not (above.all() or ALL_VALUES.search(clause)) else not above.any()
+        return _denied(truth, negated, values)
+    if state == "normal":
+        return _denied(all_normal(channel, values), negated, values)
+    if state == "not_high":
+        return _level("high", clause, channel, not negated, values)
+    return _level(state, clause, channel, negated, values)
+
+
+def _direction(clause: str, states: list[str], found: list[Quantity], channel: dict, negated: bool) -> str | None:
+    """Return the direction that a clause states; of a number where it lies, of a denied level normal."""
+    said = [state for state in states if state in ("high", "low")] or [way for _, way in _levels_said(clause)]
+    if negated or set(states) & {"normal", "not_high", "room air"}:
+        denied_normal = negated and (states == ["normal"] or (not said and NORMAL.search(clause)))
+        return None if denied_normal else "normal"
+    if said and not found:
+        return said[-1]
+    for quantity in reversed(found):
+        for low, high in quantity.inner[:1]:
+            middle = np.clip((max(low, -1e9) + min(high, 1e9)) / 2, low, high)
+            if np.isfinite(low) and np.isfinite(high):
+                for side in ("high", "low"):
+                    if beyond(channel, np.array([middle]), side).any():
+                        return side
+    if said:
+        return said[-1]
+    rising, falling = RISING.search(clause), FALLING.search(clause)
+    if rising or falling:
+        return "rising" if rising else "falling"
+    return "normal" if found or NORMAL.search(clause) else None

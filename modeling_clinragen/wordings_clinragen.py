@@ -42,22 +42,22 @@ AT_HOUR = compiled(rf"""
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
 FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
-    |(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened
+    |(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     """)
 LAST_VALUE = compiled_words(r"""
     last|final(?:ly)?|most recent|latest|ended|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
-    |at the end|by the end|concluded|closing|closed
+    |at (?:the )?end|by the end|concluded|closing|closed|settled|ultimately|eventually|stabili[sz]ed at
     """)
 
 # levels
 HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
     |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
-    |spik(?:ed?|es|ing)|excessive(?:ly)?|hypertensive|overweight
+    |spik(?:ed?|es|ing)|excessive(?:ly)?|overweight
     """)
 LOW = compiled_words(r"""
     low(?:er)?(?! of\b)|reduced|reductions?|below|decreased|depressed|depression|under|beneath|sub-?normal
-    |diminished|slow|hypotensive|dip(?:s|ped|ping)? (?:below|under)|desaturat(?:ed|es|ing|ions?)|deficient|short of
+    |diminished|slow|soft|dip(?:s|ped|ping)? (?:below|under)|deficient|short of
     """)
 RANGE = unfolded(r"""
     (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?
@@ -85,6 +85,7 @@ NOT = compiled(r"""
     \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
     |at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b
     """)
+NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater) than\b")
 PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
 
 # counts, numbers
@@ -114,38 +115,68 @@ TIMES = compiled(rf"""
     |\bnumber of [a-z\s-]*?\b(?:is|was|equals|were) {AT_LEAST}{COUNT}\b
     """)
 MAXIMUM = compiled_words(r"""
-    up to|as high as|max(?:imum|imal|imally|ima)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of|high of
-    |top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest
-    |(?:reach(?:es|ed|ing)?|hit|climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)) (?:to
-    |up to)?(?= ?(?:\d|about|around|an?\b))
+    up to|as high as|t?max(?:imum|imal|imally|ima)?|maxed(?: out)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of
+    |high of|top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest
+    |(?:reach(?:es|ed|ing)?|hit)(?= ?(?:\d|about|around|the (?:low |mid|high |upper )?[- ]?\d))
     """)
 MINIMUM = compiled_words(r"""
-    down to|as low as|(?<!/)(?<!per )min(?:imum|imal|imally|ima)?|lowest|nadir|a low of|low of
+    down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally|ima)?|lowest|nadir(?:ed|s)?|a low of|low of
     |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
-    |(?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged
-    |decreas(?:ed|es|ing)) (?:down )?to(?= ?(?:\d|about|around))
     """)
-SPAN = compiled(rf"""
+_TO = r"(?:(?:down|up|back|out) )?(?:in)?to(?= ?(?:\d|about|around|an?\b|the (?:low |mid|high |upper )?[- ]?\d))"
+ROSE_TO = compiled_words(rf"""
+    (?:climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)|increas(?:ed|es|ing)|jump(?:ed|s|ing)?
+    |shot|surged?|elevated) {_TO}
+    """)
+FELL_TO = compiled_words(rf"""
+    (?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged|plummeted
+    |decreas(?:ed|es|ing)|down|sagged|slid) {_TO}
+    """)
+RANGING = compiled(r"""
     \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
-    |var(?:ied|ies|ying)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung
-    |oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|vary|stayed
-    |ran)\s*(?:between |from |of )?{NUMBER} ?(?:[^\d\s.]\S{{0,6}} ?)?(?:-|–|—|to|and|through) ?{NUMBER}
-    |{NUMBER} ?(?:-|–|—) ?{NUMBER}
+    |var(?:ied|ies|ying|y)(?: from| between)?|fluctuat(?:ed|es|ing)(?: from| between)?|span(?:s|ned|ning)|swung
+    |oscillat\w+|extremes(?: of| were)?|limits of|anywhere from|stayed|remained|ran
+    |within)\s*(?:between |from |of |within |in )?(?:the )?$
     """)
-MOVED = compiled(rf"""
+BETWEEN = re.compile(r"\s*(?:-|–|—|to|and|through)\s*(?:the )?")
+WITHIN = re.compile(r"\b(?:stay\w*|remain\w*|kept|held|always|within)\b")
+MOVING = compiled(r"""
     \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
     |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
-    |trend(?:ed|s|ing)? (?:up|down)\w*|drift(?:ed|s|ing)(?: up
-    | down)?\w*) from {NUMBER}[^\d]{{0,12}}? to {NUMBER}
+    |recover(?:ed|s|ing)|trend(?:ed|s|ing)?(?: up| down)?\w*|drift(?:ed|s|ing)(?: up| down)?\w*|came)\b.*\bfrom\s*$
     """)
-COMPARED = compiled(rf"""
-    (?:\b(above|over|exceed(?:s|ed|ing)?|greater than|more than|higher than|below|under|less than|lower than
-    |at least|at most)|([<>]=?|≥|≤)) ?{NUMBER}
+JOINT_OF_NUMBERS = re.compile(r"\s*(?:[-–—/]|to|and|or|through|then)\s*(?:the )?")
+_AROUND = r"(?:the |an? |about |around |approximately |roughly |nearly |~)*"
+FROM = re.compile(rf"\bfrom\s*{_AROUND}$")
+FROM_BEFORE = compiled(rf"""
+    \b(?:down|up|improved|increased|decreased|recovered|compared (?:to|with)|versus
+    |vs\.?) (?:from )?{_AROUND}$
     """)
-MEAN = re.compile(rf"\b(mean|average[ds]?|averaging|median)(?: \w+){{0,3}}? {NUMBER}")
-ALWAYS = compiled_words(r"""
-    remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly
+SEQUENCE_JOINT = re.compile(r"\b(?:to|then|later|before|into)\b|→|->")
+TO_NUMBER = re.compile(rf"\b(?:in)?to\s+{_AROUND}$")
+LATER_VALUE = compiled_words(r"""
+    then|later|subsequent(?:ly)?|thereafter|afterwards?|recover(?:ed|s|ing)? to|improv(?:ed|es|ing)? to
+    |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|normali[sz]ed (?:to|at)
     """)
+COMPARING = compiled(r"""
+    (?:\b(at least|at most|no (?:less|lower|fewer|more|higher|greater) than|above|over|exceed(?:s|ed|ing)?
+    |greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?|below|under|beneath|less than
+    |lower than|short of)|([<>]=?|≥|≤))\s*$
+    """)
+ABOUT = re.compile(r"(?:\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|close to|near)|[~≈])\s*$")
+ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
+MEAN = re.compile(r"\b(?:mean|average[ds]?|averaging|median)\b")
+NO_MEASUREMENT = re.compile(r"\b(?:days?|stage|grade|class|type|pod|aged?|step|bed|room|figure|table|hours?)\s*#?$")
+ALL_VALUES = compiled_words(r"""
+    remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly|kept
+    |continuously|uniformly
+    """)
+PERSISTENT = compiled_words(r"persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout")
+# how a clause says high or low of the number that it gives
+HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|(?:hyper|tachy)\w+|febrile")
+LOW_AT = compiled_words(r"(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)|reduced|depressed|(?:hypo|brady)\w+")
+NORMALIZED = re.compile(r"\bnormali[sz](?:ed|es|ing)\b|\breturn(?:ed|s)? to normal\b|\bback to normal\b")
+
 REFERENCE = re.compile(
     rf"\(?\b(?:normal|reference)(?: range| limits?| interval)?:? ?{NUMBER} ?(?:-|–|to) ?{NUMBER}[^,.;)]*\)?"
 )

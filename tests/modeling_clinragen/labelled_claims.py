@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modeling_clinragen import CHANNELS
+from modeling_clinragen import PAPER_CHANNELS
 
 
 DRAWS = 3000
@@ -59,7 +59,7 @@ def make_pools(records):
     pools = {}
     for hours, values in records:
         hours, values = np.asarray(hours, dtype=float), np.asarray(values, dtype=float)
-        for column, channel in enumerate(CHANNELS):
+        for column, channel in enumerate(PAPER_CHANNELS):
             kept = np.flatnonzero(~np.isnan(values[:, column]))
             kept = kept[np.argsort(hours[kept], kind="stable")]
             series = Series(channel, hours[kept], values[kept, column], (hours, values))
@@ -89,7 +89,7 @@ def draw_claim(rng, wording, pools, wanted):
 
 def channel_fits(wording, name):
     """Tell whether a wording may be about the channel, and the channel can show what it states."""
-    channel = next(channel for channel in CHANNELS if channel["name"] == name)
+    channel = next(channel for channel in PAPER_CHANNELS if channel["name"] == name)
     if wording.get("channel", name) != name or ("number}" in wording["text"] and name in NO_NUMBERS):
         return False
     if "high" in wording["states"] and channel["high"] >= channel["maximum"]:

@@ -9,29 +9,29 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from modeling_clinragen import CHANNELS
+from modeling_clinragen import PAPER_CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker, check_claims, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.statements_clinragen import trend_of
 
 
-NAMES = [channel["name"] for channel in CHANNELS]
+NAMES = [channel["name"] for channel in PAPER_CHANNELS]
 HOURS = np.arange(10.0)
 
 cells = st.one_of(st.just(np.nan), st.floats(0, 300, allow_nan=False, width=32))
-series = st.integers(0, 12).flatmap(lambda rows: arrays(np.float64, (rows, len(CHANNELS)), elements=cells))
+series = st.integers(0, 12).flatmap(lambda rows: arrays(np.float64, (rows, len(PAPER_CHANNELS)), elements=cells))
 
 
 def patient(**columns):
     """Ten hours with the given channels, e.g. `Heart_Rate=[...]`; the others are not measured."""
-    values = np.full((10, len(CHANNELS)), np.nan)
+    values = np.full((10, len(PAPER_CHANNELS)), np.nan)
     for name, column in columns.items():
         values[: len(column), NAMES.index(name.replace("_", " "))] = column
     return values
 
 
 def verdicts(text, values):
-    return [(c.channel, c.verdict) for c in check_claims(text, CHANNELS, HOURS[: len(values)], values) if c.channel]
+    return [(c.channel, c.verdict) for c in check_claims(text, PAPER_CHANNELS, HOURS[: len(values)], values) if c.channel]
 
 
 TACHYCARDIC = patient(Heart_Rate=[100, 130, 140, 120, 150, 90, 100, 110, 100, 100], Temperature=[37.0] * 10)
@@ -41,10 +41,10 @@ RISING = patient(Heart_Rate=[60, 62, 65, 70, 80, 85, 90, 95, 99, 104], Glucose=[
 @given(series)
 @settings(max_examples=150, deadline=None)
 def test_caption_counts_are_those_of_the_values(values):
-    caption = describe_anomalies(values, CHANNELS)
+    caption = describe_anomalies(values, PAPER_CHANNELS)
     clauses = caption.rstrip(".").split(", ")
-    assert len(clauses) == len(CHANNELS)
-    for clause, channel, column in zip(clauses, CHANNELS, values.T, strict=True):
+    assert len(clauses) == len(PAPER_CHANNELS)
+    for clause, channel, column in zip(clauses, PAPER_CHANNELS, values.T, strict=True):
         assert clause.startswith(channel["name"] + " is ")
         high, low = np.nansum(column > channel["high"]), np.nansum(column < channel["low"])
         counts = {way: int(n) for way, n in re.findall(r"(higher|lower) than normal (\d+) times?", clause)}
@@ -56,22 +56,22 @@ def test_caption_counts_are_those_of_the_values(values):
 @given(series)
 @settings(max_examples=150, deadline=None)
 def test_a_caption_is_true_of_its_own_record(values):
-    claims = check_claims(describe_anomalies(values, CHANNELS), CHANNELS, np.arange(len(values)), values)
+    claims = check_claims(describe_anomalies(values, PAPER_CHANNELS), PAPER_CHANNELS, np.arange(len(values)), values)
     assert [claim.channel for claim in claims] == NAMES
     assert {claim.verdict for claim in claims} == {"supported"}
 
 
-@given(series, arrays(bool, len(CHANNELS)))
+@given(series, arrays(bool, len(PAPER_CHANNELS)))
 @settings(max_examples=100, deadline=None)
 def test_a_channel_that_was_read_in_part_is_not_called_normal(values, unread):
-    caption = describe_anomalies(values, CHANNELS, unread=unread)
-    plain = describe_anomalies(values, CHANNELS).rstrip(".").split(", ")
+    caption = describe_anomalies(values, PAPER_CHANNELS, unread=unread)
+    plain = describe_anomalies(values, PAPER_CHANNELS).rstrip(".").split(", ")
     for clause, same, partly in zip(caption.rstrip(".").split(", "), plain, unread, strict=True):
         if partly:
             same = same.replace("normal all the time", "measured partly as text")
             same = same.replace("not measured", "not measured as a number")
         assert clause == same
-    claims = check_claims(caption, CHANNELS, np.arange(len(values)), values)
+    claims = check_claims(caption, PAPER_CHANNELS, np.arange(len(values)), values)
     assert [claim.channel for claim in claims] == NAMES
     assert {claim.verdict for claim in claims} == {"supported"}
 
@@ -80,13 +80,13 @@ def test_captions_of_other_patients_are_often_contradicted():
     rng = np.random.default_rng(0)
     centre = np.array([60, 0.4, 120, 90, 77, 95, 20, 120, 37, 80, 7.4])
     records = [centre * rng.normal(1, 0.25, (20, 11)) for _ in range(50)]
-    captions = [describe_anomalies(values, CHANNELS) for values in records]
+    captions = [describe_anomalies(values, PAPER_CHANNELS) for values in records]
     swapped = [v for i, c in enumerate(captions) for _, v in verdicts_of(c, records[i - 1])]
     assert swapped.count("contradicted") / len(swapped) > 0.4
 
 
 def verdicts_of(text, values):
-    return [(c.channel, c.verdict) for c in check_claims(text, CHANNELS, np.arange(len(values)), values)]
+    return [(c.channel, c.verdict) for c in check_claims(text, PAPER_CHANNELS, np.arange(len(values)), values)]
 
 
 def test_real_captions_hold_and_swapped_ones_mostly_do_not(real_data):
@@ -95,7 +95,7 @@ def test_real_captions_hold_and_swapped_ones_mostly_do_not(real_data):
     for _, stay in table.groupby("icustay_id"):
         wide = stay.pivot_table(index="hours", columns="channel", values="value").reindex(columns=NAMES)
         records.append(wide.to_numpy(dtype=float))
-    captions = [describe_anomalies(values, CHANNELS) for values in records]
+    captions = [describe_anomalies(values, PAPER_CHANNELS) for values in records]
     own = [v for c, values in zip(captions, records, strict=True) for _, v in verdicts_of(c, values)]
     assert set(own) == {"supported"}
     swapped = [v for i, c in enumerate(captions) for _, v in verdicts_of(c, records[i - 1])]
@@ -172,9 +172,9 @@ def test_what_a_finding_means_is_no_claim_about_the_channel():
 
 def test_claims_carry_their_place_in_the_text():
     text = "Cough for days. Pulse is high 3 times, and glucose is not measured; pH 7.4 was expected."
-    for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
+    for claim in check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC):
         assert text[claim.start : claim.end] == claim.text
-    named = [mention and text[slice(*mention)] for _, _, mention in ClaimChecker(CHANNELS).split(text)]
+    named = [mention and text[slice(*mention)] for _, _, mention in ClaimChecker(PAPER_CHANNELS).split(text)]
     assert named == [None, "Pulse", "glucose", "pH"]
 
 
@@ -201,7 +201,7 @@ def test_trend_of_is_symmetric():
 @given(st.text(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_without_error(text):
-    for claim in check_claims(text, CHANNELS, HOURS, TACHYCARDIC):
+    for claim in check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC):
         assert claim.verdict in ("supported", "contradicted", "unverifiable")
 
 
@@ -221,7 +221,7 @@ def test_any_text_is_read_without_error(text):
     ],
 )
 def test_a_claim_names_the_hours_of_the_measurements_that_decide(text, hours):
-    claim = check_claims(text, CHANNELS, HOURS, TACHYCARDIC)[0]
+    claim = check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC)[0]
     assert claim.hours == hours
 
 
@@ -246,14 +246,14 @@ BOTH_WAYS = patient(Heart_Rate=[30, 130, 80, 35, 140, 90], Temperature=[39.5, 37
     ],
 )
 def test_only_measurements_on_the_stated_side_of_normal_decide(text, hours):
-    claim = check_claims(text, CHANNELS, HOURS, BOTH_WAYS)[0]
+    claim = check_claims(text, PAPER_CHANNELS, HOURS, BOTH_WAYS)[0]
     assert claim.hours == hours
 
 
 def test_where_nothing_lies_on_the_stated_side_every_measurement_decides():
     low = patient(Glucose=[40, 90, 45])
     for text, verdict in (("Glucose is higher than normal", "contradicted"), ("Glucose is not high", "supported")):
-        claim = check_claims(text, CHANNELS, HOURS, low)[0]
+        claim = check_claims(text, PAPER_CHANNELS, HOURS, low)[0]
         assert (claim.verdict, claim.hours) == (verdict, [0, 1, 2])
 
 
@@ -265,14 +265,14 @@ def test_without_the_measurements_that_decide_nothing_is_supported_any_more(valu
     assume((~np.isnan(column)).any())
     text = f"{NAMES[position]} is {said.format(top=f'{np.nanmax(column):.2f}')}"
     hours = np.arange(len(values), dtype=float)
-    (claim,) = [c for c in check_claims(text, CHANNELS, hours, values) if c.channel]
+    (claim,) = [c for c in check_claims(text, PAPER_CHANNELS, hours, values) if c.channel]
     measured = hours[~np.isnan(column)]
     assert claim.hours
     assert set(claim.hours) <= set(measured)
     left = values.copy()
     left[np.isin(hours, claim.hours), position] = np.nan
     if claim.verdict == "supported":
-        again = [c.verdict for c in check_claims(text, CHANNELS, hours, left) if c.channel]
+        again = [c.verdict for c in check_claims(text, PAPER_CHANNELS, hours, left) if c.channel]
         assert "at most" in said or again == ["contradicted"]
 
 
@@ -285,5 +285,5 @@ def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_i
 
 
 def test_a_clause_ends_before_the_word_that_joins_the_next_one():
-    claims = check_claims("Heart Rate is high and, with Temperature normal, pH is not measured.", CHANNELS, [], [])
+    claims = check_claims("Heart Rate is high and, with Temperature normal, pH is not measured.", PAPER_CHANNELS, [], [])
     assert [claim.text for claim in claims] == ["Heart Rate is high", "Temperature normal", "pH is not measured"]

@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from datasets_scripts.sources.labels import load_labels
-from modeling_clinragen import CHANNELS
+from modeling_clinragen import PAPER_CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, check_note_claims
 from tests.modeling_clinragen.labelled_claims import labelled_claims
 
 
-NAMES = [channel["name"] for channel in CHANNELS]
+NAMES = [channel["name"] for channel in PAPER_CHANNELS]
 
 
 def wordings(name):
@@ -32,19 +32,19 @@ def wordings(name):
 def made_records(number=200):
     """Series around the middle of what is normal, wide enough to leave it, with channels that are missing."""
     rng = np.random.default_rng(0)
-    middle = np.array([(c["low"] + c["high"]) / 2 for c in CHANNELS])
-    spread = np.array([(c["high"] - c["low"]) / 3 for c in CHANNELS])
-    low, high = (np.array([c[name] for c in CHANNELS]) for name in ("minimum", "maximum"))
-    decimals = [c["decimals"] for c in CHANNELS]
+    middle = np.array([(c["low"] + c["high"]) / 2 for c in PAPER_CHANNELS])
+    spread = np.array([(c["high"] - c["low"]) / 3 for c in PAPER_CHANNELS])
+    low, high = (np.array([c[name] for c in PAPER_CHANNELS]) for name in ("minimum", "maximum"))
+    decimals = [c["decimals"] for c in PAPER_CHANNELS]
     records = []
     for _ in range(number):
         hours = np.sort(rng.uniform(0, 72, rng.integers(8, 30))).round(2)
-        drift = rng.normal(0, 1, len(CHANNELS)) * np.linspace(-1, 1, len(hours))[:, None]
-        values = middle + spread * (rng.normal(0, 0.8, (len(hours), len(CHANNELS))) + drift)
+        drift = rng.normal(0, 1, len(PAPER_CHANNELS)) * np.linspace(-1, 1, len(hours))[:, None]
+        values = middle + spread * (rng.normal(0, 0.8, (len(hours), len(PAPER_CHANNELS))) + drift)
         values = np.clip(values, np.maximum(low, middle - 3 * spread), np.minimum(high, middle + 3 * spread))
         values = np.stack([column.round(d) for column, d in zip(values.T, decimals, strict=True)], axis=1)
         values[rng.random(values.shape) < 0.2] = np.nan
-        values[:, rng.random(len(CHANNELS)) < 0.15] = np.nan
+        values[:, rng.random(len(PAPER_CHANNELS)) < 0.15] = np.nan
         records.append((hours, values))
     return records
 
@@ -65,7 +65,7 @@ def summed(verdicts):
 
 def verdicts_of_series(name, records):
     """Kind of claim -> Counter of (true verdict, verdict)."""
-    check, found = ClaimChecker(CHANNELS), defaultdict(Counter)
+    check, found = ClaimChecker(PAPER_CHANNELS), defaultdict(Counter)
     for claim in labelled_claims(wordings(name), records, seed=0):
         said = [c.verdict for c in check(claim.text, claim.hours, claim.values) if c.channel]
         found[claim.kind][claim.verdict, summed(said)] += 1

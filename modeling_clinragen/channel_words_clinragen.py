@@ -1,0 +1,257 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Words for channels, and clinical words such as "fever" that name a channel together with what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+# Of the paper's channels; others bring `words` of their own. Lower case.
+CHANNEL_WORDS = {
+    "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
+    "Fraction inspired oxygen": (
+        "fraction inspired oxygen", "fraction of inspired oxygen", "inspired oxygen fraction", "inspired oxygen",
+        "fio2",
+    ),
+    "Glucose": ("blood glucose", "serum glucose", "plasma glucose", "blood sugar", "blood sugars", "glucose"),
+    "Heart Rate": ("heart rate", "heart rates", "pulse rate", "ventricular rate", "pulse", "hr"),
+    "Mean blood pressure": (
+        "mean blood pressure", "mean arterial blood pressure", "mean arterial pressure", "mean pressure", "mean bp",
+        "map",
+    ),
+    "Oxygen saturation": (
+        "oxygen saturation", "oxygen saturations", "o2 saturation", "saturation", "saturations", "spo2", "sao2",
+        "o2 sat", "o2 sats", "sats", "oxygenation", "pulse oximetry",
+    ),
+    "Respiratory rate": (
+        "respiratory rate", "respiratory rates", "respiration rate", "breathing rate", "respirations", "resp rate",
+        "rr",
+    ),
+    "Systolic blood pressure": (
+        "systolic blood pressure", "systolic arterial pressure", "systolic pressure", "systolic bp", "sbp",
+    ),
+    "Temperature": ("body temperature", "core temperature", "temperatures", "temperature", "temp", "temps"),
+    "Weight": ("body weight", "body mass", "weight", "weighed"),
+    "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
+}  # fmt: skip
+# Further ones of clinical notes, which are too short or too broad to be looked for in documents. "max" is read on.
+_MORE_WORDS = {
+    "Diastolic blood pressure": ("diastolic", "diastolics", "dbps", "diastolic pressures"),
+    "Fraction inspired oxygen": ("fraction of oxygen",),
+    "Glucose": ("fingerstick", "fingersticks", "bg", "sugars", "glucoses"),
+    "Heart Rate": ("heartrate",),
+    "Mean blood pressure": ("maps", "mean arterial pressures"),
+    "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "o2 saturations"),
+    "Respiratory rate": ("resps", "resp rates"),
+    "Systolic blood pressure": ("systolic", "systolics", "sbps", "systolic pressures"),
+    "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp"),
+    "Weight": ("weights", "wt"),
+    "Creatinine": ("cr", "creat"),
+    "Hemoglobin": ("hgb", "hb", "haemoglobin"),
+    "Hematocrit": ("hct", "haematocrit"),
+    "Platelets": ("plt", "plts", "platelet counts"),
+    "Blood urea nitrogen": ("urea", "blood urea"),
+    "International normalized ratio": ("inrs",),
+    "Lactate": ("lactic acid", "lactates"),
+    "Total bilirubin": ("bili", "tbili", "t bili"),
+    "White blood cells": ("white count", "white cells", "white blood count", "wbcs", "leukocytes"),
+    "Bicarbonate": ("bicarb",),
+    "Potassium": ("serum potassium",),
+    "Sodium": ("serum sodium",),
+    "Total calcium": ("serum calcium",),
+    "Carbon dioxide pressure": ("pco₂", "co2 tension"),
+    "Oxygen pressure": ("po₂",),
+}
+_FINDINGS = {  # what is said of a channel -> the findings that say it
+    ("Heart Rate", "high"): "tachycardia",
+    ("Heart Rate", "low"): "bradycardia",
+    ("Temperature", "high"): "fever fevers febrile pyrexia hyperthermia",
+    ("Temperature", "not_high"): "afebrile apyrexia",
+    ("Temperature", "normal"): "normothermia",
+    ("Temperature", "low"): "hypothermia",
+    ("Systolic blood pressure", "low"): "hypotension",
+    ("Oxygen saturation", "low"): "hypoxia hypoxemia desaturation desaturations desaturated desaturating",
+    ("Respiratory rate", "high"): "tachypnea",
+    ("Respiratory rate", "low"): "bradypnea",
+    ("Respiratory rate", "normal"): "eupnea",
+    ("Glucose", "high"): "hyperglycemia",
+    ("Glucose", "low"): "hypoglycemia",
+    ("Glucose", "normal"): "euglycemia normoglycemia",
+    ("pH", "low"): "acidosis acidemia",
+    ("pH", "high"): "alkalosis alkalemia",
+    ("Hemoglobin", "low"): "anemia",
+    ("White blood cells", "high"): "leukocytosis",
+    ("White blood cells", "low"): "leukopenia",
+    ("Platelets", "high"): "thrombocytosis",
+    ("Platelets", "low"): "thrombocytopenia",
+    ("Potassium", "high"): "hyperkalemia",
+    ("Potassium", "low"): "hypokalemia",
+    ("Sodium", "high"): "hypernatremia",
+    ("Sodium", "low"): "hyponatremia",
+    ("Total calcium", "high"): "hypercalcemia",
+    ("Total calcium", "low"): "hypocalcemia",
+    ("Magnesium", "high"): "hypermagnesemia",
+    ("Magnesium", "low"): "hypomagnesemia",
+    ("Phosphate", "high"): "hyperphosphatemia",
+    ("Phosphate", "low"): "hypophosphatemia",
+    ("Albumin", "low"): "hypoalbuminemia",
+    ("Total bilirubin", "high"): "hyperbilirubinemia",
+    ("Blood urea nitrogen", "high"): "azotemia",
+    ("Lactate", "high"): "hyperlactatemia",
+    ("Carbon dioxide pressure", "high"): "hypercapnia",
+    ("Carbon dioxide pressure", "low"): "hypocapnia",
+}
+# Further ones, which are no terms of the knowledge or are a disease's name there.
+_MORE_FINDINGS = {
+    ("Heart Rate", "high"): "tachycardias tachy",
+    ("Heart Rate", "low"): "bradycardias brady",
+    ("Temperature", "high"): "pyrexial hyperpyrexia",
+    ("Temperature", "not_high"): "apyrexial apyretic nonfebrile",
+    ("Systolic blood pressure", "high"): "hypertension",
+    ("Systolic blood pressure", "normal"): "normotension",
+    ("Oxygen saturation", "low"): "desaturate desaturates desat desats desatted desatting",
+    ("Oxygen saturation", "normal"): "normoxia normoxemia",
+    ("Hemoglobin", "high"): "polycythemia",
+    ("Chloride", "high"): "hyperchloremia",
+    ("Chloride", "low"): "hypochloremia",
+    ("Blood urea nitrogen", "high"): "uremia",
+    ("Lactate", "high"): "hyperlactemia",
+    ("Carbon dioxide pressure", "high"): "hypercarbia",
+    ("Carbon dioxide pressure", "low"): "hypocarbia",
+    ("Carbon dioxide pressure", "normal"): "normocapnia normocarbia",
+    ("International normalized ratio", "high"): "coagulopathy",
+    ("Lymphocytes", "low"): "lymphopenia lymphocytopenia",
+    ("Neutrophils", "high"): "neutrophilia",
+    ("Total protein", "low"): "hypoproteinemia",
+    ("Urine output", "low"): "oliguria anuria",
+    ("Urine output", "high"): "polyuria",
+}
+_PHRASES = {
+    ("Fraction inspired oxygen", "high"): (
+        "supplemental oxygen", "supplementary oxygen", "supplemental o2", "oxygen support", "oxygen therapy",
+        "oxygen supplementation", "oxygen requirement", "required oxygen", "requires oxygen", "requiring oxygen",
+        "require oxygen", "required o2", "requiring o2", "needed oxygen", "need oxygen", "given oxygen",
+        "received oxygen", "on oxygen",
+    ),
+    ("Fraction inspired oxygen", "room air"): ("room air", "ambient air"),
+}  # fmt: skip
+# Diseases and signs that hold a word for a channel and say nothing of what was measured.
+_DISEASES = (
+    "essential hypertension", "history of hypertension", "pulmonary hypertension", "pulmonary arterial hypertension",
+    "portal hypertension", "secondary hypertension", "primary hypertension", "chronic hypertension",
+    "known hypertension", "intracranial hypertension", "intraabdominal hypertension", "systemic hypertension",
+    "arterial hypertension", "hypertension with complications", "hypertensive heart disease",
+    "hypertension with complications and secondary hypertension", "hypertensive kidney disease",
+    "hypertensive encephalopathy", "hypertensive cardiomyopathy", "nonhypertensive", "hypertensive disease",
+    "hypertensive chronic kidney disease", "hypertensive nephropathy", "complicated hypertension",
+    "systolic heart failure", "systolic dysfunction", "systolic murmur", "systolic function", "chronic systolic",
+    "acute systolic", "diastolic heart failure", "diastolic dysfunction", "diastolic murmur", "diastolic function",
+    "chronic diastolic", "acute diastolic", "lower respiratory", "upper respiratory",
+)  # fmt: skip
+# Findings that another channel shows as well, and those that several channels must show.
+_EITHER = {
+    ("Systolic blood pressure", "low"): ("Mean blood pressure",),
+    ("Systolic blood pressure", "high"): ("Mean blood pressure", "Diastolic blood pressure"),
+    ("Systolic blood pressure", "normal"): ("Mean blood pressure",),
+}
+_ALL = {
+    "lactic acidosis": (("pH", "low"), ("Lactate", "high")),
+    "metabolic acidosis": (("pH", "low"), ("Bicarbonate", "low")),
+    "respiratory acidosis": (("pH", "low"), ("Carbon dioxide pressure", "high")),
+    "metabolic alkalosis": (("pH", "high"), ("Bicarbonate", "high")),
+    "respiratory alkalosis": (("pH", "high"), ("Carbon dioxide pressure", "low")),
+}
+SYSTOLIC, DIASTOLIC, MEAN_PRESSURE = "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure"
+_BLOOD_PRESSURE = ("blood pressure", "blood pressures", "bp", "bps", "b/p", "pressures", "arterial pressure", "nibp")
+# Measurements and findings that a text may speak of beside the channels; their numbers are none of a channel.
+_OTHER_MEASUREMENTS = (
+    "lactate", "lactic acid", "creatinine", "bilirubin", "hemoglobin", "hgb", "haemoglobin", "hematocrit", "hct",
+    "platelets", "platelet count", "wbc", "white count", "white cell count", "white blood cell count", "leukocytes",
+    "potassium", "sodium", "chloride", "bicarbonate", "bicarb", "hco3", "calcium", "magnesium", "phosphate", "albumin",
+    "troponin", "troponins", "bnp", "bun", "urea", "inr", "ptt", "pao2", "paco2", "pco2", "po2", "base excess",
+    "anion gap", "urine output", "crp", "procalcitonin", "ejection fraction", "lvef", "cvp", "central venous pressure",
+    "peep", "tidal volume", "gcs", "cardiac output", "cardiac index", "ck", "ldh", "lipase", "ammonia", "fibrinogen",
+    "d-dimer", "intracranial pressure", "icp", "filling pressures", "airway pressures", "plateau pressure",
+    "pulmonary artery pressure", "leukocytosis", "leukopenia", "anemia", "thrombocytopenia", "hyperkalemia",
+    "hypokalemia", "hypernatremia", "hyponatremia", "a1c", "hba1c", "nasal cannula", "urine ph", "gastric ph",
+    "pulse pressure", "shock index",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """
+    What a word says: of which channels, and what they show.
+
+    Args:
+        parts (`tuple[tuple[str, str | None], ...]`): channel, and `high`, `low`, `normal`, `not_high`, `room air`, or
+            `None` for a mere name; empty for what is no channel's.
+        together (`bool`): every part must show it, not just one.
+        finding (`bool`): a finding, not a name.
+    """
+
+    parts: tuple[tuple[str, str | None], ...]
+    together: bool = False
+    finding: bool = False
+
+    @property
+    def channels(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self.parts)
+
+
+def _spellings(finding: str) -> set[str]:
+    """Spell a finding as a noun and as an adjective, in American and British spelling."""
+    forms = {finding}
+    for ending, adjective in (("ia", "ic"), ("osis", "otic"), ("pnea", "pneic"), ("tension", "tensive")):
+        if finding.endswith(ending):
+            forms.add(finding[: -len(ending)] + adjective)
+    for american, british in (("emi", "aemi"), ("pne", "pnoe"), ("anem", "anaem"), ("cemi", "caemi")):
+        forms |= {form.replace(american, british) for form in forms}
+    return forms | {form.replace("natrem", "natraem") for form in forms}
+
+
+def _spelled(findings: dict) -> dict[str, tuple[str, str]]:
+    return {
+        spelling: said
+        for said, words in findings.items()
+        for finding in words.split()
+        for spelling in _spellings(finding)
+    }
+
+
+FINDINGS = _spelled(_FINDINGS)
+
+
+def words_of(channel: dict) -> list[str]:
+    """Return the words for a channel: its own `words`, or the usual ones, and its name."""
+    name = channel["name"]
+    own = channel.get("words") or CHANNEL_WORDS.get(name, ())
+    return [*own, *_MORE_WORDS.get(name, ()), name.lower()]
+
+
+def vocabulary(channels: list[dict]) -> dict[str, Said]:
+    """Return what each word says, in lower case, as far as it is about these channels."""
+    names = {channel["name"] for channel in channels}
+    words = dict.fromkeys((*_OTHER_MEASUREMENTS, *_DISEASES), Said(()))
+    findings = {**FINDINGS, **_spelled(_MORE_FINDINGS)}
+    findings |= {phrase: said for said, phrases in _PHRASES.items() for phrase in phrases}
+    for word, (channel, state) in findings.items():
+        parts = ((channel, state), *((other, state) for other in _EITHER.get((channel, state), ())))
+        _add(words, word, parts, names, together=False, finding=True)
+    for word, parts in _ALL.items():
+        _add(words, word, parts, names, together=True, finding=True)
+        _add(words, word.replace("osis", "otic"), parts, names, together=True, finding=True)
+    pressures = tuple((name, None) for name in (SYSTOLIC, MEAN_PRESSURE, DIASTOLIC))
+    for word in _BLOOD_PRESSURE:
+        _add(words, word, pressures, names, together=False, finding=False)
+    return words | {
+        word.lower(): Said(((channel["name"], None),)) for channel in channels for word in words_of(channel)
+    }
+
+
+def _add(words: dict[str, Said], word: str, parts, names: set[str], together: bool, finding: bool) -> None:
+    """Add a word with those of its parts that are about a channel."""
+    kept = tuple(part for part in parts if part[0] in names)
+    if kept:
+        words[word] = Said(kept, together, finding)

@@ -1,0 +1,372 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Numbers of a clause against a channel's measured values.
+
+A number stands for an interval of the channel's values: "13.9 mmol/L" for all that round to it, "130s" for ten beats,
+"<90" for all below. The words around it tell which values must lie in it: the highest, the lowest, the first, the
+last, a later one, all, or any. Numbers that follow each other in time ("from 86 to 97") are found in that order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .ranges_clinragen import Truth
+from .units_clinragen import Scale, scale, scales_without_unit, unit_at
+from .wordings_clinragen import (
+    ABOUT,
+    ABOUT_AFTER,
+    ALL_VALUES,
+    BETWEEN,
+    COMPARING,
+    FALLING,
+    FELL_TO,
+    FIRST_VALUE,
+    FROM,
+    FROM_BEFORE,
+    JOINT_OF_NUMBERS,
+    LAST_VALUE,
+    LATER_VALUE,
+    MAXIMUM,
+    MEAN,
+    MINIMUM,
+    MOVING,
+    NO_MEASUREMENT,
+    RANGING,
+    RISING,
+    ROSE_TO,
+    SEQUENCE_JOINT,
+    TO_NUMBER,
+    WITHIN,
+)
+
+
+HALF_AN_HOUR = 0.5
+_QUANTITY = re.compile(
+    r"(?<![\w./^])(?:(?P<part>low|mid|middle|high|upper|lower)(?:[\s-]+to[\s-]+(?P<second>low|mid|high|upper))?"
+    r"(?:[\s-]+|(?=\d)))?'?(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<decade>'?s\b)?"
+    r"|(?P<teens>\bteens\b)"
+)
+_SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
+# tenths of a decade that its parts surely hold, and those that they may
+_PARTS = {"low": (0, 3), "lower": (0, 3), "mid": (4, 7), "middle": (4, 7), "high": (7, 10), "upper": (7, 10)}
+_WIDE_PARTS = {"low": (0, 5), "lower": (0, 5), "mid": (3, 8), "middle": (3, 8), "high": (5, 10), "upper": (5, 10)}
+_ABOUT_SHARE, _ABOUT_AT_MOST = 0.05, 0.08  # how far "around 110" may be from 110; beyond the second it is wrong
+_ABOUT_BY_UNIT = {"pH": (0.03, 0.06), "°C": (0.3, 0.6), "%": (2.0, 4.0), "fraction": (0.03, 0.06)}
+
+
+@dataclass
+class Quantity:
+    """
+    A number in a clause.
+
+    Args:
+        start, end (`int`): with its unit; `number` (`float`): as written.
+        inner, outer (list of `(low, high)`): a value within one of the inner intervals agrees, one outside of the
+            outer ones does not; between them conventions differ. Both empty where its unit is none of the channel's.
+        wide (`bool`): stands for an interval, so that "stayed" is said of all values.
+    """
+
+    start: int
+    end: int
+    number: float
+    inner: list[tuple[float, float]] = field(default_factory=list)
+    outer: list[tuple[float, float]] = field(default_factory=list)
+    wide: bool = False
+    role: str = "any"
+    linked: bool = False  # in time after the number before it
+    moment: float | None = None
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        return _within(values, self.inner)
+
+    def may_hold(self, values: np.ndarray) -> np.ndarray:
+        return _within(values, self.outer)
+
+
+def _within(values: np.ndarray, intervals: list[tuple[float, float]]) -> np.ndarray:
+    marked = np.zeros(len(values), bool)
+    for low, high in intervals:
+        marked |= (values >= low) & (values <= high)
+    return marked
+
+
+def quantities(clause: str, channel: dict) -> list[Quantity]:
+    """Find the numbers of a clause in lower case that may be values of the channel, in order."""
+    found, units = [], []
+    for match in _QUANTITY.finditer(clause):
+        before = clause[: match.start()]
+        unit, end, amount = unit_at(clause, match.end())
+        number = 10.0 if match["teens"] else float(match["number"].replace(",", ""))
+        inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
+        if amount or inside or NO_MEASUREMENT.search(before) or before.endswith("₂"):
+            continue
+        if channel.get("minimum", 0) < 0 and _SIGNED.search(clause[max(0, match.start() - 2) : match.end()]):
+            number = -number
+        start = match.start("number") if match["number"] and not match["decade"] else match.start()
+        found.append((match, start, Quantity(start, end, number)))
+        units.append(unit)
+    for i in range(len(found) - 2, -1, -1):  # "86 to 97%": the unit of the second is that of the first
+        between = clause[found[i][2].end : found[i + 1][1]]
+        if units[i] is None and JOINT_OF_NUMBERS.fullmatch(between):
+            units[i] = units[i + 1]
+    for (match, _, quantity), unit in zip(found, units, strict=True):
+        _fill(quantity, match, unit, clause, channel)
+    return [quantity for _, _, quantity in found]
+
+
+def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, channel: dict) -> None:
+    """Set the intervals of a quantity."""
+    written = match["number"] or ""
+    inner, outer, quantity.wide = _interval(quantity, match, written, clause, channel)
+    if unit is None:
+        scales = scales_without_unit(channel)
+    else:
+        known = scale(channel, unit)
+        scales = [known] if known else []
+    quantity.inner = [_scaled(inner, each) for each in scales]
+    quantity.outer = [_scaled(outer, each) for each in scales]
+
+
+def _scaled(interval: tuple[float, float], to: Scale) -> tuple[float, float]:
+    low, high = (bound * to.factor + to.offset for bound in interval)
+    slack = 1e-6 * max(1.0, *(abs(bound) for bound in (low, high) if np.isfinite(bound)))
+    return low - slack, high + slack
+
+
+def _interval(quantity, match, written, clause, channel):
+    """Return the inner and the outer interval that a number stands for, in the unit that it is written in."""
+    number = quantity.number
+    half = 0.5 * 10.0 ** -len(written.partition(".")[2])
+    if match["teens"]:
+        return *_decade(10, 10, match), True
+    if match["decade"]:
+        return *_decade(number, _width(written, channel), match), True
+    before, after = clause[: quantity.start], clause[quantity.end :]
+    compared = COMPARING.search(before)
+    if compared:
+        return *(2 * (_half_line(compared, number, half),)), True
+    if ABOUT.search(before) or ABOUT_AFTER.match(after):
+        near, far = _ABOUT_BY_UNIT.get(channel.get("unit"), (None, None))
+        near, far = (near, far) if near else (_ABOUT_SHARE * abs(number), _ABOUT_AT_MOST * abs(number))
+        near, far = max(near, half), max(far, half)
+        return (number - near, number + near), (number - far, number + far), True
+    return (number - half, number + half), (number - half, number + half), False
+
+
+def _half_line(compared: re.Match, number: float, half: float) -> tuple[float, float]:
+    """Return all numbers above, or below, one; the number itself belongs to "at least" and "no more than"."""
+    word = compared[1] or compared[2]
+    step = 1e-5 * max(1.0, abs(number))
+    if word in (">=", "≥", "at least") or word.startswith(("no l", "not l", "no f", "not b", "not u")):
+        return number, np.inf
+    if word in ("<=", "≤", "at most") or word.startswith(("no m", "no h", "no g", "not m", "not h", "not a", "not e")):
+        return -np.inf, number
+    if word.startswith(("below", "under", "beneath", "less", "lower", "<", "short", "fewer")):
+        return -np.inf, number - step
+    return number + step, np.inf
+
+
+def _width(written: str, channel: dict) -> float:
+    """Return how wide the "130s", the "7.2s" or, of temperatures, the "38s" are."""
+    if "." in written:
+        return 0.1
+    number = int(written.replace(",", ""))
+    if number % 10 or channel.get("unit") == "°C":
+        return 1.0
+    return 100.0 if number % 100 == 0 and number else 10.0
+
+
+def _decade(number: float, width: float, match: re.Match):
+    """Return the inner and the outer interval of a decade, or of its low, middle or high part."""
+    top = number + width * (1 - 1e-6)
+    if match["part"] and width >= 10:
+        return tuple(_part(number, width / 10, match, tenths) for tenths in (_PARTS, _WIDE_PARTS))
+    if width == 100.0:  # "in the 100s" is 100 to 109 of a pulse, and 100 to 199 of other things
+        return (number, number + 10 - 1e-5), (number, top)
+    return (number, top), (number, top)
+
+
+def _part(number: float, tenth: float, match: re.Match, tenths: dict) -> tuple[float, float]:
+    """Return the interval of a part of a decade, or of two, "low to mid"."""
+    named = [tenths[match["part"]], tenths[match["second"] or match["part"]]]
+    return number + min(low for low, _ in named) * tenth, number + (max(high for _, high in named) - 1e-5) * tenth
+
+
+# ---- what the words around a number ask of the values
+
+_STRONG = ("maximum", "minimum", "mean", "rise", "fall")
+
+
+def set_roles(clause: str, found: list[Quantity], finding_side: str | None = None) -> None:
+    """Set which values each number speaks of, from the words around it."""
+    cut = _cuts(clause, found)
+    for i, quantity in enumerate(found):
+        before, after = clause[cut[i] : quantity.start], clause[quantity.end : cut[i + 1]]
+        quantity.role = _role(before, after, clause if len(found) == 1 else "")
+        if quantity.role == "any" and finding_side and i == 0 and TO_NUMBER.search(before):
+            quantity.role = {"high": "maximum", "low": "minimum"}[finding_side]
+        if i:
+            between = clause[found[i - 1].end : quantity.start]
+            from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
+            quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
+        if quantity.role in ("rise", "fall"):
+            quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
+
+
+def _cuts(clause: str, found: list[Quantity]) -> list[int]:
+    """Return where the words of each number begin, and the clause's end: at the word that joins two numbers."""
+    cuts = [0]
+    for one, other in itertools.pairwise(found):
+        joint = re.compile(r"\b(?:and|then|but|before|to|later|into)\b|[,;(]").search(clause, one.end, other.start)
+        cuts.append(joint.start() if joint else one.end)
+    return [*cuts, len(clause)]
+
+
+def _role(before: str, after: str, clause: str) -> str:
+    """Return the role that the last cue before a number gives it, else the first one after it, else the clause."""
+    cues = (
+        ("maximum", MAXIMUM), ("minimum", MINIMUM), ("first", FIRST_VALUE), ("last", LAST_VALUE),
+        ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
+    )  # fmt: skip
+    said = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
+    if said:
+        return max([cue for cue in said if cue[1] in _STRONG] or said)[1]
+    for text in (after, clause):
+        said = [(match.start(), role) for role, pattern in cues for match in pattern.finditer(text)]
+        if said:
+            return min([cue for cue in said if cue[1] in _STRONG] or said)[1]
+    return "any"
+
+
+def judge_numbers(
+    clause: str, found: list[Quantity], negated: bool, hours: np.ndarray, values: np.ndarray
+) -> list[Truth]:
+    """Judge all numbers of a clause, whose roles are set: one truth for each chain of numbers in time."""
+    spans = _spans(clause, found, values)
+    if spans is not None:
+        return spans
+    _reverse(clause, found)
+    truths, chain = [], []
+    for quantity in found:
+        if chain and not quantity.linked:
+            truths.append(_chain(clause, chain, hours, values))
+            chain = []
+        chain.append(quantity)
+    if len(chain) == 1 and not truths:
+        return [_single(clause, chain[0], negated, hours, values)]
+    return [*truths, _chain(clause, chain, hours, values)] if chain else truths
+
+
+def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth] | None:
+    """Judge a range from the lowest to the highest value, "ranged 110-150"; `None` where the clause states none."""
+    if len(found) != 2 or not values.size:
+        return None
+    one, other = found
+    before, between = clause[: one.start], clause[one.end : other.start]
+    dash = re.fullmatch(r"\s*[-–—]\s*", between)
+    ranging = RANGING.search(before)
+    if MOVING.search(before) or not (dash or (ranging and BETWEEN.fullmatch(between))):
+        return None
+    low, high = sorted(found, key=lambda q: q.number)
+    exact = [_one_of(low, values.min(keepdims=True)), _one_of(high, values.max(keepdims=True))]
+    if False not in exact:
+        return exact
+    if WITHIN.search(before):
+        bottom, top = min(b for b, _ in low.inner or [(np.inf, 0)]), max(t for _, t in high.inner or [(0, -np.inf)])
+        return [bool(((values >= bottom) & (values <= top)).all())]
+    if re.search(r"\bfrom\s*$", before) and not re.search(r"\b(?:rang|var|fluctuat|span|anywhere)\w*", before):
+        return None  # "from 86 to 97" may tell of two times
+    return exact
+
+
+def _one_of(quantity: Quantity, values: np.ndarray) -> Truth:
+    """Tell if any of the values is the number."""
+    if quantity.holds(values).any():
+        return True
+    return None if quantity.may_hold(values).any() else False
+
+
+def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, values: np.ndarray) -> Truth:
+    candidates = _candidates(quantity, hours, values)
+    if quantity.role == "mean":
+        middle = (np.median if re.search(r"\bmedian\b", clause) else np.mean)(values) if len(values) else np.nan
+        slack = 0.01 * abs(middle)
+        return any(bool(low - slack <= middle <= high + slack) for low, high in quantity.inner)
+    if not len(candidates):
+        return False
+    if quantity.wide and quantity.role == "any":
+        if negated:
+            reached = _one_of(quantity, candidates)
+            return None if reached is None else not reached
+        if ALL_VALUES.search(clause):
+            if quantity.holds(candidates).all():
+                return True
+            return None if quantity.may_hold(candidates).all() else False
+    truth = _one_of(quantity, candidates)
+    if negated and quantity.role in ("any", "first", "last"):
+        return None if truth is None else not truth
+    return truth
+
+
+def _candidates(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return values[_positions(quantity, hours, values)]
+
+
+def _positions(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the positions of the values that a number speaks of."""
+    chosen = np.ones(len(values), bool)
+    if not len(values):
+        return np.flatnonzero(chosen)
+    if quantity.role == "maximum":
+        chosen = values == values.max()
+    elif quantity.role == "minimum":
+        chosen = values == values.min()
+    elif quantity.role == "first":
+        chosen = np.arange(len(values)) == 0
+    elif quantity.role == "last":
+        chosen = np.arange(len(values)) == len(values) - 1
+    elif quantity.role == "later":
+        chosen = np.arange(len(values)) > 0
+    if quantity.moment is not None:
+        chosen &= np.abs(hours - quantity.moment) <= HALF_AN_HOUR
+    return np.flatnonzero(chosen)
+
+
+def _reverse(clause: str, found: list[Quantity]) -> None:
+    """Put "84, down from 120" into the order of time."""
+    if len(found) == 2 and FROM_BEFORE.search(clause[found[0].end : found[1].start]):
+        found.reverse()
+        found[0].linked, found[1].linked = False, True
+
+
+def _chain(clause: str, chain: list[Quantity], hours: np.ndarray, values: np.ndarray) -> Truth:
+    """Tell if the numbers of a chain are found one after the other, and go where the words say."""
+    if len(chain) == 1:
+        return _single(clause, chain[0], False, hours, values)
+    for one, other in itertools.pairwise(chain):
+        words = clause[: other.start] if one is chain[0] else clause[one.end : other.start]
+        rising, falling = bool(RISING.search(words)), bool(FALLING.search(words))
+        if rising != falling and one.number != other.number and (other.number > one.number) != rising:
+            return False
+    for test, truth in ((Quantity.holds, True), (Quantity.may_hold, None)):
+        if _in_order(chain, test, hours, values):
+            return truth
+    return False
+
+
+def _in_order(chain: list[Quantity], test, hours: np.ndarray, values: np.ndarray) -> bool:
+    place = -1
+    for quantity in chain:
+        positions = _positions(quantity, hours, values)
+        fitting = positions[test(quantity, values[positions])]
+        later = fitting[fitting > place]
+        if not len(later):
+            return False
+        place = later[0]
+    return True
