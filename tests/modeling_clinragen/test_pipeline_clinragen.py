@@ -28,14 +28,16 @@ def as_record(note, values, times):
     return {"note": note, "lab_values": values.tolist(), "lab_times": times.tolist()}
 
 
-@pytest.mark.parametrize("options", [{}, {"verify": True}, {"attention": True, "evidence": True}])
-def test_the_stream_ends_in_the_answer_and_its_text_grows_into_it(pipe, records, options):
+@pytest.mark.parametrize(
+    ("options", "least"), [({"grounded": False}, 4), ({}, 1), ({"attention": True, "evidence": True}, 1)]
+)
+def test_the_stream_ends_in_the_answer_and_its_text_grows_into_it(pipe, records, options, least):
     record = as_record(*records[0])
     first, *texts, last = pipe.stream(record, do_sample=False, **options)
     assert last == pipe(record, do_sample=False, **options)
     assert first == {"generated_text": "", **{name: last[name] for name in ("diagnoses", "probabilities")}}
     written = [step["generated_text"] for step in texts]
-    assert len(written) > 3
+    assert len(written) >= least
     assert all(after.startswith(before) and after != before for before, after in itertools.pairwise(written))
     assert written[-1] == last["generated_text"]
 
@@ -112,7 +114,7 @@ def test_findings_of_the_note_are_checked_against_the_note_of_the_record(pipe):
     parse = pipe.processor.parse
     pipe.processor = copy.copy(pipe.processor)
     pipe.processor.parse = lambda text: {**parse(text), "note_rationale": "Fever and cough point to Pneumonia."}
-    answer = pipe({"note": "Fever. Denies cough."}, do_sample=False)
+    answer = pipe({"note": "Fever. Denies cough."}, do_sample=False, grounded=False)
     assert [(c["text"], c["verdict"]) for c in answer["note_claims"]] == [
         ("Fever", "supported"),
         ("cough", "contradicted"),

@@ -178,7 +178,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
     """Kill so many starts in the middle of their work, let the next end; it must give the bytes of one undisturbed."""
     records = write_jsonl(tmp_path / "in.jsonl", made_up(number))
     records.write_text(records.read_text().replace('"note"', '"nota"', 40).replace("stay-100", 'stay"100'))
-    options = ["--batch-size", "2", "--verify"]
+    options = ["--batch-size", "2"]
     answer(folder, records, tmp_path / "whole.jsonl", *options)
     output, draw = tmp_path / "out.jsonl", random.Random(seed)
     written = tmp_path / "out.jsonl.unfinished" / "answers.jsonl"
