@@ -39,6 +39,7 @@ from recipes.training.data import (
     load_records,
 )
 from recipes.training.fitting import fit_decisions, prepare_decisions
+from recipes.training.shares import fit_shares
 from recipes.training.streaming import RecordStream, StreamCollator
 from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metrics
 
@@ -204,6 +205,7 @@ def run_stage(
     with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
         evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
         train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
+    fit_shares(processor, load_records(data_args.dataset, data_args.train_split, streaming=data_args.streaming))
     collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     trainer_collator = collator
     if data_args.streaming:

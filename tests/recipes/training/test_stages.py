@@ -55,6 +55,10 @@ def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
     assert model.generation_config.max_new_tokens == 60
     assert processor.feature_extractor.channels == model.config.channels
     assert len(model.config.knowledge_terms) > 300
+    shares = {term["term"]: term["share"] for term in processor.knowledge}
+    assert set(model.config.knowledge_terms) <= set(shares)
+    assert 0.2 < max(shares.values()) <= 1
+    assert min(shares.values()) == 0
 
 
 def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
