@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate_baseline": ("recipes", "Train and evaluate a baseline."),
     "compare_reports": ("recipes", "Compare two evaluations of the same records."),
     "reproduce": ("recipes", "Train and evaluate all rows of a table of results."),
+    "show_rationales": ("recipes", "Show rationales of a report beside the facts of their records."),
     "judge_rationales": ("recipes", "Let a large language model judge rationales."),
     "rate_rationales": ("recipes", "Write rating sheets for people, and measure their agreement."),
     "predict": ("recipes", "Answer a file of records."),

@@ -27,8 +27,7 @@ class RationaleReward:
 
     - `diagnoses`: F1 of the list against the recorded diagnoses.
     - `series_claims`: claims about the series that the measured values support, against those they contradict.
-    - `note_claims`: findings that the note supports, against those that it does not: what a note does not speak of
-      counts as made up.
+    - `note_claims`: findings that the note supports, against those that it contradicts or that are absent from it.
     - `agreement`: diagnoses of the list that the rationale argues for, of all it argues for or denies and those of the
       list that the teacher argues for. Where the teacher found no evidence, none has to be made up.
     - `length`: 1 from 0.8 to 1.5 times the teacher's words, less outside; the mean of both rationales.
@@ -108,7 +107,7 @@ class RationaleReward:
         index = self.index_of(note)
         claims = check_note_claims(text["note_rationale"], index)
         silent = not check_note_claims(reference, index)
-        return balance(claims, against=("contradicted", "unverifiable"), without_claims=1.0 if silent else 0.5)
+        return balance(claims, against=("contradicted", "absent"), without_claims=1.0 if silent else 0.5)
 
     def _agreement(self, texts: list[dict], note_rationale: Sequence[str], lab_rationale: Sequence[str]) -> np.ndarray:
         lists = [text["diagnoses"] for text in texts]

@@ -14,7 +14,8 @@ from modeling_clinragen.claims_clinragen import ClaimChecker
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, NoteIndex, check_note_claims
 
 
-VERDICTS = ("supported", "contradicted", "unverifiable")
+VERDICTS = ("supported", "contradicted", "unverifiable")  # of claims about the series
+NOTE_VERDICTS = ("supported", "contradicted", "absent", "unverifiable")  # of findings
 
 
 def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
@@ -26,7 +27,8 @@ def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
 
     Returns:
         `claims` (number about a channel), `supported`, `contradicted` and `unverifiable` (their shares; `None` without
-        claims), `records_with_contradiction` (share of records), and `per_kind` (counts of each verdict).
+        claims), `records_with_contradiction` (share of records), `wrong_counts` (contradicted claims of the kind
+        `count`), and `per_kind` (counts of each verdict).
     """
     about = [[claim for claim in record if claim["channel"]] for record in claims]
     verdicts = Counter(claim["verdict"] for record in about for claim in record)
@@ -35,12 +37,13 @@ def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
         for claim in record:
             kinds[claim["kind"]][claim["verdict"]] += 1
     total = sum(verdicts.values())
-    share = {name: verdicts[name] / total if total else None for name in ("supported", "contradicted", "unverifiable")}
+    share = {name: verdicts[name] / total if total else None for name in VERDICTS}
     contradicted = sum(any(claim["verdict"] == "contradicted" for claim in record) for record in about)
     return {
         "claims": total,
         **share,
         "records_with_contradiction": contradicted / len(about) if about else None,
+        "wrong_counts": kinds.get("count", Counter())["contradicted"],
         "per_kind": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
     }
 
@@ -58,10 +61,10 @@ def note_claim_counts(
     Findings that each record's rationale names, and those of its reference that it names, too.
 
     Returns:
-        Counts of each record: findings of the rationale that are `supported` by the note, `contradicted`,
-        `unverifiable`; `reference_findings`, the distinct findings of the reference that the note supports; and of
-        these `covered`, those that the rationale names too, with the note's support. Of "X suggests Y" X is the
-        finding: what is only concluded covers nothing.
+        Counts of each record: findings of the rationale that are `supported` by the note, `contradicted` by it,
+        `absent` from it, or `unverifiable`; `reference_findings`, the distinct findings of the reference that the note
+        supports; and of these `covered`, those that the rationale names too, with the note's support. Of "X suggests
+        Y" X is the finding: what is only concluded covers nothing.
     """
     rows = []
     for note, rationale, reference in zip(notes, rationales, references, strict=True):
@@ -70,8 +73,10 @@ def note_claim_counts(
         named = NoteIndex("\n".join(claim.text for claim in claims if claim.verdict == "supported"))
         wanted = {c.text.lower() for c in check_note_claims(reference, index) if c.verdict == "supported"}
         verdicts = Counter(claim.verdict for claim in claims)
-        rows.append([verdicts[name] for name in VERDICTS] + [len(wanted), sum(_is_named(w, named) for w in wanted)])
-    names = (*VERDICTS, "reference_findings", "covered")
+        rows.append(
+            [verdicts[name] for name in NOTE_VERDICTS] + [len(wanted), sum(_is_named(w, named) for w in wanted)]
+        )
+    names = (*NOTE_VERDICTS, "reference_findings", "covered")
     return dict(zip(names, np.array(rows, dtype=int).reshape(-1, len(names)).T, strict=True))
 
 

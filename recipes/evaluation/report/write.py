@@ -13,9 +13,10 @@ from modeling_clinragen import ClinRaGenPipeline
 from recipes.evaluation.report.charts import Axis, Point, decades
 from recipes.evaluation.report.html import render
 from recipes.evaluation.report.patients import worked_patients
+from recipes.evaluation.report.reader import reader_rows
 
 
-VERDICTS = ("supported", "contradicted", "unverifiable")
+VERDICTS = ("supported", "contradicted", "absent", "unverifiable")
 
 
 def write_report(
@@ -40,6 +41,7 @@ def write_report(
         "Each diagnosis": each_diagnosis(metrics),
         "Calibration": calibration(metrics),
         "Doubt": doubt(metrics),
+        "What a reader meets": render("reader", rows=reader_rows(metrics)),
         "Faithfulness": faithfulness(metrics),
         "Rationales": rationales(metrics),
         "Use of the inputs": use_of_the_inputs(metrics),
@@ -97,7 +99,7 @@ def claim_counts(metrics: dict) -> dict[str, dict[str, dict[str, int]]]:
         }
     note = metrics.get("note_claims")
     if note and note["total"]:
-        findings = {verdict: round(note[verdict] * note["total"]) for verdict in VERDICTS}
+        findings = {verdict: round(note.get(verdict, 0) * note["total"]) for verdict in VERDICTS}
         groups["from the note"] = {"findings": findings}
     return groups
 

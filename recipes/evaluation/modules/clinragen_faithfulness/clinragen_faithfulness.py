@@ -7,7 +7,7 @@ import evaluate
 
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from recipes.evaluation.figures.faithfulness import VERDICTS, claim_metrics, note_claim_counts
+from recipes.evaluation.figures.faithfulness import NOTE_VERDICTS, claim_metrics, note_claim_counts
 
 
 DESCRIPTION = """
@@ -21,8 +21,9 @@ Args:
     channels (`list[dict]`, *optional*): of the series; default: the paper's 11.
 
 Returns:
-    `claims`: their number, the shares `supported`, `contradicted` and `unverifiable`, `records_with_contradiction` and
-    `per_kind`; `note_claims`: their number (`total`) and the same three shares. A share of nothing is `None`.
+    `claims`: their number, the shares `supported`, `contradicted` and `unverifiable`, `records_with_contradiction`,
+    `wrong_counts` and `per_kind`; `note_claims`: their number (`total`), the same three shares, and `absent`, the
+    share of the findings that are not in the note. A share of nothing is `None`.
 
 Examples:
     >>> import evaluate
@@ -58,6 +59,6 @@ class ClinRaGenFaithfulness(evaluate.Metric):
         ]
         notes, rationales = [r["note"] for r in references], [p["note_rationale"] for p in predictions]
         counts = note_claim_counts(notes, rationales, [""] * len(notes))
-        total = int(sum(counts[name].sum() for name in VERDICTS))
-        shares = {name: int(counts[name].sum()) / total if total else None for name in VERDICTS}
+        total = int(sum(counts[name].sum() for name in NOTE_VERDICTS))
+        shares = {name: int(counts[name].sum()) / total if total else None for name in NOTE_VERDICTS}
         return {"claims": claim_metrics(claims), "note_claims": {"total": total, **shares}}

@@ -22,7 +22,9 @@ def test_claim_metrics_count_verdicts_about_channels():
     assert metrics["supported"] == pytest.approx(2 / 3)
     assert metrics["records_with_contradiction"] == pytest.approx(1 / 3)
     assert metrics["per_kind"] == {"count": {"supported": 2, "contradicted": 1}}
+    assert metrics["wrong_counts"] == 1
     assert claim_metrics([[], []])["supported"] is None
+    assert claim_metrics([[], [other]])["wrong_counts"] == 0
 
 
 def test_agreement_of_lists_and_rationales():
@@ -64,7 +66,8 @@ def test_findings_of_a_rationale_are_looked_up_in_the_note():
     assert {name: count.tolist() for name, count in counts.items()} == {
         "supported": [1, 0],
         "contradicted": [1, 0],
-        "unverifiable": [0, 1],
+        "absent": [0, 1],
+        "unverifiable": [0, 0],
         "reference_findings": [0, 0],
         "covered": [0, 0],
     }

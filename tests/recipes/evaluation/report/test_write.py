@@ -13,6 +13,7 @@ import pytest
 from datasets import load_dataset
 from jinja2 import UndefinedError
 
+from datasets_scripts.knowledge.base import builtin_knowledge
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.note_claims_clinragen import check_note_claims
@@ -21,7 +22,8 @@ from recipes.evaluation.figures.compute import compute_metrics
 from recipes.evaluation.report.charts import Axis, decades, heat_cells, hour_axis, series_panel, unit_axis
 from recipes.evaluation.report.html import TEMPLATES
 from recipes.evaluation.report.patients import choose_records, record_f1, weights_over_time
-from recipes.evaluation.report.write import cost, write_report
+from recipes.evaluation.report.reader import reader_rows
+from recipes.evaluation.report.write import cost, faithfulness, write_report
 from tests.conftest import make_tiny_config, make_tiny_model
 
 
@@ -78,7 +80,8 @@ def macros_of(template):
 
 
 def metrics_of(predictions, records, pipe, **run):
-    metrics = compute_metrics(predictions, pipe.processor.labels, records)
+    channels, knowledge = pipe.processor.feature_extractor.channels, builtin_knowledge()["terms"]
+    metrics = compute_metrics(predictions, pipe.processor.labels, records, channels=channels, knowledge=knowledge)
     metrics["run"] = {
         "model": "runs/a-model",
         "dataset": "data/a-dataset",
@@ -167,6 +170,18 @@ def test_each_number_on_the_page_is_the_metric(tmp_path, evaluation, records_wit
         shown = rows[f"{cells_['lowest']:.3f} to {cells_['highest']:.3f}"]
         assert shown == [str(cells_["cells"]), f"{cells_['predicted']:.3f}", written(cells_["observed"], interval)]
 
+    met = {text_of(r.find("th")): [text_of(c) for c in r.findall("td")]
+           for r in tree.findall(".//section[@id='what-a-reader-meets']//tbody/tr")}  # fmt: skip
+    for name, part, key, of in (
+        ("supported claims and findings a record", "supported_per_record", "both", "records"),
+        ("findings that are not in the note", "note_claims", "absent", "findings"),
+        ("arguments that the knowledge links", "arguments", "linked", "arguments"),
+        ("listed diagnoses explained by evidence", "listed_diagnoses", "explained", "listed diagnoses"),
+        ("repeated sentences", "sentences", "repeated", "sentences"),
+    ):
+        total = metrics[part].get("total", metrics["records"])
+        assert met[name] == [written(metrics[part][key], sure[part][key]), f"{total:,} {of}"]
+
     groups = tree.findall(".//section[@id='subgroups']//div[@role='listitem']")
     shown = {row.find("div").text: text_of(row.findall("div")[-1]) for row in groups}
     assert shown == {
@@ -238,7 +253,8 @@ def test_a_model_without_head_and_knowledge_and_records_without_notes_or_rationa
     metrics["subgroups"]["ethnicity"] = {}  # a group that is too small is left out
     tree = parsed(page_of(tmp_path, metrics, predictions, records, pipe))
     sections = [section.get("id") for section in tree.iter("section")]
-    assert sections == ["diagnoses", "each-diagnosis", "faithfulness", "subgroups", "cost", "worked-patients"]
+    shown = ["what-a-reader-meets", "faithfulness", "subgroups", "cost", "worked-patients"]
+    assert sections == ["diagnoses", "each-diagnosis", *shown]
     assert len(list(tree.iter("article"))) == 10
     assert "No note." in text_of(tree)
     assert "ethnicity" not in text_of(tree)
@@ -306,6 +322,25 @@ def test_no_heat_map_where_no_weight_belongs_to_a_term_and_an_hour(tiny_tokenize
             weights_over_time(row, ClinRaGenPipeline(model, processor=tiny_processor, tokenizer=tiny_tokenizer))
             is None
         )
+
+
+def test_a_report_of_before_these_figures_and_one_without_knowledge_show_what_they_have(evaluation):
+    metrics = json.loads(json.dumps(evaluation[0]))
+    metrics["arguments"] = metrics["intervals"]["arguments"] = None
+    names = [row.name for row in reader_rows(metrics)]
+    assert "listed diagnoses explained by evidence" in names
+    assert not [name for name in names if "knowledge" in name]
+    del metrics["listed_diagnoses"]
+    assert reader_rows(metrics) == []
+    metrics["note_claims"].pop("absent")
+    metrics["intervals"]["note_claims"].pop("absent")
+    assert "absent" in faithfulness(metrics)
+
+
+def test_the_argument_of_a_claim_is_told_with_its_verdict():
+    told = {"verdict": "supported", "argument": "unlinked", "diagnoses": ["Shock", "Pneumonia"]}
+    assert macros_of("claims.html").verdict(told) == "supported (unlinked with Shock, Pneumonia)"
+    assert macros_of("claims.html").verdict({"verdict": "absent"}) == "absent"
 
 
 def test_claims_are_marked_and_text_is_escaped():

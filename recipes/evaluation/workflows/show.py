@@ -1,0 +1,51 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Show rationales of a report on a page, each with the facts of its record beside it."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from datasets_scripts.common.command import check_positive
+from datasets_scripts.dataset.folder import read_metadata
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.evaluation.report.folder import read_metrics, read_predictions
+from recipes.evaluation.report.rationale_page import chosen_records, rationale_page
+from recipes.training.data import load_records
+
+
+logger = logging.getLogger(__name__)
+
+
+def show_rationales(arguments: argparse.Namespace) -> Path:
+    """
+    Write the page of `show_rationales.py`, whose arguments these are, and return its path.
+
+    Raises:
+        ClinRaGenInputError: if the output exists, the data may not be shown, or the report is of other records.
+    """
+    check_positive(arguments, "records")
+    if arguments.output.exists():
+        raise ClinRaGenInputError(f"{arguments.output} exists already; name another file to write, or remove it first")
+    metadata = read_metadata(arguments.dataset)
+    permission = arguments.data_are_open and arguments.data_are_open.strip()
+    if metadata["source_description"]["credentialed"] and not permission:
+        raise ClinRaGenInputError(
+            f"{arguments.dataset} is built from {metadata['source']}, which is credentialed data: its records may not "
+            "be shown; if it is the open demo extract, say so with --data-are-open REASON, which the page tells"
+        )
+    metrics, predictions = read_metrics(arguments.report), read_predictions(arguments.report)
+    records = load_records(str(arguments.dataset), metrics["run"]["split"])
+    place = {stay: i for i, stay in enumerate(records["stay_id"])}
+    if any(prediction["stay_id"] not in place for prediction in predictions):
+        raise ClinRaGenInputError(f"{arguments.report} is not about {arguments.dataset}; give the one it evaluated")
+    stays = [prediction["stay_id"] for prediction in predictions]
+    chosen = [predictions[i] for i in chosen_records(stays, arguments.records, arguments.seed)]
+    rows = [records[place[prediction["stay_id"]]] for prediction in chosen]
+    page = rationale_page(metrics, chosen, rows, metadata, arguments.seed, permission)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    aside = arguments.output.with_name(arguments.output.name + ".unfinished")
+    aside.write_text(page, encoding="utf-8")
+    aside.rename(arguments.output)
+    logger.info("%s: %d of %d records", arguments.output, len(rows), len(predictions))
+    return arguments.output
