@@ -13,7 +13,7 @@ from datasets import Dataset
 from modeling_clinragen.clinical_clinragen import short_name
 from recipes.evaluation.figures.calibration import calibration
 from recipes.evaluation.figures.faithfulness import (
-    VERDICTS,
+    NOTE_VERDICTS,
     agreement_counts,
     claim_metrics,
     note_claim_counts,
@@ -33,6 +33,7 @@ from recipes.evaluation.figures.knowledge_use import knowledge_counts
 from recipes.evaluation.figures.matching import match_by_embedding
 from recipes.evaluation.figures.metrics import cells_of, diagnosis_metrics, multi_hot, probability_metrics
 from recipes.evaluation.figures.rationale import NoSynonyms, find_wordnet, rationale_figures
+from recipes.evaluation.figures.reading import ARGUMENTS, ORIGINS, RationaleReader, origin_counts, reading_counts
 
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def compute_metrics(
     *,
     channels: list[dict] | None = None,
     knowledge_terms: Sequence[str] = (),
+    knowledge: Sequence[dict] | None = None,
     bertscore: BertScorer | None = None,
 ) -> dict:
     """
@@ -60,8 +62,11 @@ def compute_metrics(
         labels (list of `str`): in class-id order.
         records (`Dataset`, *optional*): what was predicted, for the faithfulness to notes and for subgroups.
         synonyms (`dict`, *optional*): label -> further names, for the agreement of list and rationale.
-        channels (list of `dict`, *optional*): of the series in `records`, for what rationales leave out of them.
+        channels (list of `dict`, *optional*): of the series in `records`, for what a reader meets, and for what
+            rationales leave out of the series.
         knowledge_terms (list of `str`): the model's knowledge vocabulary, for the use that is made of it.
+        knowledge (list of `dict`, *optional*): terms with the diagnoses that they are linked with, as the processor of
+            a model holds them; without them there are no figures of arguments.
         bertscore (`BertScorer`, *optional*): without it rationales have no BERTScore.
     """
     position = {label: i for i, label in enumerate(labels)}
@@ -89,6 +94,10 @@ def compute_metrics(
     if records is not None:
         parts |= note_recall(predictions, records, patients)
         parts |= lab_recall(predictions, records, channels or [], patients)
+    if records is not None and channels:
+        reader = RationaleReader(channels, names_of(labels, synonyms or {}), knowledge)
+        parts |= what_a_reader_meets(reader, predictions, records, patients)
+    parts |= sentence_origins(predictions, patients)
     for name, (figures, interval) in parts.items():
         metrics[name], bounds[name] = figures, interval
     if "rationale" in metrics:
@@ -150,7 +159,7 @@ def note_recall(predictions: list[dict], records: Dataset, patients: list[str]) 
     rationales = [prediction["note_rationale"] for prediction in predictions]
     references = [prediction["reference_note_rationale"] for prediction in predictions]
     counts = note_claim_counts(records["note"], rationales, references)
-    named = {name: counts[name] for name in VERDICTS}
+    named = {name: counts[name] for name in NOTE_VERDICTS}
     parts = {"note_claims": _shares(named, sum(named.values()), patients)}
     if any(references):
         parts["note_recall"] = _shares(
@@ -171,6 +180,44 @@ def lab_recall(
     counts = series_recall_counts(rows, claims, references, channels)
     shares = {"covered": counts["covered"]}
     return {"lab_recall": _shares(shares, counts["reference_claims"], patients, total="reference_claims")}
+
+
+def what_a_reader_meets(
+    reader: RationaleReader, predictions: list[dict], records: Dataset, patients: list[str]
+) -> dict[str, Part]:
+    """
+    `supported_per_record`, `arguments` (`None` without knowledge), `listed_diagnoses`, `count_claims`, `sentences`,
+    and where there are the teacher's rationales `teacher_evidence`.
+    """
+    rows = records.select_columns(["note", "lab_times", "lab_values"])
+    counts = reading_counts(reader, predictions, rows)
+    supported = {name: counts[name] for name in ("note", "series")} | {"both": counts["note"] + counts["series"]}
+
+    def shares(names: Sequence[str], total: str) -> Part:
+        return _shares({name: counts[name] for name in names}, counts[total], patients)
+
+    parts = {
+        "supported_per_record": _shares(supported, np.ones(len(predictions)), patients, total="records"),
+        "listed_diagnoses": shares(("explained", "unexplained", "neither"), "listed"),
+        "count_claims": shares(("wrong",), "count"),
+        "sentences": shares(("repeated", "word_for_word"), "sentences"),
+        "arguments": (None, None),
+    }
+    if reader.links:
+        arguments = {name: counts[name] for name in ARGUMENTS}
+        parts["arguments"] = _shares(arguments, sum(arguments.values()), patients)
+    if counts["taught"].any():
+        taught = {name: counts[name] for name in ("note_without_evidence", "series_without_evidence")}
+        parts["teacher_evidence"] = _shares(taught, counts["taught"], patients, total="records")
+    return parts
+
+
+def sentence_origins(predictions: list[dict], patients: list[str]) -> dict[str, Part]:
+    """`sentence_origins`: shares of sentences that the model wrote, and that were repaired or composed, if told."""
+    if not predictions or not all("sentences" in prediction for prediction in predictions):
+        return {}
+    counts = origin_counts(predictions)
+    return {"sentence_origins": _shares({n: counts[n] for n in ORIGINS}, sum(counts.values()), patients)}
 
 
 def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Part]:
@@ -215,7 +262,7 @@ def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
 
 def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patients: list[str]) -> tuple[dict, dict]:
     """Shares of written diagnoses that the rationale argues for or denies, and of argued ones that are not written."""
-    phrases = {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
+    phrases = names_of(labels, synonyms)
     written = [[d["label"] for d in prediction["diagnoses"]] for prediction in predictions]
     rationales = [f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in predictions]
     counts = agreement_counts(written, rationales, phrases)
@@ -224,6 +271,11 @@ def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patien
     of_argued = {"argued_not_written": counts["not_written"]}
     second, second_bounds = _shares(of_argued, counts["argued"], patients, total="argued")
     return first | second, first_bounds | second_bounds
+
+
+def names_of(labels: list[str], synonyms: dict) -> dict[str, tuple[str, ...]]:
+    """Label -> what a text may call it: its name, the short form of that, and its synonyms."""
+    return {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
 
 
 def _shares(
