@@ -20,7 +20,7 @@ import yaml
 WORDS = Path(__file__).with_name("synthetic_notes.yaml")
 ASKED, STUDIED, PAST = ("symptom", "habit"), ("result", "value"), ("history", "therapy")
 NEVER_DENIED = ("drug", "therapy", "value")
-NUM_DENIED = (2, 4)  # findings of other diseases
+NUM_DENIED = (1, 3)  # findings of other diseases
 PRONOUNS = {
     "M": {"he": "he", "his": "his", "him": "him", "sex": "man", "name": "Mr. ___"},
     "F": {"he": "she", "his": "her", "him": "her", "sex": "woman", "name": "Ms. ___"},
@@ -74,13 +74,13 @@ def _parse(kind: str, entry: str, disease: str) -> Finding:
 
 
 def draw_told(diseases: dict, present: list[str], rng: np.random.Generator) -> list[Finding]:
-    """Draw two or three findings of each disease, at most one of them a drug."""
+    """Draw three findings of each disease that a note shows, at most one of them a drug."""
     told = []
     for name in present:
         findings = findings_of(diseases, name)
         drugs = [finding for finding in findings if finding.kind == "drug"]
         others = [finding for finding in findings if finding.kind != "drug"]
-        number = int(rng.integers(2, 4)) if findings else 0
+        number = 3 if findings else 0
         if drugs and number and rng.random() < 0.5:
             told.append(drugs[int(rng.integers(len(drugs)))])
             number -= 1
@@ -182,7 +182,7 @@ class Writer:
         for part, normal in self.words["exam"].items():
             told = [f.text for f in self.told if f.kind == part]
             denied = [f"no {f.text}" for f in self.denied if f.kind == part]
-            if not told and part not in affected and self.rng.random() < 0.45:
+            if not told and part not in affected and self.rng.random() < 0.35:
                 told = [self.pick(normal)]
             if told or denied:
                 lines.append(f"{part.capitalize()}: {', '.join(told + denied)}.")
