@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling
 
 
-MAX_FINDINGS = 3  # told of one diagnosis in one part; fewer where there are many diagnoses
+MAX_FINDINGS = {"note": 3, "lab": 2}  # told of one diagnosis; fewer where there are many diagnoses
 MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
@@ -100,11 +100,11 @@ class Composer:
 
     def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the note."""
-        return self.telling.note([disease], findings[:MAX_FINDINGS], choose)
+        return self.telling.note([disease], findings[: MAX_FINDINGS["note"]], choose)
 
     def series_sentence(self, disease: str, findings: list[SeriesFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the series."""
-        return self.telling.series([disease], findings[: MAX_FINDINGS - 1], choose)
+        return self.telling.series([disease], findings[: MAX_FINDINGS["lab"]], choose)
 
     def unexplained(self, diseases: list[str], choose: random.Random) -> str:
         """Write the sentence that says openly that nothing in the record points to the diseases."""
@@ -138,8 +138,8 @@ class Composer:
             found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
         told_by_note = {disease for disease in diseases if found[disease].note}
         parts = {
-            "note": self._part({d: found[d].note for d in diseases}, self.telling.note, set(), choose),
-            "lab": self._part({d: found[d].series for d in diseases}, self.telling.series, told_by_note, choose),
+            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose),
+            "lab": self._part("lab", {d: found[d].series for d in diseases}, told_by_note, choose),
         }
         for part, absent in (("note", NO_NOTE), ("lab", NO_SERIES)):
             if part in modalities and not parts[part]:
@@ -151,11 +151,10 @@ class Composer:
             )
         return tuple(parts[part] if part in modalities else [] for part in ("note", "lab"))
 
-    def _part(
-        self, found: dict[str, list], tell: Callable, explained: set[str], choose: random.Random
-    ) -> list[Sentence]:
+    def _part(self, part: str, found: dict[str, list], explained: set[str], choose: random.Random) -> list[Sentence]:
         """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
-        shared = _share_out(found)
+        tell = self.telling.note if part == "note" else self.telling.series
+        shared = _share_out(found, MAX_FINDINGS[part])
         need = [diseases for diseases in shared if not set(diseases) <= explained]
         spare = [diseases for diseases in shared if set(diseases) <= explained]
         kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
@@ -165,14 +164,14 @@ class Composer:
         ]
 
 
-def _share_out(found: dict[str, list]) -> dict[tuple[str, ...], list]:
+def _share_out(found: dict[str, list], most: int) -> dict[tuple[str, ...], list]:
     """
     Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
 
     A disease gets its best findings that no other disease has taken; one that has only taken ones joins the first.
     """
     with_findings = [disease for disease, findings in found.items() if findings]
-    limit = max(1, MAX_FINDINGS - len(with_findings) // 4)
+    limit = max(1, most - len(with_findings) // 4)
     owners: dict[int, list[str]] = {}
     findings_by_id = {id(finding): finding for findings in found.values() for finding in findings}
     for disease in sorted(with_findings, key=lambda disease: len(found[disease])):

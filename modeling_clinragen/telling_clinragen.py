@@ -65,7 +65,58 @@ _SIGNS = {
     ("Sodium", "high"): "hypernatremia", ("Sodium", "low"): "hyponatremia",
     ("Platelets", "low"): "thrombocytopenia", ("White blood cells", "high"): "leukocytosis",
 }  # fmt: skip
-_UP, _DOWN = ("rose", "climbed", "went up"), ("fell", "dropped", "went down")
+# a course whose extreme value is neither the first nor the last, one that begins with it, and one that ends with it
+_THROUGH = (
+    "{name} {moved} from {first} to {extreme} at hour {hour} and was {last} at the end",
+    "{name} {moved} from {first} to {extreme} at hour {hour} and {back} to {last} by the end",
+    "{name} was {first} at the start, {turned} {extreme} at hour {hour} and was {last} at the end",
+    "{name} was initially {first}, {turned} {extreme} at hour {hour} and ended at {last}",
+    "{name} {moved} from {first} to a {peak} of {extreme} at hour {hour} and ended at {last}",
+    "{name} was {first} at the start and {last} at the end, with a {peak} of {extreme} at hour {hour}",
+    "{name} {turned} {extreme} at hour {hour} and was {last} at the end",
+)
+_FROM_START = (
+    "{name} was {extreme} at the start and {last} at the end",
+    "{name} began at {extreme} and {back} to {last} by the end",
+    "{name} {back} from {extreme} at the start to {last} at the end",
+)
+_TO_END = (
+    "{name} {moved} from {first} to {extreme} by the end",
+    "{name} {moved} from {first} at the start to {extreme} at the end",
+    "{name} was {first} at the start and {extreme} at the end",
+)
+_TRENDS = (
+    "{name} {moved} from {first} to {last}",
+    "{name} {moved} from {first} at the start to {last} at the end",
+)
+_LEVELS = (
+    "{name} {turned} {extreme} at hour {hour}",
+    "{name} was {word} than normal {times}, {reach} {extreme}",
+    "{name} was {side} normal {times}, with a {peak} of {extreme} at hour {hour}",
+    "{name} was {word} than normal {times}",
+)
+_PHRASES = (
+    "{name} {reach} {extreme}",
+    "{name} {reach} {extreme} at hour {hour}",
+    "a {peak} {name} of {extreme}",
+    "{sign} {reach} {extreme}",
+    "{sign} with {name} {reach} {extreme}",
+    "{sign} ({reach} {extreme} at hour {hour})",
+)
+_UPWARDS = {
+    "moved": ("rose", "climbed", "increased"),
+    "back": ("fell", "dropped"),
+    "turned": ("peaked at", "reached", "went up to"),
+    "peak": ("peak", "maximum"),
+    "word": ("higher",), "side": ("above",), "reach": ("up to",),
+}  # fmt: skip
+_DOWNWARDS = {
+    "moved": ("fell", "dropped", "decreased"),
+    "back": ("rose", "recovered"),
+    "turned": ("fell to", "reached a low of", "went down to"),
+    "peak": ("minimum", "low"),
+    "word": ("lower",), "side": ("below",), "reach": ("down to", "as low as"),
+}  # fmt: skip
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
 
 
@@ -94,6 +145,13 @@ class SeriesFinding:
     def extreme(self) -> int:
         """Return the position of the highest, or the lowest, value."""
         return int(self.values.argmax() if self.upwards else self.values.argmin())
+
+    @property
+    def crosses(self) -> bool:
+        """Tell if the first or the last value lies beyond the usual limit on the other side."""
+        low, high = usual_limits(self.channel)
+        ends = self.values[[0, -1]]
+        return bool((ends < low if self.upwards else ends > high).any())
 
     @property
     def count(self) -> int:
@@ -142,9 +200,16 @@ class Telling:
             if choose.random() < 0.5:
                 return self._passive(diseases, told, choose, also)
             return _sentence(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
-        told = _listed([_clause(finding, choose) for finding in findings])
+        told = self._clauses(findings, choose)
         link = choose.choice((", which", ", and this", " and this"))
         return _sentence(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
+
+    @staticmethod
+    def _clauses(findings: list[SeriesFinding], choose: random.Random) -> str:
+        """Word the first finding with its course, the others shorter."""
+        first, *others = findings
+        told = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
+        return (choose.choice((", while ", ", and ", " and ")) if len(told) == 2 else ", ").join(told)
 
     def unexplained(self, diseases: list[str], choose: random.Random) -> str:
         """Word the sentence that says that nothing in the record points to the diseases."""
@@ -223,30 +288,40 @@ def _name(channel: dict) -> str:
     return " ".join(_uncapitalized(word) for word in name.split())
 
 
+def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
+    """Draw the words for a finding's direction, and write its numbers."""
+    words = {name: choose.choice(drawn) for name, drawn in (_UPWARDS if finding.upwards else _DOWNWARDS).items()}
+    name = _name(finding.channel)
+    return words | {
+        "name": name,
+        "sign": _SIGNS.get((finding.channel["name"], finding.direction), name),
+        "first": _number(finding, 0, unit=choose.random() < 0.3),
+        "extreme": _number(finding, finding.extreme),
+        "last": _number(finding, -1, unit=choose.random() < 0.5),
+        "hour": f"{finding.hours[finding.extreme]:.0f}",
+        "times": times(finding.count),
+    }
+
+
 def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
     """Word a finding as a noun with its extreme value."""
-    name = _name(finding.channel)
-    if finding.direction in ("rising", "falling"):
-        return f"a {finding.direction} {name}"
-    sign = _SIGNS.get((finding.channel["name"], finding.direction))
-    reach = ("up to" if finding.upwards else "down to") if len(finding.values) > 1 else "of"
-    subject = sign if sign and choose.random() < 0.6 else name
-    return f"{subject} {reach} {_number(finding, finding.extreme)}"
+    if finding.direction in ("rising", "falling") or len(finding.values) == 1:
+        name = _name(finding.channel)
+        return f"a {finding.direction} {name}" if len(finding.values) > 1 else f"{name} of {_number(finding, 0)}"
+    known = (finding.channel["name"], finding.direction) in _SIGNS
+    return choose.choice(_PHRASES[: len(_PHRASES) if known else 3]).format(**_words(finding, choose))
 
 
-def _clause(finding: SeriesFinding, choose: random.Random) -> str:
-    """Word a finding as a clause: its course, its extreme value, or how often it left the normal range."""
-    name = _name(finding.channel)
+def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) -> str:
+    """Word a finding as a clause: its course with first, extreme and last value, or how often it was how far out."""
+    words = _words(finding, choose)
+    first, last, extreme = (_number(finding, at) for at in (0, -1, finding.extreme))
+    if first == last == extreme:
+        return "{name} was {extreme}".format(**words)
     if finding.direction in ("rising", "falling"):
-        verb = choose.choice(_UP if finding.upwards else _DOWN)
-        return f"{name} {verb} from {_number(finding, 0, unit=False)} to {_number(finding, -1)}"
-    if len(finding.values) == 1:
-        return f"{name} was {_number(finding, 0)}"
-    word, reach = ("higher", "up to") if finding.upwards else ("lower", "down to")
-    return choose.choice(
-        (
-            f"{name} was {reach} {_number(finding, finding.extreme)}",
-            f"{name} was {word} than normal {times(finding.count)}",
-            f"{name} was {word} than normal",
-        )
-    )
+        forms = _TRENDS
+    elif short or finding.crosses or choose.random() < 0.3:
+        forms = _LEVELS
+    else:
+        forms = _FROM_START if extreme == first else _TO_END if extreme == last else _THROUGH
+    return choose.choice(forms).format(**words)
