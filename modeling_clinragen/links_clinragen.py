@@ -23,6 +23,7 @@ from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem,
 _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
 _NO_MATTER = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
 _JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
+_TURNED_JOINS = _JOINS | frozenset(",/")  # and where the term is written so: "infarction, acute myocardial"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class KnowledgeLinks:
     def __init__(self, terms: Sequence[dict], labels: Sequence[str], channels: Sequence[dict] = ()):
         self.labels = list(labels)
         self.entries: dict[tuple[str, ...], list[dict]] = defaultdict(list)  # stems -> terms that go by these words
+        self._turned: set[tuple[str, ...]] = set()
         self._patterns: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._series: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._names: dict[str, list[str]] = {label: [label, short_name(label)] for label in self.labels}
@@ -79,6 +81,8 @@ class KnowledgeLinks:
             stems = tuple(word[0] for word in words_of(form.lower()))
             if stems and term not in self.entries[stems]:
                 self.entries[stems].append(term)
+            if "," in form or "/" in form:
+                self._turned.add(stems)
 
     def _take_pattern(self, term: dict, known: set[str]) -> None:
         pattern = term.get("pattern")
@@ -113,7 +117,8 @@ class KnowledgeLinks:
         for number, (first, start, _) in enumerate(words):
             for stems in self.by_first_word.get(first, ()) if start >= free else ():
                 run = words[number : number + len(stems)]
-                if tuple(word[0] for word in run) == stems and _are_together(lower, run):
+                joins = _TURNED_JOINS if stems in self._turned else _JOINS
+                if tuple(word[0] for word in run) == stems and _are_together(lower, run, joins):
                     free = run[-1][2]
                     yield start, free, stems
                     break
@@ -161,9 +166,9 @@ class KnowledgeLinks:
         return list(dict.fromkeys(self._names[disease]))
 
 
-def _are_together(lower: str, run: list[tuple[str, int, int]]) -> bool:
+def _are_together(lower: str, run: list[tuple[str, int, int]], joins: frozenset[str]) -> bool:
     gaps = (lower[a[2] : b[1]] for a, b in itertools.pairwise(run))
-    return all(set(gap) <= _JOINS for gap in gaps)
+    return all(set(gap) <= joins for gap in gaps)
 
 
 def _is_spelled(written: str) -> bool:
