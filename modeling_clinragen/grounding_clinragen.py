@@ -190,12 +190,12 @@ class GroundedText:
         return False
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence argues for listed diagnoses only, and denies none of them."""
+        """Tell if a sentence argues for listed diagnoses only, denies none of them, and argues against no other."""
         listed = set(self.listed)
         if any(not listed >= set(claim.diagnoses) for claim in claims):
             return False
         for mention in self.grounding.links.find_diagnoses(sentence):
-            if mention.says == "denies" and mention.labels <= listed:
+            if mention.says == "denies" and (mention.inferred or mention.labels <= listed):
                 return False
             if mention.says == "argues" and mention.inferred and not mention.labels & listed:
                 return False

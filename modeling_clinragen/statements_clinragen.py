@@ -114,7 +114,8 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
     if not statements:
         return Judgement("other")
     kind = "time" if read.timed else statements[0][0]
-    direction = _direction(read.clause, states, found, channel, negated)
+    counted = statements[0][0] == "count"  # of "higher than normal 4 times" the 4 is no value
+    direction = _direction(read.clause, states, [] if counted else found, channel, negated)
     if not len(values):
         return Judgement(kind, None if states and channel.get("unit") == "fraction" else False, direction)
     return Judgement(kind, every(truth for _, truth in statements), direction)
@@ -225,7 +226,7 @@ def _statements(
     statements += _numbers(left, found, states, channel, negated, read)
     if not statements and not read.moments:
         statements = _trends(left, negated, read.values, bool(states) or bool(BOUND.search(left)))
-    return statements or _levels(left, states, directions, channel, negated, read.values[read.near()])
+    return statements or _levels(left, states, directions, channel, negated, read.values[read.near()], read.timed)
 
 
 def _numbers(
@@ -378,7 +379,7 @@ def trend_of(values: np.ndarray) -> str:
     return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
 
 
-def _levels(clause, states, directions, channel, negated, values) -> list[tuple[str, Truth]]:
+def _levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
     """Judge whether values are called high, low, abnormal or normal."""
     if FIRST_VALUE.search(clause):
         values = values[:1]
@@ -389,7 +390,7 @@ def _levels(clause, states, directions, channel, negated, values) -> list[tuple[
     if ABNORMAL.search(clause) and not directions:
         return [("level", _denied(negation(all_normal(channel, values)) if len(values) else False, negated, values))]
     if not directions and NORMALIZED.search(clause):
-        return [("level", _denied(all_normal(channel, values[-1:]), negated, values))]
+        return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
     if not directions and NORMAL.search(BOUND.sub(_blank, clause)):
         return [("level", _denied(all_normal(channel, values), negated, values))]
     ways = list(dict.fromkeys(way for _, way in directions))

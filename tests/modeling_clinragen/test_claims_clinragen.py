@@ -287,3 +287,8 @@ def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_i
 def test_a_clause_ends_before_the_word_that_joins_the_next_one():
     claims = check_claims("Heart Rate is high and, with Temperature normal, pH is not measured.", PAPER_CHANNELS, [], [])
     assert [claim.text for claim in claims] == ["Heart Rate is high", "Temperature normal", "pH is not measured"]
+
+
+def test_the_number_of_a_count_is_no_value_and_gives_no_direction():
+    (claim,) = check_claims("Heart Rate was higher than normal 3 times.", PAPER_CHANNELS, HOURS, TACHYCARDIC)
+    assert (claim.kind, claim.verdict, claim.direction) == ("count", "supported", "high")

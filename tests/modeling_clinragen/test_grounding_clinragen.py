@@ -322,22 +322,22 @@ def test_whatever_the_decoder_writes_nothing_wrong_leaves(grounding, record, dia
     assert not [claim for claim in (*shown, *found) if claim.verdict in ("contradicted", "absent")]
     sentences = [re.sub(r"\W+", " ", sentence.text.lower()) for sentence in made.sentences]
     assert len(set(sentences)) == len(sentences)
-    explained = {}
+    explained = set()
     for sentence in made.sentences:
         claims = shown if sentence.part == "lab" else found
         begin = parsed[f"{sentence.part}_rationale"].index(sentence.text)
         within = [c for c in claims if begin <= c.start < begin + len(sentence.text) and c.verdict == "supported"]
+        linked = [
+            links.diseases_of(c.text) if c.channel is None else links.diseases_of_series(c.channel, c.direction)
+            for c in within
+        ]
         for mention in links.find_diagnoses(sentence.text):
+            names = mention.labels & set(parsed["diagnoses"])
             if mention.says == "argues" and mention.inferred:
                 assert within
-                for claim, name in itertools.product(within, mention.labels & set(parsed["diagnoses"])):
-                    linked = (
-                        links.diseases_of(claim.text)
-                        if claim.channel is None
-                        else links.diseases_of_series(claim.channel, claim.direction)
-                    )
-                    assert name in linked
-                    explained[name] = sentence.text
+                assert all(name in diseases for name in names for diseases in linked)
+            if mention.says == "argues" and within:
+                explained |= {name for name in names if any(name in diseases for diseases in linked)}
     for name in parsed["diagnoses"]:
         short = name.split(";")[0].split(" (")[0].lower()
         assert name in explained or any("unexplained" in s and short in s for s in map(str.lower, sentences))
