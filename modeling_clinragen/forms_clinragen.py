@@ -35,7 +35,7 @@ class Statement:
 # ---- lines
 
 _BULLET = re.compile(r"\s*(?:[-*•·–]\s|[•·]|\d+[.)]\s)")
-_GOES_ON = re.compile(r"(?:[,/]|\b(?:or|and|nor|of|the|with|without|den(?:ies|ied|ying)|for|an))\s*$")
+_GOES_ON = re.compile(r"(?:[,/]|\b(?:or|and|nor|of|the|with|without|for|an))\s*$")
 _LONG_LINE = 40
 
 
@@ -65,18 +65,20 @@ def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:
 
 # ---- labels of lists
 
-_LABEL_WORDS = (
-    r"(?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|has|have|had) )*"
-)
+_LABEL_WORDS = unfolded(r"""
+    (?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|has|have|had|symptoms?|signs
+    |findings|complaints|features) )*
+    """)
 _LABEL_ENDS = unfolded(r"""
     (?: (?:(?:any|all|each) )?(?:of )?(?:the )?(?:following|symptoms?|findings?|signs?|for|ros|these|below|any))*
-    [ \t]*(?:[:–—]|(?<=following)(?=\n\s*[-*•·])|(?<=these)(?=\n\s*[-*•·]))
+    [ \t]*(?:[:–—]|(?:(?<=following)|(?<=these))(?=\n\s*[-*•·])
+    |(?:(?<=negatives)|(?<=positives))(?:(?=\s*\n)| (?:includ(?:e|ed|ing)|are|were)\b))
     """)
 _LABEL = compiled(
     r"(?m)(?:^|(?<=[.;,:|(]))[ \t]*(?:[-*•][ \t]*)?"
     + _LABEL_WORDS
     + unfolded(r"""
-    (?:(?P<minus>negatives?|neg|denie[sd]|denying|denials?|absent|none|no evidence|(?:does|do|did) not have
+    (?:(?P<minus>negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
     |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for|no(?: history)?)
     |(?P<plus>positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present
     |(?:presents|presented) with|positive for|pos for|yes|notes|has|have|had))
@@ -114,19 +116,33 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
     return last
 
 
+_FAMILY = re.compile(r"(?m)^[ \t]*(?:family (?:medical )?(?:history|hx)|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)")
+
+
+def family_histories(text: str) -> list[tuple[int, int]]:
+    """Return start and end of what stands under a heading of the family's history."""
+    found = []
+    for heading in _FAMILY.finditer(text):
+        end = heading.end() if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
+        found.append((heading.start(1), end))
+    return found
+
+
 # ---- signs and boxes
 
 _MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
 _PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
 _SIGN = re.compile(
-    rf"(?P<plus>[(\[]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]]|[☑☒✓✔✅⊕])"
-    rf"|(?P<minus>[(\[]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]]|\[\s*\]|\(\s+\)|[☐□✗✘❌⊖])"
+    rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|[☑☒✓✔✅⊕])"
+    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\(\s+\)|[☐□✗✘❌⊖])"
 )
 _PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")
 _MINUS_BEFORE = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–](?=[a-z])|(?<=[,;:] )[-−–] (?=[a-z])")
+_MINUS_OR_DASH = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–]\s?(?=[a-z])")
 _SURE_MINUS = re.compile(r"[,;:(/]\s*$")
-_PLUS_AFTER = re.compile(r"(?<=[a-z])\+(?=[\s,;./)]|$)")
-_MINUS_AFTER = re.compile(r"(?<=[a-z])[-−](?=[,;./)]|$)")
+_PLUS_AFTER = re.compile(r"(?<=[a-z])\s?\+(?=[\s,;./)]|$)")
+_MINUS_AFTER = re.compile(r"(?<=[a-z])(?:\s?[-−](?=[,;./)]|$)|[-−](?=\s))")
+_LETTER = re.compile(r"(?<=[a-z)] )(?:(?P<plus>y)|(?P<minus>n))(?=[\s,]|$)")
 _PLUS_LINE = re.compile(r"(?m)^\s*\+\s?[a-z]")
 _SENTENCE_END = re.compile(r"\.(?!\d)|[;\n]")
 _SYSTEMS = compiled(
@@ -151,10 +167,13 @@ def _signs(text: str) -> Iterator[Statement]:
         before = _attached(piece, _PLUS_BEFORE, _minus_before(piece, in_lines))
         if before:
             yield from _placed(piece, start, before, True)
-        else:
-            after = _attached(piece, _PLUS_AFTER, list(_MINUS_AFTER.finditer(piece)))
-            if any(not negated for *_, negated in after):
-                yield from _placed(piece, start, after, False)
+            continue
+        after = _attached(piece, _PLUS_AFTER, list(_MINUS_AFTER.finditer(piece)))
+        letters = [(m.start(), m.end(), m["minus"] is not None) for m in _LETTER.finditer(piece)]
+        if any(not negated for *_, negated in after):
+            yield from _placed(piece, start, after, False)
+        elif len(letters) > 1:
+            yield from _placed(piece, start, letters, False)
 
 
 def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple[int, int, bool]]:
@@ -165,7 +184,9 @@ def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple
 def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
     """Find minus signs; a single one at the start of a line is a bullet, one between two words a dash."""
     found = list(_MINUS_BEFORE.finditer(piece))
-    if in_lines or _PLUS_BEFORE.search(piece) or any(_SURE_MINUS.search(piece[: m.start()]) for m in found):
+    if _PLUS_BEFORE.search(piece):
+        return list(_MINUS_OR_DASH.finditer(piece))
+    if in_lines or any(_SURE_MINUS.search(piece[: m.start()]) for m in found):
         return found
     return []
 
@@ -173,9 +194,14 @@ def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
 def _stand_before(piece: str, signs: list[tuple[int, int, bool]]) -> bool:
     """Tell if signs stand before their findings, as in "(+) fever", or after them, as in "fever (+)"."""
     lead, tail = piece[: signs[0][0]], piece[signs[-1][1] :]
-    if _SYSTEMS.match(lead.rsplit(":", 1)[-1]):
+    first = piece[signs[0][1] :].strip(" )")
+    if not first or first.startswith(","):
+        return False
+    if _SYSTEMS.match(lead):
         return True
-    return False if not tail.strip(" ,.)") else bool(lead.rstrip().endswith(",") and not tail.startswith(","))
+    if not tail.strip(" ,.)") or (len(signs) > 1 and all(piece[:s].rstrip().endswith(":") for s, *_ in signs)):
+        return False
+    return bool(_SYSTEMS.match(lead.rsplit(":", 1)[-1])) or (lead.rstrip().endswith(",") and tail[0] != ",")
 
 
 def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before: bool) -> Iterator[Statement]:
@@ -186,8 +212,8 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
             but = _BUT.search(piece, end, stop)
             first, final = end, but.start() if but else stop
         else:
-            first = max(last, *(piece.rfind(mark, 0, start - 1) + 1 for mark in ",:/"))
-            first, final, last = first, start, end
+            final = len(piece[:start].rstrip(" :=-"))
+            first, last = max(last, *(piece.rfind(mark, 0, final) + 1 for mark in ",:/")), end
         if piece[first:final].strip():
             yield Statement(offset + first, offset + final, negated, (offset + start, offset + end))
 
@@ -197,15 +223,18 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
 _TAIL = unfolded(r"""
     (?: (?:reported|noted|currently|known|today|now|observed|seen|found|recently|documented|elicited|present
     |at present|at this time|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
+    (?: (?:at|in|on|by|since|during|over|per|as of|until|throughout)\b[^,;.|:\n]{0,40})?
     """)
 _NO_VALUE = unfolded(r"""
-    (?:(?:patient|pt|he|she|all|both) )?(?:none|nil|no|negative|neg|absent|denie[sd](?: any)?|never|ø|∅
+    (?:(?:patient|pt|he|she|all|both) )?(?:none|nil|no|nope|negative|neg|absent|denie[sd](?: any)?|never|ø|∅
     |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
+    |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |no (?:complaints?|history|evidence)|false|0/10|(?<=: )0|(?<=:)0|n)
     """)
-_YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reported|endorsed|noted)"
+_YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
-    r"(?:[ \t]{0,9}(?:[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
+    r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
+    + r"|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?![\w'])"
     + r"(?=\s*(?:[,;|)(\n]|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )
@@ -224,7 +253,7 @@ def _values(text: str) -> Iterator[Statement]:
         word = value["minus"] or value["plus"]
         first = _start_of_key(text, done, value.start(), value["minus"])
         key = text[first : value.start()]
-        if value["bare"] and (word not in _BARE or len(key.split()) > 3):
+        if value["bare"] and (word not in _BARE or len(key.split()) > 3 or not _BARE.isdisjoint(key.split())):
             continue
         if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MOST_KEY_WORDS * (1 + key.count(",")):
             yield Statement(first, value.start(), value["minus"] is not None, value.span())

@@ -18,12 +18,15 @@ from .phrases_clinragen import any_of, compiled, compiled_words
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
+_THAT = compiled_words(
+    "that (?:the )?(?:patient|pt|he|she|they) (?:has|had|have|is|was)(?: had)?"
+)  # "denies that he had"
 
 # Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
 _PSEUDO = compiled_words(r"""
     (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
     |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
-    |(?:cannot|can't|could not|does not|do not|did not) (?:fully )?(?:rule out|exclude)|not only|not without
+    |(?:cannot|can't|could not|does not|do not|did not|unable to) (?:fully )?(?:rule out|exclude)|not only|not without
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |no doubt|without (?:a )?doubt|not certain(?:ly)?
@@ -31,24 +34,27 @@ _PSEUDO = compiled_words(r"""
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
     """)
 _BEFORE = compiled_words(r"""
-    no|not|none|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
+    no|not|none|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
     |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
     |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
     """)
 _JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
+_NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
 _ABSENT = r"""
     absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
 """
+_FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
 _AFTER = re.compile(
     r"^[\w\s/\-()]{0,40}?"
     + any_of(
         r"""
         x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)
         |(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+        |(?:did|does|do|has|have|had) (?:not|never) (?:occur(?:red)?|develop(?:ed)?|happen(?:ed)?|appear(?:ed)?)
         |isn't|wasn't|
         """
         + _ABSENT
@@ -63,25 +69,40 @@ _AFTER_ALL = re.compile(
 )
 _ANY_ABSENT = re.compile(any_of(_ABSENT))
 _ENDS = re.compile(
-    r"[;:.!?\n]|"
+    r"[;:.!?\n]| [-–—]{1,2} |"
     + any_of(
         r"""
-        but|however|although|though|yet|except(?: for)?|nevertheless|still|whereas|while|report(?:s|ed|ing)?
-        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents?|presented
-        |presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes?|developed|describes?)
-        |developed|(?:supported|suggested|indicated|confirmed|explained|implied) by|experienc(?:es|ed)
+        but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless|still
+        |whereas|while|report(?:s|ed|ing)?
+        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
+        |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
+        |describes|described)|developed|experienc(?:es|ed)
+        |(?:supported|suggested|indicated|confirmed|explained|implied) by
         |(?:,|and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to
         |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
         """,
     )
-    + r"|, (?=(?:is|was|has|had|now|reports?)\b)"
+    + r"|, (?=(?:is|was|has|had|now|reports?|shows?|showed|reveals?|revealed|demonstrates?|demonstrated)\b)"
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
-_RELATIVE = compiled_words(r"""
-    father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\w+
-    |family history(?: of| is)?|familial|relatives?|fh[x]?|maternal|paternal|wife|husband|spouse|roommate
-    """)
-_OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
+_KIN = """
+    father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\\w+|wife|husband|spouse
+    |roommate|relatives?|family members?
+"""
+_RELATIVE = compiled_words(
+    _KIN
+    + r"""
+    |(?<!social and )family history(?: of| is)?|in (?:the|his|her) family|familial|fh[x]?|maternal|paternal
+    """
+)
+_INFORMANT = compiled_words(
+    rf"""
+    (?:{_KIN}|family)(?: also| who)? (?:reports?|reported|states?|stated|notes?|noted|says|said|den(?:y|ies|ied)
+    |noticed|found|describes?|called|brought|adds?|added|confirms?|confirmed|witnessed|endorses?|is concerned)
+    |(?:per|according to|brought (?:in )?by|lives with|from|by) (?:his |her |the |patient's )?(?:{_KIN})
+    """
+)
+OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
 _RISK = compiled_words(r"""
     risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
     |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
@@ -100,7 +121,7 @@ _RISK_AFTER = re.compile(
 
 @lru_cache(maxsize=2**12)  # the same sentence is asked about for each of its findings
 def _may_negate(sentence: str) -> bool:
-    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT))
+    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT, _FREE))
 
 
 @lru_cache(maxsize=2**12)
@@ -113,33 +134,47 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     if not _may_negate(sentence):
         return False
     before, after = sentence[:start], sentence[end:]
-    masked = _PSEUDO.sub(lambda match: ";" * len(match[0]), before)
+    masked = _THAT.sub(_crossed_out, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
-    if trigger is not None and not _ENDS.search(masked, trigger.end()):
+    if (
+        trigger is not None
+        and not _ENDS.search(masked, trigger.end())
+        and not _SAID_OF_BEFORE.match(masked, trigger.end())
+    ):
         return not _is_affirmed_after_comma(sentence, trigger.end(), start, end)
-    if _JUST_BEFORE.search(masked):
+    if _JUST_BEFORE.search(masked) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
         return True
-    after = _CONSIDERED.sub(lambda match: "x" * len(match[0]), after)
+    after = _CONSIDERED.sub(_crossed_out, after)
     stop = _ENDS.search(after)
     rest = after[: stop.start() if stop else len(after)]
     near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
     return not _PSEUDO.search(rest) and bool(_AFTER.search(near) or _AFTER_ALL.search(rest))
 
 
+def _crossed_out(match: re.Match) -> str:
+    return "x" * len(match[0])
+
+
 def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) -> bool:
     """Tell if the denial before a comma ends there: what follows is measured ("no cough, fever 39.2") or goes on."""
-    comma = sentence.rfind(",", trigger, start)
-    if comma < 0:
+    commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
+    if not commas:
         return False
-    stop = sentence.find(",", end)
-    item, rest = sentence[comma + 1 : stop if stop >= 0 else len(sentence)], sentence[stop:] if stop >= 0 else ""
-    if _OR.search(item) or _OR_LATER.match(rest):
+    stop = _COMMA.search(sentence, end)
+    last = stop.start() if stop else len(sentence)
+    item = sentence[commas[-1] + 1 : last]
+    if _OR.search(item) or _OR_LATER.match(sentence, last):
         return False
-    single = sentence.count(",", trigger, start) == 1
+    single = len(commas) == 1
+    if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
+        return True
     shown = single and _SHOWN.match(sentence, end)
     return bool(shown or _PERSISTS.search(item) or _MEASURED.search(item))
 
 
+_COMMA = re.compile(r"[,()]")
+_SAID_OF_BEFORE = re.compile(r"\s*[,)]")  # "fever denied, rash"
+_OWN_NO = re.compile(r"(?:^|[,:])\s*no \w")  # each item has its own: "no fever, no rash, cough"
 _OR = re.compile(r"\b(?:or|nor)\b")
 _OR_LATER = re.compile(r",[^,]*(?:,[^,]*)*?\b(?:or|nor)\b")
 _PERSISTS = re.compile(
@@ -161,9 +196,12 @@ def is_about_relatives(sentence: str, start: int) -> bool:
     """Tell if what stands at `start` of a lower-case sentence is stated of the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
-    before = re.split(r"[;.\n]|,? but ", sentence[:start])[-1]
+    before = _INFORMANT.sub(_crossed_out, _KIN_CLAUSE.split(sentence[:start])[-1])
     relative = _last(_RELATIVE, before)
-    return relative is not None and not _OWN.search(before, relative.end())
+    return relative is not None and not OWN.search(before, relative.end())
+
+
+_KIN_CLAUSE = re.compile(r"[;.\n]|,? but ")
 
 
 def sentences_of(text: str) -> list[tuple[int, int]]:

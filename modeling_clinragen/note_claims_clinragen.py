@@ -47,7 +47,7 @@ _UNEXPLAINED = re.compile(
 )
 # What stands between the findings of an enumeration, and where they were seen.
 _CUTS = compiled(r"""
-    ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of)\b
+    ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of(?! breath))\b
     |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
     (?:chest |physical |abdominal |initial |head |lung |cardiac )?
     (?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo

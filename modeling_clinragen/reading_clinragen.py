@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from .forms_clinragen import statements_of_forms, unwrapped
-from .negation_clinragen import is_about_relatives, is_negated, is_uncertain, sentences_of
+from .forms_clinragen import family_histories, statements_of_forms, unwrapped
+from .negation_clinragen import OWN, is_about_relatives, is_negated, is_uncertain, sentences_of
 from .phrases_clinragen import lowered
 from .words_clinragen import denies_itself
 
@@ -17,6 +17,9 @@ _NON = re.compile(r"\bnon[- ]$")
 _REMARK = re.compile(
     r"\((?:i\.?e\b|e\.?g\b|includ|exclud|except|with or without|without or with|for |if |see |do not|such as)[^()]*$"
 )
+
+_LONGEST_BEFORE, _LONGEST_AFTER = 2000, 500  # characters of one sentence
+_SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # each as long
 
 
 class Reading:
@@ -29,8 +32,11 @@ class Reading:
 
     def __init__(self, text: str):
         self.text = lowered(unwrapped(text))
+        for sign, word in _SIGN_WORDS.items():
+            self.text = self.text.replace(sign, word)
         self.sentences = sentences_of(self.text)
         self.starts = [start for start, _ in self.sentences]
+        self.families = family_histories(self.text)
         self.forms = statements_of_forms(self.text)
         self.form_at = [-1] * len(self.text)
         prose = list(self.text)
@@ -40,17 +46,27 @@ class Reading:
         self.prose = "".join(prose)  # without what the forms state by: "Fever: none, cough" denies no cough
 
     def sentence_at(self, place: int) -> tuple[int, int]:
-        """Return start and end of the sentence in which a place lies."""
+        """Return start and end of the sentence in which a place lies; of a text without any, all of it."""
+        if not self.sentences:
+            return 0, len(self.text)
         return self.sentences[max(bisect_right(self.starts, place) - 1, 0)]
 
+    def _scope_at(self, place: int) -> tuple[int, int]:
+        """Return start and end of what may decide a place: its sentence, or the part around it of an endless one."""
+        first, last = self.sentence_at(place)
+        return max(first, place - _LONGEST_BEFORE), min(last, place + _LONGEST_AFTER)
+
     def is_about_relatives(self, start: int) -> bool:
-        first, last = self.sentence_at(start)
-        return is_about_relatives(self.text[first:last], start - first)
+        """Tell if what stands at `start` is stated of the patient's family."""
+        first, last = self._scope_at(start)
+        if is_about_relatives(self.text[first:last], start - first):
+            return True
+        return any(a <= start < b and not OWN.search(self.text, a, start) for a, b in self.families)
 
     def is_negated(self, start: int, end: int) -> bool:
         """Tell if the text states that what stands at `start` to `end` is absent."""
         form = self.forms[self.form_at[start]] if self.form_at[start] >= 0 else None
-        first, last = self.sentence_at(start)
+        first, last = self._scope_at(start)
         if form is not None and not form.negated:
             first, last = max(first, form.start), min(last, form.end)
         negated = form is not None and form.negated
@@ -70,8 +86,8 @@ class Reading:
             return "neither"
         if self.is_negated(start, end):
             return "denies"
-        first, last = self.sentence_at(start)
-        line = self.text[self.text.rfind("\n", 0, start) + 1 : start]
+        first, last = self._scope_at(start)
+        line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
             return "neither"
         return "argues"

@@ -69,6 +69,7 @@ _DENYING_WORDS = {
     "bloody": "nonbloody",
     "bilious": "nonbilious",
     "edema": "nonedematous",
+    "diabete": "nondiabetic",
 }
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED

@@ -1,0 +1,153 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Findings of notes: what a note affirms or denies in sentences and by forms, and what is not in it."""
+
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, check_note_claims
+from modeling_clinragen.reading_clinragen import Reading
+
+
+FOLDER = Path(__file__).parent
+PAIRS = yaml.safe_load((FOLDER / "negation_pairs.yaml").read_text(encoding="utf-8"))
+LINES = (FOLDER / "note_forms.txt").read_text(encoding="utf-8").splitlines()[1:]
+AFFIRMED = {"p": "supported", "n": "contradicted", "r": "absent"}  # the verdict on "X suggests disease"
+DENIED = {"p": "contradicted", "n": "supported", "r": "absent"}  # the verdict on "No X"
+
+
+def verdict_of(claim, note):
+    (verdict,) = {found.verdict for found in check_note_claims(claim, note)}
+    return verdict
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_a_note_states_of_a_finding(line):
+    note, _, stated = line.replace("\\n", "\n").replace("\\t", "\t").partition(" || ")
+    for entry in stated.split("; "):
+        polarity, finding = entry[0], entry[2:]
+        assert verdict_of(f"{finding.capitalize()} suggests disease.", note) == AFFIRMED[polarity], finding
+        assert verdict_of(f"No {finding}.", note) == DENIED[polarity], finding
+
+
+def test_precision_and_recall_of_contradicted_by_kind():
+    by_kind = defaultdict(Counter)
+    for pair in PAIRS:
+        by_kind[pair["kind"]][pair["verdict"], verdict_of(pair["claim"], pair["note"])] += 1
+    assert len(PAIRS) >= 200
+    for kind, counts in {**by_kind, "all": sum(by_kind.values(), Counter())}.items():
+        hits = counts["contradicted", "contradicted"]
+        precision = hits / sum(n for (_, said), n in counts.items() if said == "contradicted")
+        recall = hits / sum(n for (truth, _), n in counts.items() if truth == "contradicted")
+        print(f"{kind}: {counts.total()} pairs, precision and recall of contradicted {precision:.3f} {recall:.3f}")
+        assert min(precision, recall) >= 0.95, (kind, counts)
+
+
+FINDINGS = ["vertigo", "wheezing", "ascites", "gum bleeding", "night sweats", "jaundice", "hematuria", "joint pain"]
+NO_FORMS = ["{}: none", "{} - denied", "{} (-)", "{}: no", "{} | No", "{}: absent", "no {}", "{} [ ]", "{}: negative"]
+YES_FORMS = [
+    "{}: present",
+    "{} - yes",
+    "{} (+)",
+    "{}: yes",
+    "{} | Yes",
+    "{}: severe",
+    "has {}",
+    "{} [x]",
+    "{}: since May",
+]
+
+
+@given(
+    st.lists(st.sampled_from(FINDINGS), min_size=1, max_size=6, unique=True),
+    st.randoms(use_true_random=False),
+    st.sampled_from(["; ", "\n", ". ", "\n- "]),
+)
+def test_each_item_of_a_list_keeps_its_own_polarity(findings, random, joint):
+    stated = {finding: random.choice("pn") for finding in findings}
+    forms = {"p": YES_FORMS, "n": NO_FORMS}
+    note = joint.join(random.choice(forms[polarity]).format(finding) for finding, polarity in stated.items())
+    for finding, polarity in stated.items():
+        assert verdict_of(f"{finding} suggests disease", note) == AFFIRMED[polarity], note
+
+
+@given(st.text(alphabet="fever cough no(+-)[x]:;,.|\n\t/yn", max_size=120))
+def test_any_note_is_read_and_keeps_its_places(note):
+    reading = Reading(note)
+    assert len(reading.text) == len(reading.prose) == len(note)
+    for form in reading.forms:
+        assert 0 <= form.start <= form.end <= len(note)
+    for claim in check_note_claims("Fever and cough suggest disease.", note):
+        assert claim.verdict in ("supported", "contradicted", "absent")
+        for start, end in claim.spans:
+            assert note[start:end].strip()
+
+
+def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
+    (claim,) = check_note_claims("Tendon xanthoma suggests a disorder of lipids.", "Chest pain.")
+    assert (claim.verdict, claim.spans) == ("absent", [])
+    assert claim.quote == "the note does not speak of it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pneumonia and Shock remain unexplained: no finding in this record points to them.",
+        "Pneumonia is left unexplained, as no finding in this record points to it.",
+        "Unexplained by this record: pneumonia and shock.",
+    ],
+)
+def test_what_is_said_to_be_unexplained_is_neither_argued_for_nor_denied(text):
+    find = DiagnosisFinder({"Pneumonia": ["pneumonia"], "Shock": ["shock"]})
+    assert {mention.says for mention in find(text)} == {"neither"}
+    assert check_note_claims(text, "Cough.") == []
+
+
+def test_an_unexplained_finding_is_a_finding():
+    (claim,) = check_note_claims("Unexplained weight loss suggests cancer.", "Cough.")
+    assert claim.verdict == "absent"
+    (mention,) = DiagnosisFinder({"Cancer": ["cancer"]})("Unexplained weight loss suggests cancer.")
+    assert mention.says == "argues"
+
+
+@pytest.mark.parametrize("text", ["Pneumonia is unlikely.", "Pneumonia is not supported.", "Pneumonia: none."])
+def test_a_diagnosis_that_is_denied(text):
+    (mention,) = DiagnosisFinder({"Pneumonia": ["pneumonia"]})(text)
+    assert mention.says == "denies"
+
+
+def test_this_points_to_speaks_of_the_sentence_before():
+    text = "Fever and cough are described. This points to pneumonia."
+    (mention,) = DiagnosisFinder({"Pneumonia": ["pneumonia"]})(text)
+    assert mention.inferred
+    assert [claim.text for claim in check_note_claims(text, "Fever, cough.")] == ["Fever", "cough"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Fever: none, cough: yes. ",
+        "(+) fever (-) cough ",
+        "no fever, ",
+        "a b: ",
+        "- fever\n",
+        "negatives:\n",
+        "x\t",
+        "...",
+    ],
+)
+def test_the_time_to_read_a_note_grows_with_its_length(note):
+    def seconds(times):
+        begun = time.process_time()
+        check_note_claims("Fever suggests pneumonia.", note * times)
+        return time.process_time() - begun
+
+    seconds(10)
+    small, large = min(seconds(400) for _ in range(3)), seconds(4000)
+    assert large < 40 * max(small, 0.002)
