@@ -103,7 +103,7 @@ class KnowledgeLinks:
         """Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once."""
         found: dict[str, NoteFinding] = {}
         reading = Reading(note)
-        for start, end, stems in self._places(reading.text):
+        for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
             if name not in found and _is_spelled(note[start:end]) and reading.says(start, end) == "argues":
@@ -111,7 +111,7 @@ class KnowledgeLinks:
                 found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases)
         return list(found.values())
 
-    def _places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    def places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         """Yield start, end and stems of the terms in a text: of those that overlap the leftmost, then the longest."""
         words, free = words_of(lower), 0
         for number, (first, start, _) in enumerate(words):
@@ -146,7 +146,7 @@ class KnowledgeLinks:
         for stems in (whole, content, plain):
             if stems in self.entries:
                 return [stems]
-        inside = [stems for *_, stems in self._places(lower)]
+        inside = [stems for *_, stems in self.places(lower)]
         return inside or (list(self.by_words.get(frozenset(plain), ())) if plain else [])
 
     def diseases_of_series(self, channel: str, direction: str) -> frozenset[str]:
@@ -193,7 +193,7 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
         `claims`.
     """
     reading, mentions = Reading(text), [m for m in links.find_diagnoses(text) if m.says == "argues"]
-    concluded = _conclusions(reading, mentions)
+    concluded, places = _conclusions(reading, mentions), list(links.places(reading.text))
     for claim in claims:
         sentence = reading.sentence_at(claim.start)
         named = [m for m in mentions if not m.inferred and m.start < claim.end and claim.start < m.end]
@@ -201,6 +201,8 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
         if claim.channel is None and claim.kind == "other":
             continue
         diseases = _linked_with(claim, reading, links)
+        if claim.channel is None:
+            diseases = _with_whole_term(claim, diseases, reading, places, links)
         claim.diagnoses = _names_argued(argued, diseases)
         if claim.diagnoses:
             known = "unlinked" if diseases is not None else "unknown"
@@ -231,6 +233,18 @@ def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> froze
         shown = links.diseases_of_series(claim.channel, claim.direction)
         return shown if shown or links.diseases_of_channel(claim.channel) else None
     return links.diseases_of_channel(claim.channel) or None
+
+
+def _with_whole_term(claim, diseases, reading: Reading, places, links: KnowledgeLinks) -> frozenset[str] | None:
+    """Add the diagnoses of a term that the claim is a part of: "ran" and "insulin" of "ran out of insulin"."""
+    whole = {
+        disease
+        for start, end, stems in places
+        if start <= claim.start and claim.end <= end and not reading.is_negated(start, end)
+        for term in links.entries[stems]
+        for disease in term["diseases"]
+    }
+    return frozenset(whole | (diseases or frozenset())) if whole else diseases
 
 
 def _names_argued(mentions: Iterable[Mention], diseases: frozenset[str] | None) -> list[str]:
