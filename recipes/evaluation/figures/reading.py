@@ -79,6 +79,7 @@ class RationaleReader:
     def __init__(self, channels: list[dict], names: dict[str, Sequence[str]], knowledge: Sequence[dict] | None = None):
         self.links = KnowledgeLinks(list(knowledge), list(names), channels) if knowledge else None
         known = {label: self.links.names_of(label) if self.links else () for label in names}
+        self.names = names
         self.find = DiagnosisFinder({label: (*own, *known[label]) for label, own in names.items()})
         self.check_series = ClaimChecker(channels)
 
@@ -90,6 +91,10 @@ class RationaleReader:
         """Read a lab rationale."""
         claims = self.check_series(text, lab_times, lab_values)
         return self._read(text, [claim for claim in claims if claim.channel])
+
+    def named_in(self, index: NoteIndex, labels: Iterable[str]) -> set[str]:
+        """Return those of the diagnoses that a note affirms by a name of their own, whatever the knowledge knows."""
+        return {label for label in labels if any(_is_named(name, index) for name in self.names[label])}
 
     def _read(self, text: str, claims: list[Claim]) -> list[ReadSentence]:
         if self.links:
@@ -123,6 +128,16 @@ class RationaleReader:
         return frozenset(self.links.diseases_of(claim.text) or ())
 
 
+def _is_named(name: str, index: NoteIndex) -> bool:
+    words = set(re.findall(r"\w+", name.lower()))
+    return any(
+        words <= set(re.findall(r"\w+", index.text[start:end]))
+        for claim in check_note_claims(name, index)
+        if claim.verdict == "supported"
+        for start, end in claim.spans
+    )
+
+
 def _argued_for(mentions: list[Mention]) -> frozenset[str]:
     """Return the diagnoses that a sentence concludes; where it concludes none, those that it says the patient has."""
     argued = [mention for mention in mentions if mention.says == "argues"]
@@ -142,19 +157,23 @@ def reading_counts(
         records (iterable of `dict`): `note`, `lab_times` and `lab_values` of each.
 
     Returns:
-        Counts of each record: supported findings of the `note` and claims about the `series`; `linked`, `unlinked` and
-        `unknown` arguments; `listed` diagnoses, and of these those `explained`, else said to be `unexplained`, else
-        `neither`; claims that are a `count`, and `wrong` ones; `sentences`, those `repeated` (word for word, or the
-        same finding for the same diagnosis), and of these those `word_for_word`; and of records with a diagnosis and a
-        teacher's rationale (`taught`) those whose `note_without_evidence` or `series_without_evidence` is the
-        teacher's.
+        Counts of each record:
+
+        - `note` and `series`: supported findings and claims; `count` claims, and `wrong` ones.
+        - `linked`, `unlinked` and `unknown` arguments.
+        - `listed` diagnoses; of these those `explained`, else said to be `unexplained`, else `neither`; and those
+          `overlooked`, not explained though the note affirms them by name.
+        - `sentences`; those `repeated`, word for word or by the same finding for the same diagnosis; of these those
+          repeated `word_for_word`.
+        - `taught`, 1 for a record with a diagnosis and a teacher's rationale; `note_without_evidence` and
+          `series_without_evidence`, 1 where that part of the teacher's gives evidence for no recorded diagnosis.
     """
     rows = [_record_counts(reader, *pair) for pair in zip(predictions, records, strict=True)]
     return {name: np.array([row[name] for row in rows]) for name in _NAMES}
 
 
 _NAMES = (
-    *("note", "series", *ARGUMENTS, "listed", "explained", "unexplained", "neither", "count", "wrong"),
+    *("note", "series", *ARGUMENTS, "listed", "explained", "unexplained", "neither", "overlooked", "count", "wrong"),
     *("sentences", "repeated", "word_for_word", "taught", "note_without_evidence", "series_without_evidence"),
 )
 
@@ -164,7 +183,12 @@ def _record_counts(reader: RationaleReader, prediction: dict, record: dict) -> C
     note = reader.read_note(prediction["note_rationale"], index)
     lab = reader.read_series(prediction["lab_rationale"], *series)
     counts = Counter(_counts_of_sentences(note, lab))
-    counts.update(_counts_of_diagnoses([*note, *lab], {entry["label"] for entry in prediction["diagnoses"]}))
+    listed = {entry["label"] for entry in prediction["diagnoses"]}
+    explained = listed & frozenset().union(*(sentence.explained for sentence in (*note, *lab)))
+    unexplained = (listed - explained) & frozenset().union(*(sentence.unexplained for sentence in (*note, *lab)))
+    counts["listed"], counts["explained"], counts["unexplained"] = len(listed), len(explained), len(unexplained)
+    counts["neither"] = len(listed) - len(explained) - len(unexplained)
+    counts["overlooked"] = len(reader.named_in(index, listed - explained))
     gold, reference = set(prediction["gold"]), [prediction[f"reference_{part}_rationale"] for part in ("note", "lab")]
     if gold and any(reference):
         counts["taught"] = 1
@@ -208,17 +232,6 @@ def repetitions(sentences: Sequence[ReadSentence]) -> tuple[int, int]:
         texts.add(words)
         statements |= stated
     return repeated, word_for_word
-
-
-def _counts_of_diagnoses(sentences: list[ReadSentence], listed: set[str]) -> dict[str, int]:
-    explained = listed & frozenset().union(*(sentence.explained for sentence in sentences))
-    unexplained = (listed - explained) & frozenset().union(*(sentence.unexplained for sentence in sentences))
-    return {
-        "listed": len(listed),
-        "explained": len(explained),
-        "unexplained": len(unexplained),
-        "neither": len(listed) - len(explained) - len(unexplained),
-    }
 
 
 def _explains(sentences: list[ReadSentence], diagnoses: set[str]) -> bool:

@@ -71,7 +71,8 @@ def _head(metrics: dict, number: int, source: dict, seed: int, permission: str |
         f"A model wrote them for records of the split `{run['split']}`, chosen whatever they hold: all {records} "
         f"records in the order of SHA-256 of `{seed} STAY_ID`, every {_ordinal(step)} of them from the first on. "
         "`recipes/show_rationales.py` wrote this page.",
-        f"Data: {plain(source['title'])} {source['version']}, {source['url']}. Cite: {plain(source['cite'])}"
+        f"Data: {plain(source['title'])} {source['version']}, {source['url']}. "
+        f"Cite: {plain(source['cite'].rstrip('.'))}."
         + (f" Shown because: {plain(permission)}." if permission else ""),
         "Limits, first, lowest, highest and last value (and its hour since ICU admission), and how many values lie "
         "beyond the usual limits are computed from the record, not by the model. Each sentence of a rationale is "

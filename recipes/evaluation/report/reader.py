@@ -20,6 +20,13 @@ ROWS = (
     ("listed diagnoses explained by evidence", "listed_diagnoses", "explained", "listed diagnoses", "total"),
     ("listed diagnoses said to be unexplained", "listed_diagnoses", "unexplained", "listed diagnoses", "total"),
     ("listed diagnoses that are neither", "listed_diagnoses", "neither", "listed diagnoses", "total"),
+    (
+        "listed diagnoses not explained though the note names them",
+        "listed_diagnoses",
+        "overlooked",
+        "listed diagnoses",
+        "total",
+    ),
     ("repeated sentences", "sentences", "repeated", "sentences", "total"),
     ("sentences put right from the record", "sentence_origins", "repaired", "sentences", "total"),
     ("sentences composed from the record", "sentence_origins", "composed", "sentences", "total"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_clinragen import CHANNELS
+from modeling_clinragen.note_claims_clinragen import NoteIndex
 from recipes.evaluation.figures.reading import (
     RationaleReader,
     origin_counts,
@@ -139,6 +140,35 @@ def test_a_disease_that_the_note_names_is_evidence_for_itself(count):
     assert count("The note records CHF.", listed=[FAILURE])["explained"] == 1
     assert count("CHF and fever suggest pneumonia.", listed=[FAILURE])["explained"] == 0  # a premise, no conclusion
     assert count("A history of CHF supports congestive heart failure.", listed=[FAILURE])["explained"] == 1
+
+
+@pytest.mark.parametrize(
+    ("note", "overlooked"),
+    [
+        ("", 1),  # the knowledge knows "CHF", the note says it
+        ("History of CHF suggests congestive heart failure.", 0),
+    ],
+)
+def test_a_listed_diagnosis_that_the_note_names_and_nothing_explains_is_overlooked(note, overlooked):
+    reader = RationaleReader(CHANNELS, {FAILURE: (FAILURE, "CHF"), SEPSIS: (SEPSIS, "sepsis")}, KNOWLEDGE)
+    counts = reading_counts(reader, [prediction(note, listed=[FAILURE, SEPSIS])], [patient()])
+    assert counts["overlooked"].tolist() == [overlooked]
+
+
+@pytest.mark.parametrize(
+    ("note", "is_named"),
+    [
+        ("Reason for admission: Infarction, acute myocardial (MI)", True),
+        ("Acute myocardial infarction in May.", True),
+        ("No acute myocardial infarction.", False),
+        ("Acute pain. Myocardial scar. Infarction of the spleen.", False),
+        ("Mother had an acute myocardial infarction.", False),
+    ],
+)
+def test_a_name_is_found_in_a_note_in_any_order_of_its_words(note, is_named):
+    label = "Acute myocardial infarction"
+    reader = RationaleReader(CHANNELS, {label: (label, "AMI")})
+    assert reader.named_in(NoteIndex(note), [label]) == ({label} if is_named else set())
 
 
 def test_arguments_are_linked_unlinked_or_unknown(count):
