@@ -198,7 +198,7 @@ def what_a_reader_meets(
 
     parts = {
         "supported_per_record": _shares(supported, np.ones(len(predictions)), patients, total="records"),
-        "listed_diagnoses": shares(("explained", "unexplained", "neither"), "listed"),
+        "listed_diagnoses": shares(("explained", "unexplained", "neither", "overlooked"), "listed"),
         "count_claims": shares(("wrong",), "count"),
         "sentences": shares(("repeated", "word_for_word"), "sentences"),
         "arguments": (None, None),
