@@ -29,7 +29,7 @@ from recipes.evaluation.figures.intervals import (
     set_figures,
     share_figures,
 )
-from recipes.evaluation.figures.knowledge_use import knowledge_counts
+from recipes.evaluation.figures.knowledge_use import knowledge_counts, specificity_counts
 from recipes.evaluation.figures.matching import match_by_embedding
 from recipes.evaluation.figures.metrics import cells_of, diagnosis_metrics, multi_hot, probability_metrics
 from recipes.evaluation.figures.rationale import NoSynonyms, find_wordnet, rationale_figures
@@ -90,6 +90,7 @@ def compute_metrics(
         "claims": series_claims(predictions, patients),
         "agreement": agreement(predictions, labels, synonyms or {}, patients),
         **knowledge_use(predictions, knowledge_terms),
+        **knowledge_shown(predictions, knowledge),
     }
     if records is not None:
         parts |= note_recall(predictions, records, patients)
@@ -222,23 +223,48 @@ def sentence_origins(predictions: list[dict], patients: list[str]) -> dict[str, 
 
 def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Part]:
     """
-    `knowledge_use`: of the terms most attended to the share that the rationale writes, and of the terms written the
-    share attended to; each also `_by_chance`, with the attended terms of other patients, and `_above_chance`. Of the
-    records whose series attended to terms, if any.
+    `knowledge_use`: of the terms shown the share that the rationale writes, and of the terms written the share shown;
+    each also `_by_chance`, with the terms of other patients, and `_above_chance`. Of the records with terms, if any.
     """
     used = [prediction for prediction in predictions if terms and prediction["knowledge"]]
     if not used:
         return {}
     patients = [prediction["subject_id"] for prediction in used]
-    attended = [[entry["term"] for entry in prediction["knowledge"]] for prediction in used]
+    shown = [[entry["term"] for entry in prediction["knowledge"]] for prediction in used]
     rationales = (f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in used)
-    counts = knowledge_counts(attended, rationales, terms, patients)
+    counts = knowledge_counts(shown, rationales, terms, patients)
     both, chance, metrics, bounds = counts["both"], counts["chance"], {"records": len(used)}, {}
-    for name, of in (("attended_written", "attended"), ("written_attended", "written")):
+    for name, of in (("shown_written", "shown"), ("written_shown", "written")):
         shares = {name: both, f"{name}_by_chance": chance, f"{name}_above_chance": both - chance}
         figures, interval = _shares(shares, counts[of], patients, total=of)
         metrics, bounds = metrics | figures, bounds | interval
     return {"knowledge_use": (metrics, bounds)}
+
+
+def knowledge_shown(predictions: list[dict], knowledge: Sequence[dict] | None) -> dict[str, Part]:
+    """
+    `knowledge_shown`: terms shown of a record (`terms`) and the share of records without any (`none`); the share of
+    the terms that belong to a recorded diagnosis (`recorded`), and the share of pairs of such a term and another of
+    the same record in which it has the higher weight (`auroc`); and the mean Jaccard overlap of two patients' terms
+    (`overlap`). Of the records that are read, where the model has knowledge.
+    """
+    read = [prediction for prediction in predictions if prediction["readable"]]
+    if not knowledge or not any(prediction["knowledge"] for prediction in read):
+        return {}
+    patients = [prediction["subject_id"] for prediction in read]
+    gold = [prediction["gold"] for prediction in read]
+    diseases = {term["term"]: term["diseases"] for term in knowledge}
+    counts = specificity_counts([prediction["knowledge"] for prediction in read], gold, diseases, patients)
+    metrics, bounds = {}, {}
+    for total, whole, shares in (
+        ("records", np.ones(len(read)), {"terms": counts["shown"], "none": counts["none"]}),
+        ("total", counts["shown"], {"recorded": counts["recorded"]}),
+        ("pairs", counts["pairs"], {"auroc": counts["ordered"]}),
+        ("pairs_of_records", counts["partners"], {"overlap": counts["overlap"]}),
+    ):
+        figures, interval = _shares(shares, whole, patients, total=total)
+        metrics, bounds = metrics | figures, bounds | interval
+    return {"knowledge_shown": (metrics, bounds)}
 
 
 def label_intervals(true: np.ndarray, written: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:

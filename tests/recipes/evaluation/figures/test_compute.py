@@ -102,8 +102,8 @@ def test_every_score_lies_in_its_interval_and_falls_with_what_is_left_out(evalua
         assert low <= half[name]["covered"] <= high
     assert foreign["rationale"]["note_rationale"]["bertscore_f1_rescaled"] < 0.5
     use = half["knowledge_use"]
-    assert use["attended"] == use["records"] == 20
-    assert use["attended_written"] == pytest.approx(use["attended_written_by_chance"])  # all attend to the same term
+    assert use["shown"] == use["records"] == 20
+    assert use["shown_written"] == pytest.approx(use["shown_written_by_chance"])  # the same term is shown of all
 
 
 def test_what_was_not_asked_for_is_absent(data_folder):
