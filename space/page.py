@@ -158,7 +158,7 @@ class Page:
             html("<h3>What each diagnosis rests on</h3>")
             self.find = gr.Button("Find the evidence", elem_id="find", size="sm")
             self.evidence = html(draw.hint(TO_FIND), "evidence")
-            html("<h3>Knowledge looked up over time</h3>")
+            html("<h3>Knowledge that this record shows</h3>")
             self.knowledge = html("", "knowledge")
 
     def _connect(self) -> None:
@@ -272,7 +272,7 @@ class Page:
             self.diagnoses: views.diagnoses_view(answer["diagnoses"], answer["probabilities"], self.thresholds),
             self.doubt: views.doubt_view(answer["doubt"]),
             self.rationale: views.rationale_view(answer, links),
-            self.knowledge: views.knowledge_view(answer["knowledge_over_time"]),
+            self.knowledge: views.knowledge_view(answer["knowledge"], answer["knowledge_over_time"]),
         }
         if given[0]:
             shown[self.note_read] = links.note(given[0])

@@ -201,14 +201,20 @@ def modalities_view(variants: dict[str, dict[str, float] | None], thresholds: di
     return draw.modalities(variants, thresholds, labels)
 
 
-def knowledge_view(over_time: dict | None) -> Markup:
-    """Draw the knowledge terms that the series attended to, over time: the darker the more."""
-    if not over_time:
+def knowledge_view(knowledge: list[dict], over_time: dict | None) -> Markup:
+    """
+    Draw the terms of the knowledge that a record shows, and how far the series attended to them over time: the darker
+    the more. The code of an older model folder names the terms most attended to, nearly the same of all patients:
+    they are not drawn.
+    """
+    own = [term for term in knowledge if "label" in term]
+    if not own:
         return draw.no_knowledge()
-    weights = over_time["weights"]
-    highest = max(weight for row in weights for weight in row if weight is not None) or 1
-    rows = list(zip(over_time["terms"], weights, strict=True))
-    return draw.knowledge(rows, over_time["patch_hours"], highest, shade)
+    attended = dict(zip(over_time["terms"], over_time["weights"], strict=True)) if over_time else {}
+    weights = [weight for row in attended.values() for weight in row if weight is not None]
+    num_patches = max(map(len, attended.values()), default=0)
+    hours = over_time["patch_hours"] if over_time else 0
+    return draw.knowledge(own, attended, num_patches, hours, max(weights, default=0) or 1, shade)
 
 
 LIGHTEST, DARKEST = (231, 240, 247), (8, 48, 107)

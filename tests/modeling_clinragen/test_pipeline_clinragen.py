@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+from modeling_clinragen import PHENOTYPES, ClinRaGenInputError, ClinRaGenPipeline
 from tests.conftest import make_tiny_config, make_tiny_model
 
 
@@ -22,6 +22,15 @@ def pipe(tiny_config, tiny_processor):
     model.config.decisions.thresholds = [0.7] * 25  # a short list, and room for a rationale
     model.generation_config.max_new_tokens = 80
     return ClinRaGenPipeline(model, processor=tiny_processor, tokenizer=tiny_processor.tokenizer, device="cpu")
+
+
+@pytest.fixture
+def knowing_pipe(pipe):
+    """The same with knowledge in its processor: each term that the series may attend to is a sign of shock."""
+    sign = {"type": "sign", "synonyms": [], "diseases": [PHENOTYPES[12]["name"]], "pattern": None}
+    pipe.processor = copy.copy(pipe.processor)
+    pipe.processor.knowledge = [{"term": term, **sign} for term in pipe.model.config.knowledge_terms]
+    return pipe
 
 
 def as_record(note, values, times):
@@ -82,11 +91,11 @@ def test_streams_at_once_do_not_mix(pipe, records):
     assert ends == alone
 
 
-def test_attention_over_time_is_the_mean_weight_of_the_measured_channels_of_each_patch(pipe, records):
-    record = as_record(*records[0])
+def test_attention_over_time_is_the_mean_weight_of_the_measured_channels_of_each_patch(knowing_pipe, records):
+    pipe, record = knowing_pipe, as_record(*records[0])
     answer = pipe(record, do_sample=False, attention=True)
     found = answer["knowledge_over_time"]
-    assert found["terms"] == [entry["term"] for entry in answer["knowledge"]]
+    assert found["terms"] == [entry["term"] for entry in answer["knowledge"]] == ["fever", "productive cough"]
     assert found["patch_hours"] == 8
     note, values, times = records[0]
     batch = pipe.processor(notes=[note], lab_values=[values], lab_times=[times], return_tensors="pt")
@@ -102,10 +111,13 @@ def test_attention_over_time_is_the_mean_weight_of_the_measured_channels_of_each
     json.dumps(answer, allow_nan=False)
 
 
-def test_without_series_there_is_no_attention_over_time(pipe, records):
+def test_without_series_there_is_no_attention_over_time(knowing_pipe, records):
+    pipe = knowing_pipe
     batch = [as_record("fever", np.empty((0, 11)), np.empty(0)), as_record(*records[0])]
     without, within = pipe(batch, batch_size=2, do_sample=False, attention=True)
+    assert [entry["term"] for entry in without["knowledge"]] == ["fever"]
     assert without["knowledge_over_time"] is None
+    assert within["knowledge_over_time"]["terms"]
     assert within["knowledge_over_time"] == pipe(batch[1], do_sample=False, attention=True)["knowledge_over_time"]
     assert "knowledge_over_time" not in pipe(batch[1], do_sample=False)
 

@@ -202,7 +202,10 @@ def test_html_in_a_record_or_an_answer_stays_text():
         views.status_view(answer, evil, 1.0),
         views.evidence_view([evidence], links),
         views.modalities_view({evil: share}, share),
-        views.knowledge_view({"patch_hours": 8, "terms": [evil], "weights": [[0.2]]}),
+        views.knowledge_view(
+            [{"term": evil, "label": evil, "part": "note", "weight": 0.1}],
+            {"patch_hours": 8, "terms": [evil], "weights": [[0.2]]},
+        ),
         page.header(evil, evil, evil),
         page.table_read(evil, [evil], 1),
         page.error(evil),
@@ -241,14 +244,30 @@ def test_odds_are_divided_by_what_the_log_odds_drop():
     assert divisor(20) == "over 50,000"
 
 
-def test_the_heat_map_says_where_nothing_was_measured():
+def test_terms_of_the_knowledge_say_where_they_stand_and_what_they_belong_to():
     from views import knowledge_view
 
-    shown = str(knowledge_view({"patch_hours": 8, "terms": ["fever"], "weights": [[0.2, None, 0.1]]}))
-    assert re.findall(r"<td[^>]*>(.*?)</td>", shown) == ["20.0", '<span class="unseen">not measured</span>', "10.0"]
+    fever = {"term": "fever", "label": "Pneumonia", "part": "note", "weight": 0.6}
+    pulse = {"term": "fast heart rate", "label": "Shock", "part": "lab", "weight": 0.2}
+    over_time = {"patch_hours": 8, "terms": ["fever"], "weights": [[0.2, None, 0.1]]}
+    shown = str(knowledge_view([fever, pulse], over_time))
+    cells = [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", shown, re.DOTALL)]
+    gap = '<span class="unseen">not measured</span>'
+    assert cells[:5] == ["note", "Pneumonia (60.0%)", "20.0", gap, "10.0"]
+    assert cells[5:] == ["series", "Shock (20.0%)", "–"]
     assert "0–8" in shown
     assert "16–24" in shown
-    assert "No knowledge" in words(knowledge_view(None))
+    alone = str(knowledge_view([pulse], None))
+    assert re.findall(r"<td[^>]*>(.*?)</td>", alone) == ["series", "Shock (20.0%)"]
+    assert "attention" not in alone
+    assert "No term" in words(knowledge_view([], None))
+
+
+def test_the_most_attended_terms_of_an_older_model_folder_are_not_drawn_as_the_patients_own():
+    from views import knowledge_view
+
+    over_time = {"patch_hours": 8, "terms": ["tendon xanthoma"], "weights": [[0.2]]}
+    assert "No term" in words(knowledge_view([{"term": "tendon xanthoma", "weight": 0.2}], over_time))
 
 
 def test_what_changes_without_an_input_is_a_row_for_each_diagnosis_that_is_made():

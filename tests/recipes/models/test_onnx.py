@@ -1,5 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -115,16 +116,20 @@ def test_an_answer_does_not_depend_on_the_batch(export, batch, tiny_processor):
 
 def test_the_pipeline_gives_the_same_answers(model, export, records, tiny_processor):
     given = [{"note": note, "lab_values": values, "lab_times": times} for note, values, times in records]
+    sign = {"type": "sign", "synonyms": [], "diseases": tiny_processor.labels[:2], "pattern": None}
+    processor = copy.copy(tiny_processor)
+    processor.knowledge = [{"term": term, **sign} for term in model.config.knowledge_terms]
     ours, theirs = (
-        ClinRaGenPipeline(m, processor=tiny_processor, tokenizer=tiny_processor.tokenizer, device="cpu")(
-            given, batch_size=3, max_new_tokens=60
+        ClinRaGenPipeline(m, processor=processor, tokenizer=processor.tokenizer, device="cpu")(
+            given, batch_size=3, max_new_tokens=60, attention=True
         )
         for m in (model, export)
     )
     for one, other in zip(ours, theirs, strict=True):
-        for name in ("diagnoses", "generated_text", "claims", "probabilities", "doubt"):
+        for name in ("diagnoses", "generated_text", "claims", "probabilities", "doubt", "knowledge"):
             assert rounded(one[name]) == rounded(other[name]), name
-        assert [entry["term"] for entry in one["knowledge"]] == [entry["term"] for entry in other["knowledge"]]
+        assert rounded(one["knowledge_over_time"]) == rounded(other["knowledge_over_time"])
+    assert ours[0]["knowledge_over_time"]["terms"] == ["fever", "productive cough"]
 
 
 def rounded(content):
