@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .clinical_clinragen import clear_limits
+from .clinical_clinragen import clear_limits, short_name
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling
@@ -62,7 +61,9 @@ class Composer:
         self.patterns = {
             label: [pattern for pattern in links.patterns_of(label) if pattern[0] in self.position] for label in labels
         }
-        self.telling = Telling({label: links.names_of(label) for label in labels})
+        names = {label: links.names_of(label) for label in labels}
+        self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
+        self.telling = Telling(names)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
@@ -76,11 +77,22 @@ class Composer:
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
-                _ranked_note([finding for finding in noted if disease in finding.diseases]),
+                self._ranked_note(disease, [finding for finding in noted if disease in finding.diseases]),
                 _ranked_series([shown[pattern] for pattern in self.patterns.get(disease, ()) if pattern in shown]),
             )
             for disease in diseases
         }
+
+    def _ranked_note(self, disease: str, findings: list[NoteFinding]) -> list[NoteFinding]:
+        """Rank findings, the disease's own names first; a second name of the same meaning is left out."""
+        own = {id(finding): self._is_own(disease, finding) for finding in findings}
+        if sum(own.values()) > 1:
+            findings = [finding for finding in findings if finding.term not in (disease, short_name(disease))]
+        return sorted(findings, key=lambda f: (not own[id(f)], len(f.diseases), f.start))
+
+    def _is_own(self, disease: str, finding: NoteFinding) -> bool:
+        """Tell if a finding of the note is a name of the disease itself."""
+        return isinstance(finding, NoteFinding) and finding.term.lower() in self.own_terms[disease]
 
     def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
@@ -154,7 +166,7 @@ class Composer:
     def _part(self, part: str, found: dict[str, list], explained: set[str], choose: random.Random) -> list[Sentence]:
         """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
         tell = self.telling.note if part == "note" else self.telling.series
-        shared = _share_out(found, MAX_FINDINGS[part])
+        shared = self._share_out(found, MAX_FINDINGS[part])
         need = [diseases for diseases in shared if not set(diseases) <= explained]
         spare = [diseases for diseases in shared if set(diseases) <= explained]
         kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
@@ -163,30 +175,30 @@ class Composer:
             for i, (diseases, findings) in enumerate((d, f) for d, f in shared.items() if d in kept)
         ]
 
+    def _share_out(self, found: dict[str, list], most: int) -> dict[tuple[str, ...], list]:
+        """
+        Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
 
-def _share_out(found: dict[str, list], most: int) -> dict[tuple[str, ...], list]:
-    """
-    Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
-
-    A disease gets its best findings that no other disease has taken; one that has only taken ones joins the first.
-    """
-    with_findings = [disease for disease, findings in found.items() if findings]
-    limit = max(1, most - len(with_findings) // 4)
-    owners: dict[int, list[str]] = {}
-    findings_by_id = {id(finding): finding for findings in found.values() for finding in findings}
-    for disease in sorted(with_findings, key=lambda disease: len(found[disease])):
-        free = [finding for finding in found[disease] if id(finding) not in owners][:limit]
-        for finding in free or found[disease][:1]:
-            owners.setdefault(id(finding), []).append(disease)
-    order = {disease: i for i, disease in enumerate(found)}
-    shared = defaultdict(list)
-    for identity, diseases in owners.items():
-        shared[tuple(sorted(diseases, key=order.get))].append(findings_by_id[identity])
-    return dict(sorted(shared.items(), key=lambda item: order[item[0][0]]))
-
-
-def _ranked_note(findings: Iterable[NoteFinding]) -> list[NoteFinding]:
-    return sorted(findings, key=lambda finding: (finding.type != "name", len(finding.diseases), finding.start))
+        A disease gets its own names, then its best findings that no other disease has taken; one that has only taken
+        ones joins the first.
+        """
+        with_findings = [disease for disease, findings in found.items() if findings]
+        limit = max(1, most - len(with_findings) // 4)
+        owners: dict[int, list[str]] = {}
+        by_id = {id(finding): finding for findings in found.values() for finding in findings}
+        for disease in with_findings:
+            for finding in [finding for finding in found[disease] if self._is_own(disease, finding)][:limit]:
+                owners[id(finding)] = [disease]
+        for disease in sorted(with_findings, key=lambda disease: len(found[disease])):
+            has = sum(disease in owner for owner in owners.values())
+            free = [finding for finding in found[disease] if id(finding) not in owners][: limit - has]
+            for finding in free if free or has else found[disease][:1]:
+                owners.setdefault(id(finding), []).append(disease)
+        order = {disease: i for i, disease in enumerate(found)}
+        shared = defaultdict(list)
+        for identity, diseases in owners.items():
+            shared[tuple(sorted(diseases, key=order.get))].append(by_id[identity])
+        return dict(sorted(shared.items(), key=lambda item: order[item[0][0]]))
 
 
 def _ranked_series(findings: list[SeriesFinding]) -> list[SeriesFinding]:

@@ -43,6 +43,11 @@ _VERBS = (
     ("indicates", "indicate"), ("is consistent with", "are consistent with"),
     ("is in keeping with", "are in keeping with"), ("favors", "favor"),
 )  # fmt: skip
+_VERBS_ALSO = (
+    ("also suggests", "also suggest"),
+    ("also supports", "also support"),
+    ("also points to", "also point to"),
+)
 _PASSIVES = ("suggested", "supported", "indicated")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents", "notes")
 _ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
@@ -104,19 +109,22 @@ _PHRASES = (
     "{sign} ({reach} {extreme} at hour {hour})",
 )
 _UPWARDS = {
-    "moved": ("rose", "climbed", "increased"),
+    "moved": ("rose", "climbed"),
     "back": ("fell", "dropped"),
     "turned": ("peaked at", "reached", "went up to"),
     "peak": ("peak", "maximum"),
     "word": ("higher",), "side": ("above",), "reach": ("up to",),
 }  # fmt: skip
 _DOWNWARDS = {
-    "moved": ("fell", "dropped", "decreased"),
+    "moved": ("fell", "dropped"),
     "back": ("rose", "recovered"),
     "turned": ("fell to", "reached a low of", "went down to"),
     "peak": ("minimum", "low"),
     "word": ("lower",), "side": ("below",), "reach": ("down to", "as low as"),
 }  # fmt: skip
+_NO_NOUN = re.compile(
+    r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
+)
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
 
 
@@ -154,6 +162,12 @@ class SeriesFinding:
         return bool((ends < low if self.upwards else ends > high).any())
 
     @property
+    def is_flat(self) -> bool:
+        """Tell if the extreme value differs too little from the first and the last for a course worth telling."""
+        worth = 0.4 * self.channel.get("std", 0.1 * abs(self.values[self.extreme]))
+        return bool(np.abs(self.values[[0, -1]] - self.values[self.extreme]).max() < worth)
+
+    @property
     def count(self) -> int:
         """Count the values beyond the usual limit, as captions do."""
         low, high = usual_limits(self.channel)
@@ -173,12 +187,12 @@ class Telling:
 
     def note(self, diseases: list[str], findings: list[NoteFinding], choose: random.Random, also: bool = False) -> str:
         """Word one sentence that argues from findings of a note; `also` where another sentence stands before."""
-        told = [_written(finding) for finding in findings]
+        told = list(dict.fromkeys(_written(finding) for finding in findings))
+        itself = next((disease for disease in diseases if self.said[disease] in told), None)
+        if itself is not None:
+            others = [disease for disease in diseases if disease != itself]
+            return self._itself(itself, [text for text in told if text != self.said[itself]], others, choose)
         disease = self._named(diseases)
-        if told == [disease]:
-            form, be = choose.choice(_ITSELF), "are" if _is_plural(disease) else "is"
-            words = {"report": choose.choice(_REPORTS), "passive": choose.choice(_KNOWN)}
-            return _sentence(form.format(evidence=disease, be=be, **words))
         evidence = _listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
         verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
         place = choose.choice((" in the note", ""))
@@ -191,6 +205,20 @@ class Telling:
             return self._passive(diseases, evidence + place, choose, also)
         return _sentence(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
+    def _itself(self, disease: str, told: list[str], others: list[str], choose: random.Random) -> str:
+        """Word a sentence on a diagnosis that the note itself names, with other findings and diagnoses."""
+        name, report = self.said[disease], choose.choice(_REPORTS)
+        verb = _VERBS_ALSO[choose.randrange(len(_VERBS_ALSO))][_is_plural(name)]
+        if told and others:
+            return _sentence(f"{_listed([name, *told])} {verb[5:]} {self._named([disease, *others])}.")
+        if others:
+            return _sentence(f"The note {report} {name}, which {verb} {self._named(others)}.")
+        if told:
+            be = "are" if _is_plural(name) else "is"
+            return _sentence(f"The note {report} {name}, which {be} {choose.choice(_PASSIVES)} by {_listed(told)}.")
+        form, be = choose.choice(_ITSELF), "are" if _is_plural(name) else "is"
+        return _sentence(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
+
     def series(
         self, diseases: list[str], findings: list[SeriesFinding], choose: random.Random, also: bool = False
     ) -> str:
@@ -201,7 +229,7 @@ class Telling:
                 return self._passive(diseases, told, choose, also)
             return _sentence(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
         told = self._clauses(findings, choose)
-        link = choose.choice((", which", ", and this", " and this"))
+        link = choose.choice((", which", ", and this", " and this")) if len(findings) == 1 else ", which"
         return _sentence(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
 
     @staticmethod
@@ -257,13 +285,19 @@ def _sentence(text: str) -> str:
 
 
 def _written(finding: NoteFinding) -> str:
-    """Return a finding as the note writes it; one that is turned around or split by signs as the knowledge does."""
+    """
+    Return a finding as the note writes it, in lower case but for abbreviations: "Arrest, respiratory" is turned back,
+    and what is no noun, such as "sleeps on three pillows", is quoted.
+    """
     text = " ".join(finding.text.split())
-    if re.search(r"[^\w\s\-'.%]", text):
-        return finding.term
+    noun, comma, kind = text.partition(", ")
+    if comma:
+        text = f"{kind} {_uncapitalized(noun)}"
+    if _NO_NOUN.search(text.lower()):
+        return f'"{text}"'
     if text.isupper() and len(text) > 5:
         return text.lower()
-    return _uncapitalized(text) if not text.istitle() or " " not in text else text.lower()
+    return text.lower() if text.istitle() and " " in text else _uncapitalized(text)
 
 
 def _is_plural(text: str) -> bool:
@@ -307,7 +341,8 @@ def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
     """Word a finding as a noun with its extreme value."""
     if finding.direction in ("rising", "falling") or len(finding.values) == 1:
         name = _name(finding.channel)
-        return f"a {finding.direction} {name}" if len(finding.values) > 1 else f"{name} of {_number(finding, 0)}"
+        course = f"{name} {finding.direction} from {_number(finding, 0, unit=False)} to {_number(finding, -1)}"
+        return course if len(finding.values) > 1 else f"{name} of {_number(finding, 0)}"
     known = (finding.channel["name"], finding.direction) in _SIGNS
     return choose.choice(_PHRASES[: len(_PHRASES) if known else 3]).format(**_words(finding, choose))
 
@@ -320,7 +355,7 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
         return "{name} was {extreme}".format(**words)
     if finding.direction in ("rising", "falling"):
         forms = _TRENDS
-    elif short or finding.crosses or choose.random() < 0.3:
+    elif short or finding.crosses or finding.is_flat or choose.random() < 0.3:
         forms = _LEVELS
     else:
         forms = _FROM_START if extreme == first else _TO_END if extreme == last else _THROUGH

@@ -107,7 +107,7 @@ class Gate:
             judgement.faults.append(("empty", "The rationale is empty."))
             return judgement
         index, gold = NoteIndex(row["note"]), {self.names[i] for i in row["diagnoses"]}
-        self._judge_note(note, row, index, judgement)
+        self._judge_note(note, row, index, gold, judgement)
         self._judge_lab(lab, row, judgement)
         judgement.without["records"] = int(bool(gold))
         for part, sentences in zip(PARTS, (note, lab), strict=True):
@@ -120,26 +120,33 @@ class Gate:
             self._judge_overlooked(note, lab, evidence, judgement)
         return judgement
 
-    def _judge_note(self, sentences: list[Sentence], row: dict, index: NoteIndex, judgement: Judgement) -> None:
+    def _judge_note(
+        self, sentences: list[Sentence], row: dict, index: NoteIndex, gold: set[str], judgement: Judgement
+    ) -> None:
         """Check findings against the note; what is said of a channel may stand in the note or in the series."""
         for sentence in sentences:
             claims = check_note_claims(sentence.text, index)
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
                 self._judge_series(sentence, row, judgement)
                 continue
-            undecided = [m for m in self.find_diagnoses(sentence.text) if m.says != "argues"]  # judged as diagnoses
             for claim in claims:
                 judgement.claims[f"note {claim.verdict}"] += 1
                 if claim.verdict == "contradicted":
                     judgement.faults.append(("note contradicted", _told(claim)))
-                if claim.verdict == "absent" and not any(
-                    m.start < claim.end and claim.start < m.end for m in undecided
-                ):
+                if claim.verdict == "absent" and not self._is_diagnosis(claim, sentence.text, gold):
                     judgement.faults.append(("finding not in the note", f"The note does not hold {claim.text!r}."))
             self._judge_arguments(claims, sentence, judgement)
             for quote in sentence.evidence or ():
                 if _plain(quote) not in _plain(index.text):
                     judgement.faults.append(("quote not in the note", f"The note does not hold the words {quote!r}."))
+
+    def _is_diagnosis(self, claim: Claim, text: str, gold: set[str]) -> bool:
+        """Tell if a claim names a diagnosis that is denied, or one that is recorded, and not told of the note."""
+        return any(
+            mention.says != "argues" or (mention.labels & gold and "note" not in text.lower())
+            for mention in self.find_diagnoses(text)
+            if mention.start < claim.end and claim.start < mention.end
+        )
 
     def _judge_lab(self, sentences: list[Sentence], row: dict, judgement: Judgement) -> None:
         for sentence in sentences:

@@ -25,43 +25,60 @@ def row(note="", diagnoses=(), heart_rate=(), systolic=(), stay_id="1"):
     values = np.full((max(len(heart_rate), len(systolic)), 11), np.nan)
     values[: len(heart_rate), 3] = heart_rate
     values[: len(systolic), 7] = systolic
-    return {"stay_id": stay_id, "note": note, "diagnoses": list(diagnoses), "lab_values": values}
+    hours = np.arange(float(len(values)))
+    return {"stay_id": stay_id, "note": note, "diagnoses": list(diagnoses), "lab_times": hours, "lab_values": values}
+
+
+def argued(text, disease):
+    """Tell if some sentence names the disease without saying that it is unexplained."""
+    return any(
+        short_name(disease).lower() in sentence.lower()
+        for sentence in text.split(". ")
+        if "unexplained" not in sentence
+    )
 
 
 def test_note_rationale_cites_what_the_note_says(teacher):
     note, _ = teacher.explain(row("Came with productive cough and rigors. Denies melena.", [PNEUMONIA]))
     assert "roductive cough" in note
-    assert short_name(LABELS[PNEUMONIA]) in note
+    assert argued(note, LABELS[PNEUMONIA])
 
 
 @pytest.mark.parametrize(
     "text", ["No productive cough.", "Denies fever, productive cough or rigors.", "Cough absent."]
 )
 def test_negated_findings_are_no_evidence(teacher, text):
-    note, _ = teacher.explain(row(text, [PNEUMONIA]))
-    assert short_name(LABELS[PNEUMONIA]) not in note
+    note, lab = teacher.explain(row(text, [PNEUMONIA]))
+    assert not argued(note, LABELS[PNEUMONIA])
+    assert "unexplained" in lab
 
 
 def test_nothing_is_argued_from_the_label_alone(teacher):
     note, lab = teacher.explain(row("Feels well.", [PNEUMONIA, SHOCK], heart_rate=[80] * 10, systolic=[120] * 10))
-    assert short_name(LABELS[PNEUMONIA]) not in note + lab
-    assert short_name(LABELS[SHOCK]) not in note + lab
+    assert not argued(note + " " + lab, LABELS[PNEUMONIA])
+    assert not argued(note + " " + lab, LABELS[SHOCK])
+    assert "neumonia and shock" in lab
 
 
 def test_lab_rationale_states_measured_findings(teacher):
     _, lab = teacher.explain(row("x", [SHOCK], systolic=[120, 50, 45, 55]))
-    assert "Systolic blood pressure" in lab
-    assert short_name(LABELS[SHOCK]) in lab
+    assert "systolic blood pressure" in lab.lower()
+    assert argued(lab, LABELS[SHOCK])
 
 
 def test_empty_modalities_are_called_so(teacher):
-    assert teacher.explain(row("", [SHOCK])) == ("There is no note.", "No series were measured.")
+    note, lab = teacher.explain(row("", [SHOCK]))
+    assert note == "There is no note."
+    assert lab.startswith("No series were measured. ")
+    assert "hock" in lab
+    assert "unexplained" in lab
+    assert teacher.explain(row("")) == ("There is no note.", "No series were measured.")
 
 
 def test_wording_varies_with_the_stay_and_repeats_with_the_seed(teacher):
-    rows = [row("productive cough, rigors", [PNEUMONIA], stay_id=str(i)) for i in range(20)]
+    rows = [row("productive cough, rigors", [PNEUMONIA], stay_id=str(i)) for i in range(200)]
     first = [teacher.explain(r) for r in rows]
-    assert len(set(first)) > 3
+    assert len({note for note, _ in first}) > 60
     assert first == [TemplateTeacher(builtin_knowledge(), CHANNELS, PHENOTYPES).explain(r) for r in rows]
 
 
@@ -87,6 +104,10 @@ def check_folder(dataset, tmp_path):
         assert name in card
         assert (output / name).read_bytes() == (dataset / name).read_bytes()
     claims = 0
+    assert set(metadata["rationales"]["outcomes"]) == {"accepted at once"}, metadata["rationales"]["reasons"]
+    assert not [
+        name for name in metadata["rationales"]["claims"] if name.endswith(("contradicted", "absent", "unlinked"))
+    ]
     for old, new in zip(before, after, strict=True):
         assert {k: str(v) for k, v in old.items() if k not in ("note_rationale", "lab_rationale", "teacher")} == {
             k: str(v) for k, v in new.items() if k not in ("note_rationale", "lab_rationale", "teacher")
@@ -98,15 +119,15 @@ def check_folder(dataset, tmp_path):
                 claims += 1
                 assert claim.verdict == "supported", claim
     names = label_names(metadata)
-    argued = [sum(short_name(name) in r["note_rationale"] + r["lab_rationale"] for name in names) for r in after]
-    return claims, np.mean(argued)
+    told = [sum(argued(f"{r['note_rationale']} {r['lab_rationale']}", name) for name in names) for r in after]
+    return claims, np.mean(told)
 
 
 def test_simulated_patients_get_true_rationales(tmp_path):
     build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "dataset"), "--limit", "150"])
-    claims, argued = check_folder(tmp_path / "dataset", tmp_path)
+    claims, told = check_folder(tmp_path / "dataset", tmp_path)
     assert claims > 100
-    assert argued > 1.5
+    assert told > 1.5
 
 
 @pytest.mark.parametrize(
