@@ -42,7 +42,7 @@ _MORE_WORDS = {
     "Glucose": ("fingerstick", "fingersticks", "bg", "sugars", "glucoses"),
     "Heart Rate": ("heartrate",),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
-    "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "o2 saturations"),
+    "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "saturating", "o2 saturations"),
     "Respiratory rate": ("resps", "resp rates"),
     "Systolic blood pressure": ("systolic", "systolics", "sbps", "systolic pressures"),
     "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp"),
@@ -179,6 +179,14 @@ _OTHER_MEASUREMENTS = (
 )  # fmt: skip
 
 
+# Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
+SHORT_NAMES = {
+    "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
+    "k": ("Potassium", r"\s?[:=]?\s?(?:of |was |is )?[1-9](?:\.\d+)?(?![\d/])"),
+    "na": ("Sodium", r"\s?[:=]?\s?(?:of |was |is )?1\d\d(?![\d/])"),
+}
+
+
 @dataclass(frozen=True)
 class Said:
     """
@@ -245,6 +253,7 @@ def vocabulary(channels: list[dict]) -> dict[str, Said]:
     pressures = tuple((name, None) for name in (SYSTOLIC, MEAN_PRESSURE, DIASTOLIC))
     for word in _BLOOD_PRESSURE:
         _add(words, word, pressures, names, together=False, finding=False)
+    words |= {word: Said(((name, None),)) for word, (name, _) in SHORT_NAMES.items() if name in names}
     return words | {
         word.lower(): Said(((channel["name"], None),)) for channel in channels for word in words_of(channel)
     }

@@ -7,12 +7,13 @@ the patient's own measured values.
 
 import itertools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
-from .channel_words_clinragen import DIASTOLIC, SYSTOLIC, Said, vocabulary
+from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, vocabulary
 from .channel_words_clinragen import FINDINGS as FINDINGS
 from .clinical_clinragen import usual_limits, with_unit
 from .phrases_clinragen import PhraseFinder, compiled_words, lowered
@@ -24,8 +25,8 @@ from .wordings_clinragen import FIRST_VALUE, LAST_VALUE
 UNMEASURED = "not measured"
 PARTLY_TEXT, ONLY_TEXT = "measured partly as text", "not measured as a number"
 
-_SENTENCE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
-_JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b")
+_SENTENCE = re.compile(r"(?:\b(?:i\.e|e\.g|vs|approx|temp|resp|max|min)\.(?=,?\s*[a-z\d])|[^.;\n]|\.(?=\d))+")
+_JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b|(?=\bwithout\b)")
 # What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
 _INFERENCE = compiled_words(r"""
     (?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)
@@ -170,8 +171,17 @@ class ClaimChecker:
     def __init__(self, channels: list[dict]):
         self.channels = channels
         self.by_word = vocabulary(channels)
-        self.find = PhraseFinder(self.by_word)
+        self._phrases = PhraseFinder(self.by_word)
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
+
+    def find(self, lower: str) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each word for a channel in a text in lower case; "t" and "k" only before a value."""
+        for start, end in self._phrases(lower):
+            short = SHORT_NAMES.get(lower[start:end])
+            if short is None or (
+                re.match(short[1], lower[end:]) and lower[max(0, start - 1) : start] not in ("'", "’")
+            ):
+                yield start, end
 
     def names_a_channel(self, text: str) -> bool:
         """Tell if the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
@@ -312,22 +322,21 @@ class ClaimChecker:
 
     def _judge(self, said: Said, words: str, hours, values) -> tuple[str, Judgement]:
         """Judge a clause for each channel that its word speaks of; return the channel that decides."""
-        pair = _PAIR.search(words)
-        if pair and said.channels & {SYSTOLIC, DIASTOLIC} and {SYSTOLIC, DIASTOLIC} <= set(self.position):
+        pairs = list(_PAIR.finditer(words)) if {SYSTOLIC, DIASTOLIC} <= set(self.position) else []
+        pairs = pairs if said.channels & {SYSTOLIC, DIASTOLIC} else []
+        for pair in pairs:
             words = words[: pair.start()] + " " * len(pair[0]) + words[pair.end() :]
-        else:
-            pair = None
         parts = list(said.parts)
         if not said.finding and len(parts) > 1:  # "blood pressure": its numbers are systolic ones
             parts = parts[:1] if re.search(r"\d", words) else self._charted(parts, values)
         judged = [(name, self._judge_part(name, words, hours, values)) for name, _ in parts]
         name, judgement = self._combined(judged, said, words, values)
-        if pair is None:
+        if not pairs:
             return name, judgement
-        holds = self._judge_pair(pair, words, hours, values)
-        if judgement.kind != "other":
+        holds = every(self._judge_pair(pair, words if len(pairs) == 1 else "", hours, values) for pair in pairs)
+        if judgement.kind in ("level", "count"):
             holds = every([holds, judgement.holds])
-        return SYSTOLIC, Judgement("value", holds, judgement.direction or self._side(SYSTOLIC, float(pair[1])))
+        return SYSTOLIC, Judgement("value", holds, judgement.direction or self._side(SYSTOLIC, float(pairs[-1][1])))
 
     def _charted(self, parts: list, values) -> list:
         """Select the parts that were measured, if any was."""
@@ -350,7 +359,8 @@ class ClaimChecker:
         holds: Truth = (every if all_of else some)(one.holds for _, one in measured)
         if said.together and holds and len(measured) < len(judged):
             holds = None
-        return next(one for one in measured if one[1].holds is holds or holds is None)
+        name, judgement = next((one for one in measured if one[1].holds is holds), measured[0])
+        return name, replace(judgement, holds=holds)
 
     def _judge_pair(self, pair: re.Match, words: str, hours, values) -> bool:
         """Tell if both pressures were measured at one time, at the first one where the words say so."""
@@ -385,7 +395,8 @@ class ClaimChecker:
         for start, end in list(self.find(words)):
             word, said = words[start:end], self.by_word[words[start:end]]
             if name in said.channels and word != "weighed":
-                states += [state for channel, state in said.parts if channel == name and said.finding]
+                stated = [state for channel, state in said.parts if channel == name and said.finding]
+                states += [f"to {s}" if s == "room air" and words[:start].endswith("to ") else s for s in stated]
                 kept = next((cue for cue in ("max", "min") if word.startswith("t") and word.endswith(cue)), "")
                 words = words[:start] + kept.rjust(end - start) + words[end:]
         return words, states

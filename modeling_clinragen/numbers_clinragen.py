@@ -22,6 +22,7 @@ from .wordings_clinragen import (
     ABOUT,
     ABOUT_AFTER,
     ALL_VALUES,
+    ARROW,
     BETWEEN,
     COMPARING,
     FALLING,
@@ -81,6 +82,7 @@ class Quantity:
     role: str = "any"
     linked: bool = False  # in time after the number before it
     moment: float | None = None
+    decade: bool = False
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         return _within(values, self.inner)
@@ -115,8 +117,12 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         between = clause[found[i][2].end : found[i + 1][1]]
         if units[i] is None and JOINT_OF_NUMBERS.fullmatch(between):
             units[i] = units[i + 1]
-    for (match, _, quantity), unit in zip(found, units, strict=True):
+    for i, ((match, _, quantity), unit) in enumerate(zip(found, units, strict=True)):
         _fill(quantity, match, unit, clause, channel)
+        first = found[i - 1][2] if i and not found[i - 1][0]["decade"] else None
+        if first and match["decade"] and clause[first.end : quantity.start] == "-":  # "120-140s"
+            first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
+        quantity.decade = bool(match["decade"])
     return [quantity for _, _, quantity in found]
 
 
@@ -125,7 +131,8 @@ def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, ch
     written = match["number"] or ""
     inner, outer, quantity.wide = _interval(quantity, match, written, clause, channel)
     if unit is None:
-        scales = scales_without_unit(channel)
+        scales = scales_without_unit(channel, quantity.number)
+        scales = scales if np.isfinite(inner).all() else scales[:1]
     else:
         known = scale(channel, unit)
         scales = [known] if known else []
@@ -144,9 +151,9 @@ def _interval(quantity, match, written, clause, channel):
     number = quantity.number
     half = 0.5 * 10.0 ** -len(written.partition(".")[2])
     if match["teens"]:
-        return *_decade(10, 10, match), True
+        return *_decade(10, 10, match, channel), True
     if match["decade"]:
-        return *_decade(number, _width(written, channel), match), True
+        return *_decade(number, _width(written, channel), match, channel), True
     before, after = clause[: quantity.start], clause[quantity.end :]
     compared = COMPARING.search(before)
     if compared:
@@ -182,12 +189,15 @@ def _width(written: str, channel: dict) -> float:
     return 100.0 if number % 100 == 0 and number else 10.0
 
 
-def _decade(number: float, width: float, match: re.Match):
+def _decade(number: float, width: float, match: re.Match, channel: dict):
     """Return the inner and the outer interval of a decade, or of its low, middle or high part."""
     top = number + width * (1 - 1e-6)
     if match["part"] and width >= 10:
         return tuple(_part(number, width / 10, match, tenths) for tenths in (_PARTS, _WIDE_PARTS))
-    if width == 100.0:  # "in the 100s" is 100 to 109 of a pulse, and 100 to 199 of other things
+    if width == 100.0 and channel.get("unit") in (
+        "/min",
+        "mmHg",
+    ):  # "in the 100s" is 100 to 109 of a pulse, and 100 to 199 of other things
         return (number, number + 10 - 1e-5), (number, top)
     return (number, top), (number, top)
 
@@ -214,6 +224,7 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
         if i:
             between = clause[found[i - 1].end : quantity.start]
             from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
+            from_to = from_to or ARROW.fullmatch(between)
             quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
         if quantity.role in ("rise", "fall"):
             quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
@@ -270,19 +281,26 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     one, other = found
     before, between = clause[: one.start], clause[one.end : other.start]
     dash = re.fullmatch(r"\s*[-–—]\s*", between)
-    ranging = RANGING.search(before)
-    if MOVING.search(before) or not (dash or (ranging and BETWEEN.fullmatch(between))):
+    if MOVING.search(before) or not BETWEEN.fullmatch(between):
         return None
-    low, high = sorted(found, key=lambda q: q.number)
+    ranging = RANGING.search(before)
+    if not (dash or ranging or between.strip() == "to"):
+        return None
+    low, high = sorted(found, key=lambda quantity: quantity.number)
+    bottom, top = min((b for b, _ in low.inner), default=np.inf), max((t for _, t in high.inner), default=-np.inf)
+    inside = (values >= bottom) & (values <= top)
+    if low.decade and high.decade:
+        return [True if inside.all() else None if inside.any() else False]
     exact = [_one_of(low, values.min(keepdims=True)), _one_of(high, values.max(keepdims=True))]
     if False not in exact:
         return exact
     if WITHIN.search(before):
-        bottom, top = min(b for b, _ in low.inner or [(np.inf, 0)]), max(t for _, t in high.inner or [(0, -np.inf)])
-        return [bool(((values >= bottom) & (values <= top)).all())]
+        return [bool(inside.all())]
     if re.search(r"\bfrom\s*$", before) and not re.search(r"\b(?:rang|var|fluctuat|span|anywhere)\w*", before):
         return None  # "from 86 to 97" may tell of two times
-    return exact
+    if dash or ranging:
+        return exact
+    return [None if low.holds(values).any() and high.holds(values).any() else False]
 
 
 def _one_of(quantity: Quantity, values: np.ndarray) -> Truth:

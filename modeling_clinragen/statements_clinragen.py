@@ -84,6 +84,7 @@ class _Read:
     values: np.ndarray
     moments: list[tuple[int, float]]  # where in the clause, and the hour
     timed: bool
+    by: bool = False  # "by hour 6": what is normal then may not have been before
 
     def near(self) -> np.ndarray:
         """Mark the measurements of the one moment that the clause speaks of, else all."""
@@ -161,7 +162,10 @@ def deciding(
     return chosen
 
 
-_SIDES = {"high": ("high",), "not_high": ("high",), "low": ("low",), "normal": ("high", "low"), "room air": ("high",)}
+_SIDES = {
+    "high": ("high",), "not_high": ("high",), "low": ("low",), "normal": ("high", "low"), "room air": ("high",),
+    "to room air": ("high",),
+}  # fmt: skip
 
 
 def _readable(clause: str) -> str:
@@ -180,7 +184,7 @@ def _hour(match: re.Match) -> float:
 
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
-    timed = False
+    timed, by = False, False
     for pattern, within in (
         (AFTER_HOURS, lambda hours, n: hours > n),
         (FIRST_HOURS, lambda hours, n: hours <= n),
@@ -189,13 +193,14 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
         match = pattern.search(clause)
         if match:
             keep = within(hours, _hour(match) + (HALF_AN_HOUR if _UP_TO.match(match[0]) else 0.0))
+            by = bool(re.match(r"\s*\bby\b", match[0]))
             clause, hours, values, timed = _cut(clause, match), hours[keep], values[keep], True
             break
     moments = []
     for match in AT_HOUR.finditer(clause):
         moments.append((match.start(), _hour(match)))
         clause = _cut(clause, match)
-    return _Read(clause, hours, values, moments, timed or bool(moments))
+    return _Read(clause, hours, values, moments, timed or bool(moments), by)
 
 
 def _cut(clause: str, match: re.Match) -> str:
@@ -221,12 +226,18 @@ def _statements(
     """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
     said = [(0, state) for state in states if state in ("high", "low")]
     directions = sorted([*_levels_said(read.clause), *said])
-    statements, left = _counts(read.clause, directions, channel, read.values)
+    statements, left = _counts_beyond(read.clause, found, read.values)
+    if not statements:
+        statements, left = _counts(read.clause, directions, channel, read.values)
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if not statements and not read.moments:
         statements = _trends(left, negated, read.values, bool(states) or bool(BOUND.search(left)))
-    return statements or _levels(left, states, directions, channel, negated, read.values[read.near()], read.timed)
+    if statements:
+        return statements
+    normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
+    values = read.values[-1:] if read.by and normal else read.values[read.near()]
+    return _levels(left, states, directions, channel, negated, values, read.timed)
 
 
 def _numbers(
@@ -265,7 +276,8 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
         rest = rest[: quantity.start] + " " * (quantity.end - quantity.start) + rest[quantity.end :]
     rest = BOUND.sub(_blank, rest)
     if states:
-        return [_state(states, clause, channel, negated, values if negated else _told(found, values))]
+        told = values if negated or "to room air" in states else _told(found, values)
+        return [_state(states, clause, channel, negated, told)]
     if negated:
         return []
     told = _told(found, values)
@@ -292,6 +304,21 @@ def _levels_said(clause: str) -> list[tuple[int, str]]:
 
 def _says_high(word: str) -> bool:
     return not word.startswith(("below", "under", "beneath", "lower", "less"))
+
+
+def _counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge how many values are said to be beyond a number, "below 65 on three occasions"."""
+    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
+    match = TIMES.search(clause)
+    if len(compared) != 1 or match is None or match.start() <= compared[0].start < match.end():
+        return [], clause
+    groups = [group for group in match.groups() if group]
+    least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
+    beyond_it = int(compared[0].holds(values).sum())
+    number = compared[0]
+    left = _cut(clause, match)
+    left = left[: number.start] + " " * (number.end - number.start) + left[number.end :]
+    return [("count", _compare_count((beyond_it, beyond_it), least, _count(groups[-1])))], left
 
 
 def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
@@ -416,6 +443,8 @@ def _state(states: list[str], clause: str, channel: dict, negated: bool, values:
 
 
 def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    if state == "to room air":
+        return _denied(not beyond(channel, values[-1:], "high").any(), negated, values)
     if state == "room air":
         above = beyond(channel, values, "high")
         truth = None if above.any() and not (above.all() or ALL_VALUES.search(clause)) else not above.any()
@@ -430,7 +459,7 @@ def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np
 def _direction(clause: str, states: list[str], found: list[Quantity], channel: dict, negated: bool) -> str | None:
     """Return the direction that a clause states; of a number where it lies, of a denied level normal."""
     said = [state for state in states if state in ("high", "low")] or [way for _, way in _levels_said(clause)]
-    if negated or set(states) & {"normal", "not_high", "room air"}:
+    if negated or set(states) & {"normal", "not_high", "room air", "to room air"}:
         denied_normal = negated and (states == ["normal"] or (not said and NORMAL.search(clause)))
         return None if denied_normal else "normal"
     if said and not found:

@@ -112,7 +112,11 @@ def scale(channel: dict, unit: str) -> Scale | None:
     return _BY_SUBSTANCE.get((channel["name"], own, unit)) or _BY_UNIT.get((own, unit))
 
 
-def scales_without_unit(channel: dict) -> list[Scale]:
-    """Return what a bare number may mean: the channel's unit first, then one that people leave out."""
-    bare = {"fraction": [Scale(0.01)], "°C": [_BY_UNIT["°C", "°F"]], "%": [Scale(100.0)]}
-    return [_SAME, *bare.get(channel.get("unit"), [])]
+def scales_without_unit(channel: dict, number: float) -> list[Scale]:
+    """Return what a bare number may mean, the likeliest first: the channel's unit, or one that people leave out."""
+    unit = channel.get("unit")
+    if unit == "fraction" and number > 1:
+        return [_BY_UNIT["fraction", "%"], _SAME]
+    if unit == "%" and 0 < number <= 1:
+        return [Scale(100.0), _SAME]
+    return [_BY_UNIT["°C", "°F"], _SAME] if unit == "°C" and number > 60 else [_SAME]

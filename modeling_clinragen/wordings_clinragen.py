@@ -145,23 +145,25 @@ MOVING = compiled(r"""
     |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
     |recover(?:ed|s|ing)|trend(?:ed|s|ing)?(?: up| down)?\w*|drift(?:ed|s|ing)(?: up| down)?\w*|came)\b.*\bfrom\s*$
     """)
-JOINT_OF_NUMBERS = re.compile(r"\s*(?:[-–—/]|to|and|or|through|then)\s*(?:the )?")
+JOINT_OF_NUMBERS = re.compile(r"\s*(?:[-–—/]|[-=]+>|→|to|and|or|through|then)\s*(?:the )?")
 _AROUND = r"(?:the |an? |about |around |approximately |roughly |nearly |~)*"
 FROM = re.compile(rf"\bfrom\s*{_AROUND}$")
 FROM_BEFORE = compiled(rf"""
     \b(?:down|up|improved|increased|decreased|recovered|compared (?:to|with)|versus
     |vs\.?) (?:from )?{_AROUND}$
     """)
-SEQUENCE_JOINT = re.compile(r"\b(?:to|then|later|before|into)\b|→|->")
+SEQUENCE_JOINT = re.compile(r"\b(?:to|then|later|before|into)\b")
+ARROW = re.compile(r"\s*(?:[-=]+>|→)\s*")
 TO_NUMBER = re.compile(rf"\b(?:in)?to\s+{_AROUND}$")
 LATER_VALUE = compiled_words(r"""
     then|later|subsequent(?:ly)?|thereafter|afterwards?|recover(?:ed|s|ing)? to|improv(?:ed|es|ing)? to
-    |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|normali[sz]ed (?:to|at)
+    |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|corrected to|wean(?:ed|ing) to|cleared to
+    |normali[sz]ed (?:to|at)
     """)
 COMPARING = compiled(r"""
     (?:\b(at least|at most|no (?:less|lower|fewer|more|higher|greater) than|above|over|exceed(?:s|ed|ing)?
     |greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?|below|under|beneath|less than
-    |lower than|short of)|([<>]=?|≥|≤))\s*$
+    |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
     """)
 ABOUT = re.compile(r"(?:\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|close to|near)|[~≈])\s*$")
 ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
