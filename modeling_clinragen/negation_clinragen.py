@@ -40,7 +40,7 @@ _BEFORE = compiled_words(r"""
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
     """)
-_JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)(?:(?!and\b|or\b)\w+ ){0,3}$")
+_JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)((?:(?!and\b|or\b)\w+ ){0,3})$")
 _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
 _ABSENT = r"""
@@ -142,7 +142,8 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
         and not _SAID_OF_BEFORE.match(masked, trigger.end())
     ):
         return not _is_affirmed_after_comma(sentence, trigger.end(), start, end)
-    if _JUST_BEFORE.search(masked) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
+    absent = _JUST_BEFORE.search(masked)
+    if (absent and not _ENDS.search(absent[1])) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
         return True
     after = _CONSIDERED.sub(_crossed_out, after)
     stop = _ENDS.search(after)

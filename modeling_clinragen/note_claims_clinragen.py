@@ -210,7 +210,9 @@ class DiagnosisFinder:
 
     def __call__(self, text: str) -> list[Mention]:
         reading, mentions, sentences = Reading(text), [], _around(text)
-        for start, end in self.find(reading.text):
+        named = list(self.find(reading.text))
+        reading.hide(named)
+        for start, end in named:
             first, last = next((a, b) for a, b in sentences if a <= start < b)
             sentence = reading.text[first:last]
             inferred = not any(a <= start < b for a, b in premises_of(reading.text, first, last))

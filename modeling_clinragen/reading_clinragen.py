@@ -45,6 +45,13 @@ class Reading:
             prose[slice(*form.mark)] = ";" * (form.mark[1] - form.mark[0])
         self.prose = "".join(prose)  # without what the forms state by: "Fever: none, cough" denies no cough
 
+    def hide(self, names: list[tuple[int, int]]) -> None:
+        """Take names for what they name: "diabetes mellitus without complication" denies nothing."""
+        prose = list(self.prose)
+        for start, end in names:
+            prose[start:end] = "x" * (end - start)
+        self.prose = "".join(prose)
+
     def sentence_at(self, place: int) -> tuple[int, int]:
         """Return start and end of the sentence in which a place lies; of a text without any, all of it."""
         if not self.sentences:

@@ -122,6 +122,20 @@ def test_a_diagnosis_that_is_denied(text):
     assert mention.says == "denies"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Absent breath sounds favor pneumonia.",
+        "Polyuria fits diabetes mellitus without complication and pneumonia.",
+        "Cough without fever suggests pneumonia.",
+        "Not unlike the last time, cough points to pneumonia.",
+    ],
+)
+def test_a_denial_of_something_else_does_not_deny_a_diagnosis(text):
+    find = DiagnosisFinder({"Pneumonia": ["pneumonia"], "Diabetes": ["diabetes mellitus without complication"]})
+    assert {mention.says for mention in find(text)} == {"argues"}
+
+
 def test_this_points_to_speaks_of_the_sentence_before():
     text = "Fever and cough are described. This points to pneumonia."
     (mention,) = DiagnosisFinder({"Pneumonia": ["pneumonia"]})(text)
