@@ -4,7 +4,9 @@
 
 import pytest
 
-from modeling_clinragen.links_clinragen import KnowledgeLinks
+from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 
 
 PNEUMONIA = "Pneumonia (except that caused by tuberculosis or sexually transmitted disease)"
@@ -98,3 +100,82 @@ def test_patterns_and_names(links):
     assert KnowledgeLinks(TERMS, LABELS, [{"name": "Lactate"}]).patterns_of(SHOCK) == shown[2:]
     assert links.names_of(FAILURE) == [FAILURE, "Congestive heart failure", "CHF", "heart failure"]
     assert links.names_of(SHOCK) == ["Shock"]
+
+
+NOTE = "Productive cough. Crackles. Orthopnea. Known CHF. Purple toes. No hemoptysis."
+CHANNELS = [
+    {
+        "name": "Heart Rate",
+        "unit": "/min",
+        "low": 60.0,
+        "high": 100.0,
+        "minimum": 5.0,
+        "maximum": 350.0,
+        "decimals": 0,
+    },
+    {"name": "Weight", "unit": "kg", "low": None, "high": None, "minimum": 20.0, "maximum": 500.0, "decimals": 1},
+]
+
+
+def argued(text, links, find=None):
+    """Text of each claim of a note rationale -> the diagnoses it argues for, and the verdict on the argument."""
+    claims = check_note_claims(text, NOTE) if find is None else find(text)
+    assert argue(claims, text, links) is claims
+    return {claim.text: (claim.diagnoses, claim.argument) for claim in claims}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Productive cough points to pneumonia.", {"Productive cough": ([PNEUMONIA], "linked")}),
+        ("Orthopnea points to pneumonia.", {"Orthopnea": ([PNEUMONIA], "unlinked")}),
+        ("Purple toes point to shock.", {"Purple toes": ([SHOCK], "unknown")}),
+        ("Crackles and orthopnea suggest heart failure.",
+         {"Crackles": ([FAILURE], "linked"), "orthopnea": ([FAILURE], "linked")}),
+        ("Crackles suggest pneumonia and heart failure.", {"Crackles": ([PNEUMONIA, FAILURE], "linked")}),
+        ("Productive cough suggests pneumonia and shock.", {"Productive cough": ([PNEUMONIA, SHOCK], "unlinked")}),
+        ("Heart failure is supported by orthopnea.", {"orthopnea": ([FAILURE], "linked")}),
+        ("Given crackles, pneumonia is likely.", {"crackles": ([PNEUMONIA], "linked")}),
+        ("Orthopnea is described. This points to heart failure.", {"Orthopnea": ([FAILURE], "linked")}),
+        ("A history of CHF is noted.", {"CHF": ([FAILURE], "linked")}),
+        ("CHF points to shock.", {"CHF": ([SHOCK], "unlinked")}),
+        ("Productive cough is described.", {"Productive cough": ([], "")}),
+        ("Purple toes are described.", {"Purple toes": ([], "")}),
+        ("No crackles, which suggests pneumonia.", {"crackles": ([PNEUMONIA], "unlinked")}),
+        ("Crackles speak against pneumonia.", {"Crackles": ([], "")}),
+        ("Pneumonia remains unexplained: no finding in this record points to it.", {}),
+    ],
+)  # fmt: skip
+def test_what_the_findings_of_a_note_argue_for(links, text, wanted):
+    assert argued(text, links) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Heart rate was high, which points to shock.", ([SHOCK], "linked")),
+        ("Heart rate was high, which points to pneumonia.", ([PNEUMONIA], "unlinked")),
+        ("Heart rate was low, which points to shock.", ([SHOCK], "unlinked")),
+        ("Weight was 80 kg, which points to shock.", ([SHOCK], "unknown")),
+        ("Heart rate was high.", ([], "")),
+        ("Heart rate was high in shock.", ([], "")),
+    ],
+)
+def test_what_the_series_argue_for(links, text, wanted):
+    (found,) = argued(
+        text, links, lambda t: check_claims(t, CHANNELS, [0.0, 1.0], [[120.0, 80.0], [130.0, 80.0]])
+    ).values()
+    assert found == wanted
+
+
+def test_a_name_that_several_diagnoses_share_is_linked_if_one_of_them_is():
+    shared = KnowledgeLinks([term("diabetes", ["A", "B"], "name"), term("polyuria", ["A"])], ["A", "B"])
+    (claim,) = argue(
+        check_note_claims("Polyuria suggests diabetes.", "Polyuria."), "Polyuria suggests diabetes.", shared
+    )
+    assert (claim.diagnoses, claim.argument) == (["A"], "linked")
+
+
+def test_without_links_nothing_is_argued():
+    (claim,) = check_note_claims("Orthopnea points to heart failure.", NOTE)
+    assert (claim.diagnoses, claim.argument) == ([], "")
