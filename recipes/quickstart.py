@@ -112,8 +112,8 @@ def show_example(output: Path) -> None:
     for claim in answer["claims"]:
         if claim["channel"]:
             print(f"  {claim['verdict']}: {claim['text']} [{claim['quote']}]")
-    terms = [f"{k['term']} {k['weight']:.3f}" for k in answer["knowledge"]]
-    print("\nKnowledge attended to: " + ", ".join(terms))
+    terms = [f"{k['term']} ({k['label']} {k['weight']:.2f})" for k in answer["knowledge"]]
+    print("\nKnowledge that the record shows: " + ("; ".join(terms) or "none"))
 
 
 def show_results(output: Path, results: dict[str, dict], seconds: float) -> None:

@@ -46,7 +46,7 @@ def worked_patients(predictions: list[dict], records, pipe: ClinRaGenPipeline) -
 
 
 def worked_patient(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict:
-    """Return what is shown of one record: series, diagnoses, and attention to knowledge terms."""
+    """Return what is shown of one record: series, diagnoses, and attention to terms of the knowledge."""
     return {
         "prediction": prediction,
         "record": record,
@@ -81,14 +81,15 @@ def _diagnoses(prediction: dict) -> list[tuple]:
 
 
 def _attention(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict | None:
-    """Return the heat map of the terms that the series attended to most, where there is one."""
+    """Return the heat map of the attention to the terms that are shown, where there is one."""
     weights = weights_over_time(record, pipe)
-    if weights is None or not prediction["knowledge"]:
-        return None
     config = pipe.model.config
-    width = config.time_series_config.patch_length
     position = {term: i for i, term in enumerate(config.knowledge_terms)}
-    columns = weights[:, [position[entry["term"]] for entry in prediction["knowledge"]]]  # (num_patches, shown terms)
+    terms = [entry["term"] for entry in prediction["knowledge"] if entry["term"] in position]
+    if weights is None or not terms:
+        return None
+    width = config.time_series_config.patch_length
+    columns = weights[:, [position[term] for term in terms]]  # (num_patches, shown terms)
     highest = float(np.nanmax(columns))
     axis = hour_axis(len(weights) * width)
     return {
@@ -98,8 +99,8 @@ def _attention(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict 
         "num_terms": len(position),
         "width": width,
         "rows": [
-            (entry["term"], entry["weight"], heat_cells(column, highest, width, axis))
-            for entry, column in zip(prediction["knowledge"], columns.T, strict=True)
+            (term, float(np.nanmean(column)), heat_cells(column, highest, width, axis))
+            for term, column in zip(terms, columns.T, strict=True)
         ],
     }
 

@@ -54,7 +54,10 @@ def made_predictions(records, pipe, seed=0):
                 "generated_text": "",
                 "claims": [asdict(claim) for claim in claims],
                 "note_claims": [asdict(claim) for claim in check_note_claims(told["note_rationale"], row["note"])],
-                "knowledge": [{"term": term, "weight": 0.2 / (1 + k)} for k, term in enumerate(terms)],
+                "knowledge": [
+                    {"term": term, "weight": 0.2 / (1 + k), "label": processor.labels[k], "part": "lab"}
+                    for k, term in enumerate([*terms, *(["rigors"] if terms else [])])  # the last is not attended to
+                ],
                 "probabilities": dict(zip(processor.labels, map(float, probabilities), strict=True)),
             }
         )
