@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
-from .composition_clinragen import MAX_SENTENCES, Composer
+from .composition_clinragen import MAX_SENTENCES, Composer, Evidence
 from .links_clinragen import KnowledgeLinks, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
 from .phrases_clinragen import lowered
@@ -28,6 +28,7 @@ from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN
 
 
 PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
+EVIDENCE = {"note": "note", "lab": "series"}  # part of a rationale -> the findings that it tells of
 LIST = "disease diagnosed"
 WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
 
@@ -219,35 +220,49 @@ class GroundedText:
         self.closed.add(part)
         if part not in self.processor.modalities:
             return
-        for disease, findings in self._left(part):
-            tell = self.grounding.composer.note_sentence if part == "note" else self.grounding.composer.series_sentence
-            self._compose(tell(disease, findings, self.choose), part)
-            self.explained[part].add(disease)
+        self._explain(part)
         if not any(sentence.part == part for sentence in self.sentences):
             read = self.note.strip() if part == "note" else (~np.isnan(self.values)).any()
             absent = NO_NOTE if part == "note" else NO_SERIES
-            self._compose(self.choose.choice(NO_SIGN[part]) if read else absent, part)
+            self._state(self.choose.choice(NO_SIGN[part]) if read else absent, part)
         unexplained = [d for d in self.listed if not any(d in found for found in self.explained.values())]
         if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
-            self._compose(self.grounding.composer.unexplained(unexplained, self.choose), part)
+            self._state(self.grounding.composer.unexplained(unexplained, self.choose), part)
 
-    def _left(self, part: str) -> list[tuple[str, list]]:
+    def _explain(self, part: str) -> None:
+        """Add composed sentences; they are checked like any other."""
+        left, composer = self._left(part), self.grounding.composer
+        if not left:
+            return
+        evidence = {d: Evidence(**{EVIDENCE[part]: findings}) for d, findings in left.items()}
+        composed = composer.rationale(self.note, self.times, self.values, list(left), self.choose, (part,), evidence)
+        failed = [d for told in composed for s in told if not self._tell(s.text, part) for d in s.diseases]
+        tell = composer.note_sentence if part == "note" else composer.series_sentence
+        for disease in failed:  # the checkers do not read all of a finding: another may do
+            any(self._tell(tell(disease, [finding], self.choose), part) for finding in left[disease])
+
+    def _tell(self, sentence: str, part: str) -> bool:
+        """Add a composed sentence if it holds."""
+        claims = self._claims(sentence, part)
+        holds = self._holds(sentence, claims)
+        if holds:
+            self._add(sentence, part, COMPOSED, claims)
+        return holds
+
+    def _left(self, part: str) -> dict[str, list]:
         """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""
         if self._evidence is None:
             self._evidence = self.grounding.composer.evidence(self.note, self.times, self.values, self.listed)
-        found = {
-            disease: getattr(self._evidence[disease], "note" if part == "note" else "series")
-            for disease in self.listed
-        }
+        found = {disease: getattr(self._evidence[disease], EVIDENCE[part]) for disease in self.listed}
         left = [disease for disease in self.listed if found[disease] and disease not in self.explained[part]]
         if part == "lab":  # what the note explains is told again only where there is room
             new = [disease for disease in left if disease not in self.explained["note"]]
             room = max(0, MAX_SENTENCES - len(new) - sum(sentence.part == part for sentence in self.sentences))
             again = [disease for disease in left if disease not in new][:room]
             left = [disease for disease in left if disease in new or disease in again]
-        return [(disease, found[disease]) for disease in left]
+        return {disease: found[disease] for disease in left}
 
-    def _compose(self, sentence: str, part: str) -> None:
+    def _state(self, sentence: str, part: str) -> None:
         self.sentences.append(GroundedSentence(sentence, part, COMPOSED))
 
     def rationale(self, part: str) -> str:
