@@ -89,7 +89,7 @@ _CLINICAL = {
     "Fraction inspired oxygen": {"usual": (None, 0.21), "normal": "room air"},
     "Glucose": {"usual": (70.0, 140.0), "clearly_high": 180.0},
     "Heart Rate": {"usual": (60.0, 100.0), "clearly_low": 50.0},
-    "Mean blood pressure": {"usual": (70.0, 105.0), "clearly_low": 65.0, "clearly_high": 110.0},
+    "Mean blood pressure": {"usual": (70.0, 105.0), "clearly_low": 65.0, "clearly_high": 109.0},
     "Oxygen saturation": {"usual": (94.0, None), "clearly_low": 90.0},
     "Respiratory rate": {"usual": (12.0, 20.0), "clearly_low": 10.0, "clearly_high": 21.0},
     "Systolic blood pressure": {"usual": (100.0, 129.0), "clearly_low": 90.0, "clearly_high": 139.0},
