@@ -197,7 +197,7 @@ def _stand_before(piece: str, signs: list[tuple[int, int, bool]]) -> bool:
     first = piece[signs[0][1] :].strip(" )")
     if not first or first.startswith(","):
         return False
-    if _SYSTEMS.match(lead):
+    if first.startswith(":") or _SYSTEMS.match(lead):
         return True
     if not tail.strip(" ,.)") or (len(signs) > 1 and all(piece[:s].rstrip().endswith(":") for s, *_ in signs)):
         return False
@@ -222,14 +222,16 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
 
 _TAIL = unfolded(r"""
     (?: (?:reported|noted|currently|known|today|now|observed|seen|found|recently|documented|elicited|present
-    |at present|at this time|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
+    |at present|at this time|heard|palpated|appreciated|identified|detected
+    |described|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
     (?: (?:at|in|on|by|since|during|over|per|as of|until|throughout)\b[^,;.|:\n]{0,40})?
     """)
 _NO_VALUE = unfolded(r"""
-    (?:(?:patient|pt|he|she|all|both) )?(?:none|nil|no|nope|negative|neg|absent|denie[sd](?: any)?|never|ø|∅
+    (?:(?:patient|pt|he|she|all|both) )?(?:none|nil|no|nope|neither|unlikely|improbable|doubtful|ruled out|excluded
+    |negative|neg|absent|denie[sd](?: any)?|never|ø
     |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
-    |no (?:complaints?|history|evidence)|false|0/10|(?<=: )0|(?<=:)0|n)
+    |no (?:complaints?|history|evidence)|false|0/10|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
@@ -274,6 +276,23 @@ def _start_of_key(text: str, done: int, end: int, negative: str | None) -> int:
     return first
 
 
+# ---- "Stroke: [ ] yes [x] no"
+
+_BOX = r"(?:[\[(]\s*[x✓✔]?\s*[\])]|[☐□☑☒✓✔✅])"
+_CHOICE = re.compile(
+    rf"(?P<box>{_BOX})\s?(?P<word>yes|no|present|absent)[ ,/]{{1,4}}{_BOX}\s?(?:yes|no|present|absent)\b"
+)
+_TICKED = re.compile(r"[x✓✔☑☒✅]")
+
+
+def _choices(text: str) -> Iterator[Statement]:
+    for choice in _CHOICE.finditer(text):
+        key_end = len(text[max(choice.start() - 80, 0) : choice.start()].rstrip(" :?")) + max(choice.start() - 80, 0)
+        first = max(text.rfind(mark, 0, key_end) + 1 for mark in "\n;:|")
+        first_is_no = choice["word"] in ("no", "absent")
+        yield Statement(first, key_end, bool(_TICKED.search(choice["box"])) == first_is_no, choice.span())
+
+
 # ---- a chart's field, and the same again in its value
 
 _FIELD = re.compile(
@@ -289,4 +308,4 @@ def _fields(text: str) -> Iterator[Statement]:
 
 def statements_of_forms(text: str) -> list[Statement]:
     """Return what a lower-case text states by form; of two that state the same finding the later one counts."""
-    return [*_lists(text), *_signs(text), *_values(text), *_fields(text)]
+    return [*_lists(text), *_signs(text), *_values(text), *_choices(text), *_fields(text)]

@@ -26,7 +26,7 @@ _THAT = compiled_words(
 _PSEUDO = compiled_words(r"""
     (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
     |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
-    |(?:cannot|can't|could not|does not|do not|did not|unable to) (?:fully )?(?:rule out|exclude)|not only|not without
+    |(?:cannot|can't|could not|does not|do not|did not|(?:un|not )able to) (?:fully )?(?:rule out|exclude)|not only
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |no doubt|without (?:a )?doubt|not certain(?:ly)?
@@ -46,6 +46,7 @@ _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspi
 _ABSENT = r"""
     absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
+    |not an? (?:complaint|feature|issue|problem|concern|finding)
 """
 _FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
 _AFTER = re.compile(
@@ -136,11 +137,7 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     before, after = sentence[:start], sentence[end:]
     masked = _THAT.sub(_crossed_out, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
-    if (
-        trigger is not None
-        and not _ENDS.search(masked, trigger.end())
-        and not _SAID_OF_BEFORE.match(masked, trigger.end())
-    ):
+    if trigger is not None and _governs(masked, trigger.end()):
         return not _is_affirmed_after_comma(sentence, trigger.end(), start, end)
     absent = _JUST_BEFORE.search(masked)
     if (absent and not _ENDS.search(absent[1])) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
@@ -149,7 +146,23 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     stop = _ENDS.search(after)
     rest = after[: stop.start() if stop else len(after)]
     near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
-    return not _PSEUDO.search(rest) and bool(_AFTER.search(near) or _AFTER_ALL.search(rest))
+    return _is_denied_after(_AFTER, near) or _is_denied_after(_AFTER_ALL, rest)
+
+
+def _governs(before: str, trigger: int) -> bool:
+    """Tell if a denial that ends at `trigger` reaches to the end of `before`."""
+    verb = _DENIED_VERB.match(before, trigger)  # "not complaining of", "no reports of"
+    return not _SAID_OF_BEFORE.match(before, trigger) and not _ENDS.search(before, verb.end() if verb else trigger)
+
+
+_DENIED_VERB = re.compile(
+    r"(?: (?:been|any|further|recent|recently|currently|clearly|really|otherwise))*"
+    r" (?:report|complain|endors|admit|experienc|present|develop|suggest|favou?r|point|indicat|support)\w*\b(?: to)?"
+)
+
+
+def _is_denied_after(pattern: re.Pattern, after: str) -> bool:
+    return bool(pattern.search(after)) and not _PSEUDO.search(after)
 
 
 def _crossed_out(match: re.Match) -> str:
@@ -166,7 +179,8 @@ def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) 
     item = sentence[commas[-1] + 1 : last]
     if _OR.search(item) or _OR_LATER.match(sentence, last):
         return False
-    single = len(commas) == 1
+    opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
+    single = sum(comma > opened for comma in commas) <= 1
     if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
         return True
     shown = single and _SHOWN.match(sentence, end)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import lru_cache
 
 from .forms_clinragen import family_histories, statements_of_forms, unwrapped
 from .negation_clinragen import OWN, is_about_relatives, is_negated, is_uncertain, sentences_of
@@ -22,6 +23,28 @@ _LONGEST_BEFORE, _LONGEST_AFTER = 2000, 500  # characters of one sentence
 _SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # each as long
 
 
+@lru_cache(maxsize=64)  # a sentence is read for its findings, for its diagnoses and for its arguments
+def _read(text: str) -> dict:
+    """Return the attributes of a `Reading`; `prose` alone may be replaced."""
+    text = lowered(unwrapped(text))
+    for sign, word in _SIGN_WORDS.items():
+        text = text.replace(sign, word)
+    sentences, forms = sentences_of(text), statements_of_forms(text)
+    form_at, prose = [-1] * len(text), list(text)
+    for number, form in enumerate(forms):
+        form_at[form.start : form.end] = [number] * (form.end - form.start)
+        prose[slice(*form.mark)] = ";" * (form.mark[1] - form.mark[0])
+    return {
+        "text": text,
+        "sentences": sentences,
+        "starts": [start for start, _ in sentences],
+        "families": family_histories(text),
+        "forms": forms,
+        "form_at": form_at,
+        "prose": "".join(prose),  # without what the forms state by: "Fever: none, cough" denies no cough
+    }
+
+
 class Reading:
     """
     What a text states of each place in it; made once a text.
@@ -31,19 +54,7 @@ class Reading:
     """
 
     def __init__(self, text: str):
-        self.text = lowered(unwrapped(text))
-        for sign, word in _SIGN_WORDS.items():
-            self.text = self.text.replace(sign, word)
-        self.sentences = sentences_of(self.text)
-        self.starts = [start for start, _ in self.sentences]
-        self.families = family_histories(self.text)
-        self.forms = statements_of_forms(self.text)
-        self.form_at = [-1] * len(self.text)
-        prose = list(self.text)
-        for number, form in enumerate(self.forms):
-            self.form_at[form.start : form.end] = [number] * (form.end - form.start)
-            prose[slice(*form.mark)] = ";" * (form.mark[1] - form.mark[0])
-        self.prose = "".join(prose)  # without what the forms state by: "Fever: none, cough" denies no cough
+        vars(self).update(_read(text))
 
     def hide(self, names: list[tuple[int, int]]) -> None:
         """Take names for what they name: "diabetes mellitus without complication" denies nothing."""

@@ -70,6 +70,7 @@ _DENYING_WORDS = {
     "bilious": "nonbilious",
     "edema": "nonedematous",
     "diabete": "nondiabetic",
+    "smoker": "nonsmoker nonsmokers",
 }
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
