@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets_scripts.dataset.charts import draw_charts
 from datasets_scripts.dataset.folder import LABEL_AUDIT
 from datasets_scripts.dataset.splits import SPLITS
+from modeling_clinragen.clinical_clinragen import range_text
 
 
 HEADER = """---
@@ -124,10 +125,25 @@ def _series(metadata: dict) -> str:
         "Charted values, why some were left out, and what was kept; `clinragen_dataset.json` has units and limits.\n\n"
         + _table(["channel", *(name.replace("_", " ") for name in VALUE_COUNTS), "% of stays without a value"], rows)
         + _chart("missingness", "share of ICU stays without a value of each channel")
+        + _ranges(metadata["channels"], metadata["settings"].get("reference_ranges", "paper"))
         + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
         + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
         + _measurement_tables(metadata.get("measurements", []))
     )
+
+
+def _ranges(channels: list[dict], name: str) -> str:
+    """List what captions and rationales call normal; older settings do not name the ranges: the paper's."""
+    sides = (("clearly_low", "below"), ("clearly_high", "above"))
+    rows = [
+        [
+            channel["name"],
+            range_text(channel) or "none",
+            ", ".join(f"{word} {channel[side]:g}" for side, word in sides if channel.get(side) is not None) or "-",
+        ]
+        for channel in channels
+    ]
+    return f"\nReference ranges: {name}.\n\n" + _table(["normal", "usual", "clearly low or high"], rows) + "\n"
 
 
 def _measurement_tables(tables: list[dict]) -> str:
@@ -184,7 +200,7 @@ def _rationales(rationales: dict) -> str:
     return text
 
 
-VERDICTS = ("supported", "contradicted", "unverifiable")
+VERDICTS = ("supported", "contradicted", "absent", "unverifiable")
 COUNTS = ("stays", "patients", "with_note", "notes_left_out", "with_series")
 VALUE_COUNTS = (
     "charted", "no_time", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window",

@@ -81,6 +81,24 @@ def test_the_card_of_each_source_is_complete(request, tmp_path, source):
     assert [row[0] for row in table_after(card, "view")] == ["admission", "paper"]
 
 
+def test_the_card_tells_what_is_called_normal(synthetic, tmp_path):
+    card = (synthetic / "README.md").read_text(encoding="utf-8")
+    assert "| reference_ranges | clinical |" in card
+    rows = {row[0]: row[1:] for row in table_after(card, "normal")}
+    assert rows["Systolic blood pressure"] == ["100 to 129 mmHg", "below 90, above 139"]
+    assert rows["Oxygen saturation"] == ["at least 94 %", "below 90"]
+    assert rows["Weight"] == ["none", "-"]
+    folder = tmp_path / "dataset"
+    build_dataset.main(
+        ["--source", "synthetic", "--limit", "30", "--output", str(folder), "--reference-ranges", "paper"]
+    )
+    rows = {row[0]: row[1:] for row in table_after((folder / "README.md").read_text(encoding="utf-8"), "normal")}
+    assert rows["Systolic blood pressure"] == ["61.5 to 177.5 mmHg", "-"]
+    channels = {channel["name"]: channel for channel in read_metadata(folder)["channels"]}
+    assert (channels["Heart Rate"]["low"], channels["Heart Rate"]["high"]) == (40, 128)
+    assert "normal all the time" in next(iterate_rows(folder, "train"))["lab_caption"]
+
+
 def test_the_leak_meter_tells_the_views_apart(synthetic):
     leaks = read_metadata(synthetic)["leakage"]
     assert leaks["paper"]["gold_named"] > 0.9  # the hospital course of simulated patients names what they have
