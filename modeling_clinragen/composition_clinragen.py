@@ -92,7 +92,8 @@ class Composer:
 
     def _is_own(self, disease: str, finding: NoteFinding) -> bool:
         """Tell if a finding of the note is a name of the disease itself."""
-        return isinstance(finding, NoteFinding) and finding.term.lower() in self.own_terms[disease]
+        own = self.own_terms[disease]
+        return isinstance(finding, NoteFinding) and (finding.term.lower() in own or finding.text.lower() in own)
 
     def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))

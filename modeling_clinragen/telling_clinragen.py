@@ -49,9 +49,9 @@ _VERBS_ALSO = (
     ("also points to", "also point to"),
 )
 _PASSIVES = ("suggested", "supported", "indicated")
-_REPORTS = ("reports", "records", "describes", "mentions", "documents", "notes")
+_REPORTS = ("reports", "records", "describes", "mentions", "documents")
 _ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
-_KNOWN = ("recorded", "documented", "noted", "reported")
+_KNOWN = ("recorded", "documented", "reported")
 # labels that no one would say; used where the knowledge has the name
 _SAID = {
     "Acute and unspecified renal failure": "acute renal failure",

@@ -18,7 +18,7 @@ from modeling_clinragen.claims_clinragen import Claim, ClaimChecker
 from modeling_clinragen.clinical_clinragen import short_name
 from modeling_clinragen.composition_clinragen import Composer, Evidence
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
-from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, NoteIndex, check_note_claims
+from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, Mention, NoteIndex, check_note_claims
 from modeling_clinragen.phrases_clinragen import compiled
 
 
@@ -79,6 +79,7 @@ class Gate:
         self.channel_names = {channel["name"].lower(): i for i, channel in enumerate(channels)}
         self.names = [label["name"] for label in labels]
         self.links = links
+        self._found: dict[str, list[Mention]] = {}  # of the rationale that is judged
         self.composer = None if links is None else Composer(links, channels, self.names)
         self.find_diagnoses = DiagnosisFinder(
             {
@@ -102,7 +103,7 @@ class Gate:
             row (`dict`): of the dataset: `note`, `lab_times`, `lab_values` (T, C) and `diagnoses` are read.
             evidence (*optional*): of the recorded diagnoses, where the composer has found it already.
         """
-        judgement = Judgement()
+        judgement, self._found = Judgement(), {}
         if not any(sentence.text.strip() for sentence in (*note, *lab)):
             judgement.faults.append(("empty", "The rationale is empty."))
             return judgement
@@ -140,11 +141,16 @@ class Gate:
                 if _plain(quote) not in _plain(index.text):
                     judgement.faults.append(("quote not in the note", f"The note does not hold the words {quote!r}."))
 
+    def _mentions(self, text: str) -> list[Mention]:
+        if text not in self._found:
+            self._found[text] = self.find_diagnoses(text)
+        return self._found[text]
+
     def _is_diagnosis(self, claim: Claim, text: str, gold: set[str]) -> bool:
         """Tell if a claim names a diagnosis that is denied, or one that is recorded, and not told of the note."""
         return any(
-            mention.says != "argues" or (mention.labels & gold and "note" not in text.lower())
-            for mention in self.find_diagnoses(text)
+            mention.says != "argues" or (mention.labels & gold and "note" not in _sentence_at(text, claim.start))
+            for mention in self._mentions(text)
             if mention.start < claim.end and claim.start < mention.end
         )
 
@@ -190,7 +196,7 @@ class Gate:
         for part, sentences in zip(PARTS, (note, lab), strict=True):
             for text in (text for sentence in sentences for text in _split(sentence.text)):
                 if "unexplained" in text.lower():
-                    meant = {disease for m in self.find_diagnoses(text) if len(m.labels) == 1 for disease in m.labels}
+                    meant = {disease for m in self._mentions(text) if len(m.labels) == 1 for disease in m.labels}
                     overlooked = [(d, evidence[d].note + evidence[d].series) for d in sorted(meant & set(evidence))]
                 elif _NO_EVIDENCE.search(text.lower()):
                     overlooked = [(disease, getattr(evidence[disease], _FINDINGS[part])) for disease in evidence]
@@ -207,7 +213,7 @@ class Gate:
         """Judge what sentences say of diagnoses, and tell if they argue for a recorded one."""
         argued = False
         for sentence in sentences:
-            mentions = self.find_diagnoses(sentence.text)
+            mentions = self._mentions(sentence.text)
             for mention in mentions:
                 named = sentence.text[mention.start : mention.end]
                 if mention.says == "denies" and len(mention.labels) == 1 and mention.labels <= gold:
@@ -225,8 +231,14 @@ class Gate:
 
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
-        """Tell if the sentence repeats what the note says, instead of concluding it."""
-        return not mention.inferred and named.lower() in index.text
+        """Tell if the sentence repeats what the note says, in whatever order, instead of concluding it."""
+        return not mention.inferred and set(named.lower().split()) <= set(re.findall(r"\w+", index.text))
+
+
+def _sentence_at(text: str, place: int) -> str:
+    """Return the sentence in which a place lies, in lower case."""
+    stop = text.find(".", place)
+    return text[text.rfind(".", 0, place) + 1 : stop if stop > 0 else None].lower()
 
 
 def _split(text: str) -> list[str]:

@@ -52,8 +52,8 @@ class TemplateTeacher:
     def _judged(self, row: dict) -> Rationale:
         evidence = self._evidence(row)
         note, lab = self._sentences(row, evidence)
-        judgement = self.gate(row, *([Sentence(s.text) for s in part] for part in (note, lab)), evidence)
         texts = _text(note), _text(lab)
+        judgement = self.gate(row, *([Sentence(text)] for text in texts), evidence)
         told = {"reasons": tuple(judgement.kinds), "claims": judgement.claims, "without": judgement.without}
         if not judgement.faults:
             return Rationale(*texts, **told)
