@@ -157,11 +157,11 @@ def test_this_points_to_speaks_of_the_sentence_before():
     ],
 )
 def test_the_time_to_read_a_note_grows_with_its_length(note):
-    def seconds(times):
+    def seconds(times, salt):
         begun = time.process_time()
-        check_note_claims("Fever suggests pneumonia.", note * times)
+        check_note_claims("Fever suggests pneumonia.", f"{salt} {note * times}")  # no note is read twice
         return time.process_time() - begun
 
-    seconds(10)
-    small, large = min(seconds(400) for _ in range(3)), seconds(4000)
+    seconds(10, 0)
+    small, large = min(seconds(400, salt) for salt in (1, 2, 3)), seconds(4000, 4)
     assert large < 40 * max(small, 0.002)
