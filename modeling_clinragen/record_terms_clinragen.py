@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .composition_clinragen import Composer
+from .links_clinragen import NoteFinding
 
 
-NAME = "name"  # the type of a term that is only another name of its diseases
-COMMON = 0.5  # a term that more than this share of the training patients show is not specific to one
+COMMON = 0.5  # a term that more than this share of the training records show is not specific to one
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Shown:
 
     Args:
         part (`str`): `note` or `lab`.
-        terms (`tuple[str, ...]`): that name it: of the note one, of a pattern of the series all that stand for it.
+        terms (`dict`): the terms that name it, with their diagnoses: of the note one, of a pattern of the series all
+            that stand for it.
     """
 
     part: str
-    terms: tuple[str, ...]
+    terms: dict[str, frozenset[str]]
 
 
 class RecordTerms:
@@ -42,24 +43,34 @@ class RecordTerms:
     Args:
         composer (`Composer`): it tells what a record shows.
         knowledge (list of `dict`): terms, as [`KnowledgeLinks`] takes them; `share`, where it is given, is the share
-            of the training patients that show a term. Names of diseases are passed over.
+            of the training records that show a term.
     """
 
     def __init__(self, composer: Composer, knowledge: Sequence[dict]):
         self.composer = composer
-        self.terms = {term["term"]: term for term in knowledge if term["type"] != NAME}
-        self.by_pattern = defaultdict(list)
-        for term in self.terms.values():
+        self.shares = {term["term"]: term.get("share", 0.0) for term in knowledge}
+        self.by_form = {form.lower(): t["term"] for t in knowledge for form in (t["term"], *t.get("synonyms", ()))}
+        self.by_pattern: dict[tuple[str, str], dict] = defaultdict(dict)
+        for term in knowledge:
             if pattern := term.get("pattern"):
-                self.by_pattern[pattern["channel"], pattern["direction"]].append(term["term"])
+                terms = self.by_pattern[pattern["channel"], pattern["direction"]]
+                terms[term["term"]] = terms.get(term["term"], frozenset()) | frozenset(term["diseases"])
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
         """Find what a record shows, each finding once: those of the note in their order, then those of the series."""
         evidence = self.composer.evidence(note, lab_times, lab_values, self.composer.labels).values()
-        noted = {finding.term: finding.start for found in evidence for finding in found.note}
+        noted = {self._term(finding): finding for found in evidence for finding in found.note}
         patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
-        in_note = [Shown("note", (term,)) for term in sorted(noted, key=noted.get) if term in self.terms]
-        return in_note + [Shown("lab", tuple(self.by_pattern[p])) for p in patterns if self.by_pattern[p]]
+        in_note = [
+            Shown("note", {term: finding.diseases})
+            for term, finding in sorted(noted.items(), key=lambda item: item[1].start)
+            if term is not None
+        ]
+        return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
+
+    def _term(self, finding: NoteFinding) -> str | None:
+        """Return the knowledge's own term of a finding; `None` for the name of a label that stands in no term."""
+        return finding.term if finding.term in self.shares else self.by_form.get(finding.text.lower())
 
     def specific(self, shown: Sequence[Shown], probabilities: Mapping[str, float], number: int) -> list[dict]:
         """
@@ -73,20 +84,24 @@ class RecordTerms:
         Returns:
             `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; and `part`, `note` or
             `lab`, that shows it. The highest weight first, each finding by its term of the highest weight. A term that
-            more than half of the training patients show is left out.
+            more than half of the training records show is left out.
         """
         entries = {}
         for finding in shown:
-            rare = [term for term in finding.terms if self.terms[term].get("share", 0.0) <= COMMON]
-            candidates = [self._entry(term, finding.part, probabilities) for term in rare]
+            candidates = [
+                _entry(term, diseases, finding.part, probabilities)
+                for term, diseases in finding.terms.items()
+                if self.shares.get(term, 0.0) <= COMMON
+            ]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 entries.setdefault(best["term"], best)
         return sorted(entries.values(), key=lambda entry: -entry["weight"])[:number]
 
-    def _entry(self, term: str, part: str, probabilities: Mapping[str, float]) -> dict:
-        label = max(self.terms[term]["diseases"], key=lambda disease: probabilities.get(disease, 0.0))
-        return {"term": term, "weight": probabilities.get(label, 0.0), "label": label, "part": part}
+
+def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:
+    label = max(sorted(diseases), key=lambda disease: probabilities.get(disease, 0.0))
+    return {"term": term, "weight": probabilities.get(label, 0.0), "label": label, "part": part}
 
 
 __all__ = ["RecordTerms", "Shown"]

@@ -23,7 +23,7 @@ NAMES = [channel["name"] for channel in CHANNELS]
 
 def term(name, diseases, kind="symptom", pattern=None, **more):
     pattern = pattern and dict(zip(("channel", "direction"), pattern, strict=True))
-    return {"term": name, "type": kind, "synonyms": [], "diseases": diseases, "pattern": pattern, **more}
+    return {"term": name, "type": kind, "diseases": diseases, "pattern": pattern, "synonyms": [], **more}
 
 
 KNOWLEDGE = [
@@ -50,7 +50,7 @@ def series(**channels):
 
 
 def found(note, knowledge=KNOWLEDGE, **channels):
-    return [(shown.part, shown.terms) for shown in record_terms(knowledge).find(note, *series(**channels))]
+    return [(shown.part, tuple(shown.terms)) for shown in record_terms(knowledge).find(note, *series(**channels))]
 
 
 def test_only_what_the_record_shows_is_found():
@@ -64,8 +64,13 @@ def test_only_what_the_record_shows_is_found():
     assert found("") == []
 
 
-def test_names_of_diseases_are_not_among_the_terms():
-    assert found("History of CHF with leg edema.") == [("note", ("leg edema",))]
+def test_a_name_of_a_disease_is_a_term_and_what_is_finding_and_name_belongs_to_the_diseases_of_both():
+    assert found("History of CHF with leg edema.") == [("note", ("CHF",)), ("note", ("leg edema",))]
+    for order in (1, -1):
+        terms = record_terms([term("sepsis", [SHOCK], kind="history"), term("sepsis", [SEPSIS], kind="name")][::order])
+        for diseases in ({SEPSIS: 0.8, SHOCK: 0.3}, {SEPSIS: 0.1, SHOCK: 0.3}):
+            (entry,) = terms.specific(terms.find("Sepsis.", *series()), diseases, 10)
+            assert (entry["term"], entry["label"]) == ("sepsis", max(diseases, key=diseases.get))
 
 
 def test_the_most_probable_diagnosis_of_a_term_is_its_weight_and_a_finding_has_one_term():
@@ -86,6 +91,13 @@ def test_the_most_probable_diagnosis_of_a_term_is_its_weight_and_a_finding_has_o
     assert other["term"] == "fast heart rate"
 
 
+def test_a_label_that_the_note_names_is_a_term_only_where_it_stands_in_the_knowledge():
+    assert found("Shock.", []) == []
+    assert found("Congestive heart failure.") == []
+    named = term("cardiac failure", [FAILURE], kind="name", synonyms=["congestive heart failure"])
+    assert found("Congestive heart failure.", [named]) == [("note", ("cardiac failure",))]
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.0, ["rigors"]), (0.5, ["rigors"]), (0.51, [])])
 def test_what_more_than_half_of_the_training_patients_show_is_not_specific(share, expected):
     terms = record_terms([term("rigors", [SEPSIS], share=share)])
@@ -96,7 +108,7 @@ def test_what_more_than_half_of_the_training_patients_show_is_not_specific(share
 def test_a_term_that_note_and_series_show_is_told_once():
     terms = record_terms([term("tachycardia", [SEPSIS], pattern=("Heart Rate", "high"))])
     shown = terms.find("Found with tachycardia.", *series(Heart_Rate=[124, 131]))
-    assert [(s.part, s.terms) for s in shown] == [("note", ("tachycardia",)), ("lab", ("tachycardia",))]
+    assert [(s.part, set(s.terms)) for s in shown] == [("note", {"tachycardia"}), ("lab", {"tachycardia"})]
     assert [entry["part"] for entry in terms.specific(shown, {SEPSIS: 0.9}, 10)] == ["note"]
 
 
@@ -180,6 +192,6 @@ def test_what_the_model_does_not_read_shows_nothing(pipe, modality, expected):
 
 def test_without_knowledge_in_the_processor_as_in_older_folders_the_list_is_empty(pipe):
     pipe.processor.knowledge = None
-    answer = pipe(record("Fever.", Systolic_blood_pressure=[80, 74, 71]), do_sample=False, attention=True)
+    answer = pipe(record("Fever. Shock.", Systolic_blood_pressure=[80, 74, 71]), do_sample=False, attention=True)
     assert answer["knowledge"] == []
     assert answer["knowledge_over_time"] is None

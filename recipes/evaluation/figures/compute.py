@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -253,7 +254,9 @@ def knowledge_shown(predictions: list[dict], knowledge: Sequence[dict] | None) -
         return {}
     patients = [prediction["subject_id"] for prediction in read]
     gold = [prediction["gold"] for prediction in read]
-    diseases = {term["term"]: term["diseases"] for term in knowledge}
+    diseases = defaultdict(set)  # a term may stand in the knowledge twice: as a finding, and as the name of a disease
+    for term in knowledge:
+        diseases[term["term"]].update(term["diseases"])
     counts = specificity_counts([prediction["knowledge"] for prediction in read], gold, diseases, patients)
     metrics, bounds = {}, {}
     for total, whole, shares in (
