@@ -124,6 +124,7 @@ _DOWNWARDS = {
 }  # fmt: skip
 _NO_NOUN = re.compile(
     r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
+    r"|^(?:ventilated|intubated|labored|paced|irregular|febrile|septic|hypotensive|smoker)$"
 )
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
 

@@ -232,7 +232,11 @@ class Gate:
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
         """Tell if the sentence repeats what the note says, in whatever order, instead of concluding it."""
-        return not mention.inferred and set(named.lower().split()) <= set(re.findall(r"\w+", index.text))
+        return not mention.inferred and _words(named) <= _words(index.text)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
 
 
 def _sentence_at(text: str, place: int) -> str:
