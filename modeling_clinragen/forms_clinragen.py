@@ -79,7 +79,8 @@ _LABEL = compiled(
     + _LABEL_WORDS
     + unfolded(r"""
     (?:(?P<minus>negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
-    |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for|no(?: history)?)
+    |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for
+    |no(?: known)?(?: (?:history|hx|evidence|signs|symptoms|complaints)(?: of)?)?)
     |(?P<plus>positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present
     |(?:presents|presented) with|positive for|pos for|yes|notes|has|have|had))
     """)
@@ -222,8 +223,8 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
 
 _TAIL = unfolded(r"""
     (?: (?:reported|noted|currently|known|today|now|observed|seen|found|recently|documented|elicited|present
-    |at present|at this time|heard|palpated|appreciated|identified|detected
-    |described|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
+    |at present|at this time|heard|palpa(?:ted|ble)|appreciated|audible|visible|identified
+    |detected|endorsed|described|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
     (?: (?:at|in|on|by|since|during|over|per|as of|until|throughout)\b[^,;.|:\n]{0,40})?
     """)
 _NO_VALUE = unfolded(r"""
@@ -236,12 +237,12 @@ _NO_VALUE = unfolded(r"""
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
     r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
-    + r"|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
+    + r"|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?![\w'])"
-    + r"(?=\s*(?:[,;|)(\n]|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
+    + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )
 _BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos"])
-_ITEM_EDGE = re.compile(r"[;\n|:]|\.(?!\d)|[?!]")
+_ITEM_EDGE = re.compile(r"[;\n|:]|(?<!\by) / |\.(?!\d)|[?!]")
 _PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
 _SAYS_MORE = re.compile(
     any_of(r"present|has|had|with|no|not|denie[sd]|is|was|yes|noted|mild|severe|persists?|reports?")

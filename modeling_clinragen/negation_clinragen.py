@@ -29,6 +29,7 @@ _PSEUDO = compiled_words(r"""
     |(?:cannot|can't|could not|does not|do not|did not|(?:un|not )able to) (?:fully )?(?:rule out|exclude)|not only
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
+    |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
     |no doubt|without (?:a )?doubt|not certain(?:ly)?
     |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
@@ -46,6 +47,8 @@ _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspi
 _ABSENT = r"""
     absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
+    |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
+    |visualized|demonstrated|documented|recorded|mentioned|confirmed|diagnosed|established)
     |not an? (?:complaint|feature|issue|problem|concern|finding)
 """
 _FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
@@ -152,9 +155,12 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
 def _governs(before: str, trigger: int) -> bool:
     """Tell if a denial that ends at `trigger` reaches to the end of `before`."""
     verb = _DENIED_VERB.match(before, trigger)  # "not complaining of", "no reports of"
-    return not _SAID_OF_BEFORE.match(before, trigger) and not _ENDS.search(before, verb.end() if verb else trigger)
+    if _SAID_OF_BEFORE.match(before, trigger) or _SINCE.search(before, trigger):
+        return False
+    return not _ENDS.search(before, verb.end() if verb else trigger)
 
 
+_SINCE = re.compile(r"\b(?:since|after|prior to|following)\b[^,]*$")  # "no angina since the bypass"
 _DENIED_VERB = re.compile(
     r"(?: (?:been|any|further|recent|recently|currently|clearly|really|otherwise))*"
     r" (?:report|complain|endors|admit|experienc|present|develop|suggest|favou?r|point|indicat|support)\w*\b(?: to)?"
