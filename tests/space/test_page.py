@@ -88,7 +88,7 @@ def test_a_pointed_at_claim_marks_its_points_and_a_focused_one_its_words(answere
     answered.press("\ue004")  # Tab, to the next claim
     assert answered.js("return document.activeElement.textContent").startswith("shaking chills")
     assert answered.linked() == set()  # of which the note does not speak
-    assert "does not speak of it" in answered.text(".card.unverifiable")
+    assert "does not speak of it" in answered.text(".card.absent")
     answered.press("\ue004")
     assert answered.text(".piece.linked") == "chest pain"
     assert "contradicted" in answered.text(".part:first-child .card")

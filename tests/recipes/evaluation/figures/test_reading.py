@@ -3,14 +3,17 @@
 """What a reader of rationales meets, counted in hand-made rationales of one hand-made patient."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.note_claims_clinragen import NoteIndex
+from recipes.evaluation.figures.compute import compute_metrics
 from recipes.evaluation.figures.reading import (
     RationaleReader,
     origin_counts,
@@ -242,3 +245,30 @@ def test_origins_of_sentences_are_counted():
         "repaired": [1, 0, 0],
         "composed": [0, 0, 1],
     }
+
+
+def test_metrics_hold_the_shares_with_their_intervals_and_without_knowledge_no_arguments():
+    note = "Fever suggests sepsis. Melena suggests pneumonia. Pneumonia remains unexplained."
+    made = prediction(note, "Heart Rate is higher than normal 3 times.", [SEPSIS, PNEUMONIA, FAILURE], [SEPSIS])
+    made |= {"subject_id": "1", "readable": True, "probabilities": {}, "claims": [], "knowledge": []}
+    made["sentences"] = [{"text": "Fever suggests sepsis.", "part": "note", "origin": "written"}] * 3
+    made["sentences"] += [{"text": "Fever.", "part": "lab", "origin": "repaired"}]
+    row = patient() | {"age": 70.0, "sex": "F", "ethnicity": ""}
+    records = Dataset.from_list([row, row])
+    predictions = [made, made | {"subject_id": "2"}]
+    metrics = compute_metrics(predictions, list(NAMES), records, channels=CHANNELS, knowledge=KNOWLEDGE)
+    assert metrics["supported_per_record"] == {"records": 2, "note": 1, "series": 0, "both": 1}
+    assert metrics["arguments"] == {"total": 4, "linked": 0.5, "unlinked": 0, "unknown": 0.5}  # melena is not known
+    third = pytest.approx(1 / 3)
+    assert metrics["listed_diagnoses"] == {
+        "total": 6, "explained": third, "unexplained": third, "neither": third, "overlooked": 0,
+    }  # fmt: skip
+    assert metrics["count_claims"] == {"total": 2, "wrong": 1}
+    assert metrics["sentences"] == {"total": 8, "repeated": 0, "word_for_word": 0}
+    assert metrics["sentence_origins"] == {"total": 8, "written": 0.75, "repaired": 0.25, "composed": 0}
+    assert metrics["note_claims"]["absent"] == 0.5
+    assert "teacher_evidence" not in metrics
+    assert metrics["intervals"]["listed_diagnoses"]["explained"] == [third, third]
+    without = compute_metrics(predictions, list(NAMES), records, channels=CHANNELS)
+    assert without["arguments"] is without["intervals"]["arguments"] is None
+    json.dumps([metrics, without], allow_nan=False)
