@@ -63,6 +63,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="admission: of a discharge summary the sections about the time up to admission; paper: its brief "
         "hospital course, which names the diagnoses; as-of=HOURS: all documents stored by then",
     )
+    content.add_argument(
+        "--sections",
+        default="none",
+        help="what the view reads of its hours beside the notes: treatments (eicu) or none (default)",
+    )
     versions = {"choices": ("fixed", "paper"), "default": "fixed"}
     content.add_argument("--note-text", **versions, help="paper strips digits and stop words")
     content.add_argument("--caption", **versions, help="paper calls an unmeasured channel normal")

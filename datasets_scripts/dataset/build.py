@@ -18,6 +18,7 @@ from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.losses import describe_losses
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
+from datasets_scripts.sources.notes import hours_of, parse_sections
 from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, load_source, read_source
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 SYNTHETIC_PATIENTS = 2000
 SETTINGS = (
     "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
-    "reference_ranges", "hours", "note_view", "note_text", "caption",
+    "reference_ranges", "hours", "note_view", "sections", "note_text", "caption",
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
     """
     labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
     source, root = _raw_tables(arguments, channels)
+    sections = parse_sections(arguments.sections, source, note_view)
     cohort_options = CohortOptions(
         min_age=arguments.min_age,
         max_age=arguments.max_age,
@@ -71,6 +73,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
             labels,
             cohort_options,
             documents_until=None if isinstance(note_view, str) else note_view,
+            sections=sections,
+            sections_until=hours_of(note_view) or 0,
             memory_limit=arguments.memory_limit,
             threads=arguments.threads,
         )

@@ -42,14 +42,36 @@ def parse_note_view(text: str) -> str | float:
     return hours
 
 
+def hours_of(view: str | float) -> float | None:
+    """Return up to which hour after ICU admission a view reads documents of known times; `None`: of no such hour."""
+    if isinstance(view, str):
+        return ADMISSION_HOURS if view == "admission" else None
+    return view
+
+
+def parse_sections(text: str, source: dict, view: str | float) -> tuple[str, ...]:
+    """
+    Read `--sections`: names of a source's `note_sections`, separated by commas, `none`, or `default` for all it has.
+
+    Raises:
+        ClinRaGenInputError: if the view reads none.
+    """
+    if text == "default":
+        return tuple(source.get("note_sections", ())) if hours_of(view) is not None else ()
+    names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
+    if names and hours_of(view) is None:
+        raise ClinRaGenInputError(f"--sections {text}: the note view paper reads none; give admission or as-of=HOURS")
+    return names
+
+
 def note_text(documents: list[dict], view: str | float) -> str:
     """
     Return the text that a model may read.
 
     Args:
         documents (list of `dict`): `kind`, `text`, `rank` (their order), `hour` (from when it is known, hours since
-            ICU admission, `None` where the source does not tell) and `origin`: `"note"`, or `"document"` for what only
-            the view `as-of` reads. Items of one kind and rank are joined.
+            ICU admission, `None` where the source does not tell) and `origin`: `"note"`, `"document"` for what only
+            the view `as-of` reads, or `"section"` for what `--sections` adds. Items of one kind and rank are joined.
         view: `"admission"`: of a discharge summary the sections about the time up to admission, nothing where it has
             no heading of them; of other notes what was stored within a day of ICU admission. `"paper"`: of a discharge
             summary the brief hospital course, which names the diagnoses. A number: all documents stored that many
@@ -85,6 +107,9 @@ def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
     hour = document["hour"]
     if not isinstance(view, str):
         return [(document["kind"], document["text"])] if hour is not None and hour <= view else []
+    if document["origin"] == "section":
+        read = view == "admission" and hour is not None and hour <= ADMISSION_HOURS
+        return [(document["kind"], document["text"])] if read else []
     if document["origin"] != "note":
         return []
     if not _is_summary(document, view):

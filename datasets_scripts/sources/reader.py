@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,8 @@ def read_source(
     options: CohortOptions,
     *,
     documents_until: float | None = None,
+    sections: Collection[str] = (),
+    sections_until: float = 0,
     memory_limit: str = "4GB",
     threads: int | None = None,
 ) -> Cohort:
@@ -61,11 +63,14 @@ def read_source(
         channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
         documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission,
             too, for the note view `as-of`.
+        sections (`Collection[str]`): which of the source's `note_sections` are read beside the notes, up to the
+            hour `sections_until` after ICU admission.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
     """
     files = find_tables(source, root)
+    _check_sections(source, sections, files)
     connection = _open(work, memory_limit, threads)
     cohort = Cohort(connection, source, channels)
     steps = {
@@ -73,7 +78,7 @@ def read_source(
         "Selecting stays": lambda: select_stays(cohort, options),
         "Mapping diagnoses": lambda: _map_diagnoses(cohort, labels),
         "Reading measurements": lambda: measure(cohort, options.hours),
-        "Reading notes": lambda: _read_notes(cohort, documents_until),
+        "Reading notes": lambda: _read_notes(cohort, documents_until, sections, sections_until),
     }
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
@@ -181,18 +186,34 @@ def _map_diagnoses(cohort: Cohort, labels: list[dict]) -> None:
     )
 
 
-def _read_notes(cohort: Cohort, documents_until: float | None) -> None:
+def _check_sections(source: dict, sections: Collection[str], files: dict[str, Path | None]) -> None:
+    """Check that the source has the sections that are asked for, and their tables."""
+    known = source.get("note_sections", {})
+    for name in sections:
+        if name not in known:
+            has = f"this source has {', '.join(known)}" if known else "this source has none"
+            raise ClinRaGenInputError(f"--sections {name}: {has}")
+        if files[known[name]["table"]] is None:
+            file = source["tables"][known[name]["table"]]["file"]
+            raise ClinRaGenInputError(f"--sections {name}: table {file} is missing; give --sections none")
+
+
+def _read_notes(
+    cohort: Cohort, documents_until: float | None, sections: Collection[str], sections_until: float
+) -> None:
     """Create the table `notes`: the documents of each stay, and how many hours after ICU admission each was stored."""
-    queries = {"note": cohort.source["notes"]}
+    queries = [("note", cohort.source["notes"], None)]  # origin, query, up to which hour
     if documents_until is not None and "documents" in cohort.source:
-        queries["document"] = cohort.source["documents"]
+        queries.append(("document", cohort.source["documents"], documents_until))
+    queries += [("section", cohort.source["note_sections"][name]["query"], sections_until) for name in sections]
     selects = " UNION ALL ".join(
-        f"SELECT stay_id, '{origin}' AS origin, kind, rank, stored, text FROM ({query})"
-        for origin, query in queries.items()
+        f"SELECT stay_id, '{origin}' AS origin, kind, rank, stored, text, "
+        f"CAST({'NULL' if until is None else until} AS DOUBLE) AS until FROM ({query})"
+        for origin, query, until in queries
     )
     cohort.connection.execute(
         f"CREATE TABLE notes AS SELECT s.stay, n.origin, n.kind, CAST(n.rank AS BIGINT) AS rank, n.stored, "
         f"hours_between(s.intime, n.stored) AS hour, n.text "
         f"FROM ({selects}) n JOIN stays s USING (stay_id) WHERE n.text IS NOT NULL "
-        f"AND (n.origin = 'note' OR hours_between(s.intime, n.stored) <= {documents_until or 0}) ORDER BY s.stay"
+        f"AND (n.until IS NULL OR hours_between(s.intime, n.stored) <= n.until) ORDER BY s.stay"
     )
