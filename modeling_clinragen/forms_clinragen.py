@@ -120,9 +120,25 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
 _FAMILY = re.compile(r"(?m)^[ \t]*(?:family (?:medical )?(?:history|hx)|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)")
 
 
+_SOCIAL_AND_FAMILY = re.compile(r"(?m)^[ \t]*social (?:and|&|/) family (?:history|hx)[ \t]*:([^\n]*)")
+_SOCIAL = re.compile(
+    any_of(r"ethanol|alcohol|smok\w+|tobacco|drugs?|illicit|lives?|living|married|single|work\w*|occup\w+|retired")
+)
+
+
+def _of_the_family(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the items of a chart's social and family history that tell no habit: "CAD CAD" is of the family."""
+    for first, last in _pieces(text[start:end], _SEMICOLON):
+        if not _SOCIAL.search(text, start + first, start + last):
+            yield start + first, start + last
+
+
+_SEMICOLON = re.compile(";")
+
+
 def family_histories(text: str) -> list[tuple[int, int]]:
     """Return start and end of what stands under a heading of the family's history."""
-    found = []
+    found = [item for line in _SOCIAL_AND_FAMILY.finditer(text) for item in _of_the_family(text, *line.span(1))]
     for heading in _FAMILY.finditer(text):
         end = heading.end() if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
         found.append((heading.start(1), end))
@@ -223,8 +239,9 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
 
 _TAIL = unfolded(r"""
     (?: (?:reported|noted|currently|known|today|now|observed|seen|found|recently|documented|elicited|present
-    |at present|at this time|heard|palpa(?:ted|ble)|appreciated|audible|visible|identified
-    |detected|endorsed|described|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all|so far))*
+    |at present|at this time|heard|\w+ally|overtly|entirely|completely|palpa(?:ted|ble)|appreciated|audible
+    |visible|identified|detected|endorsed|described|since \w+|on exam(?:ination)?|to date|at baseline|whatsoever|at all
+    |so far))*
     (?: (?:at|in|on|by|since|during|over|per|as of|until|throughout)\b[^,;.|:\n]{0,40})?
     """)
 _NO_VALUE = unfolded(r"""
@@ -232,13 +249,14 @@ _NO_VALUE = unfolded(r"""
     |negative|neg|absent|denie[sd](?: any)?|never|ø
     |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
+    |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
     |no (?:complaints?|history|evidence)|false|0/10|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
     r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
-    + r"|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}|(?P<bare>[ \t]{1,9}))"
-    + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?![\w'])"
+    + r"|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}[\"'“]?|(?P<bare>[ \t]{1,9}))"
+    + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
     + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )
 _BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos"])
@@ -298,7 +316,8 @@ def _choices(text: str) -> Iterator[Statement]:
 
 _FIELD = re.compile(
     r"(?:^|[;:\n])[ ]?(?P<key>(?P<root>\w{2,5})\w*(?: \w+){0,3}?) (?P<value>"
-    r"(?:no|non|not|without)[ -](?:\w+ )?(?P=root)\w*|(?P=root)\w*(?: \w+){0,3}? (?:absent|negative|none))"
+    r"(?:no|non|not|without|den(?:ies|ied)|never)[ -](?:\w+ )?(?P=root)\w*"
+    r"|(?P=root)\w*(?: \w+){0,3}? (?:absent|negative|none))"
 )
 
 

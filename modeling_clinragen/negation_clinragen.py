@@ -32,7 +32,10 @@ _PSEUDO = compiled_words(r"""
     |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
     |no doubt|without (?:a )?doubt|not certain(?:ly)?
     |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
-    |without (?:difficulty|improvement|relief|change)|no (?:relief|better)|not (?:improve[ds]?|resolve[ds]?)
+    |without (?:difficulty|improvement|relief|change)|no (?:relief|better)
+    |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved
+    |changed|treated|worse\w*|better|increas\w+|decreas\w+|related|associated|exacerbated|aggravated|subsid\w+|disappear\w+
+    |gone|over|stopp\w+|abat\w+|settl\w+)
     """)
 _BEFORE = compiled_words(r"""
     no|not|none|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
@@ -195,7 +198,7 @@ def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) 
 
 _COMMA = re.compile(r"[,()]")
 _SAID_OF_BEFORE = re.compile(r"\s*[,)]")  # "fever denied, rash"
-_OWN_NO = re.compile(r"(?:^|[,:])\s*no \w")  # each item has its own: "no fever, no rash, cough"
+_OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
 _OR = re.compile(r"\b(?:or|nor)\b")
 _OR_LATER = re.compile(r",[^,]*(?:,[^,]*)*?\b(?:or|nor)\b")
 _PERSISTS = re.compile(

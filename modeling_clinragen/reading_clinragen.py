@@ -18,6 +18,7 @@ _NON = re.compile(r"\bnon[- ]$")
 _REMARK = re.compile(
     r"\((?:i\.?e\b|e\.?g\b|includ|exclud|except|with or without|without or with|for |if |see |do not|such as)[^()]*$"
 )
+_OPEN, _ETC = re.compile(r"\([^()]*$"), re.compile(r"[^()\n]*\betc\b")  # "(leak, bleeding, dehiscence, etc.)"
 
 _LONGEST_BEFORE, _LONGEST_AFTER = 2000, 500  # characters of one sentence
 _SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # each as long
@@ -106,6 +107,7 @@ class Reading:
             return "denies"
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
-        if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
+        examples = _OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER)
+        if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line) or examples:
             return "neither"
         return "argues"

@@ -55,7 +55,18 @@ def test_terms_are_found_once_in_order_as_written_whatever_their_inflection(link
 
 @pytest.mark.parametrize(
     "note",
-    ["No crackles.", "Denies orthopnea", "Father had CHF.", "At risk for heart failure", "Walks as before.", ""],
+    [
+        "Social and family history: CHF CHF; Ethanol Use none",
+        "Surgery (orthopnea, crackles, etc.)",
+        "Reason for admission: Dyspnea (for heart failure see Cardiology)",
+        "Orthopnea Status denies orthopnea",
+        "No crackles.",
+        "Denies orthopnea",
+        "Father had CHF.",
+        "At risk for heart failure",
+        "Walks as before.",
+        "",
+    ],
 )
 def test_what_the_note_does_not_affirm_of_the_patient_is_not_found(links, note):
     assert found(links, note) == []
