@@ -215,7 +215,7 @@ class ClinRaGenPipeline(Pipeline):
             sentences = self._written_sentences(text)
         parsed = self.processor.parse(text)
         probabilities = self._probabilities(outputs.get("probabilities"))
-        knowledge = self._knowledge(record, probabilities or dict.fromkeys(parsed["diagnoses"], 1.0))
+        knowledge = self._knowledge(record, probabilities, parsed["diagnoses"])
         if "attention" in outputs:
             record["knowledge_over_time"] = self._over_time(outputs["attention"][0], knowledge)
         return {
@@ -275,13 +275,14 @@ class ClinRaGenPipeline(Pipeline):
     def record_terms(self) -> RecordTerms:
         return RecordTerms(self.grounding.composer, self.processor.knowledge or [])
 
-    def _knowledge(self, record: dict, probabilities: dict[str, float]) -> list[dict]:
+    def _knowledge(self, record: dict, probabilities: dict[str, float], listed: list[str]) -> list[dict]:
         """Return the terms of the knowledge that are the record's own, of the parts that the model reads."""
         reads = self.processor.modalities
         rows = slice(None if "lab" in reads else 0)
         series = record["lab_times"][rows], record["lab_values"][rows]
         shown = self.record_terms.find(record["note"] if "note" in reads else "", *series)
-        return self.record_terms.specific(shown, probabilities, self.num_knowledge_terms)
+        probabilities = probabilities or dict.fromkeys(listed, 1.0)  # without a diagnosis head
+        return self.record_terms.specific(shown, probabilities, listed, self.num_knowledge_terms)
 
     def _over_time(self, attention: torch.Tensor, knowledge: list[dict]) -> dict | None:
         weights = attention_over_time(attention, self.model.config, self.processor.feature_extractor.grid)

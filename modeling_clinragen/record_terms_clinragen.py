@@ -11,7 +11,7 @@ is shown of the knowledge is looked up in the record, and ranked by the diagnose
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from .composition_clinragen import Composer
@@ -72,27 +72,30 @@ class RecordTerms:
         """Return the knowledge's own term of a finding; `None` for the name of a label that stands in no term."""
         return finding.term if finding.term in self.shares else self.by_form.get(finding.text.lower())
 
-    def specific(self, shown: Sequence[Shown], probabilities: Mapping[str, float], number: int) -> list[dict]:
+    def specific(
+        self, shown: Sequence[Shown], probabilities: Mapping[str, float], listed: Collection[str], number: int
+    ) -> list[dict]:
         """
         Choose the terms that are specific to a record.
 
         Args:
             shown (list of [`Shown`]): of the record.
-            probabilities (`dict`): of each diagnosis.
+            probabilities (`dict`): of each diagnosis; of those left out it is 0.
+            listed (`list[str]`): the diagnoses that are made.
             number (`int`): of terms at most.
 
         Returns:
             `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; and `part`, `note` or
-            `lab`, that shows it. The highest weight first, each finding by its term of the highest weight. A term that
-            more than half of the training records show is left out.
+            `lab`, that shows it; the highest weight first. A pattern of the series goes by its term of the most
+            probable listed diagnosis, such as "low pressure from blood loss", and without any by its shortest one,
+            which presumes no diagnosis. A term that more than half of the training records show is left out.
         """
         entries = {}
         for finding in shown:
-            candidates = [
-                _entry(term, diseases, finding.part, probabilities)
-                for term, diseases in finding.terms.items()
-                if self.shares.get(term, 0.0) <= COMMON
-            ]
+            rare = {term: diseases for term, diseases in finding.terms.items() if self.shares[term] <= COMMON}
+            made = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
+            plainest = sorted(rare.items(), key=lambda item: len(item[0]))[:1]
+            candidates = [_entry(*term, finding.part, probabilities) for term in made.items() or plainest]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 entries.setdefault(best["term"], best)
