@@ -65,9 +65,10 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     raw = read_builtin()
     labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
     terms: dict[tuple[str, bool], dict] = {}
+    names = _forms_of_names()
     for disease, kind, entry in builtin_entries(names=True):
         if disease in labels:
-            _add_builtin(terms, disease, kind, entry, raw["sources"], raw["diseases"][disease]["source"])
+            _add_builtin(terms, disease, kind, entry, raw["sources"], raw["diseases"][disease]["source"], names)
     if not terms:
         raise ClinRaGenInputError(
             "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus"
@@ -85,10 +86,23 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     }
 
 
+def _forms_of_names() -> dict[str, list[str]]:
+    """Return the first form of each name -> all its forms."""
+    named = [parse_entry(entry)[0] for _, kind, entry in builtin_entries(names=True) if kind == NAME]
+    return {forms[0]: forms for forms in named}
+
+
 def _add_builtin(
-    terms: dict[tuple[str, bool], dict], disease: str, kind: str, entry: str, sources: dict, default_source: str
+    terms: dict[tuple[str, bool], dict],
+    disease: str,
+    kind: str,
+    entry: str,
+    sources: dict,
+    default_source: str,
+    names: dict[str, list[str]],
 ) -> None:
     forms, pattern, key = parse_entry(entry)
+    forms = list(dict.fromkeys((*forms, *names.get(forms[0], ()))))
     key = key or ("ccs" if kind == NAME else default_source)
     new = {
         "term": forms[0],
