@@ -38,7 +38,7 @@ _PSEUDO = compiled_words(r"""
     |gone|over|stopp\w+|abat\w+|settl\w+)
     """)
 _BEFORE = compiled_words(r"""
-    no|not|none|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
+    no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
     |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
     |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
@@ -93,7 +93,7 @@ _ENDS = re.compile(
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
 _KIN = """
-    father|mother|brother|sister|son|daughter|parents?|siblings?|uncle|aunt|cousin|grand\\w+|wife|husband|spouse
+    fathers?|mothers?|brothers?|sisters?|sons?|daughters?|parents?|siblings?|uncles?|aunts?|cousins?|grand\\w+|wife|husband|spouse
     |roommate|relatives?|family members?
 """
 _RELATIVE = compiled_words(
@@ -165,8 +165,9 @@ def _governs(before: str, trigger: int) -> bool:
 
 _SINCE = re.compile(r"\b(?:since|after|prior to|following)\b[^,]*$")  # "no angina since the bypass"
 _DENIED_VERB = re.compile(
-    r"(?: (?:been|any|further|recent|recently|currently|clearly|really|otherwise))*"
-    r" (?:report|complain|endors|admit|experienc|present|develop|suggest|favou?r|point|indicat|support)\w*\b(?: to)?"
+    r"(?: (?:been|any|further|recent|recently|currently|clearly|really|otherwise))*(?: in (?:the|this|her|his) \w+)?"
+    r"(?: to)? (?:report|complain|endors|admit|experienc|present|develop|suggest|favou?r|point|indicat|support)\w*\b"
+    r"(?: to)?"
 )
 
 

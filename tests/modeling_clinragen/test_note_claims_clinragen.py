@@ -116,7 +116,17 @@ def test_an_unexplained_finding_is_a_finding():
     assert mention.says == "argues"
 
 
-@pytest.mark.parametrize("text", ["Pneumonia is unlikely.", "Pneumonia is not supported.", "Pneumonia: none."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pneumonia is unlikely.",
+        "Pneumonia is not supported.",
+        "Pneumonia: none.",
+        "Nothing in the note points to pneumonia.",
+        "There is nothing to indicate pneumonia.",
+        "The record does not suggest pneumonia.",
+    ],
+)
 def test_a_diagnosis_that_is_denied(text):
     (mention,) = DiagnosisFinder({"Pneumonia": ["pneumonia"]})(text)
     assert mention.says == "denies"
@@ -164,4 +174,4 @@ def test_the_time_to_read_a_note_grows_with_its_length(note):
 
     seconds(10, 0)
     small, large = min(seconds(400, salt) for salt in (1, 2, 3)), seconds(4000, 4)
-    assert large < 40 * max(small, 0.002)
+    assert large < 40 * max(small, 0.02)
