@@ -15,7 +15,7 @@ import numpy as np
 from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
 from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, vocabulary
 from .channel_words_clinragen import FINDINGS as FINDINGS
-from .clinical_clinragen import usual_limits, with_unit
+from .clinical_clinragen import range_text, usual_limits, with_unit
 from .phrases_clinragen import PhraseFinder, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
 from .statements_clinragen import Judgement, deciding, is_negated, judge
@@ -65,7 +65,8 @@ def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unrea
         if np.isnan(column).all():
             finding = ONLY_TEXT if has_text else unmeasured
         else:
-            finding = _anomalies(channel, column) or (PARTLY_TEXT if has_text else f"{_normal(channel)} all the time")
+            normal = _range(channel, column) or f"{_normal(channel)} all the time"
+            finding = _anomalies(channel, column) or (PARTLY_TEXT if has_text else normal)
         clauses.append(f"{channel['name']} is {finding}")
     return ", ".join(clauses) + "."
 
@@ -75,13 +76,18 @@ def _normal(channel: dict) -> str:
 
 
 def _anomalies(channel: dict, column: np.ndarray) -> str:
-    """Count the values beyond the usual limits; of a channel without any, return the range of its values."""
+    """Count the values beyond the usual limits; empty if there are none."""
     low, high = usual_limits(channel)
-    if low == -np.inf and high == np.inf:
-        least, most = (f"{value:.{channel.get('decimals', 1)}f}" for value in (np.nanmin(column), np.nanmax(column)))
-        return with_unit(channel, least if least == most else f"between {least} and {most}")
     counts = {"higher": (column > high).sum(), "lower": (column < low).sum()}
     return " and ".join(f"{word} than {_normal(channel)} {times(n)}" for word, n in counts.items() if n)
+
+
+def _range(channel: dict, column: np.ndarray) -> str:
+    """Return the range of the values of a channel without limits, which has no normal; empty of any other."""
+    if range_text(channel):
+        return ""
+    least, most = (f"{value:.{channel.get('decimals', 1)}f}" for value in (np.nanmin(column), np.nanmax(column)))
+    return with_unit(channel, least if least == most else f"between {least} and {most}")
 
 
 def times(count: int) -> str:
