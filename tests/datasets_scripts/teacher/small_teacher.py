@@ -18,9 +18,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
-ANSWER = {
-    "note_rationale": [{"sentence": "Nothing in the note points to a listed disease.", "evidence": []}],
-    "lab_rationale": [{"sentence": "The measured series point to no listed disease.", "evidence": []}],
+ANSWER = {  # what holds of any record, and overlooks nothing in it
+    "note_rationale": [{"sentence": "The patient is described in the note.", "evidence": []}],
+    "lab_rationale": [{"sentence": "The measured series are reported.", "evidence": []}],
 }
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"

@@ -5,9 +5,11 @@
 import numpy as np
 import pytest
 
+from datasets_scripts.knowledge.base import builtin_knowledge
 from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.teacher.gate import Gate, Sentence
 from modeling_clinragen import CHANNELS
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 
 
 LABELS = load_labels("phenotypes")
@@ -128,3 +130,64 @@ def test_a_record_without_note_and_series_is_judged_too(gate):
     row = record("Pneumonia", note="") | {"lab_times": np.zeros(0), "lab_values": np.zeros((0, len(CHANNELS)))}
     assert kinds(gate, row, note="There is no note.", lab="No series were measured.") == []
     assert kinds(gate, row, lab="Heart Rate is high.") == ["series contradicted"]
+
+
+@pytest.fixture(scope="module")
+def linked():
+    return Gate(CHANNELS, LABELS, KnowledgeLinks(builtin_knowledge()["terms"], NAMES, CHANNELS))
+
+
+@pytest.mark.parametrize(
+    ("note", "wanted"),
+    [
+        ("Nothing in the note points to a listed disease.", ["overlooks evidence"]),
+        ("The note gives no clear sign of a listed disease.", ["overlooks evidence"]),
+        ("No finding in the note points to any of these diseases.", ["overlooks evidence"]),
+        ("Pneumonia remains unexplained: no finding in this record points to it.", ["overlooks evidence"]),
+        ("Productive cough points to pneumonia.", []),
+        ("Productive cough with rigors is in keeping with pneumonia.", []),
+        ("Amlodipine points to pneumonia.", ["unlinked argument"]),
+        ("Crackles point to pneumonia.", ["finding not in the note"]),
+        ("The note reports pneumonia.", ["finding not in the note"]),
+        ("Rigors point to pneumonia. Rigors point to pneumonia.", ["repeated sentence"]),
+    ],
+)
+def test_with_links_arguments_and_overlooked_evidence_are_judged(linked, note, wanted):
+    assert kinds(linked, record("Pneumonia"), note=note, lab="Heart Rate was up to 140 /min.") == wanted
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "lab", "wanted"),
+    [
+        ("Shock", "The measured series point to no listed disease.", ["overlooks evidence"]),  # a fast heart rate
+        ("Shock", "Shock remains unexplained: no finding in this record points to it.", ["overlooks evidence"]),
+        ("Shock", "Tachycardia up to 140 /min supports shock.", []),
+        ("Disorders of lipid", "The measured series point to no listed disease.", []),
+        ("Disorders of lipid", "Disorders of lipid metabolism remain unexplained: nothing points to them.", []),
+        (
+            "Disorders of lipid",
+            "Tachycardia up to 140 /min supports disorders of lipid metabolism.",
+            ["unlinked argument"],
+        ),
+    ],
+)
+def test_with_links_the_series_are_judged_so_too(linked, diagnosis, lab, wanted):
+    assert kinds(linked, record(diagnosis), lab=lab) == wanted
+
+
+def test_a_sentence_is_not_said_in_both_parts(linked):
+    text = "Heart Rate was up to 140 /min, which supports shock."
+    assert kinds(linked, record("Shock"), note=text, lab=text) == ["repeated sentence"]
+
+
+def test_parts_without_evidence_are_counted_where_there_is_a_diagnosis(linked):
+    def without(row, note, lab):
+        return dict(+linked(row, [Sentence(note)], [Sentence(lab)]).without)
+
+    nothing = "The measured series point to no listed disease."
+    assert without(record("Pneumonia"), "Rigors point to pneumonia.", nothing) == {"records": 1, "lab": 1}
+    assert without(record("Shock"), "There is more to say.", "Tachycardia supports shock.") == {
+        "records": 1,
+        "note": 1,
+    }
+    assert without(record(), "Nothing points to a listed disease.", nothing) == {}
