@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,6 +88,7 @@ class GroundedText:
 
     Attributes:
         sentences (list of [`GroundedSentence`]): so far, in order.
+        claims (`dict`): part -> list of [`Claim`], with their characters in that part.
     """
 
     def __init__(self, grounding: Grounding, record: dict):
@@ -102,6 +103,7 @@ class GroundedText:
         seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(self.note.encode()))
         self.choose = random.Random(seed)
         self.sentences: list[GroundedSentence] = []
+        self.claims: dict[str, list[Claim]] = {part: [] for part in PARTS}
         self.listed: list[str] | None = None
         self.explained = {part: set() for part in PARTS}
         self.closed: set[str] = set()
@@ -206,7 +208,7 @@ class GroundedText:
         return bool(_said(sentence, claims) & self._said)
 
     def _add(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
-        self.sentences.append(GroundedSentence(sentence, part, origin))
+        self._append(sentence, part, origin, claims)
         self._said |= _said(sentence, claims)
         self._said |= {(said[0], None) for said in self._said if len(said) > 1}  # said without a diagnosis it is old
         for claim in claims:
@@ -263,7 +265,17 @@ class GroundedText:
         return {disease: found[disease] for disease in left}
 
     def _state(self, sentence: str, part: str) -> None:
-        self.sentences.append(GroundedSentence(sentence, part, COMPOSED))
+        """Add a sentence about the whole record, which argues for nothing."""
+        self._append(sentence, part, COMPOSED, self._claims(sentence, part))
+
+    def _append(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
+        before = self.rationale(part)
+        offset = len(before) + bool(before)
+        for claim in claims:
+            argument = {} if self.grounding.knows else {"diagnoses": [], "argument": ""}
+            moved = {"start": claim.start + offset, "end": claim.end + offset}
+            self.claims[part].append(replace(claim, **moved, **argument))
+        self.sentences.append(GroundedSentence(sentence, part, origin))
 
     def rationale(self, part: str) -> str:
         return " ".join(sentence.text for sentence in self.sentences if sentence.part == part)

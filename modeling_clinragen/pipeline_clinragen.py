@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, Pipeline, 
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .abstention_clinragen import reasons_to_abstain, support_of, what_would_help
+from .claims_clinragen import Claim
 from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
 from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, split_sentences
@@ -211,9 +212,9 @@ class ClinRaGenPipeline(Pipeline):
             made = self.grounding.of(record)
             made.read(text, finished=self._is_finished(tokens))
             text, sentences = made.text, made.sentences
-        else:
-            sentences = self._written_sentences(text)
         parsed = self.processor.parse(text)
+        if not grounded:
+            sentences = _written_sentences(parsed)
         probabilities = self._probabilities(outputs.get("probabilities"))
         knowledge = self._knowledge(record, probabilities, parsed["diagnoses"])
         if "attention" in outputs:
@@ -224,7 +225,7 @@ class ClinRaGenPipeline(Pipeline):
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
             "sentences": [asdict(sentence) for sentence in sentences],
-            **self._claims(parsed, record),
+            **_told(made.claims if grounded else self._claims(parsed, record)),
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
@@ -236,21 +237,17 @@ class ClinRaGenPipeline(Pipeline):
         ends = self.model.generation_config.eos_token_id
         return ends is None or bool(torch.isin(tokens, torch.tensor(ends, device=tokens.device)).any())
 
-    def _written_sentences(self, text: str) -> list[GroundedSentence]:
-        parsed = self.processor.parse(text)
-        parts = {part: split_sentences(parsed[f"{part}_rationale"]) for part in PARTS}
-        return [GroundedSentence(sentence, part, WRITTEN) for part, found in parts.items() for sentence in found]
-
-    def _claims(self, parsed: dict, record: dict) -> dict[str, list[dict]]:
-        """Return the claims of both parts of a rationale, with their verdicts and those of their arguments."""
+    def _claims(self, parsed: dict, record: dict) -> dict[str, list[Claim]]:
+        """Return the claims of each part of a rationale, with their verdicts and those of their arguments."""
         note, lab = parsed["note_rationale"], parsed["lab_rationale"]
         found = {
-            "claims": (lab, self.grounding.check(lab, record["lab_times"], record["lab_values"])),
-            "note_claims": (note, check_note_claims(note, record["note"])),
+            "note": check_note_claims(note, record["note"]),
+            "lab": self.grounding.check(lab, record["lab_times"], record["lab_values"]),
         }
         if self.grounding.knows:
-            found = {name: (text, argue(claims, text, self.grounding.links)) for name, (text, claims) in found.items()}
-        return {name: [asdict(claim) for claim in claims] for name, (_, claims) in found.items()}
+            argue(found["note"], note, self.grounding.links)
+            argue(found["lab"], lab, self.grounding.links)
+        return found
 
     def _probabilities(self, probabilities) -> dict[str, float]:
         if probabilities is None:
@@ -296,6 +293,16 @@ class ClinRaGenPipeline(Pipeline):
             "terms": terms,
             "weights": [[None if np.isnan(weight) else weight for weight in row] for row in rows.tolist()],
         }
+
+
+def _written_sentences(parsed: dict) -> list[GroundedSentence]:
+    parts = {part: split_sentences(parsed[f"{part}_rationale"]) for part in PARTS}
+    return [GroundedSentence(sentence, part, WRITTEN) for part, found in parts.items() for sentence in found]
+
+
+def _told(claims: dict[str, list[Claim]]) -> dict[str, list[dict]]:
+    names = {"claims": "lab", "note_claims": "note"}
+    return {name: [asdict(claim) for claim in claims[part]] for name, part in names.items()}
 
 
 def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarray | None:
