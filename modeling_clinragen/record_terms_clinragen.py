@@ -58,14 +58,10 @@ class RecordTerms:
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
         """Find what a record shows, each finding once: those of the note in their order, then those of the series."""
-        evidence = self.composer.evidence(note, lab_times, lab_values, self.composer.labels).values()
-        noted = {self._term(finding): finding for found in evidence for finding in found.note}
+        noted = [(self._term(finding), finding.diseases) for finding in self.composer.links.find_in_note(note)]
+        evidence = self.composer.evidence("", lab_times, lab_values, self.composer.labels).values()
         patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
-        in_note = [
-            Shown("note", {term: finding.diseases})
-            for term, finding in sorted(noted.items(), key=lambda item: item[1].start)
-            if term is not None
-        ]
+        in_note = [Shown("note", {term: diseases}) for term, diseases in noted if term is not None]
         return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
 
     def _term(self, finding: NoteFinding) -> str | None:
