@@ -23,6 +23,7 @@ from .wordings_clinragen import FIRST_VALUE, LAST_VALUE
 
 
 UNMEASURED = "not measured"
+MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
 PARTLY_TEXT, ONLY_TEXT = "measured partly as text", "not measured as a number"
 
 _SENTENCE = re.compile(r"(?:\b(?:i\.e|e\.g|vs|approx|temp|resp|max|min)\.(?=,?\s*[a-z\d])|[^.;\n]|\.(?=\d))+")
@@ -220,14 +221,17 @@ class ClaimChecker:
     def _mentions(self, text: str, named: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Select a sentence's words for channels that open a claim: no second one for the same channel."""
         mentions: list[tuple[int, int]] = []
+        since = 0  # no joining word stands between the last mention and here
+        infers = bool(named) and bool(_INFERENCE.search(lowered(text[named[0][0] : named[-1][1]])))
         for start, end in named:
             said = self._said(text, start, end)
-            if said.finding and _HYPERTENSION.match(text[start:end]) and _INFERENCE.search(lowered(text)):
+            if infers and said.finding and _HYPERTENSION.match(text[start:end]):
                 continue
             last = self._said(text, *mentions[-1]) if mentions else None
             same = last is not None and bool(last.channels & said.channels or last.parts == said.parts)
-            if not same or _JOINT.search(text, mentions[-1][1], start):
+            if not same or _JOINT.search(text, since, start):
                 mentions.append((start, end))
+            since = end
         return mentions
 
     def _said(self, text: str, start: int, end: int) -> Said:
@@ -272,8 +276,9 @@ class ClaimChecker:
         """
         stated = []
         for start, end, mention, _ in clauses:
-            at = 0 if mention is None else mention[0] - start
-            stated.append(_without_inference(lowered(text[start:end]), at))
+            named = start if mention is None else mention[0]
+            first = max(start, named - MAX_CLAUSE // 2)
+            stated.append(_without_inference(lowered(text[first : min(end, first + MAX_CLAUSE)]), named - first))
         for i in range(1, len(clauses)):
             if self._shares_denial(text, clauses, stated, i):
                 stated[i] = f"no {stated[i]}"
@@ -313,18 +318,20 @@ class ClaimChecker:
         if i + 1 < len(clauses) and clauses[i + 1][3] == clauses[i][3] and clauses[i + 1][2]:
             mention, words = clauses[i + 1][2], stated[i + 1]
             if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[clauses[i][2][1] : mention[0]])):
-                return " " + self._blanked_all(words)
+                return self._predicate(words)
         if i and clauses[i - 1][3] == clauses[i][3] and clauses[i - 1][2]:
             mention = clauses[i - 1][2]
             if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[mention[1] : clauses[i][2][0]])):
-                return " " + self._blanked_all(lowered(text[clauses[i - 1][0] : mention[0]]))
+                return self._predicate(lowered(text[clauses[i - 1][0] : mention[0]]))
         return ""
 
-    def _blanked_all(self, words: str) -> str:
-        """Blank every name of a channel."""
+    def _predicate(self, words: str) -> str:
+        """Return what a clause says without the names of channels; nothing where it only names one."""
+        if self._states_nothing(words):
+            return ""
         for start, end in list(self.find(words)):
             words = words[:start] + " " * (end - start) + words[end:]
-        return words
+        return " " + " ".join(words.split())
 
     def _judge(self, said: Said, words: str, hours, values) -> tuple[str, Judgement]:
         """Judge a clause for each channel that its word speaks of; return the channel that decides."""
