@@ -259,7 +259,7 @@ _VALUE = re.compile(
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
     + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )
-_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos"])
+_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/10"])
 _ITEM_EDGE = re.compile(r"[;\n|:]|(?<!\by) / |\.(?!\d)|[?!]")
 _PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
 _SAYS_MORE = re.compile(

@@ -85,10 +85,12 @@ _ENDS = re.compile(
         |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
         |describes|described)|developed|experienc(?:es|ed)
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
-        |(?:,|and) with(?! no)|secondary to|apart from|other than|aside from|rather|point(?:s|ed|ing)? to
+        |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
+        |apart from|other than|aside from|rather|point(?:s|ed|ing)? to
         |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
         """,
     )
+    + r"|, and an? |, (?!who\b|which\b|that\b)\w+ (?:with(?! no\b)|are|is|was|were|has|have|shows?) "
     + r"|, (?=(?:is|was|has|had|now|reports?|shows?|showed|reveals?|revealed|demonstrates?|demonstrated)\b)"
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
@@ -187,6 +189,8 @@ def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) 
     stop = _COMMA.search(sentence, end)
     last = stop.start() if stop else len(sentence)
     item = sentence[commas[-1] + 1 : last]
+    if _DISTRESS.match(sentence, trigger):
+        return True
     if _OR.search(item) or _OR_LATER.match(sentence, last):
         return False
     opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
@@ -201,7 +205,7 @@ _COMMA = re.compile(r"[,()]")
 _SAID_OF_BEFORE = re.compile(r"\s*[,)]")  # "fever denied, rash"
 _OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
 _OR = re.compile(r"\b(?:or|nor)\b")
-_OR_LATER = re.compile(r",[^,]*(?:,[^,]*)*?\b(?:or|nor)\b")
+_OR_LATER = re.compile(r",.*?\b(?:or|nor)\b")
 _PERSISTS = re.compile(
     any_of("persist(?:s|ed|ing)?|continu(?:es|ed|ing)|remains?|worsen(?:s|ed|ing)|increas(?:es|ed|ing)|ongoing|daily")
 )
@@ -209,7 +213,11 @@ _MEASURED = compiled(r"""
     [a-z)] (?:to |of |up to |at )?[<>=~]? ?(?:\d{2,}|\d+[./]\d+)\b
     (?! ?(?:x|d|h|wk|mo|yr)?\s?(?:day|week|month|year|hour|time|pound|lb|block|pillow))
     """)
-_SHOWN = re.compile(r" (?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes)\b")
+_SHOWN = compiled(r"""
+    \s(?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes|elevated|raised|rising|high
+    |low)\b
+    """)
+_DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
