@@ -142,7 +142,7 @@ def linked():
     [
         ("Nothing in the note points to a listed disease.", ["overlooks evidence"]),
         ("The note gives no clear sign of a listed disease.", ["overlooks evidence"]),
-        ("No finding in the note points to any of these diseases.", ["overlooks evidence"]),
+        ("Nothing in the note points to any of the recorded diseases.", ["overlooks evidence"]),
         ("Pneumonia remains unexplained: no finding in this record points to it.", ["overlooks evidence"]),
         ("Productive cough points to pneumonia.", []),
         ("Productive cough with rigors is in keeping with pneumonia.", []),
