@@ -12,19 +12,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .captions_clinragen import ONLY_TEXT as ONLY_TEXT
+from .captions_clinragen import PARTLY_TEXT as PARTLY_TEXT
+from .captions_clinragen import UNMEASURED as UNMEASURED
+from .captions_clinragen import describe_anomalies as describe_anomalies
+from .captions_clinragen import normal_word
+from .captions_clinragen import times as times
 from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
 from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, vocabulary
 from .channel_words_clinragen import FINDINGS as FINDINGS
-from .clinical_clinragen import range_text, usual_limits, with_unit
 from .phrases_clinragen import PhraseFinder, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import FIRST_VALUE, LAST_VALUE
 
 
-UNMEASURED = "not measured"
 MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
-PARTLY_TEXT, ONLY_TEXT = "measured partly as text", "not measured as a number"
 
 _SENTENCE = re.compile(r"(?:\b(?:i\.e|e\.g|vs|approx|temp|resp|max|min)\.(?=,?\s*[a-z\d])|[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b|(?=\bwithout\b)")
@@ -37,62 +40,6 @@ _INFERENCE = compiled_words(r"""
 _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
-
-
-def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unread=None) -> str:
-    """
-    Write the anomaly caption of a record, from its measured values only.
-
-    Args:
-        lab_values (array of shape `(T, num_input_channels)`): measured values, NaN = not measured.
-        channels (`list[dict]`): `name`, `unit`, `decimals`, `low` and `high`, the usual limits, which are normal
-            themselves, and if wanted `normal`, the word for it; of a channel without limits the range is told.
-        unmeasured (`str`): the words for a channel without a value; the paper's release says
-            `"normal all the time"`.
-        unread (bool array of shape `(num_input_channels,)`, *optional*): channels with results that are no number,
-            such as "hemolyzed"; these are not called normal all the time.
-
-    Returns:
-        `str`: one clause a channel, as in "Heart Rate is higher than normal 2 times and lower than normal 1 time,
-        pH is not measured."
-
-    Source: arXiv 2411.07611 and its release. Differs from it: counts in digits, unmeasured channels called so, and
-    those with results that are no number.
-    """
-    values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
-    texts = np.zeros(len(channels), dtype=bool) if unread is None else unread
-    clauses = []
-    for channel, column, has_text in zip(channels, values.T, texts, strict=True):
-        if np.isnan(column).all():
-            finding = ONLY_TEXT if has_text else unmeasured
-        else:
-            normal = _range(channel, column) or f"{_normal(channel)} all the time"
-            finding = _anomalies(channel, column) or (PARTLY_TEXT if has_text else normal)
-        clauses.append(f"{channel['name']} is {finding}")
-    return ", ".join(clauses) + "."
-
-
-def _normal(channel: dict) -> str:
-    return channel.get("normal") or "normal"
-
-
-def _anomalies(channel: dict, column: np.ndarray) -> str:
-    """Count the values beyond the usual limits; empty if there are none."""
-    low, high = usual_limits(channel)
-    counts = {"higher": (column > high).sum(), "lower": (column < low).sum()}
-    return " and ".join(f"{word} than {_normal(channel)} {times(n)}" for word, n in counts.items() if n)
-
-
-def _range(channel: dict, column: np.ndarray) -> str:
-    """Return the range of the values of a channel without limits, which has no normal; empty of any other."""
-    if range_text(channel):
-        return ""
-    least, most = (f"{value:.{channel.get('decimals', 1)}f}" for value in (np.nanmin(column), np.nanmax(column)))
-    return with_unit(channel, least if least == most else f"between {least} and {most}")
-
-
-def times(count: int) -> str:
-    return f"{count} time" if count == 1 else f"{count} times"
 
 
 @dataclass
@@ -208,7 +155,7 @@ class ClaimChecker:
         clauses, named = [], list(self.find(lowered(text)))
         for number, sentence in enumerate(_SENTENCE.finditer(text)):
             first, last = sentence.span()
-            mentions = self._mentions(text, [m for m in named if first <= m[0] < last])
+            mentions = self._mentions(text, [m for m in named if first <= m[0] < last], lowered(sentence[0]))
             if not mentions:
                 clauses.append((*_strip(text, first, last), None, number))
                 continue
@@ -218,11 +165,11 @@ class ClaimChecker:
                 clauses.append((*_strip(text, start, end), own, number))
         return [clause for clause in clauses if clause[0] < clause[1]]
 
-    def _mentions(self, text: str, named: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _mentions(self, text: str, named: list[tuple[int, int]], sentence: str) -> list[tuple[int, int]]:
         """Select a sentence's words for channels that open a claim: no second one for the same channel."""
         mentions: list[tuple[int, int]] = []
         since = 0  # no joining word stands between the last mention and here
-        infers = bool(named) and bool(_INFERENCE.search(lowered(text[named[0][0] : named[-1][1]])))
+        infers = bool(_INFERENCE.search(sentence))
         for start, end in named:
             said = self._said(text, start, end)
             if infers and said.finding and _HYPERTENSION.match(text[start:end]):
@@ -438,6 +385,7 @@ def _quote(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
     show = f".{channel.get('decimals', 1)}f"
     high, low = (int(beyond(channel, values, side).sum()) for side in ("high", "low"))
     return (
-        f"{len(values)} values, {high} above and {low} below {_normal(channel)}; lowest {values.min():{show}} at hour "
-        f"{hours[values.argmin()]:.1f}, highest {values.max():{show}} at hour {hours[values.argmax()]:.1f}"
+        f"{len(values)} values, {high} above and {low} below {normal_word(channel)}; "
+        f"lowest {values.min():{show}} at hour {hours[values.argmin()]:.1f}, "
+        f"highest {values.max():{show}} at hour {hours[values.argmax()]:.1f}"
     )

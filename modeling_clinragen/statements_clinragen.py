@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .counts_clinragen import count_of_word, counts, counts_beyond
 from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles
 from .ranges_clinragen import (
     Truth,
@@ -22,7 +23,6 @@ from .ranges_clinragen import (
     any_beyond,
     beyond,
     every,
-    has_limit,
     negation,
 )
 from .wordings_clinragen import (
@@ -32,7 +32,6 @@ from .wordings_clinragen import (
     AT_HOUR,
     BOUND,
     COMPARING,
-    COUNT_WORDS,
     FALLING,
     FIRST_HOURS,
     FIRST_VALUE,
@@ -49,16 +48,14 @@ from .wordings_clinragen import (
     NORMAL,
     NORMALIZED,
     NOT,
-    OF_ALL,
-    OUT_OF,
     PERSISTENT,
     PSEUDO_NOT,
     REFERENCE,
     RISING,
     STABLE,
-    TAKEN,
     TIMES,
     UNMEASURED,
+    cut,
 )
 
 
@@ -194,17 +191,13 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
         if match:
             keep = within(hours, _hour(match) + (HALF_AN_HOUR if _UP_TO.match(match[0]) else 0.0))
             by = bool(re.match(r"\s*\bby\b", match[0]))
-            clause, hours, values, timed = _cut(clause, match), hours[keep], values[keep], True
+            clause, hours, values, timed = cut(clause, match), hours[keep], values[keep], True
             break
     moments = []
     for match in AT_HOUR.finditer(clause):
         moments.append((match.start(), _hour(match)))
-        clause = _cut(clause, match)
+        clause = cut(clause, match)
     return _Read(clause, hours, values, moments, timed or bool(moments), by)
-
-
-def _cut(clause: str, match: re.Match) -> str:
-    return clause[: match.start()] + " " * len(match[0]) + clause[match.end() :]
 
 
 def _states_measured(clause: str, states: list[str], timed: bool, count: int) -> bool | None:
@@ -213,7 +206,7 @@ def _states_measured(clause: str, states: list[str], timed: bool, count: int) ->
         return None
     if any(pattern.search(clause) for pattern in (NORMAL, ABNORMAL, RISING, FALLING, STABLE)):
         return None
-    if any(not (m[1] and _count(m[2] or "0") == 1) for m in TIMES.finditer(clause)):
+    if any(not (m[1] and count_of_word(m[2] or "0") == 1) for m in TIMES.finditer(clause)):
         return None  # a count; "at least one" is none
     if UNMEASURED.search(clause):
         return count == 0
@@ -226,9 +219,9 @@ def _statements(
     """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
     said = [(0, state) for state in states if state in ("high", "low")]
     directions = sorted([*_levels_said(read.clause), *said])
-    statements, left = _counts_beyond(read.clause, found, read.values)
+    statements, left = counts_beyond(read.clause, found, read.values)
     if not statements:
-        statements, left = _counts(read.clause, directions, channel, read.values)
+        statements, left = counts(read.clause, directions, channel, read.values)
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if not statements and not read.moments:
@@ -304,83 +297,6 @@ def _levels_said(clause: str) -> list[tuple[int, str]]:
 
 def _says_high(word: str) -> bool:
     return not word.startswith(("below", "under", "beneath", "lower", "less"))
-
-
-def _counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge how many values are said to be beyond a number, "below 65 on three occasions"."""
-    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
-    match = TIMES.search(clause)
-    if len(compared) != 1 or match is None or match.start() <= compared[0].start < match.end():
-        return [], clause
-    groups = [group for group in match.groups() if group]
-    least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
-    beyond_it = int(compared[0].holds(values).sum())
-    number = compared[0]
-    left = _cut(clause, match)
-    left = left[: number.start] + " " * (number.end - number.start) + left[number.end :]
-    return [("count", _compare_count((beyond_it, beyond_it), least, _count(groups[-1])))], left
-
-
-def _counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge how many values are said to be outside of normal, and return the clause without these counts."""
-    said, left = [], clause
-    if directions or ABNORMAL.search(clause):
-        share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
-        if share or out_of:
-            number, total = map(_count, filter(None, share.groups() if share else out_of.groups()[::-1]))
-            found = _count_of(clause, directions, share or out_of, channel, values)
-            holds = every([_compare_count(found, "", number), len(values) == total])
-            return [("count", holds)], _cut(left, share or out_of)
-    for match in TIMES.finditer(clause):
-        groups = [group for group in match.groups() if group]
-        least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
-        number = _count(groups[-1])
-        if not directions and not ABNORMAL.search(clause):
-            rest = clause[: match.start()] + clause[match.end() :]
-            if number == 1 or re.search(r"\d", rest) or not re.search(rf"\b{TAKEN}\b", rest):
-                continue
-            found = len(values), len(values)
-        else:
-            found = _count_of(clause, directions, match, channel, values)
-        said.append(("count", _compare_count(found, least, number)))
-        left = _cut(left, match)
-    if said and all(
-        re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and _count(m[2] or "0") == 1
-        for m in TIMES.finditer(clause)
-    ):
-        return [], left  # "at least one" is a level
-    return said, left
-
-
-def _count(word: str) -> int:
-    return int(word) if word.isdigit() else COUNT_WORDS[word]
-
-
-def _count_of(clause, directions, match, channel, values) -> tuple[int, int] | None:
-    """Count the values beyond the usual, and beyond the clear, limits; `None` for a side without a limit."""
-    sides = ("high", "low")
-    if directions:
-        before = [way for at, way in directions if at < match.end()] or [way for _, way in directions]
-        sides = (before[-1],)
-    if not any(has_limit(channel, side) for side in sides):
-        return None
-    return tuple(sum(int(beyond(channel, values, side, clearly).sum()) for side in sides) for clearly in (False, True))
-
-
-def _compare_count(found: tuple[int, int] | None, least: str, number: int) -> Truth:
-    """Compare a count with that beyond the usual limits; one down to that beyond the clear ones is not wrong."""
-    if found is None:
-        return None
-    compare = _COMPARISONS.get(least, int.__eq__)
-    if compare(found[0], number):
-        return True
-    return None if any(compare(count, number) for count in range(found[1], found[0])) else False
-
-
-_COMPARISONS = {
-    "at least": int.__ge__, "no fewer than": int.__ge__, "no less than": int.__ge__, "at most": int.__le__,
-    "no more than": int.__le__, "more than": int.__gt__, "fewer than": int.__lt__,
-}  # fmt: skip
 
 
 def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, Truth]]:

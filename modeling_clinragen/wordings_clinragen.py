@@ -237,3 +237,8 @@ MEASURED = compiled(rf"""
     \b{TAKEN}\b|\bexists?\b|\bavailable\b|\b(?:measurements?|values?|readings?|data) (?:are|were|is|was|exist)
     |\bwe have\b|\bappears?\b|\bhas (?:values|measurements|data|readings)\b|\bcontains?\b|\bincludes?\b
     """)
+
+
+def cut(clause: str, match: re.Match) -> str:
+    """Blank what a pattern found in a clause."""
+    return clause[: match.start()] + " " * len(match[0]) + clause[match.end() :]

@@ -1,0 +1,90 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Counts of a clause against a channel's measured values: how many lie beyond a limit, or beyond a number."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from .numbers_clinragen import Quantity
+from .ranges_clinragen import Truth, beyond, every, has_limit
+from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, OUT_OF, TAKEN, TIMES, cut
+
+
+def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge how many values are said to be beyond a number, "below 65 on three occasions"."""
+    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
+    match = TIMES.search(clause)
+    if len(compared) != 1 or match is None or match.start() <= compared[0].start < match.end():
+        return [], clause
+    groups = [group for group in match.groups() if group]
+    least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
+    beyond_it = int(compared[0].holds(values).sum())
+    number = compared[0]
+    left = cut(clause, match)
+    left = left[: number.start] + " " * (number.end - number.start) + left[number.end :]
+    return [("count", _compare_count((beyond_it, beyond_it), least, count_of_word(groups[-1])))], left
+
+
+def counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge how many values are said to be outside of normal, and return the clause without these counts."""
+    said, left = [], clause
+    if directions or ABNORMAL.search(clause):
+        share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
+        if share or out_of:
+            number, total = map(count_of_word, filter(None, share.groups() if share else out_of.groups()[::-1]))
+            found = _count_of(clause, directions, share or out_of, channel, values)
+            holds = every([_compare_count(found, "", number), len(values) == total])
+            return [("count", holds)], cut(left, share or out_of)
+    for match in TIMES.finditer(clause):
+        groups = [group for group in match.groups() if group]
+        least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
+        number = count_of_word(groups[-1])
+        if not directions and not ABNORMAL.search(clause):
+            rest = clause[: match.start()] + clause[match.end() :]
+            if number == 1 or re.search(r"\d", rest) or not re.search(rf"\b{TAKEN}\b", rest):
+                continue
+            found = len(values), len(values)
+        else:
+            found = _count_of(clause, directions, match, channel, values)
+        said.append(("count", _compare_count(found, least, number)))
+        left = cut(left, match)
+    if said and all(
+        re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and count_of_word(m[2] or "0") == 1
+        for m in TIMES.finditer(clause)
+    ):
+        return [], left  # "at least one" is a level
+    return said, left
+
+
+def count_of_word(word: str) -> int:
+    return int(word) if word.isdigit() else COUNT_WORDS[word]
+
+
+def _count_of(clause, directions, match, channel, values) -> tuple[int, int] | None:
+    """Count the values beyond the usual, and beyond the clear, limits; `None` for a side without a limit."""
+    sides = ("high", "low")
+    if directions:
+        before = [way for at, way in directions if at < match.end()] or [way for _, way in directions]
+        sides = (before[-1],)
+    if not any(has_limit(channel, side) for side in sides):
+        return None
+    return tuple(sum(int(beyond(channel, values, side, clearly).sum()) for side in sides) for clearly in (False, True))
+
+
+def _compare_count(found: tuple[int, int] | None, least: str, number: int) -> Truth:
+    """Compare a count with that beyond the usual limits; one down to that beyond the clear ones is not wrong."""
+    if found is None:
+        return None
+    compare = _COMPARISONS.get(least, int.__eq__)
+    if compare(found[0], number):
+        return True
+    return None if any(compare(count, number) for count in range(found[1], found[0])) else False
+
+
+_COMPARISONS = {
+    "at least": int.__ge__, "no fewer than": int.__ge__, "no less than": int.__ge__, "at most": int.__le__,
+    "no more than": int.__le__, "more than": int.__gt__, "fewer than": int.__lt__,
+}  # fmt: skip
