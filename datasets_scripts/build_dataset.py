@@ -65,8 +65,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     content.add_argument(
         "--sections",
-        default="none",
-        help="what the view reads of its hours beside the notes: treatments (eicu) or none (default)",
+        default="all",
+        help="what the view reads of its hours beside the notes: treatments (of eicu), none, or all (default)",
     )
     versions = {"choices": ("fixed", "paper"), "default": "fixed"}
     content.add_argument("--note-text", **versions, help="paper strips digits and stop words")

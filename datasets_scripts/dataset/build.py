@@ -20,7 +20,7 @@ from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.notes import hours_of, parse_sections
 from datasets_scripts.sources.raw_tables import files_of, find_tables
-from datasets_scripts.sources.reader import DATABASE, load_source, read_source
+from datasets_scripts.sources.reader import DATABASE, load_source, read_source, sections_of
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
 from datasets_scripts.sources.tables import load_hospital
 from modeling_clinragen import __version__
@@ -47,7 +47,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
     """
     labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
     source, root = _raw_tables(arguments, channels)
-    sections = parse_sections(arguments.sections, source, note_view)
+    sections = sections_of(source, root, parse_sections(arguments.sections, note_view))
     cohort_options = CohortOptions(
         min_age=arguments.min_age,
         max_age=arguments.max_age,
@@ -84,6 +84,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
             report = write_records(cohort, folder, labels, record_options, arguments.ray)
             metadata = _metadata(arguments, cohort, labels, report)
+            metadata["settings"]["sections"] = ",".join(sections) or "none"
             metadata["warnings"] = [*_warnings(metadata, shares), *describe_losses(cohort)]
             write_label_audit(folder, cohort.codes)
         finally:

@@ -49,15 +49,15 @@ def hours_of(view: str | float) -> float | None:
     return view
 
 
-def parse_sections(text: str, source: dict, view: str | float) -> tuple[str, ...]:
+def parse_sections(text: str, view: str | float) -> tuple[str, ...] | None:
     """
-    Read `--sections`: names of a source's `note_sections`, separated by commas, `none`, or `default` for all it has.
+    Read the names of `--sections`, separated by commas, or `none`; `None` stands for `all` that there are.
 
     Raises:
         ClinRaGenInputError: if the view reads none.
     """
-    if text == "default":
-        return tuple(source.get("note_sections", ())) if hours_of(view) is not None else ()
+    if text == "all":
+        return () if hours_of(view) is None else None
     names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
     if names and hours_of(view) is None:
         raise ClinRaGenInputError(f"--sections {text}: the note view paper reads none; give admission or as-of=HOURS")

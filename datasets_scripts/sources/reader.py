@@ -39,6 +39,29 @@ def load_source(name: str) -> dict:
     return yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
+def sections_of(source: dict, root: Path, asked: Collection[str] | None) -> tuple[str, ...]:
+    """
+    Return the sections that a note view reads beside the notes.
+
+    Args:
+        asked (`Collection[str]`): names of the source's `note_sections`; `None`: all whose table is there.
+
+    Raises:
+        ClinRaGenInputError: if the source has no such section, or its table is missing.
+    """
+    known, files = source.get("note_sections", {}), find_tables(source, root)
+    if asked is None:
+        return tuple(name for name, section in known.items() if files[section["table"]] is not None)
+    for name in asked:
+        if name not in known:
+            has = f"this source has {', '.join(known)}" if known else "this source has none"
+            raise ClinRaGenInputError(f"--sections {name}: {has}")
+        if files[known[name]["table"]] is None:
+            file = source["tables"][known[name]["table"]]["file"]
+            raise ClinRaGenInputError(f"--sections {name}: table {file} is missing; give --sections none")
+    return tuple(asked)
+
+
 def read_source(
     source: dict,
     root: Path,
@@ -63,14 +86,13 @@ def read_source(
         channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
         documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission,
             too, for the note view `as-of`.
-        sections (`Collection[str]`): which of the source's `note_sections` are read beside the notes, up to the
-            hour `sections_until` after ICU admission.
+        sections (`Collection[str]`): as `sections_of` gives them, read up to the hour `sections_until` after ICU
+            admission.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
     """
     files = find_tables(source, root)
-    _check_sections(source, sections, files)
     connection = _open(work, memory_limit, threads)
     cohort = Cohort(connection, source, channels)
     steps = {
@@ -184,18 +206,6 @@ def _map_diagnoses(cohort: Cohort, labels: list[dict]) -> None:
         'count(*) AS "rows", count(DISTINCT stay) AS stays '
         f"FROM codes c JOIN code_labels l ON {SAME_CODE} LEFT JOIN label_names n USING (label) GROUP BY ALL"
     )
-
-
-def _check_sections(source: dict, sections: Collection[str], files: dict[str, Path | None]) -> None:
-    """Check that the source has the sections that are asked for, and their tables."""
-    known = source.get("note_sections", {})
-    for name in sections:
-        if name not in known:
-            has = f"this source has {', '.join(known)}" if known else "this source has none"
-            raise ClinRaGenInputError(f"--sections {name}: {has}")
-        if files[known[name]["table"]] is None:
-            file = source["tables"][known[name]["table"]]["file"]
-            raise ClinRaGenInputError(f"--sections {name}: table {file} is missing; give --sections none")
 
 
 def _read_notes(

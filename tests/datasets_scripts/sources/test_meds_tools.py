@@ -178,7 +178,7 @@ def test_eicu_reads_like_its_tables(tools, tmp_path, real_data):
     folder = tmp_path / "extracted"
     tools("MEDS_extract-eICU", f"root_output_dir={folder}", f"raw_input_dir={raw}", "do_download=False")
     read = build("meds", folder / "MEDS_output", tmp_path / "read", "--mapping", "eicu")
-    for name in ("note", "pastHistory", "physicalExam", "respiratoryCharting"):
+    for name in ("note", "pastHistory", "physicalExam", "respiratoryCharting", "treatment"):
         change(raw, name, "SELECT * FROM rows WHERE false")
     for name in ("vitalAperiodic", "vitalPeriodic"):
         change(raw, name, PLACED.format(rows="rows", offset="observationoffset"))

@@ -77,9 +77,27 @@ def test_a_view_as_of_an_hour_reads_the_treatments_until_then(tmp_path, view, la
     assert note.endswith(f"; {last}")
 
 
-def test_without_the_option_none_is_read(tmp_path):
+def test_by_default_what_is_there_is_read(tmp_path):
     write(tmp_path / "raw")
-    assert note_of(tmp_path, "--sections", "none")[0] == "Reason for admission: Pneumonia"
+    note, metadata = note_of(tmp_path)
+    assert "\nTreatments: external pacemaker; " in note
+    assert metadata["settings"]["sections"] == "treatments"
+
+
+@pytest.mark.parametrize("options", [["--sections", "none"], ["--note-view", "paper"]])
+def test_without_sections_the_notes_alone_are_read(tmp_path, options):
+    write(tmp_path / "raw")
+    note, metadata = note_of(tmp_path, *options)
+    assert note == "Reason for admission: Pneumonia"
+    assert metadata["settings"]["sections"] == "none"
+
+
+def test_by_default_a_missing_table_is_no_mistake(tmp_path):
+    write(tmp_path / "raw")
+    (tmp_path / "raw" / "treatment.csv").unlink()
+    note, metadata = note_of(tmp_path)
+    assert note == "Reason for admission: Pneumonia"
+    assert metadata["settings"]["sections"] == "none"
 
 
 def test_a_stay_without_a_treatment_has_no_section(tmp_path):
@@ -121,10 +139,17 @@ def test_no_view_reads_a_section_from_after_its_hours(hour, until):
 
 @pytest.mark.parametrize(
     ("text", "view", "names"),
-    [("none", "admission", ()), ("treatments", 12.0, ("treatments",)), ("", "paper", ()), ("none", "paper", ())],
+    [
+        ("none", "admission", ()),
+        ("treatments", 12.0, ("treatments",)),
+        ("a, b", "admission", ("a", "b")),
+        ("none", "paper", ()),
+        ("all", "paper", ()),
+        ("all", "admission", None),
+    ],
 )
 def test_names_of_sections(text, view, names):
-    assert parse_sections(text, load_source("eicu"), view) == names
+    assert parse_sections(text, view) == names
 
 
 @pytest.mark.slow
