@@ -242,29 +242,10 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
 
 
-def sentence_around(text: str, place: int) -> tuple[int, int]:
-    """Return start and end of the sentence of a note in which a place lies."""
-    start = max(text.rfind(mark, 0, place) for mark in ".;\n!?") + 1
-    stop = _SENTENCE_END.search(text, place)
-    return start, stop.start() if stop else len(text)
-
-
-_SENTENCE_END = re.compile(r"[;\n!?]|\.(?!\d)")
-
-
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
     """Tell if a lower-case sentence speaks of a risk, a plan or another sense of what stands at `start` to `end`."""
     clause = _CLAUSE.split(sentence[:start])[-1]
     return bool(_RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _OTHER_SENSE.search(clause))
-
-
-def says_of(sentence: str, start: int, end: int) -> str:
-    """Return what a lower-case sentence says of a diagnosis: `argues`, `denies`, or `neither`."""
-    if is_about_relatives(sentence, start):
-        return "neither"
-    if is_negated(sentence, start, end):
-        return "denies"
-    return "neither" if is_uncertain(sentence, start, end) else "argues"
 
 
 _CLAUSE = re.compile(r";|, (?:but|and|however) ")

@@ -12,6 +12,7 @@ the lists are this project's own.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ class Mention:
     inferred: bool
 
 
+_COMMA = re.compile(r",")
+
+
 class NoteIndex:
     """
     The words of a note, by sentence, to look findings up in; made once a note.
@@ -85,6 +89,7 @@ class NoteIndex:
     def __init__(self, note: str):
         self.reading = Reading(note)
         self.text, self.sentences = self.reading.text, self.reading.sentences
+        self.commas = [match.start() for match in _COMMA.finditer(self.text)]
         self.words = []  # (stem, start, end, sentence) of the words that carry findings
         for number, (start, end) in enumerate(self.sentences):
             self.words += [(*word, number) for word in content_words(self.text, start, end)]
@@ -94,26 +99,33 @@ class NoteIndex:
 
     def find(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """
-        Find a finding in the note: its words one after the other, else all of them in one sentence, else most.
+        Find a finding in the note: its words one after the other, else all of them in one clause, else most.
+
+        "Chest clear, abdominal pain" is no chest pain.
 
         Returns:
             For each place the words found there, as start, end and sentence.
         """
-        size = len(stems)
-        runs = [self.words[p : p + size] for p in self.positions.get(stems[0], ())]
-        runs = [run for run in runs if [word[0] for word in run] == stems and run[0][3] == run[-1][3]]
+        runs = self._runs(stems) or self._runs(stems, turned=len(stems) - 1)
         if runs:
             return [[word[1:] for word in run] for run in runs]
-        by_sentence = defaultdict(dict)
+        by_clause = defaultdict(dict)
         for wanted_stem in stems:
             for position in self.positions.get(wanted_stem, ()):
                 word = self.words[position]
-                by_sentence[word[3]].setdefault(wanted_stem, word[1:])
+                by_clause[bisect_right(self.commas, word[1]), word[3]].setdefault(wanted_stem, word[1:])
         wanted = [word for word in stems if word not in MODIFIER_STEMS] or stems
         needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
-        found = {n: [place for word, place in words.items() if word in wanted] for n, words in by_sentence.items()}
+        found = {n: [place for word, place in words.items() if word in wanted] for n, words in by_clause.items()}
         most = max((len(words) for words in found.values()), default=0)
         return [words for words in found.values() if len(words) == most] if most >= needed else []
+
+    def _runs(self, stems: list[str], turned: int = 0) -> list[list[tuple]]:
+        """Find words one after the other, in their order or turned around: "sepsis, pulmonary" is pulmonary sepsis."""
+        size, order = len(stems), sorted if turned else list
+        starts = [p - back for p in self.positions.get(stems[0], ()) for back in range(turned + 1) if p >= back]
+        runs = [self.words[start : start + size] for start in starts]
+        return [run for run in runs if order(word[0] for word in run) == order(stems) and run[0][3] == run[-1][3]]
 
     def polarity(self, words: list[tuple[int, int, int]]) -> str:
         """Return what the note states at one place: `affirmed`, `negated` or `relatives`."""

@@ -93,12 +93,6 @@ class Reading:
         itself = denies_itself(self.text[start:end]) or bool(_NON.search(self.text, max(start - 4, 0), start))
         return negated != itself
 
-    def polarity(self, start: int, end: int) -> str:
-        """Return what the text states of a place: `affirmed`, `negated` or `relatives`."""
-        if self.is_about_relatives(start):
-            return "relatives"
-        return "negated" if self.is_negated(start, end) else "affirmed"
-
     def says(self, start: int, end: int) -> str:
         """Return what the text says of a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
         if self.is_about_relatives(start):

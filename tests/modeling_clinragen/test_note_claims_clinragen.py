@@ -96,6 +96,21 @@ def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
 
 
 @pytest.mark.parametrize(
+    ("note", "finding", "verdict"),
+    [
+        ("Chest clear, abdominal pain.", "Chest pain", "absent"),
+        ("Chest pain, abdomen clear.", "Abdominal pain", "absent"),
+        ("Pain in the left chest.", "Chest pain", "supported"),
+        ("Sepsis, pulmonary", "Pulmonary sepsis", "supported"),
+        ("Infarction, acute myocardial (MI)", "Acute myocardial infarction", "supported"),
+        ("Cough, worse at night and productive", "Productive cough", "absent"),
+    ],
+)
+def test_words_of_a_finding_stand_in_one_clause(note, finding, verdict):
+    assert verdict_of(f"{finding} suggests disease.", note) == verdict
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Pneumonia and Shock remain unexplained: no finding in this record points to them.",
