@@ -222,6 +222,9 @@ def _conclusions(reading: Reading, mentions: Sequence[Mention]) -> dict[tuple[in
     return found
 
 
+_LEADS_TO = {"rising": "high", "falling": "low"}  # "climbed to 188" argues as "high" does
+
+
 def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> frozenset[str] | None:
     """Return the diagnoses that the knowledge links with a claim; `None` where it does not know the finding."""
     if claim.channel is None:
@@ -231,6 +234,7 @@ def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> froze
         return frozenset() if denied and diseases is not None else diseases
     if claim.direction is not None:
         shown = links.diseases_of_series(claim.channel, claim.direction)
+        shown |= links.diseases_of_series(claim.channel, _LEADS_TO.get(claim.direction, ""))
         return shown if shown or links.diseases_of_channel(claim.channel) else None
     return links.diseases_of_channel(claim.channel) or None
 

@@ -167,6 +167,8 @@ def test_what_the_findings_of_a_note_argue_for(links, text, wanted):
         ("Heart rate was high, which points to shock.", ([SHOCK], "linked")),
         ("Heart rate was high, which points to pneumonia.", ([PNEUMONIA], "unlinked")),
         ("Heart rate was low, which points to shock.", ([SHOCK], "unlinked")),
+        ("Heart rate was rising, which points to shock.", ([SHOCK], "linked")),
+        ("Heart rate was falling, which points to shock.", ([SHOCK], "unlinked")),
         ("Weight was 80 kg, which points to shock.", ([SHOCK], "unknown")),
         ("Heart rate was high.", ([], "")),
         ("Heart rate was high in shock.", ([], "")),
