@@ -34,6 +34,14 @@ WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
+# What is said of any channel: a finding holds another word.
+_SERIES = """
+    a an and at by for from in of on the to with minimum maximum lowest highest low high peak nadir extreme start end
+    beginning first last initial initially final finally hour hours day time times value values reading readings
+    measurement measurements course rest stay admission average mean median range normal usual limit limits level
+    levels all half third total higher lower above below oxygen support
+"""
+_SERIES_WORDS = frozenset(_SERIES.split())
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -188,7 +196,9 @@ class GroundedText:
             if claim.verdict == "supported" or re.search(r"\d", claim.text) or any(check.find(lowered(claim.text))):
                 continue
             said = check(f"{channel} {claim.text}", self.times, self.values)
-            if all(other.kind == "other" for other in said):
+            if all(other.kind == "other" for other in said) and not _SERIES_WORDS.issuperset(
+                claim.text.lower().split()
+            ):
                 return True
         return False
 

@@ -3,6 +3,7 @@
 """What of a decoder's text leaves the model: what the record supports, and each listed diagnosis with a reason."""
 
 import itertools
+import random
 import re
 
 import numpy as np
@@ -268,6 +269,29 @@ def test_the_same_record_gives_the_same_text_and_another_may_word_it_otherwise(g
     assert len(texts) == 1
     others = {ground(grounding, [PNEUMONIA], record=record_of(f"{NOTE} Aged {age}.")).text for age in range(30, 50)}
     assert len(others) > 3
+
+
+@pytest.mark.parametrize("record", range(4))
+def test_what_the_teacher_composes_from_the_record_is_kept_as_it_is(grounding, record):
+    record, diagnoses = RECORDS[record], [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY]
+    lost = []
+    for seed in range(40):
+        series = record["lab_times"], record["lab_values"]
+        parts = grounding.composer.rationale(record["note"], *series, diagnoses, random.Random(seed))
+        told = [sentence.text for part in parts for sentence in part if sentence.diseases]
+        made = ground(grounding, diagnoses, *(" ".join(s.text for s in part) for part in parts), record)
+        lost += [text for text in told if text not in written(made) and "unexplained" not in text]
+    assert not lost
+
+
+def test_a_text_in_lower_case_with_signs_apart_is_read_as_well(grounding):
+    made = grounding.of(ILL)
+    text = (
+        "disease diagnosed : shock . # # # rationale : crackles are heard . # # # lab test : heart rate is up to 128"
+    )
+    made.read(f"# # # {text} , which fits shock . heart rate was 7 .")
+    assert made.listed == [SHOCK]
+    assert written(made) == ["crackles are heard .", "heart rate is up to 128 , which fits shock ."]
 
 
 # --- whatever the decoder writes

@@ -55,6 +55,16 @@ def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
     assert model.generation_config.max_new_tokens == 60
     assert processor.feature_extractor.channels == model.config.channels
     assert len(model.config.knowledge_terms) > 300
+
+
+def test_the_knowledge_travels_with_the_processor_and_names_are_nothing_to_attend_to(stage1_folder, data_folder):
+    terms = json.loads((data_folder / "knowledge.json").read_text())["terms"]
+    model, processor = load_model_folder(stage1_folder)
+    assert [(term["term"], term["diseases"], term["pattern"]) for term in processor.knowledge] == [
+        (term["term"], term["diseases"], term["pattern"]) for term in terms
+    ]
+    assert {"name"} < {term["type"] for term in terms}
+    assert model.config.knowledge_terms == [term["term"] for term in terms if term["type"] != "name"]
     shares = {term["term"]: term["share"] for term in processor.knowledge}
     assert set(model.config.knowledge_terms) <= set(shares)
     assert 0.2 < max(shares.values()) <= 1
