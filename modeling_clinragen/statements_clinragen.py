@@ -380,16 +380,19 @@ def _direction(clause: str, states: list[str], found: list[Quantity], channel: d
         return None if denied_normal else "normal"
     if said and not found:
         return said[-1]
-    for quantity in reversed(found):
-        for low, high in quantity.inner[:1]:
-            middle = np.clip((max(low, -1e9) + min(high, 1e9)) / 2, low, high)
-            if np.isfinite(low) and np.isfinite(high):
-                for side in ("high", "low"):
-                    if beyond(channel, np.array([middle]), side).any():
-                        return side
-    if said:
-        return said[-1]
+    reached = [side for side in (_side(quantity, channel) for quantity in found) if side]
+    if reached or said:
+        return (reached or said)[-1]
     rising, falling = RISING.search(clause), FALLING.search(clause)
     if rising or falling:
         return "rising" if rising else "falling"
     return "normal" if found or NORMAL.search(clause) else None
+
+
+def _side(quantity: Quantity, channel: dict) -> str | None:
+    """Return on which side of the usual limits a number lies; none for a half-line or a number within."""
+    for low, high in quantity.inner[:1]:
+        if np.isfinite(low) and np.isfinite(high):
+            middle = np.array([(low + high) / 2])
+            return next((side for side in ("high", "low") if beyond(channel, middle, side).any()), None)
+    return None

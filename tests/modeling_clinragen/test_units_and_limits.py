@@ -118,12 +118,27 @@ def test_an_old_folder_is_checked_with_the_ranges_that_it_holds():
         ("MAP down to 55 mmHg.", ("Mean blood pressure", "supported", "low")),
         ("MAP rose from 55 to 60.", ("Mean blood pressure", "supported", "low")),
         ("Systolic pressure of 118 mmHg.", ("Systolic blood pressure", "supported", "normal")),
-        ("Systolic pressure rose from 105 to 118.", ("Systolic blood pressure", "supported", "normal")),
+        ("Systolic pressure rose from 105 to 118.", ("Systolic blood pressure", "supported", "rising")),
     ],
 )
 def test_a_claim_names_the_channel_that_decides_and_its_direction(text, expected):
     (claim,) = claims(text, Systolic_blood_pressure=[105, 118], Mean_blood_pressure=[55, 60])
     assert (claim.channel, claim.verdict, claim.direction) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "direction"),
+    [
+        ("Glucose fell from 190 to 120.", "high"),
+        ("Glucose fell from 120 to 90.", "falling"),
+        ("Glucose rose from 120 to 190.", "high"),
+        ("Glucose peaked at 190.", "high"),
+        ("Glucose was never low.", "normal"),
+        ("Glucose was not normal.", None),
+    ],
+)
+def test_a_claim_of_numbers_states_where_they_came_to(text, direction):
+    assert claims(text, Glucose=[190, 120, 190])[0].direction == direction
 
 
 def test_a_blood_pressure_is_of_one_time():
