@@ -1,5 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+
 import numpy as np
 import pytest
 
@@ -121,6 +124,30 @@ def check_folder(dataset, tmp_path):
     names = label_names(metadata)
     told = [sum(argued(f"{r['note_rationale']} {r['lab_rationale']}", name) for name in names) for r in after]
     return claims, np.mean(told)
+
+
+@pytest.mark.parametrize("kept", ["all", "one"])
+def test_rationales_without_evidence_are_counted_and_warned_of(tmp_path, caplog, kept):
+    knowledge = builtin_knowledge()
+    if kept == "one":  # so that hardly a rationale has evidence
+        knowledge["terms"] = [term for term in knowledge["terms"] if term["term"] == "tendon xanthoma"]
+    (tmp_path / "knowledge.json").write_text(json.dumps(knowledge), encoding="utf-8")
+    build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "dataset"), "--limit", "40"])
+    named = {"--dataset": "dataset", "--knowledge": "knowledge.json", "--output": "out"}
+    options = [part for name, path in named.items() for part in (name, str(tmp_path / path))]
+    with caplog.at_level(logging.INFO):
+        generate_rationales.main([*options, "--teacher", "template", "--processes", "1"])
+    shares = read_metadata(tmp_path / "out")["rationales"]["without_evidence"]
+    names = [name.lower() for name in map(short_name, LABELS)] + ["acute renal failure", "coronary artery disease"]
+    names += ["chronic obstructive pulmonary disease"]
+    rows = [row for split in SPLITS for row in iterate_rows(tmp_path / "out", split) if row["diagnoses"]]
+    for part, share in shares.items():
+        silent = [not any(argued(row[f"{part}_rationale"], name) for name in names) for row in rows]
+        assert share == pytest.approx(np.mean(silent), abs=1e-4), part
+    levels = {r.levelno for r in caplog.records if "without evidence" in r.message}
+    assert levels == {logging.WARNING if max(shares.values()) > 0.5 else logging.INFO}
+    assert (max(shares.values()) > 0.5) == (kept == "one")
+    assert "argue for none of them" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 def test_simulated_patients_get_true_rationales(tmp_path):
