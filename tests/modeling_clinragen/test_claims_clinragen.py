@@ -31,7 +31,9 @@ def patient(**columns):
 
 
 def verdicts(text, values):
-    return [(c.channel, c.verdict) for c in check_claims(text, PAPER_CHANNELS, HOURS[: len(values)], values) if c.channel]
+    return [
+        (c.channel, c.verdict) for c in check_claims(text, PAPER_CHANNELS, HOURS[: len(values)], values) if c.channel
+    ]
 
 
 TACHYCARDIC = patient(Heart_Rate=[100, 130, 140, 120, 150, 90, 100, 110, 100, 100], Temperature=[37.0] * 10)
@@ -285,7 +287,9 @@ def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_i
 
 
 def test_a_clause_ends_before_the_word_that_joins_the_next_one():
-    claims = check_claims("Heart Rate is high and, with Temperature normal, pH is not measured.", PAPER_CHANNELS, [], [])
+    claims = check_claims(
+        "Heart Rate is high and, with Temperature normal, pH is not measured.", PAPER_CHANNELS, [], []
+    )
     assert [claim.text for claim in claims] == ["Heart Rate is high", "Temperature normal", "pH is not measured"]
 
 
