@@ -70,7 +70,8 @@ _LABEL_WORDS = unfolded(r"""
     |findings|complaints|features) )*
     """)
 _LABEL_ENDS = unfolded(r"""
-    (?: (?:(?:any|all|each) )?(?:of )?(?:the )?(?:following|symptoms?|findings?|signs?|for|ros|these|below|any))*
+    (?: (?:(?:any|all|each) )?(?:of )?(?:the )?
+    (?:following|symptoms?|findings?|signs?|(?:problems|issues|trouble) with|for|ros|these|below|any))*
     [ \t]*(?:[:–—]|(?:(?<=following)|(?<=these))(?=\n\s*[-*•·])
     |(?:(?<=negatives)|(?<=positives))(?:(?=\s*\n)| (?:includ(?:e|ed|ing)|are|were)\b))
     """)
@@ -170,7 +171,9 @@ _SYSTEMS = compiled(
     """)
     + r"\W*)*$"
 )
-_BUT = re.compile(r"\b(?:but|however|although|except)\b")
+_SIGN_ENDS = re.compile(
+    r"\b(?:but|however|although|except)\b|,\s*(?=(?:no|not|denie[sd]|without|hx|h/o|history|s/p|pmhx?|has|with)\b)"
+)
 
 
 def _signs(text: str) -> Iterator[Statement]:
@@ -226,8 +229,8 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
     last = 0
     for (start, end, negated), stop in zip(signs, stops, strict=True):
         if before:
-            but = _BUT.search(piece, end, stop)
-            first, final = end, but.start() if but else stop
+            turn = _SIGN_ENDS.search(piece, end, stop)
+            first, final = end, turn.start() if turn else stop
         else:
             final = len(piece[:start].rstrip(" :=-"))
             first, last = max(last, *(piece.rfind(mark, 0, final) + 1 for mark in ",:/")), end
@@ -255,7 +258,8 @@ _NO_VALUE = unfolded(r"""
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
     r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
-    + r"|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=none\b))[ \t]{0,9}[\"'“]?|(?P<bare>[ \t]{1,9}))"
+    + r"|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=(?:none|no|denied|absent|negative)\b(?!-)))"
+    + r"[ \t]{0,9}[\"'“]?|(?P<bare>[ \t]{1,9}))"
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
     + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )

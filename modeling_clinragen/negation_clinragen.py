@@ -14,7 +14,8 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from .phrases_clinragen import any_of, compiled, compiled_words
+from .lists_clinragen import is_past_the_denial
+from .phrases_clinragen import any_of, compiled_words
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
@@ -146,7 +147,7 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     masked = _THAT.sub(_crossed_out, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
     if trigger is not None and _governs(masked, trigger.end()):
-        return not _is_affirmed_after_comma(sentence, trigger.end(), start, end)
+        return not is_past_the_denial(sentence, trigger.span(), start, end)
     absent = _JUST_BEFORE.search(masked)
     if (absent and not _ENDS.search(absent[1])) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
         return True
@@ -181,43 +182,7 @@ def _crossed_out(match: re.Match) -> str:
     return "x" * len(match[0])
 
 
-def _is_affirmed_after_comma(sentence: str, trigger: int, start: int, end: int) -> bool:
-    """Tell if the denial before a comma ends there: what follows is measured ("no cough, fever 39.2") or goes on."""
-    commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
-    if not commas:
-        return False
-    stop = _COMMA.search(sentence, end)
-    last = stop.start() if stop else len(sentence)
-    item = sentence[commas[-1] + 1 : last]
-    if _DISTRESS.match(sentence, trigger):
-        return True
-    if _OR.search(item) or _OR_LATER.match(sentence, last):
-        return False
-    opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
-    single = sum(comma > opened for comma in commas) <= 1
-    if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
-        return True
-    shown = single and _SHOWN.match(sentence, end)
-    return bool(shown or _PERSISTS.search(item) or _MEASURED.search(item))
-
-
-_COMMA = re.compile(r"[,()]")
 _SAID_OF_BEFORE = re.compile(r"\s*[,)]")  # "fever denied, rash"
-_OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
-_OR = re.compile(r"\b(?:or|nor)\b")
-_OR_LATER = re.compile(r",.*?\b(?:or|nor)\b")
-_PERSISTS = re.compile(
-    any_of("persist(?:s|ed|ing)?|continu(?:es|ed|ing)|remains?|worsen(?:s|ed|ing)|increas(?:es|ed|ing)|ongoing|daily")
-)
-_MEASURED = compiled(r"""
-    [a-z)] (?:to |of |up to |at )?[<>=~]? ?(?:\d{2,}|\d+[./]\d+)\b
-    (?! ?(?:x|d|h|wk|mo|yr)?\s?(?:day|week|month|year|hour|time|pound|lb|block|pillow))
-    """)
-_SHOWN = compiled(r"""
-    \s(?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes|elevated|raised|rising|high
-    |low)\b
-    """)
-_DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:

@@ -36,6 +36,17 @@ def test_what_a_note_states_of_a_finding(line):
         assert verdict_of(f"No {finding}.", note) == DENIED[polarity], finding
 
 
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("No wheezing on arrival, and he is now wheezing.", "Wheezing"),
+        ("No dyspnea at rest, dyspnea on the stairs", "Dyspnea"),
+    ],
+)
+def test_a_finding_that_is_denied_in_one_place_and_affirmed_in_another_is_supported(note, finding):
+    assert verdict_of(f"{finding} suggests disease.", note) == "supported"
+
+
 def test_precision_and_recall_of_contradicted_by_kind():
     by_kind = defaultdict(Counter)
     for pair in PAIRS:

@@ -1,0 +1,135 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Lists behind one denial: "no fever, chills, or cough" denies all three, "no murmurs, irregular rhythm" only the first.
+
+A denied list is of one kind and says nothing more of its items. It ends before an item that is measured, that goes on
+or changes, that is a state ("no edema, mottled") or an abnormal sign, that has a place, a date or a grade, that is a
+disease among symptoms, or the denied finding itself under other circumstances. What follows such an item is affirmed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from .phrases_clinragen import any_of, compiled, compiled_words
+
+
+_COMMA = re.compile(r"[,()]")
+_OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
+_OR = re.compile(r"\b(?:or|nor)\b")
+_OR_LATER = re.compile(r"(?:,(?!\s*(?:no|not|without|never) )[^,]*?)*?\b(?:or|nor)\b")
+_CHANGES = compiled_words(r"""
+    persist(?:s|ed|ing)?|continu(?:es|ed|ing)|remains?|worsen(?:s|ed|ing)|increas(?:es|ed|ing)|ongoing|daily
+    |improv(?:es|ed|ing)|resolv(?:es|ed|ing)|getting (?:better|worse)|recurr(?:ed|ing|ent)|requir(?:es|ed|ing)
+    |tolerating|treated (?:with|for)|well[- ]controlled|unchanged|status post|s/p
+    """)
+_MEASURED = compiled(r"""
+    [a-z)] (?:to |of |up to |at |in )?(?:the )?[<>=~]? ?(?:\d{2,}s?|\d+[./]\d+)\b
+    (?! ?(?:x|d|h|wk|mo|yr)?\s?(?:day|week|month|year|hour|time|pound|lb|block|pillow))|[a-z] x ?\d
+    """)
+_SHOWN = compiled(r"""
+    \s(?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes|elevated|raised|rising|high
+    |low)\b
+    """)
+_DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
+
+# "no" governs nouns: what follows here is a state of the patient, or a sign with the word that makes it one.
+_OF_NOUNS = frozenset(["no", "without", "w/o", "ø", "nil", "zero"])
+_STATES = r"""
+    alert|agitated|ashen|cachectic|clammy|combative|confused|cool|cold|cyanotic|dehydrated|diaphoretic|disoriented
+    |distended|drowsy|dusky|febrile|flushed|frail|hypotensive|hypoxic|icteric|ill[- ]appearing|incontinent|intubated
+    |irritable|jaundiced|lethargic|malnourished|mottled|obese|obtunded|pale|responsive|restless|sedated|septic
+    |sleepy|somnolent|tachycardic|bradycardic|tachypneic|tender|tired|unresponsive|unconscious|weak|wheezy
+    |found (?:down|unresponsive)|smoker|non-?smoker
+"""
+_ABNORMAL = r"""
+    abnormal|absent|asymmetric|coarse|decreased|delayed|dilated|diminished|displaced|distant|distended|dull
+    |(?:en)?larged?|elevated|enlarged|fixed|hyperactive|hypoactive|inverted|irregular(?! heart ?beats?)|muffled|poor
+    |prolonged|reduced|sluggish|thready|unequal|unsteady|weak|widened
+"""
+_STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|but) )*{any_of(_STATES)}")
+_SIGN = re.compile(rf"\s*(?:and )?{any_of(_ABNORMAL)} \w")
+_AND = re.compile(rf" and (?={any_of(_STATES)}|{any_of(_ABNORMAL)} \w)")
+_ADJECTIVE = re.compile(
+    any_of(rf"{_STATES}|{_ABNORMAL}|red|warm|hot|swollen|new|further|longer|more|any|other") + r"\s*$"
+)
+_PLACED = compiled(r"""
+    \bin (?:v\d|leads?\b|(?:the )?(?:inferior|anterior|lateral|septal|precordial)\b)
+    |(?:dullness|crackles|rales|rhonchi|wheez\w+|effusion|infiltrate|opacity|consolidation|rub|bruit|edema|murmur)\b
+    [^,]*\b(?:bilaterally|throughout|diffusely
+    |(?:on|at|in|over) (?:the |both )?(?:[rl]|right|left|bases?|apex|lungs?)\b)
+    |\s-{1,2}\s?\w
+    """)
+_HISTORY = compiled_words(r"history of|hx|h/o|past|prior|previous|known|comorbid\w*|other|risk")
+_PAST = re.compile(r"\s*(?:hx|h/o|s/p|status post|former|ex-|past medical|pmhx?)\b")
+_CHRONIC = compiled(r"""
+    \s*(?:and |chronic |known |mild |severe )*\b
+    (?:hypertension|htn|diabetes|dm2?|t[12]dm|n?iddm|cad|copd|chf|ckd|esrd|hld|hyperlipidemia|dyslipidemia|asthma
+    |cirrhosis|gout|hypothyroid\w*|gerd|osa|obesity|pvd|pad|osteoarthritis|bph|dementia|epilepsy|schizophrenia|hiv
+    |coronary artery disease|atrial fibrillation|afib)\b
+    """)
+_WORD = re.compile(r"[a-z]{3,}")
+
+
+def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
+    """
+    Tell if a denial does not reach what stands at `start` to `end`, because the list that it denies ended before.
+
+    Args:
+        sentence (`str`): in lower case.
+        denial (`tuple[int, int]`): the characters of the word that denies.
+        start, end (`int`): of what may be denied; behind the denial.
+    """
+    trigger = denial[1]
+    commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
+    of_nouns = sentence[slice(*denial)] in _OF_NOUNS
+    if of_nouns and _is_past_and(sentence, trigger, start):
+        return True
+    if not commas:
+        return False
+    stop = _COMMA.search(sentence, end)
+    last = stop.start() if stop else len(sentence)
+    item = sentence[commas[-1] + 1 : last]
+    if _DISTRESS.match(sentence, trigger):
+        return True
+    if _OR.search(item) or _OR_LATER.match(sentence, last):
+        return False
+    opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
+    single = sum(comma > opened for comma in commas) <= 1
+    if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
+        return True
+    if (single and _SHOWN.match(sentence, end)) or _CHANGES.search(item) or _MEASURED.search(item):
+        return True
+    return of_nouns and _turns(sentence, denial, commas, last)
+
+
+def _is_past_and(sentence: str, trigger: int, start: int) -> bool:
+    """Tell if an "and" turns to what is: "no pulse and dilated pupils", but not "no warm and tender joints"."""
+    turn = _AND.search(sentence, trigger, start + 40)
+    return turn is not None and turn.end() <= start and not _ADJECTIVE.search(sentence[trigger : turn.start()])
+
+
+def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int) -> bool:
+    """Tell if one of the items behind the first is not of the kind of a denied list."""
+    head = sentence[denial[1] : commas[0]]
+    if _ADJECTIVE.search(head):  # "no red, tender joints"
+        return False
+    among_others = bool(re.search(r",\s*$", sentence[: denial[0]])) and bool(sentence[: denial[0]].strip(" ,"))
+    edges = [*commas, last]
+    for number, (comma, stop) in enumerate(itertools.pairwise(edges)):
+        item = sentence[comma + 1 : stop]
+        if _STATE.match(item) or _PLACED.search(item) or _PAST.match(item) or (number == 0 and _SIGN.match(item)):
+            return True
+        if _CHRONIC.match(item) and not _HISTORY.search(head) and (among_others or not _CHRONIC.search(head)):
+            return True
+        if _is_repeated(head, item):
+            return True
+    return False
+
+
+def _is_repeated(head: str, item: str) -> bool:
+    """Tell if an item is the denied finding under other circumstances: "no dyspnea at rest, dyspnea on stairs"."""
+    denied, said = _WORD.search(head), _WORD.search(item)
+    return bool(denied and said) and denied[0] == said[0] and len(item.split()) > 1
