@@ -6,7 +6,7 @@ than where as much is deleted at random.
 
 For each diagnosis that is made, the named units (see `modeling_clinragen.evidence_clinragen`) are deleted together,
 those with the largest effect first, until `SHARE` of the note's words, of the measurements or of the attended terms
-are gone; at random, units in a random order until exactly as many are gone.
+are gone; at random, units in a random order, from any word or measurement on, until exactly as many are gone.
 
 What it shows, and what it does not: evidence is named by deleting one unit at a time, so that a model which judges its
 own evidence is asked nearly the same again. That the named wins then says that effects of single units add up, and
@@ -15,12 +15,17 @@ with its attention and the linear classifier, each therefore also judges what th
 records and the tokens, and nothing else: evidence that convinces both lies in the records rather than in the faults of
 one. None of it shows that the evidence is what a clinician would name, nor that it is a cause. Diagnoses without
 evidence are not counted, and a deleted record is one that the model may never have seen the like of.
+
+*Cited* evidence is what the rationale rests on: the words of the note and the measurements that support its claims. It
+is chosen by what the knowledge links with a diagnosis, and not by the model's scores: its deletion tells whether the
+rationale speaks of what moved the decision.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +48,48 @@ JUDGES = {
     "encoder, named by the linear classifier": (LINEAR, ENCODER),
 }
 TESTS = {**{part: (part,) for part in PARTS}, "note and series": ("note", "series")}
+# Part of the record -> the claims of a prediction that rest on it.
+CLAIMS = {"note": "note_claims", "series": "claims"}
+CITED_TESTS = {"cited note": ("note",), "cited series": ("series",), "all that is cited": ("note", "series")}
+
+
+class Deletion(NamedTuple):
+    """
+    Evidence to delete.
+
+    Args:
+        test (`str`): of `TESTS` or `CITED_TESTS`; judge (`str`): who judges, in words.
+        scorer (`int`): its position among the scores of `Occlusion.logits`.
+        label (`int`): class id of the diagnosis.
+        atoms (`dict`): part of the record -> what of it is deleted.
+    """
+
+    test: str
+    judge: str
+    scorer: int
+    label: int
+    atoms: dict[str, list]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.atoms.values()))
+
+
+class Drop(NamedTuple):
+    """
+    What a diagnosis loses.
+
+    Args:
+        named (`float`): the drop of its probability without the evidence; falls (`float`): 1 if that is a drop.
+        random (`float`), random_falls (`float`): the means of both without random units of the same size.
+        share (`float`): how much was deleted.
+    """
+
+    named: float
+    random: float
+    share: float
+    falls: float
+    random_falls: float
 
 
 def deletion_metrics(pipe: ClinRaGenPipeline, records: Dataset, predictions: list[dict], seed: int = 0) -> dict:
@@ -54,10 +101,11 @@ def deletion_metrics(pipe: ClinRaGenPipeline, records: Dataset, predictions: lis
         seed (`int`): of what is deleted at random.
 
     Returns:
-        For each of `TESTS` and each of `JUDGES` that applies: `patients` and `diagnoses` for which evidence was
-        named and something is left without it; `share`, how much was deleted; `named` and `random`, the mean drop of
-        the probability; their `difference`, its 95% `interval` by resampling patients, and the `p_value` of a
-        two-sided paired test. Patients count alike, each with the mean over their diagnoses.
+        For each of `TESTS` and `CITED_TESTS` and each of `JUDGES` that applies: `patients` and `diagnoses` for which
+        evidence was named (cited) and something is left without it; `share`, how much was deleted; `named` and
+        `random`, the mean drop of the probability; `falls` and `random_falls`, how often it drops; the `difference`
+        of the mean drops, its 95% `interval` by resampling patients, and the `p_value` of a two-sided paired test.
+        Patients count alike, each with the mean over their diagnoses.
     """
     generator = np.random.default_rng(seed)
     position = {label: i for i, label in enumerate(pipe.processor.labels)}
@@ -69,45 +117,98 @@ def deletion_metrics(pipe: ClinRaGenPipeline, records: Dataset, predictions: lis
         made = [position[diagnosis["label"]] for diagnosis in prediction["diagnoses"]]
         if made and prediction["readable"]:
             occlusion = Occlusion(pipe.model, pipe.processor, **row)
-            for key, found in record_drops(occlusion, made, generator).items():
-                drops[key] += [(prediction["subject_id"], *values) for values in found]
+            deletions = named_deletions(occlusion, made) + cited_deletions(occlusion, made, prediction)
+            for deletion, drop in zip(deletions, record_drops(occlusion, deletions, generator), strict=True):
+                drops[deletion.test, deletion.judge].append((prediction["subject_id"], *drop))
     return {
         test: {judge: paired_test(drops[test, judge]) for judge in JUDGES if drops[test, judge]}
-        for test in TESTS
+        for test in (*TESTS, *CITED_TESTS)
         if any(drops[test, judge] for judge in JUDGES)
     }
 
 
-def record_drops(
-    occlusion: Occlusion, labels: Sequence[int], generator: np.random.Generator
-) -> dict[tuple[str, str], list[tuple[float, float, float]]]:
-    """
-    For each test and judge of a record's diagnoses the drop of the probability without the named evidence, the mean
-    drop without random units of the same size, and the share that was deleted.
-    """
+def named_deletions(occlusion: Occlusion, labels: Sequence[int]) -> list[Deletion]:
+    """Return, for each test and judge of a record's diagnoses, the evidence named by its effect."""
     whole, effects = occlusion.effects()
-    judges = {judge: pair for judge, pair in JUDGES.items() if max(pair) < len(whole)}
-    asked, removals = [], []
-    for judge, (namer, scorer) in judges.items():
-        for label in labels:
+    deletions = []
+    for judge, (namer, scorer) in JUDGES.items():
+        for label in labels if max(namer, scorer) < len(whole) else ():
             named = {part: named_atoms(occlusion.units[part], effects[part][:, namer, label]) for part in PARTS}
             if scorer == LINEAR:
                 named["knowledge"] = []  # it reads none
-            for test, parts in TESTS.items():
-                total = sum(len(unit) for part in parts for unit in occlusion.units[part])
-                size = sum(len(named[part]) for part in parts)
-                if all(named[part] for part in parts) and size < total:
-                    asked.append((test, judge, scorer, label, size / total))
-                    removals.append(Removal(**{part: named[part] for part in parts}))
-                    removals += random_removals(occlusion, {part: len(named[part]) for part in parts}, generator)
-    if not removals:
-        return {}
-    probabilities = occlusion.logits(removals).sigmoid().unflatten(0, (len(asked), 1 + DRAWS))
-    found = defaultdict(list)
-    for (test, judge, scorer, label, share), without in zip(asked, probabilities, strict=True):
-        lost = whole[scorer, label].sigmoid() - without[:, scorer, label]
-        found[test, judge].append((float(lost[0]), float(lost[1:].mean()), share))
-    return found
+            deletions += [
+                Deletion(test, judge, scorer, label, {part: named[part] for part in parts})
+                for test, parts in TESTS.items()
+                if all(named[part] for part in parts) and something_is_left(occlusion, parts, named)
+            ]
+    return deletions
+
+
+def cited_deletions(occlusion: Occlusion, labels: Sequence[int], prediction: dict) -> list[Deletion]:
+    """Return what the rationale of a prediction cites for each diagnosis; all of it where it cites one part alone."""
+    deletions = []
+    for label in labels:
+        cited = cited_atoms(occlusion, prediction, occlusion.processor.labels[label])
+        deletions += [
+            Deletion(test, "the model", MODEL, label, {part: cited[part] for part in parts})
+            for test, parts in CITED_TESTS.items()
+            if any(cited[part] for part in parts) and something_is_left(occlusion, parts, cited)
+        ]
+    return deletions
+
+
+def cited_atoms(occlusion: Occlusion, prediction: dict, diagnosis: str) -> dict[str, list]:
+    """
+    Return what of a record the supported claims rest on that argue for a diagnosis.
+
+    Returns:
+        `note`: words as `(start, end)`; `series`: measurements as `(row, channel)`; of each only what the model reads.
+    """
+    rests_on = {
+        part: [c for c in prediction[name] if c["verdict"] == "supported" and diagnosis in c["diagnoses"]]
+        for part, name in CLAIMS.items()
+    }
+    channels = [channel["name"] for channel in occlusion.processor.feature_extractor.channels]
+    spans = [span for claim in rests_on["note"] for span in claim["spans"]]
+    measured = {(claim["channel"], hour) for claim in rests_on["series"] for hour in claim["hours"]}
+    read = {part: [atom for unit in occlusion.units[part] for atom in unit] for part in CLAIMS}
+    return {
+        "note": [word for word in read["note"] if any(word[0] < end and start < word[1] for start, end in spans)],
+        "series": [(row, i) for row, i in read["series"] if (channels[i], float(occlusion.times[row])) in measured],
+    }
+
+
+def something_is_left(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
+    """Tell if deletion leaves anything of some parts of a record."""
+    total = sum(len(unit) for part in parts for unit in occlusion.units[part])
+    return sum(len(atoms[part]) for part in parts) < total
+
+
+def record_drops(occlusion: Occlusion, deletions: list[Deletion], generator: np.random.Generator) -> list[Drop]:
+    """Return what each deletion costs its diagnosis, beside random ones of the same size."""
+    if not deletions:
+        return []
+    removals = [Removal()]
+    for deletion in deletions:
+        sizes = {part: len(atoms) for part, atoms in deletion.atoms.items()}
+        removals += [Removal(**deletion.atoms), *random_removals(occlusion, sizes, generator)]
+    whole, *without = occlusion.logits(removals).split([1] + [1 + DRAWS] * len(deletions))
+    return [drop_of(occlusion, *pair, whole[0]) for pair in zip(deletions, without, strict=True)]
+
+
+def drop_of(occlusion: Occlusion, deletion: Deletion, without: torch.Tensor, whole: torch.Tensor) -> Drop:
+    """Compare a diagnosis' score without its evidence, the first of `without`, with those without random units."""
+    whole, without = whole[deletion.scorer, deletion.label], without[:, deletion.scorer, deletion.label]
+    total = sum(len(unit) for part in deletion.atoms for unit in occlusion.units[part])
+    lost = whole.sigmoid() - without.sigmoid()
+    falls = (whole - without > NEGLIGIBLE).float()
+    return Drop(
+        named=float(lost[0]),
+        random=float(lost[1:].mean()),
+        share=deletion.size / total,
+        falls=float(falls[0]),
+        random_falls=float(falls[1:].mean()),
+    )
 
 
 def named_atoms(units: list[Unit], effects: torch.Tensor) -> list:
@@ -121,26 +222,27 @@ def named_atoms(units: list[Unit], effects: torch.Tensor) -> list:
 
 
 def random_removals(occlusion: Occlusion, sizes: dict[str, int], generator: np.random.Generator) -> list[Removal]:
-    """`DRAWS` times units in a random order, of each part as many atoms as asked; the last unit is cut."""
+    """`DRAWS` times units in a random order, from any atom on, of each part as many atoms as asked."""
 
     def draw(units: list[Unit], size: int) -> list:
-        return [atom for i in generator.permutation(len(units)) for atom in units[i]][:size]
+        atoms = [atom for i in generator.permutation(len(units)) for atom in units[i]]
+        first = generator.integers(max(len(atoms), 1))  # not always the first word of a clause
+        return (atoms[first:] + atoms[:first])[:size]
 
     return [Removal(**{part: draw(occlusion.units[part], size) for part, size in sizes.items()}) for _ in range(DRAWS)]
 
 
-def paired_test(drops: list[tuple[str, float, float, float]]) -> dict:
+def paired_test(drops: list[tuple]) -> dict:
     """
     Figures of one test, as `deletion_metrics` gives them.
 
     Args:
-        drops (list of tuples): of each diagnosis its patient, the drop without the named evidence, the drop without
-            random units, and the share deleted.
+        drops (list of tuples): of each diagnosis its patient, and the fields of [`Drop`].
     """
     patients, owner = np.unique([patient for patient, *_ in drops], return_inverse=True)
     values = np.array([numbers for _, *numbers in drops])
     number = np.bincount(owner)
-    named, random, share = (np.bincount(owner, column) / number for column in values.T)
+    named, random, share, falls, random_falls = (np.bincount(owner, column) / number for column in values.T)
     difference = named - random
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -152,6 +254,8 @@ def paired_test(drops: list[tuple[str, float, float, float]]) -> dict:
         "share": float(share.mean()),
         "named": float(named.mean()),
         "random": float(random.mean()),
+        "falls": float(falls.mean()),
+        "random_falls": float(random_falls.mean()),
         "difference": float(difference.mean()),
         "interval": intervals(figures, patients)["difference"],
         "p_value": sign_flip_test(difference),

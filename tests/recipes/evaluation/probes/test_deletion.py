@@ -4,6 +4,8 @@
 
 import copy
 import json
+from collections import Counter, defaultdict
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,16 +13,22 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import permutation_test
+from scipy.stats import chisquare, permutation_test
 
 from modeling_clinragen import ClinRaGenPipeline
+from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.evidence_clinragen import Occlusion
+from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 from recipes import evaluate_model
 from recipes.evaluation.probes.deletion import (
     DRAWS,
     SHARE,
+    cited_atoms,
+    cited_deletions,
     deletion_metrics,
     named_atoms,
+    named_deletions,
     paired_test,
     random_removals,
     record_drops,
@@ -42,12 +50,19 @@ def test_the_p_value_is_that_of_all_sign_flips(differences, seed):
 
 
 def test_each_patient_counts_once_whatever_the_number_of_diagnoses():
-    drops = [("a", 0.5, 0.1, 0.2), ("a", 0.3, 0.1, 0.3), ("b", 0.1, 0.2, 0.25), ("c", 0.4, 0.0, 0.25)]
+    drops = [
+        ("a", 0.5, 0.1, 0.2, 1.0, 0.5),
+        ("a", 0.3, 0.1, 0.3, 0.0, 0.25),
+        ("b", 0.1, 0.2, 0.25, 1.0, 1.0),
+        ("c", 0.4, 0.0, 0.25, 1.0, 0.0),
+    ]
     found = paired_test(drops)
     assert (found["patients"], found["diagnoses"]) == (3, 4)
     assert found["named"] == pytest.approx((0.4 + 0.1 + 0.4) / 3)
     assert found["random"] == pytest.approx((0.1 + 0.2 + 0.0) / 3)
     assert found["difference"] == pytest.approx((0.3 - 0.1 + 0.4) / 3)
+    assert found["falls"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert found["random_falls"] == pytest.approx((0.375 + 1 + 0) / 3)
     low, high = found["interval"]
     assert -0.1 - 1e-9 <= low <= found["difference"] <= high <= 0.4 + 1e-9
     # Of the eight flips four sums are as far from zero as 0.6: 0.3 and 0.4 of one sign, 0.1 of either.
@@ -111,17 +126,38 @@ def test_random_deletions_are_exactly_as_large_and_differ(tiny_config, tiny_proc
     assert len({tuple(sorted(draw.series)) for draw in draws}) > 1
 
 
+def test_any_word_may_be_deleted_at_random(tiny_config, tiny_processor):
+    """A note of three clauses: one word of it is deleted, and each of the nine as often."""
+    note = "fever and cough, pain in chest, pulse was high."
+    occlusion = Occlusion(make_tiny_model(tiny_config), tiny_processor, note, None, None)
+    generator = np.random.default_rng(0)
+    drawn = [draw.note for _ in range(150) for draw in random_removals(occlusion, {"note": 1}, generator)]
+    counts = Counter(note[start:end] for ((start, end),) in drawn)
+    assert set(counts) == set(note.split())
+    assert chisquare(list(counts.values())).pvalue > 0.001
+
+
+def drops_of_named(occlusion, labels):
+    """For each test and judge of a record's diagnoses the drops that named evidence makes."""
+    deletions, found = named_deletions(occlusion, labels), defaultdict(list)
+    for deletion, drop in zip(deletions, record_drops(occlusion, deletions, np.random.default_rng(0)), strict=True):
+        found[deletion.test, deletion.judge].append(drop)
+    return found
+
+
 def test_the_word_that_decides_is_deleted_and_random_words_seldom_are(tiny_config, tiny_processor):
     model = knows_a_word(tiny_config, tiny_processor, "hypertension")
     note = "fever, cough, pain, chest, hypertension, heart, pulse, pressure, blood, notes."
     occlusion = Occlusion(model, tiny_processor, note, None, None)
-    found = record_drops(occlusion, [3], np.random.default_rng(0))
+    found = drops_of_named(occlusion, [3])
     assert ("series", "the model") not in found
-    ((named, random, share),) = found["note", "the model"]
+    (drop,) = found["note", "the model"]
     probability = float(model.diagnosis_probabilities(**tiny_processor(notes=[note], return_tensors="pt"))[0, 3])
-    assert share == pytest.approx(0.1)  # one word of ten; no other has an effect
-    assert named == pytest.approx(probability - 0.5, abs=1e-3)
-    assert random < named
+    assert drop.share == pytest.approx(0.1)  # one word of ten; no other has an effect
+    assert drop.named == pytest.approx(probability - 0.5, abs=1e-3)
+    assert drop.random < drop.named
+    assert drop.falls == 1.0
+    assert drop.random_falls < 1.0
 
 
 def test_each_member_judges_what_the_other_named(tiny_config, tiny_processor, records):
@@ -129,23 +165,113 @@ def test_each_member_judges_what_the_other_named(tiny_config, tiny_processor, re
     _, values, times = records[0]
     model = knows_a_word(tiny_config, tiny_processor, "hypertension", mixture=0.5)
     note = "fever, cough, pain, hypertension, pulse."
-    found = record_drops(Occlusion(model, tiny_processor, note, values, times), [3], np.random.default_rng(0))
-    ((drop, _, share),) = found["note", "encoder, named by the linear classifier"]
+    found = drops_of_named(Occlusion(model, tiny_processor, note, values, times), [3])
+    (drop,) = found["note", "encoder, named by the linear classifier"]
     encoder = [
         model.encode(**tiny_processor(notes=[text], lab_values=[values], lab_times=[times], return_tensors="pt"))
         .member_logits[0, 0, 3]
         .detach()
         for text in (note, "fever, cough, pain, pulse.")
     ]
-    assert share == pytest.approx(0.2)
-    assert drop == pytest.approx(float(encoder[0].sigmoid() - encoder[1].sigmoid()), abs=1e-5)
+    assert drop.share == pytest.approx(0.2)
+    assert drop.named == pytest.approx(float(encoder[0].sigmoid() - encoder[1].sigmoid()), abs=1e-5)
     assert ("series", "encoder, named by the linear classifier") not in found  # its other weights are zero
     assert ("series", "linear classifier, named by the encoder") in found
 
 
+def prediction_of(text_of_note, text_of_series, note, values, times, processor):
+    """What a rationale about a record claims; the knowledge links its findings with two diagnoses."""
+    labels = processor.labels
+    links = KnowledgeLinks(
+        [
+            {"term": "productive cough", "type": "symptom", "synonyms": [], "diseases": [labels[3]], "pattern": None},
+            {"term": "fever", "type": "symptom", "synonyms": [], "diseases": [labels[3], labels[4]], "pattern": None},
+            {
+                "term": "tachycardia",
+                "type": "sign",
+                "synonyms": [],
+                "diseases": [labels[3]],
+                "pattern": {"channel": "Heart Rate", "direction": "high"},
+            },
+        ],
+        labels,
+        processor.feature_extractor.channels,
+    )
+    claims = {
+        "note_claims": argue(check_note_claims(text_of_note, note), text_of_note, links),
+        "claims": argue(
+            check_claims(text_of_series, processor.feature_extractor.channels, times, values), text_of_series, links
+        ),
+    }
+    return {name: [asdict(claim) for claim in found] for name, found in claims.items()}
+
+
+NOTE = "Productive cough since Monday. Fever at home. Pain in the back. Denies chills."
+TIMES = np.array([0.5, 1.25, 2.0, 30.0])  # the tiny model reads 24 hours
+
+
+def series_of(processor, heart_rates):
+    values = np.full((len(TIMES), len(processor.feature_extractor.channels)), np.nan)
+    values[:, [c["name"] for c in processor.feature_extractor.channels].index("Heart Rate")] = heart_rates
+    return values
+
+
+def test_cited_is_what_supported_claims_rest_on_and_the_model_reads(tiny_config, tiny_processor):
+    values = series_of(tiny_processor, [80.0, 130.0, 140.0, 150.0])
+    first, second = tiny_processor.labels[3:5]
+    prediction = prediction_of(
+        f"Productive cough supports {first}. Fever supports {second}. Chills support {first}. "
+        f"Back rash supports {first}. Pain in the back.",
+        f"Heart rate was high, which supports {first}. Heart rate was low, which supports {second}.",
+        NOTE, values, TIMES, tiny_processor,
+    )  # fmt: skip
+    occlusion = Occlusion(make_tiny_model(tiny_config), tiny_processor, NOTE, values, TIMES)
+    cited = cited_atoms(occlusion, prediction, first)
+    assert [NOTE[start:end] for start, end in cited["note"]] == ["Productive", "cough"]
+    channel = [c["name"] for c in tiny_processor.feature_extractor.channels].index("Heart Rate")
+    assert cited["series"] == [(1, channel), (2, channel)]  # not the normal one, and not the one of hour 30
+    cited = cited_atoms(occlusion, prediction, second)
+    assert [NOTE[start:end] for start, end in cited["note"]] == ["Fever"]
+    assert cited["series"] == []
+    assert cited_atoms(occlusion, prediction, tiny_processor.labels[5]) == {"note": [], "series": []}
+
+
+def test_cited_evidence_is_deleted_by_part_and_together(tiny_config, tiny_processor):
+    """The model knows one word: the rationale that cites it is about what moved the decision, the other is not."""
+    model = knows_a_word(tiny_config, tiny_processor, "fever", label=4)
+    first, second = tiny_processor.labels[3:5]
+    values = series_of(tiny_processor, [80.0, 130.0, 140.0, 150.0])
+    prediction = prediction_of(
+        f"Productive cough supports {first}. Fever supports {second}.",
+        f"Heart rate was high, which supports {first}.",
+        NOTE.replace("Fever", "fever"), values, TIMES, tiny_processor,
+    )  # fmt: skip
+    occlusion = Occlusion(model, tiny_processor, NOTE.replace("Fever", "fever"), values, TIMES)
+    deletions = cited_deletions(occlusion, [3, 4, 5], prediction)
+    asked = [(deletion.test, deletion.label) for deletion in deletions]
+    assert asked == [
+        ("cited note", 3),
+        ("cited series", 3),
+        ("all that is cited", 3),
+        ("cited note", 4),
+        ("all that is cited", 4),  # of the series nothing is cited
+    ]
+    drops = dict(zip(asked, record_drops(occlusion, deletions, np.random.default_rng(0)), strict=True))
+    words = len(NOTE.split())
+    assert drops["cited note", 3].share == pytest.approx(2 / words)
+    assert drops["cited series", 3].share == pytest.approx(2 / 3)  # three of four measurements are read
+    assert drops["all that is cited", 3].share == pytest.approx(4 / (words + 3))
+    assert drops["cited note", 3].named == pytest.approx(0, abs=1e-6)
+    assert drops["cited note", 3].falls == 0.0
+    decisive = drops["cited note", 4]
+    assert decisive.named > 0.1 > decisive.random
+    assert decisive.falls == 1.0
+
+
 def predictions_of(split, labels):
+    claims = {"note_claims": [], "claims": []}
     return [
-        {"subject_id": subject_id, "readable": True, "diagnoses": [{"label": label} for label in labels]}
+        {"subject_id": subject_id, "readable": True, "diagnoses": [{"label": label} for label in labels], **claims}
         for subject_id in split["subject_id"]
     ]
 
