@@ -119,8 +119,10 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
 
 
 _FAMILY = re.compile(r"(?m)^[ \t]*(?:family (?:medical )?(?:history|hx)|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)")
-
-
+_NEXT_HEADING = re.compile(
+    r"(?<=[.;,] )(?:p[ms]hx?|shx?|ros|hpi|meds|medications|allergies|exam"
+    r"|(?:past |social |medical |surgical )+(?:history|hx))[ \t]*[:\-]"
+)
 _SOCIAL_AND_FAMILY = re.compile(r"(?m)^[ \t]*social (?:and|&|/) family (?:history|hx)[ \t]*:([^\n]*)")
 _SOCIAL = re.compile(
     any_of(r"ethanol|alcohol|smok\w+|tobacco|drugs?|illicit|lives?|living|married|single|work\w*|occup\w+|retired")
@@ -141,7 +143,9 @@ def family_histories(text: str) -> list[tuple[int, int]]:
     """Return start and end of what stands under a heading of the family's history."""
     found = [item for line in _SOCIAL_AND_FAMILY.finditer(text) for item in _of_the_family(text, *line.span(1))]
     for heading in _FAMILY.finditer(text):
-        end = heading.end() if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
+        following = _NEXT_HEADING.search(text, heading.start(1), heading.end())
+        end = following.start() if following else heading.end()
+        end = end if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
         found.append((heading.start(1), end))
     return found
 

@@ -138,6 +138,23 @@ class KnowledgeLinks:
             diseases |= self._series.get((channel, direction), set())
         return frozenset(diseases) if known or diseases else None
 
+    def same_as(self, finding: str) -> list[list[str]]:
+        """
+        Return the other forms of the term that a finding is, as stems: "CHF" of "congestive heart failure".
+
+        A form of another kind is none: "systolic heart failure" is not "diastolic heart failure", and "right bundle
+        branch block" is more than "bundle branch block".
+        """
+        lower = lowered(finding)
+        whole = tuple(word[0] for word in words_of(lower))
+        plain = tuple(word for word in whole if word not in _NO_MATTER)
+        kinds, found = _kinds(lower), []
+        for term in self.entries.get(whole) or self.entries.get(plain) or ():
+            for form in (term["term"], *term.get("synonyms", ())):
+                if kinds <= _kinds(form.lower()):
+                    found.append([word[0] for word in content_words(form.lower(), 0, len(form))])
+        return [stems for stems in found if stems]
+
     def _terms_of(self, lower: str) -> Iterable[tuple[str, ...]]:
         """Find the terms that a finding names: as it is written, without its degree, else those within it."""
         whole = tuple(word[0] for word in words_of(lower))
@@ -164,6 +181,16 @@ class KnowledgeLinks:
     def names_of(self, disease: str) -> list[str]:
         """Return what a diagnosis is called: its label, the short form of it, and its names in the knowledge."""
         return list(dict.fromkeys(self._names[disease]))
+
+
+# Words that part the kinds of one finding.
+_KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
+_KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
+_KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
+
+
+def _kinds(lower: str) -> frozenset[str]:
+    return frozenset(_KINDS[word] for word in lower.replace("-", " ").split() if word in _KINDS)
 
 
 def _are_together(lower: str, run: list[tuple[str, int, int]], joins: frozenset[str]) -> bool:

@@ -28,6 +28,8 @@ _PSEUDO = compiled_words(r"""
     (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
     |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
     |(?:cannot|can't|could not|does not|do not|did not|(?:un|not )able to) (?:fully )?(?:rule out|exclude)|not only
+    |(?:ordered|done|sent|planned|obtained|film|scan|ct|cta|mri|echo|tests?|testing|studies
+    |imaging)(?: to| to help) (?:rule out|exclude)
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
@@ -116,7 +118,8 @@ OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
 _RISK = compiled_words(r"""
     risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
     |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
-    |to (?:rule out|exclude|prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?|vaccin\w+ (?:against|for)|if|should
+    |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
+    |vaccin\w+ (?:against|for)|if|should
     |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
     |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
     """)
@@ -214,3 +217,16 @@ def is_uncertain(sentence: str, start: int, end: int) -> bool:
 
 
 _CLAUSE = re.compile(r";|, (?:but|and|however) ")
+
+
+def is_suspected(sentence: str, start: int) -> bool:
+    """Tell if a lower-case sentence only suspects what stands at `start`: "concern for PE", "possible PE"."""
+    return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]))
+
+
+_SUSPECTED = re.compile(
+    r"(?:\b(?:concern(?:ing|ed|s)? (?:for|about)|suspicio\w+ (?:of|for)|suspect(?:ed|s|ing)?|possibl[ey]"
+    r"|question of|queried|query|worr\w+ (?:about|for)|(?:may|might|could) (?:have|be|represent|reflect)|presumed"
+    r"|differential\b[^.;]*"
+    r"|vs\.?|versus)|\?) ?(?:(?:an?|the|acute|of|new) )*$"
+)

@@ -109,16 +109,31 @@ class NoteIndex:
         runs = self._runs(stems) or self._runs(stems, turned=len(stems) - 1)
         if runs:
             return [[word[1:] for word in run] for run in runs]
-        by_clause = defaultdict(dict)
+        by_clause, opposed = (
+            defaultdict(dict),
+            self._clauses_of(_OPPOSITES[word] for word in stems if word in _OPPOSITES),
+        )
         for wanted_stem in stems:
             for position in self.positions.get(wanted_stem, ()):
                 word = self.words[position]
                 by_clause[bisect_right(self.commas, word[1]), word[3]].setdefault(wanted_stem, word[1:])
         wanted = [word for word in stems if word not in MODIFIER_STEMS] or stems
         needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
-        found = {n: [place for word, place in words.items() if word in wanted] for n, words in by_clause.items()}
+        found = {
+            clause: [place for word, place in words.items() if word in wanted]
+            for clause, words in by_clause.items()
+            if clause not in opposed or _OPPOSITES.keys() & words.keys()
+        }
         most = max((len(words) for words in found.values()), default=0)
         return [words for words in found.values() if len(words) == most] if most >= needed else []
+
+    def _clauses_of(self, stems: Iterable[str]) -> set[tuple[int, int]]:
+        words = [self.words[position] for word in stems for position in self.positions.get(word, ())]
+        return {(bisect_right(self.commas, word[1]), word[3]) for word in words}
+
+    def find_together(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Find words one after the other."""
+        return [[word[1:] for word in run] for run in self._runs(stems)]
 
     def _runs(self, stems: list[str], turned: int = 0) -> list[list[tuple]]:
         """Find words one after the other, in their order or turned around: "sepsis, pulmonary" is pulmonary sepsis."""
@@ -127,35 +142,73 @@ class NoteIndex:
         runs = [self.words[start : start + size] for start in starts]
         return [run for run in runs if order(word[0] for word in run) == order(stems) and run[0][3] == run[-1][3]]
 
+    def find_denied(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Find where the note denies a finding in general: "no edema" denies that of the legs, not of the lungs."""
+        if len(stems) < 2 or stems[-1] not in _IN_GENERAL or (stems[-1] == "edema" and not _INNER.isdisjoint(stems)):
+            return []
+        places = [self.words[position] for position in self.positions.get(stems[-1], ())]
+        return [
+            [word[1:]]
+            for word in places
+            if _DENIED_ALONE.search(self.text, max(word[1] - 40, 0), word[1])
+            and _ENDS_ALONE.match(self.text, word[2])
+            and self.polarity([word[1:]]) == "negated"
+        ]
+
     def polarity(self, words: list[tuple[int, int, int]]) -> str:
-        """Return what the note states at one place: `affirmed`, `negated` or `relatives`."""
+        """Return what the note states at one place: see `_polarity`."""
         return _polarity(self.reading, [word[:2] for word in words])
 
 
 def _polarity(reading: Reading, words: list[tuple[int, int]]) -> str:
-    """Return what a text states of a finding: one of its words denied, and it is."""
+    """
+    Return what a text states of a finding; one of its words denied, and it is.
+
+    Returns:
+        `affirmed`, `suspected`, `negated`, `relatives`, or `uncertain` (risks, plans, another sense).
+    """
+    start, end = min(start for start, _ in words), max(end for _, end in words)
     if reading.is_about_relatives(max(start for start, _ in words)):
         return "relatives"
-    return "negated" if any(reading.is_negated(*word) for word in words) else "affirmed"
+    if any(reading.is_negated(*word) for word in words):
+        return "negated"
+    if reading.is_uncertain(start, end):
+        return "uncertain"
+    return "suspected" if reading.is_suspected(start) else "affirmed"
 
 
-def check_note_claims(text: str, note: str | NoteIndex) -> list[Claim]:
+def _verdict(claimed: str, said: set[str]) -> str:
+    """Return the verdict on a finding that a text states as `claimed`, where the note's places state it as `said`."""
+    if claimed == "suspected" or (claimed == "uncertain" and "uncertain" not in said):
+        claimed = "affirmed"
+    if "suspected" in said:  # "concern for PE; no PE was found"
+        said = said - {"suspected"} | ({"affirmed"} if "negated" not in said else set())
+    if claimed in said:
+        return "supported"
+    if said & {"affirmed", "negated"}:
+        return "contradicted"
+    return "unverifiable" if "uncertain" in said else "absent"
+
+
+def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Claim]:
     """
     Check what a text says of a note: each finding that it argues from.
 
     A finding is `supported` where the note says so too (both affirm it, or both deny it), `contradicted` where the
-    note says only the opposite, `absent` where the note does not speak of it, or only of relatives.
+    note says only the opposite, `unverifiable` where the note speaks of a risk or a plan only, `absent` where it does
+    not speak of it, or only of relatives.
 
     Args:
         text (`str`): a rationale; of "X suggests Y" the finding X is checked, Y is a conclusion.
         note (`str` or `NoteIndex`): what the patient's note says.
+        links (`KnowledgeLinks`, *optional*): to find a finding by the other names that the knowledge has for it.
     """
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
     reading, claims = Reading(text), []
     for first, last in reading.sentences:
         for start, end in premises_of(reading.text, first, last):
             for chunk_start, chunk_end in _chunks(reading.text, start, end):
-                claim = _check_chunk(text, reading, chunk_start, chunk_end, index)
+                claim = _check_chunk(text, reading, chunk_start, chunk_end, index, links)
                 if claim:
                     claims.append(claim)
     return claims
@@ -186,17 +239,17 @@ def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in zip(*edges, strict=True) if b > a]
 
 
-def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteIndex) -> Claim | None:
+def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteIndex, links) -> Claim | None:
     words = content_words(reading.text, start, end)
     if all(word[0] in _GENERAL for word in words):
         return None
     begin, finish = words[0][1], words[-1][2]
-    places = index.find([word[0] for word in words])
+    stems = [word[0] for word in words]
+    places = index.find(stems) or index.find_denied(stems)
+    if not places and links is not None:
+        places = [place for form in links.same_as(reading.text[begin:finish]) for place in index.find_together(form)]
     said = {index.polarity(place) for place in places}
-    if _polarity(reading, [word[1:] for word in words]) in said:
-        verdict = "supported"
-    else:
-        verdict = "contradicted" if said - {"relatives"} else "absent"
+    verdict = _verdict(_polarity(reading, [word[1:] for word in words]), said)
     quote = "the note does not speak of it"
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
@@ -242,3 +295,20 @@ _GENERAL_WORDS = """
     disease diseases condition conditions disorder disorders nothing alone gives clear listed particular
 """
 _GENERAL = frozenset(map(stem, _GENERAL_WORDS.split()))
+
+# Words that part findings: weakness of the left arm is none of the right one.
+_PAIRS = [("left", "right"), ("upper", "lower"), ("acute", "chronic"), ("systolic", "diastolic"), ("mild", "severe")]
+_OPPOSITES = {stem(a): stem(b) for pair in _PAIRS for a, b in (pair, pair[::-1])}
+
+# What a note may deny without saying of which part or kind.
+_IN_GENERAL_WORDS = """
+    edema swelling pain tenderness rash cough murmur bleeding hemorrhage weakness numbness effusion mass headache
+    seizure fracture infarct trauma infection fever dyspnea vomiting diarrhea
+"""
+_IN_GENERAL = frozenset(map(stem, _IN_GENERAL_WORDS.split()))
+_INNER = frozenset(map(stem, ("pulmonary", "cerebral", "brain", "macular", "laryngeal", "airway", "flash")))
+_DENIED_ALONE = re.compile(
+    r"\b(?:no|without|w/o|denies|denied)(?: (?:any|significant|new|obvious|acute|evidence of|signs of|sign of))*"
+    r"(?: \w+(?: \w+)?(?:,(?: or)?| or| nor| and))* $"
+)
+_ENDS_ALONE = re.compile(r"\s*(?:[,.;:\n]|$|(?:or|nor|and)\b)")

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from .forms_clinragen import family_histories, statements_of_forms, unwrapped
-from .negation_clinragen import OWN, is_about_relatives, is_negated, is_uncertain, sentences_of
+from .negation_clinragen import OWN, is_about_relatives, is_negated, is_suspected, is_uncertain, sentences_of
 from .phrases_clinragen import lowered
 from .words_clinragen import denies_itself
 
@@ -99,9 +99,17 @@ class Reading:
             return "neither"
         if self.is_negated(start, end):
             return "denies"
+        return "neither" if self.is_uncertain(start, end) else "argues"
+
+    def is_uncertain(self, start: int, end: int) -> bool:
+        """Tell if the text speaks of a risk, a plan, an example or another sense of what stands there."""
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
-        examples = _OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER)
-        if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line) or examples:
-            return "neither"
-        return "argues"
+        if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
+            return True
+        return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER))
+
+    def is_suspected(self, start: int) -> bool:
+        """Tell if the text only suspects what stands at `start`."""
+        first, _ = self._scope_at(start)
+        return is_suspected(self.text[first:start], start - first)

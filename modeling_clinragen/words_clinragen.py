@@ -27,7 +27,8 @@ _GRAMMAR = """
 """
 GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(
-    r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|[a-z0-9]+(?:'[a-z]+)?"
+    r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|lower extremit(?:y|ies)\b"
+    r"|(?:n/v(?:/d)?|f/c|b/l)(?![a-z0-9])|[a-z0-9]+(?:'[a-z]+)?"
 )
 # How much, how long and where: a finding is the same finding without them.
 _MODIFIERS = """
@@ -72,6 +73,47 @@ _DENYING_WORDS = {
     "diabete": "nondiabetic",
     "smoker": "nonsmoker nonsmokers",
 }
+# Abbreviations with one meaning, and what they stand for.
+_ABBREVIATIONS = {
+    "abd": "abdominal",
+    "afib": "atrial fibrillation",
+    "aki": "acute kidney injury",
+    "ams": "altered mental status",
+    "bilat": "bilateral",
+    "ble": "bilateral leg",
+    "b/l": "bilateral",
+    "brbpr": "bright red blood rectum",
+    "cad": "coronary artery disease",
+    "chf": "congestive heart failure",
+    "ckd": "chronic kidney disease",
+    "copd": "chronic obstructive pulmonary disease",
+    "cp": "chest pain",
+    "dka": "diabetic ketoacidosis",
+    "doe": "dyspnea exertion",
+    "dvt": "deep vein thrombosis",
+    "esrd": "end stage renal disease",
+    "etoh": "alcohol",
+    "f/c": "fever chills",
+    "gi": "gastrointestinal",
+    "gib": "gastrointestinal bleeding",
+    "ha": "headache",
+    "hld": "hyperlipidemia",
+    "jvd": "jugular venous distension",
+    "le": "leg",
+    "lle": "left leg",
+    "loc": "loss consciousness",
+    "lower extremities": "leg",
+    "lower extremity": "leg",
+    "n/v": "nausea vomiting",
+    "n/v/d": "nausea vomiting diarrhea",
+    "pna": "pneumonia",
+    "pulm": "pulmonary",
+    "resp": "respiratory",
+    "rle": "right leg",
+    "sz": "seizure",
+    "tia": "transient ischemic attack",
+    "uti": "urinary tract infection",
+}
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
 _BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
@@ -89,14 +131,23 @@ def words_of(text: str) -> list[tuple[str, int, int]]:
 
 
 def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
-    """Return stem, start and end of the words that carry findings."""
-    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end) if m[0] not in GRAMMAR_WORDS]
+    """Return stem, start and end of the words that carry findings; an abbreviation is the words it stands for."""
+    return [
+        (stem(word), m.start(), m.end())
+        for m in _WORD.finditer(text, start, end)
+        if m[0] not in GRAMMAR_WORDS
+        for word in _written_out(m[0])
+    ]
+
+
+def _written_out(word: str) -> list[str]:
+    return _ABBREVIATIONS[word].split() if word in _ABBREVIATIONS else [word]
 
 
 @lru_cache(maxsize=2**16)
 def stem(word: str) -> str:
     """Return what is common to the forms of a word, and to words that mean the same."""
-    if " " in word:
+    if " " in word and word not in _ABBREVIATIONS:
         return "dyspnea"
     for british, american in _BRITISH:
         word = word.replace(british, american)

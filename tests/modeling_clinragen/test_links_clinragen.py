@@ -192,3 +192,27 @@ def test_a_name_that_several_diagnoses_share_is_linked_if_one_of_them_is():
 def test_without_links_nothing_is_argued():
     (claim,) = check_note_claims("Orthopnea points to heart failure.", NOTE)
     assert (claim.diagnoses, claim.argument) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("claim", "note", "verdict"),
+    [
+        ("Heart failure is recorded.", "Past history: CHF.", "supported"),
+        ("Heart failure is recorded.", "No CHF.", "contradicted"),
+        ("No heart failure.", "No CHF.", "supported"),
+        ("Chest pain on breathing is described.", "Pleuritic chest pain since Monday.", "supported"),
+        ("Acute renal failure is recorded.", "ARF on admission.", "supported"),
+        ("Chronic renal failure is recorded.", "ARF on admission.", "absent"),
+        ("Pneumonia is recorded.", "Past history: CHF.", "absent"),
+    ],
+)
+def test_a_finding_of_the_note_goes_by_the_other_names_of_its_term(links, claim, note, verdict):
+    (found,) = check_note_claims(claim, note, links)
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("note", ["RBBB", "bundle branch block"])
+def test_a_form_of_another_kind_is_no_other_name(note):
+    blocks = KnowledgeLinks([term("bundle branch block", [SHOCK], synonyms=["LBBB", "RBBB"])], LABELS)
+    (claim,) = check_note_claims("LBBB on the tracing.", f"Known {note}.", blocks)
+    assert claim.verdict == "absent"

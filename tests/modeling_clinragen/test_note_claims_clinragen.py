@@ -47,6 +47,35 @@ def test_a_finding_that_is_denied_in_one_place_and_affirmed_in_another_is_suppor
     assert verdict_of(f"{finding} suggests disease.", note) == "supported"
 
 
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Heparin as prophylaxis against thrombosis.", "Thrombosis"),
+        ("Call if she has a fever or a rash.", "Rash"),
+        ("At risk of falls.", "Falls"),
+        ("Chest film to exclude pneumonia.", "Pneumonia"),
+    ],
+)
+def test_a_risk_or_a_plan_neither_supports_nor_contradicts_a_finding(note, finding):
+    assert verdict_of(f"{finding} suggests disease.", note) == "unverifiable"
+    assert verdict_of(note, note) != "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Weakness of the left arm.", "Weakness of the right arm"),
+        ("Left leg swelling.", "Right leg swelling"),
+        ("Known diastolic heart failure.", "Systolic heart failure"),
+        ("Chronic renal failure.", "Acute renal failure"),
+    ],
+)
+def test_a_finding_of_the_other_side_or_kind_is_absent(note, finding):
+    verdicts = {claim.text: claim.verdict for claim in check_note_claims(f"{finding} is noted.", note)}
+    assert "absent" in verdicts.values()
+    assert {claim.verdict for claim in check_note_claims(note, note)} == {"supported"}
+
+
 def test_precision_and_recall_of_contradicted_by_kind():
     by_kind = defaultdict(Counter)
     for pair in PAIRS:
