@@ -43,10 +43,10 @@ _MORE_WORDS = {
     "Heart Rate": ("heartrate",),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
     "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "saturating", "o2 saturations"),
-    "Respiratory rate": ("resps", "resp rates"),
+    "Respiratory rate": ("resps", "resp rates", "kussmaul breathing"),
     "Systolic blood pressure": ("systolic", "systolics", "sbps", "systolic pressures"),
-    "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp"),
-    "Weight": ("weights", "wt"),
+    "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp", "defervesced"),
+    "Weight": ("weights", "wt", "weighs", "weighing"),
     "Creatinine": ("cr", "creat"),
     "Hemoglobin": ("hgb", "hb", "haemoglobin"),
     "Hematocrit": ("hct", "haematocrit"),
@@ -162,6 +162,10 @@ _ALL = {
     "metabolic alkalosis": (("pH", "high"), ("Bicarbonate", "high")),
     "respiratory alkalosis": (("pH", "high"), ("Carbon dioxide pressure", "low")),
 }
+# Substances of two assays, of which a hospital measures one.
+_SUBSTANCES = {
+    ("troponin", "troponins", "trop", "trops"): ("Troponin I", "Troponin T"),
+}
 SYSTOLIC, DIASTOLIC, MEAN_PRESSURE = "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure"
 _BLOOD_PRESSURE = ("blood pressure", "blood pressures", "bp", "bps", "b/p", "pressures", "arterial pressure", "nibp")
 # Measurements and findings that a text may speak of beside the channels; their numbers are none of a channel.
@@ -180,10 +184,17 @@ _OTHER_MEASUREMENTS = (
 
 
 # Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
+_LEVEL = r"(?:normal|low|high|elevated)\b"
+_PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
-    "k": ("Potassium", r"\s?[:=]?\s?(?:of |was |is )?[1-9](?:\.\d+)?(?![\d/])"),
-    "na": ("Sodium", r"\s?[:=]?\s?(?:of |was |is )?1\d\d(?![\d/])"),
+    "k": ("Potassium", rf"\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL})"),
+    "na": ("Sodium", rf"\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL})"),
+    "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is )?[0-9]\.\d+(?![\d/])"),
+    "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is )?(?:[89]\d|1[0-4]\d)(?![\d/])"),
+    "breathing": ("Respiratory rate", r"\s(?:at |was at |is at )?(?:a rate of )?\d\d(?![\d/%])"),
+    "breath": ("Respiratory rate", rf"\s{_PACE}"),
+    "heart": ("Heart Rate", rf"\s{_PACE}"),
 }
 
 
@@ -253,6 +264,9 @@ def vocabulary(channels: list[dict]) -> dict[str, Said]:
     pressures = tuple((name, None) for name in (SYSTOLIC, MEAN_PRESSURE, DIASTOLIC))
     for word in _BLOOD_PRESSURE:
         _add(words, word, pressures, names, together=False, finding=False)
+    for spoken, assays in _SUBSTANCES.items():
+        for word in spoken:
+            _add(words, word, tuple((name, None) for name in assays), names, together=False, finding=False)
     words |= {word: Said(((name, None),)) for word, (name, _) in SHORT_NAMES.items() if name in names}
     return words | {
         word.lower(): Said(((channel["name"], None),)) for channel in channels for word in words_of(channel)

@@ -39,6 +39,7 @@ _INFERENCE = compiled_words(r"""
     """)
 _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
+_NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
@@ -133,7 +134,8 @@ class ClaimChecker:
         for start, end in self._phrases(lower):
             short = SHORT_NAMES.get(lower[start:end])
             if short is None or (
-                re.match(short[1], lower[end:]) and lower[max(0, start - 1) : start] not in ("'", "’")
+                re.match(short[1], lower[end : end + 40])
+                and not _NOT_BEFORE_SHORT.search(lower[max(0, start - 3) : start])
             ):
                 yield start, end
 
@@ -176,6 +178,8 @@ class ClaimChecker:
                 continue
             last = self._said(text, *mentions[-1]) if mentions else None
             same = last is not None and bool(last.channels & said.channels or last.parts == said.parts)
+            if same and last.together and not said.finding:
+                same = False  # the number of "respiratory acidosis (pH 7.24)" is of one of its channels alone
             if not same or _JOINT.search(text, since, start):
                 mentions.append((start, end))
             since = end
@@ -288,7 +292,8 @@ class ClaimChecker:
             words = words[: pair.start()] + " " * len(pair[0]) + words[pair.end() :]
         parts = list(said.parts)
         if not said.finding and len(parts) > 1:  # "blood pressure": its numbers are systolic ones
-            parts = parts[:1] if re.search(r"\d", words) else self._charted(parts, values)
+            blood_pressure = SYSTOLIC in said.channels and re.search(r"\d", words)
+            parts = parts[:1] if blood_pressure else self._charted(parts, values)
         judged = [(name, self._judge_part(name, words, hours, values)) for name, _ in parts]
         name, judgement = self._combined(judged, said, words, values)
         if not pairs:
@@ -314,7 +319,7 @@ class ClaimChecker:
         measured = [one for one in judged if (~np.isnan(values[:, self.position[one[0]]])).any()]
         if not measured:
             return judged[0]
-        all_of = said.together or is_negated(words) or any(state == "normal" for _, state in said.parts)
+        all_of = said.together or is_negated(words, said.finding) or any(state == "normal" for _, state in said.parts)
         all_of = all_of or (not said.finding and any(one.direction == "normal" for _, one in measured))
         holds: Truth = (every if all_of else some)(one.holds for _, one in measured)
         if said.together and holds and len(measured) < len(judged):

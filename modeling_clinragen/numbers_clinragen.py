@@ -25,6 +25,7 @@ from .wordings_clinragen import (
     ARROW,
     BETWEEN,
     COMPARING,
+    DOSE,
     FALLING,
     FELL_TO,
     FIRST_VALUE,
@@ -48,14 +49,19 @@ from .wordings_clinragen import (
 
 
 HALF_AN_HOUR = 0.5
+DECADES = {
+    **{"teens": "10", "twenties": "20", "thirties": "30", "forties": "40", "fifties": "50", "sixties": "60"},
+    **{"seventies": "70", "eighties": "80", "nineties": "90", "hundreds": "100"},
+}
+_OF_AGE = re.compile(r"\b(?:his|her|their|my|your)(?: (?:very )?(?:early|late))?[\s-]*$")  # "in his thirties"
 _QUANTITY = re.compile(
     r"(?<![\w./^])(?:(?P<part>low|mid|middle|high|upper|lower)(?:[\s-]+to[\s-]+(?P<second>low|mid|high|upper))?"
-    r"(?:[\s-]+|(?=\d)))?'?(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<decade>'?s\b)?"
-    r"|(?P<teens>\bteens\b)"
+    r"(?:[\s-]+|(?=\d)))?(?:'?(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<decade>'?s\b)?"
+    rf"|(?P<word>(?:{'|'.join(DECADES)})\b))"
 )
 _SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
 # tenths of a decade that its parts surely hold, and those that they may
-_PARTS = {"low": (0, 3), "lower": (0, 3), "mid": (4, 7), "middle": (4, 7), "high": (7, 10), "upper": (7, 10)}
+_PARTS = {"low": (0, 4), "lower": (0, 4), "mid": (4, 7), "middle": (4, 7), "high": (6, 10), "upper": (6, 10)}
 _WIDE_PARTS = {"low": (0, 5), "lower": (0, 5), "mid": (3, 8), "middle": (3, 8), "high": (5, 10), "upper": (5, 10)}
 _ABOUT_SHARE, _ABOUT_AT_MOST = 0.05, 0.08  # how far "around 110" may be from 110; beyond the second it is wrong
 _ABOUT_BY_UNIT = {"pH": (0.03, 0.06), "°C": (0.3, 0.6), "%": (2.0, 4.0), "fraction": (0.03, 0.06)}
@@ -104,14 +110,17 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
     for match in _QUANTITY.finditer(clause):
         before = clause[: match.start()]
         unit, end, amount = unit_at(clause, match.end())
-        number = 10.0 if match["teens"] else float(match["number"].replace(",", ""))
+        decade = bool(match["decade"] or match["word"])
+        number = float(_written(match).replace(",", ""))
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
-        if amount or inside or NO_MEASUREMENT.search(before) or before.endswith("₂"):
+        dose = unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause)
+        age = decade and _OF_AGE.search(before)
+        if amount or dose or age or inside or NO_MEASUREMENT.search(before) or before.endswith("₂"):
             continue
         if channel.get("minimum", 0) < 0 and _SIGNED.search(clause[max(0, match.start() - 2) : match.end()]):
             number = -number
-        start = match.start("number") if match["number"] and not match["decade"] else match.start()
-        found.append((match, start, Quantity(start, end, number)))
+        start = match.start() if decade else match.start("number")
+        found.append((match, start, Quantity(start, end, number, decade=decade)))
         units.append(unit)
     for i in range(len(found) - 2, -1, -1):  # "86 to 97%": the unit of the second is that of the first
         between = clause[found[i][2].end : found[i + 1][1]]
@@ -119,16 +128,20 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
             units[i] = units[i + 1]
     for i, ((match, _, quantity), unit) in enumerate(zip(found, units, strict=True)):
         _fill(quantity, match, unit, clause, channel)
-        first = found[i - 1][2] if i and not found[i - 1][0]["decade"] else None
-        if first and match["decade"] and clause[first.end : quantity.start] == "-":  # "120-140s"
+        first = found[i - 1][2] if i and not found[i - 1][2].decade else None
+        if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
-        quantity.decade = bool(match["decade"])
     return [quantity for _, _, quantity in found]
+
+
+def _written(match: re.Match) -> str:
+    """Return the digits of a number."""
+    return match["number"] or DECADES[match["word"]]
 
 
 def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, channel: dict) -> None:
     """Set the intervals of a quantity."""
-    written = match["number"] or ""
+    written = _written(match)
     inner, outer, quantity.wide = _interval(quantity, match, written, clause, channel)
     if unit is None:
         scales = scales_without_unit(channel, quantity.number)
@@ -150,9 +163,7 @@ def _interval(quantity, match, written, clause, channel):
     """Return the inner and the outer interval that a number stands for, in the unit that it is written in."""
     number = quantity.number
     half = 0.5 * 10.0 ** -len(written.partition(".")[2])
-    if match["teens"]:
-        return *_decade(10, 10, match, channel), True
-    if match["decade"]:
+    if match["decade"] or match["word"]:
         return *_decade(number, _width(written, channel), match, channel), True
     before, after = clause[: quantity.start], clause[quantity.end :]
     compared = COMPARING.search(before)
@@ -262,6 +273,7 @@ def judge_numbers(
     spans = _spans(clause, found, values)
     if spans is not None:
         return spans
+    found = _joined_decades(clause, found)
     _reverse(clause, found)
     truths, chain = [], []
     for quantity in found:
@@ -272,6 +284,24 @@ def judge_numbers(
     if len(chain) == 1 and not truths:
         return [_single(clause, chain[0], negated, hours, values)]
     return [*truths, _chain(clause, chain, hours, values)] if chain else truths
+
+
+def _joined_decades(clause: str, found: list[Quantity]) -> list[Quantity]:
+    """Join decades that are written as one range, the first of "from the 120s-130s to 104"."""
+    joined: list[Quantity] = []
+    for quantity in found:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and last.decade
+            and quantity.decade
+            and re.fullmatch(r"\s*[-–/]\s*", clause[last.end : quantity.start])
+        ):
+            last.end = quantity.end
+            last.inner, last.outer = last.inner + quantity.inner, last.outer + quantity.outer
+        else:
+            joined.append(quantity)
+    return joined
 
 
 def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth] | None:

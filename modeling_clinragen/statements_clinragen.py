@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .clinical_clinragen import usual_limits
 from .counts_clinragen import count_of_word, counts, counts_beyond
 from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles
 from .ranges_clinragen import (
@@ -32,11 +33,13 @@ from .wordings_clinragen import (
     AT_HOUR,
     BOUND,
     COMPARING,
+    DENIED_COURSE,
     FALLING,
     FIRST_HOURS,
     FIRST_VALUE,
     HIGH,
     HIGH_AT,
+    IMPROVED,
     LAST_HOURS,
     LAST_VALUE,
     LOW,
@@ -44,22 +47,30 @@ from .wordings_clinragen import (
     MAXIMUM,
     MEASURED,
     MINIMUM,
+    NO_LEVEL,
     NO_MORE_THAN,
     NORMAL,
     NORMALIZED,
     NOT,
+    NOW,
     PERSISTENT,
     PSEUDO_NOT,
     REFERENCE,
+    RESOLVED,
     RISING,
     STABLE,
     TIMES,
     UNMEASURED,
+    WORSENED,
     cut,
 )
 
 
-MIN_VALUES_OF_TREND = 6
+MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
+_NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
+_NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
+_MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
+_NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
 
@@ -101,8 +112,8 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
         channel (`dict`): its limits, `unit` and `decimals` are read.
         hours, values (float arrays of shape `(T,)`): when and what was measured.
     """
-    clause = _readable(clause)
-    negated = is_negated(clause)
+    clause = _readable(clause, channel)
+    negated = is_negated(clause, finding=bool({"high", "low"} & set(states)))
     read = _restrict(clause, hours, values)
     measured = _states_measured(read.clause, states, read.timed, len(values))
     if measured is not None:
@@ -119,8 +130,10 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
     return Judgement(kind, every(truth for _, truth in statements), direction)
 
 
-def is_negated(clause: str) -> bool:
-    """Tell if a clause in lower case denies what it states."""
+def is_negated(clause: str, finding: bool = False) -> bool:
+    """Tell if a clause in lower case denies what it states; that a finding "did not resolve" does not deny it."""
+    if finding:
+        clause = DENIED_COURSE.sub(_blank, clause)
     return bool(NOT.search(NO_MORE_THAN.sub(_blank, PSEUDO_NOT.sub(_blank, clause))))
 
 
@@ -140,7 +153,7 @@ def deciding(
     Returns:
         bool array of shape `(T,)`.
     """
-    read = _restrict(_readable(clause), hours, values)
+    read = _restrict(_readable(clause, channel), hours, values)
     found = quantities(read.clause, channel)
     chosen = np.isin(hours, read.hours[read.near()])
     if kind == "other" or not chosen.any():
@@ -165,10 +178,12 @@ _SIDES = {
 }  # fmt: skip
 
 
-def _readable(clause: str) -> str:
+def _readable(clause: str, channel: dict) -> str:
     """Return the clause with its signs in words, and without what only looks like a level or a negation."""
+    if channel["name"] in _MARKERS:
+        clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
     clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
-    return PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause))
+    return NO_LEVEL.sub(_blank, PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause)))
 
 
 def _blank(match: re.Match) -> str:
@@ -225,7 +240,9 @@ def _statements(
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if not statements and not read.moments:
-        statements = _trends(left, negated, read.values, bool(states) or bool(BOUND.search(left)))
+        statements = _courses(left, states, channel, negated, read.values)
+        has_level = bool(states) or bool(BOUND.search(left))
+        statements = statements or _trends(left, channel, negated, read.values, has_level)
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
@@ -299,19 +316,63 @@ def _says_high(word: str) -> bool:
     return not word.startswith(("below", "under", "beneath", "lower", "less"))
 
 
-def _trends(clause, negated, values, has_level: bool) -> list[tuple[str, Truth]]:
+def _courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
+    """Judge whether a finding is said to have resolved, or whether values improved or worsened."""
+    sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
+    resolved, improved, worsened = (pattern.search(clause) for pattern in (RESOLVED, IMPROVED, WORSENED))
+    if not len(values) or not sides or not (improved or worsened or (resolved and states)):
+        return []
+    denied = bool(DENIED_COURSE.search(clause)) if states else negated
+    if resolved and states:
+        truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides)
+    else:
+        truth = _progress(channel, values, sides, bool(improved))
+    courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
+    return [*courses, ("level", _state(states, clause, channel, negated, values))] if states else courses
+
+
+def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
+    """Tell if the values came nearer to the usual limits, or went away from them; `None` where it can be argued."""
+    low, high = usual_limits(channel)
+    outside = np.zeros(len(values))
+    if "high" in sides and np.isfinite(high):
+        outside = np.maximum(outside, values - high)
+    if "low" in sides and np.isfinite(low):
+        outside = np.maximum(outside, low - values)
+    third = len(values) // 3 if len(values) >= MIN_VALUES_OF_TREND else 1
+    start, end = np.median(outside[:third]), np.median(outside[-third:])
+    change, notable = end - start, _NOTABLE_PROGRESS * channel.get("std", 0)
+    if abs(change) <= notable:
+        return None
+    if (change < 0) == improved:
+        return True
+    worst, others = (end, outside[:-third]) if improved else (start, outside[third:])
+    return False if worst >= others.max() else None  # else it did so for a while
+
+
+def _trends(clause, channel, negated, values, has_level: bool) -> list[tuple[str, Truth]]:
     """Judge whether the values are said to rise, to fall or to be stable."""
     said = "stable" if STABLE.search(clause) else None
     if said is None and not has_level:
         rising, falling = RISING.search(clause), FALLING.search(clause)
-        said = "rising" if rising else "falling" if falling else None
+        said = None if rising and falling else "rising" if rising else "falling" if falling else None
     if said is None:
         return []
-    if len(values) < MIN_VALUES_OF_TREND:
-        return [("trend", None if len(values) else False)]
+    if not len(values):
+        return [("trend", False)]
     if said == "stable":  # other words for it, such as "no change", are negations themselves
         negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
-    return [("trend", (trend_of(values) == said) != negated)]
+    holds = trend_of(values) == said if len(values) >= MIN_VALUES_OF_TREND else _short_trend(said, channel, values)
+    return [("trend", negation(holds) if negated else holds)]
+
+
+def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
+    """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
+    change, notable = values[-1] - values[0], _NOTABLE_CHANGE * channel.get("std", 0)
+    ends = abs(change) == np.ptp(values)
+    if len(values) < 2 or (said == "stable" and abs(change) <= 4 * notable) or not ends:
+        return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
+    return (said == "rising") == (change > 0) and said != "stable" if abs(change) > notable else None
 
 
 def trend_of(values: np.ndarray) -> str:
@@ -326,7 +387,7 @@ def _levels(clause, states, directions, channel, negated, values, timed: bool) -
     """Judge whether values are called high, low, abnormal or normal."""
     if FIRST_VALUE.search(clause):
         values = values[:1]
-    elif LAST_VALUE.search(clause):
+    elif LAST_VALUE.search(clause) or NOW.search(clause):
         values = values[-1:]
     if states:
         return [("level", _state(states, clause, channel, negated, values))]

@@ -42,14 +42,20 @@ AT_HOUR = compiled(rf"""
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
 FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
-    |(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
+    |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     """)
 LAST_VALUE = compiled_words(r"""
-    last|final(?:ly)?|most recent|latest|ended|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
-    |at (?:the )?end|by the end|concluded|closing|closed|settled|ultimately|eventually|stabili[sz]ed at
+    last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
+    |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?! from)|ultimately|eventually
+    |stabili[sz]ed at
     """)
+NOW = compiled_words(r"now|currently|at present|presently")  # of a level; a number "now" may be any later one
 
 # levels
+NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pressure"
+    r"\b(?:low|high)(?=[\s-](?:grade|flow|dose|risk|threshold|suspicion|sensitivity|output|yield|probability"
+    r"|index of|quality|normal)\b)"
+)
 HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
     |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
@@ -68,9 +74,12 @@ NORMAL = compiled(rf"""
     |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
     |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
     |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
+    |(?:^|\b(?:is|are|was|were|been|remain\w*|stay\w*|looks?|looked) )\s*(?:all |very |quite )?(?:good|fine|okay|ok
+    |excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|the (?:whole|entire)))
+    |^\s*well(?= on\b|\s*$)
     """)
 ABNORMAL = compiled(rf"""
-    \babnormal(?:ities|ity)?\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
+    \babnormal(?:ities|ity)?\b|\bpoor\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
     |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
     """)
 # "above normal" and "the upper limit of the normal range" say high or low, not normal.
@@ -126,11 +135,11 @@ MINIMUM = compiled_words(r"""
 _TO = r"(?:(?:down|up|back|out) )?(?:in)?to(?= ?(?:\d|about|around|an?\b|the (?:low |mid|high |upper )?[- ]?\d))"
 ROSE_TO = compiled_words(rf"""
     (?:climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)|increas(?:ed|es|ing)|jump(?:ed|s|ing)?
-    |shot|surged?|elevated) {_TO}
+    |shot|surged?|elevated|(?:go(?:es)?|went|c[oa]mes?) up) {_TO}
     """)
 FELL_TO = compiled_words(rf"""
     (?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged|plummeted
-    |decreas(?:ed|es|ing)|down|sagged|slid) {_TO}
+    |decreas(?:ed|es|ing)|(?:go(?:es)?|went|c[oa]mes? )?down|sagged|slid) {_TO}
     """)
 RANGING = compiled(r"""
     \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
@@ -169,6 +178,10 @@ ABOUT = re.compile(r"(?:\b(?:about|around|approximately|approx\.?|roughly|nearly
 ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
 MEAN = re.compile(r"\b(?:mean|average[ds]?|averaging|median)\b")
 NO_MEASUREMENT = re.compile(r"\b(?:days?|stage|grade|class|type|pod|aged?|step|bed|room|figure|table|hours?)\s*#?$")
+DOSE = compiled_words(r"""
+    replac\w+|replet\w+|supplement\w*|given|gave|receiv\w+|infus\w+|bolus\w*|kcl|iv|po|oral(?:ly)?|tablets?|doses?
+    |administ\w+|added|bags?
+    """)
 ALL_VALUES = compiled_words(r"""
     remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly|kept
     |continuously|uniformly
@@ -193,14 +206,17 @@ OVER_TIME = unfolded(r"""
 RISING = compiled_words(rf"""
     rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
-    |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:up|higher)|on the rise
+    |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
+    \s(?:up|higher)
+    |on the rise
     |rise[sn]?|rose|increase[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )increase|mounting|increases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """)
 FALLING = compiled_words(rf"""
     falling|dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
-    |(?:goes|went|going|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed) (?:down|lower)
+    |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
+    \s(?:down|lower)
     |on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
     |decrease[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
@@ -215,6 +231,20 @@ STABLE = compiled(r"""
     |trend(?:ed|ing)?(?! up| down| higher| lower| toward))\b
     |\bneither (?:rose|rising|rises|increased|increasing|climb\w+|up)\b.*\bnor\b|\bheld (?:steady|its|constant)
     |\bremained (?:about |much |essentially |roughly |largely )*the same
+    """)
+# courses of a finding, or towards and away from the usual limits
+RESOLVED = compiled_words(r"resol(?:ved|ves|ving|ution)|subsided|abated|disappeared|went away|corrected|reversed")
+IMPROVED = compiled_words(r"""
+    improv(?:ed|es|ing|ements?)|recover(?:ed|s|ing|y)|(?:got|getting|gets) better|eased
+    """)
+WORSENED = compiled_words(r"worsen(?:ed|s|ing)|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets) worse")
+_COURSE = unfolded(r"""
+    (?:resol|improv|settle|subsid|abat|normali[sz]|correct|revers|recover|clear|persist|recur|respond|worsen|return
+    |ease)
+    """)
+DENIED_COURSE = compiled(rf"""
+    \b(?:did|does|do|has|have|had|was|were|is)?(?: ?not|n't)\b(?= (?:\w+ ){{0,2}}?(?:{_COURSE}|last\b|lasted))
+    |\b(?:never|failed to|without|no)\b(?= (?:\w+ )?{_COURSE})
     """)
 
 # measured or not

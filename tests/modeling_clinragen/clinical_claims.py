@@ -458,7 +458,7 @@ class Facts:
     def trend(self, state):
         need(self.values)
         if len(self.values) < 6:
-            return {}, None
+            return {}, self.short_trend(state)
         third = len(self.values) // 3
         change = float(np.median(self.values[-third:]) - np.median(self.values[:third]))
         spread = float(np.percentile(self.values, 75) - np.percentile(self.values, 25))
@@ -466,6 +466,20 @@ class Facts:
         need(share < 0.4 or share > 0.6)
         shown = "stable" if share < 0.5 else "rising" if change > 0 else "falling"
         return {}, shown == state
+
+    def short_trend(self, state):
+        """A few values rise or fall where none lies outside of the first and the last, which clearly differ."""
+        quarter = self.channel["std"] / 4
+        first, *_, last = [*self.values, self.values[-1]]
+        change, spread = last - first, max(self.values) - min(self.values)
+        for limit in (quarter, 4 * quarter):
+            need(not 0.8 * limit < abs(change) < 1.2 * limit and not 0.8 * limit < spread < 1.2 * limit)
+        if len(self.values) < 2:
+            return None
+        outside = any(not min(first, last) <= value <= max(first, last) for value in self.values)
+        if state == "stable":
+            return True if spread < quarter else False if abs(change) > 4 * quarter and not outside else None
+        return None if outside or abs(change) < quarter else (change > 0) == (state == "rising")
 
     def rising(self):
         return self.trend("rising")

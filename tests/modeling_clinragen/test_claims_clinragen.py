@@ -48,7 +48,11 @@ def test_caption_counts_are_those_of_the_values(values):
     assert len(clauses) == len(PAPER_CHANNELS)
     for clause, channel, column in zip(clauses, PAPER_CHANNELS, values.T, strict=True):
         assert clause.startswith(channel["name"] + " is ")
-        high, low = np.nansum(column > channel["high"]), np.nansum(column < channel["low"])
+        single = np.array([channel["high"], channel["low"]], np.float32)  # a limit in single precision is itself
+        high, low = (
+            np.nansum(column > max(channel["high"], single[0])),
+            np.nansum(column < min(channel["low"], single[1])),
+        )
         counts = {way: int(n) for way, n in re.findall(r"(higher|lower) than normal (\d+) times?", clause)}
         assert (counts.get("higher", 0), counts.get("lower", 0)) == (high, low)
         assert ("not measured" in clause) == bool(np.isnan(column).all())
@@ -163,8 +167,24 @@ def test_trends(text, expected):
     assert {verdict for _, verdict in verdicts(text, RISING)} == {expected}
 
 
-def test_a_trend_of_few_values_cannot_be_judged():
-    assert verdicts("Heart rate is rising.", patient(Heart_Rate=[60, 90])) == [("Heart Rate", "unverifiable")]
+@pytest.mark.parametrize(
+    ("values", "text", "expected"),
+    [
+        ([60, 90], "Heart rate is rising.", "supported"),
+        ([140, 122, 95], "Heart rate fell.", "supported"),
+        ([140, 122, 95], "Heart rate rose.", "contradicted"),
+        ([140, 122, 95], "Heart rate was stable.", "contradicted"),
+        ([140, 122, 95], "Heart rate did not fall.", "contradicted"),
+        ([90, 91, 90], "Heart rate was stable.", "supported"),
+        ([90, 91, 92], "Heart rate is rising.", "unverifiable"),  # too little
+        ([90, 120, 110], "Heart rate is rising.", "unverifiable"),  # up and down
+        ([90, 120, 110], "Heart rate fell.", "unverifiable"),
+        ([90, 120, 110], "Heart rate was stable.", "unverifiable"),
+        ([90], "Heart rate is rising.", "unverifiable"),
+    ],
+)
+def test_a_trend_of_few_values_is_judged_where_first_and_last_are_the_extremes(values, text, expected):
+    assert verdicts(text, patient(Heart_Rate=values)) == [("Heart Rate", expected)]
 
 
 def test_what_a_finding_means_is_no_claim_about_the_channel():
