@@ -15,16 +15,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .clinical_clinragen import clear_limits, short_name
+from .clinical_clinragen import clear_limits
 from .links_clinragen import KnowledgeLinks, NoteFinding
+from .past_clinragen import ACUTE, is_only_past
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
-from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling
+from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling, place_of, said_of
+from .words_clinragen import content_words
 
 
 MAX_FINDINGS = {"note": 3, "lab": 2}  # told of one diagnosis; fewer where there are many diagnoses
 MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
+RARE, FAR = 0.05, 1.0  # a smaller share counts only that many standard deviations beyond the clear limit
 MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
 
@@ -63,7 +66,8 @@ class Composer:
         }
         names = {label: links.names_of(label) for label in labels}
         self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
-        self.telling = Telling(names)
+        self.same_names = {label: _same_names(links, label) for label in labels}
+        self.telling = Telling(names, self.same_names)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
@@ -77,18 +81,35 @@ class Composer:
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
-                self._ranked_note(disease, [finding for finding in noted if disease in finding.diseases]),
+                self._ranked_note(disease, self._of_this_stay(disease, noted, note), note),
                 _ranked_series([shown[pattern] for pattern in self.patterns.get(disease, ()) if pattern in shown]),
             )
             for disease in diseases
         }
 
-    def _ranked_note(self, disease: str, findings: list[NoteFinding]) -> list[NoteFinding]:
-        """Rank findings, the disease's own names first; a second name of the same meaning is left out."""
+    @staticmethod
+    def _of_this_stay(disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
+        """Select the findings that speak for a disease; an event of the past does not for an acute one."""
+        linked = [finding for finding in findings if disease in finding.diseases]
+        if disease not in ACUTE:
+            return linked
+        return [finding for finding in linked if not is_only_past(note, finding.text)]
+
+    def _ranked_note(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
+        """Rank findings, the disease's own names first; what says the same twice is left out."""
         own = {id(finding): self._is_own(disease, finding) for finding in findings}
-        if sum(own.values()) > 1:
-            findings = [finding for finding in findings if finding.term not in (disease, short_name(disease))]
-        return sorted(findings, key=lambda f: (not own[id(f)], len(f.diseases), f.start))
+        ranked = sorted(findings, key=lambda f: (not own[id(f)], len(f.diseases), f.start))
+        kept: list[NoteFinding] = []
+        for finding in ranked:
+            rivals = [f for f in ranked if f is not finding and own[id(f)] >= own[id(finding)]]
+            if any(_says_more(f, finding, note) for f in rivals) or self._is_named_again(disease, finding, kept):
+                continue
+            kept.append(finding)
+        return kept
+
+    def _is_named_again(self, disease: str, finding: NoteFinding, kept: list[NoteFinding]) -> bool:
+        same = self.same_names[disease]
+        return finding.text.lower() in same and any(f.text.lower() in same for f in kept)
 
     def _is_own(self, disease: str, finding: NoteFinding) -> bool:
         """Tell if a finding of the note is a name of the disease itself."""
@@ -119,9 +140,12 @@ class Composer:
         """Write one sentence that argues for the disease from findings of the series."""
         return self.telling.series([disease], findings[: MAX_FINDINGS["lab"]], choose)
 
-    def unexplained(self, diseases: list[str], choose: random.Random) -> str:
-        """Write the sentence that says openly that nothing in the record points to the diseases."""
-        return self.telling.unexplained(diseases, choose)
+    def unexplained(self, diseases: list[str], choose: random.Random, place: str | None = "this record") -> str:
+        """
+        Write the sentence that says openly that nothing in a place, see [`place_of`], points to the diseases; with
+        `None`, where none was searched, that the text does not explain them.
+        """
+        return self.telling.unexplained(diseases, choose, place)
 
     def rationale(
         self,
@@ -160,7 +184,7 @@ class Composer:
         left = [disease for disease in diseases if not (found[disease].note or found[disease].series)]
         if left:
             parts["lab" if "lab" in modalities else "note"].append(
-                Sentence(self.unexplained(left, choose), tuple(left))
+                Sentence(self.unexplained(left, choose, place_of(modalities)), tuple(left))
             )
         return tuple(parts[part] if part in modalities else [] for part in ("note", "lab"))
 
@@ -189,12 +213,14 @@ class Composer:
         by_id = {id(finding): finding for findings in found.values() for finding in findings}
         for disease in with_findings:
             for finding in [finding for finding in found[disease] if self._is_own(disease, finding)][:limit]:
-                owners[id(finding)] = [disease]
-        for disease in sorted(with_findings, key=lambda disease: len(found[disease])):
-            has = sum(disease in owner for owner in owners.values())
-            free = [finding for finding in found[disease] if id(finding) not in owners][: limit - has]
-            for finding in free if free or has else found[disease][:1]:
                 owners.setdefault(id(finding), []).append(disease)
+        fewest_first = sorted(with_findings, key=lambda disease: len(found[disease]))
+        for most_yet in (1, limit):  # each disease gets its best finding before one gets a second
+            for disease in fewest_first:
+                has = sum(disease in owner for owner in owners.values())
+                free = [finding for finding in found[disease] if id(finding) not in owners][: max(0, most_yet - has)]
+                for finding in free if free or has else found[disease][:1]:
+                    owners.setdefault(id(finding), []).append(disease)
         order = {disease: i for i, disease in enumerate(found)}
         shared = defaultdict(list)
         for identity, diseases in owners.items():
@@ -221,8 +247,38 @@ def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
         change = (values[-1] - values[0]) * (1 if direction == "rising" else -1)
         return bool(change >= MIN_CHANGE * abs(values[0]))
     low, high = clear_limits(channel)
-    beyond = int((values > high if direction == "high" else values < low).sum())
-    return beyond >= MIN_VALUES or (beyond > 0 and beyond >= MIN_SHARE * len(values))
+    distances = values - high if direction == "high" else low - values
+    beyond = int((distances > 0).sum())
+    if beyond < MIN_VALUES:
+        once_enough = not (direction == "high" and channel["name"] in PRESSURES)
+        return once_enough and 0 < beyond >= MIN_SHARE * len(values)
+    return beyond >= RARE * len(values) or bool(distances.max() >= FAR * channel.get("std", 0.0))
+
+
+def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
+    """Return the names that mean the same as what a disease is called in a sentence, in lower case."""
+    said = said_of(disease, links.names_of(disease)).lower()
+    same = {said}
+    for term in (term for terms in links.entries.values() for term in terms):
+        forms = {form.lower() for form in (term["term"], *term.get("synonyms", ()))}
+        if term["type"] == "name" and disease in term["diseases"] and said in forms:
+            same |= forms
+    return same
+
+
+def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:
+    """
+    Tell if another finding says what one does, and more: "unstable angina" than "angina", "norepinephrine" than
+    "vasopressors" of "vasopressors norepinephrine".
+    """
+    if finding.end <= other.start and not note[finding.end : other.start].strip():
+        return True
+    words, others = (content_words(f.text.lower(), 0, len(f.text)) for f in (finding, other))
+    return len(words) < len(others) and all(any(_is_same_word(a, b) for b, *_ in others) for a, *_ in words)
+
+
+def _is_same_word(word: str, other: str) -> bool:
+    return word == other or (len(word) > 4 and len(other) > 4 and (word.startswith(other) or other.startswith(word)))
 
 
 __all__ = ["Composer", "Evidence", "Sentence", "SeriesFinding"]

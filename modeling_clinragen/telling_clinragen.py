@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,14 +29,19 @@ NO_SIGN = {
         "Nothing in the measured series points to a listed disease.",
     ),
 }
+NO_FINDING = {  # where nothing was looked for
+    "note": "This text rests on no finding of the note.",
+    "lab": "This text rests on no value of the series.",
+}
 _UNEXPLAINED = (
-    ("{names} remains unexplained: no finding in this record points to it.",
-     "{names} remain unexplained: no finding in this record points to them."),
-    ("{names} is left unexplained, as no finding in this record points to it.",
-     "{names} are left unexplained, as no finding in this record points to them."),
-    ("{names} stays unexplained: nothing in this record points to it.",
-     "{names} stay unexplained: nothing in this record points to them."),
+    ("{names} remains unexplained: no finding in {place} points to it.",
+     "{names} remain unexplained: no finding in {place} points to them."),
+    ("{names} is left unexplained, as no finding in {place} points to it.",
+     "{names} are left unexplained, as no finding in {place} points to them."),
+    ("{names} stays unexplained: nothing in {place} points to it.",
+     "{names} stay unexplained: nothing in {place} points to them."),
 )  # fmt: skip
+_BY_TEXT = ("{names} is left unexplained by this text.", "{names} are left unexplained by this text.")
 # one finding, several
 _VERBS = (
     ("points to", "point to"), ("suggests", "suggest"), ("supports", "support"), ("fits", "fit"),
@@ -59,7 +64,11 @@ _SAID = {
     "Coronary atherosclerosis and other heart disease": "coronary artery disease",
     "Pleurisy; pneumothorax; pulmonary collapse": "pleurisy, pneumothorax or pulmonary collapse",
 }
-_SAID_CHANNELS = {"Fraction inspired oxygen": "inspired oxygen"}
+_SAID_CHANNELS = {
+    "Fraction inspired oxygen": "inspired oxygen",
+    "Platelets": "platelet count",
+    "White blood cells": "white count",
+}
 # what a level of a channel is called
 _SIGNS = {
     ("Heart Rate", "high"): "tachycardia", ("Heart Rate", "low"): "bradycardia",
@@ -70,7 +79,8 @@ _SIGNS = {
     ("Sodium", "high"): "hypernatremia", ("Sodium", "low"): "hyponatremia",
     ("Platelets", "low"): "thrombocytopenia", ("White blood cells", "high"): "leukocytosis",
 }  # fmt: skip
-# a course whose extreme value is neither the first nor the last, one that begins with it, and one that ends with it
+# a course whose extreme value is neither the first nor the last; one that begins with it and stays abnormal, or does
+# not; and one that ends with it
 _THROUGH = (
     "{name} {moved} from {first} to {extreme} at hour {hour} and was {last} at the end",
     "{name} {moved} from {first} to {extreme} at hour {hour} and {back} to {last} by the end",
@@ -79,6 +89,10 @@ _THROUGH = (
     "{name} {moved} from {first} to a {peak} of {extreme} at hour {hour} and ended at {last}",
     "{name} was {first} at the start and {last} at the end, with a {peak} of {extreme} at hour {hour}",
     "{name} {turned} {extreme} at hour {hour} and was {last} at the end",
+)
+_STILL = (
+    "{name} was {extreme} at the start and {last} at the end",
+    "{name} was {extreme} at the start and still {last} at the end",
 )
 _FROM_START = (
     "{name} was {extreme} at the start and {last} at the end",
@@ -124,7 +138,12 @@ _DOWNWARDS = {
 }  # fmt: skip
 _NO_NOUN = re.compile(
     r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
-    r"|^(?:ventilated|intubated|labored|paced|irregular|febrile|septic|hypotensive|smoker)$"
+    r"|^(?:ventilated|(?:airway )?intubated|labored|paced|(?:dysrhythmia )?irregular|febrile|septic|hypotensive"
+    r"|smoker)$"
+)
+_COUNTED = re.compile(
+    r"^(?!(?:an?|the) ).*\b(?:tube|pacemaker|bronchodilator|agent|inhibitor|blocker|stent|balloon pump|defibrillator"
+    r"|arterial line|electrolyte disorder|operation|nodule|AICD|IABP)$"
 )
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
 
@@ -169,10 +188,29 @@ class SeriesFinding:
         return bool(np.abs(self.values[[0, -1]] - self.values[self.extreme]).max() < worth)
 
     @property
+    def stays_beyond(self) -> bool:
+        """Tell if the last value lies beyond the usual limit, too."""
+        low, high = usual_limits(self.channel)
+        return bool(self.values[-1] > high if self.upwards else self.values[-1] < low)
+
+    @property
+    def is_brief(self) -> bool:
+        """Tell if the extreme value was measured in the hour of the first or the last one."""
+        hour = f"{self.hours[self.extreme]:.0f}"
+        return hour in (f"{self.hours[0]:.0f}", f"{self.hours[-1]:.0f}")
+
+    @property
     def count(self) -> int:
         """Count the values beyond the usual limit, as captions do."""
         low, high = usual_limits(self.channel)
         return int((self.values > high if self.upwards else self.values < low).sum())
+
+
+def place_of(modalities: Collection[str]) -> str:
+    """Return what is searched for findings: the parts of the record that are read."""
+    return (
+        "this record" if len(modalities) > 1 else {"note": "this note", "lab": "these series"}[next(iter(modalities))]
+    )
 
 
 class Telling:
@@ -181,18 +219,21 @@ class Telling:
 
     Args:
         names (`dict`): diagnosis -> the names it goes by.
+        same (`dict`): diagnosis -> those that mean the same as what it is called here, in lower case.
     """
 
-    def __init__(self, names: dict[str, Iterable[str]]):
-        self.said = {disease: _said(disease, names[disease]) for disease in names}
+    def __init__(self, names: dict[str, Iterable[str]], same: dict[str, set[str]]):
+        self.said = {disease: said_of(disease, names[disease]) for disease in names}
+        self.same = same
 
     def note(self, diseases: list[str], findings: list[NoteFinding], choose: random.Random, also: bool = False) -> str:
         """Word one sentence that argues from findings of a note; `also` where another sentence stands before."""
         told = list(dict.fromkeys(_written(finding) for finding in findings))
-        itself = next((disease for disease in diseases if self.said[disease] in told), None)
-        if itself is not None:
-            others = [disease for disease in diseases if disease != itself]
-            return self._itself(itself, [text for text in told if text != self.said[itself]], others, choose)
+        for itself in diseases:
+            name = next((_written(f) for f in findings if f.text.lower() in self.same[itself]), None)
+            if name is not None:
+                others = [disease for disease in diseases if disease != itself]
+                return self._itself(name, [text for text in told if text != name], others, choose)
         disease = self._named(diseases)
         evidence = _listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
         verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
@@ -206,12 +247,12 @@ class Telling:
             return self._passive(diseases, evidence + place, choose, also)
         return _sentence(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
-    def _itself(self, disease: str, told: list[str], others: list[str], choose: random.Random) -> str:
+    def _itself(self, name: str, told: list[str], others: list[str], choose: random.Random) -> str:
         """Word a sentence on a diagnosis that the note itself names, with other findings and diagnoses."""
-        name, report = self.said[disease], choose.choice(_REPORTS)
+        report = choose.choice(_REPORTS)
         verb = _VERBS_ALSO[choose.randrange(len(_VERBS_ALSO))][_is_plural(name)]
         if told and others:
-            return _sentence(f"{_listed([name, *told])} {verb[5:]} {self._named([disease, *others])}.")
+            return _sentence(f"{_listed([name, *told])} {verb[5:]} {self._named(others)}.")
         if others:
             return _sentence(f"The note {report} {name}, which {verb} {self._named(others)}.")
         if told:
@@ -230,7 +271,7 @@ class Telling:
                 return self._passive(diseases, told, choose, also)
             return _sentence(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
         told = self._clauses(findings, choose)
-        link = choose.choice((", which", ", and this", " and this")) if len(findings) == 1 else ", which"
+        link = choose.choice((", which", ", and this")) if len(findings) == 1 else ", which"
         return _sentence(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
 
     @staticmethod
@@ -238,13 +279,13 @@ class Telling:
         """Word the first finding with its course, the others shorter."""
         first, *others = findings
         told = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
-        return (choose.choice((", while ", ", and ", " and ")) if len(told) == 2 else ", ").join(told)
+        return (choose.choice((", while ", ", and ")) if len(told) == 2 else ", ").join(told)
 
-    def unexplained(self, diseases: list[str], choose: random.Random) -> str:
-        """Word the sentence that says that nothing in the record points to the diseases."""
-        one, several = choose.choice(_UNEXPLAINED)
+    def unexplained(self, diseases: list[str], choose: random.Random, place: str | None) -> str:
+        """Word that nothing in a place, see [`place_of`], points to the diseases; `None` where none was searched."""
+        one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT
         text = one if self._be(diseases) == "is" else several
-        return _sentence(text.format(names=self._named(diseases)))
+        return _sentence(text.format(names=self._named(diseases), place=place))
 
     def _passive(self, diseases: list[str], evidence: str, choose: random.Random, also: bool) -> str:
         link = f"{self._be(diseases)} {'also ' if also else ''}{choose.choice(_PASSIVES)} by"
@@ -262,7 +303,7 @@ class Telling:
         return f"also {verb}" if also and choose.random() < 0.4 and not verb.startswith(("is", "are")) else verb
 
 
-def _said(disease: str, names: Iterable[str]) -> str:
+def said_of(disease: str, names: Iterable[str]) -> str:
     """Return what a diagnosis is called in a sentence."""
     said = _SAID.get(disease)
     known = {name.lower() for name in names}
@@ -295,7 +336,10 @@ def _written(finding: NoteFinding) -> str:
     if comma:
         text = f"{kind} {_uncapitalized(noun)}"
     if _NO_NOUN.search(text.lower()):
-        return f'"{text}"'
+        return f'"{_uncapitalized(text)}"'
+    if _COUNTED.search(text):
+        text = _uncapitalized(text)
+        return f"{'an' if re.match('[aeiouAI]', text) else 'a'} {text}"
     if text.isupper() and len(text) > 5:
         return text.lower()
     return text.lower() if text.istitle() and " " in text else _uncapitalized(text)
@@ -315,7 +359,9 @@ def _number(finding: SeriesFinding, position: int, unit: bool = True) -> str:
     written = f"{value:.{channel.get('decimals', 1)}f}"
     if not unit or shown in ("pH", "ratio", ""):
         return written
-    return f"{written}%" if shown == "%" else f"{written} {shown}"
+    if shown == "%":
+        return f"{written}%"
+    return f"{written} {'×' if shown.startswith('10^') else ''}{shown}"
 
 
 def _name(channel: dict) -> str:
@@ -334,7 +380,7 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
         "extreme": _number(finding, finding.extreme),
         "last": _number(finding, -1, unit=choose.random() < 0.5),
         "hour": f"{finding.hours[finding.extreme]:.0f}",
-        "times": times(finding.count),
+        "times": {1: "once", 2: "twice"}.get(finding.count, times(finding.count)),
     }
 
 
@@ -359,5 +405,14 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
     elif short or finding.crosses or finding.is_flat or choose.random() < 0.3:
         forms = _LEVELS
     else:
-        forms = _FROM_START if extreme == first else _TO_END if extreme == last else _THROUGH
+        forms = _course(finding, first, last, extreme)
     return choose.choice(forms).format(**words)
+
+
+def _course(finding: SeriesFinding, first: str, last: str, extreme: str) -> tuple[str, ...]:
+    """Return the wordings that fit where the extreme value stands in a course."""
+    if extreme == first:
+        return _STILL if finding.stays_beyond else _FROM_START
+    if extreme == last:
+        return _TO_END
+    return _LEVELS if finding.is_brief else _THROUGH

@@ -1,0 +1,47 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Events of the past: what a note dates back, or tells as history, is no sign of an acute disease of this stay."""
+
+from __future__ import annotations
+
+import re
+
+from .clinical_clinragen import PHENOTYPES
+from .phrases_clinragen import compiled
+
+
+_ACUTE_CCS = {2, 55, 100, 109, 122, 130, 131, 153, 157, 238, 249}
+ACUTE = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] in _ACUTE_CCS)
+# what happens once, unlike a disease that stays: "history of stroke" against "history of cirrhosis"
+_EVENT = compiled(r"""
+    infarct|stroke|\bcva\b|cerebrovascular|\btias?\b|ischemic attack|embol|arrest|attack|stent|\bpci\b|ptca
+    |intervention|bleed|hemorrhag|haemorrhag|hematoma|transfusion|sepsis|septic|pneumonia|shock|trauma|overdose
+    |operat|surgery|cabg|bypass|graft|endarterectomy|replacement|pneumothorax|effusion|respiratory failure
+    |kidney injury|fracture|anaphyla|stemi\b|\bmi\b|\bami\b
+    """)
+_DATED = compiled(r"""
+    (?:\(s\))?[^;,.\n(]{0,30}?
+    (?:\s*[-–,(] *(?:remote\b|date unknown|within (?:the )?(?:past |last )?\d+ (?:year|month|yr|mo)
+    |(?:in )?(?:19|20)\d\d\b)
+    | (?:in (?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b))
+    """)
+_TOLD_AS_PAST = compiled(r"""
+    (?:\b(?:history of|hx of|h/o|hx)\b
+    (?:(?!\b(?:who|now|present\w*|admi\w*|with|here|for|today|currently|acute)\b)[^.;:\n]){0,80}
+    |\b(?:prior|previous|old|remote|past) (?:[\w-]+ ){0,2})$
+    """)
+
+
+def is_past_event(note: str, start: int, end: int) -> bool:
+    """Tell if what stands at `start` to `end` of a note is an event that the note dates back or tells as history."""
+    lower = note.lower()
+    if not _EVENT.search(lower[start:end]):
+        return False
+    line = lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
+    return bool(_DATED.match(lower[end : end + 80]) or _TOLD_AS_PAST.search(line))
+
+
+def is_only_past(note: str, text: str) -> bool:
+    """Tell if a note tells a finding only as an event of the past, wherever it stands."""
+    places = [(m.start(), m.end()) for m in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
+    return bool(places) and all(is_past_event(note, *place) for place in places)
