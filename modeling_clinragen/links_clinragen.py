@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
+from .homonyms_clinragen import names_something_else
 from .note_claims_clinragen import DiagnosisFinder, Mention, premises_of
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
@@ -106,7 +107,9 @@ class KnowledgeLinks:
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if name not in found and _is_spelled(note[start:end]) and reading.says(start, end) == "argues":
+            if name in found or not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
+                continue
+            if reading.says(start, end) == "argues":
                 diseases = frozenset(disease for term in terms for disease in term["diseases"])
                 found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases)
         return list(found.values())

@@ -43,6 +43,7 @@ _STATES = r"""
     |irritable|jaundiced|lethargic|malnourished|mottled|obese|obtunded|pale|responsive|restless|sedated|septic
     |sleepy|somnolent|tachycardic|bradycardic|tachypneic|tender|tired|unresponsive|unconscious|weak|wheezy
     |found (?:down|unresponsive)|smoker|non-?smoker
+    |\w+(?:thric|mnes(?:t)?ic|phasic|plegic|paretic|ataxic|tensive|pneic|cardic|xemic|oxic|phoretic|volemic|pyretic)
 """
 _ABNORMAL = r"""
     abnormal|absent|asymmetric|coarse|decreased|delayed|dilated|diminished|displaced|distant|distended|dull
@@ -50,6 +51,11 @@ _ABNORMAL = r"""
     |prolonged|reduced|sluggish|thready|unequal|unsteady|weak|widened
 """
 _STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|but) )*{any_of(_STATES)}")
+_GRADED = compiled_words(r"""
+    scattered|few|mild|moderate|moderately|severe|severely|small|large|trace|bilateral|bibasilar|left|right|new
+    |worse|positive|marked|profound|faint|scant|tiny|copious|massive
+    """)  # what has a grade or a side is there
+_INTACT = compiled(r"(?:clear|soft|supple|benign|normal|intact|warm|dry|equal|reactive|regular|stable)\s*$")
 _SIGN = re.compile(rf"\s*(?:and )?{any_of(_ABNORMAL)} \w")
 _AND = re.compile(rf" and (?={any_of(_STATES)}|{any_of(_ABNORMAL)} \w)")
 _ADJECTIVE = re.compile(
@@ -60,7 +66,9 @@ _PLACED = compiled(r"""
     |(?:dullness|crackles|rales|rhonchi|wheez\w+|effusion|infiltrate|opacity|consolidation|rub|bruit|edema|murmur)\b
     [^,]*\b(?:bilaterally|throughout|diffusely
     |(?:on|at|in|over) (?:the |both )?(?:[rl]|right|left|bases?|apex|lungs?)\b)
-    |\s-{1,2}\s?\w
+    |\b(?:on|over|in) (?:both|bilateral|(?:the |his |her )?(?:left|right)) \w
+    |\bto (?:the )?(?:mid|bases?|apex|apices|knees?|thighs?|shins?|sacrum|ankles?)\b
+    |\bsince \w|\s-{1,2}\s?\w
     """)
 _HISTORY = compiled_words(r"history of|hx|h/o|past|prior|previous|known|comorbid\w*|other|risk")
 _PAST = re.compile(r"\s*(?:hx|h/o|s/p|status post|former|ex-|past medical|pmhx?)\b")
@@ -70,6 +78,7 @@ _CHRONIC = compiled(r"""
     |cirrhosis|gout|hypothyroid\w*|gerd|osa|obesity|pvd|pad|osteoarthritis|bph|dementia|epilepsy|schizophrenia|hiv
     |coronary artery disease|atrial fibrillation|afib)\b
     """)
+_ON_TREATMENT = compiled_words("on|with|s/p|treated|since")
 _WORD = re.compile(r"[a-z]{3,}")
 
 
@@ -120,13 +129,21 @@ def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int)
     edges = [*commas, last]
     for number, (comma, stop) in enumerate(itertools.pairwise(edges)):
         item = sentence[comma + 1 : stop]
-        if _STATE.match(item) or _PLACED.search(item) or _PAST.match(item) or (number == 0 and _SIGN.match(item)):
+        if (number == 0 and _SIGN.match(item)) or _is_chronic(item, head, among_others) or _is_repeated(head, item):
             return True
-        if _CHRONIC.match(item) and not _HISTORY.search(head) and (among_others or not _CHRONIC.search(head)):
+        if _STATE.match(item) or _PAST.match(item) or _GRADED.match(item.strip()):
             return True
-        if _is_repeated(head, item):
+        if _PLACED.search(item) or _INTACT.search(item):
             return True
     return False
+
+
+def _is_chronic(item: str, head: str, among_others: bool) -> bool:
+    """Tell if an item is a disease of the patient: a treated one, or one among symptoms or other diseases."""
+    if not _CHRONIC.match(item):
+        return False
+    others = not _HISTORY.search(head) and (among_others or not _CHRONIC.search(head))
+    return others or bool(_ON_TREATMENT.search(item))
 
 
 def _is_repeated(head: str, item: str) -> bool:

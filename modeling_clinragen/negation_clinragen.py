@@ -87,6 +87,7 @@ _ENDS = re.compile(
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
         |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
         |describes|described)|developed|experienc(?:es|ed)
+        |(?<= )(?:he|she) (?!denies\b|does\b)\w+s\b
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
         |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
         |apart from|other than|aside from|rather|point(?:s|ed|ing)? to
@@ -123,7 +124,9 @@ _RISK = compiled_words(r"""
     |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
     |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
     """)
-_OTHER_SENSE = re.compile(r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $")
+_OTHER_SENSE = re.compile(
+    r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $|\bcta? $"
+)
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""

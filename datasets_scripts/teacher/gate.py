@@ -126,7 +126,7 @@ class Gate:
     ) -> None:
         """Check findings against the note; what is said of a channel may stand in the note or in the series."""
         for sentence in sentences:
-            claims = check_note_claims(sentence.text, index)
+            claims = check_note_claims(sentence.text, index, self.links)
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
                 self._judge_series(sentence, row, judgement)
                 continue

@@ -85,7 +85,7 @@ class RationaleReader:
 
     def read_note(self, text: str, note: str | NoteIndex) -> list[ReadSentence]:
         """Read a note rationale."""
-        return self._read(text, check_note_claims(text, note))
+        return self._read(text, check_note_claims(text, note, self.links))
 
     def read_series(self, text: str, lab_times, lab_values) -> list[ReadSentence]:
         """Read a lab rationale."""
