@@ -175,16 +175,17 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
     def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Mark the measurements of a checked record that the model reads: bool, `(T, num_input_channels)`."""
-        return self._plausible(values) & ((times >= 0) & (times < self.context_length))[:, None]
+        return self.plausible(values) & ((times >= 0) & (times < self.context_length))[:, None]
 
-    def _plausible(self, values: np.ndarray) -> np.ndarray:
+    def plausible(self, values: np.ndarray) -> np.ndarray:
+        """Mark the values that can be measured: bool, of the same shape."""
         minimum = np.array([channel.get("minimum", -np.inf) for channel in self.channels])
         maximum = np.array([channel.get("maximum", np.inf) for channel in self.channels])
         with np.errstate(invalid="ignore"):
             return (values >= minimum) & (values <= maximum)  # NaN is in no range
 
     def _one(self, values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values = np.where(self._plausible(values), values, np.nan)
+        values = np.where(self.plausible(values), values, np.nan)
         grid = self._paper_grid(values) if self.grid == "paper" else self._hourly_grid(values, times)
         observed = ~np.isnan(grid)
         mean = np.array([channel["mean"] for channel in self.channels])

@@ -13,7 +13,9 @@ from __future__ import annotations
 import random
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -21,10 +23,11 @@ from .claims_clinragen import Claim, ClaimChecker
 from .composition_clinragen import MAX_SENTENCES, Composer, Evidence
 from .links_clinragen import KnowledgeLinks, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
+from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair
-from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN
+from .telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN, place_of
 
 
 PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
@@ -34,15 +37,14 @@ WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
-# What is said of any channel: a finding holds another word.
-_SERIES = """
-    a an and at by for from in of on the to with minimum maximum lowest highest low high peak nadir extreme start end
-    beginning first last initial initially final finally hour hours day time times value values reading readings
-    measurement measurements course rest stay admission average mean median range normal usual limit limits level
-    levels all half third total higher lower above below oxygen support
-"""
-_SERIES_WORDS = frozenset(_SERIES.split())
 _LETTER = re.compile(r"[^\W\d_]")
+# What only the composer may say, as it looks at the whole record.
+_LACK = re.compile(r"\b(?:remains?|stays?|left|is|are) unexplained\b|\blisted (?:disease|diagnos)", re.IGNORECASE)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|(?:rise|fall|stay|remain|show)s?"
+    r"|(?!inspired)[a-z]+ed)\b",
+    re.IGNORECASE,
+)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -70,16 +72,16 @@ class Grounding:
 
     Args:
         processor (`ClinRaGenProcessor`): of the model. Without `knowledge` no argument is checked, and nothing is
-            composed but what is unexplained.
+            composed but what the text does not explain.
     """
 
     def __init__(self, processor: ClinRaGenProcessor):
         channels = processor.feature_extractor.channels
-        self.processor, self.knows = processor, processor.knowledge is not None
+        self.processor, self.knows = processor, bool(processor.knowledge)
         self.links = KnowledgeLinks(processor.knowledge or [], processor.labels, channels)
         self.composer = Composer(self.links, channels, processor.labels)
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
-        self.repair = NumberRepair(self.check)
+        self.repair, self.series_words = NumberRepair(self.check), SeriesWords(self.check)
 
     def of(self, record: dict) -> GroundedText:
         """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""
@@ -107,8 +109,9 @@ class GroundedText:
         self.values = np.asarray(record["lab_values"], dtype=float).reshape(len(self.times), grounding.num_channels)
         if "lab" not in reads:
             self.times, self.values = self.times[:0], self.values[:0]
-        self.index = NoteIndex(self.note)
-        seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(self.note.encode()))
+        self.index, self.details = NoteIndex(self.note), details(self.note)
+        note = self.note.encode(errors="surrogatepass")
+        seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(note))
         self.choose = random.Random(seed)
         self.sentences: list[GroundedSentence] = []
         self.claims: dict[str, list[Claim]] = {part: [] for part in PARTS}
@@ -118,7 +121,6 @@ class GroundedText:
         self._read = dict.fromkeys(PARTS, 0)  # sentences of the decoder
         self._marks: list[str] = []
         self._said: set[tuple] = set()
-        self._evidence: dict | None = None
 
     def read(self, text: str, ended: bool = True, finished: bool = True) -> None:
         """
@@ -161,6 +163,8 @@ class GroundedText:
         """Keep a sentence of the decoder, with its numbers put right where that is enough, or leave it out."""
         if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
+        if _LACK.search(sentence):
+            return
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
         claims = self._claims(sentence, part)
         if part == "lab" and any(claim.verdict == "contradicted" for claim in claims):
@@ -169,12 +173,13 @@ class GroundedText:
                 return
             sentence, origin = repaired, REPAIRED
             claims = self._claims(sentence, part)
-        if self._holds(sentence, claims) and (part == "note" or not self._tells_of_no_series(sentence, claims)):
+        adds = self._adds_to_note if part == "note" else self._adds_to_series
+        if self._holds(sentence, claims) and not adds(sentence, claims):
             self._add(sentence, part, origin, claims)
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
         if part == "note":
-            claims = check_note_claims(sentence, self.index)
+            claims = check_note_claims(sentence, self.index, self.grounding.links)
         else:
             claims = self.grounding.check(sentence, self.times, self.values)
         return argue(claims, sentence, self.grounding.links)
@@ -188,29 +193,36 @@ class GroundedText:
             return False
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
 
-    def _tells_of_no_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence about the series names a finding that is neither theirs nor the note's."""
-        check = self.grounding.check
-        channel = next(claim.channel for claim in claims if claim.channel is not None)
-        for claim in check_note_claims(sentence, self.index):
-            if claim.verdict == "supported" or re.search(r"\d", claim.text) or any(check.find(lowered(claim.text))):
-                continue
-            said = check(f"{channel} {claim.text}", self.times, self.values)
-            if all(other.kind == "other" for other in said) and not _SERIES_WORDS.issuperset(
-                claim.text.lower().split()
-            ):
-                return True
-        return False
+    def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
+        """Tell if a sentence about the note holds a number or a side that the note does not."""
+        for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
+            if mention.inferred:  # the number of "type 2 diabetes" is no finding
+                sentence = sentence[: mention.start] + sentence[mention.end :]
+        return not details(sentence) <= self.details
+
+    def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
+        """Tell if a sentence about the series is none, or names what is neither theirs nor the note's."""
+        links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
+        argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
+        named, said = links.find_diagnoses(sentence), lowered(sentence)
+        if any(not mention.labels & argued for mention in named) or not (argued or _VERB.search(sentence)):
+            return True
+        for mention in named:
+            said = said[: mention.start] + " " * (mention.end - mention.start) + said[mention.end :]
+        return any(
+            claim.verdict != "supported" and foreign(said[claim.start : claim.end])
+            for claim in check_note_claims(sentence, self.index, links)
+        )
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence argues for listed diagnoses only, denies none of them, and argues against no other."""
-        listed = set(self.listed)
+        """Tell if a sentence argues for listed diagnoses only, each from a finding, and against none."""
+        listed, argued = set(self.listed), {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         if any(not listed >= set(claim.diagnoses) for claim in claims):
             return False
         for mention in self.grounding.links.find_diagnoses(sentence):
             if mention.says == "denies" and (mention.inferred or mention.labels <= listed):
                 return False
-            if mention.says == "argues" and mention.inferred and not mention.labels & listed:
+            if mention.says == "argues" and mention.inferred and not mention.labels & argued:
                 return False
         return True
 
@@ -234,12 +246,28 @@ class GroundedText:
             return
         self._explain(part)
         if not any(sentence.part == part for sentence in self.sentences):
-            read = self.note.strip() if part == "note" else (~np.isnan(self.values)).any()
-            absent = NO_NOTE if part == "note" else NO_SERIES
-            self._state(self.choose.choice(NO_SIGN[part]) if read else absent, part)
+            self._state(self._nothing(part), part)
         unexplained = [d for d in self.listed if not any(d in found for found in self.explained.values())]
         if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
-            self._state(self.grounding.composer.unexplained(unexplained, self.choose), part)
+            looked = not any(self._points_to(disease, EVIDENCE) for disease in unexplained)
+            place = place_of(self.processor.modalities) if looked and self.grounding.knows else None
+            self._state(self.grounding.composer.unexplained(unexplained, self.choose, place), part)
+
+    def _nothing(self, part: str) -> str:
+        """Word that a part says nothing; that nothing is there to say only where the knowledge found nothing."""
+        if not (self.note.strip() if part == "note" else (~np.isnan(self.values)).any()):
+            return NO_NOTE if part == "note" else NO_SERIES
+        if not self.grounding.knows or any(self._points_to(disease, [part]) for disease in self.listed):
+            return NO_FINDING[part]
+        return self.choose.choice(NO_SIGN[part])
+
+    def _points_to(self, disease: str, parts: Iterable[str]) -> bool:
+        return any(getattr(self.evidence[disease], EVIDENCE[part]) for part in parts)
+
+    @cached_property
+    def evidence(self) -> dict[str, Evidence]:
+        """Return what the record holds for each listed diagnosis."""
+        return self.grounding.composer.evidence(self.note, self.times, self.values, self.listed)
 
     def _explain(self, part: str) -> None:
         """Add composed sentences; they are checked like any other."""
@@ -263,9 +291,7 @@ class GroundedText:
 
     def _left(self, part: str) -> dict[str, list]:
         """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""
-        if self._evidence is None:
-            self._evidence = self.grounding.composer.evidence(self.note, self.times, self.values, self.listed)
-        found = {disease: getattr(self._evidence[disease], EVIDENCE[part]) for disease in self.listed}
+        found = {disease: getattr(self.evidence[disease], EVIDENCE[part]) for disease in self.listed}
         left = [disease for disease in self.listed if found[disease] and disease not in self.explained[part]]
         if part == "lab":  # what the note explains is told again only where there is room
             new = [disease for disease in left if disease not in self.explained["note"]]

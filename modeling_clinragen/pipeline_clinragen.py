@@ -86,6 +86,8 @@ class ClinRaGenPipeline(Pipeline):
         note = record.get("note") or ""
         if not isinstance(note, str):
             raise ClinRaGenInputError(f"`note` must be text, not {type(note).__name__}")
+        if any("\ud800" <= character <= "\udfff" for character in note):
+            raise ClinRaGenInputError("`note` holds half of a character; read it as UTF-8")
         extractor = self.processor.feature_extractor
         if record.get("labs") is not None:
             if record.get("lab_values") is not None:
@@ -94,7 +96,7 @@ class ClinRaGenPipeline(Pipeline):
         else:
             values, times = record.get("lab_values"), record.get("lab_times")
         values, times = extractor.validate(values, times)
-        return note, values, times
+        return note, np.where(extractor.plausible(values), values, np.nan), times
 
     def _forward(
         self,
@@ -235,13 +237,14 @@ class ClinRaGenPipeline(Pipeline):
     def _is_finished(self, tokens: torch.Tensor) -> bool:
         """Tell if the decoder came to the end of its text, instead of being cut."""
         ends = self.model.generation_config.eos_token_id
-        return ends is None or bool(torch.isin(tokens, torch.tensor(ends, device=tokens.device)).any())
+        written = tokens[1:]  # the decoder's start is BART's end, too
+        return ends is None or bool(torch.isin(written, torch.tensor(ends, device=tokens.device)).any())
 
     def _claims(self, parsed: dict, record: dict) -> dict[str, list[Claim]]:
         """Return the claims of each part of a rationale, with their verdicts and those of their arguments."""
         note, lab = parsed["note_rationale"], parsed["lab_rationale"]
         found = {
-            "note": check_note_claims(note, record["note"]),
+            "note": check_note_claims(note, record["note"], self.grounding.links),
             "lab": self.grounding.check(lab, record["lab_times"], record["lab_values"]),
         }
         if self.grounding.knows:

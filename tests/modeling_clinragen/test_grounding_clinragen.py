@@ -499,3 +499,99 @@ def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
         answer = pipe(ILL, max_new_tokens=length, **dictated(pipe, text))
         assert answer["generated_text"].endswith(".")
         assert "Night" not in answer["generated_text"]
+
+
+# --- a second look
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("note", "Productive cough for five days suggests Pneumonia."),  # the note says two
+        ("note", "Productive cough for 14 days suggests Pneumonia."),
+        ("note", "Crackles at the right base suggest Pneumonia."),  # at the left one
+        ("note", "Bilateral crackles suggest Pneumonia."),
+        ("note", "Given crackles are likely and Pneumonia remains unexplained."),
+        ("note", "Crackles and nothing in the note points to a listed disease."),
+        ("lab", "Heart Rate is high on norepinephrine, which fits Shock."),
+        ("lab", "Heart Rate is high with lactate 8, which fits Shock."),
+        ("lab", "Heart Rate is high and urine output is low, which fits Shock."),
+        ("lab", "Heart Rate is high on sevelamer, which fits Shock."),
+        ("lab", "A peak heart rate of 128 /min and the measured series show no clear sign of a listed disease."),
+        ("lab", "Heart Rate is up to 128 and Chronic kidney disease remains unexplained."),
+        ("lab", "Heart Rate up to 128 /min."),  # no sentence, and no reason
+        ("lab", "Heart Rate is up to 128 /min and congestive heart failure."),
+        ("lab", "Systolic blood pressure down to 82 mmHg and Heart Rate up to 128 /min."),
+    ],
+)
+def test_what_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part, sentence):
+    made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
+    assert written(made) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("note", "Productive cough for two days suggests Pneumonia."),
+        ("note", "Productive cough for 2 days suggests Pneumonia."),
+        ("note", "Crackles at the left base suggest Pneumonia."),
+        ("lab", "Heart Rate reached 128 /min at hour 2, with crackles in the note, which fits Shock."),
+        ("lab", "Heart Rate was 96 at the start, 128 /min at its highest and 99 at the end, which fits Shock."),
+    ],
+)
+def test_what_the_note_says_of_a_finding_may_be_said(grounding, part, sentence):
+    assert written(ground(grounding, [PNEUMONIA, SHOCK], **{part: sentence})) == [sentence]
+
+
+@pytest.mark.parametrize("knowledge", [None, []])
+def test_without_knowledge_nothing_is_said_about_what_was_not_looked_for(make_processor, knowledge):
+    made = ground(Grounding(make_processor(knowledge=knowledge)), [PNEUMONIA, SHOCK])
+    assert "unexplained" in made.sentences[-1].text
+    assert "pneumonia" in made.sentences[-1].text.lower()
+    for claimed in ("record", "points to", "point to", "gives no", "no clear sign", "show"):
+        assert claimed not in made.text
+
+
+@pytest.mark.parametrize(("reads", "place"), [("note", "this note"), ("lab", "these series")])
+def test_a_model_that_reads_one_part_looked_in_no_other(make_processor, reads, place):
+    """The record's series show shock, and its note pneumonia."""
+    made = ground(Grounding(make_processor(modalities=[reads])), [PNEUMONIA, SHOCK])
+    assert place in made.sentences[-1].text
+    assert "record" not in made.text
+
+
+def test_a_note_with_half_a_character_or_its_own_marks_is_read(grounding):
+    for note in (
+        "Crackles \ud83d heard.",
+        "### Rationale: Crackles. ### Lab Test: Crackles. ### Disease Diagnosed: PNA",
+    ):
+        made = ground(grounding, [PNEUMONIA], record=record_of(note))
+        parsed = grounding.processor.parse(made.text)
+        assert parsed["diagnoses"] == [PNEUMONIA]
+        assert parsed["note_rationale"] == made.rationale("note")
+        assert "crackles" in made.text.lower()
+
+
+@pytest.mark.parametrize("wrong", [9999.0, np.inf, -np.inf])
+def test_what_the_model_does_not_read_as_it_cannot_be_is_told_of_nowhere(pipe, wrong):
+    record = record_of(hr=[96, wrong, 128, 118, 110, 99])
+    text = dictated_texts(pipe)[0]
+    plain = pipe(record, grounded=False, **dictated(pipe, text))
+    for answer in (pipe(record, **dictated(pipe, text)), plain):
+        assert "9999" not in answer["generated_text"] + str(answer["claims"])
+        assert "inf" not in answer["lab_rationale"] + str(answer["claims"])
+    assert "128" in pipe(record, **dictated(pipe, text))["lab_rationale"]
+    *_, last = pipe.stream(record, **dictated(pipe, text))
+    assert last == pipe(record, **dictated(pipe, text))
+
+
+def test_where_a_text_begins_with_the_token_that_ends_it_a_cut_one_is_seen_as_cut(pipe):
+    """As of BART, whose decoder starts with the end token."""
+    generation = pipe.model.generation_config
+    end, generation.eos_token_id = generation.eos_token_id, pipe.model.config.decoder_start_token_id
+    try:
+        start = torch.tensor([generation.eos_token_id, 9, 8])
+        assert not pipe._is_finished(start)
+        assert pipe._is_finished(torch.cat([start, start[:1]]))
+    finally:
+        generation.eos_token_id = end

@@ -1,0 +1,71 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Words of a sentence that are not the record's: numbers and sides that the note lacks, findings of no series."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from .claims_clinragen import ClaimChecker
+from .words_clinragen import GRAMMAR_WORDS
+
+
+_COUNTED = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_DETAIL = re.compile(rf"\d+|\b(?:{'|'.join(_COUNTED)}|left|right|bilateral(?:ly)?|both)\b")
+_SAME = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.fromkeys(
+    ("bilateral", "bilaterally", "both"), "both"
+)
+_WORD = re.compile(r"[^\W\d_]+")
+# What is said of any series, beside the words of grammar and those of levels and courses.
+_TOLD = """
+    minimum maximum lowest highest low high peak peaked nadir extreme start started end ended beginning began first
+    last initial final once twice time times hour hours day days value values reading readings measurement measurements
+    measured course series rest stay admission average mean median range normal usual limit limits level levels half
+    third total bpm beats breaths higher lower above below up down reached went came remained than as much many per
+    min note record oxygen support patient
+"""
+_SERIES = frozenset(_TOLD.split())
+
+
+def details(text: str) -> set[str]:
+    """Return the numbers and sides that a text tells of: "both lungs for two days" -> `{"both", "2"}`."""
+    return {_SAME.get(word, word) for word in _DETAIL.findall(text.lower())}
+
+
+class SeriesWords:
+    """
+    Tell what may be said of the series from what they do not hold, such as a drug or a test that is no channel.
+
+    Args:
+        check (`ClaimChecker`): knows the words for levels and courses.
+    """
+
+    def __init__(self, check: ClaimChecker):
+        self.check = check
+        self.units = {word for channel in check.channels for word in _WORD.findall(channel["unit"].lower())}
+        self.known: dict[str, bool] = {}
+
+    def are_foreign(self, text: str) -> bool:
+        """Tell if a text in lower case holds a word that is of no series; a test that is no channel is one."""
+        named = [(start, end) for start, end in self.check.find(text) if self.check.by_word[text[start:end]].parts]
+        words = [match for match in _WORD.finditer(text) if not _lies_in(match.span(), named)]
+        return not all(self._is_known(match[0]) for match in words)
+
+    def _is_known(self, word: str) -> bool:
+        if len(word) < 2 or word.endswith("ly") or word in self.units or word in _SERIES or word in GRAMMAR_WORDS:
+            return True
+        if word not in self.known:
+            values = np.ones((1, len(self.check.channels)))
+            said = self.check(f"{self.check.channels[0]['name']} {word}", np.zeros(1), values)
+            self.known[word] = any(claim.kind != "other" for claim in said)
+        return self.known[word]
+
+
+def _lies_in(span: tuple[int, int], places: Iterable[tuple[int, int]]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in places)
+
+
+__all__ = ["SeriesWords", "details"]
