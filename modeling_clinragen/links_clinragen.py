@@ -103,16 +103,24 @@ class KnowledgeLinks:
     def find_in_note(self, note: str) -> list[NoteFinding]:
         """Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once."""
         found: dict[str, NoteFinding] = {}
+        suspected, denied = set(), set()
         reading = Reading(note)
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if name in found or not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
+            if not _is_spelled(note[start:end]) or (name in found and name not in suspected):
                 continue
-            if reading.says(start, end) == "argues":
-                diseases = frozenset(disease for term in terms for disease in term["diseases"])
-                found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases)
-        return list(found.values())
+            says = reading.says(start, end)
+            if says == "denies":
+                denied.add(name)
+            if says != "argues":
+                continue
+            (suspected.add if reading.is_suspected(start) else suspected.discard)(name)
+            diseases = frozenset(disease for term in terms for disease in term["diseases"])
+            found.setdefault(name, NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases))
+        return [
+            finding for name, finding in found.items() if name not in suspected & denied
+        ]  # "concern for PE; no PE"
 
     def places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         """Yield start, end and stems of the terms in a text: of those that overlap the leftmost, then the longest."""

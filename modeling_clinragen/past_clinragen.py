@@ -17,13 +17,13 @@ _EVENT = compiled(r"""
     infarct|stroke|\bcva\b|cerebrovascular|\btias?\b|ischemic attack|embol|arrest|attack|stent|\bpci\b|ptca
     |intervention|bleed|hemorrhag|haemorrhag|hematoma|transfusion|sepsis|septic|pneumonia|shock|trauma|overdose
     |operat|surgery|cabg|bypass|graft|endarterectomy|replacement|pneumothorax|effusion|respiratory failure
-    |kidney injury|fracture|anaphyla|stemi\b|\bmi\b|\bami\b
+    |kidney injury|fracture|anaphyla|stemi\b|\b(?:a?mi|aki|gib|pna|uti|sah|pe)\b
     """)
 _DATED = compiled(r"""
     (?:\(s\))?[^;,.\n(]{0,30}?
     (?:\s*[-–,(] *(?:remote\b|date unknown|within (?:the )?(?:past |last )?\d+ (?:year|month|yr|mo)
     |(?:in )?(?:19|20)\d\d\b)
-    | (?:in (?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b))
+    | (?:(?:in )?(?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b))
     """)
 _TOLD_AS_PAST = compiled(r"""
     (?:\b(?:history of|hx of|h/o|hx)\b

@@ -29,6 +29,7 @@ STROKE, KIDNEY, LIPIDS = "Acute cerebrovascular disease", "Chronic kidney diseas
 BLEEDING, HYPERTENSION, DYSRHYTHMIAS = "Gastrointestinal hemorrhage", "Essential hypertension", "Cardiac dysrhythmias"
 CORONARY = "Coronary atherosclerosis and other heart disease"
 COMPLICATIONS = "Complications of surgical procedures or medical care"
+DIABETES, FLUIDS = "Diabetes mellitus without complication", "Fluid and electrolyte disorders"
 PLEURA = "Pleurisy; pneumothorax; pulmonary collapse"
 NAMES = [channel["name"] for channel in CHANNELS]
 UNEVENTFUL = {"Heart Rate": 80, "Systolic blood pressure": 120, "Mean blood pressure": 85, "Temperature": 36.8}
@@ -115,10 +116,55 @@ def test_nothing_is_said_twice_in_other_words(note, disease, told_once):
         ("Pneumonia two years ago", PNEUMONIA, False),
         ("Coronary Artery Bypass CABG - remote", COMPLICATIONS, False),
         ("History of present illness: sepsis from pneumonia", SEPSIS, True),
+        ("CVA 2015 without residual deficits, now hernia repair", STROKE, False),
+        ("history of AKI during an earlier admission", RENAL, False),
     ],
 )
 def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, disease, evident):
     assert bool(composer().evidence(note, *series(), [disease])[disease].note) == evident
+
+
+@pytest.mark.parametrize(
+    ("note", "disease", "evident"),
+    [
+        ("pulmonary hypertension", HYPERTENSION, False),
+        ("Ocular hypertension", HYPERTENSION, False),
+        ("hypertension, pulmonary nodule", HYPERTENSION, True),
+        ("diabetes insipidus", DIABETES, False),
+        ("diabetes, insipid affect", DIABETES, True),
+        ("heat stroke", STROKE, False),
+        ("stroke volume 45 ml", STROKE, False),
+        ("Code stroke called", STROKE, False),
+        ("Stroke on the left", STROKE, True),
+        ("shock wave lithotripsy", SHOCK, False),
+        ("in shock, waves of nausea", SHOCK, True),
+        ("sepsis protocol started", SEPSIS, False),
+        ("pneumonia vaccine given", PNEUMONIA, False),
+        ("Pulmonary hypertension and hypertension", HYPERTENSION, True),
+    ],
+)
+def test_a_word_that_is_a_part_of_another_things_name_is_no_evidence(note, disease, evident):
+    assert bool(composer().evidence(note, *series(), [disease])[disease].note) == evident
+
+
+@pytest.mark.parametrize(
+    ("note", "disease"),
+    [
+        ("Treatments: electrolyte administration potassium", FLUIDS),
+        ("Treatments: kayexalate", FLUIDS),
+        ("Treatments: non-invasive ventilation", RESPIRATORY),
+        ("Hypercarbic, endotracheal tube insertion", RESPIRATORY),
+        ("packed red blood cells, esophagogastroduodenoscopy", BLEEDING),
+        ("MI admitted > 24 hrs after onset of ischemia", AMI),
+        ("Levophed at 0.3 mcg/kg/min", SHOCK),
+        ("antihypertensives hydralazine", HYPERTENSION),
+        ("on Lipitor", LIPIDS),
+        ("HR Rhythm with PACs", DYSRHYTHMIAS),
+        ("oliguric since yesterday", RENAL),
+    ],
+)
+def test_what_a_reader_sees_is_not_overlooked(note, disease):
+    assert composer().evidence(note, *series(), [disease])[disease].note
 
 
 def test_a_disease_keeps_its_best_finding_before_another_gets_a_second():

@@ -1,0 +1,32 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Words that name a disease, and name something else beside another word: "stroke volume", "diabetes insipidus"."""
+
+from __future__ import annotations
+
+from .phrases_clinragen import compiled_words
+
+
+_BEFORE = compiled_words(r"""
+    (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
+    (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
+    |(?:culture|electric|electrical|insulin|thermal|icd) shocks?
+    """)
+_AFTER = compiled_words(r"""
+    diabetes insipidus|strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
+    |shock(?:ing)?[ -]?(?:waves?|liver|index|able)
+    |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
+    |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index
+    """)
+_LONGEST = 40
+
+
+def names_something_else(lower: str, start: int, end: int) -> bool:
+    """Tell if what stands at `start` to `end` of a lower-case text is a part of another thing's name."""
+    first = max(start - _LONGEST, 0)
+    around = lower[first : end + _LONGEST]
+    return any(
+        match.start() <= start - first and end - first <= match.end() and match.end() - match.start() > end - start
+        for pattern in (_BEFORE, _AFTER)
+        for match in pattern.finditer(around)
+    )
