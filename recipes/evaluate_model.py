@@ -36,8 +36,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--deletion",
         action="store_true",
-        help="also test the evidence named for each diagnosis: its probability without that, and without as much of "
-        "the record chosen at random",
+        help="also test the evidence named for each diagnosis, and that which its rationale cites: its probability "
+        "without that, and without as much of the record chosen at random",
     )
     parser.add_argument(
         "--ungrounded",
