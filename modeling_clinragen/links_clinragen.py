@@ -108,7 +108,9 @@ class KnowledgeLinks:
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if not _is_spelled(note[start:end]) or (name in found and name not in suspected):
+            if not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
+                continue
+            if name in found and name not in suspected:
                 continue
             says = reading.says(start, end)
             if says == "denies":

@@ -99,8 +99,8 @@ _ENDS = re.compile(
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
 _KIN = """
-    fathers?|mothers?|brothers?|sisters?|sons?|daughters?|parents?|siblings?|uncles?|aunts?|cousins?|grand\\w+|wife|husband|spouse
-    |roommate|relatives?|family members?
+    (?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|brothers?|sisters?|sons?|daughters?|parents?|siblings?
+    |uncles?|aunts?|cousins?|grand\\w+|wife|husband|spouse|roommate|relatives?|family members?
 """
 _RELATIVE = compiled_words(
     _KIN
@@ -117,7 +117,12 @@ _INFORMANT = compiled_words(
 )
 OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
 _RISK = compiled_words(r"""
-    risk (?:of|for|factors? (?:for|of))|at risk|predispos\w+ to|prophyla\w+(?: against| for)?
+    risk (?:of|for|factors? (?:for|of))|at risk|risks?(?=,)|risks? (?:and|including|were|such)|risks of
+    |potential complications?|call (?:your|the|his|her|if|us|md|911)|come back|seek (?:medical|care)
+    |return (?:to (?:the )?(?:ed|er|hospital|clinic|emergency)|for|if)|hold (?:[\w-]+ ){0,3}for|notify
+    |educat(?:ed|ion)|counsel+(?:ed|ing)|instructed|warned|taught|worried|afraid|fears?
+    |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|code(?= stroke)|advance directives?
+    |predispos\w+ to|prophyla\w+(?: against| for)?
     |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
     |vaccin\w+ (?:against|for)|if|should
@@ -130,7 +135,7 @@ _OTHER_SENSE = re.compile(
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""
-    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?
+    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|education
     """)
 )
 

@@ -132,6 +132,7 @@ _ABBREVIATIONS = {
     "ugib": "upper gastrointestinal bleeding",
     "uti": "urinary tract infection",
 }
+_OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
 _BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
@@ -144,8 +145,8 @@ def denies_itself(word: str) -> bool:
 
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
-    """Return stem, start and end of all words of a lower-case text."""
-    return [(stem(m[0]), m.start(), m.end()) for m in _WORD.finditer(text)]
+    """Return stem, start and end of all words of a lower-case text; an abbreviation of one word is that word."""
+    return [(stem(_OF_ONE_WORD.get(m[0], m[0])), m.start(), m.end()) for m in _WORD.finditer(text)]
 
 
 def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:

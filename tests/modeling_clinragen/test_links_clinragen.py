@@ -64,12 +64,34 @@ def test_terms_are_found_once_in_order_as_written_whatever_their_inflection(link
         "Denies orthopnea",
         "Father had CHF.",
         "At risk for heart failure",
+        "The risks, including heart failure and acute renal failure, were discussed.",
+        "Return to the ED for orthopnea or a productive cough.",
+        "Call your doctor for a productive cough.",
+        "Allergies: contrast (acute renal failure)",
+        "He was educated about heart failure.",
+        "Hold furosemide for acute renal failure.",
+        "Concern for CHF; the echo was normal. No CHF.",
+        "She is worried that it is heart failure.",
         "Walks as before.",
         "",
     ],
 )
 def test_what_the_note_does_not_affirm_of_the_patient_is_not_found(links, note):
     assert found(links, note) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Concern for CHF.",
+        "Possible CHF, then confirmed as CHF on echo. No CHF last year.",
+        "Mother of three with CHF.",
+        "Hypertension, no gout, CHF",
+        "Not able to rule out CHF",
+    ],
+)
+def test_what_the_note_affirms_or_suspects_is_found(links, note):
+    assert [term for _, term in found(links, note)] == ["CHF"]
 
 
 def test_a_term_that_is_a_small_word_needs_capitals(links):
