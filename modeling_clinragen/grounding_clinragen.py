@@ -179,7 +179,7 @@ class GroundedText:
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
         if part == "note":
-            claims = check_note_claims(sentence, self.index, self.grounding.links)
+            claims = check_note_claims(sentence, self.index)  # in the note's own words
         else:
             claims = self.grounding.check(sentence, self.times, self.values)
         return argue(claims, sentence, self.grounding.links)

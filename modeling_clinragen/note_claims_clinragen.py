@@ -137,10 +137,15 @@ class NoteIndex:
 
     def _runs(self, stems: list[str], turned: int = 0) -> list[list[tuple]]:
         """Find words one after the other, in their order or turned around: "sepsis, pulmonary" is pulmonary sepsis."""
-        size, order = len(stems), sorted if turned else list
-        starts = [p - back for p in self.positions.get(stems[0], ()) for back in range(turned + 1) if p >= back]
-        runs = [self.words[start : start + size] for start in starts]
-        return [run for run in runs if order(word[0] for word in run) == order(stems) and run[0][3] == run[-1][3]]
+        size, order, places = len(stems), sorted if turned else list, self.positions.get(stems[0], ())
+        runs = [self.words[p - back : p - back + size] for p in places for back in range(turned + 1) if p >= back]
+        if turned:  # "infarction, acute myocardial"
+            wider = [
+                self.words[p - back : p - back + size + 1] for p in places for back in range(size + 1) if p >= back
+            ]
+            runs += [[word for word in run if word[0] in stems or word[0] not in MODIFIER_STEMS] for run in wider]
+        runs = [run for run in runs if order(word[0] for word in run) == order(stems)]
+        return [run for run in runs if run[0][3] == run[-1][3]]
 
     def find_denied(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find where the note denies a finding in general: "no edema" denies that of the legs, not of the lungs."""

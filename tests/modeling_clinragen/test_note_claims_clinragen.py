@@ -143,6 +143,7 @@ def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
         ("Pain in the left chest.", "Chest pain", "supported"),
         ("Sepsis, pulmonary", "Pulmonary sepsis", "supported"),
         ("Infarction, acute myocardial (MI)", "Acute myocardial infarction", "supported"),
+        ("Infarction, acute myocardial (MI)", "Myocardial infarction", "supported"),
         ("Cough, worse at night and productive", "Productive cough", "absent"),
     ],
 )

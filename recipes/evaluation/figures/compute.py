@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from recipes.evaluation.figures.calibration import calibration
 from recipes.evaluation.figures.faithfulness import (
     NOTE_VERDICTS,
@@ -94,7 +95,8 @@ def compute_metrics(
         **knowledge_shown(predictions, knowledge),
     }
     if records is not None:
-        parts |= note_recall(predictions, records, patients)
+        links = KnowledgeLinks(list(knowledge), labels, channels or ()) if knowledge else None
+        parts |= note_recall(predictions, records, patients, links)
         parts |= lab_recall(predictions, records, channels or [], patients)
     if records is not None and channels:
         reader = RationaleReader(channels, names_of(labels, synonyms or {}), knowledge)
@@ -153,14 +155,16 @@ def series_claims(predictions: list[dict], patients: list[str]) -> Part:
     return claim_metrics(claims), intervals(share_figures(counts, sum(counts.values())), patients)
 
 
-def note_recall(predictions: list[dict], records: Dataset, patients: list[str]) -> dict[str, Part]:
+def note_recall(
+    predictions: list[dict], records: Dataset, patients: list[str], links: KnowledgeLinks | None
+) -> dict[str, Part]:
     """
     `note_claims`, shares of the findings that rationales name (a precision), and where there are the teacher's
     rationales `note_recall`, the share of the teacher's supported findings that they name too (a recall).
     """
     rationales = [prediction["note_rationale"] for prediction in predictions]
     references = [prediction["reference_note_rationale"] for prediction in predictions]
-    counts = note_claim_counts(records["note"], rationales, references)
+    counts = note_claim_counts(records["note"], rationales, references, links)
     named = {name: counts[name] for name in NOTE_VERDICTS}
     parts = {"note_claims": _shares(named, sum(named.values()), patients)}
     if any(references):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from modeling_clinragen.claims_clinragen import ClaimChecker
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, NoteIndex, check_note_claims
 
 
@@ -55,10 +56,13 @@ def series_claim_counts(claims: Sequence[Sequence[dict]]) -> dict[str, np.ndarra
 
 
 def note_claim_counts(
-    notes: Iterable[str], rationales: Sequence[str], references: Sequence[str]
+    notes: Iterable[str], rationales: Sequence[str], references: Sequence[str], links: KnowledgeLinks | None = None
 ) -> dict[str, np.ndarray]:
     """
     Findings that each record's rationale names, and those of its reference that it names, too.
+
+    Args:
+        links (`KnowledgeLinks`, *optional*): know other names of a finding, as the pipeline's own claims do.
 
     Returns:
         Counts of each record: findings of the rationale that are `supported` by the note, `contradicted` by it,
@@ -69,9 +73,9 @@ def note_claim_counts(
     rows = []
     for note, rationale, reference in zip(notes, rationales, references, strict=True):
         index = NoteIndex(note)
-        claims = check_note_claims(rationale, index)
+        claims = check_note_claims(rationale, index, links)
         named = NoteIndex("\n".join(claim.text for claim in claims if claim.verdict == "supported"))
-        wanted = {c.text.lower() for c in check_note_claims(reference, index) if c.verdict == "supported"}
+        wanted = {c.text.lower() for c in check_note_claims(reference, index, links) if c.verdict == "supported"}
         verdicts = Counter(claim.verdict for claim in claims)
         rows.append(
             [verdicts[name] for name in NOTE_VERDICTS] + [len(wanted), sum(_is_named(w, named) for w in wanted)]

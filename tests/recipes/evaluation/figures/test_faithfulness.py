@@ -5,6 +5,7 @@ import pytest
 
 from modeling_clinragen import CHANNELS
 from modeling_clinragen.claims_clinragen import check_claims
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from recipes.evaluation.figures.faithfulness import (
     agreement_counts,
     claim_metrics,
@@ -71,6 +72,15 @@ def test_findings_of_a_rationale_are_looked_up_in_the_note():
         "reference_findings": [0, 0],
         "covered": [0, 0],
     }
+
+
+def test_with_the_knowledge_a_finding_goes_by_its_other_names():
+    """As in the claims of the pipeline, which are shown beside these figures."""
+    name = {"term": "Addison disease", "type": "name", "synonyms": ["adrenal insufficiency"], "diseases": ["Adrenal"]}
+    links = KnowledgeLinks([name | {"pattern": None}], ["Adrenal"])
+    told = (["Known adrenal insufficiency."], ["The note mentions Addison disease."], [""])
+    assert note_claim_counts(*told)["absent"].tolist() == [1]
+    assert note_claim_counts(*told, links)["supported"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
