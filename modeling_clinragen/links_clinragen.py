@@ -8,6 +8,8 @@ whether a text argues from a finding for a diagnosis that the knowledge links it
 from __future__ import annotations
 
 import itertools
+import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
 from .homonyms_clinragen import names_something_else
-from .note_claims_clinragen import DiagnosisFinder, Mention, premises_of
+from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
 from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem, words_of
@@ -233,9 +235,10 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
         `claims`.
     """
     reading, mentions = Reading(text), [m for m in links.find_diagnoses(text) if m.says == "argues"]
-    concluded, places = _conclusions(reading, mentions), list(links.places(reading.text))
+    spans = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
+    concluded, places = _conclusions(reading, spans, mentions), list(links.places(reading.text))
     for claim in claims:
-        sentence = reading.sentence_at(claim.start)
+        sentence = _span_at(spans, claim.start)
         named = [m for m in mentions if not m.inferred and m.start < claim.end and claim.start < m.end]
         argued = concluded.get(sentence, ()) or (named if claim.channel is None else ())
         if claim.channel is None and claim.kind == "other":
@@ -250,13 +253,18 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
     return claims
 
 
-def _conclusions(reading: Reading, mentions: Sequence[Mention]) -> dict[tuple[int, int], list[Mention]]:
-    """Return the diagnoses that each sentence with findings concludes: sentence -> mentions."""
+def _span_at(spans: list[tuple[int, int]], place: int) -> tuple[int, int]:
+    """Return the span in which a place lies, or behind which."""
+    return spans[max(bisect_right(spans, (place, math.inf)) - 1, 0)] if spans else (0, place)
+
+
+def _conclusions(reading: Reading, spans, mentions: Sequence[Mention]) -> dict[tuple[int, int], list[Mention]]:
+    """Return the diagnoses that each sentence, or clause, with findings concludes: its span -> mentions."""
     found: dict[tuple[int, int], list[Mention]] = defaultdict(list)
     for mention in mentions:
-        sentence = reading.sentence_at(mention.start)
+        sentence = _span_at(spans, mention.start)
         if mention.inferred and not premises_of(reading.text, *sentence):
-            sentence = reading.sentence_at(max(sentence[0] - 1, 0))  # "This points to X": the sentence before
+            sentence = _span_at(spans, max(sentence[0] - 1, 0))  # "This points to X": the sentence before
         if mention.inferred:
             found[sentence].append(mention)
     return found

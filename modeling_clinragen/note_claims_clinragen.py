@@ -11,6 +11,7 @@ the lists are this project's own.
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -30,6 +31,7 @@ INFERENCE = compiled_words(r"""
     |indicat(?:es?|ed|ing|ive of)|fit(?:s|ted|ting)?|consistent with|compatible with|in keeping with
     |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
     |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?
+    |(?:is|are) (?:an? |the )?(?:\w+ )?(?:signs?|features?|evidence|markers?|manifestations?|symptoms?|hallmarks?) of
     |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
     |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
     """)
@@ -210,13 +212,44 @@ def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Clai
     """
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
     reading, claims = Reading(text), []
-    for first, last in reading.sentences:
+    arguments = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
+    for first, last in arguments:
         for start, end in premises_of(reading.text, first, last):
             for chunk_start, chunk_end in _chunks(reading.text, start, end):
                 claim = _check_chunk(text, reading, chunk_start, chunk_end, index, links)
                 if claim:
                     claims.append(claim)
     return claims
+
+
+def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the spans of a sentence that argue for themselves: "A points to X, and B suggests Y" are two."""
+    verbs = [verb for pattern in (INFERENCE, _GIVEN, _STATED) for verb in pattern.finditer(text, first, last)]
+    starts, done = [first], first
+    for verb in sorted(verbs, key=re.Match.start):
+        joints = list(_JOINT.finditer(text, done, verb.start() + 1)) if done > first else []
+        joints = [joint for joint in joints if _begins(text, joint.end(), verb)]
+        if joints:
+            strong = [joint for joint in joints if joint[0].strip() != "and"]
+            starts.append((strong or joints[-1:])[0].end())
+        done = verb.end()
+    return list(itertools.pairwise([*starts, last]))
+
+
+def _begins(text: str, start: int, verb: re.Match) -> bool:
+    """Tell if a clause of its own stands from `start` on to its verb."""
+    if verb.re is _GIVEN:
+        return start == verb.start()
+    has_subject = bool(content_words(text, start, verb.start()))
+    return (has_subject and not _ANAPHOR.match(verb[0])) or (verb.re is _STATED and not has_subject)
+
+
+_JOINT = re.compile(r",? (?:and|while|whereas|but) (?=\w)")
+_STATED = compiled_words(r"""
+    (?:is|are|was|were) (?:also )?(?:in the (?:history|note)|noted|recorded|mentioned|documented|listed|known|present
+    |described|reported|seen|found)
+    |there (?:is|are|was|were)|(?:he|she|patient) (?:also )?(?:has|had|reports|denies|complains)
+    """)
 
 
 def premises_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
@@ -279,11 +312,13 @@ class DiagnosisFinder:
         self.find = PhraseFinder(self.labels_of)
 
     def __call__(self, text: str) -> list[Mention]:
-        reading, mentions, sentences = Reading(text), [], _around(text)
+        reading, mentions = Reading(text), []
+        spans = [span for sentence in _around(text) for span in arguments_of(reading.text, *sentence)]
+        starts = [start for start, _ in spans]
         named = list(self.find(reading.text))
         reading.hide(named)
         for start, end in named:
-            first, last = next((a, b) for a, b in sentences if a <= start < b)
+            first, last = spans[bisect_right(starts, start) - 1]
             sentence = reading.text[first:last]
             inferred = not any(a <= start < b for a, b in premises_of(reading.text, first, last))
             says = "neither" if _UNEXPLAINED.search(sentence) else reading.says(start, end)

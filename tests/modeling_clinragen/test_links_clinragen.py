@@ -237,3 +237,39 @@ def test_a_form_of_another_kind_is_no_other_name():
     blocks = KnowledgeLinks([term("bundle branch block", [SHOCK], synonyms=["LBBB", "RBBB"])], LABELS)
     (claim,) = check_note_claims("LBBB on the tracing.", "Known RBBB.", blocks)
     assert claim.verdict == "absent"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        (
+            "Orthopnea points to congestive heart failure, and productive cough suggests pneumonia.",
+            {"orthopnea": "linked", "productive cough": "linked"},
+        ),
+        (
+            "Productive cough points to congestive heart failure while orthopnea suggests pneumonia.",
+            {"orthopnea": "unlinked", "productive cough": "unlinked"},
+        ),
+        (
+            "Orthopnea and crackles point to congestive heart failure and productive cough suggests pneumonia.",
+            {"orthopnea": "linked", "crackles": "linked", "productive cough": "linked"},
+        ),
+        (
+            "Given the orthopnea, congestive heart failure is likely, and given the crackles, pneumonia is possible.",
+            {"orthopnea": "linked", "crackles": "linked"},
+        ),
+        ("Crackles suggest pneumonia, and orthopnea is noted.", {"crackles": "linked", "orthopnea": ""}),
+        ("Crackles suggest pneumonia, and CHF is in the history.", {"crackles": "linked", "chf": "linked"}),
+        ("Crackles suggest pneumonia and congestive heart failure, which fits.", {"crackles": "linked"}),
+        ("Crackles are a classic sign of pneumonia.", {"crackles": "linked"}),
+    ],
+)
+def test_each_clause_of_a_sentence_argues_for_itself(links, text, arguments):
+    claims = argue(check_note_claims(text, "Orthopnea, crackles, productive cough. CHF.", links), text, links)
+    assert {claim.text.lower(): claim.argument for claim in claims} == arguments
+    assert {claim.verdict for claim in claims} == {"supported"}
+
+
+def test_the_premise_of_a_second_clause_is_looked_up():
+    text = "Crackles suggest pneumonia, and orthopnea points to congestive heart failure."
+    assert [claim.verdict for claim in check_note_claims(text, "Crackles.")] == ["supported", "absent"]
