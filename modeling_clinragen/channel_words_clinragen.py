@@ -40,7 +40,7 @@ _MORE_WORDS = {
     "Diastolic blood pressure": ("diastolic", "diastolics", "dbps", "diastolic pressures"),
     "Fraction inspired oxygen": ("fraction of oxygen",),
     "Glucose": ("fingerstick", "fingersticks", "bg", "sugars", "glucoses"),
-    "Heart Rate": ("heartrate",),
+    "Heart Rate": ("heartrate", "ventricular rates"),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
     "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "saturating", "o2 saturations"),
     "Respiratory rate": ("resps", "resp rates", "kussmaul breathing"),
@@ -120,7 +120,7 @@ _MORE_FINDINGS = {
     ("Carbon dioxide pressure", "high"): "hypercarbia",
     ("Carbon dioxide pressure", "low"): "hypocarbia",
     ("Carbon dioxide pressure", "normal"): "normocapnia normocarbia",
-    ("International normalized ratio", "high"): "coagulopathy",
+    ("International normalized ratio", "high"): "coagulopathy coagulopathic",
     ("Lymphocytes", "low"): "lymphopenia lymphocytopenia",
     ("Neutrophils", "high"): "neutrophilia",
     ("Total protein", "low"): "hypoproteinemia",
@@ -154,6 +154,9 @@ _EITHER = {
     ("Systolic blood pressure", "low"): ("Mean blood pressure",),
     ("Systolic blood pressure", "high"): ("Mean blood pressure", "Diastolic blood pressure"),
     ("Systolic blood pressure", "normal"): ("Mean blood pressure",),
+    ("Total calcium", "low"): ("Ionized calcium",),
+    ("Total calcium", "high"): ("Ionized calcium",),
+    ("Hemoglobin", "low"): ("Hematocrit",),
 }
 _ALL = {
     "lactic acidosis": (("pH", "low"), ("Lactate", "high")),
@@ -179,17 +182,19 @@ _OTHER_MEASUREMENTS = (
     "d-dimer", "intracranial pressure", "icp", "filling pressures", "airway pressures", "plateau pressure",
     "pulmonary artery pressure", "leukocytosis", "leukopenia", "anemia", "thrombocytopenia", "hyperkalemia",
     "hypokalemia", "hypernatremia", "hyponatremia", "a1c", "hba1c", "nasal cannula", "urine ph", "gastric ph",
-    "pulse pressure", "shock index",
+    "pulse pressure", "shock index", "sodium chloride", "potassium chloride", "potassium phosphate",
+    "sodium phosphate", "sodium bicarbonate", "calcium gluconate", "calcium chloride", "calcium carbonate",
+    "magnesium sulfate", "magnesium sulphate", "magnesium oxide", "iv albumin", "albumin infusion", "molecular weight",
 )  # fmt: skip
 
 
 # Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
-_LEVEL = r"(?:normal|low|high|elevated)\b"
+_LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
 _PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
-    "k": ("Potassium", rf"\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL})"),
-    "na": ("Sodium", rf"\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL})"),
+    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL})"),
+    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL})"),
     "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is )?[0-9]\.\d+(?![\d/])"),
     "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is )?(?:[89]\d|1[0-4]\d)(?![\d/])"),
     "breathing": ("Respiratory rate", r"\s(?:at |was at |is at )?(?:a rate of )?\d\d(?![\d/%])"),
@@ -225,7 +230,8 @@ def _spellings(finding: str) -> set[str]:
     for ending, adjective in (("ia", "ic"), ("osis", "otic"), ("pnea", "pneic"), ("tension", "tensive")):
         if finding.endswith(ending):
             forms.add(finding[: -len(ending)] + adjective)
-    for american, british in (("emi", "aemi"), ("pne", "pnoe"), ("anem", "anaem"), ("cemi", "caemi")):
+    spellings = (("emi", "aemi"), ("pne", "pnoe"), ("anem", "anaem"), ("cemi", "caemi"), ("leuko", "leuco"))
+    for american, british in spellings:
         forms |= {form.replace(american, british) for form in forms}
     return forms | {form.replace("natrem", "natraem") for form in forms}
 

@@ -21,10 +21,10 @@ from .captions_clinragen import times as times
 from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
 from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, vocabulary
 from .channel_words_clinragen import FINDINGS as FINDINGS
-from .phrases_clinragen import PhraseFinder, compiled_words, lowered
+from .phrases_clinragen import PhraseFinder, compiled, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
 from .statements_clinragen import Judgement, deciding, is_negated, judge
-from .wordings_clinragen import FIRST_VALUE, LAST_VALUE
+from .wordings_clinragen import FIRST_VALUE, LAST_VALUE, LEADING_TIME
 
 
 MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
@@ -40,6 +40,14 @@ _INFERENCE = compiled_words(r"""
 _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
 _NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
+_FROM_TO = re.compile(r"\bfrom\s+to\s*$|[-=]+>\s*$|→\s*$")  # between two pairs that are blanked
+MAX_LEAD = 60  # characters that a time at the head of a sentence takes
+_OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
+_CALLED = compiled(r"""
+    \b(?:(?:an?|the|any|very|too|markedly|mildly|slightly) )*(?:high|raised|elevated|increased|low|reduced|decreased
+    |normal|abnormal|rising|falling|stable) $
+    """)
+_LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?%?)+")  # "88 and 126"
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
@@ -79,9 +87,15 @@ class Claim:
 
 
 def _clause_start(text: str, after: int, before: int) -> int:
-    """Return where the clause of a mention at `before` starts: behind the last comma or joining word since `after`."""
+    """
+    Return where the clause of a mention at `before` starts: behind the last comma or joining word since `after`, else
+    before what it is called, "the high potassium".
+    """
     joints = list(_JOINT.finditer(text, after, before))
-    return joints[-1].end() if joints else before
+    if joints:
+        return joints[-1].end()
+    called = _CALLED.search(lowered(text[max(after, before - MAX_LEAD) : before]))
+    return before - len(called[0]) if called else before
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
@@ -233,10 +247,47 @@ class ClaimChecker:
         for i in range(1, len(clauses)):
             if self._shares_denial(text, clauses, stated, i):
                 stated[i] = f"no {stated[i]}"
+        self._share_time(text, clauses, stated)
+        self._share_numbers(clauses, stated)
         for i in reversed(range(len(clauses))):
             if clauses[i][2] is not None and self._states_nothing(stated[i]):
                 stated[i] += self._predicate_beside(text, clauses, stated, i)
         return stated
+
+    def _share_time(self, text: str, clauses, stated: list[str]) -> None:
+        """Put the time at the head of a sentence, "at discharge", before the further findings that it lists."""
+        head, of = "", -1
+        for i, (start, end, mention, sentence) in enumerate(clauses):
+            if sentence != of:
+                lead = LEADING_TIME.match(lowered(text[start : min(end, start + MAX_LEAD)]))
+                head, of = (lead[0] if lead else ""), sentence
+                continue
+            own = (
+                mention is None
+                or not self._said(text, *mention).finding
+                or any(pattern.search(stated[i]) for pattern in (_OWN_TIME, FIRST_VALUE, LAST_VALUE))
+            )
+            joined = re.fullmatch(r"[\s,]*(?:and|or|nor|with)?[\s,]*", lowered(text[clauses[i - 1][1] : start]))
+            if own or not joined:
+                head = ""
+            if head:
+                stated[i] = f"{head} {stated[i]}"
+
+    def _share_numbers(self, clauses, stated: list[str]) -> None:
+        """Give each channel its number where they are listed apart: "heart rate and SBP were 88 and 126"."""
+        for i, (_, _, mention, sentence) in enumerate(clauses):
+            listed = list(_LISTED.finditer(stated[i])) if mention else []
+            numbers = re.findall(r"\d+(?:\.\d+)?%?", listed[0][0]) if len(listed) == 1 else []
+            first = i + 1 - len(numbers)
+            before = range(max(first, 0), i)
+            if not numbers or first < 0 or any(clauses[j][2] is None or clauses[j][3] != sentence for j in before):
+                continue
+            respectively = "respectively" in stated[i] and not any(re.search(r"\d", stated[j]) for j in before)
+            if respectively or all(self._states_nothing(stated[j]) for j in before):
+                start, end = listed[0].span()
+                stated[i] = stated[i][:start] + numbers[-1] + stated[i][end:]
+                for j, number in zip(before, numbers, strict=False):
+                    stated[j] = f"{stated[j]} {number}"
 
     def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
         """Tell if the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
@@ -246,7 +297,7 @@ class ClaimChecker:
         if is_negated(stated[i]) and " nor " not in f" {stated[i]} ":
             return False
         between = lowered(text[before[1] : mention[0]])
-        if re.fullmatch(r"\s*,?\s*(?:or|nor)\s+(?:any |of |the |an? )*", between):
+        if re.fullmatch(rf"\s*,?\s*(?:or|nor)\s+(?:any |of |the |an? )*(?:{_CALLED.pattern[2:]})?", between):
             return True
         if re.fullmatch(r"\s*,\s*(?:any |an? )*", between):
             rest = lowered(text[mention[0] :].split(".")[0])
@@ -298,7 +349,11 @@ class ClaimChecker:
         name, judgement = self._combined(judged, said, words, values)
         if not pairs:
             return name, judgement
-        holds = every(self._judge_pair(pair, words if len(pairs) == 1 else "", hours, values) for pair in pairs)
+        holds = every(self._judge_pair(pair, words if len(pairs) == 1 else "", values) is not None for pair in pairs)
+        if len(pairs) == 2 and _FROM_TO.search(words[: pairs[1].start()]):
+            holds = holds and self._judge_pair(pairs[0], "", values) < self._judge_pair(
+                pairs[1], "", values, last=True
+            )
         if judgement.kind in ("level", "count"):
             holds = every([holds, judgement.holds])
         return SYSTOLIC, Judgement("value", holds, judgement.direction or self._side(SYSTOLIC, float(pairs[-1][1])))
@@ -327,8 +382,8 @@ class ClaimChecker:
         name, judgement = next((one for one in measured if one[1].holds is holds), measured[0])
         return name, replace(judgement, holds=holds)
 
-    def _judge_pair(self, pair: re.Match, words: str, hours, values) -> bool:
-        """Tell if both pressures were measured at one time, at the first one where the words say so."""
+    def _judge_pair(self, pair: re.Match, words: str, values, last: bool = False) -> int | None:
+        """Return when both pressures were measured at one time, at the first one where the words say so."""
         columns = [values[:, self.position[name]] for name in (SYSTOLIC, DIASTOLIC)]
         both = ~np.isnan(columns[0]) & ~np.isnan(columns[1])
         at_once = (np.abs(columns[0] - float(pair[1])) <= 0.5) & (np.abs(columns[1] - float(pair[2])) <= 0.5)
@@ -336,7 +391,8 @@ class ClaimChecker:
             at_once &= np.arange(len(both)) == (np.flatnonzero(both)[0] if both.any() else -1)
         elif LAST_VALUE.search(words):
             at_once &= np.arange(len(both)) == (np.flatnonzero(both)[-1] if both.any() else -1)
-        return bool(at_once.any())
+        places = np.flatnonzero(at_once)
+        return int(places[-1 if last else 0]) if len(places) else None
 
     def _side(self, name: str, value: float) -> str:
         """Return on which side of the usual limits a value lies."""

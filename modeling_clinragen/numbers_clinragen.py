@@ -53,11 +53,12 @@ DECADES = {
     **{"teens": "10", "twenties": "20", "thirties": "30", "forties": "40", "fifties": "50", "sixties": "60"},
     **{"seventies": "70", "eighties": "80", "nineties": "90", "hundreds": "100"},
 }
+_ON = re.compile(r"\bon(?: (?:an? )?(?:fio2|oxygen|o2)(?: of)?)?\s*$")  # "89% on 40%"
 _OF_AGE = re.compile(r"\b(?:his|her|their|my|your)(?: (?:very )?(?:early|late))?[\s-]*$")  # "in his thirties"
 _QUANTITY = re.compile(
     r"(?<![\w./^])(?:(?P<part>low|mid|middle|high|upper|lower)(?:[\s-]+to[\s-]+(?P<second>low|mid|high|upper))?"
     r"(?:[\s-]+|(?=\d)))?(?:'?(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<decade>'?s\b)?"
-    rf"|(?P<word>(?:{'|'.join(DECADES)})\b))"
+    rf"|(?P<hundred>(?:one[\s-])?hundred[\s-](?:and[\s-])?)?(?P<word>(?:{'|'.join(DECADES)})\b))"
 )
 _SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
 # tenths of a decade that its parts surely hold, and those that they may
@@ -114,20 +115,34 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         number = float(_written(match).replace(",", ""))
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
         dose = unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause)
+        solution = unit == "%" and channel.get("unit") == "g/dL"  # albumin 5%
+        oxygen = unit == "%" and channel.get("unit") != "fraction" and _ON.search(before)
         age = decade and _OF_AGE.search(before)
-        if amount or dose or age or inside or NO_MEASUREMENT.search(before) or before.endswith("₂"):
+        if (
+            amount
+            or dose
+            or solution
+            or oxygen
+            or age
+            or inside
+            or NO_MEASUREMENT.search(before)
+            or before.endswith("₂")
+        ):
             continue
         if channel.get("minimum", 0) < 0 and _SIGNED.search(clause[max(0, match.start() - 2) : match.end()]):
             number = -number
         start = match.start() if decade else match.start("number")
         found.append((match, start, Quantity(start, end, number, decade=decade)))
         units.append(unit)
+    foreign = [None, *itertools.accumulate(units, lambda last, unit: unit or last)]  # the unit written before each
     for i in range(len(found) - 2, -1, -1):  # "86 to 97%": the unit of the second is that of the first
         between = clause[found[i][2].end : found[i + 1][1]]
         if units[i] is None and JOINT_OF_NUMBERS.fullmatch(between):
             units[i] = units[i + 1]
     for i, ((match, _, quantity), unit) in enumerate(zip(found, units, strict=True)):
         _fill(quantity, match, unit, clause, channel)
+        if unit is None and foreign[i]:  # "3.0 mmol/L, later 7.1" may go on in the unit
+            _add_scale(quantity, match, foreign[i], clause, channel)
         first = found[i - 1][2] if i and not found[i - 1][2].decade else None
         if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
@@ -136,7 +151,7 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
 
 def _written(match: re.Match) -> str:
     """Return the digits of a number."""
-    return match["number"] or DECADES[match["word"]]
+    return match["number"] or str(int(DECADES[match["word"]]) + (100 if match["hundred"] else 0))
 
 
 def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, channel: dict) -> None:
@@ -151,6 +166,17 @@ def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, ch
         scales = [known] if known else []
     quantity.inner = [_scaled(inner, each) for each in scales]
     quantity.outer = [_scaled(outer, each) for each in scales]
+
+
+def _add_scale(quantity: Quantity, match: re.Match, unit: str, clause: str, channel: dict) -> None:
+    """Let a number without a unit also be one in the unit of the number before it."""
+    known = scale(channel, unit)
+    if known and known.factor != 1.0:
+        inner, outer, _ = _interval(quantity, match, _written(match), clause, channel)
+        quantity.inner, quantity.outer = (
+            [*quantity.inner, _scaled(inner, known)],
+            [*quantity.outer, _scaled(outer, known)],
+        )
 
 
 def _scaled(interval: tuple[float, float], to: Scale) -> tuple[float, float]:
@@ -195,7 +221,7 @@ def _width(written: str, channel: dict) -> float:
     if "." in written:
         return 0.1
     number = int(written.replace(",", ""))
-    if number % 10 or channel.get("unit") == "°C":
+    if number % 10 or (channel.get("unit") == "°C" and number != 30):
         return 1.0
     return 100.0 if number % 100 == 0 and number else 10.0
 
@@ -366,6 +392,13 @@ def _candidates(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np
     return values[_positions(quantity, hours, values)]
 
 
+def written_at(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the positions of the values that are the number: of those that it speaks of, else of all."""
+    written = np.flatnonzero(quantity.holds(values))
+    spoken_of = np.intersect1d(written, _positions(quantity, hours, values))
+    return spoken_of if len(spoken_of) else written
+
+
 def _positions(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the positions of the values that a number speaks of."""
     chosen = np.ones(len(values), bool)
@@ -398,7 +431,8 @@ def _chain(clause: str, chain: list[Quantity], hours: np.ndarray, values: np.nda
     if len(chain) == 1:
         return _single(clause, chain[0], False, hours, values)
     for one, other in itertools.pairwise(chain):
-        words = clause[: other.start] if one is chain[0] else clause[one.end : other.start]
+        led_to = one is not chain[0] or TO_NUMBER.search(clause[: one.start])  # "fell to 82 and recovered to 104"
+        words = clause[one.end : other.start] if led_to else clause[: other.start]
         rising, falling = bool(RISING.search(words)), bool(FALLING.search(words))
         if rising != falling and one.number != other.number and (other.number > one.number) != rising:
             return False

@@ -16,7 +16,7 @@ import numpy as np
 
 from .clinical_clinragen import usual_limits
 from .counts_clinragen import count_of_word, counts, counts_beyond
-from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles
+from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles, written_at
 from .ranges_clinragen import (
     Truth,
     all_beyond,
@@ -35,6 +35,7 @@ from .wordings_clinragen import (
     COMPARING,
     DENIED_COURSE,
     FALLING,
+    FELL_TO,
     FIRST_HOURS,
     FIRST_VALUE,
     HIGH,
@@ -42,6 +43,7 @@ from .wordings_clinragen import (
     IMPROVED,
     LAST_HOURS,
     LAST_VALUE,
+    LATER_VALUE,
     LOW,
     LOW_AT,
     MAXIMUM,
@@ -53,11 +55,13 @@ from .wordings_clinragen import (
     NORMALIZED,
     NOT,
     NOW,
+    PERSISTED,
     PERSISTENT,
     PSEUDO_NOT,
     REFERENCE,
     RESOLVED,
     RISING,
+    ROSE_TO,
     STABLE,
     TIMES,
     UNMEASURED,
@@ -144,8 +148,9 @@ def deciding(
     Mark the measurements on which the verdict of a clause rests.
 
     Of a level or a count those outside of normal, on the side that is stated where one is; of a value those that are
-    the number as written, else the lowest and the highest; where there are none of these, and of all else, every
-    measurement of the time that the clause speaks of. Nothing where nothing is checked.
+    the number as written, each at the time of its own, else the lowest and the highest; of a count with values both;
+    where there are none of these, and of all else, every measurement of the time that the clause speaks of. Nothing
+    where nothing is checked.
 
     Args:
         clause, states, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
@@ -155,20 +160,27 @@ def deciding(
     """
     read = _restrict(_readable(clause, channel), hours, values)
     found = quantities(read.clause, channel)
-    chosen = np.isin(hours, read.hours[read.near()])
+    counted, left = _counts(read, states, found, channel)
+    found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
+    chosen = np.isin(hours, read.hours if counted else read.hours[read.near()])
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
     sides = {way for _, way in _levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
         "high",
         "low",
     }
+    if kind == "level":
+        chosen &= np.isin(hours, _of_its_time(read.clause, hours[chosen]))
     outliers = chosen & np.any([beyond(channel, values, side) for side in sides], axis=0)
-    if kind in ("level", "count") or (kind == "time" and not found):
+    if kind == "level" or (kind in ("count", "time") and not found):
         return outliers if outliers.any() else chosen
-    if kind in ("value", "time"):
-        written = np.any([quantity.holds(values) for quantity in found], axis=0) if found else outliers & False
+    if kind in ("value", "time", "count"):
+        marked = outliers & bool(counted)
+        _set_roles(left, found, states, read.moments)
+        for quantity in found:
+            marked |= np.isin(hours, read.hours[written_at(quantity, read.hours, read.values)])
         extremes = (values == values[chosen].min()) | (values == values[chosen].max())
-        return chosen & (written if written.any() else extremes)
+        return marked if marked.any() else chosen & extremes
     return chosen
 
 
@@ -232,13 +244,12 @@ def _statements(
     read: _Read, states: list[str], found: list[Quantity], channel: dict, negated: bool
 ) -> list[tuple[str, Truth]]:
     """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
-    said = [(0, state) for state in states if state in ("high", "low")]
-    directions = sorted([*_levels_said(read.clause), *said])
-    statements, left = counts_beyond(read.clause, found, read.values)
-    if not statements:
-        statements, left = counts(read.clause, directions, channel, read.values)
+    directions = _directions(read.clause, states)
+    statements, left = _counts(read, states, found, channel)
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
+    if found and states and RESOLVED.search(left):
+        statements += _courses(left, states, channel, negated, read.values)[:1]
     if not statements and not read.moments:
         statements = _courses(left, states, channel, negated, read.values)
         has_level = bool(states) or bool(BOUND.search(left))
@@ -248,6 +259,23 @@ def _statements(
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
     values = read.values[-1:] if read.by and normal else read.values[read.near()]
     return _levels(left, states, directions, channel, negated, values, read.timed)
+
+
+def _directions(clause: str, states: list[str]) -> list[tuple[int, str]]:
+    """Return where a clause states high or low, by findings too, in order."""
+    return sorted([*_levels_said(clause), *((0, state) for state in states if state in ("high", "low"))])
+
+
+def _counts(
+    read: _Read, states: list[str], found: list[Quantity], channel: dict
+) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge the counts of a clause, and return it without them."""
+    statements, left = counts_beyond(read.clause, found, read.values)
+    return (
+        (statements, left)
+        if statements
+        else counts(read.clause, _directions(read.clause, states), channel, read.values)
+    )
 
 
 def _numbers(
@@ -261,9 +289,7 @@ def _numbers(
             return []
         best = values == (values.max() if extreme == "maximum" else values.min()) if len(values) else values > 0
         return [("value", bool((best & read.near()).any()))]
-    side = next((state for state in states if state in ("high", "low")), None)
-    set_roles(clause, found, side)
-    _set_moments(found, read.moments)
+    _set_roles(clause, found, states, read.moments)
     compared = any(COMPARING.search(clause[: quantity.start]) for quantity in found)
     denied = negated and (compared or not states)
     truths = judge_numbers(clause, found, denied, hours, values)
@@ -272,8 +298,9 @@ def _numbers(
     return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
 
 
-def _set_moments(found: list[Quantity], moments: list[tuple[int, float]]) -> None:
-    """Give each number the hour that is written behind it, else the one before it."""
+def _set_roles(clause: str, found: list[Quantity], states: list[str], moments: list[tuple[int, float]]) -> None:
+    """Set which values each number speaks of; its hour is that written behind it, else the one before it."""
+    set_roles(clause, found, next((state for state in states if state in ("high", "low")), None))
     for place, hour in moments:
         before = [quantity for quantity in found if quantity.end <= place]
         (before[-1] if before else found[0]).moment = hour
@@ -286,13 +313,20 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
         rest = rest[: quantity.start] + " " * (quantity.end - quantity.start) + rest[quantity.end :]
     rest = BOUND.sub(_blank, rest)
     if states:
-        told = values if negated or "to room air" in states else _told(found, values)
+        course = any(
+            pattern.search(clause) for pattern in (RESOLVED, IMPROVED, FELL_TO if "high" in states else ROSE_TO)
+        )
+        course = course or any(quantity.role in ("later", "last") for quantity in found)
+        told = values if negated or course or "to room air" in states else _told(found, values)
         return [_state(states, clause, channel, negated, told)]
     if negated:
         return []
     told = _told(found, values)
+    after = rest[found[-1].end :]
+    if any(pattern.search(after) for pattern in (NOW, LAST_VALUE, LATER_VALUE, NORMALIZED)):
+        rest, told = after, values[-1:]  # "140, now normal"
     truths = [any_beyond(channel, told, side) for side, at in (("high", HIGH_AT), ("low", LOW_AT)) if at.search(rest)]
-    if not truths and NORMAL.search(rest):
+    if not truths and (NORMAL.search(rest) or (rest is after and NORMALIZED.search(rest))):
         truths = [all_normal(channel, told)]
     return truths
 
@@ -313,18 +347,20 @@ def _levels_said(clause: str) -> list[tuple[int, str]]:
 
 
 def _says_high(word: str) -> bool:
-    return not word.startswith(("below", "under", "beneath", "lower", "less"))
+    return not word.startswith(("below", "under", "beneath", "lower", "slower", "less"))
 
 
 def _courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
     """Judge whether a finding is said to have resolved, or whether values improved or worsened."""
     sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
-    resolved, improved, worsened = (pattern.search(clause) for pattern in (RESOLVED, IMPROVED, WORSENED))
-    if not len(values) or not sides or not (improved or worsened or (resolved and states)):
+    ended = RESOLVED.search(clause) or PERSISTED.search(clause) if states else None
+    improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
+    if not len(values) or not sides or not (improved or worsened or ended):
         return []
     denied = bool(DENIED_COURSE.search(clause)) if states else negated
-    if resolved and states:
-        truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides)
+    if ended:
+        truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides) if len(values) > 1 else None
+        denied ^= bool(PERSISTED.match(ended[0]))
     else:
         truth = _progress(channel, values, sides, bool(improved))
     courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
@@ -379,16 +415,13 @@ def trend_of(values: np.ndarray) -> str:
     """Return `rising`, `falling` or `stable`: medians of first and last third, half the interquartile range apart."""
     third = len(values) // 3
     change = np.median(values[-third:]) - np.median(values[:third])
-    spread = np.subtract(*np.percentile(values, [75, 25]))
+    spread = np.subtract(*np.percentile(values, [75, 25])) or np.ptp(values)
     return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
 
 
 def _levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
     """Judge whether values are called high, low, abnormal or normal."""
-    if FIRST_VALUE.search(clause):
-        values = values[:1]
-    elif LAST_VALUE.search(clause) or NOW.search(clause):
-        values = values[-1:]
+    values = _of_its_time(clause, values)
     if states:
         return [("level", _state(states, clause, channel, negated, values))]
     if ABNORMAL.search(clause) and not directions:
@@ -401,6 +434,13 @@ def _levels(clause, states, directions, channel, negated, values, timed: bool) -
     return [("level", _level(way, clause, channel, negated, values)) for way in ways]
 
 
+def _of_its_time(clause: str, values: np.ndarray) -> np.ndarray:
+    """Select the first or the last value where a level is said to be that one's."""
+    if FIRST_VALUE.search(clause):
+        return values[:1]
+    return values[-1:] if LAST_VALUE.search(clause) or NOW.search(clause) else values
+
+
 def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
     """Negate a truth where a clause denies it; nothing holds of no values."""
     return negation(truth) if negated and len(values) else truth
@@ -410,7 +450,8 @@ def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarr
     """Judge "high" or "low": one value will do, unless the clause says that it lasted."""
     truth = any_beyond(channel, values, way)
     if not negated and truth is not False and PERSISTENT.search(clause):
-        return True if all_beyond(channel, values, way) else None
+        most = beyond(channel, values, way).mean() >= 0.5
+        return True if all_beyond(channel, values, way) else None if most else False
     return _denied(truth, negated, values)
 
 
@@ -447,7 +488,7 @@ def _direction(clause: str, states: list[str], found: list[Quantity], channel: d
     rising, falling = RISING.search(clause), FALLING.search(clause)
     if rising or falling:
         return "rising" if rising else "falling"
-    return "normal" if found or NORMAL.search(clause) else None
+    return "normal" if found or NORMAL.search(clause) or NORMALIZED.search(clause) else None
 
 
 def _side(quantity: Quantity, channel: dict) -> str | None:

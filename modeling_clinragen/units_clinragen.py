@@ -53,13 +53,14 @@ _AMOUNT = (
     r"|y/?o|minutes?|mins?\b|doses?|liters? per minute|cm|mm\b|cmh2o|meters?|pack|tablets?|boluse?s?|h\b|hrs?\b"
     r"|hours?|hourly|points?"
 )
+_PER = r"(?:/(?:kg|h|hr|hour|min|minute|day|d|dose)\b)"
 _UNIT = re.compile(
     r"\s*(?:(?P<unit>"
     + "|".join(
         r"\s?".join(re.escape(letter) for letter in spelling) + (r"(?![a-z/])" if spelling[-1].isalnum() else "")
         for spelling in sorted(_SPELLED, key=len, reverse=True)
     )
-    + rf")|(?P<amount>-?(?:{_AMOUNT})(?![a-z/])))"
+    + rf")|(?P<amount>-?(?:(?:{_AMOUNT}){_PER}*|(?:mmol|meq){_PER}+)(?![a-z/])))"
 )
 
 _SAME = Scale(1.0)

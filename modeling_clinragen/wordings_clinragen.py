@@ -49,7 +49,14 @@ LAST_VALUE = compiled_words(r"""
     |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?! from)|ultimately|eventually
     |stabili[sz]ed at
     """)
-NOW = compiled_words(r"now|currently|at present|presently")  # of a level; a number "now" may be any later one
+# at the head of a sentence: when all that it lists was found
+LEADING_TIME = compiled(rf"""
+    \s*(?:(?:on|at|upon) (?:icu |unit |hospital |the time of )?(?:admission|arrival|presentation|discharge)
+    |initially|at first|(?:at|by) the (?:end|start|beginning)(?: of (?:the|her|his|this) stay)?|finally|in the end
+    |at hour {NUMBER}|(?:at|on) baseline)\b
+    """)
+# of a level; a number "now" may be any later one
+NOW = compiled_words(r"now|currently|at present|presently|no longer|any ?more")
 
 # levels
 NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pressure"
@@ -62,8 +69,8 @@ HIGH = compiled_words(r"""
     |spik(?:ed?|es|ing)|excessive(?:ly)?|overweight
     """)
 LOW = compiled_words(r"""
-    low(?:er)?(?! of\b)|reduced|reductions?|below|decreased|depressed|depression|under|beneath|sub-?normal
-    |diminished|slow|soft|dip(?:s|ped|ping)? (?:below|under)|deficient|short of
+    low(?:er)?(?! of\b)|reduced(?! (?:to|from)\b)|reductions?|below|decreased|depressed|depression|under|beneath
+    |sub-?normal|diminished|slow|soft|dip(?:s|ped|ping)? (?:below|under)|deficient|short of
     """)
 RANGE = unfolded(r"""
     (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?
@@ -75,7 +82,8 @@ NORMAL = compiled(rf"""
     |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
     |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
     |(?:^|\b(?:is|are|was|were|been|remain\w*|stay\w*|looks?|looked) )\s*(?:all |very |quite )?(?:good|fine|okay|ok
-    |excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|the (?:whole|entire)))
+    |excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|on |at |to begin
+    |initially|the (?:whole|entire)))
     |^\s*well(?= on\b|\s*$)
     """)
 ABNORMAL = compiled(rf"""
@@ -84,8 +92,8 @@ ABNORMAL = compiled(rf"""
     """)
 # "above normal" and "the upper limit of the normal range" say high or low, not normal.
 BOUND = compiled(rf"""
-    \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|below
-    |under|beneath|lower than|less than|upper
+    \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|faster than
+    |below|under|beneath|lower than|slower than|less than|upper
     |lower)\b(?: (?:the|its|their|any|that|of|what is))*(?: (?:upper|lower))?(?: {RANGE}
     | (?:limit|bound|end|threshold|cut-?off)s?(?: of (?:the )?(?:normal|reference)(?: range)?| of {RANGE})?
     | (?:reference|normal)(?: range| limits?)?)
@@ -139,7 +147,7 @@ ROSE_TO = compiled_words(rf"""
     """)
 FELL_TO = compiled_words(rf"""
     (?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged|plummeted
-    |decreas(?:ed|es|ing)|(?:go(?:es)?|went|c[oa]mes? )?down|sagged|slid) {_TO}
+    |decreas(?:ed|es|ing)|reduced|(?:go(?:es)?|went|c[oa]mes? )?down|sagged|slid) {_TO}
     """)
 RANGING = compiled(r"""
     \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
@@ -167,7 +175,7 @@ TO_NUMBER = re.compile(rf"\b(?:in)?to\s+{_AROUND}$")
 LATER_VALUE = compiled_words(r"""
     then|later|subsequent(?:ly)?|thereafter|afterwards?|recover(?:ed|s|ing)? to|improv(?:ed|es|ing)? to
     |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|corrected to|wean(?:ed|ing) to|cleared to
-    |normali[sz]ed (?:to|at)
+    |normali[sz]ed (?:to|at)|resolved to|settled to
     """)
 COMPARING = compiled(r"""
     (?:\b(at least|at most|no (?:less|lower|fewer|more|higher|greater) than|above|over|exceed(?:s|ed|ing)?
@@ -177,19 +185,27 @@ COMPARING = compiled(r"""
 ABOUT = re.compile(r"(?:\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|close to|near)|[~≈])\s*$")
 ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
 MEAN = re.compile(r"\b(?:mean|average[ds]?|averaging|median)\b")
-NO_MEASUREMENT = re.compile(r"\b(?:days?|stage|grade|class|type|pod|aged?|step|bed|room|figure|table|hours?)\s*#?$")
+NO_MEASUREMENT = re.compile(
+    r"\b(?:days?|stage|grade|class|type|pod|aged?|step|bed|room|figure|table|hours?)\s*#?$"
+    r"|\bby(?: about| around| some| nearly)?\s*$"
+)
 DOSE = compiled_words(r"""
     replac\w+|replet\w+|supplement\w*|given|gave|receiv\w+|infus\w+|bolus\w*|kcl|iv|po|oral(?:ly)?|tablets?|doses?
     |administ\w+|added|bags?
     """)
 ALL_VALUES = compiled_words(r"""
-    remain(?:s|ed|ing)?|stay(?:s|ed|ing)?|always|consistently|all|throughout|every|persistently|constantly|kept
+    remain(?:s|ed|ing)?|stay(?:s|ed|ing)|always|consistently|all|throughout|every|persistently|constantly|kept
     |continuously|uniformly
     """)
-PERSISTENT = compiled_words(r"persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout")
+PERSISTENT = compiled_words(r"""
+    persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout|remain(?:s|ed|ing)?
+    |stay(?:s|ed|ing)
+    """)
 # how a clause says high or low of the number that it gives
 HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|(?:hyper|tachy)\w+|febrile")
-LOW_AT = compiled_words(r"(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)|reduced|depressed|(?:hypo|brady)\w+")
+LOW_AT = compiled_words(
+    r"(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)|reduced(?! (?:to|from)\b)|depressed|(?:hypo|brady)\w+"
+)
 NORMALIZED = re.compile(r"\bnormali[sz](?:ed|es|ing)\b|\breturn(?:ed|s)? to normal\b|\bback to normal\b")
 
 REFERENCE = re.compile(
@@ -233,7 +249,11 @@ STABLE = compiled(r"""
     |\bremained (?:about |much |essentially |roughly |largely )*the same
     """)
 # courses of a finding, or towards and away from the usual limits
-RESOLVED = compiled_words(r"resol(?:ved|ves|ving|ution)|subsided|abated|disappeared|went away|corrected|reversed")
+RESOLVED = compiled_words(r"""
+    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|corrected(?! (?:at|to|from|by)\b)|reversed
+    |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
+    """)
+PERSISTED = compiled_words(r"persist(?:s|ed)?")
 IMPROVED = compiled_words(r"""
     improv(?:ed|es|ing|ements?)|recover(?:ed|s|ing|y)|(?:got|getting|gets) better|eased
     """)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from modeling_clinragen import PAPER_CHANNELS
+from modeling_clinragen import CHANNELS, PAPER_CHANNELS
 from modeling_clinragen.claims_clinragen import ClaimChecker, check_claims, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.statements_clinragen import trend_of
@@ -48,7 +48,9 @@ def test_caption_counts_are_those_of_the_values(values):
     assert len(clauses) == len(PAPER_CHANNELS)
     for clause, channel, column in zip(clauses, PAPER_CHANNELS, values.T, strict=True):
         assert clause.startswith(channel["name"] + " is ")
-        single = np.array([channel["high"], channel["low"]], np.float32)  # a limit in single precision is itself
+        single = np.array([channel["high"], channel["low"]], np.float32).astype(
+            float
+        )  # a limit in single precision is itself
         high, low = (
             np.nansum(column > max(channel["high"], single[0])),
             np.nansum(column < min(channel["low"], single[1])),
@@ -236,6 +238,10 @@ def test_any_text_is_read_without_error(text):
         ("Heart Rate reached 177", [4, 5]),  # no such value: the highest and the lowest
         ("Heart Rate was 140 at hour 2", [2]),
         ("Heart Rate was high in the first 3 hours", [1, 2]),
+        ("Heart Rate was above normal 3 times, with a peak of 150 at hour 4", [1, 2, 4]),
+        ("Heart Rate was above normal 3 times and 90 at hour 5", [1, 2, 4, 5]),
+        ("Heart Rate rose from 100 at the start to 150 at hour 4 and was 100 at the end", [0, 4, 9]),
+        ("Heart Rate was 90 at hour 5 and 150 at hour 4", [4, 5]),
         ("Temperature was normal", list(range(10))),
         ("Heart Rate was not measured", list(range(10))),
         ("Glucose was high", []),
@@ -245,6 +251,23 @@ def test_any_text_is_read_without_error(text):
 def test_a_claim_names_the_hours_of_the_measurements_that_decide(text, hours):
     claim = check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC)[0]
     assert claim.hours == hours
+
+
+@given(st.lists(st.integers(40, 200), min_size=6, max_size=10), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_each_number_of_a_course_has_its_measurement(rates, counted):
+    """The hour of the peak is no time of the first value, of the last, or of the values counted."""
+    limit = PAPER_CHANNELS[NAMES.index("Heart Rate")]["high"]
+    top, outside = int(np.argmax(rates)), [i for i, rate in enumerate(rates) if rate > limit]
+    peak = f"{rates[top]} at hour {top}"
+    text = f"Heart Rate was {rates[0]} at the start, reached {peak} and was {rates[-1]} at the end"
+    wanted = {0, top, len(rates) - 1}
+    if counted and outside:
+        text, wanted = f"Heart Rate was above normal {len(outside)} times, with a peak of {peak}", {*outside, top}
+    (claim,) = check_claims(text, PAPER_CHANNELS, HOURS, patient(Heart_Rate=rates))
+    assert claim.verdict == "supported"
+    assert wanted <= set(claim.hours)
+    assert {rates[int(hour)] for hour in claim.hours} == {rates[i] for i in wanted}
 
 
 BOTH_WAYS = patient(Heart_Rate=[30, 130, 80, 35, 140, 90], Temperature=[39.5, 37, 33])
@@ -316,3 +339,24 @@ def test_a_clause_ends_before_the_word_that_joins_the_next_one():
 def test_the_number_of_a_count_is_no_value_and_gives_no_direction():
     (claim,) = check_claims("Heart Rate was higher than normal 3 times.", PAPER_CHANNELS, HOURS, TACHYCARDIC)
     assert (claim.kind, claim.verdict, claim.direction) == ("count", "supported", "high")
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("At discharge the heart rate was normal.", [9]),
+        ("Initially tachycardic.", [0]),
+        ("The patient is no longer tachycardic.", [9]),
+        ("Heart rate 140, now normal.", [1]),
+        ("Tachycardia resolved.", list(range(10))),  # a course is of all values
+    ],
+)
+def test_the_hours_of_a_level_at_one_end_are_that_ends(text, hours):
+    column = [135, 140, 138, 131, 120, 110, 104, 98, 92, 88]
+    (claim,) = (c for c in check_claims(text, CHANNELS, HOURS, patient(Heart_Rate=column)) if c.channel)
+    assert (claim.verdict, claim.hours) == ("supported", hours)
+
+
+def test_one_other_value_at_an_end_is_no_trend():
+    assert trend_of(np.array([24.0, 24, 24, 24, 24, 24, 23])) == "stable"
+    assert trend_of(np.array([1.0, 1, 1, 1, 1, 1, 1, 5, 5])) == "rising"

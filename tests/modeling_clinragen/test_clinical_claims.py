@@ -16,7 +16,7 @@ import yaml
 
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from tests.modeling_clinragen.clinical_claims import clinical_claims, make_records
+from tests.modeling_clinragen.clinical_claims import PRESSURES, clinical_claims, make_records
 
 
 NAMES = {
@@ -93,3 +93,31 @@ def test_sentences_of_notes(channels, patient, sentence, verdicts):
         values[:, names.index(name)] = column
     found = ClaimChecker(channels)(sentence, patient["hours"], values)
     assert " ".join(claim.verdict[0] for claim in found if claim.channel) == verdicts
+
+
+def voices():
+    text = Path(__file__).with_name("claims_by_voice.yaml").read_text(encoding="utf-8")
+    return [pytest.param(record, id=record["sentences"][0][0]) for record in yaml.safe_load(text)]
+
+
+@pytest.mark.parametrize("record", voices())
+def test_sentences_in_several_voices(record):
+    channels = load_channels("extended")
+    hours = sorted({hour for series in record["series"].values() for hour, _ in series})
+    values = np.full((len(hours), len(channels)), np.nan)
+    for i, channel in enumerate(channels):
+        for hour, value in record["series"].get(channel["name"], []):
+            values[hours.index(hour), i] = value
+    check, wrong = ClaimChecker(channels), []
+    for sentence, expected in record["sentences"]:
+        found = defaultdict(set)
+        for claim in check(sentence, hours, values):
+            if claim.channel:
+                found["pressure" if "pressure" in expected and claim.channel in PRESSURES else claim.channel].add(
+                    claim.verdict[0]
+                )
+        shown = {name: next(v for v in "csu" if v in verdicts) for name, verdicts in found.items()}
+        for name in {*shown, *expected}:
+            if shown.get(name, "u") != expected.get(name, "u"):
+                wrong.append((sentence, name, shown.get(name)))
+    assert wrong == []
