@@ -47,15 +47,39 @@ _STATES = r"""
 """
 _ABNORMAL = r"""
     abnormal|absent|asymmetric|coarse|decreased|delayed|dilated|diminished|displaced|distant|distended|dull
-    |(?:en)?larged?|elevated|enlarged|fixed|hyperactive|hypoactive|inverted|irregular(?! heart ?beats?)|muffled|poor
-    |prolonged|reduced|sluggish|thready|unequal|unsteady|weak|widened
+    |elevated|enlarged|fixed|hyperactive|hypoactive|inverted|irregular(?! heart ?beats?)|muffled|poor
+    |prolonged|reduced|rigid|sluggish|tense|thready|unequal|unsteady|weak|widened
 """
 _STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|but) )*{any_of(_STATES)}")
 _GRADED = compiled_words(r"""
     scattered|few|mild|moderate|moderately|severe|severely|small|large|trace|bilateral|bibasilar|left|right|new
-    |worse|positive|marked|profound|faint|scant|tiny|copious|massive
+    |heavy|occasional|frequent|worse|positive|marked|profound|faint|scant|tiny|copious|massive
     """)  # what has a grade or a side is there
 _INTACT = compiled(r"(?:clear|soft|supple|benign|normal|intact|warm|dry|equal|reactive|regular|stable)\s*$")
+_PREDICATE = compiled(r"""
+    \s*(?:and )?(?:left |right |both |his |her |the )*\w+ (?:cold|blue|cool|slurred|deviated|rigid|tense|swollen|weak
+    |hoarse|icteric|injected|dusky|mottled|unsteady|irregular|distended|tender|drifts?|droop(?:s|ing)|dilated|fixed
+    |sluggish|elevated|rising|falling|low|high)(?=\s*$| (?:and|to|at|in|on|with|bilaterally)\b)
+    """)  # "speech slurred", "creatinine rising"
+_VERB = compiled(r"""
+    \s*(?:and |then |now |also |still |but |was |is )*\b
+    (?:found (?:to|down|on|by|in)|noted to|brought|transferred|admitted|started|given|placed|sent|taken|underwent
+    |received|developed|became|becomes|moves|withdraws|follows|opens|states|says|takes|uses|drinks|smokes|lives|walks
+    |needs|appears|looks|feels|seems|gets|goes|makes)\b
+    """)
+# What is usual: where it is missing, a list of other things is none of the same denial.
+_USUAL = re.compile(
+    any_of(r"""
+    pulses?|(?:bowel|breath|heart) sounds|(?:urine|urinary) output|urine|responses?|responsive|gag|reflex(?:es)?
+    |meds?|medications?|movements?|bm|flatus|appetite|intake|eye opening|respirations?|insurance|past medical history
+    |pmhx?|eating|drinking|tolerating \w+|sleeping|moving \w+|following commands|breathing|speaking|walking|voiding
+    |complaints?
+    """)
+    + r"(?: (?:on|in|at|to|overnight|today|since|taken)\b.*)?\s*$"
+)
+_TROUBLE = compiled_words(
+    r"difficulty|trouble|problems?|pain|painful|changes?|issues?|loss|abnormal|increased?|decreased?"
+)
 _SIGN = re.compile(rf"\s*(?:and )?{any_of(_ABNORMAL)} \w")
 _AND = re.compile(rf" and (?={any_of(_STATES)}|{any_of(_ABNORMAL)} \w)")
 _ADJECTIVE = re.compile(
@@ -68,7 +92,7 @@ _PLACED = compiled(r"""
     |(?:on|at|in|over) (?:the |both )?(?:[rl]|right|left|bases?|apex|lungs?)\b)
     |\b(?:on|over|in) (?:both|bilateral|(?:the |his |her )?(?:left|right)) \w
     |\bto (?:the )?(?:mid|bases?|apex|apices|knees?|thighs?|shins?|sacrum|ankles?)\b
-    |\bsince \w|\s-{1,2}\s?\w
+    |\bsince \w|\bago\b|\s-{1,2}\s?\w
     """)
 _HISTORY = compiled_words(r"history of|hx|h/o|past|prior|previous|known|comorbid\w*|other|risk")
 _PAST = re.compile(r"\s*(?:hx|h/o|s/p|status post|former|ex-|past medical|pmhx?)\b")
@@ -111,6 +135,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
         return True
     if (single and _SHOWN.match(sentence, end)) or _CHANGES.search(item) or _MEASURED.search(item):
         return True
+    if _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
+        return True
     return of_nouns and _turns(sentence, denial, commas, last)
 
 
@@ -131,11 +157,18 @@ def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int)
         item = sentence[comma + 1 : stop]
         if (number == 0 and _SIGN.match(item)) or _is_chronic(item, head, among_others) or _is_repeated(head, item):
             return True
-        if _STATE.match(item) or _PAST.match(item) or _GRADED.match(item.strip()):
+        if any(pattern.match(item) for pattern in (_STATE, _PAST, _PREDICATE, _VERB)) or _GRADED.match(item.strip()):
             return True
-        if _PLACED.search(item) or _INTACT.search(item):
+        if any(pattern.search(item) for pattern in (_PLACED, _INTACT, _CHANGES, _MEASURED)):
             return True
     return False
+
+
+def _is_missing(head: str, item: str) -> bool:
+    """Tell if something usual is denied, and an item is something else: "no bowel sounds, guarding"."""
+    return bool(_USUAL.search(head)) and not (
+        _USUAL.search(item) or _TROUBLE.search(head) or _OWN_NO.match("," + item)
+    )
 
 
 def _is_chronic(item: str, head: str, among_others: bool) -> bool:

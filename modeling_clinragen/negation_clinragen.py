@@ -28,6 +28,7 @@ _PSEUDO = compiled_words(r"""
     (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
     |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
     |(?:cannot|can't|could not|does not|do not|did not|(?:un|not )able to) (?:fully )?(?:rule out|exclude)|not only
+    |no one (?:witnessed|saw)
     |(?:ordered|done|sent|planned|obtained|film|scan|ct|cta|mri|echo|tests?|testing|studies
     |imaging)(?: to| to help) (?:rule out|exclude)
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
@@ -76,6 +77,10 @@ _AFTER_ALL = re.compile(
     (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
     |aren't|weren't
     """)
+)
+# "X, Y, and Z denied" speaks of all three
+_AFTER_LIST = re.compile(
+    r"^(?:, [\w \-/]{1,30}){0,8}, (?:and|or) [\w \-/]{1,30} (?:all )?(?:denied|absent|negative)\s*$"
 )
 _ANY_ABSENT = re.compile(any_of(_ABSENT))
 _ENDS = re.compile(
@@ -166,7 +171,9 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     stop = _ENDS.search(after)
     rest = after[: stop.start() if stop else len(after)]
     near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
-    return _is_denied_after(_AFTER, near) or _is_denied_after(_AFTER_ALL, rest)
+    return _is_denied_after(_AFTER, near) or any(
+        _is_denied_after(pattern, rest) for pattern in (_AFTER_ALL, _AFTER_LIST)
+    )
 
 
 def _governs(before: str, trigger: int) -> bool:
