@@ -80,7 +80,9 @@ def _variants(
             for number, form in zip(chosen, forms, strict=True):
                 written += clause[end : number.start()] + form
                 end = number.end()
-            yield _COUNTED.sub(_with_plural, written + clause[end:])
+            written += clause[end:]
+            if len(set(_NUMBER.findall(written))) == len(numbers):  # "7 times, up to 7 times" says nothing
+                yield _COUNTED.sub(_with_plural, written)
 
 
 def _with_plural(match: re.Match) -> str:
@@ -98,7 +100,11 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
     percent = channel.get("unit") == "fraction" and clause[number.end() :].lstrip().startswith("%")
     decimals = 0 if percent else channel.get("decimals", 1)
     told = np.array([values[0], values[-1], values.min(), values.max()]) * (100 if percent else 1)
-    return list(dict.fromkeys(f"{value:.{decimals}f}" for value in told))
+    forms = dict.fromkeys(f"{value:.{decimals}f}" for value in told)
+    # nothing falls or rises to its first value
+    if re.search(r"(?<!\bup )(?<!\bdown )\bto (?:an? )?$", clause[: number.start()]):
+        forms.pop(f"{told[0]:.{decimals}f}")
+    return list(forms)
 
 
 __all__ = ["NumberRepair"]

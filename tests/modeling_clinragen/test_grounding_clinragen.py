@@ -155,6 +155,10 @@ def test_what_it_does_not_support_is_left_out(grounding, part, sentence):
             "Systolic blood pressure is lower than normal 3 times, which fits Shock.",
         ),
         (
+            "Systolic blood pressure fell to 72 and recovered to 104, which fits Shock.",  # nor did it fall to 118
+            "Systolic blood pressure fell to 82 and recovered to 104, which fits Shock.",
+        ),
+        (
             "Systolic blood pressure is as low as 60 mmHg and Heart Rate is up to 140, which fit Shock.",
             "Systolic blood pressure is as low as 82 mmHg and Heart Rate is up to 128, which fit Shock.",
         ),
@@ -172,6 +176,7 @@ def test_a_wrong_number_is_put_right_where_nothing_else_is_wrong(grounding, wron
         "Heart Rate is up to 131 and Temperature is up to 39.0, which fit Septicemia.",  # one of them was not measured
         "Heart Rate is lower than normal 3 times, which fits Shock.",  # it never was
         "Heart Rate is 131, which fits Shock.",  # any of six values: none of them is meant
+        "Heart Rate is higher than normal 1 times, up to 17 times, which fits Shock.",  # it would be the same twice
     ],
 )
 def test_what_a_number_cannot_put_right_is_left_out_whole(grounding, sentence):
@@ -536,6 +541,8 @@ def test_what_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part,
         ("note", "Productive cough for 2 days suggests Pneumonia."),
         ("note", "Crackles at the left base suggest Pneumonia."),
         ("lab", "Heart Rate reached 128 /min at hour 2, with crackles in the note, which fits Shock."),
+        ("lab", "Systolic blood pressure fell to 82 and recovered to 104, which fits Shock."),
+        ("lab", "Systolic blood pressure fell to 82, then recovered to 104, which fits Shock."),
         ("lab", "Heart Rate was 96 at the start, 128 /min at its highest and 99 at the end, which fits Shock."),
     ],
 )
