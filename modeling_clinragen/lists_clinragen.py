@@ -81,6 +81,7 @@ _TROUBLE = compiled_words(
     r"difficulty|trouble|problems?|pain|painful|changes?|issues?|loss|abnormal|increased?|decreased?"
 )
 _SIGN = re.compile(rf"\s*(?:and )?{any_of(_ABNORMAL)} \w")
+_SINCE = re.compile(r"\bsince \w")
 _AND = re.compile(rf" and (?={any_of(_STATES)}|{any_of(_ABNORMAL)} \w)")
 _ADJECTIVE = re.compile(
     any_of(rf"{_STATES}|{_ABNORMAL}|red|warm|hot|swollen|new|further|longer|more|any|other") + r"\s*$"
@@ -92,7 +93,7 @@ _PLACED = compiled(r"""
     |(?:on|at|in|over) (?:the |both )?(?:[rl]|right|left|bases?|apex|lungs?)\b)
     |\b(?:on|over|in) (?:both|bilateral|(?:the |his |her )?(?:left|right)) \w
     |\bto (?:the )?(?:mid|bases?|apex|apices|knees?|thighs?|shins?|sacrum|ankles?)\b
-    |\bsince \w|\bago\b|\s-{1,2}\s?\w
+    |\bago\b|\s-{1,2}\s?\w
     """)
 _HISTORY = compiled_words(r"history of|hx|h/o|past|prior|previous|known|comorbid\w*|other|risk")
 _PAST = re.compile(r"\s*(?:hx|h/o|s/p|status post|former|ex-|past medical|pmhx?)\b")
@@ -155,7 +156,11 @@ def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int)
     edges = [*commas, last]
     for number, (comma, stop) in enumerate(itertools.pairwise(edges)):
         item = sentence[comma + 1 : stop]
-        if (number == 0 and _SIGN.match(item)) or _is_chronic(item, head, among_others) or _is_repeated(head, item):
+        if (
+            (number == 0 and (_SIGN.match(item) or _SINCE.search(item)))
+            or _is_chronic(item, head, among_others)
+            or _is_repeated(head, item)
+        ):
             return True
         if any(pattern.match(item) for pattern in (_STATE, _PAST, _PREDICATE, _VERB)) or _GRADED.match(item.strip()):
             return True

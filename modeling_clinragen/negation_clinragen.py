@@ -48,7 +48,10 @@ _BEFORE = compiled_words(r"""
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
     """)
-_JUST_BEFORE = re.compile(r"\babsent (?!(?:on|in|at|from|over|bilaterally)\b)((?:(?!and\b|or\b)\w+ ){0,3})$")
+_JUST_BEFORE = re.compile(
+    r"\b(?:absent|unlikely|improbable) (?!(?:on|in|at|from|over|bilaterally|to|is|was|that)\b)"
+    r"((?:(?!and\b|or\b)\w+ ){0,3})$"
+)
 _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
 _ABSENT = r"""
@@ -110,7 +113,8 @@ _KIN = """
 _RELATIVE = compiled_words(
     _KIN
     + r"""
-    |(?<!social and )family history(?: of| is)?|in (?:the|his|her) family|familial|fh[x]?|maternal|paternal
+    |(?<!social and )(?<!personal or )(?<!personal and )family history(?: of| is)?
+    |in (?:the|his|her) family|familial|fh[x]?|maternal|paternal
     """
 )
 _INFORMANT = compiled_words(
@@ -126,7 +130,9 @@ _RISK = compiled_words(r"""
     |potential complications?|call (?:your|the|his|her|if|us|md|911)|come back|seek (?:medical|care)
     |return (?:to (?:the )?(?:ed|er|hospital|clinic|emergency)|for|if)|hold (?:[\w-]+ ){0,3}for|notify
     |educat(?:ed|ion)|counsel+(?:ed|ing)|instructed|warned|taught|worried|afraid|fears?
-    |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|code(?= stroke)|advance directives?
+    |(?:she|he|patient|pt|family) (?:is|was|are|were) (?:concerned|anxious) (?:about|that)|avoid(?:s|ed|ing)?
+    |warning signs|return precautions|prn(?=\s)|as needed for|consider(?:ing)?
+    |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
     |predispos\w+ to|prophyla\w+(?: against| for)?
     |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
@@ -135,7 +141,8 @@ _RISK = compiled_words(r"""
     |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
     """)
 _OTHER_SENSE = re.compile(
-    r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? $|\bcta? $"
+    r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? \bshock"
+    r"|\bcta? pe\b|\bcode stroke"
 )
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
@@ -228,10 +235,18 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
     """Tell if a lower-case sentence speaks of a risk, a plan or another sense of what stands at `start` to `end`."""
     clause = _CLAUSE.split(sentence[:start])[-1]
-    return bool(_RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _OTHER_SENSE.search(clause))
+    return bool(_RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _in_another_sense(sentence, start, end))
 
 
 _CLAUSE = re.compile(r";|, (?:but|and|however) ")
+
+
+def _in_another_sense(sentence: str, start: int, end: int) -> bool:
+    """Tell if a finding is part of another thing's name: an electric shock, a "CT PE", a "code stroke"."""
+    before = max(start - 40, 0)
+    return any(
+        before + m.end() == end or before + m.end() > start for m in _OTHER_SENSE.finditer(sentence[before:end])
+    )
 
 
 def is_suspected(sentence: str, start: int) -> bool:

@@ -136,7 +136,14 @@ _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " n
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
 _BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
-_ADJECTIVES = (("pneic", "pnea"), ("tensive", "tension"), ("cardic", "cardia"), ("emic", "emia"), ("oxic", "oxia"))
+_ADJECTIVES = (
+    ("pneic", "pnea"),
+    ("tensive", "tension"),
+    ("cardic", "cardia"),
+    ("emic", "emia"),
+    ("oxic", "oxia"),
+    ("guric", "guria"),
+)
 
 
 def denies_itself(word: str) -> bool:

@@ -71,6 +71,11 @@ def test_terms_are_found_once_in_order_as_written_whatever_their_inflection(link
         "He was educated about heart failure.",
         "Hold furosemide for acute renal failure.",
         "Concern for CHF; the echo was normal. No CHF.",
+        "Unlikely CHF given a normal echo.",
+        "Goal: avoid CHF.",
+        "Furosemide prn orthopnea.",
+        "Discharged with return precautions for a productive cough.",
+        "Would consider a biopsy for acute renal failure.",
         "She is worried that it is heart failure.",
         "Walks as before.",
         "",
@@ -88,6 +93,7 @@ def test_what_the_note_does_not_affirm_of_the_patient_is_not_found(links, note):
         "Mother of three with CHF.",
         "Hypertension, no gout, CHF",
         "Not able to rule out CHF",
+        "Beta blocker held given CHF.",
     ],
 )
 def test_what_the_note_affirms_or_suspects_is_found(links, note):
