@@ -22,6 +22,10 @@ TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAG
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
+_PARTED = re.compile(r"#\s+#\s+#")
+_GAPS = re.compile(  # in 39. 2, 128 / min, mg / dl, well - known, 40 %
+    r"(?<=\d)\s*\.\s+(?=\d)|(?P<rate>(?<=\d)\s+/\s+(?=[^\W\d]))|(?<=\w)\s+[-/]\s+(?=\w)|(?<=\d)\s+%"
+)
 _CUT_MARK = re.compile(r"\.\s*#[#\sa-z]*$", re.IGNORECASE)  # where a text was cut inside of the mark after the list
 
 
@@ -218,6 +222,8 @@ class ClinRaGenProcessor(ProcessorMixin):
             when its whole name is written, without regard to case, spaces and punctuation; each once, in class-id
             order. `rationale` is both parts. What is missing in the text is empty.
         """
+        if _PARTED.search(text):
+            text = _GAPS.sub(lambda gap: " /" if gap["rate"] else gap[0].strip(), text)
         pieces = _MARKS.split(text)  # [before, mark, text, mark, text, ...]
         parts = {}
         for mark, content in zip(pieces[1::2], pieces[2::2], strict=True):

@@ -299,6 +299,23 @@ def test_a_text_in_lower_case_with_signs_apart_is_read_as_well(grounding):
     assert written(made) == ["crackles are heard .", "heart rate is up to 128 , which fits shock ."]
 
 
+@pytest.mark.parametrize("point", [". ", " . "])
+def test_a_tokenizer_that_parts_numbers_changes_none(grounding, point):
+    """As BERT's: 39.2 is three tokens, and comes back as 39. 2"""
+    record = record_of(temp=[37.0, 38.6, 39.2, 38.9, 38.5, 38.4], hr=[96, 104, 128, 118, 110, 99])
+    made = grounding.of(record)
+    lab = f"temperature peaked at 39{point}2 °c at hour 2, and heart rate at 128 / min, which fits septicemia."
+    text = f"# # # disease diagnosed : septicemia ( except in labor ). # # # rationale : . # # # lab test : {lab}"
+    made.read(text)
+    assert made.listed == [SEPSIS]
+    right = "temperature peaked at 39.2 °c at hour 2, and heart rate at 128 /min, which fits septicemia."
+    assert [(s.text, s.origin) for s in made.sentences if s.part == "lab"] == [(right, "written")]
+    growing = grounding.of(record)
+    for end in range(len(text)):
+        growing.read(text[:end], ended=False)
+        assert made.text.startswith(growing.text)
+
+
 # --- whatever the decoder writes
 
 RECORDS = [
