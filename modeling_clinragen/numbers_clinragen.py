@@ -107,27 +107,18 @@ def _within(values: np.ndarray, intervals: list[tuple[float, float]]) -> np.ndar
 
 def quantities(clause: str, channel: dict) -> list[Quantity]:
     """Find the numbers of a clause in lower case that may be values of the channel, in order."""
-    found, units = [], []
+    found, units, changed = [], [], None
     for match in _QUANTITY.finditer(clause):
         before = clause[: match.start()]
         unit, end, amount = unit_at(clause, match.end())
         decade = bool(match["decade"] or match["word"])
         number = float(_written(match).replace(",", ""))
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
-        dose = unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause)
-        solution = unit == "%" and channel.get("unit") == "g/dL"  # albumin 5%
-        oxygen = unit == "%" and channel.get("unit") != "fraction" and _ON.search(before)
-        age = decade and _OF_AGE.search(before)
-        if (
-            amount
-            or dose
-            or solution
-            or oxygen
-            or age
-            or inside
-            or NO_MEASUREMENT.search(before)
-            or before.endswith("₂")
-        ):
+        by = changed is not None and JOINT_OF_NUMBERS.fullmatch(clause[changed : match.start()])  # "by 4 to 6"
+        if NO_MEASUREMENT.search(before) or before.endswith("₂") or by:
+            changed = end
+            continue
+        if amount or inside or _is_no_value(clause, match, end, unit, channel):
             continue
         if channel.get("minimum", 0) < 0 and _SIGNED.search(clause[max(0, match.start() - 2) : match.end()]):
             number = -number
@@ -152,6 +143,16 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
 def _written(match: re.Match) -> str:
     """Return the digits of a number."""
     return match["number"] or str(int(DECADES[match["word"]]) + (100 if match["hundred"] else 0))
+
+
+def _is_no_value(clause: str, match: re.Match, end: int, unit: str | None, channel: dict) -> bool:
+    """Tell if a number is a dose, the strength of a solution, the oxygen that is breathed, or an age."""
+    before, own = clause[: match.start()], channel.get("unit")
+    if unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause):
+        return True
+    if unit == "%" and (own == "g/dL" or (own != "fraction" and _ON.search(before))):
+        return True  # "albumin 5%", "89% on 40%"
+    return bool((match["decade"] or match["word"]) and _OF_AGE.search(before))
 
 
 def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, channel: dict) -> None:
@@ -247,6 +248,8 @@ def _part(number: float, tenth: float, match: re.Match, tenths: dict) -> tuple[f
 
 # ---- what the words around a number ask of the values
 
+# after a number these begin what comes next
+_NEXT = re.compile(r"(?:then|subsequently|thereafter)\b(?!\s*(?:$|[,.;)]))")
 _STRONG = ("maximum", "minimum", "mean", "rise", "fall")
 
 
@@ -287,6 +290,7 @@ def _role(before: str, after: str, clause: str) -> str:
         return max([cue for cue in said if cue[1] in _STRONG] or said)[1]
     for text in (after, clause):
         said = [(match.start(), role) for role, pattern in cues for match in pattern.finditer(text)]
+        said = [cue for cue in said if cue[1] != "later" or not _NEXT.match(text, cue[0])]
         if said:
             return min([cue for cue in said if cue[1] in _STRONG] or said)[1]
     return "any"
@@ -301,6 +305,9 @@ def judge_numbers(
         return spans
     found = _joined_decades(clause, found)
     _reverse(clause, found)
+    if len(found) > 2 and bool(RISING.search(clause)) != bool(FALLING.search(clause)):
+        for one, other in itertools.pairwise(found):  # "rising: 1.8, 3.0, 4.4"
+            other.linked |= bool(re.fullmatch(r"\s*,?\s*(?:and|then)?\s*", clause[one.end : other.start]))
     truths, chain = [], []
     for quantity in found:
         if chain and not quantity.linked:
@@ -330,6 +337,9 @@ def _joined_decades(clause: str, found: list[Quantity]) -> list[Quantity]:
     return joined
 
 
+_SINCE_THEN = re.compile(r"[^,;]*\b(?:since|thereafter|afterwards?|subsequently|later|now|then)\b")
+
+
 def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth] | None:
     """Judge a range from the lowest to the highest value, "ranged 110-150"; `None` where the clause states none."""
     if len(found) != 2 or not values.size:
@@ -347,6 +357,9 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     inside = (values >= bottom) & (values <= top)
     if low.decade and high.decade:
         return [True if inside.all() else None if inside.any() else False]
+    if _SINCE_THEN.search(before) or _SINCE_THEN.match(clause, other.end):  # of the values from some time on
+        lowest, highest = np.minimum.accumulate(values[::-1]), np.maximum.accumulate(values[::-1])
+        return [bool((low.holds(lowest) & high.holds(highest)).any()) or None]
     exact = [_one_of(low, values.min(keepdims=True)), _one_of(high, values.max(keepdims=True))]
     if False not in exact:
         return exact
@@ -393,7 +406,9 @@ def _candidates(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np
 
 
 def written_at(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the positions of the values that are the number: of those that it speaks of, else of all."""
+    """Return the positions of the values that are the number, of those that it speaks of if any is; of a mean all."""
+    if quantity.role == "mean":
+        return np.arange(len(values))
     written = np.flatnonzero(quantity.holds(values))
     spoken_of = np.intersect1d(written, _positions(quantity, hours, values))
     return spoken_of if len(spoken_of) else written

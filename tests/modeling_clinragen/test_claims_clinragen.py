@@ -242,6 +242,7 @@ def test_any_text_is_read_without_error(text):
         ("Heart Rate was above normal 3 times and 90 at hour 5", [1, 2, 4, 5]),
         ("Heart Rate rose from 100 at the start to 150 at hour 4 and was 100 at the end", [0, 4, 9]),
         ("Heart Rate was 90 at hour 5 and 150 at hour 4", [4, 5]),
+        ("Heart Rate averaged 114", list(range(10))),
         ("Temperature was normal", list(range(10))),
         ("Heart Rate was not measured", list(range(10))),
         ("Glucose was high", []),
