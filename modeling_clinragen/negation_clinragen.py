@@ -138,7 +138,7 @@ _RISK = compiled_words(r"""
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
     |vaccin\w+ (?:against|for)|if|should
     |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
-    |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to
+    |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to(?! (?:the )?diagnosis)
     """)
 _OTHER_SENSE = re.compile(
     r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? \bshock"

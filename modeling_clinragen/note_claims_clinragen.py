@@ -32,6 +32,8 @@ INFERENCE = compiled_words(r"""
     |argue[sd]? (?:for|against)|arguing (?:for|against)|favou?r(?:s|ed|ing)?
     |rais(?:es?|ed|ing) (?:the |a )?(?:concern|suspicion|possibility|question)(?: of| for)?|confirm(?:s|ed|ing)?
     |(?:is|are) (?:an? |the )?(?:\w+ )?(?:signs?|features?|evidence|markers?|manifestations?|symptoms?|hallmarks?) of
+    |(?:is|are|was|were) (?:associated|in line|in accordance|seen) (?:with|in)|leads? (?:one )?to (?:the )?diagnosis of
+    |therefore|hence|thus|as in
     |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
     |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
     """)
@@ -44,6 +46,14 @@ _GIVEN = compiled_words(r"""
     given|because of|due to|based on|in view of|owing to|as shown by|as evidenced by
     """)
 
+_CAUSE = compiled_words(r"""
+    (?P<of>(?:is |are |was |were )?(?:(?:likely |probably |all |both )?
+    (?:due to|secondary to|because of|owing to|caused by)
+    |an? (?:result|consequence|sign|feature|symptom|manifestation) of))
+    |(?P<to>explain(?:s|ed|ing)|accounts? for|causes?|caused(?! by)|(?:is|are) the (?:likely )?cause of|results? in
+    |manifests? (?:as|with|by))
+    """)
+_WITH_FIRST = re.compile(r"\s*with\b(?=[^,]*, .*\b(?:likely|possible|probable|suspected|considered|favou?red)\b)")
 # "X and Y remain unexplained", but not "unexplained weight loss"
 _UNEXPLAINED = re.compile(
     r"\bunexplained\b(?!\s+(?!by|in|from|here|with|so|and|or|on|at|diagnos|disease|condition)\w)"
@@ -212,9 +222,10 @@ def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Clai
     """
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
     reading, claims = Reading(text), []
+    find_names = links.find_diagnoses.find if links is not None else None
     arguments = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
     for first, last in arguments:
-        for start, end in premises_of(reading.text, first, last):
+        for start, end in premises_of(reading.text, first, last, find_names):
             for chunk_start, chunk_end in _chunks(reading.text, start, end):
                 claim = _check_chunk(text, reading, chunk_start, chunk_end, index, links)
                 if claim:
@@ -252,15 +263,30 @@ _STATED = compiled_words(r"""
     """)
 
 
-def premises_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
-    """Return the spans of a sentence that it argues from, without the conclusion."""
+def premises_of(text: str, first: int, last: int, find_names=None) -> list[tuple[int, int]]:
+    """
+    Return the spans of a sentence that it argues from, without the conclusion.
+
+    Args:
+        text (`str`): in lower case; `first` and `last` are the characters of the sentence.
+        find_names (callable, *optional*): yields the places that name diagnoses: "X is due to pneumonia" argues from
+            X, and so does "pneumonia explains X".
+    """
     sentence = text[first:last]
     if _UNEXPLAINED.search(sentence):
         return []
+    cause = _CAUSE.search(sentence) if find_names else None
+    if cause:
+        before = any(find_names(sentence[: cause.start()]))
+        after = any(find_names(sentence[cause.end() :]))
+        if after and not before and cause["of"] and content_words(text, first, first + cause.start()):
+            return [(first, first + cause.start())]
+        if before and not after and cause["to"]:
+            return [(first + cause.end(), last)]
     passive = _PASSIVE.search(sentence)
     if passive:
         return [(first + passive.end(), last)]
-    given = _GIVEN.search(sentence)
+    given = _GIVEN.search(sentence) or _WITH_FIRST.match(sentence)
     if given:
         comma = sentence.find(",", given.end()) if given.start() < 5 else -1
         return [(first + given.end(), first + comma if comma > 0 else last)]
@@ -320,7 +346,7 @@ class DiagnosisFinder:
         for start, end in named:
             first, last = spans[bisect_right(starts, start) - 1]
             sentence = reading.text[first:last]
-            inferred = not any(a <= start < b for a, b in premises_of(reading.text, first, last))
+            inferred = not any(a <= start < b for a, b in premises_of(reading.text, first, last, self.find))
             says = "neither" if _UNEXPLAINED.search(sentence) else reading.says(start, end)
             mentions.append(Mention(self.labels_of[reading.text[start:end]], start, end, says, inferred))
         return mentions

@@ -279,3 +279,38 @@ def test_each_clause_of_a_sentence_argues_for_itself(links, text, arguments):
 def test_the_premise_of_a_second_clause_is_looked_up():
     text = "Crackles suggest pneumonia, and orthopnea points to congestive heart failure."
     assert [claim.verdict for claim in check_note_claims(text, "Crackles.")] == ["supported", "absent"]
+
+
+@pytest.mark.parametrize(
+    "wording",
+    [
+        "{finding} is due to {name}.",
+        "{finding} caused by {name}.",
+        "{finding} is associated with {name}.",
+        "{finding}, a sign of {name}, is noted.",
+        "{finding} is seen in {name}.",
+        "{finding} is in line with {name}.",
+        "{finding} leads to the diagnosis of {name}.",
+        "{finding}, therefore {name}.",
+        "With {finding}, {name} is likely.",
+        "{name} explains the {finding}.",
+        "{name} accounts for the {finding}.",
+        "{name} is the cause of the {finding}.",
+        "{name} is evident because of the {finding}.",
+    ],
+)
+@pytest.mark.parametrize(
+    ("finding", "name", "argument"),
+    [
+        ("orthopnea", "congestive heart failure", "linked"),
+        ("productive cough", "pneumonia", "linked"),
+        ("productive cough", "congestive heart failure", "unlinked"),
+        ("hemoptysis", "pneumonia", "unknown"),
+    ],
+)
+def test_a_cause_is_argued_for_from_what_it_causes(links, wording, finding, name, argument):
+    text = wording.format(finding=finding, name=name)
+    claims = argue(check_note_claims(text, "Orthopnea and productive cough.", links), text, links)
+    (claim,) = [claim for claim in claims if finding in claim.text]
+    assert claim.argument == argument
+    assert claim.verdict == ("absent" if finding == "hemoptysis" else "supported")
