@@ -184,6 +184,7 @@ _OTHER_MEASUREMENTS = (
     "hypokalemia", "hypernatremia", "hyponatremia", "a1c", "hba1c", "nasal cannula", "urine ph", "gastric ph",
     "pulse pressure", "shock index", "sodium chloride", "potassium chloride", "potassium phosphate",
     "sodium phosphate", "sodium bicarbonate", "calcium gluconate", "calcium chloride", "calcium carbonate",
+    "relative bradycardia",
     "magnesium sulfate", "magnesium sulphate", "magnesium oxide", "iv albumin", "albumin infusion", "molecular weight",
 )  # fmt: skip
 

@@ -24,7 +24,19 @@ from .channel_words_clinragen import FINDINGS as FINDINGS
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
 from .statements_clinragen import Judgement, deciding, is_negated, judge
-from .wordings_clinragen import FIRST_VALUE, LAST_VALUE, LEADING_TIME
+from .wordings_clinragen import (
+    CONDITION,
+    CONDITION_AFTER,
+    FIRST_VALUE,
+    GOAL,
+    GOAL_AFTER,
+    IMPROVED,
+    LAST_VALUE,
+    LEADING_TIME,
+    PERSISTED,
+    RESOLVED,
+    WORSENED,
+)
 
 
 MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
@@ -48,6 +60,9 @@ _CALLED = compiled(r"""
     |normal|abnormal|rising|falling|stable) $
     """)
 _LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?%?)+")  # "88 and 126"
+_LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but)\s")
+_LEAD_TIME = re.compile(rf"{LEADING_TIME.pattern}|\bhours?\b|\d\s?h\b|\b(?:first|last|initial|day)\b")
+_COURSE = re.compile("|".join(pattern.pattern for pattern in (RESOLVED, PERSISTED, IMPROVED, WORSENED)))
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
@@ -175,11 +190,24 @@ class ClaimChecker:
             if not mentions:
                 clauses.append((*_strip(text, first, last), None, number))
                 continue
+            lead, first = first, self._lead_end(text, first, mentions[0])
+            clauses.append((*_strip(text, lead, first), None, number))
             starts = [first] + [_clause_start(text, a[1], b[0]) for a, b in itertools.pairwise(mentions)]
             for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
                 own = mention if self._said(text, *mention).parts else None
                 clauses.append((*_strip(text, start, end), own, number))
         return [clause for clause in clauses if clause[0] < clause[1]]
+
+    def _lead_end(self, text: str, start: int, mention: tuple[int, int]) -> int:
+        """Return where the clause of a sentence's first channel begins: after what is denied or measured before it."""
+        lead = lowered(text[start : mention[0]])
+        ends = [match.end() for match in _LEAD_JOINT.finditer(lead)]
+        if not ends or _LEAD_TIME.search(lead[: ends[-1]]):
+            return start
+        rest = re.search(r"\d", text[mention[0] : mention[1] + MAX_LEAD])
+        colon = ":" in lead[ends[-1] - 2 : ends[-1]]
+        denied = is_negated(lead[: ends[-1]]) and (colon or rest or not self._said(text, *mention).finding)
+        return start + ends[-1] if denied or re.search(r"\d", lead[: ends[-1]]) else start
 
     def _mentions(self, text: str, named: list[tuple[int, int]], sentence: str) -> list[tuple[int, int]]:
         """Select a sentence's words for channels that open a claim: no second one for the same channel."""
@@ -219,7 +247,7 @@ class ClaimChecker:
         claims = []
         for (start, end, mention, _), words in zip(clauses, stated, strict=True):
             clause = text[start:end]
-            if mention is None:
+            if mention is None or _is_wished(text, start, mention):
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
             said = self._said(text, *mention)
@@ -250,7 +278,9 @@ class ClaimChecker:
         self._share_time(text, clauses, stated)
         self._share_numbers(clauses, stated)
         for i in reversed(range(len(clauses))):
-            if clauses[i][2] is not None and self._states_nothing(stated[i]):
+            if clauses[i][2] is not None and self._shares_course(text, clauses, i):
+                stated[i] += _after_mention(text, clauses[i + 1])
+            elif clauses[i][2] is not None and self._states_nothing(stated[i]):
                 stated[i] += self._predicate_beside(text, clauses, stated, i)
         return stated
 
@@ -306,6 +336,15 @@ class ClaimChecker:
         noun = joined and not re.search(r"(?:ic|ive|ed|al)$", lowered(text[slice(*mention)]))
         return bool(noun) and not text[mention[1] : end].strip()
 
+    def _shares_course(self, text: str, clauses, i: int) -> bool:
+        """Tell if what becomes of the next finding becomes of this one: "fever and hypotension both resolved"."""
+        if i + 1 == len(clauses) or clauses[i + 1][2] is None or clauses[i + 1][3] != clauses[i][3]:
+            return False
+        mention, following = clauses[i][2], clauses[i + 1][2]
+        both = self._said(text, *mention).finding and self._said(text, *following).finding
+        joined = re.fullmatch(r"\s*(?:,|and|,\s*and)\s+(?:the )?", lowered(text[mention[1] : following[0]]))
+        return bool(both and joined and _COURSE.search(_after_mention(text, clauses[i + 1])))
+
     def _states_nothing(self, words: str) -> bool:
         """Tell if a clause is a channel's name alone."""
         rest = words
@@ -321,10 +360,14 @@ class ClaimChecker:
             mention, words = clauses[i + 1][2], stated[i + 1]
             if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[clauses[i][2][1] : mention[0]])):
                 return self._predicate(words)
-        if i and clauses[i - 1][3] == clauses[i][3] and clauses[i - 1][2]:
+        while i and clauses[i - 1][3] == clauses[i][3] and clauses[i - 1][2]:
             mention = clauses[i - 1][2]
-            if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[mention[1] : clauses[i][2][0]])):
-                return self._predicate(lowered(text[clauses[i - 1][0] : mention[0]]))
+            if not re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[mention[1] : clauses[i][2][0]])):
+                break
+            predicate = self._predicate(lowered(text[clauses[i - 1][0] : mention[0]]))
+            if predicate:
+                return predicate
+            i -= 1
         return ""
 
     def _predicate(self, words: str) -> str:
@@ -426,6 +469,19 @@ class ClaimChecker:
 def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
     """Check one text; see `ClaimChecker`."""
     return ClaimChecker(channels)(text, lab_times, lab_values)
+
+
+def _after_mention(text: str, clause) -> str:
+    """Return what a clause says after its channel's name, in lower case."""
+    return lowered(text[clause[2][1] : min(clause[1], clause[2][1] + MAX_LEAD)])
+
+
+def _is_wished(text: str, start: int, mention: tuple[int, int]) -> bool:
+    """Tell if a channel is named for a goal or a condition: "target MAP >65", "when temp >38"."""
+    before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
+    after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
+    condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
+    return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition)
 
 
 def _without_inference(clause: str, mention: int) -> str:

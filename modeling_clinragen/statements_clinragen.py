@@ -75,6 +75,7 @@ _NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are f
 _NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
+_SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
 
@@ -216,7 +217,8 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     ):
         match = pattern.search(clause)
         if match:
-            keep = within(hours, _hour(match) + (HALF_AN_HOUR if _UP_TO.match(match[0]) else 0.0))
+            late = HALF_AN_HOUR if _UP_TO.match(match[0]) else -HALF_AN_HOUR if _SINCE.match(match[0]) else 0.0
+            keep = within(hours, _hour(match) + late)
             by = bool(re.match(r"\s*\bby\b", match[0]))
             clause, hours, values, timed = cut(clause, match), hours[keep], values[keep], True
             break
@@ -252,8 +254,7 @@ def _statements(
         statements += _courses(left, states, channel, negated, read.values)[:1]
     if not statements and not read.moments:
         statements = _courses(left, states, channel, negated, read.values)
-        has_level = bool(states) or bool(BOUND.search(left))
-        statements = statements or _trends(left, channel, negated, read.values, has_level)
+        statements = statements or _trends(left, states, channel, negated, read.values)
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
@@ -386,10 +387,10 @@ def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: boo
     return False if worst >= others.max() else None  # else it did so for a while
 
 
-def _trends(clause, channel, negated, values, has_level: bool) -> list[tuple[str, Truth]]:
+def _trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
     """Judge whether the values are said to rise, to fall or to be stable."""
-    said = "stable" if STABLE.search(clause) else None
-    if said is None and not has_level:
+    said = "stable" if STABLE.search(clause) and not states else None
+    if said is None and not states and not BOUND.search(clause):
         rising, falling = RISING.search(clause), FALLING.search(clause)
         said = None if rising and falling else "rising" if rising else "falling" if falling else None
     if said is None:

@@ -87,7 +87,8 @@ NORMAL = compiled(rf"""
     |^\s*well(?= on\b|\s*$)
     """)
 ABNORMAL = compiled(rf"""
-    \babnormal(?:ities|ity)?\b|\bpoor\b|\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
+    \babnormal(?:ities|ity)?\b|\bpoor(?:ly controlled)?\b|\buncontrolled\b
+    |\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
     |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
     """)
 # "above normal" and "the upper limit of the normal range" say high or low, not normal.
@@ -160,7 +161,8 @@ WITHIN = re.compile(r"\b(?:stay\w*|remain\w*|kept|held|always|within)\b")
 MOVING = compiled(r"""
     \b(?:rose|rises|rising|increas(?:ed|es|ing)|climb(?:ed|s|ing)|went|moved|fell|falls|falling|dropped|drops
     |dropping|declin(?:ed|es|ing)|decreas(?:ed|es|ing)|improv(?:ed|es|ing)|worsen(?:ed|s|ing)|chang(?:ed|es|ing)
-    |recover(?:ed|s|ing)|trend(?:ed|s|ing)?(?: up| down)?\w*|drift(?:ed|s|ing)(?: up| down)?\w*|came)\b.*\bfrom\s*$
+    |recover(?:ed|s|ing)|trend(?:ed|s|ing)?(?: up| down)?\w*|drift(?:ed|s|ing)(?: up| down)?\w*|came
+    |gone|up|down)\b.*\bfrom\s*(?:the )?$
     """)
 JOINT_OF_NUMBERS = re.compile(r"\s*(?:[-–—/]|[-=]+>|→|to|and|or|through|then)\s*(?:the )?")
 _AROUND = r"(?:the |an? |about |around |approximately |roughly |nearly |~)*"
@@ -177,6 +179,13 @@ LATER_VALUE = compiled_words(r"""
     |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|corrected to|wean(?:ed|ing) to|cleared to
     |normali[sz]ed (?:to|at)|resolved to|settled to
     """)
+# what is wished for, or a condition: before a channel's name, behind it, and before one with a comparison behind it
+GOAL = compiled(r"\b(?:goals?|targets?|targeting|aim(?:s|ed|ing)?|titrat\w+ (?:to|for))\b[^,;]*$")
+GOAL_AFTER = compiled(r"\s*(?:goals?|targets?)\b")
+CONDITION = compiled(
+    r"\b(?:if|when(?:ever)?|unless|until|for|keep(?:ing)?|maintain(?:ing)?)\s+(?:the |his |her |an? )?$"
+)
+CONDITION_AFTER = compiled(r"\s*(?:is |at )?(?:[<>≥≤]|above|below|over|under|greater|less|more)")
 COMPARING = compiled(r"""
     (?:\b(at least|at most|no (?:less|lower|fewer|more|higher|greater) than|above|over|exceed(?:s|ed|ing)?
     |greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?|below|under|beneath|less than
@@ -187,7 +196,7 @@ ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
 MEAN = re.compile(r"\b(?:mean|average[ds]?|averaging|median)\b")
 NO_MEASUREMENT = re.compile(
     r"\b(?:days?|stage|grade|class|type|pod|aged?|step|bed|room|figure|table|hours?)\s*#?$"
-    r"|\bby(?: about| around| some| nearly)?\s*$"
+    r"|\b(?:by|up|down|lost|gained|(?:drop|fall|rise|increase|decrease|change|gain|loss) of)(?: about| around)?\s*$"
 )
 DOSE = compiled_words(r"""
     replac\w+|replet\w+|supplement\w*|given|gave|receiv\w+|infus\w+|bolus\w*|kcl|iv|po|oral(?:ly)?|tablets?|doses?
@@ -220,7 +229,8 @@ OVER_TIME = unfolded(r"""
     |consistently|between the (?:first|beginning|start)|on the whole
     """)
 RISING = compiled_words(rf"""
-    rising|climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
+    rising|(?<!ed )(?<!follow )up(?=\s*(?:$|,))
+    |climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:up|higher)
@@ -229,7 +239,8 @@ RISING = compiled_words(rf"""
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """)
 FALLING = compiled_words(rf"""
-    falling|dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
+    falling|(?<!ed )down(?=\s*(?:$|,))
+    |dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:down|lower)
@@ -250,7 +261,8 @@ STABLE = compiled(r"""
     """)
 # courses of a finding, or towards and away from the usual limits
 RESOLVED = compiled_words(r"""
-    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|corrected(?! (?:at|to|from|by)\b)|reversed
+    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broke
+    |corrected(?! (?:at|to|from|by)\b)|reversed
     |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
