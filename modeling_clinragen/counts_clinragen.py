@@ -13,16 +13,24 @@ from .ranges_clinragen import Truth, beyond, every, has_limit
 from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, OUT_OF, TAKEN, TIMES, cut
 
 
-def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge how many values are said to be beyond a number, "below 65 on three occasions"."""
+def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Match] | None:
+    """Return the number beyond which values are counted, "below 65 on three occasions", and the count."""
     compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
     match = TIMES.search(clause)
     if len(compared) != 1 or match is None or match.start() <= compared[0].start < match.end():
+        return None
+    return compared[0], match
+
+
+def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge how many values are said to be beyond a number."""
+    counted = number_counted(clause, found)
+    if counted is None:
         return [], clause
+    number, match = counted
     groups = [group for group in match.groups() if group]
     least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
-    beyond_it = int(compared[0].holds(values).sum())
-    number = compared[0]
+    beyond_it = int(number.holds(values).sum())
     left = cut(clause, match)
     left = left[: number.start] + " " * (number.end - number.start) + left[number.end :]
     return [("count", _compare_count((beyond_it, beyond_it), least, count_of_word(groups[-1])))], left

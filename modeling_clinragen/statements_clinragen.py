@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .clinical_clinragen import usual_limits
-from .counts_clinragen import count_of_word, counts, counts_beyond
+from .counts_clinragen import count_of_word, counts, counts_beyond, number_counted
 from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles, written_at
 from .ranges_clinragen import (
     Truth,
@@ -173,6 +173,8 @@ def deciding(
     if kind == "level":
         chosen &= np.isin(hours, _of_its_time(read.clause, hours[chosen]))
     outliers = chosen & np.any([beyond(channel, values, side) for side in sides], axis=0)
+    if number := number_counted(read.clause, quantities(read.clause, channel)):
+        outliers = chosen & number[0].holds(values)
     if kind == "level" or (kind in ("count", "time") and not found):
         return outliers if outliers.any() else chosen
     if kind in ("value", "time", "count"):

@@ -243,6 +243,8 @@ def test_any_text_is_read_without_error(text):
         ("Heart Rate rose from 100 at the start to 150 at hour 4 and was 100 at the end", [0, 4, 9]),
         ("Heart Rate was 90 at hour 5 and 150 at hour 4", [4, 5]),
         ("Heart Rate averaged 114", list(range(10))),
+        ("Heart Rate was above 135 twice", [2, 4]),
+        ("Heart Rate was below 105 on five occasions, lowest 90 at hour 5", [0, 5, 6, 8, 9]),
         ("Temperature was normal", list(range(10))),
         ("Heart Rate was not measured", list(range(10))),
         ("Glucose was high", []),
