@@ -33,6 +33,11 @@ _SHOWN = compiled(r"""
     \s(?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes|elevated|raised|rising|high
     |low)\b
     """)
+# "pain that is not exertional, cough" denies neither
+OF_A_KIND = compiled_words(r"""
+    not (?:exertional|pleuritic|positional|reproducible|radiating|productive|new|severe|constant|sudden|typical|painful
+    |itchy|bloody|purulent|sharp)
+    """)
 _DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
 
 # "no" governs nouns: what follows here is a state of the patient, or a sign with the word that makes it one.
@@ -41,13 +46,13 @@ _STATES = r"""
     alert|agitated|ashen|cachectic|clammy|combative|confused|cool|cold|cyanotic|dehydrated|diaphoretic|disoriented
     |distended|drowsy|dusky|febrile|flushed|frail|hypotensive|hypoxic|icteric|ill[- ]appearing|incontinent|intubated
     |irritable|jaundiced|lethargic|malnourished|mottled|obese|obtunded|pale|responsive|restless|sedated|septic
-    |sleepy|somnolent|tachycardic|bradycardic|tachypneic|tender|tired|unresponsive|unconscious|weak|wheezy
+    |sleepy|somnolent|tachycardic|bradycardic|tachypneic|tender|tired|tremulous|unresponsive|unconscious|weak|wheezy
     |found (?:down|unresponsive)|smoker|non-?smoker
     |\w+(?:thric|mnes(?:t)?ic|phasic|plegic|paretic|ataxic|tensive|pneic|cardic|xemic|oxic|phoretic|volemic|pyretic)
 """
 _ABNORMAL = r"""
     abnormal|absent|asymmetric|coarse|decreased|delayed|dilated|diminished|displaced|distant|distended|dull
-    |elevated|enlarged|fixed|hyperactive|hypoactive|inverted|irregular(?! heart ?beats?)|muffled|poor
+    |elevated|enlarged|fixed|hyperactive|hypoactive|inverted|irregular(?! heart ?beats?)|muffled|pinpoint|poor
     |prolonged|reduced|rigid|sluggish|tense|thready|unequal|unsteady|weak|widened
 """
 _STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|but) )*{any_of(_STATES)}")
@@ -136,7 +141,7 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
         return True
     if (single and _SHOWN.match(sentence, end)) or _CHANGES.search(item) or _MEASURED.search(item):
         return True
-    if _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
+    if OF_A_KIND.match(sentence, denial[0]) or _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
         return True
     return of_nouns and _turns(sentence, denial, commas, last)
 

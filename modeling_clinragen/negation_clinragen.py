@@ -14,7 +14,7 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from .lists_clinragen import is_past_the_denial
+from .lists_clinragen import OF_A_KIND, is_past_the_denial
 from .phrases_clinragen import any_of, compiled_words
 
 
@@ -200,7 +200,7 @@ _DENIED_VERB = re.compile(
 
 
 def _is_denied_after(pattern: re.Pattern, after: str) -> bool:
-    return bool(pattern.search(after)) and not _PSEUDO.search(after)
+    return bool(pattern.search(after)) and not (_PSEUDO.search(after) or OF_A_KIND.search(after))
 
 
 def _crossed_out(match: re.Match) -> str:
@@ -257,6 +257,7 @@ def is_suspected(sentence: str, start: int) -> bool:
 _SUSPECTED = re.compile(
     r"(?:\b(?:concern(?:ing|ed|s)? (?:for|about)|suspicio\w+ (?:of|for)|suspect(?:ed|s|ing)?|possibl[ey]"
     r"|question of|queried|query|worr\w+ (?:about|for)|(?:may|might|could) (?:have|be|represent|reflect)|presumed"
+    r"|(?:thought|felt|believed|assumed) to have"
     r"|differential\b[^.;]*"
     r"|vs\.?|versus)|\?) ?(?:(?:an?|the|acute|of|new) )*$"
 )
