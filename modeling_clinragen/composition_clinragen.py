@@ -24,6 +24,7 @@ from .words_clinragen import content_words
 
 
 MAX_FINDINGS = {"note": 3, "lab": 2}  # told of one diagnosis; fewer where there are many diagnoses
+MAX_SHARING = 2  # diseases of one sentence, unless more have no other explanation
 MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
@@ -191,7 +192,7 @@ class Composer:
     def _part(self, part: str, found: dict[str, list], explained: set[str], choose: random.Random) -> list[Sentence]:
         """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
         tell = self.telling.note if part == "note" else self.telling.series
-        shared = self._share_out(found, MAX_FINDINGS[part])
+        shared = self._share_out(found, MAX_FINDINGS[part], explained)
         need = [diseases for diseases in shared if not set(diseases) <= explained]
         spare = [diseases for diseases in shared if set(diseases) <= explained]
         kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
@@ -200,12 +201,12 @@ class Composer:
             for i, (diseases, findings) in enumerate((d, f) for d, f in shared.items() if d in kept)
         ]
 
-    def _share_out(self, found: dict[str, list], most: int) -> dict[tuple[str, ...], list]:
+    def _share_out(self, found: dict[str, list], most: int, explained: set[str]) -> dict[tuple[str, ...], list]:
         """
         Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
 
         A disease gets its own names, then its best findings that no other disease has taken; one that has only taken
-        ones joins the first.
+        ones joins the first, unless it is explained elsewhere and enough diseases share that one.
         """
         with_findings = [disease for disease, findings in found.items() if findings]
         limit = max(1, most - len(with_findings) // 4)
@@ -214,13 +215,15 @@ class Composer:
         for disease in with_findings:
             for finding in [finding for finding in found[disease] if self._is_own(disease, finding)][:limit]:
                 owners.setdefault(id(finding), []).append(disease)
-        fewest_first = sorted(with_findings, key=lambda disease: len(found[disease]))
+        fewest_first = sorted(with_findings, key=lambda disease: (disease in explained, len(found[disease])))
         for most_yet in (1, limit):  # each disease gets its best finding before one gets a second
             for disease in fewest_first:
                 has = sum(disease in owner for owner in owners.values())
                 free = [finding for finding in found[disease] if id(finding) not in owners][: max(0, most_yet - has)]
                 for finding in free if free or has else found[disease][:1]:
-                    owners.setdefault(id(finding), []).append(disease)
+                    sharing = owners.setdefault(id(finding), [])
+                    if len(sharing) < MAX_SHARING or disease not in explained:
+                        sharing.append(disease)
         order = {disease: i for i, disease in enumerate(found)}
         shared = defaultdict(list)
         for identity, diseases in owners.items():

@@ -62,6 +62,7 @@ _SAID = {
     "Acute and unspecified renal failure": "acute renal failure",
     "Chronic obstructive pulmonary disease and bronchiectasis": "chronic obstructive pulmonary disease",
     "Coronary atherosclerosis and other heart disease": "coronary artery disease",
+    "Hypertension with complications and secondary hypertension": "hypertension with complications",
     "Pleurisy; pneumothorax; pulmonary collapse": "pleurisy, pneumothorax or pulmonary collapse",
 }
 _SAID_CHANNELS = {
@@ -138,12 +139,14 @@ _DOWNWARDS = {
 }  # fmt: skip
 _NO_NOUN = re.compile(
     r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
-    r"|^(?:ventilated|(?:airway )?intubated|labored|paced|(?:dysrhythmia )?irregular|febrile|septic|hypotensive"
-    r"|smoker)$"
+)
+_ENTRY = re.compile(  # of an examination's form
+    r"^(?:ventilated|(?:airway )?intubated|labored|paced|(?:dysrhythmia )?irregular|febrile|septic|hypotensive|smoker"
+    r"|hyper(?:carb|capn)ic|hypox(?:em)?ic|oliguric|anuric|poor|unresponsive)$"
 )
 _COUNTED = re.compile(
-    r"^(?!(?:an?|the) ).*\b(?:tube|pacemaker|bronchodilator|agent|inhibitor|blocker|stent|balloon pump|defibrillator"
-    r"|arterial line|electrolyte disorder|operation|nodule|AICD|IABP)$"
+    r"^(?!(?:an?|the) ).*\b(?:tube|pacemaker|bronchodilator|agent|inhibitor|diuretic|blocker|stent|balloon pump"
+    r"|defibrillator|arterial line|operation|nodule|AICD|IABP)$"
 )
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
 
@@ -238,7 +241,7 @@ class Telling:
         evidence = _listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
         verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
         place = choose.choice((" in the note", ""))
-        form = choose.randrange(4)
+        form = choose.randrange(3 if all(finding.type == "history" for finding in findings) else 4)  # a risk, no proof
         if form == 0:
             return _sentence(f"{evidence}{place} {verb} {disease}.")
         if form == 1:
@@ -337,12 +340,15 @@ def _written(finding: NoteFinding) -> str:
         text = f"{kind} {_uncapitalized(noun)}"
     if _NO_NOUN.search(text.lower()):
         return f'"{_uncapitalized(text)}"'
+    if _ENTRY.search(text.lower()):
+        return f'the finding "{_uncapitalized(text)}"'
     if _COUNTED.search(text):
         text = _uncapitalized(text)
         return f"{'an' if re.match('[aeiouAI]', text) else 'a'} {text}"
     if text.isupper() and len(text) > 5:
         return text.lower()
-    return text.lower() if text.istitle() and " " in text else _uncapitalized(text)
+    is_form = finding.type != "organism" and re.search(r" [A-Z][a-z]+ [a-z]", text)  # "Ethanol Use heavy"
+    return text.lower() if is_form or (text.istitle() and " " in text) else _uncapitalized(text)
 
 
 def _is_plural(text: str) -> bool:
@@ -400,6 +406,8 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
     first, last, extreme = (_number(finding, at) for at in (0, -1, finding.extreme))
     if first == last == extreme:
         return "{name} was {extreme}".format(**words)
+    if first == last:
+        return choose.choice(_LEVELS).format(**words)
     if finding.direction in ("rising", "falling"):
         forms = _TRENDS
     elif short or finding.crosses or finding.is_flat or choose.random() < 0.3:

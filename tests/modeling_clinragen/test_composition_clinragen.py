@@ -30,6 +30,8 @@ BLEEDING, HYPERTENSION, DYSRHYTHMIAS = "Gastrointestinal hemorrhage", "Essential
 CORONARY = "Coronary atherosclerosis and other heart disease"
 COMPLICATIONS = "Complications of surgical procedures or medical care"
 DIABETES, FLUIDS = "Diabetes mellitus without complication", "Fluid and electrolyte disorders"
+LIVER, COPD = "Other liver diseases", "Chronic obstructive pulmonary disease and bronchiectasis"
+LOWER = "Other lower respiratory disease"
 PLEURA = "Pleurisy; pneumothorax; pulmonary collapse"
 NAMES = [channel["name"] for channel in CHANNELS]
 UNEVENTFUL = {"Heart Rate": 80, "Systolic blood pressure": 120, "Mean blood pressure": 85, "Temperature": 36.8}
@@ -284,6 +286,44 @@ def test_a_course_within_one_hour_is_not_told_as_a_course():
     for seed in range(60):
         (text,) = told("x", (hours, values), [RESPIRATORY], seed)[1]
         assert not re.search(r"from 21|was 21|initially 21", text), text
+
+
+def test_one_sign_is_no_explanation_of_many_diseases_that_the_note_explains():
+    note, diseases = "Pneumonia, COPD, CHF; mechanical ventilation", [PNEUMONIA, RESPIRATORY, COPD, CHF, PLEURA]
+    for seed in range(20):
+        parts = composer().rationale(note, *series(Respiratory_rate=[30] * 6), diseases, random.Random(seed))
+        assert all(len(sentence.diseases) <= 2 for sentence in parts[1]), parts[1]
+        assert {disease for part in parts for sentence in part for disease in sentence.diseases} == set(diseases)
+
+
+def test_entries_of_forms_are_told_as_such():
+    for seed in range(20):
+        (text,), _ = told("Resp Mode ventilated; Ethanol Use heavy", series(), [RESPIRATORY], seed)
+        assert 'the finding "ventilated"' in text.lower(), text
+        (text,), _ = told("Ethanol Use heavy", series(), [LIVER], seed)
+        assert "ethanol use heavy" in text.lower()
+        assert "Use" not in text
+
+
+def test_a_risk_does_not_make_a_disease_likely():
+    for seed in range(40):
+        (text,), _ = told("Past history: asbestos exposure", series(), [LOWER], seed)
+        assert "likely" not in text
+
+
+@pytest.mark.parametrize(
+    ("note", "disease"),
+    [
+        ("CABG", COMPLICATIONS),
+        ("laparotomy", COMPLICATIONS),
+        ("hypertension requiring treatment", KIDNEY),
+        ("insulin dependent diabetes", KIDNEY),
+        ("asthma", RESPIRATORY),
+        ("CHF", DYSRHYTHMIAS),
+    ],
+)
+def test_what_proves_little_in_a_note_is_no_evidence(note, disease):
+    assert not composer().evidence(note, *series(), [disease])[disease].note
 
 
 def test_signs_that_prove_little_are_no_evidence():
