@@ -27,6 +27,7 @@ from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
     CONDITION,
     CONDITION_AFTER,
+    FEARED,
     FIRST_VALUE,
     GOAL,
     GOAL_AFTER,
@@ -35,6 +36,7 @@ from .wordings_clinragen import (
     LEADING_TIME,
     PERSISTED,
     RESOLVED,
+    SUPPOSED,
     WORSENED,
 )
 
@@ -63,6 +65,12 @@ _LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?
 _LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but)\s")
 _LEAD_TIME = re.compile(rf"{LEADING_TIME.pattern}|\bhours?\b|\d\s?h\b|\b(?:first|last|initial|day)\b")
 _COURSE = re.compile("|".join(pattern.pattern for pattern in (RESOLVED, PERSISTED, IMPROVED, WORSENED)))
+_NOTHING = re.compile(  # before "suggests"; "diabetes without complication" is a name
+    r"\b(?:no|nothing|not|neither|without(?! (?:mention of )?complications?\b))\b[^,;]*$|n't\b[^,;]*$"
+)
+_PREDICATE = re.compile(
+    r"\s*(?:both |all )*(?:is|are|was|were|has|have|had|did|do|does|persist\w*|could|can)\b[^\d]*$"
+)
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
@@ -193,10 +201,22 @@ class ClaimChecker:
             lead, first = first, self._lead_end(text, first, mentions[0])
             clauses.append((*_strip(text, lead, first), None, number))
             starts = [first] + [_clause_start(text, a[1], b[0]) for a, b in itertools.pairwise(mentions)]
+            starts = [self._behind_numbers(text, *pair) for pair in zip(starts, mentions, strict=True)]
             for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
                 own = mention if self._said(text, *mention).parts else None
                 clauses.append((*_strip(text, start, end), own, number))
         return [clause for clause in clauses if clause[0] < clause[1]]
+
+    def _behind_numbers(self, text: str, start: int, mention: tuple[int, int]) -> int:
+        """Return where a clause begins: with "on oxygen" itself, as the number of "97% on oxygen" is another's."""
+        said = self._said(text, *mention)
+        oxygen = said.finding and any(self._unit(name) == "fraction" for name in said.channels)
+        before = lowered(text[start : mention[0]])
+        on = before.endswith("on ") or lowered(text[slice(*mention)]).startswith("on ")
+        return mention[0] if oxygen and on and re.search(r"\d", before) else start
+
+    def _unit(self, name: str) -> str:
+        return self.channels[self.position[name]].get("unit", "")
 
     def _lead_end(self, text: str, start: int, mention: tuple[int, int]) -> int:
         """Return where the clause of a sentence's first channel begins: after what is denied or measured before it."""
@@ -277,9 +297,11 @@ class ClaimChecker:
                 stated[i] = f"no {stated[i]}"
         self._share_time(text, clauses, stated)
         self._share_numbers(clauses, stated)
+        shared = ""
         for i in reversed(range(len(clauses))):
-            if clauses[i][2] is not None and self._shares_course(text, clauses, i):
-                stated[i] += _after_mention(text, clauses[i + 1])
+            shared = self._shared_predicate(text, clauses, i, shared) if clauses[i][2] is not None else ""
+            if shared:
+                stated[i] += shared
             elif clauses[i][2] is not None and self._states_nothing(stated[i]):
                 stated[i] += self._predicate_beside(text, clauses, stated, i)
         return stated
@@ -336,14 +358,17 @@ class ClaimChecker:
         noun = joined and not re.search(r"(?:ic|ive|ed|al)$", lowered(text[slice(*mention)]))
         return bool(noun) and not text[mention[1] : end].strip()
 
-    def _shares_course(self, text: str, clauses, i: int) -> bool:
-        """Tell if what becomes of the next finding becomes of this one: "fever and hypotension both resolved"."""
+    def _shared_predicate(self, text: str, clauses, i: int, shared: str) -> str:
+        """Return what is said of the next finding and of this one: "fever and hypotension both resolved"."""
         if i + 1 == len(clauses) or clauses[i + 1][2] is None or clauses[i + 1][3] != clauses[i][3]:
-            return False
+            return ""
         mention, following = clauses[i][2], clauses[i + 1][2]
         both = self._said(text, *mention).finding and self._said(text, *following).finding
         joined = re.fullmatch(r"\s*(?:,|and|,\s*and)\s+(?:the )?", lowered(text[mention[1] : following[0]]))
-        return bool(both and joined and _COURSE.search(_after_mention(text, clauses[i + 1])))
+        if not both or not joined:
+            return ""
+        after = _after_mention(text, clauses[i + 1])
+        return after if _COURSE.search(after) or _PREDICATE.match(after) else "" if after.strip() else shared
 
     def _states_nothing(self, words: str) -> bool:
         """Tell if a clause is a channel's name alone."""
@@ -477,23 +502,25 @@ def _after_mention(text: str, clause) -> str:
 
 
 def _is_wished(text: str, start: int, mention: tuple[int, int]) -> bool:
-    """Tell if a channel is named for a goal or a condition: "target MAP >65", "when temp >38"."""
+    """Tell if a channel is named for a goal, a condition or a fear: "target MAP >65", "risk of fever"."""
     before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
     after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
     condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
-    return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition)
+    supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
+    return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed)
 
 
 def _without_inference(clause: str, mention: int) -> str:
     """Return the part of a clause that speaks of the channel, without what it is taken for."""
-    start, end = 0, len(clause)
+    start, end, denied = 0, len(clause), False
     for match in _INFERENCE.finditer(clause):
         if match.end() <= mention:
+            denied = denied or bool(_NOTHING.search(clause[start : match.start()]))
             start = match.end()
         else:
             end = match.start()
             break
-    return clause[start:end]
+    return f"no {clause[start:end]}" if denied else clause[start:end]
 
 
 def _quote(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:

@@ -14,12 +14,15 @@ from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, OUT_OF
 
 
 def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Match] | None:
-    """Return the number beyond which values are counted, "below 65 on three occasions", and the count."""
-    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
+    """Return the number beyond which values are counted, "below 65 on three occasions", or lie, and the count."""
     match = TIMES.search(clause)
-    if len(compared) != 1 or match is None or match.start() <= compared[0].start < match.end():
+    numbers = [] if match is None else [q for q in found if not match.start() <= q.start < match.end()]
+    compared = [quantity for quantity in numbers if COMPARING.search(clause[: quantity.start])]
+    compared = compared or [quantity for quantity in numbers if quantity.decade and len(numbers) == 1]
+    if not compared:
         return None
-    return compared[0], match
+    before = [quantity for quantity in compared if quantity.end <= match.start()]
+    return (before or compared[:1])[-1], match
 
 
 def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
@@ -30,10 +33,10 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     number, match = counted
     groups = [group for group in match.groups() if group]
     least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
-    beyond_it = int(number.holds(values).sum())
+    marked = int(number.may_hold(values).sum()), int(number.holds(values).sum())
     left = cut(clause, match)
     left = left[: number.start] + " " * (number.end - number.start) + left[number.end :]
-    return [("count", _compare_count((beyond_it, beyond_it), least, count_of_word(groups[-1])))], left
+    return [("count", _compare_count(marked, least, count_of_word(groups[-1])))], left
 
 
 def counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:

@@ -357,9 +357,12 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     inside = (values >= bottom) & (values <= top)
     if low.decade and high.decade:
         return [True if inside.all() else None if inside.any() else False]
-    if _SINCE_THEN.search(before) or _SINCE_THEN.match(clause, other.end):  # of the values from some time on
-        lowest, highest = np.minimum.accumulate(values[::-1]), np.maximum.accumulate(values[::-1])
-        return [bool((low.holds(lowest) & high.holds(highest)).any()) or None]
+    around = f"{before} {clause[other.end :]}"
+    since = _SINCE_THEN.search(around) or LAST_VALUE.search(around)
+    if since or FIRST_VALUE.search(around):  # of the values from, or up to, some time
+        part = values[::-1] if since else values
+        both = low.holds(np.minimum.accumulate(part)) & high.holds(np.maximum.accumulate(part))
+        return [True if both.any() else None if low.holds(values).any() and high.holds(values).any() else False]
     exact = [_one_of(low, values.min(keepdims=True)), _one_of(high, values.max(keepdims=True))]
     if False not in exact:
         return exact

@@ -66,7 +66,7 @@ NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pre
 HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
     |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
-    |spik(?:ed?|es|ing)|excessive(?:ly)?|overweight
+    |spik(?:ed?|es|ing)|quick|excessive(?:ly)?|overweight
     """)
 LOW = compiled_words(r"""
     low(?:er)?(?! of\b)|reduced(?! (?:to|from)\b)|reductions?|below|decreased|depressed|depression|under|beneath
@@ -101,7 +101,8 @@ BOUND = compiled(rf"""
     """)
 NOT = compiled(r"""
     \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
-    |at no (?:time|point)|un(?:detected|observed)|negative for)\b|n't\b
+    |at no (?:time|point)|nothing to (?:suggest|indicate)|ruled out|excluded
+    |un(?:detected|observed)|negative for)\b|n't\b
     """)
 NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater) than\b")
 PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
@@ -126,7 +127,8 @@ TIMES = compiled(rf"""
     \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
     |measured|consecutive|such|isolated|stored|available|out-of-range
     |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
-    |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b|\b{AT_LEAST}(once|twice|thrice)\b
+    |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
+    |\b{AT_LEAST}(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
     |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
     |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
     |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b|\bn ?= ?(\d+)\b
@@ -181,6 +183,11 @@ LATER_VALUE = compiled_words(r"""
     """)
 # what is wished for, or a condition: before a channel's name, behind it, and before one with a comparison behind it
 GOAL = compiled(r"\b(?:goals?|targets?|targeting|aim(?:s|ed|ing)?|titrat\w+ (?:to|for))\b[^,;]*$")
+FEARED = compiled(r"""
+    \b(?:risk (?:of|for)|avoid(?:ing)?|prevent(?:ing)?|(?:monitor|watch)(?:ed|ing)? for|in case of)\s+(?:any |further
+    |the )?$
+    """)
+SUPPOSED = compiled(r"\bwould\b|\bmight\b")
 GOAL_AFTER = compiled(r"\s*(?:goals?|targets?)\b")
 CONDITION = compiled(
     r"\b(?:if|when(?:ever)?|unless|until|for|keep(?:ing)?|maintain(?:ing)?)\s+(?:the |his |her |an? )?$"
