@@ -326,6 +326,13 @@ def test_what_proves_little_in_a_note_is_no_evidence(note, disease):
     assert not composer().evidence(note, *series(), [disease])[disease].note
 
 
+def test_a_name_that_holds_a_denial_denies_no_sign():
+    lab = series(Glucose=[230, 190, 185, 150])
+    for seed in range(60):
+        sentences = told("x", lab, [DIABETES], seed)[1]
+        assert not faults("x", lab, [], sentences), sentences
+
+
 def test_signs_that_prove_little_are_no_evidence():
     lab = series(Respiratory_rate=[26] * 8, Heart_Rate=[120] * 8, Systolic_blood_pressure=[82] * 8)
     found = composer().evidence("", *lab, LABELS)
