@@ -34,6 +34,7 @@ from .wordings_clinragen import (
     IMPROVED,
     LAST_VALUE,
     LEADING_TIME,
+    NOT_NOW,
     PERSISTED,
     RESOLVED,
     SUPPOSED,
@@ -71,6 +72,7 @@ _NOTHING = re.compile(  # before "suggests"; "diabetes without complication" is 
 _PREDICATE = re.compile(
     r"\s*(?:both |all )*(?:is|are|was|were|has|have|had|did|do|does|persist\w*|could|can)\b[^\d]*$"
 )
+_GOES_ON = re.compile(r"[\s,<>=≥≤\d.]*(?:and|or)?\s*")
 _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)\b")
 
 
@@ -264,10 +266,14 @@ class ClaimChecker:
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
         clauses = self._clauses(text)
         stated = self._stated(text, clauses)
-        claims = []
+        claims, wished, before = [], False, 0
         for (start, end, mention, _), words in zip(clauses, stated, strict=True):
             clause = text[start:end]
-            if mention is None or _is_wished(text, start, mention):
+            wished = mention is not None and (
+                self._is_wished(text, start, mention) or (wished and _GOES_ON.fullmatch(text[before : mention[0]]))
+            )
+            before = 0 if mention is None else mention[1]
+            if mention is None or wished:
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
             said = self._said(text, *mention)
@@ -282,6 +288,15 @@ class ClaimChecker:
             )
         return claims
 
+    def _is_wished(self, text: str, start: int, mention: tuple[int, int]) -> bool:
+        """Tell if a channel is named for a goal, a condition, a fear or the past: "goal MAP >65", "risk of fever"."""
+        before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
+        after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
+        condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
+        supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
+        past = self._said(text, *mention).finding and NOT_NOW.search(before)
+        return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed or past)
+
     def _stated(self, text: str, clauses) -> list[str]:
         """
         Return what each clause states, in lower case: without what is inferred from it, with what it shares with the
@@ -291,7 +306,8 @@ class ClaimChecker:
         for start, end, mention, _ in clauses:
             named = start if mention is None else mention[0]
             first = max(start, named - MAX_CLAUSE // 2)
-            stated.append(_without_inference(lowered(text[first : min(end, first + MAX_CLAUSE)]), named - first))
+            clause = lowered(text[first : min(end, first + MAX_CLAUSE)]).replace("’", "'")
+            stated.append(_without_inference(clause, named - first))
         for i in range(1, len(clauses)):
             if self._shares_denial(text, clauses, stated, i):
                 stated[i] = f"no {stated[i]}"
@@ -340,6 +356,9 @@ class ClaimChecker:
                 stated[i] = stated[i][:start] + numbers[-1] + stated[i][end:]
                 for j, number in zip(before, numbers, strict=False):
                     stated[j] = f"{stated[j]} {number}"
+            elif "respectively" in stated[i]:  # which is whose cannot be told
+                start, end = listed[0].span()
+                stated[i] = stated[i][:start] + " " * (end - start) + stated[i][end:]
 
     def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
         """Tell if the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
@@ -499,15 +518,6 @@ def check_claims(text: str, channels, lab_times, lab_values) -> list[Claim]:
 def _after_mention(text: str, clause) -> str:
     """Return what a clause says after its channel's name, in lower case."""
     return lowered(text[clause[2][1] : min(clause[1], clause[2][1] + MAX_LEAD)])
-
-
-def _is_wished(text: str, start: int, mention: tuple[int, int]) -> bool:
-    """Tell if a channel is named for a goal, a condition or a fear: "target MAP >65", "risk of fever"."""
-    before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
-    after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
-    condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
-    supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
-    return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed)
 
 
 def _without_inference(clause: str, mention: int) -> str:

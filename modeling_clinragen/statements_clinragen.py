@@ -252,7 +252,7 @@ def _statements(
     statements, left = _counts(read, states, found, channel)
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
-    if found and states and RESOLVED.search(left):
+    if found and states and (RESOLVED.search(left) or PERSISTED.search(left)):
         statements += _courses(left, states, channel, negated, read.values)[:1]
     if not statements and not read.moments:
         statements = _courses(left, states, channel, negated, read.values)
@@ -392,7 +392,7 @@ def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: boo
 def _trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
     """Judge whether the values are said to rise, to fall or to be stable."""
     said = "stable" if STABLE.search(clause) and not states else None
-    if said is None and not states and not BOUND.search(clause):
+    if said is None and not states and not BOUND.search(clause) and not NORMALIZED.search(clause):
         rising, falling = RISING.search(clause), FALLING.search(clause)
         said = None if rising and falling else "rising" if rising else "falling" if falling else None
     if said is None:
@@ -425,6 +425,8 @@ def trend_of(values: np.ndarray) -> str:
 def _levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
     """Judge whether values are called high, low, abnormal or normal."""
     values = _of_its_time(clause, values)
+    if LATER_VALUE.search(clause) and ("normal" in states or "not_high" in states):
+        values = values[-1:]
     if states:
         return [("level", _state(states, clause, channel, negated, values))]
     if ABNORMAL.search(clause) and not directions:

@@ -45,7 +45,8 @@ FIRST_VALUE = compiled_words(r"""
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     """)
 LAST_VALUE = compiled_words(r"""
-    last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|at (?:icu |unit )?discharge|finish(?:ed|es|ing)?
+    last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|(?:at|on|upon) (?:icu |unit )?discharge
+    |finish(?:ed|es|ing)?
     |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?! from)|ultimately|eventually
     |stabili[sz]ed at
     """)
@@ -146,11 +147,11 @@ MINIMUM = compiled_words(r"""
 _TO = r"(?:(?:down|up|back|out) )?(?:in)?to(?= ?(?:\d|about|around|an?\b|the (?:low |mid|high |upper )?[- ]?\d))"
 ROSE_TO = compiled_words(rf"""
     (?:climb(?:ed|s|ing)?|rose|rises|rising|spik(?:ed|es|ing)|increas(?:ed|es|ing)|jump(?:ed|s|ing)?
-    |shot|surged?|elevated|(?:go(?:es)?|went|c[oa]mes?) up) {_TO}
+    |shot|surged?|elevated|(?:go(?:es)?|gone|went|c[oa]mes?) up) {_TO}
     """)
 FELL_TO = compiled_words(rf"""
     (?:fell|falls|falling|drop(?:ped|s|ping)?|dip(?:ped|s|ping)?|sank|sinks|declin(?:ed|es|ing)|plunged|plummeted
-    |decreas(?:ed|es|ing)|reduced|(?:go(?:es)?|went|c[oa]mes? )?down|sagged|slid) {_TO}
+    |decreas(?:ed|es|ing)|reduced|(?:go(?:es)?|gone|went|c[oa]mes? )?down|sagged|slid) {_TO}
     """)
 RANGING = compiled(r"""
     \b(?:between|from|rang(?:e[sd]?|ing)(?: of| from| was| is|:| between)?
@@ -187,6 +188,9 @@ FEARED = compiled(r"""
     \b(?:risk (?:of|for)|avoid(?:ing)?|prevent(?:ing)?|(?:monitor|watch)(?:ed|ing)? for|in case of)\s+(?:any |further
     |the )?$
     """)
+NOT_NOW = compiled(r"""
+    \b(?:if|unless|whenever|history of|h/o|known)\s+$|\b(?:father|mother|brother|sister|family|parents?)\b
+    """)  # before a finding
 SUPPOSED = compiled(r"\bwould\b|\bmight\b")
 GOAL_AFTER = compiled(r"\s*(?:goals?|targets?)\b")
 CONDITION = compiled(
@@ -222,7 +226,10 @@ HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevat
 LOW_AT = compiled_words(
     r"(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)|reduced(?! (?:to|from)\b)|depressed|(?:hypo|brady)\w+"
 )
-NORMALIZED = re.compile(r"\bnormali[sz](?:ed|es|ing)\b|\breturn(?:ed|s)? to normal\b|\bback to normal\b")
+NORMALIZED = compiled(r"""
+    \bnormali[sz](?:ed|es|ing)\b|\b(?:returns?|returned|back|down|up|fell|rose|dropped|came|improved|decreased|increased
+    |recovered|corrected) to (?:the )?normal\b
+    """)
 
 REFERENCE = re.compile(
     rf"\(?\b(?:normal|reference)(?: range| limits?| interval)?:? ?{NUMBER} ?(?:-|–|to) ?{NUMBER}[^,.;)]*\)?"
