@@ -151,10 +151,13 @@ class ClaimChecker:
     - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written, in whatever unit;
       "first", "last"; "in the 130s", "around"; "from 86 to 97" - one after the other; else any value.
     - `trend`: the median of the last third against that of the first third, compared with half the spread (the
-      interquartile range) of all values; needs six values, else unverifiable.
+      interquartile range) of all values; fewer than six values where the first and the last are the extremes, else
+      unverifiable. "Improved" and "worsened": towards the usual limits or away from them; a finding that "resolved" or
+      "persisted": whether the last value shows it.
     - `time`: one of these within some hours since ICU admission, or at an hour, to within half an hour.
 
-    Anything stated of a channel without values is contradicted. Hypotension and hypertension are those of the systolic
+    Goals, conditions, fears, histories and doses state nothing. Anything stated of a channel without values is
+    contradicted. Hypotension and hypertension are those of the systolic
     or of the mean pressure, "BP 82/40" is of one time.
 
     Args:
