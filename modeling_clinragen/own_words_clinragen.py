@@ -14,7 +14,9 @@ from .words_clinragen import GRAMMAR_WORDS
 
 
 _COUNTED = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_DETAIL = re.compile(rf"\d+|\b(?:{'|'.join(_COUNTED)}|left|right|bilateral(?:ly)?|both)\b")
+_DETAIL = re.compile(
+    rf"(\d+|\b(?:{'|'.join(_COUNTED)})\b)(?:[\s-]*(hour|day|week|month|year))?|\b(left|right|bilateral(?:ly)?|both)\b"
+)
 _SAME = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.fromkeys(
     ("bilateral", "bilaterally", "both"), "both"
 )
@@ -25,14 +27,18 @@ _TOLD = """
     last initial final once twice time times hour hours day days value values reading readings measurement measurements
     measured course series rest stay admission average mean median range normal usual limit limits level levels half
     third total bpm beats breaths higher lower above below up down reached went came remained than as much many per
-    min note record oxygen support patient
+    min minute note record oxygen support patient
 """
 _SERIES = frozenset(_TOLD.split())
 
 
 def details(text: str) -> set[str]:
-    """Return the numbers and sides that a text tells of: "both lungs for two days" -> `{"both", "2"}`."""
-    return {_SAME.get(word, word) for word in _DETAIL.findall(text.lower())}
+    """Return the numbers and sides that a text tells of: "both lungs for two days" -> `{"both", "2", "2 day"}`."""
+    found = set()
+    for number, unit, side in _DETAIL.findall(text.lower()):
+        word = _SAME.get(number or side, number or side)
+        found |= {word, f"{word} {unit}"} if unit else {word}
+    return found
 
 
 class SeriesWords:

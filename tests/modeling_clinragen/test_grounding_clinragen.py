@@ -531,6 +531,7 @@ def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
     [
         ("note", "Productive cough for five days suggests Pneumonia."),  # the note says two
         ("note", "Productive cough for 14 days suggests Pneumonia."),
+        ("note", "Productive cough for two weeks suggests Pneumonia."),
         ("note", "Crackles at the right base suggest Pneumonia."),  # at the left one
         ("note", "Bilateral crackles suggest Pneumonia."),
         ("note", "Given crackles are likely and Pneumonia remains unexplained."),
@@ -558,6 +559,7 @@ def test_what_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part,
         ("note", "Productive cough for 2 days suggests Pneumonia."),
         ("note", "Crackles at the left base suggest Pneumonia."),
         ("lab", "Heart Rate reached 128 /min at hour 2, with crackles in the note, which fits Shock."),
+        ("lab", "Heart Rate steadily climbed to 128 beats per minute, which fits Shock."),
         ("lab", "Systolic blood pressure fell to 82 and recovered to 104, which fits Shock."),
         ("lab", "Systolic blood pressure fell to 82, then recovered to 104, which fits Shock."),
         ("lab", "Heart Rate was 96 at the start, 128 /min at its highest and 99 at the end, which fits Shock."),
