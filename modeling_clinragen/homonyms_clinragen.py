@@ -10,10 +10,12 @@ from .phrases_clinragen import compiled_words
 _BEFORE = compiled_words(r"""
     (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
     (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
+    |white coat hypertension|gestational diabetes|sinus arrhythmia
     |(?:culture|electric|electrical|insulin|thermal|icd) shocks?
     """)
 _AFTER = compiled_words(r"""
-    diabetes insipidus|strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
+    diabetes insipidus|(?:stroke|shock) (?:prevention|prophylaxis)
+    |strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
     |shock(?:ing)?[ -]?(?:waves?|liver|index|able)
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
     |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index

@@ -23,10 +23,11 @@ _DATED = compiled(r"""
     (?:\(s\))?[^;,.\n(]{0,30}?
     (?:\s*[-–,(] *(?:remote\b|date unknown|within (?:the )?(?:past |last )?\d+ (?:year|month|yr|mo)
     |(?:in )?(?:19|20)\d\d\b)
-    | (?:(?:in )?(?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b))
+    | (?:(?:in )?(?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b
+    |last (?:month|year)\b|in the (?:remote |distant )?past\b))
     """)
 _TOLD_AS_PAST = compiled(r"""
-    (?:\b(?:history of|hx of|h/o|hx)\b
+    (?:\b(?:history of|hx of|h/o|hx)\b:?
     (?:(?!\b(?:who|now|present\w*|admi\w*|with|here|for|today|currently|acute)\b)[^.;:\n]){0,80}
     |\b(?:prior|previous|old|remote|past) (?:[\w-]+ ){0,2})$
     """)

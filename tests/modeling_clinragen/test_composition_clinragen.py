@@ -120,6 +120,10 @@ def test_nothing_is_said_twice_in_other_words(note, disease, told_once):
         ("History of present illness: sepsis from pneumonia", SEPSIS, True),
         ("CVA 2015 without residual deficits, now hernia repair", STROKE, False),
         ("history of AKI during an earlier admission", RENAL, False),
+        ("Sepsis last year", SEPSIS, False),
+        ("H/O: stroke", STROKE, False),
+        ("CVA in the remote past", STROKE, False),
+        ("Sepsis last night", SEPSIS, True),
     ],
 )
 def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, disease, evident):
@@ -141,6 +145,10 @@ def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, disease, evid
         ("shock wave lithotripsy", SHOCK, False),
         ("in shock, waves of nausea", SHOCK, True),
         ("sepsis protocol started", SEPSIS, False),
+        ("gestational diabetes", DIABETES, False),
+        ("sinus arrhythmia", DYSRHYTHMIAS, False),
+        ("carotid stent for stroke prevention", STROKE, False),
+        ("white coat hypertension", HYPERTENSION, False),
         ("pneumonia vaccine given", PNEUMONIA, False),
         ("Pulmonary hypertension and hypertension", HYPERTENSION, True),
     ],
