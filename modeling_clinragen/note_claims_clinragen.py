@@ -105,6 +105,7 @@ class NoteIndex:
         self.words = []  # (stem, start, end, sentence) of the words that carry findings
         for number, (start, end) in enumerate(self.sentences):
             self.words += [(*word, number) for word in content_words(self.text, start, end)]
+        self._polarities: dict[tuple, str] = {}
         self.positions = defaultdict(list)
         for position, (word, *_) in enumerate(self.words):
             self.positions[word].append(position)
@@ -174,7 +175,10 @@ class NoteIndex:
 
     def polarity(self, words: list[tuple[int, int, int]]) -> str:
         """Return what the note states at one place: see `_polarity`."""
-        return _polarity(self.reading, [word[:2] for word in words])
+        key = tuple(words)
+        if key not in self._polarities:
+            self._polarities[key] = _polarity(self.reading, [word[:2] for word in words])
+        return self._polarities[key]
 
 
 def _polarity(reading: Reading, words: list[tuple[int, int]]) -> str:
@@ -238,7 +242,8 @@ def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
     verbs = [verb for pattern in (INFERENCE, _GIVEN, _STATED) for verb in pattern.finditer(text, first, last)]
     starts, done = [first], first
     for verb in sorted(verbs, key=re.Match.start):
-        joints = list(_JOINT.finditer(text, done, verb.start() + 1)) if done > first else []
+        near = max(done, verb.start() - _LONGEST_CLAUSE)
+        joints = list(_JOINT.finditer(text, near, verb.start() + 1)) if done > first else []
         joints = [joint for joint in joints if _begins(text, joint.end(), verb)]
         if joints:
             strong = [joint for joint in joints if joint[0].strip() != "and"]
@@ -255,6 +260,7 @@ def _begins(text: str, start: int, verb: re.Match) -> bool:
     return (has_subject and not _ANAPHOR.match(verb[0])) or (verb.re is _STATED and not has_subject)
 
 
+_LONGEST_CLAUSE = 300  # characters before its verb
 _JOINT = re.compile(r",? (?:and|while|whereas|but) (?=\w)")
 _STATED = compiled_words(r"""
     (?:is|are|was|were) (?:also )?(?:in the (?:history|note)|noted|recorded|mentioned|documented|listed|known|present
