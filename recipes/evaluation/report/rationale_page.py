@@ -27,7 +27,7 @@ PARTS = {"note": ("note_rationale", "note_claims"), "lab": ("lab_rationale", "cl
 FACTS = ("channel", "usual", "first (hour)", "lowest", "highest", "last", "values", "below", "above")
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
-_BLOCK = re.compile(r"^(\s*)([-+#]|\d+(?=[.)]\s))")
+_BLOCK = re.compile(r"^(\s*(?:\d+(?=[.)](?:\s|$))|(?=[-+#])))")  # up to the mark, which is made plain
 
 
 def chosen_records(stay_ids: Sequence[str], number: int, seed: int) -> list[int]:
@@ -198,4 +198,4 @@ def wrapped(text: str, first: str = "", then: str = "") -> str:
     """Return text in lines of at most `WIDTH` characters, none of which begins a block of its own."""
     options = {"break_long_words": False, "break_on_hyphens": False}
     lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=then, **options)
-    return "\n".join([*lines[:1], *(_BLOCK.sub(r"\1\\\2", line) for line in lines[1:])])
+    return "\n".join([*lines[:1], *(_BLOCK.sub(r"\1\\", line) for line in lines[1:])])
