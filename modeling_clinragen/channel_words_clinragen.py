@@ -38,8 +38,15 @@ CHANNEL_WORDS = {
 # Further ones of clinical notes, which are too short or too broad to be looked for in documents. "max" is read on.
 _MORE_WORDS = {
     "Diastolic blood pressure": ("diastolic", "diastolics", "dbps", "diastolic pressures"),
-    "Fraction inspired oxygen": ("fraction of oxygen",),
-    "Glucose": ("fingerstick", "fingersticks", "bg", "sugars", "glucoses"),
+    "Fraction inspired oxygen": (
+        "fraction of oxygen",
+        "o2 requirement",
+        "o2 requirements",
+        "oxygen requirements",
+        "oxygen needs",
+        "o2 needs",
+    ),
+    "Glucose": ("fingerstick", "fingersticks", "bg", "sugar", "sugars", "glucoses"),
     "Heart Rate": ("heartrate", "ventricular rates"),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
     "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "saturating", "o2 saturations"),
@@ -61,6 +68,7 @@ _MORE_WORDS = {
     "Sodium": ("serum sodium",),
     "Total calcium": ("serum calcium",),
     "Carbon dioxide pressure": ("pco₂", "co2 tension"),
+    "Anion gap": ("gap",),
     "Oxygen pressure": ("po₂",),
 }
 _FINDINGS = {  # what is said of a channel -> the findings that say it
@@ -168,6 +176,7 @@ _ALL = {
 # Substances of two assays, of which a hospital measures one.
 _SUBSTANCES = {
     ("troponin", "troponins", "trop", "trops"): ("Troponin I", "Troponin T"),
+    ("co2",): ("Carbon dioxide pressure", "Bicarbonate"),
 }
 SYSTOLIC, DIASTOLIC, MEAN_PRESSURE = "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure"
 _BLOOD_PRESSURE = ("blood pressure", "blood pressures", "bp", "bps", "b/p", "pressures", "arterial pressure", "nibp")
@@ -190,7 +199,9 @@ _OTHER_MEASUREMENTS = (
 
 
 # Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
+_GOING = r"(?:of|was|is|were|are|at|down to|up to|as high as|controlled (?:at|to)|slowed to|went to|rose to|fell to)"
 _LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
+_OXYGEN = r"\s?(?:was |is |were )?(?:weaned|titrated|turned|increased|decreased|reduced)\b[^,.;]{0,30}?\d\d\s?%"
 _PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
@@ -198,6 +209,18 @@ SHORT_NAMES = {
     "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL})"),
     "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is )?[0-9]\.\d+(?![\d/])"),
     "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is )?(?:[89]\d|1[0-4]\d)(?![\d/])"),
+    "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is )?\d\d?(?![\d/])"),
+    "sat": ("Oxygen saturation", r"\s?[:=]?\s?(?:of |was |is |now )?\d\d"),
+    "rate": (
+        "Heart Rate",
+        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[4-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
+    ),
+    "rates": (
+        "Heart Rate",
+        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[4-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
+    ),
+    "oxygen": ("Fraction inspired oxygen", _OXYGEN),
+    "o2": ("Fraction inspired oxygen", _OXYGEN),
     "breathing": ("Respiratory rate", r"\s(?:at |was at |is at )?(?:a rate of )?\d\d(?![\d/%])"),
     "breath": ("Respiratory rate", rf"\s{_PACE}"),
     "heart": ("Heart Rate", rf"\s{_PACE}"),

@@ -23,6 +23,7 @@ from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, voc
 from .channel_words_clinragen import FINDINGS as FINDINGS
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
+from .segments_clinragen import read_part, segments
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
     CONDITION,
@@ -31,6 +32,7 @@ from .wordings_clinragen import (
     FIRST_VALUE,
     GOAL,
     GOAL_AFTER,
+    HYPOTHETICAL,
     IMPROVED,
     LAST_VALUE,
     LEADING_TIME,
@@ -58,12 +60,16 @@ _NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
 _FROM_TO = re.compile(r"\bfrom\s+to\s*$|[-=]+>\s*$|→\s*$")  # between two pairs that are blanked
 MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 _OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
+_GOING_TO = re.compile(r"^(.*?\d.*),\s*([^,;\d]*\b(?:to|now|at|later|then)\s)$")  # "HR 118 and SBP 90, improving to"
+_SLASHED = re.compile(r"(?<![\d./])(\d+(?:\.\d+)?)\s?/\s?(\d+(?:\.\d+)?)(?![\d/])")
+_SHARE = re.compile(r"(?<![\d.])\d\d\s?%\s$")  # before "oxygen"
+_OF_OXYGEN = re.compile(r"\b(?:on|with|requir\w+|need\w*|at|still|from \d\d\s?% to) \d\d\s?%\s$")
 _CALLED = compiled(r"""
     \b(?:(?:an?|the|any|very|too|markedly|mildly|slightly) )*(?:high|raised|elevated|increased|low|reduced|decreased
     |normal|abnormal|rising|falling|stable) $
     """)
 _LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?%?)+")  # "88 and 126"
-_LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but)\s")
+_LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but|with|while|whereas)\s")
 _LEAD_TIME = re.compile(rf"{LEADING_TIME.pattern}|\bhours?\b|\d\s?h\b|\b(?:first|last|initial|day)\b")
 _COURSE = re.compile("|".join(pattern.pattern for pattern in (RESOLVED, PERSISTED, IMPROVED, WORSENED)))
 _NOTHING = re.compile(  # before "suggests"; "diabetes without complication" is a name
@@ -119,7 +125,8 @@ def _clause_start(text: str, after: int, before: int) -> int:
     joints = list(_JOINT.finditer(text, after, before))
     if joints:
         return joints[-1].end()
-    called = _CALLED.search(lowered(text[max(after, before - MAX_LEAD) : before]))
+    lead = lowered(text[max(after, before - MAX_LEAD) : before])
+    called = _CALLED.search(lead) or _OF_OXYGEN.search(lead)
     return before - len(called[0]) if called else before
 
 
@@ -175,8 +182,11 @@ class ClaimChecker:
         """Yield start and end of each word for a channel in a text in lower case; "t" and "k" only before a value."""
         for start, end in self._phrases(lower):
             short = SHORT_NAMES.get(lower[start:end])
+            share = (
+                short and short[0] == "Fraction inspired oxygen" and _SHARE.search(lower[max(0, start - 12) : start])
+            )
             if short is None or (
-                re.match(short[1], lower[end : end + 40])
+                (share or re.match(short[1], lower[end : end + 40]))
                 and not _NOT_BEFORE_SHORT.search(lower[max(0, start - 3) : start])
             ):
                 yield start, end
@@ -275,7 +285,9 @@ class ClaimChecker:
             wished = mention is not None and (
                 self._is_wished(text, start, mention) or (wished and _GOES_ON.fullmatch(text[before : mention[0]]))
             )
-            before = 0 if mention is None else mention[1]
+            past = mention is None and "history" in lowered(clause) and NOT_NOW.search(f"{lowered(clause)} ")
+            wished = wished or bool(past)
+            before = end if past else 0 if mention is None else mention[1]
             if mention is None or wished:
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
@@ -298,6 +310,7 @@ class ClaimChecker:
         condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
         supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
         past = self._said(text, *mention).finding and NOT_NOW.search(before)
+        supposed = supposed or HYPOTHETICAL.search(before)
         return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed or past)
 
     def _stated(self, text: str, clauses) -> list[str]:
@@ -316,6 +329,7 @@ class ClaimChecker:
                 stated[i] = f"no {stated[i]}"
         self._share_time(text, clauses, stated)
         self._share_numbers(clauses, stated)
+        self._share_slashes(text, clauses, stated)
         shared = ""
         for i in reversed(range(len(clauses))):
             shared = self._shared_predicate(text, clauses, i, shared) if clauses[i][2] is not None else ""
@@ -354,14 +368,28 @@ class ClaimChecker:
             if not numbers or first < 0 or any(clauses[j][2] is None or clauses[j][3] != sentence for j in before):
                 continue
             respectively = "respectively" in stated[i] and not any(re.search(r"\d", stated[j]) for j in before)
+            start, end = listed[0].span()
+            going = _GOING_TO.search(stated[i][:start])
             if respectively or all(self._states_nothing(stated[j]) for j in before):
-                start, end = listed[0].span()
                 stated[i] = stated[i][:start] + numbers[-1] + stated[i][end:]
                 for j, number in zip(before, numbers, strict=False):
                     stated[j] = f"{stated[j]} {number}"
+            elif going and all(re.search(r"\d", words) for words in (*(stated[j] for j in before), going[1])):
+                stated[i] = stated[i][:start] + numbers[-1] + stated[i][end:]
+                for j, number in zip(before, numbers, strict=False):
+                    stated[j] = f"{stated[j]}, {going[2]}{number}"
             elif "respectively" in stated[i]:  # which is whose cannot be told
-                start, end = listed[0].span()
                 stated[i] = stated[i][:start] + " " * (end - start) + stated[i][end:]
+
+    def _share_slashes(self, text: str, clauses, stated: list[str]) -> None:
+        """Give two channels their numbers where both are written with a slash: "AST/ALT 1890/1240"."""
+        for i in range(1, len(clauses)):
+            (_, _, before, _), (_, _, mention, _) = clauses[i - 1 : i + 1]
+            if before and mention and re.fullmatch(r"\s*/\s*", text[before[1] : mention[0]]):
+                pairs = _SLASHED.search(stated[i])
+                if pairs:
+                    stated[i - 1] += " " + _SLASHED.sub(r"\1", lowered(stated[i][mention[1] - mention[0] :]))
+                    stated[i] = _SLASHED.sub(r"\2", stated[i])
 
     def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
         """Tell if the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
@@ -454,8 +482,24 @@ class ClaimChecker:
         return charted or parts[:1]
 
     def _judge_part(self, name: str, words: str, hours, values) -> Judgement:
+        """Judge a clause for one channel: all that its parts state must hold."""
         channel, when, found = self._measured(name, hours, values)
-        return judge(*self._read(words, name), channel, when, found)
+        judged = [self._judge_segment(name, part, channel, when, found) for part in segments(words)]
+        stated = [one for one in judged if one.kind != "other"] or judged[:1]
+        directions = [one.direction for one in stated if one.direction]
+        return Judgement(stated[0].kind, every(one.holds for one in stated), directions[-1] if directions else None)
+
+    def _judge_segment(self, name: str, words: str, channel: dict, hours, values) -> Judgement:
+        """Judge a part of a clause; what stands behind words that nothing reads contradicts nothing."""
+        clause, states = self._read(words, name)
+        judgement = judge(clause, states, channel, hours, values)
+        named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
+        part = read_part(clause[named:]) if judgement.holds is False else None
+        if part is None:
+            return judgement
+        before, of_another = part
+        again = judge(clause[:named] + before, states, channel, hours, values)
+        return again if again.holds is False or of_another else replace(judgement, holds=None)
 
     def _combined(self, judged: list[tuple[str, Judgement]], said: Said, words: str, values) -> tuple[str, Judgement]:
         """Combine the judgements of several channels: one that shows it is enough, all must where it is denied."""

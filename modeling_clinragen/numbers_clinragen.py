@@ -264,10 +264,28 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
         if i:
             between = clause[found[i - 1].end : quantity.start]
             from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
-            from_to = from_to or ARROW.fullmatch(between)
+            from_to = from_to or ARROW.fullmatch(between) or _goes_from(clause, found, i)
             quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
         if quantity.role in ("rise", "fall"):
             quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
+
+
+def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
+    """Tell if a number follows the one before in time: "recovering, 1.8 to 3.1", "14.6, up to 19.8 the next day"."""
+    between = clause[found[i - 1].end : found[i].start]
+    if re.fullmatch(r"\s*to\s*", between):
+        return bool(_COURSE_BEFORE.search(clause[: found[i - 1].start]))
+    if re.search(r"\b(?:came|come|coming|gone|going|went|trend\w*|drift\w*|since|now)\b.*\bto\s*$", between):
+        return True
+    following = clause[found[i].end :]
+    return bool(_UP_TO.fullmatch(between) and (_NEXT_TIME.match(following)))
+
+
+_COURSE_BEFORE = re.compile(
+    r"\b(?:improv|worsen|recover|deteriorat|rising|falling|increasing|decreasing|climbing)\w*\b[^\d]*$"
+)
+_UP_TO = re.compile(r"\s*,?\s*(?:and |then |but )?(?:up|down|back)(?: up| down)? to\s*")
+_NEXT_TIME = re.compile(r"[^,;\d]*\b(?:next|later|now|today|this|on (?:recheck|repeat)|by|after|at the end|finally)\b")
 
 
 def _cuts(clause: str, found: list[Quantity]) -> list[int]:
@@ -328,7 +346,14 @@ def _joined_decades(clause: str, found: list[Quantity]) -> list[Quantity]:
             last
             and last.decade
             and quantity.decade
-            and re.fullmatch(r"\s*[-–/]\s*", clause[last.end : quantity.start])
+            and (
+                re.fullmatch(r"\s*[-–/]\s*", clause[last.end : quantity.start])
+                or (
+                    len(found) > 2
+                    and _TO_ONE_RANGE.fullmatch(clause[last.end : quantity.start])
+                    and not FROM.search(clause[: last.start])
+                )
+            )
         ):
             last.end = quantity.end
             last.inner, last.outer = last.inner + quantity.inner, last.outer + quantity.outer
@@ -337,6 +362,7 @@ def _joined_decades(clause: str, found: list[Quantity]) -> list[Quantity]:
     return joined
 
 
+_TO_ONE_RANGE = re.compile(r"\s*(?:to|and)\s*(?:the )?")
 _SINCE_THEN = re.compile(r"[^,;]*\b(?:since|thereafter|afterwards?|subsequently|later|now|then)\b")
 
 
@@ -346,6 +372,8 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
         return None
     one, other = found
     before, between = clause[: one.start], clause[one.end : other.start]
+    if other.linked and not one.decade:
+        return None
     dash = re.fullmatch(r"\s*[-–—]\s*", between)
     if MOVING.search(before) or not BETWEEN.fullmatch(between):
         return None
@@ -449,7 +477,9 @@ def _chain(clause: str, chain: list[Quantity], hours: np.ndarray, values: np.nda
     if len(chain) == 1:
         return _single(clause, chain[0], False, hours, values)
     for one, other in itertools.pairwise(chain):
-        led_to = one is not chain[0] or TO_NUMBER.search(clause[: one.start])  # "fell to 82 and recovered to 104"
+        led_to = (
+            one is not chain[0] or one.role in ("maximum", "minimum") or TO_NUMBER.search(clause[: one.start])
+        )  # "fell to 82 and recovered to 104"
         words = clause[one.end : other.start] if led_to else clause[: other.start]
         rising, falling = bool(RISING.search(words)), bool(FALLING.search(words))
         if rising != falling and one.number != other.number and (other.number > one.number) != rising:

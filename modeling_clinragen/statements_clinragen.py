@@ -31,6 +31,8 @@ from .wordings_clinragen import (
     AFTER_HOURS,
     ALL_VALUES,
     AT_HOUR,
+    BASELINE,
+    BETWEEN_HOURS,
     BOUND,
     COMPARING,
     DENIED_COURSE,
@@ -55,6 +57,7 @@ from .wordings_clinragen import (
     NORMALIZED,
     NOT,
     NOW,
+    PARTLY,
     PERSISTED,
     PERSISTENT,
     PSEUDO_NOT,
@@ -75,6 +78,14 @@ _NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are f
 _NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
+_AT_ONE_LEVEL = re.compile(
+    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed))\b[^,;\d]*$|"
+    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed)) (?:\w+ )?(?:at |around |~)?\d"
+)
+_AND_GOING = re.compile(
+    r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
+    r"(rising|climbing|increasing|falling|dropping|decreasing)\s*$"
+)
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
@@ -197,6 +208,8 @@ def _readable(clause: str, channel: dict) -> str:
     """Return the clause with its signs in words, and without what only looks like a level or a negation."""
     if channel["name"] in _MARKERS:
         clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
+    if len(re.findall(r"\d", BASELINE.sub(" ", clause))):
+        clause = BASELINE.sub(_blank, clause)
     clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
     return NO_LEVEL.sub(_blank, PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause)))
 
@@ -212,6 +225,10 @@ def _hour(match: re.Match) -> float:
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
     timed, by = False, False
+    if between := BETWEEN_HOURS.search(clause):
+        start, end = (float(group) for group in between.groups() if group)
+        keep = (hours >= start - HALF_AN_HOUR) & (hours <= end + HALF_AN_HOUR)
+        clause, hours, values, timed = cut(clause, between), hours[keep], values[keep], True
     for pattern, within in (
         (AFTER_HOURS, lambda hours, n: hours > n),
         (FIRST_HOURS, lambda hours, n: hours <= n),
@@ -252,7 +269,7 @@ def _statements(
     statements, left = _counts(read, states, found, channel)
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
-    if found and states and (RESOLVED.search(left) or PERSISTED.search(left)):
+    if found and _states_course(left, states):
         statements += _courses(left, states, channel, negated, read.values)[:1]
     if not statements and not read.moments:
         statements = _courses(left, states, channel, negated, read.values)
@@ -262,6 +279,12 @@ def _statements(
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
     values = read.values[-1:] if read.by and normal else read.values[read.near()]
     return _levels(left, states, directions, channel, negated, values, read.timed)
+
+
+def _states_course(clause: str, states: list[str]) -> bool:
+    """Tell if a clause with numbers states a course of a finding beside them."""
+    patterns = (RESOLVED, PERSISTED, IMPROVED, WORSENED) if states else ()
+    return any(pattern.search(clause) for pattern in patterns)
 
 
 def _directions(clause: str, states: list[str]) -> list[tuple[int, str]]:
@@ -296,9 +319,34 @@ def _numbers(
     compared = any(COMPARING.search(clause[: quantity.start]) for quantity in found)
     denied = negated and (compared or not states)
     truths = judge_numbers(clause, found, denied, hours, values)
+    truths += _steady(clause, found, channel, negated, values) + _going_on(clause, found, channel, values)
     if denied:
         return [("value", truth) for truth in truths]
     return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
+
+
+def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, values: np.ndarray) -> list[Truth]:
+    """Judge "stable at 10.2", "remained at 28": false where another value is far from the number."""
+    if len(found) != 1 or found[0].wide or found[0].role not in ("any", "last") or not _AT_ONE_LEVEL.search(clause):
+        return []
+    written = values[found[0].may_hold(values)]
+    if re.search(r"\b(?:remain|stay)", clause) and len(written) and values[-1] in written:
+        return []  # "fell but remained high at 14.6"
+    far = len(written) and np.abs(values - written[0]).max() > 4 * _NOTABLE_CHANGE * channel.get("std", 0)
+    return [False] if far and not negated else []
+
+
+def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:
+    """Judge "2.9 and rising": how the values went on after the number."""
+    match = _AND_GOING.match(clause, found[-1].end)
+    places = np.flatnonzero(found[-1].may_hold(values))
+    if not match or not len(places):
+        return []
+    since = places[0] if places[0] < len(values) - 1 else places[0] - 1
+    change = values[-1] - values[since] if since >= 0 else 0.0
+    if abs(change) <= _NOTABLE_PROGRESS * channel.get("std", 0):
+        return [None]
+    return [(change > 0) == bool(RISING.search(match[0]) or match[1] == "climbing")]
 
 
 def _set_roles(clause: str, found: list[Quantity], states: list[str], moments: list[tuple[int, float]]) -> None:
@@ -361,6 +409,8 @@ def _courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]
     if not len(values) or not sides or not (improved or worsened or ended):
         return []
     denied = bool(DENIED_COURSE.search(clause)) if states else negated
+    if ended and PARTLY.search(clause):
+        return []
     if ended:
         truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides) if len(values) > 1 else None
         denied ^= bool(PERSISTED.match(ended[0]))
@@ -490,6 +540,8 @@ def _direction(clause: str, states: list[str], found: list[Quantity], channel: d
     reached = [side for side in (_side(quantity, channel) for quantity in found) if side]
     if reached or said:
         return (reached or said)[-1]
+    if NORMALIZED.search(clause) and not found:
+        return "normal"
     rising, falling = RISING.search(clause), FALLING.search(clause)
     if rising or falling:
         return "rising" if rising else "falling"

@@ -39,6 +39,11 @@ AT_HOUR = compiled(rf"""
     |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
     |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
     """)
+BETWEEN_HOURS = compiled(rf"""
+    (?:\b(?:at|from|between|during|over|in|for) )?(?:the )?(?:hours {NUMBER} ?(?:to|and|through|until|[-–])
+    \s?(?:hour )?{NUMBER}\b|hour {NUMBER} (?:to|through|until) (?:hour )?{NUMBER}\b(?!\.?\d)
+    |(?<=between )hour {NUMBER} and (?:hour )?{NUMBER}\b|(?<=between ){NUMBER} and {NUMBER}{HOURS})
+    """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
 FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
@@ -189,9 +194,23 @@ FEARED = compiled(r"""
     |the )?$
     """)
 NOT_NOW = compiled(r"""
-    \b(?:if|unless|whenever|history of|h/o|known)\s+$|\b(?:father|mother|brother|sister|family|parents?)\b
+    \b(?:if|unless|whenever|history of|h/o|known)\s+$
+    |\b(?:history (?:of|significant for|includes)|h/o|pmhx?:?(?: of)?)\s
+    (?:(?!\b(?:who|with|present\w*|admitted|now|was|were|is|has|had|came|comes|found|here|complicated)\b)[^.;\d])*$
+    |\b(?:father|mother|brother|sister|family|parents?)\b
     """)  # before a finding
 SUPPOSED = compiled(r"\bwould\b|\bmight\b")
+HYPOTHETICAL = re.compile(r"\b(?:if|unless|whether|in the event (?:of|that))\b[^,;]*$")  # before a channel
+PARTLY = re.compile(
+    r"\b(?:almost|nearly|partly|partially|largely|mostly|not (?:yet )?(?:fully|completely)|incomplete\w*)\b"
+)
+# what a patient's values were before: "2.1 (baseline 0.8)", "from a baseline of 0.8"
+_AND_RANGE = rf"{NUMBER}(?:\s?[-–]\s?{NUMBER})?"
+BASELINE = compiled(rf"""
+    \(\s*(?:known |recent |prior |previous |usual |home )?baseline (?:is |was |of )?(?:about |around |~)?{_AND_RANGE}
+    [^)]*\)|\b(?:from|above|over|with|near|vs\.?|versus|compared (?:to|with)) (?:an?|his|her|their|the|known)
+    \s(?:\w+ )?baseline (?:\w+ )?(?:of |near |around |about )*{_AND_RANGE}
+    """)
 GOAL_AFTER = compiled(r"\s*(?:goals?|targets?)\b")
 CONDITION = compiled(
     r"\b(?:if|when(?:ever)?|unless|until|for|keep(?:ing)?|maintain(?:ing)?)\s+(?:the |his |her |an? )?$"
@@ -228,7 +247,7 @@ LOW_AT = compiled_words(
 )
 NORMALIZED = compiled(r"""
     \bnormali[sz](?:ed|es|ing)\b|\b(?:returns?|returned|back|down|up|fell|rose|dropped|came|improved|decreased|increased
-    |recovered|corrected) to (?:the )?normal\b
+    |recovered|corrected|settled|back) (?:in)?to (?:within )?(?:the )?normal\b
     """)
 
 REFERENCE = re.compile(

@@ -1,0 +1,122 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Parts of a clause that make statements of their own about its channel, and words that nothing has read.
+
+"Was normal until hour 8, then 152 at hour 12" tells of two times, "never cleared and was still 5" denies one thing and
+states another. A number is called wrong only where the words that lead to it were understood: see [`read_part`].
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from . import wordings_clinragen as wordings
+from .phrases_clinragen import compiled, compiled_words
+from .wordings_clinragen import AFTER_HOURS, AT_HOUR, BETWEEN_HOURS, FIRST_HOURS, LAST_HOURS, NORMAL, NOT
+
+
+_JOINT = re.compile(r"\s*,\s*(?:(?:and|but|then|although|though|yet)\s+)*|\s+(?:and|but|yet|although|though)\s+")
+_SPANS_OF_TIME = (BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS)
+_PREDICATE = compiled(r"""
+    (?:(?:it|which|this|he|she)\s)?(?:still\s)?(?:is|was|were|are|has|have|had|did|does|do|remain\w*|stay\w*|never|not|no
+    |without|rose|fell|dropped|went|came)\b
+    """)
+_STATES = re.compile(rf"\d|{NORMAL.pattern}")
+
+
+def segments(words: str) -> list[str]:
+    """Split a clause in lower case where a statement of another time, or one that is denied, begins or ends."""
+    parts, since = [], 0
+    for joint in _JOINT.finditer(words):
+        left, right = words[since : joint.start()], words[joint.end() :]
+        if _of_other_times(left, right) or _denied_apart(left, right):
+            parts.append(left)
+            since = joint.end()
+    return [*parts, words[since:]]
+
+
+def _of_other_times(left: str, right: str) -> bool:
+    """Tell if two parts speak of two times; numbers that each have an hour are read in one go."""
+    if not (_timed(left) and _timed(right)):
+        return False
+    return any(p.search(part) for part in (left, right) for p in _SPANS_OF_TIME) or not (
+        _numbered(left) and _numbered(right)
+    )
+
+
+def _timed(part: str) -> bool:
+    return any(pattern.search(part) for pattern in (AT_HOUR, *_SPANS_OF_TIME))
+
+
+def _numbered(part: str) -> bool:
+    for pattern in (AT_HOUR, *_SPANS_OF_TIME):
+        part = pattern.sub(" ", part)
+    return bool(re.search(r"\d", part))
+
+
+def _denied_apart(left: str, right: str) -> bool:
+    """Tell if one of two parts is denied and the other states something by itself."""
+    if bool(NOT.search(left)) == bool(NOT.search(right)) or not _PREDICATE.match(right):
+        return False
+    stated = left if NOT.search(right) else right
+    return bool(_STATES.search(stated))
+
+
+# ---- what nothing has read
+
+_HARMLESS = compiled_words(r"""
+    an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
+    |not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into|but|then|over|since|until|before|after|during
+    |while|when|per|there|between|around|all|any|each|every|both|most|about|only|just|also|still|even|again|very|quite|too|rather|up
+    |down|back|off|\w+ly|beats?|breaths?|minutes?|degrees?|values?|readings?|levels?|results?|numbers?|measurements?
+    |counts?|rates?|recorded|measured|noted|found|seen|charted|documented|observed|reported|recheck\w*|check\w*|repeat\w*
+    |shows?|showed|showing|became|becomes?|turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*
+    |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|went|gone
+    |going|came|come|coming|got|gets?|doubl\w+|tripl\w+|halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*
+    |respectively|therapeutic|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
+    |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
+    |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
+    |open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
+    """)
+# what was done beside it: "improved with esmolol to 96"
+_ASIDE = compiled(r"""
+    \b(?:with|after|on|despite|following|in spite of|under|off|using|via|by|during|in response to|because of)\s
+    (?:(?!\d)[\w-]+\s){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)\b|,)
+    """)
+_NUMBER = re.compile(r"\d[\d.,/]*\s?(?:'?s\b|[a-z°µ/%^]+/[a-z\d]+|mmhg|bpm|kg|lbs?|kpa|°?[cf]\b)?")
+
+
+@cache
+def _patterns() -> tuple[re.Pattern, ...]:
+    return tuple(p for p in vars(wordings).values() if isinstance(p, re.Pattern))
+
+
+_OTHER = re.compile(r"(?:[,;(]|\b(?:and|with))\s*(?:(?:an?|the|his|her)\s+)?$")
+_OTHER_NUMBER = re.compile(r"[a-z][a-z'-]*\s?(?:[:=]|of|was|is|at)?\s?\d")
+
+
+def read_part(words: str) -> tuple[str, bool] | None:
+    """
+    Return what stands before the first word that nothing reads on the way to a clause's last number, and whether that
+    word names another thing with a number of its own, "8, AG 28"; `None` where all is read.
+
+    Args:
+        words (`str`): in lower case, from the channel's name on, which is blanked.
+    """
+    numbers = list(re.finditer(r"\d", words))
+    unread = _unread(words[: numbers[-1].start()]) if numbers else None
+    if unread is None:
+        return None
+    before = words[: unread.start()]
+    return before, bool(_OTHER.search(before) and _OTHER_NUMBER.match(words, unread.start()))
+
+
+def _unread(words: str) -> re.Match | None:
+    """Return the first word that no pattern reads and that may change what a clause says."""
+    left = words
+    for pattern in (_NUMBER, _HARMLESS, _ASIDE, *_patterns()):
+        for match in pattern.finditer(words):
+            left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
+    return re.search(r"[a-z][a-z'-]+", left)
