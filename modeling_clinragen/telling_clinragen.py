@@ -30,8 +30,8 @@ NO_SIGN = {
     ),
 }
 NO_FINDING = {  # where nothing was looked for
-    "note": "This text rests on no finding of the note.",
-    "lab": "This text rests on no value of the series.",
+    "note": "No finding of the note is given here.",
+    "lab": "No value of the series is given here.",
 }
 _UNEXPLAINED = (
     ("{names} remains unexplained: no finding in {place} points to it.",

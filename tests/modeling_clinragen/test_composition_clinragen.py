@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from datasets_scripts.knowledge.base import builtin_knowledge
 from modeling_clinragen import CHANNELS, PHENOTYPES
-from modeling_clinragen.claims_clinragen import ClaimChecker
+from modeling_clinragen.claims_clinragen import ClaimChecker, check_claims
 from modeling_clinragen.clinical_clinragen import PAPER_CHANNELS
 from modeling_clinragen.composition_clinragen import MAX_FINDINGS, Composer
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
+from modeling_clinragen.telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
@@ -450,3 +451,13 @@ def test_whatever_the_record_every_sentence_is_found_supported(forms, diseases, 
     texts = [s.text for s in (*note_text, *lab_text)]
     assert len(texts) == len(set(texts))
     assert {d for s in (*note_text, *lab_text) for d in s.diseases} == set(diseases)
+
+
+def test_a_part_that_says_nothing_states_no_finding_and_no_value():
+    note = "Productive cough, the text rests on the table. No fever."
+    for sentence in (NO_NOTE, *NO_SIGN["note"], NO_FINDING["note"]):
+        assert check_note_claims(sentence, note) == []
+    values = np.full((2, len(CHANNELS)), 90.0)
+    for sentence in (NO_SERIES, *NO_SIGN["lab"], NO_FINDING["lab"]):
+        claims = check_claims(sentence, CHANNELS, np.array([1.0, 2.0]), values)
+        assert not [claim for claim in claims if claim.channel]
