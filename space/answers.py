@@ -74,9 +74,20 @@ def _typical(channel: dict) -> float:
     return channel["mean"] if low is None or high is None else (low + high) / 2
 
 
-def answer(pipe: Pipeline, note: str, series: Series) -> Iterator[dict]:
-    """Yield diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline."""
-    return pipe.stream(_record(note, series), attention=True)
+def can_ground(pipe: Pipeline) -> bool:
+    """Return whether the code of the model folder leaves out what the record does not support."""
+    return hasattr(type(pipe), "grounding")
+
+
+def answer(pipe: Pipeline, note: str, series: Series, grounded: bool = True) -> Iterator[dict]:
+    """
+    Yield diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline.
+
+    Args:
+        grounded (`bool`, defaults to `True`): give only what the record supports, of a model that can tell.
+    """
+    options = {"grounded": grounded} if can_ground(pipe) else {}
+    return pipe.stream(_record(note, series), attention=True, **options)
 
 
 def written(pipe: Pipeline, text: str) -> tuple[str, str]:

@@ -38,7 +38,8 @@ def series_panels(channels: list[dict], values: np.ndarray, hours: np.ndarray) -
     last = max(float(hours[measured.any(axis=1)].max()), 1.0)
     seen = [i for i in range(len(channels)) if measured[:, i].any()]
     unseen = [channel["name"] for i, channel in enumerate(channels) if i not in seen]
-    return draw.series([_panel(i, channels[i], values[:, i], hours, last) for i in seen], unseen, GAP_HOURS)
+    panels = [_panel(i, channels[i], values[:, i], hours, last) for i in seen]
+    return draw.series(panels, unseen, GAP_HOURS, any(clear_limits(channel) for channel in channels))
 
 
 def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, last: float) -> dict:
@@ -61,6 +62,7 @@ def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, las
         "y": y,
         "band": band(channel, y),
         "limits": limits(channel),
+        "clear_at": [y(limit) for _, limit in clear_limits(channel) if low < limit < high],
         "spoken": spoken(channel, values, hours, last),
         "gaps": gaps(hours, last),
         "line": "".join("M" + "L".join(run) for run in runs),
@@ -119,12 +121,15 @@ def limits(channel: dict) -> str:
     if low is None and high is None:
         return ""
     words = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-    clear = [
-        f"{side} {channel[name]:g}"
-        for name, side in (("clearly_low", "below"), ("clearly_high", "above"))
-        if channel.get(name) is not None
-    ]
+    clear = [f"{side} {limit:g}" for side, limit in clear_limits(channel)]
     return words + unit + (f"; clearly {' or '.join(clear)}" if clear else "")
+
+
+def clear_limits(channel: dict) -> list[tuple[str, float]]:
+    """Return the limits beyond which conventions agree, each with its side, where they are not the usual ones."""
+    sides = (("below", "clearly_low", "low"), ("above", "clearly_high", "high"))
+    given = [(side, channel.get(clear), channel.get(usual)) for side, clear, usual in sides]
+    return [(side, clear) for side, clear, usual in given if clear not in (None, usual)]
 
 
 def number(channel: dict, value: float) -> str:

@@ -40,6 +40,7 @@ LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor 
 HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
 START = "Choose a patient or enter one, then write. The answer appears here."
 CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
+GROUNDED = "say only what the record supports"
 TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
 
 
@@ -124,9 +125,11 @@ class Page:
         with gr.Column(elem_id="message", elem_classes="plain"):
             self.message = html("")  # of a table
             self.refusal = html("")  # of what was asked
-        with gr.Row(elem_classes="use", visible=reads_both):
-            self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note")
-            self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series")
+        grounds = answers.can_ground(self.pipe)
+        with gr.Row(elem_classes="use", visible=reads_both or grounds):
+            self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note", visible=reads_both)
+            self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series", visible=reads_both)
+            self.grounded = gr.Checkbox(True, label=GROUNDED, elem_id="grounded", visible=grounds)
         self.run = gr.Button("Write diagnoses and rationale", variant="primary", elem_id="run")
 
     def _build_record(self) -> None:
@@ -167,7 +170,7 @@ class Page:
         answer += [self.modalities, self.evidence, self.knowledge]
         record = [self.current, self.record, self.note_view, self.series_view, self.message]
         at_hand = [self.current, self.record]
-        given = [*at_hand, self.note, self.use_note, self.use_series]
+        given = [*at_hand, self.note, self.use_note, self.use_series, self.grounded]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
         write = self.run.click(self.write, given, [*read, *answer], **model)
@@ -222,23 +225,27 @@ class Page:
         """Return whether the page showed this record, thus also its note, when the visitor asked."""
         return current == draw.only(record[0], START)
 
-    def write(self, current: str, record: Record, note: str, use_note: bool, use_series: bool) -> Iterator[dict]:
+    def write(
+        self, current: str, record: Record, note: str, use_note: bool, use_series: bool, grounded: bool
+    ) -> Iterator[dict]:
         """Write the answer: diagnoses first, then the text as it grows, then its claims and all that follows."""
         if not self._is_at_hand(current, record):
             yield {self.refusal: draw.error(CHANGED)}
             return
         number, series = record
-        for shown in self._written(note, series, use_note, use_series):
+        for shown in self._written(note, series, use_note, use_series, grounded):
             if self.answered in shown:
                 shown[self.answered]["record"] = number
             yield of_record(number, shown)
 
-    def _written(self, note: str, series: answers.Series, use_note: bool, use_series: bool) -> Iterator[dict]:
+    def _written(
+        self, note: str, series: answers.Series, use_note: bool, use_series: bool, grounded: bool
+    ) -> Iterator[dict]:
         given = (note if use_note else "", series if use_series else answers.no_series(self.pipe))
         left_out = " and the ".join(name for name, used in (("note", use_note), ("series", use_series)) if not used)
         start, redrawn = monotonic(), 0.0
         try:
-            for part in answers.answer(self.pipe, *given):
+            for part in answers.answer(self.pipe, *given, grounded):
                 if "claims" in part:
                     yield self._whole(part, given, (note, series)) | {
                         self.status: views.status_view(part, left_out, monotonic() - start)

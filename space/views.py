@@ -32,6 +32,7 @@ ARGUMENTS = {
     "unlinked": "the knowledge does not link it with {}",
     "unknown": "the knowledge does not know it as a finding of {}",
 }
+ORIGINS = {"repaired": "number put right", "composed": "composed"}  # what the model wrote itself bears no word
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
 SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown
@@ -129,21 +130,42 @@ def streamed_view(note_rationale: str, lab_rationale: str) -> Markup:
 
 
 def rationale_view(answer: dict, links: Links) -> Markup:
-    """Draw both parts of the rationale with their claims marked."""
+    """Draw both parts of the rationale with their claims and the origin of their sentences marked."""
+    sentences = answer.get("sentences", [])  # the code of an older model folder tells none
+    origins = Counter(sentence["origin"] for sentence in sentences)
     return draw.rationale(
-        _marked("note", answer["note_rationale"], answer["note_claims"], links),
-        _marked("series", answer["lab_rationale"], checkable(answer["claims"]), links),
+        _marked("note", answer["note_rationale"], answer["note_claims"], sentences, links),
+        _marked("series", answer["lab_rationale"], checkable(answer["claims"]), sentences, links),
+        origins,
     )
 
 
-def _marked(name: str, text: str, claims: list[dict], links: Links) -> tuple[list[tuple[str, Markup]], str]:
-    """Return the claims of a text, each with the words before it, and the words after the last one."""
+def _marked(
+    name: str, text: str, claims: list[dict], sentences: list[dict], links: Links
+) -> tuple[list[tuple[str, Markup]], str, bool]:
+    """Return claims and origins, each with the words before it; the words after the last one; if there are claims."""
+    part = {"note": "note", "series": "lab"}[name]
+    marks = [(c["start"], c["end"], _claim(f"{name}-claim-{i}", c, links)) for i, c in enumerate(claims)]
+    marks += origin_marks(text, [sentence for sentence in sentences if sentence["part"] == part])
     drawn, at = [], 0
-    for i, claim in enumerate(claims):
-        if claim["start"] >= at:
-            drawn.append((text[at : claim["start"]], _claim(f"{name}-claim-{i}", claim, links)))
-            at = claim["end"]
-    return drawn, text[at:]
+    for start, end, mark in sorted(marks, key=lambda mark: mark[:2]):
+        if start >= at:
+            drawn.append((text[at:start], mark))
+            at = end
+    return drawn, text[at:], bool(claims)
+
+
+def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Markup]]:
+    """Return a mark, of no width, at the end of each sentence that is not the model's own."""
+    marks, at = [], 0
+    for sentence in sentences:
+        start = text.find(sentence["text"], at)
+        if start < 0:
+            continue
+        at = start + len(sentence["text"])
+        if sentence["origin"] in ORIGINS:
+            marks.append((at, at, draw.origin(ORIGINS[sentence["origin"]])))
+    return marks
 
 
 def _claim(name: str, claim: dict, links: Links) -> Markup:

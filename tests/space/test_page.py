@@ -4,6 +4,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -63,9 +64,25 @@ def test_text_is_streamed_before_the_answer_is_whole(answered):
     assert any(text and len(text) < len(answered.text("#rationale")) for text in written)
 
 
+def test_only_what_the_record_supports_is_said_unless_the_models_own_words_are_asked_for(answered):
+    def verdicts():
+        return {claim.get_attribute("class").split()[1] for claim in answered.all("#rationale .claim")}
+
+    assert verdicts() == {"supported"}
+    assert "Heart Rate is low" not in answered.text("#rationale")
+    assert "0 as the model wrote" not in answered.text("#rationale")
+    assert re.search(r"\d sentences: \d as the model wrote", answered.text("#rationale"))
+    answered.click("#grounded input")
+    answered.write()
+    assert verdicts() == {"supported", "contradicted", "absent"}
+    assert "composed" not in answered.text("#rationale")
+
+
 def test_a_pointed_at_claim_marks_its_points_and_a_focused_one_its_words(answered):
     from selenium.webdriver.common.action_chains import ActionChains
 
+    answered.click("#grounded input")
+    answered.write()
     contradicted, supported = answered.all("#rationale .claim[data-links*=point]")
     ActionChains(answered.browser).move_to_element(supported.find_element("css selector", ".words")).perform()
     fever = {f"point-8-{row}" for row in range(2, 10)}  # the eight values of 39.6 °C from hour 5 on
@@ -78,7 +95,7 @@ def test_a_pointed_at_claim_marks_its_points_and_a_focused_one_its_words(answere
     answered.js("arguments[0].focus()", answered.all("#rationale .claim")[0])
     assert answered.linked() == {"note-0"}
     assert answered.text("#note-0") == "Productive cough"
-    assert "Affirmed in the note" in answered.text(".part:first-child .card")
+    assert "Affirmed in the note" in answered.text(".part:first-of-type .card")
     visible = (
         "const a = arguments[0].getBoundingClientRect();"
         "const b = document.querySelector('#note-read .note').getBoundingClientRect();"
@@ -91,7 +108,7 @@ def test_a_pointed_at_claim_marks_its_points_and_a_focused_one_its_words(answere
     assert "does not speak of it" in answered.text(".card.absent")
     answered.press("\ue004")
     assert answered.text(".piece.linked") == "chest pain"
-    assert "contradicted" in answered.text(".part:first-child .card")
+    assert "contradicted" in answered.text(".part:first-of-type .card")
     answered.press("\ue00c")  # Escape
     assert answered.linked() == set()
     contradicted.click()
@@ -365,7 +382,7 @@ def test_everything_has_a_name_and_a_role(answered):
     assert unsaid == 0
     spoken = [picture.get_attribute("aria-label") for picture in answered.all("#series-view [role=img]")]
     assert spoken[0].startswith(
-        "Heart Rate: 6 values from 91 to 109 /min, 0 above and 0 below the reference range; not"
+        "Heart Rate: 6 values from 91 to 109 /min, 3 above and 0 below the reference range; not"
     )
     assert len(spoken) == 2
     assert answered.one("#status").get_attribute("role") == "status"

@@ -288,3 +288,41 @@ def test_examples_are_small_and_whole():
         assert set(example) == {"name", "note", "labs"}
         assert path.stat().st_size < 10_000
         assert all(len(pair) == 2 for pairs in example["labs"].values() for pair in pairs)
+
+
+def test_what_normal_means_is_told_as_the_model_has_it():
+    from charts import series_panels
+
+    values, hours = np.array([[93.0], [88.0]]), np.array([0.0, 1])
+    clinical = str(series_panels([SATURATION], values, hours))
+    assert "clear limit" in words(clinical)
+    (height,) = re.findall(r'y1="([\d.]+)%" y2="\1%" class="clear"', clinical)
+    points = [float(y) for y in re.findall(r'<svg x="[\d.]+%" y="([\d.]+)%"', clinical)]
+    assert points[0] < float(height) < points[1]  # 93 above the clear limit of 90, 88 below it
+    trained = str(series_panels([{**SATURATION, "clearly_low": None}], values, hours))
+    assert "clear" not in trained
+    assert "wider than what clinicians call normal" in " ".join(words(trained).split())
+    above = str(series_panels([SATURATION], values + 8, hours))
+    assert 'class="clear"' not in above  # 90 lies below the panel
+
+
+def test_sentences_that_are_not_the_models_own_say_so():
+    from views import rationale_view
+
+    claim = {"text": "cough", "start": 2, "end": 7, "channel": None, "verdict": "supported", "quote": "affirmed",
+             "hours": [], "spans": []}  # fmt: skip
+    note = "A cough. A cough."
+    sentences = [{"text": "A cough.", "part": "note", "origin": origin} for origin in ("written", "composed")]
+    sentences.append({"text": "pH was 7.2.", "part": "lab", "origin": "repaired"})
+    answer = {"note_rationale": note, "note_claims": [claim, claim | {"start": 11, "end": 16}]}
+    answer |= {"lab_rationale": "pH was 7.2.", "claims": [], "sentences": sentences}
+    html = str(rationale_view(answer, links()))
+    shown = " ".join(
+        words(re.sub(r'<span id="[^"]*" class="explanation".*?</span>', "", html, flags=re.DOTALL)).split()
+    )
+    assert "3 sentences: 1 as the model wrote it, 1 with a number put right from the record, 1 composed" in shown
+    assert "A cough ✓ supported. A cough ✓ supported. [composed]" in shown
+    assert "pH was 7.2. [number put right]" in shown
+    told = words(rationale_view({key: answer[key] for key in answer if key != "sentences"}, links()))
+    assert "[" not in told
+    assert "as the model wrote" not in told
