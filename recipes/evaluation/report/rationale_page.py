@@ -18,7 +18,7 @@ import numpy as np
 from modeling_clinragen.clinical_clinragen import usual_limits
 from recipes.evaluation.figures.reading import sentence_spans
 from recipes.evaluation.report.reader import reader_rows
-from recipes.evaluation.report.text import limits, markdown_table
+from recipes.evaluation.report.text import ARGUMENTS, limits, markdown_table
 
 
 WIDTH = 116
@@ -186,7 +186,7 @@ def verdict(claim: dict) -> str:
     """Return the verdict of a claim, and that of the argument for which it is used, if any."""
     if not claim.get("argument"):
         return f"**{claim['verdict']}**"
-    return f"**{claim['verdict']}**, {claim['argument']} with {plain(', '.join(claim['diagnoses']))}"
+    return f"**{claim['verdict']}**, {ARGUMENTS[claim['argument']]} {plain(', '.join(claim['diagnoses']))}"
 
 
 def plain(text: str) -> str:

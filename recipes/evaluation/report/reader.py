@@ -28,6 +28,7 @@ ROWS = (
         "total",
     ),
     ("repeated sentences", "sentences", "repeated", "sentences", "total"),
+    ("sentences as the model wrote them", "sentence_origins", "written", "sentences", "total"),
     ("sentences put right from the record", "sentence_origins", "repaired", "sentences", "total"),
     ("sentences composed from the record", "sentence_origins", "composed", "sentences", "total"),
     ("teacher's note rationales without evidence", "teacher_evidence", "note_without_evidence", "records", "records"),

@@ -5,6 +5,14 @@
 from collections.abc import Iterable, Sequence
 
 
+# Verdict of an argument -> how it is told, before the names of the diagnoses.
+ARGUMENTS = {
+    "linked": "the knowledge links it with",
+    "unlinked": "the knowledge does not link it with",
+    "unknown": "the knowledge does not know it as a finding of",
+}
+
+
 def decimals(value: float | None, digits: int = 2) -> str:
     """Return a figure with its digits; a dash for one that is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"

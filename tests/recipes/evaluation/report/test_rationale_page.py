@@ -231,7 +231,10 @@ def test_verdicts_and_arguments_stand_below_their_sentence(data_folder):
     metrics = {"run": {"split": "test"}, "records": 3}
     page = rationale_page(metrics, [answer], [row], metadata, seed=0, permission=None)
     text = text_of(page)
-    assert "Cold <b>skin</b> fits shock. (note) “Cold” – absent , unlinked with Shock: | a_b_ |" in text
+    assert (
+        "Cold <b>skin</b> fits shock. (note) “Cold” – absent , the knowledge does not link it with Shock: | a_b_ |"
+        in text
+    )
     assert "Listed by the model. Shock (0.88)" in text or "Shock (0.87)" in text
     assert "Note. None." in text
     assert all(len(line) <= WIDTH for line in page.splitlines())

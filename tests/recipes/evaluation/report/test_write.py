@@ -20,7 +20,7 @@ from modeling_clinragen.note_claims_clinragen import check_note_claims
 from recipes import evaluate_model
 from recipes.evaluation.figures.compute import compute_metrics
 from recipes.evaluation.report.charts import Axis, decades, heat_cells, hour_axis, series_panel, unit_axis
-from recipes.evaluation.report.html import TEMPLATES
+from recipes.evaluation.report.html import NAMES, TEMPLATES
 from recipes.evaluation.report.patients import choose_records, record_f1, weights_over_time
 from recipes.evaluation.report.reader import reader_rows
 from recipes.evaluation.report.write import cost, faithfulness, write_report
@@ -342,8 +342,25 @@ def test_a_report_of_before_these_figures_and_one_without_knowledge_show_what_th
 
 def test_the_argument_of_a_claim_is_told_with_its_verdict():
     told = {"verdict": "supported", "argument": "unlinked", "diagnoses": ["Shock", "Pneumonia"]}
-    assert macros_of("claims.html").verdict(told) == "supported (unlinked with Shock, Pneumonia)"
+    for argument, words in (("linked", "links it with"), ("unlinked", "does not link it with"),
+                            ("unknown", "does not know it as a finding of")):  # fmt: skip
+        said = macros_of("claims.html").verdict(told | {"argument": argument})
+        assert said == f"supported (the knowledge {words} Shock, Pneumonia)"
     assert macros_of("claims.html").verdict({"verdict": "absent"}) == "absent"
+
+
+def test_each_part_tells_where_its_sentences_come_from():
+    sentences = [{"part": "note", "origin": "written"}, *[{"part": "note", "origin": "composed"}] * 2,
+                 {"part": "lab", "origin": "repaired"}]  # fmt: skip
+    answer = {"note_rationale": "A. B. C.", "lab_rationale": "D.", "sentences": sentences}
+    answer |= {"reference_note_rationale": "", "reference_lab_rationale": ""}
+    rationale = macros_of("claims.html").rationale
+    said = rationale("Note", answer, "note_rationale", [])
+    assert "1 as the model wrote them, 2 composed by rule from the record and the knowledge." in said
+    assert "put right" not in said
+    assert "Sentences: 1 with a number put right from the record." in rationale("Series", answer, "lab_rationale", [])
+    del answer["sentences"]  # of a report of before
+    assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
 
 
 def test_claims_are_marked_and_text_is_escaped():
@@ -504,3 +521,10 @@ def test_a_browser_shows_the_page_without_errors_requests_or_overflow(
         ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).length"
     )
     assert small == 0
+
+
+def test_the_figures_of_the_knowledge_have_names_for_readers(evaluation):
+    metrics = evaluation[0]
+    figures = [name for part in ("knowledge_shown", "knowledge_use") for name in metrics.get(part) or {}]
+    assert figures
+    assert not [name for name in figures if name != "records" and name not in NAMES]
