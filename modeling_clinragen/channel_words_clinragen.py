@@ -58,6 +58,8 @@ _MORE_WORDS = {
     "Hemoglobin": ("hgb", "hb", "haemoglobin"),
     "Hematocrit": ("hct", "haematocrit"),
     "Platelets": ("plt", "plts", "platelet counts"),
+    "Phosphate": ("phos",),
+    "Creatine kinase": ("ck",),
     "Blood urea nitrogen": ("urea", "blood urea"),
     "International normalized ratio": ("inrs",),
     "Lactate": ("lactic acid", "lactates"),
@@ -142,7 +144,7 @@ _PHRASES = {
         "require oxygen", "required o2", "requiring o2", "needed oxygen", "need oxygen", "given oxygen",
         "received oxygen", "on oxygen",
     ),
-    ("Fraction inspired oxygen", "room air"): ("room air", "ambient air"),
+    ("Fraction inspired oxygen", "room air"): ("room air", "ambient air", "on ra"),
 }  # fmt: skip
 # Diseases and signs that hold a word for a channel and say nothing of what was measured.
 _DISEASES = (
@@ -200,13 +202,17 @@ _OTHER_MEASUREMENTS = (
 
 # Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
 _GOING = r"(?:of|was|is|were|are|at|down to|up to|as high as|controlled (?:at|to)|slowed to|went to|rose to|fell to)"
+_CHANGED = (
+    r"(?:has |had )?(?:rose|risen|fell|fallen|dropped|improved|increased|decreased|corrected|climbed"
+    r"|(?:went|came|is|was) (?:up|down)|drifted (?:up|down)|remain\w*|stay\w*)\b[^.;]{0,12}?\s\d"
+)
 _LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
 _OXYGEN = r"\s?(?:was |is |were )?(?:weaned|titrated|turned|increased|decreased|reduced)\b[^,.;]{0,30}?\d\d\s?%"
 _PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
-    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL})"),
-    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL})"),
+    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})"),
+    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
     "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is )?[0-9]\.\d+(?![\d/])"),
     "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is )?(?:[89]\d|1[0-4]\d)(?![\d/])"),
     "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is )?\d\d?(?![\d/])"),

@@ -23,7 +23,7 @@ from .channel_words_clinragen import DIASTOLIC, SHORT_NAMES, SYSTOLIC, Said, voc
 from .channel_words_clinragen import FINDINGS as FINDINGS
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words, lowered
 from .ranges_clinragen import Truth, beyond, every, some
-from .segments_clinragen import read_part, segments
+from .segments_clinragen import denials_of_other_things, read_part, segments
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
     CONDITION,
@@ -34,6 +34,7 @@ from .wordings_clinragen import (
     GOAL_AFTER,
     HYPOTHETICAL,
     IMPROVED,
+    KIN,
     LAST_VALUE,
     LEADING_TIME,
     NOT_NOW,
@@ -69,6 +70,7 @@ _CALLED = compiled(r"""
     |normal|abnormal|rising|falling|stable) $
     """)
 _LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?%?)+")  # "88 and 126"
+_EXCEPT = re.compile(r"\b(?:apart from|except(?: for)?|other than|besides|aside from)\s+(?:the |an? |his |her )?$")
 _LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but|with|while|whereas)\s")
 _LEAD_TIME = re.compile(rf"{LEADING_TIME.pattern}|\bhours?\b|\d\s?h\b|\b(?:first|last|initial|day)\b")
 _COURSE = re.compile("|".join(pattern.pattern for pattern in (RESOLVED, PERSISTED, IMPROVED, WORSENED)))
@@ -236,6 +238,8 @@ class ClaimChecker:
     def _lead_end(self, text: str, start: int, mention: tuple[int, int]) -> int:
         """Return where the clause of a sentence's first channel begins: after what is denied or measured before it."""
         lead = lowered(text[start : mention[0]])
+        if _EXCEPT.search(lead):
+            return mention[0]
         ends = [match.end() for match in _LEAD_JOINT.finditer(lead)]
         if not ends or _LEAD_TIME.search(lead[: ends[-1]]):
             return start
@@ -310,7 +314,7 @@ class ClaimChecker:
         condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
         supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
         past = self._said(text, *mention).finding and NOT_NOW.search(before)
-        supposed = supposed or HYPOTHETICAL.search(before)
+        supposed = supposed or HYPOTHETICAL.search(before) or KIN.search(before)
         return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed or past)
 
     def _stated(self, text: str, clauses) -> list[str]:
@@ -484,6 +488,8 @@ class ClaimChecker:
     def _judge_part(self, name: str, words: str, hours, values) -> Judgement:
         """Judge a clause for one channel: all that its parts state must hold."""
         channel, when, found = self._measured(name, hours, values)
+        for start, end in denials_of_other_things(self._read(words, name)[0]):
+            words = words[:start] + " " * (end - start) + words[end:]
         judged = [self._judge_segment(name, part, channel, when, found) for part in segments(words)]
         stated = [one for one in judged if one.kind != "other"] or judged[:1]
         directions = [one.direction for one in stated if one.direction]
@@ -492,8 +498,8 @@ class ClaimChecker:
     def _judge_segment(self, name: str, words: str, channel: dict, hours, values) -> Judgement:
         """Judge a part of a clause; what stands behind words that nothing reads contradicts nothing."""
         clause, states = self._read(words, name)
-        judgement = judge(clause, states, channel, hours, values)
         named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
+        judgement = judge(clause, states, channel, hours, values)
         part = read_part(clause[named:]) if judgement.holds is False else None
         if part is None:
             return judgement

@@ -137,7 +137,8 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         first = found[i - 1][2] if i and not found[i - 1][2].decade else None
         if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
-    return [quantity for _, _, quantity in found]
+    own = [quantity for _, _, quantity in found if quantity.inner]
+    return own or [quantity for _, _, quantity in found]  # "RR 18, 96%": a number in another's unit is another's
 
 
 def _written(match: re.Match) -> str:
@@ -297,12 +298,18 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_COME_TO = re.compile(r"\b(?:down|up|back) to\s*$")
+_AT_LAST = re.compile(r"[^,;\d]*\b(?:by the end|at the end|at (?:icu )?discharge|at (?:the )?last)\b")
+
+
 def _role(before: str, after: str, clause: str) -> str:
     """Return the role that the last cue before a number gives it, else the first one after it, else the clause."""
     cues = (
         ("maximum", MAXIMUM), ("minimum", MINIMUM), ("first", FIRST_VALUE), ("last", LAST_VALUE),
         ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
     )  # fmt: skip
+    if _COME_TO.search(before) and _AT_LAST.match(after):
+        return "last"
     said = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
     if said:
         return max([cue for cue in said if cue[1] in _STRONG] or said)[1]
@@ -459,7 +466,7 @@ def _positions(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.
     elif quantity.role == "last":
         chosen = np.arange(len(values)) == len(values) - 1
     elif quantity.role == "later":
-        chosen = np.arange(len(values)) > 0
+        chosen = np.arange(len(values)) > min(0, len(values) - 2)
     if quantity.moment is not None:
         chosen &= np.abs(hours - quantity.moment) <= HALF_AN_HOUR
     return np.flatnonzero(chosen)

@@ -14,7 +14,18 @@ from functools import cache
 
 from . import wordings_clinragen as wordings
 from .phrases_clinragen import compiled, compiled_words
-from .wordings_clinragen import AFTER_HOURS, AT_HOUR, BETWEEN_HOURS, FIRST_HOURS, LAST_HOURS, NORMAL, NOT
+from .wordings_clinragen import (
+    AFTER_HOURS,
+    AT_HOUR,
+    BETWEEN_HOURS,
+    FIRST_HOURS,
+    FIRST_VALUE,
+    LAST_HOURS,
+    LAST_VALUE,
+    NORMAL,
+    NOT,
+    NOW,
+)
 
 
 _JOINT = re.compile(r"\s*,\s*(?:(?:and|but|then|although|though|yet)\s+)*|\s+(?:and|but|yet|although|though)\s+")
@@ -47,7 +58,7 @@ def _of_other_times(left: str, right: str) -> bool:
 
 
 def _timed(part: str) -> bool:
-    return any(pattern.search(part) for pattern in (AT_HOUR, *_SPANS_OF_TIME))
+    return any(pattern.search(part) for pattern in (AT_HOUR, FIRST_VALUE, LAST_VALUE, NOW, *_SPANS_OF_TIME))
 
 
 def _numbered(part: str) -> bool:
@@ -75,7 +86,7 @@ _HARMLESS = compiled_words(r"""
     |shows?|showed|showing|became|becomes?|turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*
     |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|went|gone
     |going|came|come|coming|got|gets?|doubl\w+|tripl\w+|halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*
-    |respectively|therapeutic|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
+    |respectively|(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
     |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
     |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
     |open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
@@ -111,6 +122,26 @@ def read_part(words: str) -> tuple[str, bool] | None:
         return None
     before = words[: unread.start()]
     return before, bool(_OTHER.search(before) and _OTHER_NUMBER.match(words, unread.start()))
+
+
+def denials_of_other_things(words: str) -> list[tuple[int, int]]:
+    """
+    Return where other things are denied behind a statement: "improved to 146 without insulin", "8.0, no bleeding".
+
+    Args:
+        words (`str`): in lower case, the channel's name blanked.
+    """
+    return [
+        match.span()
+        for match in _DENIED_THING.finditer(words)
+        if _STATES.search(words[: match.start()]) and _unread(match[1])
+    ]
+
+
+_DENIED_THING = re.compile(
+    r"\b(?:without|no|off)\s{1,2}((?:(?:any|further|an?|the|more|additional|need for)\s)*"
+    r"[a-z][\w-]*(?:\s[a-z][\w-]*)?)"
+)
 
 
 def _unread(words: str) -> re.Match | None:

@@ -78,6 +78,7 @@ _NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are f
 _NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
+_REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
 _AT_ONE_LEVEL = re.compile(
     r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed))\b[^,;\d]*$|"
     r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed)) (?:\w+ )?(?:at |around |~)?\d"
@@ -207,6 +208,7 @@ _SIDES = {
 def _readable(clause: str, channel: dict) -> str:
     """Return the clause with its signs in words, and without what only looks like a level or a negation."""
     if channel["name"] in _MARKERS:
+        clause = _REPEATED.sub(lambda match: match[1].ljust(len(match[0])), clause)
         clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
     if len(re.findall(r"\d", BASELINE.sub(" ", clause))):
         clause = BASELINE.sub(_blank, clause)
@@ -368,7 +370,11 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
             pattern.search(clause) for pattern in (RESOLVED, IMPROVED, FELL_TO if "high" in states else ROSE_TO)
         )
         course = course or any(quantity.role in ("later", "last") for quantity in found)
-        told = values if negated or course or "to room air" in states else _told(found, values)
+        told = (
+            values
+            if negated or course or PERSISTENT.search(clause) or "to room air" in states
+            else _told(found, values)
+        )
         return [_state(states, clause, channel, negated, told)]
     if negated:
         return []

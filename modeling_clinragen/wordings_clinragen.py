@@ -68,6 +68,7 @@ NOW = compiled_words(r"now|currently|at present|presently|no longer|any ?more")
 NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pressure"
     r"\b(?:low|high)(?=[\s-](?:grade|flow|dose|risk|threshold|suspicion|sensitivity|output|yield|probability"
     r"|index of|quality|normal)\b)"
+    r"|\btoo (?:low|high|fast|slow)\b(?= (?:for|to)\b)"
 )
 HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
@@ -111,7 +112,10 @@ NOT = compiled(r"""
     |un(?:detected|observed)|negative for)\b|n't\b
     """)
 NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater) than\b")
-PSEUDO_NOT = re.compile(r"\bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b")
+PSEUDO_NOT = compiled(r"""
+    \bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b
+    |\bnot (?:felt|thought|believed|considered|likely|expected|enough|sufficient) to\b
+    """)
 
 # counts, numbers
 OCCASION = unfolded(r"""
@@ -146,7 +150,8 @@ MAXIMUM = compiled_words(r"""
     |(?:reach(?:es|ed|ing)?|hit)(?= ?(?:\d|about|around|the (?:low |mid|high |upper )?[- ]?\d))
     """)
 MINIMUM = compiled_words(r"""
-    down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally|ima)?|lowest|nadir(?:ed|s)?|a low of|low of
+    down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
+    |lowest|nadir(?:ed|s)?|a low of|low of
     |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
     """)
 _TO = r"(?:(?:down|up|back|out) )?(?:in)?to(?= ?(?:\d|about|around|an?\b|the (?:low |mid|high |upper )?[- ]?\d))"
@@ -183,7 +188,8 @@ SEQUENCE_JOINT = re.compile(r"\b(?:to|then|later|before|into)\b")
 ARROW = re.compile(r"\s*(?:[-=]+>|→)\s*")
 TO_NUMBER = re.compile(rf"\b(?:in)?to\s+{_AROUND}$")
 LATER_VALUE = compiled_words(r"""
-    then|later|subsequent(?:ly)?|thereafter|afterwards?|recover(?:ed|s|ing)? to|improv(?:ed|es|ing)? to
+    then|still(?= (?:\w+ )?\d)
+    |later|subsequent(?:ly)?|thereafter|afterwards?|recover(?:ed|s|ing)? to|improv(?:ed|es|ing)? to
     |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|corrected to|wean(?:ed|ing) to|cleared to
     |normali[sz]ed (?:to|at)|resolved to|settled to
     """)
@@ -197,8 +203,8 @@ NOT_NOW = compiled(r"""
     \b(?:if|unless|whenever|history of|h/o|known)\s+$
     |\b(?:history (?:of|significant for|includes)|h/o|pmhx?:?(?: of)?)\s
     (?:(?!\b(?:who|with|present\w*|admitted|now|was|were|is|has|had|came|comes|found|here|complicated)\b)[^.;\d])*$
-    |\b(?:father|mother|brother|sister|family|parents?)\b
     """)  # before a finding
+KIN = re.compile(r"\b(?:father|mother|brother|sister|family|parents?|donor)\b")
 SUPPOSED = compiled(r"\bwould\b|\bmight\b")
 HYPOTHETICAL = re.compile(r"\b(?:if|unless|whether|in the event (?:of|that))\b[^,;]*$")  # before a channel
 PARTLY = re.compile(
@@ -241,9 +247,12 @@ PERSISTENT = compiled_words(r"""
     |stay(?:s|ed|ing)
     """)
 # how a clause says high or low of the number that it gives
-HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|(?:hyper|tachy)\w+|febrile")
+HIGH_AT = compiled_words(
+    r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|(?:hyper|tachy(?!arr))\w+|febrile"
+)
 LOW_AT = compiled_words(
-    r"(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)|reduced(?! (?:to|from)\b)|depressed|(?:hypo|brady)\w+"
+    r"(?:hypo|brady(?!arr))\w+|depressed|(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)"
+    r"|reduced(?! (?:to|from)\b)"
 )
 NORMALIZED = compiled(r"""
     \bnormali[sz](?:ed|es|ing)\b|\b(?:returns?|returned|back|down|up|fell|rose|dropped|came|improved|decreased|increased
@@ -295,14 +304,14 @@ STABLE = compiled(r"""
 # courses of a finding, or towards and away from the usual limits
 RESOLVED = compiled_words(r"""
     resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broke
-    |corrected(?! (?:at|to|from|by)\b)|reversed
+    |corrected(?! (?:\w+ly )?(?:at|to|from|by|with)\b)|reversed
     |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
 IMPROVED = compiled_words(r"""
-    improv(?:ed|es|ing|ements?)|recover(?:ed|s|ing|y)|(?:got|getting|gets) better|eased
+    improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets) better|eased
     """)
-WORSENED = compiled_words(r"worsen(?:ed|s|ing)|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets) worse")
+WORSENED = compiled_words(r"worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets) worse")
 _COURSE = unfolded(r"""
     (?:resol|improv|settle|subsid|abat|normali[sz]|correct|revers|recover|clear|persist|recur|respond|worsen|return
     |ease)
