@@ -49,7 +49,16 @@ _MORE_WORDS = {
     "Glucose": ("fingerstick", "fingersticks", "bg", "sugar", "sugars", "glucoses"),
     "Heart Rate": ("heartrate", "ventricular rates"),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
-    "Oxygen saturation": ("o2sat", "o2sats", "oxygen sat", "oxygen sats", "satting", "saturating", "o2 saturations"),
+    "Oxygen saturation": (
+        "o2sat",
+        "o2sats",
+        "oxygen sat",
+        "oxygen sats",
+        "satting",
+        "saturating",
+        "oxygenating",
+        "o2 saturations",
+    ),
     "Respiratory rate": ("resps", "resp rates", "kussmaul breathing"),
     "Systolic blood pressure": ("systolic", "systolics", "sbps", "systolic pressures"),
     "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp", "defervesced"),
@@ -210,12 +219,12 @@ _LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
 _OXYGEN = r"\s?(?:was |is |were )?(?:weaned|titrated|turned|increased|decreased|reduced)\b[^,.;]{0,30}?\d\d\s?%"
 _PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
-    "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is )?(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
-    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})"),
-    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is )?(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
-    "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is )?[0-9]\.\d+(?![\d/])"),
-    "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is )?(?:[89]\d|1[0-4]\d)(?![\d/])"),
-    "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is )?\d\d?(?![\d/])"),
+    "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is |now )*(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
+    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is |now )*(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})"),
+    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is |now )*(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
+    "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is |now )*[0-9]\.\d+(?![\d/])"),
+    "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is |now )*(?:[89]\d|1[0-4]\d)(?![\d/])"),
+    "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is |now )*\d\d?(?![\d/])"),
     "sat": ("Oxygen saturation", r"\s?[:=]?\s?(?:of |was |is |now )?\d\d"),
     "rate": (
         "Heart Rate",
@@ -227,7 +236,10 @@ SHORT_NAMES = {
     ),
     "oxygen": ("Fraction inspired oxygen", _OXYGEN),
     "o2": ("Fraction inspired oxygen", _OXYGEN),
-    "breathing": ("Respiratory rate", r"\s(?:at |was at |is at )?(?:a rate of )?\d\d(?![\d/%])"),
+    "breathing": (
+        "Respiratory rate",
+        r"\s(?:at |was at |is at |slowed (?:from|to) |slower at )?(?:a rate of )?\d\d(?![\d/%])",
+    ),
     "breath": ("Respiratory rate", rf"\s{_PACE}"),
     "heart": ("Heart Rate", rf"\s{_PACE}"),
 }

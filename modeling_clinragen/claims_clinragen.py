@@ -124,10 +124,12 @@ def _clause_start(text: str, after: int, before: int) -> int:
     Return where the clause of a mention at `before` starts: behind the last comma or joining word since `after`, else
     before what it is called, "the high potassium".
     """
+    lead = lowered(text[max(after, before - MAX_LEAD) : before])
+    if _EXCEPT.search(lead):
+        return before
     joints = list(_JOINT.finditer(text, after, before))
     if joints:
         return joints[-1].end()
-    lead = lowered(text[max(after, before - MAX_LEAD) : before])
     called = _CALLED.search(lead) or _OF_OXYGEN.search(lead)
     return before - len(called[0]) if called else before
 
@@ -289,7 +291,8 @@ class ClaimChecker:
             wished = mention is not None and (
                 self._is_wished(text, start, mention) or (wished and _GOES_ON.fullmatch(text[before : mention[0]]))
             )
-            past = mention is None and "history" in lowered(clause) and NOT_NOW.search(f"{lowered(clause)} ")
+            told = lowered(clause[-MAX_CLAUSE:])
+            past = mention is None and "history" in told and NOT_NOW.search(f"{told} ")
             wished = wished or bool(past)
             before = end if past else 0 if mention is None else mention[1]
             if mention is None or wished:

@@ -105,6 +105,9 @@ def _within(values: np.ndarray, intervals: list[tuple[float, float]]) -> np.ndar
     return marked
 
 
+_BY = re.compile(r"(?<!by )\b(?:up|down)\s*$")
+
+
 def quantities(clause: str, channel: dict) -> list[Quantity]:
     """Find the numbers of a clause in lower case that may be values of the channel, in order."""
     found, units, changed = [], [], None
@@ -116,7 +119,7 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
         by = changed is not None and JOINT_OF_NUMBERS.fullmatch(clause[changed : match.start()])  # "by 4 to 6"
         if NO_MEASUREMENT.search(before) or before.endswith("₂") or by:
-            changed = end
+            changed = None if _BY.search(before) else end  # "up 9 to 128" goes to a value
             continue
         if amount or inside or _is_no_value(clause, match, end, unit, channel):
             continue
@@ -391,7 +394,8 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     bottom, top = min((b for b, _ in low.inner), default=np.inf), max((t for _, t in high.inner), default=-np.inf)
     inside = (values >= bottom) & (values <= top)
     if low.decade and high.decade:
-        return [True if inside.all() else None if inside.any() else False]
+        most = inside.mean() >= 0.5 if WITHIN.search(before) else inside.any()
+        return [True if inside.all() else None if most else False]
     around = f"{before} {clause[other.end :]}"
     since = _SINCE_THEN.search(around) or LAST_VALUE.search(around)
     if since or FIRST_VALUE.search(around):  # of the values from, or up to, some time

@@ -78,7 +78,8 @@ def _denied_apart(left: str, right: str) -> bool:
 # ---- what nothing has read
 
 _HARMLESS = compiled_words(r"""
-    an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
+    at (?:his|her|their|the) baseline
+    |an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
     |not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into|but|then|over|since|until|before|after|during
     |while|when|per|there|between|around|all|any|each|every|both|most|about|only|just|also|still|even|again|very|quite|too|rather|up
     |down|back|off|\w+ly|beats?|breaths?|minutes?|degrees?|values?|readings?|levels?|results?|numbers?|measurements?
@@ -105,7 +106,7 @@ def _patterns() -> tuple[re.Pattern, ...]:
 
 
 _OTHER = re.compile(r"(?:[,;(]|\b(?:and|with))\s*(?:(?:an?|the|his|her)\s+)?$")
-_OTHER_NUMBER = re.compile(r"[a-z][a-z'-]*\s?(?:[:=]|of|was|is|at)?\s?\d")
+_OTHER_NUMBER = re.compile(r"[a-z][a-z'-]*(?: [a-z]+){0,2}?\s?(?:[:=]|of|was|is|at)?\s?\d")
 
 
 def read_part(words: str) -> tuple[str, bool] | None:

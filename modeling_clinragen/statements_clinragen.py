@@ -80,8 +80,8 @@ _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and 
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
 _AT_ONE_LEVEL = re.compile(
-    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed))\b[^,;\d]*$|"
-    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed)) (?:\w+ )?(?:at |around |~)?\d"
+    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed))\b"
+    r"(?:[^,;\d]*$|[^,;\d]{0,40}?\b(?:at|around|about) \d| ~?\d)"
 )
 _AND_GOING = re.compile(
     r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
@@ -329,10 +329,16 @@ def _numbers(
 
 def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, values: np.ndarray) -> list[Truth]:
     """Judge "stable at 10.2", "remained at 28": false where another value is far from the number."""
-    if len(found) != 1 or found[0].wide or found[0].role not in ("any", "last") or not _AT_ONE_LEVEL.search(clause):
+    if (
+        len(found) != 1
+        or found[0].decade
+        or not np.isfinite(found[0].inner).all()
+        or found[0].role not in ("any", "last")
+        or not _AT_ONE_LEVEL.search(clause)
+    ):
         return []
     written = values[found[0].may_hold(values)]
-    if re.search(r"\b(?:remain|stay)", clause) and len(written) and values[-1] in written:
+    if re.search(r"\b(?:remain|stay)", clause) and found[0].holds(values[-1:]).any():
         return []  # "fell but remained high at 14.6"
     far = len(written) and np.abs(values - written[0]).max() > 4 * _NOTABLE_CHANGE * channel.get("std", 0)
     return [False] if far and not negated else []

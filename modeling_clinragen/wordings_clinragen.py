@@ -46,7 +46,8 @@ BETWEEN_HOURS = compiled(rf"""
     """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
 FIRST_VALUE = compiled_words(r"""
-    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|baseline|earliest|opening
+    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
+    |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!usual )baseline|opening
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     """)
 LAST_VALUE = compiled_words(r"""
@@ -247,11 +248,9 @@ PERSISTENT = compiled_words(r"""
     |stay(?:s|ed|ing)
     """)
 # how a clause says high or low of the number that it gives
-HIGH_AT = compiled_words(
-    r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|(?:hyper|tachy(?!arr))\w+|febrile"
-)
+HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|febrile")
 LOW_AT = compiled_words(
-    r"(?:hypo|brady(?!arr))\w+|depressed|(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)"
+    r"depressed|(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)"
     r"|reduced(?! (?:to|from)\b)"
 )
 NORMALIZED = compiled(r"""
@@ -271,7 +270,7 @@ OVER_TIME = unfolded(r"""
     |consistently|between the (?:first|beginning|start)|on the whole
     """)
 RISING = compiled_words(rf"""
-    rising|(?<!ed )(?<!follow )up(?=\s*(?:$|,))
+    rising|continu(?:ed|es|ing) to (?:climb|rise|increase|go up|trend up)|(?<!ed )(?<!follow )up(?=\s*(?:$|,))
     |climb(?:s|ing|ed)|increasing|upwards?|ascending|up-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
@@ -281,7 +280,7 @@ RISING = compiled_words(rf"""
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """)
 FALLING = compiled_words(rf"""
-    falling|(?<!ed )down(?=\s*(?:$|,))
+    falling|continu(?:ed|es|ing) to (?:fall|drop|decrease|decline|go down|trend down)|(?<!ed )down(?=\s*(?:$|,))
     |dropp(?:ed|ing)|drops?|declin(?:e[sd]?|ing)|decreasing|downwards?|descending|down-?trend(?:ing|ed|s)?
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
