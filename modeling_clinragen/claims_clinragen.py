@@ -58,7 +58,11 @@ _INFERENCE = compiled_words(r"""
 _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
 _NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
-_FROM_TO = re.compile(r"\bfrom\s+to\s*$|[-=]+>\s*$|→\s*$")  # between two pairs that are blanked
+_FROM_TO = re.compile(  # between two pairs that are blanked
+    r"\bfrom\s+to\s*$|[-=]+>\s*$|→\s*$"
+    r"|\b(?:dropp|fell|fall|declin|decreas|ris|rose|increas|improv|recover|climb|went|came)\w*"
+    r" (?:(?:down|up|back) )?to$"
+)
 MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 _OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
 _GOING_TO = re.compile(r"^(.*?\d.*),\s*([^,;\d]*\b(?:to|now|at|later|then)\s)$")  # "HR 118 and SBP 90, improving to"
@@ -475,7 +479,7 @@ class ClaimChecker:
         if not pairs:
             return name, judgement
         holds = every(self._judge_pair(pair, words if len(pairs) == 1 else "", values) is not None for pair in pairs)
-        if len(pairs) == 2 and _FROM_TO.search(words[: pairs[1].start()]):
+        if len(pairs) == 2 and _FROM_TO.search(words[: pairs[1].start()].rstrip()):
             holds = holds and self._judge_pair(pairs[0], "", values) < self._judge_pair(
                 pairs[1], "", values, last=True
             )

@@ -140,8 +140,14 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         first = found[i - 1][2] if i and not found[i - 1][2].decade else None
         if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
-    own = [quantity for _, _, quantity in found if quantity.inner]
+    own = [quantity for _, _, quantity in found if _is_plausible(quantity, channel)]
     return own or [quantity for _, _, quantity in found]  # "RR 18, 96%": a number in another's unit is another's
+
+
+def _is_plausible(quantity: Quantity, channel: dict) -> bool:
+    """Tell if a number may be a value of the channel: in one of its units, and within what can be measured."""
+    least, most = channel.get("minimum", -np.inf), channel.get("maximum", np.inf)
+    return any(low <= most and high >= least for low, high in quantity.inner)
 
 
 def _written(match: re.Match) -> str:

@@ -87,7 +87,8 @@ _HARMLESS = compiled_words(r"""
     |shows?|showed|showing|became|becomes?|turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*
     |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|went|gone
     |going|came|come|coming|got|gets?|doubl\w+|tripl\w+|halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*
-    |respectively|(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
+    |respectively|changes?|drifts?|movements?|improvements?|increases?|decreases?|variations?
+    |(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
     |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
     |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
     |open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
@@ -145,10 +146,17 @@ _DENIED_THING = re.compile(
 )
 
 
+_CUT_WORD = re.compile(r"[a-z]{2}")
+
+
 def _unread(words: str) -> re.Match | None:
     """Return the first word that no pattern reads and that may change what a clause says."""
     left = words
     for pattern in (_NUMBER, _HARMLESS, _ASIDE, *_patterns()):
         for match in pattern.finditer(words):
+            if _CUT_WORD.search(words[max(0, match.start() - 1) : match.start() + 1]) or _CUT_WORD.search(
+                words[max(0, match.end() - 1) : match.end() + 1]
+            ):
+                continue  # the "or" of "norepinephrine"
             left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
     return re.search(r"[a-z][a-z'-]+", left)

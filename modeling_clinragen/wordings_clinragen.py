@@ -53,7 +53,8 @@ FIRST_VALUE = compiled_words(r"""
 LAST_VALUE = compiled_words(r"""
     last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|(?:at|on|upon) (?:icu |unit )?discharge
     |finish(?:ed|es|ing)?
-    |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?! from)|ultimately|eventually
+    |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?= (?:at|in|to|around|between|down|back)\b)
+    |ultimately|eventually
     |stabili[sz]ed at
     """)
 # at the head of a sentence: when all that it lists was found
@@ -151,7 +152,7 @@ MAXIMUM = compiled_words(r"""
     |(?:reach(?:es|ed|ing)?|hit)(?= ?(?:\d|about|around|the (?:low |mid|high |upper )?[- ]?\d))
     """)
 MINIMUM = compiled_words(r"""
-    down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
+    (?<!back )(?<!now )down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
     |lowest|nadir(?:ed|s)?|a low of|low of
     |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
     """)
