@@ -227,15 +227,22 @@ class GroundedText:
         return True
 
     def _repeats(self, sentence: str, claims: list[Claim]) -> bool:
-        return bool(_said(sentence, claims) & self._said)
+        """Tell if a sentence says what one before says, or names a finding twice itself."""
+        findings = [_plain(claim.text) for claim in claims if claim.kind != "other"]
+        return len(set(findings)) < len(findings) or bool(_said(sentence, claims) & self._said)
 
     def _add(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
         self._append(sentence, part, origin, claims)
-        self._said |= _said(sentence, claims)
-        self._said |= {(said[0], None) for said in self._said if len(said) > 1}  # said without a diagnosis it is old
         for claim in claims:
             if claim.verdict == "supported":
                 self.explained[part] |= set(claim.diagnoses)
+        self._said |= _said(sentence, claims)
+        self._said |= {(said[0], None) for said in self._said if len(said) > 1 and not self._is_owed(said[0])}
+
+    def _is_owed(self, finding: str | tuple) -> bool:
+        """Tell if a finding, told for another diagnosis, is the name of a listed one that nothing explains yet."""
+        left = set(self.listed).difference(*self.explained.values())
+        return any(finding == _plain(name) for disease in left for name in self.grounding.links.names_of(disease))
 
     def _close(self, part: str) -> None:
         """Complete a part: what the record holds for diagnoses that it does not argue for yet; last what it lacks."""
@@ -329,12 +336,16 @@ class GroundedText:
         return text if "note" in self.closed else text[: text.rindex("### Lab Test:")].rstrip()
 
 
+def _plain(text: str) -> str:
+    return _PLAIN.sub(" ", text.lower()).strip()
+
+
 def _said(sentence: str, claims: list[Claim]) -> set[tuple]:
     """Return what a sentence says: itself, and each finding with each diagnosis that it argues for from it."""
-    said = {(_PLAIN.sub(" ", sentence.lower()).strip(),)}
+    said = {(_plain(sentence),)}
     for claim in claims:
         if claim.kind != "other":
-            finding = _PLAIN.sub(" ", claim.text.lower()).strip()
+            finding = _plain(claim.text)
             if claim.channel is not None:
                 finding = (claim.channel, claim.direction)
             said |= {(finding, diagnosis) for diagnosis in claim.diagnoses or [None]}

@@ -119,6 +119,8 @@ def test_what_the_record_supports_and_the_knowledge_links_is_kept_as_written(gro
         ("note", "Leg swelling suggests Congestive heart failure."),  # denied
         ("note", "Shaking chills and hemoptysis suggest Pneumonia."),  # one of them is not in the note
         ("note", "Night sweats suggest Pneumonia."),
+        ("note", "Productive cough, crackles and productive cough suggest Pneumonia."),  # one of them twice
+        ("note", "Shaking chills, shaking chills and shaking chills suggest Septicemia."),
         ("note", "Productive cough suggests Congestive heart failure."),  # has nothing to do with it
         ("note", "Crackles suggest Chronic kidney disease."),
         ("note", "Crackles suggest Acute myocardial infarction."),  # not listed
@@ -216,6 +218,15 @@ def test_each_listed_diagnosis_is_argued_for_or_said_to_be_unexplained(grounding
     assert "pneumonia" not in last.lower()
     note_only = record_of("Sevelamer at home.")
     assert "unexplained" not in ground(grounding, [KIDNEY], record=note_only).text
+
+
+def test_a_diagnosis_that_the_note_names_is_told_though_it_explains_another_one(make_processor):
+    chain = make_processor(knowledge=[*KNOWLEDGE, term("pneumonia", SEPSIS, synonyms=["PNA"], kind="mechanism")])
+    made = ground(Grounding(chain), [PNEUMONIA, SEPSIS], "Pneumonia points to septicemia.", record=record_of("PNA."))
+    first, second = (sentence.text.lower() for sentence in made.sentences if sentence.part == "note")
+    assert first == "pneumonia points to septicemia."
+    assert "pneumonia" in second or "pna" in second
+    assert "unexplained" not in made.text
 
 
 def test_the_unfinished_end_is_left_out_and_the_rest_completed(grounding):
