@@ -59,6 +59,12 @@ class ReadSentence:
         """Return each finding together with each diagnosis that it is said to support."""
         return {(_finding(claim), name) for claim in self.claims for name in self.argued}
 
+    @property
+    def names_a_finding_twice(self) -> bool:
+        """Tell if the sentence lists a finding of the note more than once, in the same words."""
+        findings = [_finding(claim) for claim in self.claims if claim.kind == "note"]
+        return len(set(findings)) < len(findings)
+
 
 def _finding(claim: Claim) -> tuple:
     """Return what makes two claims the same finding: the channel and direction, or the words."""
@@ -222,13 +228,13 @@ def repetitions(sentences: Sequence[ReadSentence]) -> tuple[int, int]:
 
     Returns:
         The number of sentences that repeat one before, or state a finding for a diagnosis for which a sentence before
-        states it; and how many of them have the words of one before.
+        states it, or name a finding of the note twice; and how many of them have the words of one before.
     """
     texts, statements, repeated, word_for_word = set(), set(), 0, 0
     for sentence in sentences:
         words, stated = " ".join(re.findall(r"\w+", sentence.text.lower())), sentence.statements()
         word_for_word += words in texts
-        repeated += words in texts or bool(stated & statements)
+        repeated += words in texts or bool(stated & statements) or sentence.names_a_finding_twice
         texts.add(words)
         statements |= stated
     return repeated, word_for_word

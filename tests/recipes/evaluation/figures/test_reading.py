@@ -210,6 +210,7 @@ def test_a_count_is_wrong_unless_it_is_the_count(count):
         ("Fever suggests pneumonia. Rusty sputum and fever suggest pneumonia.", "", (1, 0)),
         ("", "Heart Rate is high, which fits sepsis. Heart Rate is up to 131 /min, which fits sepsis.", (1, 0)),
         ("Fever suggests sepsis.", "Heart Rate is high, which fits sepsis.", (0, 0)),
+        ("Fever, rusty sputum and fever suggest pneumonia.", "", (1, 0)),  # itself
     ],
 )
 def test_a_sentence_repeats_one_before_by_its_words_or_by_its_finding_and_diagnosis(count, note, lab, expected):
