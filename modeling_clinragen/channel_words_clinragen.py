@@ -216,12 +216,18 @@ _CHANGED = (
     r"|(?:went|came|is|was) (?:up|down)|drifted (?:up|down)|remain\w*|stay\w*)\b[^.;]{0,12}?\s\d"
 )
 _LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
-_OXYGEN = r"\s?(?:was |is |were )?(?:weaned|titrated|turned|increased|decreased|reduced)\b[^,.;]{0,30}?\d\d\s?%"
+_OXYGEN = (
+    r"\s?(?:was |is |were |now )*(?:down to|up to|weaned|titrated|turned|increased|decreased|reduced)\b"
+    r"[^,.;]{0,30}?\d\d\s?%"
+)
 _PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is |now )*(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
-    "k": ("Potassium", rf"\+?\s?[:=]?\s?(?:of |was |is |now )*(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})"),
-    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is |now )*(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
+    "k": (
+        "Potassium",
+        rf"\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})",
+    ),
+    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
     "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is |now )*[0-9]\.\d+(?![\d/])"),
     "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is |now )*(?:[89]\d|1[0-4]\d)(?![\d/])"),
     "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is |now )*\d\d?(?![\d/])"),

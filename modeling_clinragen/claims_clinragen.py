@@ -76,6 +76,7 @@ _CALLED = compiled(r"""
 _LISTED = re.compile(r"\d+(?:\.\d+)?%?(?:(?:\s*,\s*|\s*,?\s+and\s+)\d+(?:\.\d+)?%?)+")  # "88 and 126"
 _EXCEPT = re.compile(r"\b(?:apart from|except(?: for)?|other than|besides|aside from)\s+(?:the |an? |his |her )?$")
 _LEAD_JOINT = re.compile(r"[,:]\s|\b(?:and|but|with|while|whereas)\s")
+_ENDING_TIME = re.compile(r"\b(?:on|at|upon) (?:admission|arrival|presentation|discharge)$")
 _LEAD_TIME = re.compile(rf"{LEADING_TIME.pattern}|\bhours?\b|\d\s?h\b|\b(?:first|last|initial|day)\b")
 _COURSE = re.compile("|".join(pattern.pattern for pattern in (RESOLVED, PERSISTED, IMPROVED, WORSENED)))
 _NOTHING = re.compile(  # before "suggests"; "diabetes without complication" is a name
@@ -369,6 +370,22 @@ class ClaimChecker:
             if head:
                 stated[i] = f"{head} {stated[i]}"
 
+        self._share_last_time(text, clauses, stated)
+
+    def _share_last_time(self, text: str, clauses, stated: list[str]) -> None:
+        """Put the time at the end of a list of findings, "on arrival", behind those before the last."""
+        tail = ""
+        for i in reversed(range(1, len(clauses))):
+            (_, end, before, sentence), (start, _, mention, own) = clauses[i - 1 : i + 1]
+            ending = _ENDING_TIME.search(stated[i]) if mention and not re.search(r"\d", stated[i]) else None
+            tail = ending[0] if ending else tail
+            joined = re.fullmatch(r"[\s,]*(?:(?:and|or|nor)\s+)?", lowered(text[end:start]))
+            listed = before and sentence == own and joined and not text[before[1] : end].strip(" ,")
+            if not (tail and listed and self._said(text, *before).finding):
+                tail = ""
+            if tail and not LEADING_TIME.match(stated[i - 1]):
+                stated[i - 1] += f" {tail}"
+
     def _share_numbers(self, clauses, stated: list[str]) -> None:
         """Give each channel its number where they are listed apart: "heart rate and SBP were 88 and 126"."""
         for i, (_, _, mention, sentence) in enumerate(clauses):
@@ -495,7 +512,8 @@ class ClaimChecker:
     def _judge_part(self, name: str, words: str, hours, values) -> Judgement:
         """Judge a clause for one channel: all that its parts state must hold."""
         channel, when, found = self._measured(name, hours, values)
-        for start, end in denials_of_other_things(self._read(words, name)[0]):
+        ends = [end for start, end in self.find(words) if self._said(words, start, end).finding]
+        for start, end in denials_of_other_things(self._read(words, name)[0], min(ends, default=None)):
             words = words[:start] + " " * (end - start) + words[end:]
         judged = [self._judge_segment(name, part, channel, when, found) for part in segments(words)]
         stated = [one for one in judged if one.kind != "other"] or judged[:1]

@@ -307,6 +307,7 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_NOW_AT = re.compile(r"\b(?:now|back|currently) (?:down|up) to\s*$")
 _COME_TO = re.compile(r"\b(?:down|up|back) to\s*$")
 _AT_LAST = re.compile(r"[^,;\d]*\b(?:by the end|at the end|at (?:icu )?discharge|at (?:the )?last)\b")
 
@@ -317,6 +318,8 @@ def _role(before: str, after: str, clause: str) -> str:
         ("maximum", MAXIMUM), ("minimum", MINIMUM), ("first", FIRST_VALUE), ("last", LAST_VALUE),
         ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
     )  # fmt: skip
+    if _NOW_AT.search(before):
+        return "later"
     if _COME_TO.search(before) and _AT_LAST.match(after):
         return "last"
     said = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
@@ -339,7 +342,8 @@ def judge_numbers(
         return spans
     found = _joined_decades(clause, found)
     _reverse(clause, found)
-    if len(found) > 2 and bool(RISING.search(clause)) != bool(FALLING.search(clause)):
+    told = bool(RISING.search(clause)) != bool(FALLING.search(clause)) or re.search(r"\b(?:trend|serial)", clause)
+    if len(found) > 2 and told:
         for one, other in itertools.pairwise(found):  # "rising: 1.8, 3.0, 4.4"
             other.linked |= bool(re.fullmatch(r"\s*,?\s*(?:and|then)?\s*", clause[one.end : other.start]))
     truths, chain = [], []

@@ -126,23 +126,25 @@ def read_part(words: str) -> tuple[str, bool] | None:
     return before, bool(_OTHER.search(before) and _OTHER_NUMBER.match(words, unread.start()))
 
 
-def denials_of_other_things(words: str) -> list[tuple[int, int]]:
+def denials_of_other_things(words: str, finding_end: int | None = None) -> list[tuple[int, int]]:
     """
     Return where other things are denied behind a statement: "improved to 146 without insulin", "8.0, no bleeding".
 
     Args:
         words (`str`): in lower case, the channel's name blanked.
+        finding_end (`int`, *optional*): where a finding ends, which is a statement by itself.
     """
     return [
         match.span()
         for match in _DENIED_THING.finditer(words)
-        if _STATES.search(words[: match.start()]) and _unread(match[1])
+        if (_STATES.search(words[: match.start()]) or (finding_end is not None and finding_end <= match.start()))
+        and _unread(match[1])
     ]
 
 
 _DENIED_THING = re.compile(
     r"\b(?:without|no|off)\s{1,2}((?:(?:any|further|an?|the|more|additional|need for)\s)*"
-    r"[a-z][\w-]*(?:\s[a-z][\w-]*)?)"
+    r"[a-z][\w-]*)"
 )
 
 

@@ -272,7 +272,9 @@ def _statements(
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if found and _states_course(left, states):
-        statements += _courses(left, states, channel, negated, read.values)[:1]
+        course = _courses(left, states, channel, negated, read.values)[:1]
+        ended = RESOLVED.search(left) or PERSISTED.search(left)
+        statements += course if ended else [one for one in course if one[1] is False]  # the numbers tell the rest
     if not statements and not read.moments:
         statements = _courses(left, states, channel, negated, read.values)
         statements = statements or _trends(left, states, channel, negated, read.values)
