@@ -234,11 +234,11 @@ SHORT_NAMES = {
     "sat": ("Oxygen saturation", r"\s?[:=]?\s?(?:of |was |is |now )?\d\d"),
     "rate": (
         "Heart Rate",
-        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[4-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
+        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[5-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
     ),
     "rates": (
         "Heart Rate",
-        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[4-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
+        rf"\s(?:{_GOING} )?(?:in the |about |~)?(?:[5-9]\d|1\d\d|2[0-4]\d)(?:'?s)?\b(?!\s?(?:ml|cc|/h|%))",
     ),
     "oxygen": ("Fraction inspired oxygen", _OXYGEN),
     "o2": ("Fraction inspired oxygen", _OXYGEN),
