@@ -316,6 +316,8 @@ def said_of(disease: str, names: Iterable[str]) -> str:
 
 
 def _listed(items: list[str]) -> str:
+    """Join phrases; a missing function, as in "no urine output", comes last: a "no" is read on to what follows."""
+    items = sorted(items, key=lambda item: item.lower().startswith(("no ", "without ", "absent ", "loss of ")))
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 

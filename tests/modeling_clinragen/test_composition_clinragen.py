@@ -453,6 +453,16 @@ def test_whatever_the_record_every_sentence_is_found_supported(forms, diseases, 
     assert {d for s in (*note_text, *lab_text) for d in s.diseases} == set(diseases)
 
 
+def test_a_missing_function_stands_last_in_a_list_and_denies_nothing_beside_it():
+    note = "Past history: no urine output.\nPast history: oliguria."
+    texts = set()
+    for seed in range(40):
+        sentences, _ = composer().rationale(note, *series(), [RENAL], random.Random(seed), ("note",))
+        texts |= {sentence.text for sentence in sentences}
+        assert not faults(note, series(), [sentence.text for sentence in sentences], [])
+    assert any("oliguria and no urine output" in text.lower() for text in texts)
+
+
 def test_a_part_that_says_nothing_states_no_finding_and_no_value():
     note = "Productive cough, the text rests on the table. No fever."
     for sentence in (NO_NOTE, *NO_SIGN["note"], NO_FINDING["note"]):
