@@ -14,8 +14,8 @@ from PIL import Image
 from tests.space.conftest import SPACE, App, Visit, new_browser
 
 
-SIZES = {1280: 1180, 400: 1700}  # width and height of the window
-PATIENT, CLAIM = 2, 7  # the third example, and a claim about its glucose
+SIZES = {1280: 1300, 400: 1700}  # width and height of the window
+PATIENT, WORD = 3, "egophony"  # the fourth example, and a word of its note
 
 
 def main(model: str) -> None:
@@ -31,13 +31,13 @@ def main(model: str) -> None:
 
 
 def take(browser, app: App, width: int, height: int) -> Image.Image:
-    """The window with an answered patient and a claim that is linked to the record, in few colours."""
+    """The window with an answered patient and a claim that is linked to the series, in few colours."""
     visit = Visit(browser, app.address, width, height)
     visit.all("#example label")[PATIENT].click()
-    visit.wait(lambda: "slurred speech" in visit.text("#note-view"))
+    visit.wait(lambda: WORD in visit.text("#note-view"))
     visit.write()
     visit.js("document.activeElement.blur()")
-    visit.js("arguments[0].click()", visit.all("#rationale .claim")[CLAIM])
+    visit.js("arguments[0].click()", visit.all("#rationale .claim[data-links*=point]")[-1])
     visit.settle(top=".answer")
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     return picture.quantize(200, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
