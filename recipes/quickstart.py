@@ -11,6 +11,7 @@ Started again, it resumes where it stopped.
 import json
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
@@ -108,7 +109,9 @@ def show_example(output: Path) -> None:
     print(f"{record['note']}\n\nSeries: {record['lab_caption']}\n")
     print("Recorded: " + ("; ".join(processor.labels[i] for i in record["diagnoses"])))
     print("Written:  " + "; ".join(f"{d['label']} ({d['probability']:.2f})" for d in answer["diagnoses"]))
-    print(f"\nFrom the note: {answer['note_rationale']}\nFrom the series: {answer['lab_rationale']}\n")
+    print(f"\nFrom the note: {answer['note_rationale']}\nFrom the series: {answer['lab_rationale']}")
+    origins = Counter(sentence["origin"] for sentence in answer["sentences"])
+    print("Sentences: " + ", ".join(f"{number} {origin}" for origin, number in origins.items()) + "\n")
     for claim in answer["claims"]:
         if claim["channel"]:
             print(f"  {claim['verdict']}: {claim['text']} [{claim['quote']}]")
