@@ -76,11 +76,13 @@ class ClinRaGenPipeline(Pipeline):
         return Grounding(self.processor)
 
     def preprocess(self, record):
-        note, values, times = self._read(record)
+        record = self._read(record)
+        note, values, times = (record[name] for name in ("note", "lab_values", "lab_times"))
         inputs = dict(self.processor(notes=[note], lab_values=[values], lab_times=[times], return_tensors="pt"))
-        return {**inputs, "record": {"note": note, "lab_values": values, "lab_times": times}}
+        return {**inputs, "record": record}
 
-    def _read(self, record) -> tuple[str, np.ndarray, np.ndarray]:
+    def _read(self, record) -> dict:
+        """Check a record; `lab_values` of it are the plausible ones, `measured` all that were given."""
         if not isinstance(record, dict) or not set(record) & set(RECORD_FIELDS):
             raise ClinRaGenInputError(f"a record is a dict with at least one of the fields {', '.join(RECORD_FIELDS)}")
         note = record.get("note") or ""
@@ -96,7 +98,8 @@ class ClinRaGenPipeline(Pipeline):
         else:
             values, times = record.get("lab_values"), record.get("lab_times")
         values, times = extractor.validate(values, times)
-        return note, np.where(extractor.plausible(values), values, np.nan), times
+        plausible = np.where(extractor.plausible(values), values, np.nan)
+        return {"note": note, "lab_values": plausible, "lab_times": times, "measured": values}
 
     def _forward(
         self,
@@ -177,8 +180,7 @@ class ClinRaGenPipeline(Pipeline):
         """Return the grounded text of a record before its first word; `None` where the decoder's own is asked for."""
         if not {**self._postprocess_params, **options}.get("grounded", True):
             return None
-        note, values, times = self._read(record)
-        return self.grounding.of({"note": note, "lab_values": values, "lab_times": times})
+        return self.grounding.of(self._read(record))
 
     @staticmethod
     def _grown(text: str, grounded: GroundedText | None) -> str:
@@ -260,6 +262,7 @@ class ClinRaGenPipeline(Pipeline):
 
     def _doubt(self, outputs, record: dict) -> dict:
         config, labels = self.model.config, self.processor.labels
+        record = {**record, "lab_values": record["measured"]}
         reasons = reasons_to_abstain(config, self.processor, record, outputs["support"][0])
         helpful = []
         if config.decisions.doubt is not None:
