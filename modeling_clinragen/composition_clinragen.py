@@ -193,6 +193,8 @@ class Composer:
         """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
         tell = self.telling.note if part == "note" else self.telling.series
         shared = self._share_out(found, MAX_FINDINGS[part], explained)
+        if part == "note":
+            shared = self._names_apart(shared)
         need = [diseases for diseases in shared if not set(diseases) <= explained]
         spare = [diseases for diseases in shared if set(diseases) <= explained]
         kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
@@ -200,6 +202,18 @@ class Composer:
             Sentence(tell(list(diseases), findings, choose, also=bool(i)), diseases)
             for i, (diseases, findings) in enumerate((d, f) for d, f in shared.items() if d in kept)
         ]
+
+    def _names_apart(self, shared: dict[tuple[str, ...], list]) -> dict[tuple[str, ...], list]:
+        """Tell a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
+        apart: dict[tuple[str, ...], list] = {}
+        for diseases, findings in shared.items():
+            named = {d: [f for f in findings if self.telling.is_name(f, d)] for d in diseases if len(diseases) > 1}
+            for disease in (disease for disease, names in named.items() if names):
+                apart.setdefault((disease,), []).extend(named[disease])
+                diseases = tuple(other for other in diseases if other != disease)
+            if diseases:
+                apart.setdefault(diseases, []).extend(findings)
+        return apart
 
     def _share_out(self, found: dict[str, list], most: int, explained: set[str]) -> dict[tuple[str, ...], list]:
         """

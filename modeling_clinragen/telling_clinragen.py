@@ -232,11 +232,9 @@ class Telling:
     def note(self, diseases: list[str], findings: list[NoteFinding], choose: random.Random, also: bool = False) -> str:
         """Word one sentence that argues from findings of a note; `also` where another sentence stands before."""
         told = list(dict.fromkeys(_written(finding) for finding in findings))
-        for itself in diseases:
-            name = next((_written(f) for f in findings if f.text.lower() in self.same[itself]), None)
-            if name is not None:
-                others = [disease for disease in diseases if disease != itself]
-                return self._itself(name, [text for text in told if text != name], others, choose)
+        name = next((_written(f) for f in findings if len(diseases) == 1 and self.is_name(f, diseases[0])), None)
+        if name is not None:
+            return self._itself(name, [text for text in told if text != name], choose)
         disease = self._named(diseases)
         evidence = _listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
         verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
@@ -250,18 +248,17 @@ class Telling:
             return self._passive(diseases, evidence + place, choose, also)
         return _sentence(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
-    def _itself(self, name: str, told: list[str], others: list[str], choose: random.Random) -> str:
-        """Word a sentence on a diagnosis that the note itself names, with other findings and diagnoses."""
-        report = choose.choice(_REPORTS)
-        verb = _VERBS_ALSO[choose.randrange(len(_VERBS_ALSO))][_is_plural(name)]
-        if told and others:
-            return _sentence(f"{_listed([name, *told])} {verb[5:]} {self._named(others)}.")
-        if others:
-            return _sentence(f"The note {report} {name}, which {verb} {self._named(others)}.")
+    def is_name(self, finding: NoteFinding, disease: str) -> bool:
+        """Tell if a finding of the note is what the disease itself is called."""
+        return finding.text.lower() in self.same[disease]
+
+    @staticmethod
+    def _itself(name: str, told: list[str], choose: random.Random) -> str:
+        """Word a sentence on a diagnosis that the note itself names, with other findings of it."""
+        report, be = choose.choice(_REPORTS), "are" if _is_plural(name) else "is"
         if told:
-            be = "are" if _is_plural(name) else "is"
             return _sentence(f"The note {report} {name}, which {be} {choose.choice(_PASSIVES)} by {_listed(told)}.")
-        form, be = choose.choice(_ITSELF), "are" if _is_plural(name) else "is"
+        form = choose.choice(_ITSELF)
         return _sentence(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
 
     def series(
