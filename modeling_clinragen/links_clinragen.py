@@ -185,6 +185,11 @@ class KnowledgeLinks:
         """Return the diagnoses that the knowledge links with a channel that is high, low, rising or falling."""
         return frozenset(self._series.get((channel, direction), ()))
 
+    def diseases_shown_by(self, channel: str, direction: str) -> frozenset[str]:
+        """Return the diagnoses that a claim argues for well: "climbed to 188" argues as "high" does."""
+        level = {"rising": "high", "falling": "low"}.get(direction, direction)
+        return self.diseases_of_series(channel, direction) | self.diseases_of_series(channel, level)
+
     def diseases_of_channel(self, channel: str) -> frozenset[str]:
         """Return the diagnoses that the knowledge links with any pattern of a channel."""
         return frozenset().union(*(found for (name, _), found in self._series.items() if name == channel))
@@ -270,9 +275,6 @@ def _conclusions(reading: Reading, spans, mentions: Sequence[Mention]) -> dict[t
     return found
 
 
-_LEADS_TO = {"rising": "high", "falling": "low"}  # "climbed to 188" argues as "high" does
-
-
 def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> frozenset[str] | None:
     """Return the diagnoses that the knowledge links with a claim; `None` where it does not know the finding."""
     if claim.channel is None:
@@ -281,8 +283,7 @@ def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> froze
         denied = bool(words) and reading.is_negated(*words[-1][1:])
         return frozenset() if denied and diseases is not None else diseases
     if claim.direction is not None:
-        shown = links.diseases_of_series(claim.channel, claim.direction)
-        shown |= links.diseases_of_series(claim.channel, _LEADS_TO.get(claim.direction, ""))
+        shown = links.diseases_shown_by(claim.channel, claim.direction)
         return shown if shown or links.diseases_of_channel(claim.channel) else None
     return links.diseases_of_channel(claim.channel) or None
 

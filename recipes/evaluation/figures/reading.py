@@ -130,8 +130,9 @@ class RationaleReader:
         if self.links is None:
             return argued
         if claim.channel:
-            return frozenset(self.links.diseases_of_series(claim.channel, claim.direction))
-        return frozenset(self.links.diseases_of(claim.text) or ())
+            return self.links.diseases_shown_by(claim.channel, claim.direction)
+        linked = claim.diagnoses if claim.argument == "linked" else ()  # a claim may be a part of a term
+        return frozenset(self.links.diseases_of(claim.text) or ()) | frozenset(linked)
 
 
 def _is_named(name: str, index: NoteIndex) -> bool:

@@ -139,6 +139,17 @@ def test_a_diagnosis_that_is_not_listed_counts_for_nothing(count):
     assert some(counts, "listed", "explained", "unexplained", "neither") == (1, 0, 0, 1)
 
 
+def test_a_term_that_is_read_as_two_findings_is_evidence():
+    reader = RationaleReader(CHANNELS, NAMES, [term("swelling of the ankles", FAILURE)])
+    record = {**patient(), "note": "Swelling of the ankles."}
+    said = prediction("Swelling of the ankles supports congestive heart failure.", listed=[FAILURE])
+    assert reading_counts(reader, [said], [record])["explained"].tolist() == [1]
+
+
+def test_a_channel_that_climbs_is_evidence_as_a_high_one_is(count):
+    assert count("", "Heart Rate climbed from 118 to 131 /min, which fits sepsis.", listed=[SEPSIS])["explained"] == 1
+
+
 def test_a_disease_that_the_note_names_is_evidence_for_itself(count):
     assert count("The note records CHF.", listed=[FAILURE])["explained"] == 1
     assert count("CHF and fever suggest pneumonia.", listed=[FAILURE])["explained"] == 0  # a premise, no conclusion
