@@ -277,7 +277,7 @@ class ClaimChecker:
         """Return what a word says: of which channels, and which levels."""
         return self.by_word[lowered(text[start:end])]
 
-    def __call__(self, text: str, lab_times, lab_values) -> list[Claim]:
+    def __call__(self, text: str, lab_times, lab_values, only_support: bool = False) -> list[Claim]:
         """
         Return the claims of a text, with their verdicts.
 
@@ -285,6 +285,8 @@ class ClaimChecker:
             text (`str`): the rationale.
             lab_times (array of shape `(T,)`): hours since ICU admission, increasing.
             lab_values (array of shape `(T, num_input_channels)`): NaN = not measured.
+            only_support (`bool`): it only matters what is supported, in half of the time: claims have no hours and
+                no quote, and some are contradicted that a whole reading calls unverifiable, or seldom supported.
         """
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
@@ -304,9 +306,12 @@ class ClaimChecker:
                 claims.append(Claim(clause, start, end, None, "other", "unverifiable", ""))
                 continue
             said = self._said(text, *mention)
-            name, judged = self._judge(said, words, hours, values)
+            name, judged = self._judge(said, words, hours, values, only_support)
             channel, when, found = self._measured(name, hours, values)
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[judged.holds]
+            if only_support:
+                claims.append(Claim(clause, start, end, name, judged.kind, verdict, ""))
+                continue
             stated_of_it, states = self._read(words, name)
             decide = when[deciding(stated_of_it, states, judged.kind, channel, when, found)].tolist()
             quote = _quote(channel, when, found)
@@ -481,7 +486,7 @@ class ClaimChecker:
             words = words[:start] + " " * (end - start) + words[end:]
         return " " + " ".join(words.split())
 
-    def _judge(self, said: Said, words: str, hours, values) -> tuple[str, Judgement]:
+    def _judge(self, said: Said, words: str, hours, values, only_support: bool) -> tuple[str, Judgement]:
         """Judge a clause for each channel that its word speaks of; return the channel that decides."""
         pairs = list(_PAIR.finditer(words)) if {SYSTOLIC, DIASTOLIC} <= set(self.position) else []
         pairs = pairs if said.channels & {SYSTOLIC, DIASTOLIC} else []
@@ -491,7 +496,7 @@ class ClaimChecker:
         if not said.finding and len(parts) > 1:  # "blood pressure": its numbers are systolic ones
             blood_pressure = SYSTOLIC in said.channels and re.search(r"\d", words)
             parts = parts[:1] if blood_pressure else self._charted(parts, values)
-        judged = [(name, self._judge_part(name, words, hours, values)) for name, _ in parts]
+        judged = [(name, self._judge_part(name, words, hours, values, only_support)) for name, _ in parts]
         name, judgement = self._combined(judged, said, words, values)
         if not pairs:
             return name, judgement
@@ -509,23 +514,23 @@ class ClaimChecker:
         charted = [part for part in parts if (~np.isnan(values[:, self.position[part[0]]])).any()]
         return charted or parts[:1]
 
-    def _judge_part(self, name: str, words: str, hours, values) -> Judgement:
+    def _judge_part(self, name: str, words: str, hours, values, only_support: bool) -> Judgement:
         """Judge a clause for one channel: all that its parts state must hold."""
         channel, when, found = self._measured(name, hours, values)
         ends = [end for start, end in self.find(words) if self._said(words, start, end).finding]
         for start, end in denials_of_other_things(self._read(words, name)[0], min(ends, default=None)):
             words = words[:start] + " " * (end - start) + words[end:]
-        judged = [self._judge_segment(name, part, channel, when, found) for part in segments(words)]
+        judged = [self._judge_segment(name, part, channel, when, found, only_support) for part in segments(words)]
         stated = [one for one in judged if one.kind != "other"] or judged[:1]
         directions = [one.direction for one in stated if one.direction]
         return Judgement(stated[0].kind, every(one.holds for one in stated), directions[-1] if directions else None)
 
-    def _judge_segment(self, name: str, words: str, channel: dict, hours, values) -> Judgement:
+    def _judge_segment(self, name: str, words: str, channel: dict, hours, values, only_support: bool) -> Judgement:
         """Judge a part of a clause; what stands behind words that nothing reads contradicts nothing."""
         clause, states = self._read(words, name)
         named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
         judgement = judge(clause, states, channel, hours, values)
-        part = read_part(clause[named:]) if judgement.holds is False else None
+        part = read_part(clause[named:]) if judgement.holds is False and not only_support else None
         if part is None:
             return judgement
         before, of_another = part

@@ -18,7 +18,7 @@ from .clinical_clinragen import usual_limits
 
 
 MAX_NUMBERS = 2  # of one clause that are exchanged together
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\d)")
+_NUMBER = re.compile(r"(?<![\w.])(?<!\bhour )\d+(?:\.\d+)?(?![\w.]*\d)")  # an hour is none of the channel's values
 _COUNTED = re.compile(r"\b(\d+) times?\b")
 
 
@@ -65,7 +65,8 @@ class NumberRepair:
         return None
 
     def _holds(self, clause: str, channel: str, lab_times, lab_values) -> bool:
-        found = [claim for claim in self.check(clause, lab_times, lab_values) if claim.channel is not None]
+        claims = self.check(clause, lab_times, lab_values, only_support=True)
+        found = [claim for claim in claims if claim.channel is not None]
         return bool(found) and all(c.channel == channel and c.verdict == "supported" for c in found)
 
 

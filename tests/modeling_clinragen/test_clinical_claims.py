@@ -110,8 +110,11 @@ def test_sentences_in_several_voices(record):
             values[hours.index(hour), i] = value
     check, wrong = ClaimChecker(channels), []
     for sentence, expected in record["sentences"]:
-        found = defaultdict(set)
-        for claim in check(sentence, hours, values):
+        found, claims = defaultdict(set), check(sentence, hours, values)
+        quick = check(sentence, hours, values, only_support=True)
+        supported = [claim.verdict == "supported" for claim in claims]
+        assert all(whole or claim.verdict != "supported" for whole, claim in zip(supported, quick, strict=True))
+        for claim in claims:
             if claim.channel:
                 found["pressure" if "pressure" in expected and claim.channel in PRESSURES else claim.channel].add(
                     claim.verdict[0]
