@@ -19,6 +19,11 @@ from .clinical_clinragen import usual_limits
 
 MAX_NUMBERS = 2  # of one clause that are exchanged together
 _NUMBER = re.compile(r"(?<![\w.])(?<!\bhour )\d+(?:\.\d+)?(?![\w.]*\d)")  # an hour is none of the channel's values
+# What words just before a number say which of the channel's values it is.
+_EXTREMES = (
+    (re.compile(r"\b(?:up to|peak(?:ed)?(?: at| of)?|maximum(?: of)?|as high as|high of)(?: an?)? $"), np.max),
+    (re.compile(r"\b(?:down to|minimum(?: of)?|nadir(?: of)?|as low as|low of)(?: an?)? $"), np.min),
+)
 _COUNTED = re.compile(r"\b(\d+) times?\b")
 
 
@@ -100,11 +105,13 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
         return list(dict.fromkeys(str(count) for count in (above, below, above + below, len(values)) if count))
     percent = channel.get("unit") == "fraction" and clause[number.end() :].lstrip().startswith("%")
     decimals = 0 if percent else channel.get("decimals", 1)
-    told = np.array([values[0], values[-1], values.min(), values.max()]) * (100 if percent else 1)
-    forms = dict.fromkeys(f"{value:.{decimals}f}" for value in told)
+    lead = clause[: number.start()]
+    extreme = next((of for words, of in _EXTREMES if words.search(lead)), None)
+    told = [values[0], values[-1], values.min(), values.max()] if extreme is None else [extreme(values)]
+    forms = dict.fromkeys(f"{value * (100 if percent else 1):.{decimals}f}" for value in told)
     # nothing falls or rises to its first value
-    if re.search(r"(?<!\bup )(?<!\bdown )\bto (?:an? )?$", clause[: number.start()]):
-        forms.pop(f"{told[0]:.{decimals}f}")
+    if extreme is None and re.search(r"\bto (?:an? )?$", lead):
+        del forms[next(iter(forms))]
     return list(forms)
 
 
