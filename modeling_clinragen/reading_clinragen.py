@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a note or a text states of a place in it: by a sentence, by a form, or by the word itself."""
+"""Read what a note or a text states of a place in it: by a sentence, by a form, or by the word itself."""
 
 from __future__ import annotations
 

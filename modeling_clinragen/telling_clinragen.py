@@ -48,11 +48,6 @@ _VERBS = (
     ("indicates", "indicate"), ("is consistent with", "are consistent with"),
     ("is in keeping with", "are in keeping with"), ("favors", "favor"),
 )  # fmt: skip
-_VERBS_ALSO = (
-    ("also suggests", "also suggest"),
-    ("also supports", "also support"),
-    ("also points to", "also point to"),
-)
 _PASSIVES = ("suggested", "supported", "indicated")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents")
 _ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")

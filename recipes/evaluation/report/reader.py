@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a reader of the rationales meets, as the rows that report, model card and page of rationales show."""
+"""Tell what a reader of the rationales meets, as rows of the report, the model card and the page of rationales."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What `--sections` adds to a note view: treatments of the hours that the view reads, without what they are for."""
+"""Test what `--sections` adds to a note view: treatments of the hours that it reads, without what they are for."""
 
 import csv
 

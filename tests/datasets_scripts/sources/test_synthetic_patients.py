@@ -40,7 +40,7 @@ class Patient:
 
     @cached_property
     def note(self) -> str:
-        """What the admission view reads of the summary."""
+        """Return what the admission view reads of the summary."""
         document = {"kind": "Discharge summary", "text": self.summary, "rank": 0, "hour": 90.0, "origin": "note"}
         return note_text([document], "admission")
 
@@ -76,7 +76,7 @@ def links():
 
 
 def shown(effect: dict) -> tuple[str, str]:
-    """What an effect shows, as the patterns of the knowledge say it."""
+    """Return what an effect shows, as the patterns of the knowledge say it."""
     ways = ("rising", "falling") if effect["channel"] == "Weight" else ("high", "low")
     return effect["channel"], ways[effect["add"] < 0]
 
@@ -232,7 +232,7 @@ def _shows(patient: Patient, effect: dict, patterns: list) -> bool:
 
 @pytest.fixture(scope="module")
 def found(patients, links):
-    """What the knowledge finds in each patient's note."""
+    """Return what the knowledge finds in each patient's note."""
     return [links.find_in_note(patient.note) for patient in patients]
 
 
