@@ -9,7 +9,7 @@ labels. The `admission` view keeps only sections about the time before and at ad
 
 import re
 
-from datasets_scripts.sources.headings import COURSE, LATER, tables
+from datasets_scripts.sources.heading_words import COURSE, LATER, tables
 from datasets_scripts.sources.sections import split_sections
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 

@@ -10,7 +10,8 @@ import itertools
 import re
 from functools import lru_cache
 
-from datasets_scripts.sources.headings import (
+from datasets_scripts.sources.heading_places import Heading
+from datasets_scripts.sources.heading_words import (
     AFTER,
     ASIDE,
     COURSE,
@@ -19,11 +20,10 @@ from datasets_scripts.sources.headings import (
     LISTS,
     OF_EXAM,
     TWICE,
-    Heading,
-    find_headings,
     plain,
     tables,
 )
+from datasets_scripts.sources.headings import find_headings
 from datasets_scripts.sources.line_ends import normalise_lines
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.leakage import LeakMeter
-from datasets_scripts.sources.headings import COURSE, LATER
+from datasets_scripts.sources.heading_words import COURSE, LATER
 from datasets_scripts.sources.line_ends import normalise_lines
 from datasets_scripts.sources.notes import note_text, notes_left_out
 from datasets_scripts.sources.sections import split_sections
