@@ -22,27 +22,19 @@ from .wordings_clinragen import (
     ABOUT,
     ABOUT_AFTER,
     ALL_VALUES,
-    ARROW,
     BETWEEN,
     COMPARING,
     DOSE,
     FALLING,
-    FELL_TO,
     FIRST_VALUE,
     FROM,
     FROM_BEFORE,
     JOINT_OF_NUMBERS,
     LAST_VALUE,
-    LATER_VALUE,
-    MAXIMUM,
-    MEAN,
-    MINIMUM,
     MOVING,
     NO_MEASUREMENT,
     RANGING,
     RISING,
-    ROSE_TO,
-    SEQUENCE_JOINT,
     TO_NUMBER,
     WITHIN,
 )
@@ -254,83 +246,6 @@ def _part(number: float, tenth: float, match: re.Match, tenths: dict) -> tuple[f
     """Return the interval of a part of a decade, or of two, "low to mid"."""
     named = [tenths[match["part"]], tenths[match["second"] or match["part"]]]
     return number + min(low for low, _ in named) * tenth, number + (max(high for _, high in named) - 1e-5) * tenth
-
-
-# ---- what the words around a number ask of the values
-
-# after a number these begin what comes next
-_NEXT = re.compile(r"(?:then|subsequently|thereafter)\b(?!\s*(?:$|[,.;)]))")
-_STRONG = ("maximum", "minimum", "mean", "rise", "fall")
-
-
-def set_roles(clause: str, found: list[Quantity], finding_side: str | None = None) -> None:
-    """Set which values each number speaks of, from the words around it."""
-    cut = _cuts(clause, found)
-    for i, quantity in enumerate(found):
-        before, after = clause[cut[i] : quantity.start], clause[quantity.end : cut[i + 1]]
-        quantity.role = _role(before, after, clause if len(found) == 1 else "")
-        if quantity.role == "any" and finding_side and i == 0 and TO_NUMBER.search(before):
-            quantity.role = {"high": "maximum", "low": "minimum"}[finding_side]
-        if i:
-            between = clause[found[i - 1].end : quantity.start]
-            from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
-            from_to = from_to or ARROW.fullmatch(between) or _goes_from(clause, found, i)
-            quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
-        if quantity.role in ("rise", "fall"):
-            quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
-
-
-def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
-    """Tell if a number follows the one before in time: "recovering, 1.8 to 3.1", "14.6, up to 19.8 the next day"."""
-    between = clause[found[i - 1].end : found[i].start]
-    if re.fullmatch(r"\s*to\s*", between):
-        return bool(_COURSE_BEFORE.search(clause[: found[i - 1].start]))
-    if re.search(r"\b(?:came|come|coming|gone|going|went|trend\w*|drift\w*|since|now)\b.*\bto\s*$", between):
-        return True
-    following = clause[found[i].end :]
-    return bool(_UP_TO.fullmatch(between) and (_NEXT_TIME.match(following)))
-
-
-_COURSE_BEFORE = re.compile(
-    r"\b(?:improv|worsen|recover|deteriorat|rising|falling|increasing|decreasing|climbing)\w*\b[^\d]*$"
-)
-_UP_TO = re.compile(r"\s*,?\s*(?:and |then |but )?(?:up|down|back)(?: up| down)? to\s*")
-_NEXT_TIME = re.compile(r"[^,;\d]*\b(?:next|later|now|today|this|on (?:recheck|repeat)|by|after|at the end|finally)\b")
-
-
-def _cuts(clause: str, found: list[Quantity]) -> list[int]:
-    """Return where the words of each number begin, and the clause's end: at the word that joins two numbers."""
-    cuts = [0]
-    for one, other in itertools.pairwise(found):
-        joint = re.compile(r"\b(?:and|then|but|before|to|later|into)\b|[,;(]").search(clause, one.end, other.start)
-        cuts.append(joint.start() if joint else one.end)
-    return [*cuts, len(clause)]
-
-
-_NOW_AT = re.compile(r"\b(?:now|back|currently) (?:down|up) to\s*$")
-_COME_TO = re.compile(r"\b(?:down|up|back) to\s*$")
-_AT_LAST = re.compile(r"[^,;\d]*\b(?:by the end|at the end|at (?:icu )?discharge|at (?:the )?last)\b")
-
-
-def _role(before: str, after: str, clause: str) -> str:
-    """Return the role that the last cue before a number gives it, else the first one after it, else the clause."""
-    cues = (
-        ("maximum", MAXIMUM), ("minimum", MINIMUM), ("first", FIRST_VALUE), ("last", LAST_VALUE),
-        ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
-    )  # fmt: skip
-    if _NOW_AT.search(before):
-        return "later"
-    if _COME_TO.search(before) and _AT_LAST.match(after):
-        return "last"
-    said = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
-    if said:
-        return max([cue for cue in said if cue[1] in _STRONG] or said)[1]
-    for text in (after, clause):
-        said = [(match.start(), role) for role, pattern in cues for match in pattern.finditer(text)]
-        said = [cue for cue in said if cue[1] != "later" or not _NEXT.match(text, cue[0])]
-        if said:
-            return min([cue for cue in said if cue[1] in _STRONG] or said)[1]
-    return "any"
 
 
 def judge_numbers(

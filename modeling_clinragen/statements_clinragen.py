@@ -14,22 +14,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .clinical_clinragen import usual_limits
 from .counts_clinragen import count_of_word, counts, counts_beyond, number_counted
-from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, set_roles, written_at
+from .levels_clinragen import MIN_VALUES_OF_TREND as MIN_VALUES_OF_TREND
+from .levels_clinragen import (
+    NOTABLE_CHANGE,
+    NOTABLE_PROGRESS,
+    courses,
+    judge_levels,
+    judge_state,
+    levels_said,
+    of_its_time,
+    trends,
+)
+from .levels_clinragen import trend_of as trend_of
+from .numbers_clinragen import HALF_AN_HOUR, Quantity, judge_numbers, quantities, written_at
 from .ranges_clinragen import (
     Truth,
-    all_beyond,
     all_normal,
     any_beyond,
     beyond,
     every,
-    negation,
 )
+from .roles_clinragen import set_roles
 from .wordings_clinragen import (
     ABNORMAL,
     AFTER_HOURS,
-    ALL_VALUES,
     AT_HOUR,
     BASELINE,
     BETWEEN_HOURS,
@@ -39,14 +48,11 @@ from .wordings_clinragen import (
     FALLING,
     FELL_TO,
     FIRST_HOURS,
-    FIRST_VALUE,
-    HIGH,
     HIGH_AT,
     IMPROVED,
     LAST_HOURS,
     LAST_VALUE,
     LATER_VALUE,
-    LOW,
     LOW_AT,
     MAXIMUM,
     MEASURED,
@@ -57,7 +63,6 @@ from .wordings_clinragen import (
     NORMALIZED,
     NOT,
     NOW,
-    PARTLY,
     PERSISTED,
     PERSISTENT,
     PSEUDO_NOT,
@@ -69,13 +74,11 @@ from .wordings_clinragen import (
     TIMES,
     UNMEASURED,
     WORSENED,
+    blank,
     cut,
 )
 
 
-MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
-_NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
-_NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
@@ -150,8 +153,8 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
 def is_negated(clause: str, finding: bool = False) -> bool:
     """Tell if a clause in lower case denies what it states; that a finding "did not resolve" does not deny it."""
     if finding:
-        clause = DENIED_COURSE.sub(_blank, clause)
-    return bool(NOT.search(NO_MORE_THAN.sub(_blank, PSEUDO_NOT.sub(_blank, clause))))
+        clause = DENIED_COURSE.sub(blank, clause)
+    return bool(NOT.search(NO_MORE_THAN.sub(blank, PSEUDO_NOT.sub(blank, clause))))
 
 
 def deciding(
@@ -178,12 +181,12 @@ def deciding(
     chosen = np.isin(hours, read.hours if counted else read.hours[read.near()])
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
-    sides = {way for _, way in _levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
+    sides = {way for _, way in levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
         "high",
         "low",
     }
     if kind == "level":
-        chosen &= np.isin(hours, _of_its_time(read.clause, hours[chosen]))
+        chosen &= np.isin(hours, of_its_time(read.clause, hours[chosen]))
     outliers = chosen & np.any([beyond(channel, values, side) for side in sides], axis=0)
     if number := number_counted(read.clause, quantities(read.clause, channel)):
         outliers = chosen & number[0].holds(values)
@@ -211,13 +214,9 @@ def _readable(clause: str, channel: dict) -> str:
         clause = _REPEATED.sub(lambda match: match[1].ljust(len(match[0])), clause)
         clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
     if len(re.findall(r"\d", BASELINE.sub(" ", clause))):
-        clause = BASELINE.sub(_blank, clause)
+        clause = BASELINE.sub(blank, clause)
     clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
-    return NO_LEVEL.sub(_blank, PSEUDO_NOT.sub(_blank, REFERENCE.sub(_blank, clause)))
-
-
-def _blank(match: re.Match) -> str:
-    return " " * len(match[0])
+    return NO_LEVEL.sub(blank, PSEUDO_NOT.sub(blank, REFERENCE.sub(blank, clause)))
 
 
 def _hour(match: re.Match) -> float:
@@ -252,7 +251,7 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
 
 def _states_measured(clause: str, states: list[str], timed: bool, count: int) -> bool | None:
     """Judge the statement that the channel was, or was not, measured at all; `None` where there is none."""
-    if states or timed or re.search(r"\d", clause) or _levels_said(clause):
+    if states or timed or re.search(r"\d", clause) or levels_said(clause):
         return None
     if any(pattern.search(clause) for pattern in (NORMAL, ABNORMAL, RISING, FALLING, STABLE)):
         return None
@@ -272,17 +271,17 @@ def _statements(
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if found and _states_course(left, states):
-        course = _courses(left, states, channel, negated, read.values)[:1]
+        course = courses(left, states, channel, negated, read.values)[:1]
         ended = RESOLVED.search(left) or PERSISTED.search(left)
         statements += course if ended else [one for one in course if one[1] is False]  # the numbers tell the rest
     if not statements and not read.moments:
-        statements = _courses(left, states, channel, negated, read.values)
-        statements = statements or _trends(left, states, channel, negated, read.values)
+        statements = courses(left, states, channel, negated, read.values)
+        statements = statements or trends(left, states, channel, negated, read.values)
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
     values = read.values[-1:] if read.by and normal else read.values[read.near()]
-    return _levels(left, states, directions, channel, negated, values, read.timed)
+    return judge_levels(left, states, directions, channel, negated, values, read.timed)
 
 
 def _states_course(clause: str, states: list[str]) -> bool:
@@ -293,7 +292,7 @@ def _states_course(clause: str, states: list[str]) -> bool:
 
 def _directions(clause: str, states: list[str]) -> list[tuple[int, str]]:
     """Return where a clause states high or low, by findings too, in order."""
-    return sorted([*_levels_said(clause), *((0, state) for state in states if state in ("high", "low"))])
+    return sorted([*levels_said(clause), *((0, state) for state in states if state in ("high", "low"))])
 
 
 def _counts(
@@ -342,7 +341,7 @@ def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, va
     written = values[found[0].may_hold(values)]
     if re.search(r"\b(?:remain|stay)", clause) and found[0].holds(values[-1:]).any():
         return []  # "fell but remained high at 14.6"
-    far = len(written) and np.abs(values - written[0]).max() > 4 * _NOTABLE_CHANGE * channel.get("std", 0)
+    far = len(written) and np.abs(values - written[0]).max() > 4 * NOTABLE_CHANGE * channel.get("std", 0)
     return [False] if far and not negated else []
 
 
@@ -354,7 +353,7 @@ def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndar
         return []
     since = places[0] if places[0] < len(values) - 1 else places[0] - 1
     change = values[-1] - values[since] if since >= 0 else 0.0
-    if abs(change) <= _NOTABLE_PROGRESS * channel.get("std", 0):
+    if abs(change) <= NOTABLE_PROGRESS * channel.get("std", 0):
         return [None]
     return [(change > 0) == bool(RISING.search(match[0]) or match[1] == "climbing")]
 
@@ -372,7 +371,7 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
     rest = clause
     for quantity in found:
         rest = rest[: quantity.start] + " " * (quantity.end - quantity.start) + rest[quantity.end :]
-    rest = BOUND.sub(_blank, rest)
+    rest = BOUND.sub(blank, rest)
     if states:
         course = any(
             pattern.search(clause) for pattern in (RESOLVED, IMPROVED, FELL_TO if "high" in states else ROSE_TO)
@@ -383,7 +382,7 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
             if negated or course or PERSISTENT.search(clause) or "to room air" in states
             else _told(found, values)
         )
-        return [_state(states, clause, channel, negated, told)]
+        return [judge_state(states, clause, channel, negated, told)]
     if negated:
         return []
     told = _told(found, values)
@@ -402,150 +401,9 @@ def _told(found: list[Quantity], values: np.ndarray) -> np.ndarray:
     return told if len(told) else values
 
 
-def _levels_said(clause: str) -> list[tuple[int, str]]:
-    """Return where the clause states high or low, in order."""
-    found = {m.start(): "high" if _says_high(m[1]) else "low" for m in BOUND.finditer(clause)}
-    rest = BOUND.sub(_blank, clause)
-    found |= {m.start(): "high" for m in HIGH.finditer(rest)}
-    found |= {m.start(): "low" for m in LOW.finditer(rest)}
-    return sorted((at, way) for at, way in found.items() if not re.match(r"(?:high|low) as\b", clause[at:]))
-
-
-def _says_high(word: str) -> bool:
-    return not word.startswith(("below", "under", "beneath", "lower", "slower", "less"))
-
-
-def _courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
-    """Judge whether a finding is said to have resolved, or whether values improved or worsened."""
-    sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
-    ended = RESOLVED.search(clause) or PERSISTED.search(clause) if states else None
-    improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
-    if not len(values) or not sides or not (improved or worsened or ended):
-        return []
-    denied = bool(DENIED_COURSE.search(clause)) if states else negated
-    if ended and PARTLY.search(clause):
-        return []
-    if ended:
-        truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides) if len(values) > 1 else None
-        denied ^= bool(PERSISTED.match(ended[0]))
-    else:
-        truth = _progress(channel, values, sides, bool(improved))
-    courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
-    return [*courses, ("level", _state(states, clause, channel, negated, values))] if states else courses
-
-
-def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
-    """Tell if the values came nearer to the usual limits, or went away from them; `None` where it can be argued."""
-    low, high = usual_limits(channel)
-    outside = np.zeros(len(values))
-    if "high" in sides and np.isfinite(high):
-        outside = np.maximum(outside, values - high)
-    if "low" in sides and np.isfinite(low):
-        outside = np.maximum(outside, low - values)
-    third = len(values) // 3 if len(values) >= MIN_VALUES_OF_TREND else 1
-    start, end = np.median(outside[:third]), np.median(outside[-third:])
-    change, notable = end - start, _NOTABLE_PROGRESS * channel.get("std", 0)
-    if abs(change) <= notable:
-        return None
-    if (change < 0) == improved:
-        return True
-    worst, others = (end, outside[:-third]) if improved else (start, outside[third:])
-    return False if worst >= others.max() else None  # else it did so for a while
-
-
-def _trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
-    """Judge whether the values are said to rise, to fall or to be stable."""
-    said = "stable" if STABLE.search(clause) and not states else None
-    if said is None and not states and not BOUND.search(clause) and not NORMALIZED.search(clause):
-        rising, falling = RISING.search(clause), FALLING.search(clause)
-        said = None if rising and falling else "rising" if rising else "falling" if falling else None
-    if said is None:
-        return []
-    if not len(values):
-        return [("trend", False)]
-    if said == "stable":  # other words for it, such as "no change", are negations themselves
-        negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
-    holds = trend_of(values) == said if len(values) >= MIN_VALUES_OF_TREND else _short_trend(said, channel, values)
-    return [("trend", negation(holds) if negated else holds)]
-
-
-def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
-    """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
-    change, notable = values[-1] - values[0], _NOTABLE_CHANGE * channel.get("std", 0)
-    ends = abs(change) == np.ptp(values)
-    if len(values) < 2 or (said == "stable" and abs(change) <= 4 * notable) or not ends:
-        return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
-    return (said == "rising") == (change > 0) and said != "stable" if abs(change) > notable else None
-
-
-def trend_of(values: np.ndarray) -> str:
-    """Return `rising`, `falling` or `stable`: medians of first and last third, half the interquartile range apart."""
-    third = len(values) // 3
-    change = np.median(values[-third:]) - np.median(values[:third])
-    spread = np.subtract(*np.percentile(values, [75, 25])) or np.ptp(values)
-    return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
-
-
-def _levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
-    """Judge whether values are called high, low, abnormal or normal."""
-    values = _of_its_time(clause, values)
-    if LATER_VALUE.search(clause) and ("normal" in states or "not_high" in states):
-        values = values[-1:]
-    if states:
-        return [("level", _state(states, clause, channel, negated, values))]
-    if ABNORMAL.search(clause) and not directions:
-        return [("level", _denied(negation(all_normal(channel, values)) if len(values) else False, negated, values))]
-    if not directions and NORMALIZED.search(clause):
-        return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
-    if not directions and NORMAL.search(BOUND.sub(_blank, clause)):
-        return [("level", _denied(all_normal(channel, values), negated, values))]
-    ways = list(dict.fromkeys(way for _, way in directions))
-    return [("level", _level(way, clause, channel, negated, values)) for way in ways]
-
-
-def _of_its_time(clause: str, values: np.ndarray) -> np.ndarray:
-    """Select the first or the last value where a level is said to be that one's."""
-    if FIRST_VALUE.search(clause):
-        return values[:1]
-    return values[-1:] if LAST_VALUE.search(clause) or NOW.search(clause) else values
-
-
-def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
-    """Negate a truth where a clause denies it; nothing holds of no values."""
-    return negation(truth) if negated and len(values) else truth
-
-
-def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
-    """Judge "high" or "low": one value will do, unless the clause says that it lasted."""
-    truth = any_beyond(channel, values, way)
-    if not negated and truth is not False and PERSISTENT.search(clause):
-        most = beyond(channel, values, way).mean() >= 0.5
-        return True if all_beyond(channel, values, way) else None if most else False
-    return _denied(truth, negated, values)
-
-
-def _state(states: list[str], clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
-    """Judge what findings state of the values."""
-    return every(_one_state(state, clause, channel, negated, values) for state in dict.fromkeys(states))
-
-
-def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
-    if state == "to room air":
-        return _denied(not beyond(channel, values[-1:], "high").any(), negated, values)
-    if state == "room air":
-        above = beyond(channel, values, "high")
-        truth = None if above.any() and not (above.all() or ALL_VALUES.search(clause)) else not above.any()
-        return _denied(truth, negated, values)
-    if state == "normal":
-        return _denied(all_normal(channel, values), negated, values)
-    if state == "not_high":
-        return _level("high", clause, channel, not negated, values)
-    return _level(state, clause, channel, negated, values)
-
-
 def _direction(clause: str, states: list[str], found: list[Quantity], channel: dict, negated: bool) -> str | None:
     """Return the direction that a clause states; of a number where it lies, of a denied level normal."""
-    said = [state for state in states if state in ("high", "low")] or [way for _, way in _levels_said(clause)]
+    said = [state for state in states if state in ("high", "low")] or [way for _, way in levels_said(clause)]
     if negated or set(states) & {"normal", "not_high", "room air", "to room air"}:
         denied_normal = negated and (states == ["normal"] or (not said and NORMAL.search(clause)))
         return None if denied_normal else "normal"

@@ -346,3 +346,8 @@ MEASURED = compiled(rf"""
 def cut(clause: str, match: re.Match) -> str:
     """Blank what a pattern found in a clause."""
     return clause[: match.start()] + " " * len(match[0]) + clause[match.end() :]
+
+
+def blank(match: re.Match) -> str:
+    """Return as many spaces as a match is long, for `re.sub`."""
+    return " " * len(match[0])

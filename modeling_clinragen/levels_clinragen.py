@@ -1,0 +1,182 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Levels, trends and courses of a clause against a channel's measured values."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from .clinical_clinragen import usual_limits
+from .ranges_clinragen import Truth, all_beyond, all_normal, any_beyond, beyond, every, negation
+from .wordings_clinragen import (
+    ABNORMAL,
+    ALL_VALUES,
+    BOUND,
+    DENIED_COURSE,
+    FALLING,
+    FIRST_VALUE,
+    HIGH,
+    IMPROVED,
+    LAST_VALUE,
+    LATER_VALUE,
+    LOW,
+    NORMAL,
+    NORMALIZED,
+    NOW,
+    PARTLY,
+    PERSISTED,
+    PERSISTENT,
+    RESOLVED,
+    RISING,
+    STABLE,
+    WORSENED,
+    blank,
+)
+
+
+MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
+NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
+NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
+
+
+def levels_said(clause: str) -> list[tuple[int, str]]:
+    """Return where the clause states high or low, in order."""
+    found = {m.start(): "high" if _says_high(m[1]) else "low" for m in BOUND.finditer(clause)}
+    rest = BOUND.sub(blank, clause)
+    found |= {m.start(): "high" for m in HIGH.finditer(rest)}
+    found |= {m.start(): "low" for m in LOW.finditer(rest)}
+    return sorted((at, way) for at, way in found.items() if not re.match(r"(?:high|low) as\b", clause[at:]))
+
+
+def _says_high(word: str) -> bool:
+    return not word.startswith(("below", "under", "beneath", "lower", "slower", "less"))
+
+
+def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
+    """Judge whether a finding is said to have resolved, or whether values improved or worsened."""
+    sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
+    ended = RESOLVED.search(clause) or PERSISTED.search(clause) if states else None
+    improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
+    if not len(values) or not sides or not (improved or worsened or ended):
+        return []
+    denied = bool(DENIED_COURSE.search(clause)) if states else negated
+    if ended and PARTLY.search(clause):
+        return []
+    if ended:
+        truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides) if len(values) > 1 else None
+        denied ^= bool(PERSISTED.match(ended[0]))
+    else:
+        truth = _progress(channel, values, sides, bool(improved))
+    courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
+    return [*courses, ("level", judge_state(states, clause, channel, negated, values))] if states else courses
+
+
+def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
+    """Tell if the values came nearer to the usual limits, or went away from them; `None` where it can be argued."""
+    low, high = usual_limits(channel)
+    outside = np.zeros(len(values))
+    if "high" in sides and np.isfinite(high):
+        outside = np.maximum(outside, values - high)
+    if "low" in sides and np.isfinite(low):
+        outside = np.maximum(outside, low - values)
+    third = len(values) // 3 if len(values) >= MIN_VALUES_OF_TREND else 1
+    start, end = np.median(outside[:third]), np.median(outside[-third:])
+    change, notable = end - start, NOTABLE_PROGRESS * channel.get("std", 0)
+    if abs(change) <= notable:
+        return None
+    if (change < 0) == improved:
+        return True
+    worst, others = (end, outside[:-third]) if improved else (start, outside[third:])
+    return False if worst >= others.max() else None  # else it did so for a while
+
+
+def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
+    """Judge whether the values are said to rise, to fall or to be stable."""
+    said = "stable" if STABLE.search(clause) and not states else None
+    if said is None and not states and not BOUND.search(clause) and not NORMALIZED.search(clause):
+        rising, falling = RISING.search(clause), FALLING.search(clause)
+        said = None if rising and falling else "rising" if rising else "falling" if falling else None
+    if said is None:
+        return []
+    if not len(values):
+        return [("trend", False)]
+    if said == "stable":  # other words for it, such as "no change", are negations themselves
+        negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
+    holds = trend_of(values) == said if len(values) >= MIN_VALUES_OF_TREND else _short_trend(said, channel, values)
+    return [("trend", negation(holds) if negated else holds)]
+
+
+def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
+    """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
+    change, notable = values[-1] - values[0], NOTABLE_CHANGE * channel.get("std", 0)
+    ends = abs(change) == np.ptp(values)
+    if len(values) < 2 or (said == "stable" and abs(change) <= 4 * notable) or not ends:
+        return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
+    return (said == "rising") == (change > 0) and said != "stable" if abs(change) > notable else None
+
+
+def trend_of(values: np.ndarray) -> str:
+    """Return `rising`, `falling` or `stable`: medians of first and last third, half the interquartile range apart."""
+    third = len(values) // 3
+    change = np.median(values[-third:]) - np.median(values[:third])
+    spread = np.subtract(*np.percentile(values, [75, 25])) or np.ptp(values)
+    return "stable" if abs(change) <= 0.5 * spread else ("rising" if change > 0 else "falling")
+
+
+def judge_levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
+    """Judge whether values are called high, low, abnormal or normal."""
+    values = of_its_time(clause, values)
+    if LATER_VALUE.search(clause) and ("normal" in states or "not_high" in states):
+        values = values[-1:]
+    if states:
+        return [("level", judge_state(states, clause, channel, negated, values))]
+    if ABNORMAL.search(clause) and not directions:
+        return [("level", _denied(negation(all_normal(channel, values)) if len(values) else False, negated, values))]
+    if not directions and NORMALIZED.search(clause):
+        return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
+    if not directions and NORMAL.search(BOUND.sub(blank, clause)):
+        return [("level", _denied(all_normal(channel, values), negated, values))]
+    ways = list(dict.fromkeys(way for _, way in directions))
+    return [("level", _level(way, clause, channel, negated, values)) for way in ways]
+
+
+def of_its_time(clause: str, values: np.ndarray) -> np.ndarray:
+    """Select the first or the last value where a level is said to be that one's."""
+    if FIRST_VALUE.search(clause):
+        return values[:1]
+    return values[-1:] if LAST_VALUE.search(clause) or NOW.search(clause) else values
+
+
+def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
+    """Negate a truth where a clause denies it; nothing holds of no values."""
+    return negation(truth) if negated and len(values) else truth
+
+
+def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    """Judge "high" or "low": one value will do, unless the clause says that it lasted."""
+    truth = any_beyond(channel, values, way)
+    if not negated and truth is not False and PERSISTENT.search(clause):
+        most = beyond(channel, values, way).mean() >= 0.5
+        return True if all_beyond(channel, values, way) else None if most else False
+    return _denied(truth, negated, values)
+
+
+def judge_state(states: list[str], clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    """Judge what findings state of the values."""
+    return every(_one_state(state, clause, channel, negated, values) for state in dict.fromkeys(states))
+
+
+def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
+    if state == "to room air":
+        return _denied(not beyond(channel, values[-1:], "high").any(), negated, values)
+    if state == "room air":
+        above = beyond(channel, values, "high")
+        truth = None if above.any() and not (above.all() or ALL_VALUES.search(clause)) else not above.any()
+        return _denied(truth, negated, values)
+    if state == "normal":
+        return _denied(all_normal(channel, values), negated, values)
+    if state == "not_high":
+        return _level("high", clause, channel, not negated, values)
+    return _level(state, clause, channel, negated, values)
