@@ -27,6 +27,7 @@ from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair
+from .slots_clinragen import NumericSlots
 from .telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN, place_of
 
 
@@ -82,6 +83,7 @@ class Grounding:
         self.composer = Composer(self.links, channels, processor.labels)
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
         self.repair, self.series_words = NumberRepair(self.check), SeriesWords(self.check)
+        self.slots = NumericSlots(channels)
 
     def of(self, record: dict) -> GroundedText:
         """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""
@@ -166,6 +168,10 @@ class GroundedText:
         if _LACK.search(sentence):
             return
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
+        if part == "lab":
+            sentence = self.grounding.slots.fill_sentence(sentence, self.times, self.values)
+            if sentence is None:
+                return
         claims = self._claims(sentence, part)
         if part == "lab" and any(claim.verdict == "contradicted" for claim in claims):
             repaired = self.grounding.repair(sentence, claims, self.times, self.values)

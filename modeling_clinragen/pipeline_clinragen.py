@@ -147,7 +147,7 @@ class ClinRaGenPipeline(Pipeline):
             sentences that have passed; last the whole answer.
         """
         streamer, stopped, text, shown = AnswerStreamer(self.tokenizer), Event(), "", ""
-        grounded = self._begun(record, options)
+        series, grounded = self._read(record), self._begun(record, options)
         options["stopping_criteria"] = [*options.get("stopping_criteria", ()), _Stopped(stopped)]
 
         def answer():
@@ -164,7 +164,7 @@ class ClinRaGenPipeline(Pipeline):
                     raise given
                 if isinstance(given, str):
                     text += given
-                    before, shown = shown, self._grown(text, grounded)
+                    before, shown = shown, self._grown(text, grounded, series)
                     if shown != before:
                         yield {"generated_text": shown}
                     continue
@@ -182,10 +182,9 @@ class ClinRaGenPipeline(Pipeline):
             return None
         return self.grounding.of(self._read(record))
 
-    @staticmethod
-    def _grown(text: str, grounded: GroundedText | None) -> str:
+    def _grown(self, text: str, grounded: GroundedText | None, record: dict) -> str:
         if grounded is None:
-            return text
+            return self.grounding.slots.fill(text, record["lab_times"], record["lab_values"])
         grounded.read(text, ended=False)
         return grounded.text
 
@@ -216,6 +215,8 @@ class ClinRaGenPipeline(Pipeline):
             made = self.grounding.of(record)
             made.read(text, finished=self._is_finished(tokens))
             text, sentences = made.text, made.sentences
+        else:
+            text = self.grounding.slots.fill(text, record["lab_times"], record["lab_values"])
         parsed = self.processor.parse(text)
         if not grounded:
             sentences = _written_sentences(parsed)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ClinRaGen processor: records to model inputs, and generated text back to diagnoses and rationale."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from transformers import BatchEncoding, BatchFeature, ProcessorMixin
@@ -11,6 +13,7 @@ from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 from .series_csv_clinragen import plain_name
+from .slots_clinragen import NumericSlots
 
 
 PROMPT = "Diagnose disease from the following medical notes: {note} and Lab Test:"
@@ -42,6 +45,8 @@ class ClinRaGenProcessor(ProcessorMixin):
             is left out of its inputs. Default: both.
         knowledge (`list[dict]`, *optional*): terms with their diseases, as [`KnowledgeLinks`] takes them, with which
             the rationale is checked and completed. Default: none, as in folders of before.
+        numeric_slots (`bool`, *optional*, defaults to `False`): whether the decoder learned to write slots such as
+            `[highest]` for the numbers of the series, see [`NumericSlots`].
 
     Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
     """
@@ -54,6 +59,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         max_note_tokens: int = 512,
         modalities: list[str] | None = None,
         knowledge: list[dict] | None = None,
+        numeric_slots: bool = False,
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
@@ -61,6 +67,12 @@ class ClinRaGenProcessor(ProcessorMixin):
         self.max_note_tokens = max_note_tokens
         self.modalities = modalities or ["note", "lab"]
         self.knowledge = knowledge
+        self.numeric_slots = numeric_slots
+
+    @property
+    def slots(self) -> NumericSlots:
+        """Return what exchanges the numbers of the series and their slots."""
+        return _slots(json.dumps(self.feature_extractor.channels))
 
     @property
     def model_input_names(self) -> list[str]:
@@ -213,15 +225,22 @@ class ClinRaGenProcessor(ProcessorMixin):
             raise ValueError(f"the tokenizer joins {before!r} and {text!r}")
         return both[len(first) :]
 
-    def parse(self, text: str) -> dict:
+    def parse(self, text: str, lab_times=None, lab_values=None) -> dict:
         """
         Read generated text.
+
+        Args:
+            text (`str`): as the decoder wrote it.
+            lab_times, lab_values (*optional*): the record's hours `(T,)` and values `(T, C)`, of which its numeric
+                slots are filled; not given: they stay.
 
         Returns:
             `{"diagnoses": [str], "rationale": str, "note_rationale": str, "lab_rationale": str}`. A diagnosis counts
             when its whole name is written, without regard to case, spaces and punctuation; each once, in class-id
             order. `rationale` is both parts. What is missing in the text is empty.
         """
+        if lab_times is not None:
+            text = self.slots.fill(text, lab_times, lab_values)
         if _PARTED.search(text):
             text = _GAPS.sub(lambda gap: " /" if gap["rate"] else gap[0].strip(), text)
         pieces = _MARKS.split(text)  # [before, mark, text, mark, text, ...]
@@ -251,6 +270,11 @@ class ClinRaGenProcessor(ProcessorMixin):
                 found.add(position["".join(items[start : ends[0]])])
             start = ends[0] if ends else start + 1
         return [self.labels[i] for i in sorted(found)]
+
+
+@lru_cache(maxsize=8)
+def _slots(channels: str) -> NumericSlots:
+    return NumericSlots(json.loads(channels))
 
 
 ClinRaGenProcessor.register_for_auto_class()

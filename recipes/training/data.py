@@ -213,17 +213,25 @@ def target_texts(
     rows: dict, processor: ClinRaGenProcessor, rationales: list[str], rationale_first: bool = False
 ) -> list[str]:
     """Return the targets of a batch of records; without a rationale of the teacher's, diagnoses alone."""
+    notes = rows["note_rationale"] if "note" in rationales else [""] * len(rows["teacher"])
+    labs = _lab_targets(rows, processor) if "lab" in rationales else [""] * len(rows["teacher"])
     targets = [
-        processor.target_text(
-            diagnoses, note if "note" in rationales else "", lab if "lab" in rationales else "", rationale_first
-        )
-        for diagnoses, note, lab in zip(rows["diagnoses"], rows["note_rationale"], rows["lab_rationale"], strict=True)
+        processor.target_text(*row, rationale_first) for row in zip(rows["diagnoses"], notes, labs, strict=True)
     ]
     # Where the teacher gave no rationale, the target ends with the diagnoses, and without a sign of its end.
     return [
         text if teacher else text.partition("### Lab Test:")[0].rstrip()
         for text, teacher in zip(targets, rows["teacher"], strict=True)
     ]
+
+
+def _lab_targets(rows: dict, processor: ClinRaGenProcessor) -> list[str]:
+    """Return the rationales about the series as the decoder learns them."""
+    if not processor.numeric_slots:
+        return rows["lab_rationale"]
+    slots = processor.slots
+    series = zip(rows["lab_times"], rows["lab_values"], strict=True)
+    return [slots.mark(text, *record) for text, record in zip(rows["lab_rationale"], series, strict=True)]
 
 
 class ClinRaGenCollator:

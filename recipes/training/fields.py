@@ -77,6 +77,10 @@ class DataArguments:
     max_eval_samples: int | None = option("Validate on the first N records; not given: all.", None)
     max_note_tokens: int = option("Stage 1: longer notes are cut at their end.", 512)
     max_target_tokens: int = option("Longer targets are cut at their end.", 160)
+    numeric_slots: bool = option(
+        "Stage 1: the decoder learns slots such as [highest] for the numbers of the series, which the record fills.",
+        True,
+    )
     series_grid: str = option("Stage 1: hourly, or paper (rows filled and repeated, all observed).", "hourly")
     streaming: bool = option(
         "Stages 1 to 3: read train_split anew in each epoch and encode it batch by batch, in place of a copy "

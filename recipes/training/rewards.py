@@ -87,7 +87,7 @@ class RationaleReward:
         Returns:
             Array of shape `(num_texts, 5)`, in the order of `REWARD_PARTS`.
         """
-        texts = [self.processor.parse(text) for text in completions]
+        texts = [self.processor.parse(*row) for row in zip(completions, lab_times, lab_values, strict=True)]
         gold = [[self.processor.labels[i] for i in ids] for ids in diagnoses]
         columns = [
             [diagnosis_f1(text["diagnoses"], names) for text, names in zip(texts, gold, strict=True)],

@@ -24,6 +24,7 @@ from modeling_clinragen import (
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
+from modeling_clinragen.slots_clinragen import SLOTS
 from recipes.models.adapter_folder import ADAPTER, finish_adapters
 from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.models.card import write_card
@@ -85,6 +86,7 @@ def build_model(
     if model_args.model_name_or_path is None:
         backbone = None
         phrases = [f" {label}" for label in labels] + re.findall(r" ?### [\w ]+:", TARGET)
+        phrases += [f" {slot}" for slot in SLOTS if data_args.numeric_slots]
         tokenizer = train_tokenizer(_tokenizer_texts(records, labels, terms), phrases, model_args.vocab_size)
         if "model_type" not in model_args.text_config:
             raise ClinRaGenInputError("arguments: give model_name_or_path, or text_config with a model_type")
@@ -120,7 +122,12 @@ def build_model(
         model.use_pretrained_backbone(backbone)
     extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
     processor = ClinRaGenProcessor(
-        extractor, tokenizer, labels, max_note_tokens=data_args.max_note_tokens, knowledge=knowledge
+        extractor,
+        tokenizer,
+        labels,
+        max_note_tokens=data_args.max_note_tokens,
+        knowledge=knowledge,
+        numeric_slots=data_args.numeric_slots,
     )
     return model, processor
 
