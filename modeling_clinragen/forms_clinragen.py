@@ -257,7 +257,7 @@ _NO_VALUE = unfolded(r"""
     |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
-    |no (?:complaints?|history|evidence)|false|0/10|(?<=[:=] )0|(?<=[:=])0|n)
+    |no (?:complaints?|history|evidence)|false|0/(?:4|5|10)|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
 _VALUE = re.compile(
@@ -267,7 +267,7 @@ _VALUE = re.compile(
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
     + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
 )
-_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/10"])
+_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/4", "0/5", "0/10"])
 _ITEM_EDGE = re.compile(r"[;\n|:]|(?<!\by) / |\.(?!\d)|[?!]")
 _PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
 _SAYS_MORE = re.compile(
@@ -309,13 +309,20 @@ _BOX = r"(?:[\[(]\s*[x✓✔]?\s*[\])]|[☐□☑☒✓✔✅])"
 _CHOICE = re.compile(
     rf"(?P<box>{_BOX})\s?(?P<word>yes|no|present|absent)[ ,/]{{1,4}}{_BOX}\s?(?:yes|no|present|absent)\b"
 )
+_BLANK = r"_{1,9}x?_{0,9}"
+_BLANKS = re.compile(  # "Syncope: Yes_X_ No__"
+    rf"(?P<word>yes|no|present|absent)\s?(?P<box>{_BLANK})[ ,/]{{1,4}}(?:yes|no|present|absent)\s?{_BLANK}"
+)
 _TICKED = re.compile(r"[x✓✔☑☒✅]")
 
 
 def _choices(text: str) -> Iterator[Statement]:
-    for choice in _CHOICE.finditer(text):
+    done = 0
+    for choice in itertools.chain(_CHOICE.finditer(text), _BLANKS.finditer(text)):
+        done = done if done <= choice.start() else 0
         key_end = len(text[max(choice.start() - 80, 0) : choice.start()].rstrip(" :?")) + max(choice.start() - 80, 0)
-        first = max(text.rfind(mark, 0, key_end) + 1 for mark in "\n;:|")
+        first = max(done, *(text.rfind(mark, 0, key_end) + 1 for mark in "\n;:|"))
+        done = choice.end()
         first_is_no = choice["word"] in ("no", "absent")
         yield Statement(first, key_end, bool(_TICKED.search(choice["box"])) == first_is_no, choice.span())
 

@@ -110,6 +110,15 @@ _CHRONIC = compiled(r"""
     """)
 _ON_TREATMENT = compiled_words("on|with|s/p|treated|since")
 _WORD = re.compile(r"[a-z]{3,}")
+# "No edema, palmar erythema" may deny both signs, or the first alone: what stands there is not clear.
+_SEEN = r"""
+    edema|swelling|clubbing|cyanosis|erythema|rash|jaundice|icterus|pallor|petechiae|purpura|ecchymos[ie]s|bruising
+    |murmurs?|rubs?|gallops?|crackles|rales|rhonchi|wheez(?:es?|ing)|stridor|bruits?|mass(?:es)?|\w+megaly|ascites
+    |asterixis|tremor|guarding|tenderness|lymphadenopathy|angiomat?a?s?|gynecomastia|nystagmus|distension|distention
+"""
+_UNCLEAR = re.compile(
+    rf"\b(?:no|without|w/o) {any_of(_SEEN)}, (?P<item>\w{{2,}}(?:ar|al|ic|ive|ous|ary|ed|er|or) {any_of(_SEEN)})\s*$"
+)
 
 
 def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
@@ -122,6 +131,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
         start, end (`int`): of what may be denied; behind the denial.
     """
     trigger = denial[1]
+    if is_unclear(sentence, start):
+        return True
     commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
     of_nouns = sentence[slice(*denial)] in _OF_NOUNS
     if of_nouns and _is_past_and(sentence, trigger, start):
@@ -144,6 +155,12 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
     if OF_A_KIND.match(sentence, denial[0]) or _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
         return True
     return of_nouns and _turns(sentence, denial, commas, last)
+
+
+def is_unclear(sentence: str, start: int) -> bool:
+    """Tell if a sign at `start` may be denied or not: "no edema, palmar erythema"."""
+    unclear = _UNCLEAR.search(sentence)
+    return unclear is not None and unclear.start("item") <= start and not _GRADED.match(unclear["item"])
 
 
 def _is_past_and(sentence: str, trigger: int, start: int) -> bool:

@@ -14,8 +14,8 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from .lists_clinragen import OF_A_KIND, is_past_the_denial
-from .phrases_clinragen import any_of, compiled_words
+from .lists_clinragen import OF_A_KIND, is_past_the_denial, is_unclear
+from .phrases_clinragen import any_of, compiled, compiled_words
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
@@ -130,6 +130,7 @@ _RISK = compiled_words(r"""
     |potential complications?|call (?:your|the|his|her|if|us|md|911)|come back|seek (?:medical|care)
     |return (?:to (?:the )?(?:ed|er|hospital|clinic|emergency)|for|if)|hold (?:[\w-]+ ){0,3}for|notify
     |educat(?:ed|ion)|counsel+(?:ed|ing)|instructed|warned|taught|worried|afraid|fears?
+    |advised (?:to|of|about|on)|told to|reminded
     |(?:she|he|patient|pt|family) (?:is|was|are|were) (?:concerned|anxious) (?:about|that)|avoid(?:s|ed|ing)?
     |warning signs|return precautions|prn(?=\s)|as needed for|consider(?:ing)?
     |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
@@ -235,10 +236,24 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
     """Tell if a lower-case sentence speaks of a risk, a plan or another sense of what stands at `start` to `end`."""
     clause = _CLAUSE.split(sentence[:start])[-1]
-    return bool(_RISK.search(clause) or _RISK_AFTER.search(sentence[end:]) or _in_another_sense(sentence, start, end))
+    after = sentence[end:]
+    return bool(
+        _RISK.search(clause)
+        or _RISK_AFTER.search(after)
+        or is_unclear(sentence, start)
+        or _in_another_sense(sentence, start, end)
+    )
 
 
-_CLAUSE = re.compile(r";|, (?:but|and|however) ")
+_CLAUSE = re.compile(r";|, (?:but|and|however) | (?:owing|due) to | because of | given ")
+# "Hematemesis: unknown", "gait could not be assessed"
+NOT_KNOWN = compiled(r"""
+    \s*(?:[:=|?–-]+\s*)?(?:is |are |was |were )?
+    (?:(?:unknown|unclear|deferred|not (?:assessed|asked|tested|examined|evaluated|checked|performed|obtained))\b
+    (?! (?!at|on|by|due|as|because)\w)
+    |unable to (?:assess|obtain|test|examine|evaluate|determine)
+    |(?:could not|cannot|can't) be (?:assessed|obtained|tested|examined|evaluated|determined|elicited))
+    """)
 
 
 def _in_another_sense(sentence: str, start: int, end: int) -> bool:

@@ -318,6 +318,9 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     places = index.find(stems) or index.find_denied(stems)
     if not places and links is not None:
         places = [place for form in links.same_as(reading.text[begin:finish]) for place in index.find_together(form)]
+    if not places and not _UNHARMED.isdisjoint(stems):  # "gag is intact" against "no gag"
+        found = index.find([word for word in stems if word not in _UNHARMED])
+        places = [place for place in found if index.polarity(place) == "negated"]
     said = {index.polarity(place) for place in places}
     verdict = _verdict(_polarity(reading, [word[1:] for word in words]), said)
     quote = "the note does not speak of it"
@@ -368,6 +371,8 @@ _GENERAL_WORDS = """
 """
 _GENERAL = frozenset(map(stem, _GENERAL_WORDS.split()))
 
+_UNHARMED = frozenset(map(stem, ("intact", "preserved", "normal", "equal", "palpable")))
+
 # Words that part findings: weakness of the left arm is none of the right one.
 _PAIRS = [("left", "right"), ("upper", "lower"), ("acute", "chronic"), ("systolic", "diastolic"), ("mild", "severe")]
 _OPPOSITES = {stem(a): stem(b) for pair in _PAIRS for a, b in (pair, pair[::-1])}
@@ -380,7 +385,8 @@ _IN_GENERAL_WORDS = """
 _IN_GENERAL = frozenset(map(stem, _IN_GENERAL_WORDS.split()))
 _INNER = frozenset(map(stem, ("pulmonary", "cerebral", "brain", "macular", "laryngeal", "airway", "flash")))
 _DENIED_ALONE = re.compile(
-    r"\b(?:no|without|w/o|denies|denied)(?: (?:any|significant|new|obvious|acute|evidence of|signs of|sign of))*"
+    r"\b(?:no|without|w/o|denies|denied|neg(?:ative)? for|free (?:of|from))"
+    r"(?: (?:any|significant|new|obvious|acute|evidence of|signs of|sign of))*"
     r"(?: \w+(?: \w+)?(?:,(?: or)?| or| nor| and))* $"
 )
 _ENDS_ALONE = re.compile(r"\s*(?:[,.;:\n]|$|(?:or|nor|and)\b)")

@@ -9,7 +9,15 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from .forms_clinragen import family_histories, statements_of_forms, unwrapped
-from .negation_clinragen import OWN, is_about_relatives, is_negated, is_suspected, is_uncertain, sentences_of
+from .negation_clinragen import (
+    NOT_KNOWN,
+    OWN,
+    is_about_relatives,
+    is_negated,
+    is_suspected,
+    is_uncertain,
+    sentences_of,
+)
 from .phrases_clinragen import lowered
 from .words_clinragen import denies_itself
 
@@ -106,6 +114,8 @@ class Reading:
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
+            return True
+        if NOT_KNOWN.match(self.text, end):
             return True
         return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER))
 

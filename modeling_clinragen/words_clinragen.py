@@ -28,7 +28,8 @@ _GRAMMAR = """
 GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(
     r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|lower extremit(?:y|ies)\b"
-    r"|(?:n/v(?:/d)?|f/c|b/l)(?![a-z0-9])|[a-z0-9]+(?:'[a-z]+)?"
+    r"|(?:n/v(?:/d)?|f/c(?:/s)?|b/l|m/r/g|r/m/g|r/g|c/c/e|c/e|w/r/r|r/r/w|g/r|h/a|n/t)(?![a-z0-9/])"
+    r"|pe[ \t]?:|[a-z0-9]+(?:'[a-z]+)?"  # "PE:" is the physical exam
 )
 # How much, how long and where: a finding is the same finding without them.
 _MODIFIERS = """
@@ -53,14 +54,32 @@ _SAME_WORDS = {
     "confusion": "confused",
     "syncope": "syncopal",
     "wheeze": "wheezy",
+    "anxiety": "anxious",
+    "cachexia": "cachectic",
+    "delirium": "delirious",
+    "distend": "distension distention",
+    "embolism": "emboli embolus embolic",
+    "epilepsy": "epileptic",
+    "hemorrhage": "hemorrhagic",
+    "lethargy": "lethargic",
+    "obesity": "obese",
+    "pallor": "pale",
+    "palpitation": "palps",
+    "pruritus": "pruritic itch itchy itchiness itching",
+    "rale": "crackle crackles",
+    "swell": "swollen",
+    "thrombosis": "thrombus thrombi thrombosed",
+    "ulcer": "ulceration ulcerations ulcerated",
+    "increased": "incr",
+    "decreased": "decr",
 }
 _DENYING_WORDS = {
     "fever": "afebrile apyrexia apyrexial apyrexic",
     "jaundice": "anicteric nonicteric",
     "cyanosis": "acyanotic noncyanotic",
     "trauma": "atraumatic",
-    "tender": "nontender",
-    "distended": "nondistended",
+    "tender": "nontender nt",
+    "distend": "nondistended nd",
     "productive": "nonproductive unproductive",
     "purulent": "nonpurulent",
     "labored": "nonlabored unlabored",
@@ -80,6 +99,7 @@ _ABBREVIATIONS = {
     "aki": "acute kidney injury",
     "ami": "acute myocardial infarction",
     "ams": "altered mental status",
+    "arf": "acute renal failure",
     "ards": "acute respiratory distress syndrome",
     "atn": "acute tubular necrosis",
     "b/l": "bilateral",
@@ -88,9 +108,12 @@ _ABBREVIATIONS = {
     "brbpr": "bright red blood rectum",
     "cad": "coronary artery disease",
     "chf": "congestive heart failure",
+    "c/c/e": "clubbing cyanosis edema",
+    "c/e": "cyanosis edema",
     "ckd": "chronic kidney disease",
     "copd": "chronic obstructive pulmonary disease",
     "cp": "chest pain",
+    "cvat": "costovertebral angle tenderness",
     "cva": "cerebrovascular accident",
     "dka": "diabetic ketoacidosis",
     "dm1": "type 1 diabetes",
@@ -100,11 +123,19 @@ _ABBREVIATIONS = {
     "esrd": "end stage renal disease",
     "etoh": "alcohol",
     "f/c": "fever chills",
+    "f/c/s": "fever chills sweats",
+    "g/r": "guarding rebound",
+    "gerd": "gastroesophageal reflux disease",
+    "h/a": "headache",
     "gi": "gastrointestinal",
     "gib": "gastrointestinal bleeding",
     "ha": "headache",
+    "hf": "heart failure",
+    "hsm": "hepatosplenomegaly",
+    "ich": "intracranial hemorrhage",
     "hld": "hyperlipidemia",
     "iddm": "insulin dependent diabetes",
+    "ivdu": "iv drug use",
     "ild": "interstitial lung disease",
     "jvd": "jugular venous distension",
     "lbbb": "left bundle branch block",
@@ -114,23 +145,37 @@ _ABBREVIATIONS = {
     "loc": "loss consciousness",
     "lower extremities": "leg",
     "lower extremity": "leg",
+    "m/r/g": "murmur rub gallop",
+    "mi": "myocardial infarction",
+    "n/t": "numbness tingling",
     "n/v": "nausea vomiting",
     "n/v/d": "nausea vomiting diarrhea",
     "niddm": "non insulin dependent diabetes",
     "osa": "obstructive sleep apnea",
+    "pe": "pulmonary embolism",
+    "pad": "peripheral artery disease",
+    "pvd": "peripheral vascular disease",
     "pna": "pneumonia",
     "pulm": "pulmonary",
     "rbbb": "right bundle branch block",
     "resp": "respiratory",
+    "r/g": "rub gallop",
+    "r/m/g": "rub murmur gallop",
+    "r/r/w": "rales rhonchi wheezes",
     "rle": "right leg",
     "sah": "subarachnoid hemorrhage",
     "svt": "supraventricular tachycardia",
+    "sbo": "small bowel obstruction",
+    "sdh": "subdural hematoma",
     "sz": "seizure",
     "t1dm": "type 1 diabetes",
     "t2dm": "type 2 diabetes",
     "tia": "transient ischemic attack",
     "ugib": "upper gastrointestinal bleeding",
     "uti": "urinary tract infection",
+    "vte": "venous thromboembolism",
+    "w/r/r": "wheezes rales rhonchi",
+    "wob": "work breathing",
 }
 _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
@@ -143,6 +188,19 @@ _ADJECTIVES = (
     ("emic", "emia"),
     ("oxic", "oxia"),
     ("guric", "guria"),
+    ("nuric", "nuria"),
+    ("axic", "axia"),
+    ("asic", "asia"),
+    ("exic", "exia"),
+    ("ermic", "ermia"),
+    ("thric", "thria"),
+    ("thmic", "thmia"),
+    ("plegic", "plegia"),
+    ("penic", "penia"),
+    ("otic", "osis"),
+    ("retic", "resis"),
+    ("eptic", "epsis"),
+    ("ence", "ent"),
 )
 
 
@@ -182,7 +240,9 @@ def stem(word: str) -> str:
         if word.endswith(adjective):
             word = word[: -len(adjective)] + noun
     if word.endswith("ness") and len(word) > 7:
-        word = word[:-4]
+        word = re.sub("i$", "y", word[:-4])
+    if len(word) > 7:
+        word = re.sub("ions?$", "", word)  # "agitation" and "agitated"
     return _ALIASES.get(_without_ending(word), _without_ending(word))
 
 

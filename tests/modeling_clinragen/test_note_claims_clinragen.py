@@ -54,6 +54,9 @@ def test_a_finding_that_is_denied_in_one_place_and_affirmed_in_another_is_suppor
         ("Call if she has a fever or a rash.", "Rash"),
         ("At risk of falls.", "Falls"),
         ("Chest film to exclude pneumonia.", "Pneumonia"),
+        ("Fever: unknown", "Fever"),
+        ("Gait could not be assessed.", "Gait"),
+        ("no edema, palmar erythema", "Palmar erythema"),
     ],
 )
 def test_a_risk_or_a_plan_neither_supports_nor_contradicts_a_finding(note, finding):
