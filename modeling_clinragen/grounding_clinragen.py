@@ -4,8 +4,8 @@
 Grounded generation: of what the decoder wrote, only what the record supports leaves the model, and each listed
 diagnosis is explained from the record or said to be unexplained.
 
-A text is read sentence by sentence. A sentence is kept, kept with its numbers put right, or left out; then sentences
-composed from the record are added for the diagnoses that nothing argues for yet.
+A text is read sentence by sentence. Its numeric slots are filled; then a sentence is kept, kept without what is wrong
+in it, or left out; then sentences composed from the record are added for the diagnoses that nothing argues for yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
-from .repair_clinragen import NumberRepair
+from .repair_clinragen import NumberRepair, without_findings
 from .slots_clinragen import NumericSlots
 from .telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN, place_of
 
@@ -58,8 +58,8 @@ class GroundedSentence:
     Args:
         text (`str`): one sentence.
         part (`str`): `note` or `lab`, the part of the rationale in which it stands.
-        origin (`str`): `written` by the decoder, `repaired` where its numbers were put right, or `composed` from the
-            record.
+        origin (`str`): `written` by the decoder, `repaired` where its numbers were put right or findings left out of
+            it, or `composed` from the record.
     """
 
     text: str
@@ -123,6 +123,7 @@ class GroundedText:
         self._read = dict.fromkeys(PARTS, 0)  # sentences of the decoder
         self._marks: list[str] = []
         self._said: set[tuple] = set()
+        self._no_sign: dict[str, str] = {}  # part -> the decoder's own words for it
 
     def read(self, text: str, ended: bool = True, finished: bool = True) -> None:
         """
@@ -162,9 +163,11 @@ class GroundedText:
         return not {PARTS[part], PARTS["lab"]} & set(self._marks)
 
     def _take(self, sentence: str, part: str) -> None:
-        """Keep a sentence of the decoder, with its numbers put right where that is enough, or leave it out."""
+        """Keep a sentence of the decoder, put right where that is enough, or leave it out."""
         if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
+        if sentence in NO_SIGN[part]:
+            self._no_sign[part] = sentence
         if _LACK.search(sentence):
             return
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
@@ -173,15 +176,35 @@ class GroundedText:
             if sentence is None:
                 return
         claims = self._claims(sentence, part)
-        if part == "lab" and any(claim.verdict == "contradicted" for claim in claims):
-            repaired = self.grounding.repair(sentence, claims, self.times, self.values)
-            if repaired is None:
-                return
-            sentence, origin = repaired, REPAIRED
-            claims = self._claims(sentence, part)
+        repaired = (self._without_wrong_findings if part == "note" else self._with_right_numbers)(sentence, claims)
+        if repaired is None:
+            return
+        if repaired != sentence:
+            sentence, origin, claims = repaired, REPAIRED, self._claims(repaired, part)
         adds = self._adds_to_note if part == "note" else self._adds_to_series
         if self._holds(sentence, claims) and not adds(sentence, claims):
             self._add(sentence, part, origin, claims)
+
+    def _with_right_numbers(self, sentence: str, claims: list[Claim]) -> str | None:
+        if any(claim.verdict == "contradicted" for claim in claims):
+            return self.grounding.repair(sentence, claims, self.times, self.values)
+        return sentence
+
+    def _without_wrong_findings(self, sentence: str, claims: list[Claim]) -> str | None:
+        """Leave out the findings that are not in the note, point to something else, or were told before."""
+        wrong, told = set(), set()
+        for i, claim in enumerate(claims):
+            fails = claim.verdict in ("absent", "contradicted") or (
+                self.grounding.knows and claim.argument in ("unlinked", "unknown")
+            )
+            if fails or _plain(claim.text) in told or _finds(claim) & self._said or self._is_new_detail(claim):
+                wrong.add(i)
+            told.add(_plain(claim.text))
+        return without_findings(sentence, claims, wrong) if wrong else sentence
+
+    def _is_new_detail(self, claim: Claim) -> bool:
+        """Tell if a finding holds a number or a side that the note does not."""
+        return not details(claim.text) <= self.details
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
         if part == "note":
@@ -259,7 +282,9 @@ class GroundedText:
             return
         self._explain(part)
         if not any(sentence.part == part for sentence in self.sentences):
-            self._state(self._nothing(part), part)
+            nothing, own = self._nothing(part), self._no_sign.get(part)
+            is_own = own is not None and nothing in NO_SIGN[part]
+            self._state(own if is_own else nothing, part, WRITTEN if is_own else COMPOSED)
         unexplained = [d for d in self.listed if not any(d in found for found in self.explained.values())]
         if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
             looked = not any(self._points_to(disease, EVIDENCE) for disease in unexplained)
@@ -313,9 +338,9 @@ class GroundedText:
             left = [disease for disease in left if disease in new or disease in again]
         return {disease: found[disease] for disease in left}
 
-    def _state(self, sentence: str, part: str) -> None:
+    def _state(self, sentence: str, part: str, origin: str = COMPOSED) -> None:
         """Add a sentence about the whole record, which argues for nothing."""
-        self._append(sentence, part, COMPOSED, self._claims(sentence, part))
+        self._append(sentence, part, origin, self._claims(sentence, part))
 
     def _append(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
         before = self.rationale(part)
@@ -348,14 +373,15 @@ def _plain(text: str) -> str:
 
 def _said(sentence: str, claims: list[Claim]) -> set[tuple]:
     """Return what a sentence says: itself, and each finding with each diagnosis that it argues for from it."""
-    said = {(_plain(sentence),)}
-    for claim in claims:
-        if claim.kind != "other":
-            finding = _plain(claim.text)
-            if claim.channel is not None:
-                finding = (claim.channel, claim.direction)
-            said |= {(finding, diagnosis) for diagnosis in claim.diagnoses or [None]}
-    return said
+    return {(_plain(sentence),)}.union(*(_finds(claim) for claim in claims))
+
+
+def _finds(claim: Claim) -> set[tuple]:
+    """Return the finding of a claim with each diagnosis that is argued for from it."""
+    if claim.kind == "other":
+        return set()
+    finding = _plain(claim.text) if claim.channel is None else (claim.channel, claim.direction)
+    return {(finding, diagnosis) for diagnosis in claim.diagnoses or [None]}
 
 
 __all__ = ["GroundedSentence", "GroundedText", "Grounding", "split_sentences"]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from .claims_clinragen import Claim
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words
 from .reading_clinragen import Reading
+from .synonyms_clinragen import other_names
 from .words_clinragen import MODIFIER_STEMS, content_words, stem
 
 
@@ -229,7 +230,8 @@ def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Clai
     find_names = links.find_diagnoses.find if links is not None else None
     arguments = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
     for first, last in arguments:
-        for start, end in premises_of(reading.text, first, last, find_names):
+        told = _told_before(reading.text, first, last)
+        for start, end in told + premises_of(reading.text, first, last, find_names):
             for chunk_start, chunk_end in _chunks(reading.text, start, end):
                 claim = _check_chunk(text, reading, chunk_start, chunk_end, index, links)
                 if claim:
@@ -302,6 +304,19 @@ def premises_of(text: str, first: int, last: int, find_names=None) -> list[tuple
     return [] if inference and _ANAPHOR.match(sentence) else [(first, last)]
 
 
+_TOLD = re.compile(
+    r"\s*(?:the )?(?:note|record|history)s? (?:also )?(?:reports?|records?|describes?|mentions?|documents?|names?"
+    r"|lists?|states?|shows?)\b(?P<told>[^.]*?),? (?:which|that) $"
+)
+
+
+def _told_before(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the span of X in "the note mentions X, which is supported by Y": it is said to be there, and inferred."""
+    passive = _PASSIVE.search(text, first, last)
+    told = passive and _TOLD.match(text, first, passive.start())
+    return [told.span("told")] if told else []
+
+
 def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Split an enumeration into its findings."""
     cuts = list(_CUTS.finditer(text[start:end]))
@@ -318,6 +333,8 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     places = index.find(stems) or index.find_denied(stems)
     if not places and links is not None:
         places = [place for form in links.same_as(reading.text[begin:finish]) for place in index.find_together(form)]
+    if not places:
+        places = [place for form in other_names(stems) for place in index.find_together(form)]
     if not places and not _UNHARMED.isdisjoint(stems):  # "gag is intact" against "no gag"
         found = index.find([word for word in stems if word not in _UNHARMED])
         places = [place for place in found if index.polarity(place) == "negated"]

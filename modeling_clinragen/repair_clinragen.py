@@ -1,20 +1,22 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Numbers of a sentence put right from the record: an extreme, a first or last value, or a count, where nothing else of
-the sentence is wrong.
+Sentences put right: numbers exchanged for those of the record where nothing else is wrong, and findings left out of an
+enumeration that the record does not hold.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
 from .clinical_clinragen import usual_limits
+from .telling_clinragen import agreeing, listed, sentence_case
 
 
 MAX_NUMBERS = 2  # of one clause that are exchanged together
@@ -115,4 +117,66 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
     return list(forms)
 
 
-__all__ = ["NumberRepair"]
+_BETWEEN = re.compile(r"[\"”]?(?:,? and|,) (?:an? |the |the finding )?[\"“]?")
+_WITHIN = re.compile(r" (?:with|without|of|on|in|from|after|to|for|at|by) (?:an? |the )?")  # "nausea with chest pain"
+_LEAD = re.compile(r"(?:\b(?:an?|the|the finding) )?[\"“]?$", re.IGNORECASE)
+_RELATIVE = re.compile(r",? which (?:is|are) (?:also )?\w+ by $")
+_QUOTE_END = re.compile(r"[\"”]?")
+
+
+def without_findings(sentence: str, claims: list[Claim], wrong: Collection[int]) -> str | None:
+    """
+    Leave findings out of the enumerations of a sentence about a note.
+
+    Args:
+        sentence (`str`): one sentence.
+        claims (list of [`Claim`]): its findings.
+        wrong (collection of `int`): positions in `claims` of those to leave out.
+
+    Returns:
+        `str`: the sentence without them; `None` where that would leave no sentence.
+    """
+    for run in reversed(_enumerations(sentence, claims, wrong)):  # from the end, so that places before stay
+        if not all(item.is_right for item in run):
+            sentence = _shortened(sentence, run)
+        if sentence is None:
+            return None
+    return sentence_case(sentence)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """Hold where an item of an enumeration stands, with its article and quotation marks, and if it holds."""
+
+    start: int
+    end: int
+    is_right: bool
+
+
+def _enumerations(sentence: str, claims: list[Claim], wrong: Collection[int]) -> list[list[_Item]]:
+    """Group the findings of a sentence into items, and items that are enumerated."""
+    runs: list[list[_Item]] = []
+    for i in sorted(range(len(claims)), key=lambda i: claims[i].start):
+        start = _LEAD.search(sentence, 0, claims[i].start).start()
+        item = _Item(start, _QUOTE_END.match(sentence, claims[i].end).end(), i not in wrong)
+        before = runs[-1][-1] if runs else None
+        if before and _WITHIN.fullmatch(sentence, before.end, claims[i].start):
+            runs[-1][-1] = _Item(before.start, item.end, before.is_right and item.is_right)
+        elif before and _BETWEEN.fullmatch(sentence, before.end, claims[i].start):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    return runs
+
+
+def _shortened(sentence: str, run: list[_Item]) -> str | None:
+    kept = [sentence[item.start : item.end] for item in run if item.is_right]
+    lead, tail = sentence[: run[0].start], sentence[run[-1].end :]
+    if kept:
+        tail = agreeing(tail, kept[0]) if len(kept) == 1 < len(run) else tail
+        return None if tail is None else lead + listed(kept) + tail
+    relative = _RELATIVE.search(lead)  # "the note mentions X, which is supported by nothing"
+    return lead[: relative.start()] + tail if relative and len(tail) == 1 else None
+
+
+__all__ = ["NumberRepair", "without_findings"]

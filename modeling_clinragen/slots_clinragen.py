@@ -29,7 +29,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _SLOT = re.compile(rf"\[\s*({'|'.join((*HOURS, *COUNTS, *VALUES))})\s*\]", re.IGNORECASE)
 _BEGUN = re.compile(r"\s*\[[^\]]*$")
 _NUMBER = re.compile(
-    r"(?P<count>\b(?:once|twice|\d+ times)\b)|(?<![\w.,/-])\d+(?:\.\d+)?(?!\w|[.,]\d|\s?/\s?\d)", re.IGNORECASE
+    r"(?P<count>\b(?:once|twice|\d+ times)\b)|(?<![\w.,/-])(?<!/ )\d+(?:\.\d+)?(?!\w|[.,]\d|\s?/\s?\d)", re.IGNORECASE
 )
 _PERCENT = re.compile(r"\s?%")
 _SIDE = re.compile(r"\b(?:(higher|above|over|exceed\w*)|(lower|below|under))\b")

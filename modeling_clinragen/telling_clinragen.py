@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .claims_clinragen import times
 from .clinical_clinragen import short_name, usual_limits
 from .links_clinragen import NoteFinding
+from .slots_clinragen import often
 
 
 NO_NOTE, NO_SERIES = "There is no note.", "No series were measured."
@@ -48,6 +48,9 @@ _VERBS = (
     ("indicates", "indicate"), ("is consistent with", "are consistent with"),
     ("is in keeping with", "are in keeping with"), ("favors", "favor"),
 )  # fmt: skip
+_SINGULAR_OF = {several: one for one, several in _VERBS}
+_PLURAL_VERB = re.compile(rf"^(?P<lead>(?: in the note)?(?:, which)? (?:also )?)(?P<verb>{'|'.join(_SINGULAR_OF)})\b")
+_NO_VERB = re.compile(r"(?: in the note)?(?:[.;]|, (?!which\b))")
 _PASSIVES = ("suggested", "supported", "indicated")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents")
 _ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
@@ -231,17 +234,17 @@ class Telling:
         if name is not None:
             return self._itself(name, [text for text in told if text != name], choose)
         disease = self._named(diseases)
-        evidence = _listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
+        evidence = listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
         verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
         place = choose.choice((" in the note", ""))
         form = choose.randrange(3 if all(finding.type == "history" for finding in findings) else 4)  # a risk, no proof
         if form == 0:
-            return _sentence(f"{evidence}{place} {verb} {disease}.")
+            return sentence_case(f"{evidence}{place} {verb} {disease}.")
         if form == 1:
-            return _sentence(f"The note {choose.choice(_REPORTS)} {evidence}, which {verb} {disease}.")
+            return sentence_case(f"The note {choose.choice(_REPORTS)} {evidence}, which {verb} {disease}.")
         if form == 2 or len(told) > 2:  # a list would end where its first comma does
             return self._passive(diseases, evidence + place, choose, also)
-        return _sentence(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
+        return sentence_case(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
         """Tell if a finding of the note is what the disease itself is called."""
@@ -252,22 +255,22 @@ class Telling:
         """Word a sentence on a diagnosis that the note itself names, with other findings of it."""
         report, be = choose.choice(_REPORTS), "are" if _is_plural(name) else "is"
         if told:
-            return _sentence(f"The note {report} {name}, which {be} {choose.choice(_PASSIVES)} by {_listed(told)}.")
+            return sentence_case(f"The note {report} {name}, which {be} {choose.choice(_PASSIVES)} by {listed(told)}.")
         form = choose.choice(_ITSELF)
-        return _sentence(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
+        return sentence_case(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
 
     def series(
         self, diseases: list[str], findings: list[SeriesFinding], choose: random.Random, also: bool = False
     ) -> str:
         """Word one sentence that argues from findings of the series; `also` as in [`Telling.note`]."""
         if choose.random() < 0.4:
-            told = _listed([_phrase(finding, choose) for finding in findings])
+            told = listed([_phrase(finding, choose) for finding in findings])
             if choose.random() < 0.5:
                 return self._passive(diseases, told, choose, also)
-            return _sentence(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
+            return sentence_case(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
         told = self._clauses(findings, choose)
         link = choose.choice((", which", ", and this")) if len(findings) == 1 else ", which"
-        return _sentence(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
+        return sentence_case(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
 
     @staticmethod
     def _clauses(findings: list[SeriesFinding], choose: random.Random) -> str:
@@ -280,14 +283,14 @@ class Telling:
         """Word that nothing in a place, see [`place_of`], points to the diseases; `None` where none was searched."""
         one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT
         text = one if self._be(diseases) == "is" else several
-        return _sentence(text.format(names=self._named(diseases), place=place))
+        return sentence_case(text.format(names=self._named(diseases), place=place))
 
     def _passive(self, diseases: list[str], evidence: str, choose: random.Random, also: bool) -> str:
         link = f"{self._be(diseases)} {'also ' if also else ''}{choose.choice(_PASSIVES)} by"
-        return _sentence(f"{self._named(diseases)} {link} {evidence}.")
+        return sentence_case(f"{self._named(diseases)} {link} {evidence}.")
 
     def _named(self, diseases: list[str]) -> str:
-        return _listed([self.said[disease] for disease in diseases])
+        return listed([self.said[disease] for disease in diseases])
 
     def _be(self, diseases: list[str]) -> str:
         return "are" if len(diseases) > 1 or _is_plural(self.said[diseases[0]]) else "is"
@@ -307,7 +310,7 @@ def said_of(disease: str, names: Iterable[str]) -> str:
     return _uncapitalized(short_name(disease))
 
 
-def _listed(items: list[str]) -> str:
+def listed(items: list[str]) -> str:
     """Join phrases; a missing function, as in "no urine output", comes last: a "no" is read on to what follows."""
     items = sorted(items, key=lambda item: item.lower().startswith(("no ", "without ", "absent ", "loss of ")))
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
@@ -319,8 +322,17 @@ def _uncapitalized(text: str) -> str:
     return text if first is None or not first[0][1:].islower() else text[0].lower() + text[1:]
 
 
-def _sentence(text: str) -> str:
+def sentence_case(text: str) -> str:
+    """Write a sentence with a capital letter at its start."""
     return text if text.startswith("pH") else text[0].upper() + text[1:]
+
+
+def agreeing(tail: str, subject: str) -> str | None:
+    """Put the verb that follows several findings into the singular, as one is left; `None` where it is not known."""
+    if _is_plural(_uncapitalized(subject)) or _NO_VERB.match(tail):
+        return tail
+    changed, count = _PLURAL_VERB.subn(lambda match: match["lead"] + _SINGULAR_OF[match["verb"]], tail, count=1)
+    return changed if count else None
 
 
 def _written(finding: NoteFinding) -> str:
@@ -380,7 +392,7 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
         "extreme": _number(finding, finding.extreme),
         "last": _number(finding, -1, unit=choose.random() < 0.5),
         "hour": f"{finding.hours[finding.extreme]:.0f}",
-        "times": {1: "once", 2: "twice"}.get(finding.count, times(finding.count)),
+        "times": often(finding.count),
     }
 
 

@@ -19,6 +19,7 @@ from modeling_clinragen.clinical_clinragen import CHANNELS, NO_DISEASE, PAPER_CH
 from modeling_clinragen.grounding_clinragen import Grounding, split_sentences
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import TARGET
+from modeling_clinragen.telling_clinragen import NO_SIGN
 from recipes.models.backbone import train_tokenizer
 from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 
@@ -117,10 +118,8 @@ def test_what_the_record_supports_and_the_knowledge_links_is_kept_as_written(gro
     ("part", "sentence"),
     [
         ("note", "Leg swelling suggests Congestive heart failure."),  # denied
-        ("note", "Shaking chills and hemoptysis suggest Pneumonia."),  # one of them is not in the note
         ("note", "Night sweats suggest Pneumonia."),
-        ("note", "Productive cough, crackles and productive cough suggest Pneumonia."),  # one of them twice
-        ("note", "Shaking chills, shaking chills and shaking chills suggest Septicemia."),
+        ("note", "Productive cough and hemoptysis raise the question of Pneumonia."),  # "Productive cough raise"
         ("note", "Productive cough suggests Congestive heart failure."),  # has nothing to do with it
         ("note", "Crackles suggest Chronic kidney disease."),
         ("note", "Crackles suggest Acute myocardial infarction."),  # not listed
@@ -142,6 +141,82 @@ def test_what_it_does_not_support_is_left_out(grounding, part, sentence):
     made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
     assert written(made) == []
     assert sentence not in made.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("Shaking chills and hemoptysis suggest Pneumonia.", "Shaking chills suggest Pneumonia."),  # one is not there
+        ("Hemoptysis and crackles suggest Pneumonia.", "Crackles suggest Pneumonia."),
+        ("A hemoptysis and productive cough also point to Pneumonia.", "Productive cough also points to Pneumonia."),
+        (
+            "Productive cough, crackles and productive cough suggest Pneumonia.",  # one of them twice
+            "Productive cough and crackles suggest Pneumonia.",
+        ),
+        (
+            "Shaking chills, shaking chills and shaking chills suggest Septicemia.",
+            "Shaking chills suggest Septicemia.",
+        ),
+        (
+            'The note reports crackles, "leg swelling" and night sweats, which are in keeping with Pneumonia.',
+            "The note reports crackles, which are in keeping with Pneumonia.",
+        ),
+        (
+            "Pneumonia is supported by hemoptysis, productive cough and sevelamer in the note.",
+            "Pneumonia is supported by productive cough in the note.",
+        ),
+        ("Given sevelamer and crackles, Pneumonia is likely.", "Given crackles, Pneumonia is likely."),
+    ],
+)
+def test_findings_that_are_not_in_the_note_are_left_out_of_an_enumeration(grounding, wrong, right):
+    made = ground(grounding, [PNEUMONIA, SEPSIS], note=wrong)
+    assert written(made, "repaired") == [right]
+    assert written(made, "written") == []
+
+
+def test_what_the_note_is_said_to_mention_is_in_it(grounding):
+    record = record_of("PNA. Productive cough.")
+    kept = "The note mentions PNA, which is supported by productive cough."
+    assert written(ground(grounding, [PNEUMONIA], note=kept, record=record), "written") == [kept]
+    longer = "The note mentions PNA, which is supported by crackles and hemoptysis."
+    assert written(ground(grounding, [PNEUMONIA], note=longer, record=record)) == ["The note mentions PNA."]
+    assert written(ground(grounding, [PNEUMONIA], note=kept)) == []  # it does not
+
+
+def test_a_finding_told_before_for_the_same_diagnosis_is_left_out_of_the_next_enumeration(grounding):
+    made = ground(
+        grounding, [PNEUMONIA], note="Crackles point to Pneumonia. Crackles and shaking chills fit Pneumonia."
+    )
+    assert written(made) == ["Crackles point to Pneumonia.", "Shaking chills fit Pneumonia."]
+
+
+def test_findings_that_belong_together_are_left_out_together(grounding):
+    said = "Crackles and hemoptysis with productive cough suggest Pneumonia."
+    assert written(ground(grounding, [PNEUMONIA], note=said)) == ["Crackles suggest Pneumonia."]
+
+
+@pytest.mark.parametrize("part", ["note", "lab"])
+def test_the_decoders_own_words_for_no_sign_stay_where_there_is_none(grounding, part):
+    own = NO_SIGN[part][0]
+    nothing = record_of("Well.", hr=80)
+    assert written(ground(grounding, [], record=nothing, **{part: own}), "written") == [own]
+    found = ground(grounding, [SHOCK, PNEUMONIA], **{part: own})
+    assert own not in found.text
+
+
+def test_slots_are_filled_and_a_sentence_whose_slots_are_not_is_left_out(grounding):
+    lab = (
+        "Heart Rate was higher than normal [times above], up to [highest] /min at hour [hour of highest], which fits"
+        " Shock. Temperature is up to [highest] °C, which fits Septicemia. Systolic blood pressure fell from [first]"
+        " to [ lowest ] and was [last] at the end, which fits Shock."
+    )
+    made = ground(grounding, [SHOCK, SEPSIS], lab=lab)
+    assert written(made, "written") == [
+        "Heart Rate was higher than normal 4 times, up to 128 /min at hour 2, which fits Shock.",
+        "Systolic blood pressure fell from 118 to 82 and was 104 at the end, which fits Shock.",
+    ]
+    assert "[" not in made.text
+    assert all(claim.verdict == "supported" for claim in made.claims["lab"])
 
 
 @pytest.mark.parametrize(
