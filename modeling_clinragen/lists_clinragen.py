@@ -119,6 +119,11 @@ _SEEN = r"""
 _UNCLEAR = re.compile(
     rf"\b(?:no|without|w/o) {any_of(_SEEN)}, (?P<item>\w{{2,}}(?:ar|al|ic|ive|ous|ary|ed|er|or) {any_of(_SEEN)})\s*$"
 )
+# "Wheeze, no stridor, productive cough of white sputum": a second item that is described among others that are there.
+_DESCRIBED = re.compile(
+    r"[a-z][^,;:]*, (?:no|without|w/o) (?:(?!\b(?:or|and|nor)\b)[^,;:()]){1,40}, (?P<item>(?!(?:no|not|denies) )"
+    r"[\w-]+ [\w-]+ (?:of|for|with) (?!(?:the|breath)\b)[\w-]+(?: [\w-]+){0,3})\s*(?=$|[,;])(?![^;]*\bor\b)"
+)
 
 
 def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
@@ -158,9 +163,12 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
 
 
 def is_unclear(sentence: str, start: int) -> bool:
-    """Tell if a sign at `start` may be denied or not: "no edema, palmar erythema"."""
+    """Tell if what stands at `start` may be denied or not: "no edema, palmar erythema"."""
     unclear = _UNCLEAR.search(sentence)
-    return unclear is not None and unclear.start("item") <= start and not _GRADED.match(unclear["item"])
+    if unclear is not None and unclear.start("item") <= start and not _GRADED.match(unclear["item"]):
+        return True
+    described = _DESCRIBED.search(sentence)
+    return described is not None and described.start("item") <= start < described.end("item")
 
 
 def _is_past_and(sentence: str, trigger: int, start: int) -> bool:

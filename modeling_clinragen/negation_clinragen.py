@@ -120,7 +120,11 @@ _RELATIVE = compiled_words(
 _INFORMANT = compiled_words(
     rf"""
     (?:{_KIN}|family)(?: also| who)? (?:reports?|reported|states?|stated|notes?|noted|says|said|den(?:y|ies|ied)
-    |noticed|found|describes?|called|brought|adds?|added|confirms?|confirmed|witnessed|endorses?|is concerned)
+    |noticed|found|describes?|called|brought|adds?|added|confirms?|confirmed|witnessed|endorses?|is concerned
+    |thinks?|thought|feels|felt that|believes?|believed|worries|is worried|saw|heard|observed|observes|mentions?
+    |mentioned|recalls?|recalled|insists?|tells|told|gives|gave|provides?|provided|helps?|at (?:the )?bedside|visits?
+    |visited|arrived|came|most)
+    |(?:worr(?:ies|ied)|concern(?:s|ed)|alarm(?:s|ed)|told|tells|asked|updated|called|with) (?:his |her |the )(?:{_KIN})
     |(?:per|according to|brought (?:in )?by|lives with|from|by) (?:his |her |the |patient's )?(?:{_KIN})
     """
 )

@@ -54,19 +54,28 @@ _SAME_WORDS = {
     "confusion": "confused",
     "syncope": "syncopal",
     "wheeze": "wheezy",
+    "abdominal": "belly",
     "anxiety": "anxious",
+    "bleed": "bled",
     "cachexia": "cachectic",
     "delirium": "delirious",
     "distend": "distension distention",
     "embolism": "emboli embolus embolic",
     "epilepsy": "epileptic",
+    "fall": "fell fallen",
+    "fatigue": "tired tiredness",
     "hemorrhage": "hemorrhagic",
+    "hepatic": "liver",
     "lethargy": "lethargic",
+    "loss": "lost lose loses losing",
     "obesity": "obese",
     "pallor": "pale",
     "palpitation": "palps",
     "pruritus": "pruritic itch itchy itchiness itching",
     "rale": "crackle crackles",
+    "renal": "kidney kidneys",
+    "sleep": "slept",
+    "sweat": "diaphoresis diaphoretic sweaty",
     "swell": "swollen",
     "thrombosis": "thrombus thrombi thrombosed",
     "ulcer": "ulceration ulcerations ulcerated",
@@ -120,6 +129,8 @@ _ABBREVIATIONS = {
     "dm2": "type 2 diabetes",
     "doe": "dyspnea exertion",
     "dvt": "deep vein thrombosis",
+    "exp": "expiratory",
+    "insp": "inspiratory",
     "esrd": "end stage renal disease",
     "etoh": "alcohol",
     "f/c": "fever chills",
@@ -137,6 +148,9 @@ _ABBREVIATIONS = {
     "iddm": "insulin dependent diabetes",
     "ivdu": "iv drug use",
     "ild": "interstitial lung disease",
+    "jvp": "jugular venous pressure",
+    "si": "suicidal ideation",
+    "ttp": "tenderness palpation",
     "jvd": "jugular venous distension",
     "lbbb": "left bundle branch block",
     "le": "leg",
@@ -251,7 +265,11 @@ def _without_ending(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 4 and not word.endswith(("ss", "us", "is")):
+        if (
+            word.endswith(ending)
+            and len(word) - len(ending) >= (3 if ending == "s" else 4)
+            and not word.endswith(("ss", "us", "is"))
+        ):
             word = word[: -len(ending)]
             break
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
