@@ -32,7 +32,7 @@ ARGUMENTS = {
     "unlinked": "the knowledge does not link it with {}",
     "unknown": "the knowledge does not know it as a finding of {}",
 }
-ORIGINS = {"repaired": "number put right", "composed": "composed"}  # what the model wrote itself bears no word
+ORIGINS = {"repaired": "put right", "composed": "composed"}  # what the model wrote itself bears no word
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
 SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown

@@ -320,9 +320,9 @@ def test_sentences_that_are_not_the_models_own_say_so():
     shown = " ".join(
         words(re.sub(r'<span id="[^"]*" class="explanation".*?</span>', "", html, flags=re.DOTALL)).split()
     )
-    assert "3 sentences: 1 as the model wrote it, 1 with a number put right from the record, 1 composed" in shown
+    assert "3 sentences: 1 as the model wrote it, 1 put right from the record, 1 composed" in shown
     assert "A cough ✓ supported. A cough ✓ supported. [composed]" in shown
-    assert "pH was 7.2. [number put right]" in shown
+    assert "pH was 7.2. [put right]" in shown
     told = words(rationale_view({key: answer[key] for key in answer if key != "sentences"}, links()))
     assert "[" not in told
     assert "as the model wrote" not in told

@@ -358,7 +358,7 @@ def test_each_part_tells_where_its_sentences_come_from():
     said = rationale("Note", answer, "note_rationale", [])
     assert "1 as the model wrote them, 2 composed by rule from the record and the knowledge." in said
     assert "put right" not in said
-    assert "Sentences: 1 with a number put right from the record." in rationale("Series", answer, "lab_rationale", [])
+    assert "Sentences: 1 put right from the record." in rationale("Series", answer, "lab_rationale", [])
     del answer["sentences"]  # of a report of before
     assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
 
