@@ -82,9 +82,9 @@ def writers(folder: str, batch_size: int) -> dict[str, Callable[[list[dict]], li
         parsed = []
         for i in range(0, len(records), batch_size):
             rows = records[i : i + batch_size]
-            columns = ([row[name] for row in rows] for name in ("note", "lab_values", "lab_times"))
-            tokens = model.generate(**processor(*columns, return_tensors="pt"), do_sample=False)
-            parsed += map(processor.parse, processor.batch_decode(tokens, skip_special_tokens=True))
+            notes, values, times = ([row[name] for row in rows] for name in ("note", "lab_values", "lab_times"))
+            tokens = model.generate(**processor(notes, values, times, return_tensors="pt"), do_sample=False)
+            parsed += map(processor.parse, processor.batch_decode(tokens, skip_special_tokens=True), times, values)
         return parsed
 
     def answer(grounded: bool) -> Callable[[list[dict]], list[dict]]:
