@@ -37,7 +37,14 @@ CHANNEL_WORDS = {
 }  # fmt: skip
 # Further ones of clinical notes, which are too short or too broad to be looked for in documents. "max" is read on.
 _MORE_WORDS = {
-    "Diastolic blood pressure": ("diastolic", "diastolics", "dbps", "diastolic pressures"),
+    "Diastolic blood pressure": (
+        "diastolic",
+        "diastolics",
+        "dbps",
+        "diastolic pressures",
+        "bottom number",
+        "lower number",
+    ),
     "Fraction inspired oxygen": (
         "fraction of oxygen",
         "o2 requirement",
@@ -60,7 +67,14 @@ _MORE_WORDS = {
         "o2 saturations",
     ),
     "Respiratory rate": ("resps", "resp rates", "kussmaul breathing"),
-    "Systolic blood pressure": ("systolic", "systolics", "sbps", "systolic pressures"),
+    "Systolic blood pressure": (
+        "systolic",
+        "systolics",
+        "sbps",
+        "systolic pressures",
+        "top number",
+        "upper number",
+    ),
     "Temperature": ("tmax", "tmin", "t max", "t min", "max temp", "body temp", "defervesced"),
     "Weight": ("weights", "wt", "weighs", "weighing"),
     "Creatinine": ("cr", "creat"),
@@ -220,7 +234,8 @@ _OXYGEN = (
     r"\s?(?:was |is |were |now )*(?:down to|up to|weaned|titrated|turned|increased|decreased|reduced)\b"
     r"[^,.;]{0,30}?\d\d\s?%"
 )
-_PACE = r"(?:is |was |beats? )(?:too |very |so )?(?:fast|slow|rapid)\b"
+_PACE = r"(?:is |was |were |beats? |beating )*(?:too |very |so )?(?:fast|slow|rapid|racing|quick)\b"
+_KILOS = r"\s(?:about |around |nearly |over |more than |another )?\d+(?:\.\d+)?\s?(?:kgs?|kilos?|lbs?|pounds?)\b"
 SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is |now )*(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
     "k": (
@@ -244,9 +259,12 @@ SHORT_NAMES = {
     "o2": ("Fraction inspired oxygen", _OXYGEN),
     "breathing": (
         "Respiratory rate",
-        r"\s(?:at |was at |is at |slowed (?:from|to) |slower at )?(?:a rate of )?\d\d(?![\d/%])",
+        r"\s(?:at |was at |is at |slowed (?:from|to) |slower at |(?:too |very |so )?(?:fast|slow|quick)(?:ly)?,? )?"
+        r"(?:at |up to )?(?:a rate of )?\d\d(?![\d/%])",
     ),
     "breath": ("Respiratory rate", rf"\s{_PACE}"),
+    "lost": ("Weight", _KILOS),
+    "gained": ("Weight", _KILOS),
     "heart": ("Heart Rate", rf"\s{_PACE}"),
 }
 

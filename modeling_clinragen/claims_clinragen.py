@@ -20,18 +20,29 @@ from .channel_words_clinragen import CHANNEL_WORDS as CHANNEL_WORDS
 from .channel_words_clinragen import DIASTOLIC, SYSTOLIC, Said
 from .channel_words_clinragen import FINDINGS as FINDINGS
 from .clauses_clinragen import MAX_CLAUSE, ClauseReader
-from .phrases_clinragen import lowered
+from .hedges_clinragen import EXCEPTION, leaves_open
+from .phrases_clinragen import compiled, lowered
 from .ranges_clinragen import Truth, beyond, every, some
 from .segments_clinragen import denials_of_other_things, read_part, segments
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
     FIRST_VALUE,
     LAST_VALUE,
+    MAXIMUM,
+    MINIMUM,
     NOT_NOW,
 )
 
 
+_BEFORE_A_PAIR = compiled(r"""
+    (?:\b(?:above|over|below|under|at least|at most|than|exceed\w*|past|about|around|approximately|roughly|near)
+    |[<>≥≤~])
+    \s?\d{2,3}/\d
+    """)
 _PAIR = re.compile(r"(?<![\d./])(\d{2,3})\s*/\s*(\d{2,3})(?![\d./])")  # systolic and diastolic
+_PART = r"\d{2,3}s?(?:[-–]\d{2,3}s?)?"
+_WIDE_PAIR = re.compile(rf"(?<![\d./-])(?=[\d/s–-]*[s–-])({_PART})\s?/\s?({_PART})(?![\d./])")  # "130s/70s"
+_OF_SEVERAL_TIMES = re.compile("|".join(p.pattern for p in (MAXIMUM, MINIMUM, _BEFORE_A_PAIR)))
 _FROM_TO = re.compile(  # between two pairs that are blanked
     r"\bfrom\s+to\s*$|[-=]+>\s*$|→\s*$"
     r"|\b(?:dropp|fell|fall|declin|decreas|ris|rose|increas|improv|recover|climb|went|came)\w*"
@@ -134,6 +145,8 @@ class ClaimChecker(ClauseReader):
                 continue
             said = self._said(text, *mention)
             name, judged = self._judge(said, words, hours, values, only_support)
+            if judged.holds is False and not only_support and self._is_excepted(text, *mention):
+                judged = replace(judged, holds=None)
             channel, when, found = self._measured(name, hours, values)
             verdict = {None: "unverifiable", True: "supported", False: "contradicted"}[judged.holds]
             if only_support:
@@ -147,10 +160,22 @@ class ClaimChecker(ClauseReader):
             )
         return claims
 
+    def _is_excepted(self, text: str, start: int, end: int) -> bool:
+        """Tell if a sentence makes an exception, "apart from one reading of 89%", other than of a whole channel."""
+        first, last = text.rfind(".", 0, start) + 1, text.find(".", end)
+        sentence = lowered(text[first : last if last >= 0 else len(text)])
+        return any(
+            not re.fullmatch(r"\s+(?:(?!\d)[\w-]+\s+){0,2}?", sentence[exception.end() : start - first])
+            for exception in EXCEPTION.finditer(sentence)
+        )
+
     def _judge(self, said: Said, words: str, hours, values, only_support: bool) -> tuple[str, Judgement]:
         """Judge a clause for each channel that its word speaks of; return the channel that decides."""
-        pairs = list(_PAIR.finditer(words)) if {SYSTOLIC, DIASTOLIC} <= set(self.position) else []
-        pairs = pairs if said.channels & {SYSTOLIC, DIASTOLIC} else []
+        pressures = {SYSTOLIC, DIASTOLIC} <= set(self.position) and said.channels & {SYSTOLIC, DIASTOLIC}
+        pairs = list(_PAIR.finditer(words)) if pressures else []
+        wide = _WIDE_PAIR.search(words) if pressures and "/" in words else None
+        if wide or (len(pairs) == 1 and _OF_SEVERAL_TIMES.search(words)):
+            return self._judge_apart(wide or pairs[0], words, hours, values, only_support)
         for pair in pairs:
             words = words[: pair.start()] + " " * len(pair[0]) + words[pair.end() :]
         parts = list(said.parts)
@@ -158,6 +183,11 @@ class ClaimChecker(ClauseReader):
             blood_pressure = SYSTOLIC in said.channels and re.search(r"\d", words)
             parts = parts[:1] if blood_pressure else self._charted(parts, values)
         judged = [(name, self._judge_part(name, words, hours, values, only_support)) for name, _ in parts]
+        if said.together and re.search(r"\d", words):  # "respiratory acidosis (7.24)": of one of them
+            level = re.sub(r"\d", " ", words)
+            alone = [(name, self._judge_part(name, level, hours, values, only_support)) for name, _ in parts]
+            if some(one.holds for _, one in judged) is not False:
+                judged = alone
         name, judgement = self._combined(judged, said, words, values)
         if not pairs:
             return name, judgement
@@ -169,6 +199,14 @@ class ClaimChecker(ClauseReader):
         if judgement.kind in ("level", "count"):
             holds = every([holds, judgement.holds])
         return SYSTOLIC, Judgement("value", holds, judgement.direction or self._side(SYSTOLIC, float(pairs[-1][1])))
+
+    def _judge_apart(self, pair: re.Match, words: str, hours, values, only_support: bool) -> tuple[str, Judgement]:
+        """Judge the two numbers of a pair that is of no one time: "never below 100/60", "130s/70s"."""
+        before, after = words[: pair.start()], words[pair.end() :]
+        beside = ("", "") if MAXIMUM.search(words) or MINIMUM.search(words) else (before, after)
+        upper = self._judge_part(SYSTOLIC, before + pair[1] + after, hours, values, only_support)
+        lower = self._judge_part(DIASTOLIC, f"{beside[0]} {pair[2]} {beside[1]}", hours, values, only_support)
+        return SYSTOLIC, replace(upper, holds=every([upper.holds, lower.holds]))
 
     def _charted(self, parts: list, values) -> list:
         """Select the parts that were measured, if any was."""
@@ -191,7 +229,11 @@ class ClaimChecker(ClauseReader):
         clause, states = self._read(words, name)
         named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
         judgement = judge(clause, states, channel, hours, values)
-        part = read_part(clause[named:]) if judgement.holds is False and not only_support else None
+        if judgement.holds is not False or only_support:
+            return judgement
+        if leaves_open(clause):
+            return replace(judgement, holds=None)
+        part = read_part(clause[named:])
         if part is None:
             return judgement
         before, of_another = part
@@ -246,7 +288,7 @@ class ClaimChecker(ClauseReader):
         states = []
         for start, end in list(self.find(words)):
             word, said = words[start:end], self.by_word[words[start:end]]
-            if name in said.channels and word != "weighed":
+            if name in said.channels and word not in ("weighed", "lost", "gained"):
                 stated = [state for channel, state in said.parts if channel == name and said.finding]
                 states += [f"to {s}" if s == "room air" and words[:start].endswith("to ") else s for s in stated]
                 kept = next((cue for cue in ("max", "min") if word.startswith("t") and word.endswith(cue)), "")

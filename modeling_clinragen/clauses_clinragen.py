@@ -50,8 +50,8 @@ MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 _OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
 _GOING_TO = re.compile(r"^(.*?\d.*),\s*([^,;\d]*\b(?:to|now|at|later|then)\s)$")  # "HR 118 and SBP 90, improving to"
 _SLASHED = re.compile(r"(?<![\d./])(\d+(?:\.\d+)?)\s?/\s?(\d+(?:\.\d+)?)(?![\d/])")
-_SHARE = re.compile(r"(?<![\d.])\d\d\s?%\s$")  # before "oxygen"
-_OF_OXYGEN = re.compile(r"\b(?:on|with|requir\w+|need\w*|at|still|from \d\d\s?% to) \d\d\s?%\s$")
+_SHARE = re.compile(r"(?<![\d.])\d\d(?:\s?[-–]\s?\d\d)?\s?%\s$")  # before "oxygen"
+_OF_OXYGEN = re.compile(r"\b(?:on|with|requir\w+|need\w*|at|still|from \d\d\s?% to) \d\d(?:\s?[-–]\s?\d\d)?\s?%\s$")
 _CALLED = compiled(r"""
     \b(?:(?:an?|the|any|very|too|markedly|mildly|slightly) )*(?:high|raised|elevated|increased|low|reduced|decreased
     |normal|abnormal|rising|falling|stable) $

@@ -10,7 +10,7 @@ import numpy as np
 
 from .numbers_clinragen import Quantity
 from .ranges_clinragen import Truth, beyond, every, has_limit
-from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, OUT_OF, TAKEN, TIMES, cut
+from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, ONLY_FIRST, OUT_OF, TAKEN, TIMES, cut
 
 
 def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Match] | None:
@@ -25,8 +25,24 @@ def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Mat
     return (before or compared[:1])[-1], match
 
 
+def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Truth | str:
+    """Judge "only the first two exceeded 400": these values alone are beyond the number; "" where nothing says so."""
+    match = ONLY_FIRST.search(clause)
+    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
+    if match is None or len(compared) != 1:
+        return ""
+    number = count_of_word(match["count"] or "one")
+    first = np.arange(len(values)) < number
+    these = first if match["end"] in ("first", "initial") else first[::-1]
+    beyond_it = compared[0].holds(values)
+    return bool((beyond_it == (~these if match["all"] else these)).all())
+
+
 def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
     """Judge how many values are said to be beyond a number."""
+    of_these = _of_the_first(clause, found, values)
+    if of_these != "":
+        return [("count", of_these)], re.sub(r"\d", " ", clause)
     counted = number_counted(clause, found)
     if counted is None:
         return [], clause

@@ -22,6 +22,7 @@ from .wordings_clinragen import (
     LAST_VALUE,
     LATER_VALUE,
     LOW,
+    MOSTLY,
     NORMAL,
     NORMALIZED,
     NOW,
@@ -68,12 +69,12 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
         truth = every(negation(any_beyond(channel, values[-1:], side)) for side in sides) if len(values) > 1 else None
         denied ^= bool(PERSISTED.match(ended[0]))
     else:
-        truth = _progress(channel, values, sides, bool(improved))
+        truth = progress(channel, values, sides, bool(improved))
     courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
     return [*courses, ("level", judge_state(states, clause, channel, negated, values))] if states else courses
 
 
-def _progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
+def progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
     """Tell if the values came nearer to the usual limits, or went away from them; `None` where it can be argued."""
     low, high = usual_limits(channel)
     outside = np.zeros(len(values))
@@ -137,7 +138,11 @@ def judge_levels(clause, states, directions, channel, negated, values, timed: bo
     if not directions and NORMALIZED.search(clause):
         return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
     if not directions and NORMAL.search(BOUND.sub(blank, clause)):
-        return [("level", _denied(all_normal(channel, values), negated, values))]
+        normal = all_normal(channel, values)
+        if normal is False and len(values) and MOSTLY.search(clause):
+            usual = ~(beyond(channel, values, "high") | beyond(channel, values, "low"))
+            normal = usual.mean() >= 0.5 or (None if usual.any() else False)
+        return [("level", _denied(normal, negated, values))]
     ways = list(dict.fromkeys(way for _, way in directions))
     return [("level", _level(way, clause, channel, negated, values)) for way in ways]
 
@@ -160,6 +165,8 @@ def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarr
     if not negated and truth is not False and PERSISTENT.search(clause):
         most = beyond(channel, values, way).mean() >= 0.5
         return True if all_beyond(channel, values, way) else None if most else False
+    if not negated and truth and MOSTLY.search(clause):
+        return True if beyond(channel, values, way).mean() >= 0.5 else None
     return _denied(truth, negated, values)
 
 

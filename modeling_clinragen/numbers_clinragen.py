@@ -23,6 +23,7 @@ from .wordings_clinragen import (
     ABOUT_AFTER,
     ALL_VALUES,
     BETWEEN,
+    COMPARED_AFTER,
     COMPARING,
     DOSE,
     FALLING,
@@ -37,6 +38,7 @@ from .wordings_clinragen import (
     RISING,
     TO_NUMBER,
     WITHIN,
+    WITHIN_OF,
 )
 
 
@@ -58,6 +60,7 @@ _PARTS = {"low": (0, 4), "lower": (0, 4), "mid": (4, 7), "middle": (4, 7), "high
 _WIDE_PARTS = {"low": (0, 5), "lower": (0, 5), "mid": (3, 8), "middle": (3, 8), "high": (5, 10), "upper": (5, 10)}
 _ABOUT_SHARE, _ABOUT_AT_MOST = 0.05, 0.08  # how far "around 110" may be from 110; beyond the second it is wrong
 _ABOUT_BY_UNIT = {"pH": (0.03, 0.06), "°C": (0.3, 0.6), "%": (2.0, 4.0), "fraction": (0.03, 0.06)}
+_ABOUT_AT_LEAST = {"/min": (2.0, 4.0), "mmHg": (4.0, 8.0)}
 
 
 @dataclass
@@ -82,6 +85,7 @@ class Quantity:
     linked: bool = False  # in time after the number before it
     moment: float | None = None
     decade: bool = False
+    bound: bool = False  # one that no value passes: "no lower than 90", "94 or above"
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         return _within(values, self.inner)
@@ -97,6 +101,14 @@ def _within(values: np.ndarray, intervals: list[tuple[float, float]]) -> np.ndar
     return marked
 
 
+_WITHIN_SO_MUCH = re.compile(r"\bwithin\s*$")
+_DIGIT = re.compile(r"\d|$")
+
+
+def _next_number(clause: str, start: int) -> int:
+    return _DIGIT.search(clause, start).start()
+
+
 _BY = re.compile(r"(?<!by )\b(?:up|down)\s*$")
 
 
@@ -110,6 +122,8 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         number = float(_written(match).replace(",", ""))
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
         by = changed is not None and JOINT_OF_NUMBERS.fullmatch(clause[changed : match.start()])  # "by 4 to 6"
+        if _WITHIN_SO_MUCH.search(before) and WITHIN_OF.search(clause[: _next_number(clause, match.end())]):
+            continue
         if NO_MEASUREMENT.search(before) or before.endswith("₂") or by:
             changed = None if _BY.search(before) else end  # "up 9 to 128" goes to a value
             continue
@@ -195,21 +209,30 @@ def _interval(quantity, match, written, clause, channel):
     if match["decade"] or match["word"]:
         return *_decade(number, _width(written, channel), match, channel), True
     before, after = clause[: quantity.start], clause[quantity.end :]
-    compared = COMPARING.search(before)
-    if compared:
-        return *(2 * (_half_line(compared, number, half),)), True
+    compared, compared_after = COMPARING.search(before), COMPARED_AFTER.match(after)
+    if compared or compared_after:
+        quantity.bound = bool(compared_after) or (compared[1] or "").startswith("no ")
+        upwards = (number, np.inf) if compared_after and compared_after[1] else (-np.inf, number)
+        line = _half_line(compared, before, number) if compared else upwards
+        return *(2 * (line,)), True
+    if around := WITHIN_OF.search(before):  # "within 5 beats of 110"
+        quantity.bound = True
+        return *(2 * ((number - float(around[1]), number + float(around[1])),)), True
     if ABOUT.search(before) or ABOUT_AFTER.match(after):
         near, far = _ABOUT_BY_UNIT.get(channel.get("unit"), (None, None))
         near, far = (near, far) if near else (_ABOUT_SHARE * abs(number), _ABOUT_AT_MOST * abs(number))
-        near, far = max(near, half), max(far, half)
+        least, less = _ABOUT_AT_LEAST.get(channel.get("unit"), (half, half))
+        near, far = max(near, least), max(far, less)
         return (number - near, number + near), (number - far, number + far), True
     return (number - half, number + half), (number - half, number + half), False
 
 
-def _half_line(compared: re.Match, number: float, half: float) -> tuple[float, float]:
+def _half_line(compared: re.Match, before: str, number: float) -> tuple[float, float]:
     """Return all numbers above, or below, one; the number itself belongs to "at least" and "no more than"."""
     word = compared[1] or compared[2]
     step = 1e-5 * max(1.0, abs(number))
+    if word == "no further than":
+        return (-np.inf, number) if RISING.search(before) else (number, np.inf)
     if word in (">=", "≥", "at least") or word.startswith(("no l", "not l", "no f", "not b", "not u")):
         return number, np.inf
     if word in ("<=", "≤", "at most") or word.startswith(("no m", "no h", "no g", "not m", "not h", "not a", "not e")):
@@ -358,14 +381,22 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
         if negated:
             reached = _one_of(quantity, candidates)
             return None if reached is None else not reached
-        if ALL_VALUES.search(clause):
-            if quantity.holds(candidates).all():
-                return True
-            return None if quantity.may_hold(candidates).all() else False
+        if quantity.bound or ALL_VALUES.search(clause):
+            return _all_of(quantity, candidates)
     truth = _one_of(quantity, candidates)
     if negated and quantity.role in ("any", "first", "last"):
         return None if truth is None else not truth
     return truth
+
+
+def _all_of(quantity: Quantity, values: np.ndarray) -> Truth:
+    """Tell if all values are the number; those that "hover around" it may stray further than one that is about it."""
+    if quantity.holds(values).all():
+        return True
+    around = not (quantity.decade or quantity.bound) and np.isfinite(quantity.inner).all()
+    if quantity.may_hold(values).all():
+        return True if around else None
+    return None if around and quantity.holds(np.median(values, keepdims=True)).all() else False
 
 
 def _candidates(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .changes_clinragen import judge_changes
 from .counts_clinragen import count_of_word, counts, counts_beyond, number_counted
 from .levels_clinragen import MIN_VALUES_OF_TREND as MIN_VALUES_OF_TREND
 from .levels_clinragen import (
@@ -24,6 +25,7 @@ from .levels_clinragen import (
     judge_state,
     levels_said,
     of_its_time,
+    progress,
     trends,
 )
 from .levels_clinragen import trend_of as trend_of
@@ -88,9 +90,10 @@ _AT_ONE_LEVEL = re.compile(
 )
 _AND_GOING = re.compile(
     r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
-    r"(rising|climbing|increasing|falling|dropping|decreasing)\s*$"
+    r"(?:then |later )?(rising|climbing|increasing|falling|dropping|decreasing|worse\w*|better|improving)\s*$"
 )
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
+_LASTING = re.compile(r"\s*\b(?:from|since|throughout|until|through|up to|for|across)\b")
 _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
 
@@ -113,6 +116,7 @@ class _Read:
     moments: list[tuple[int, float]]  # where in the clause, and the hour
     timed: bool
     by: bool = False  # "by hour 6": what is normal then may not have been before
+    lasting: bool = False  # "from hour 6 on", "for the first 6 hours": it is said of all values then
 
     def near(self) -> np.ndarray:
         """Mark the measurements of the one moment that the clause speaks of, else all."""
@@ -225,7 +229,7 @@ def _hour(match: re.Match) -> float:
 
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
-    timed, by = False, False
+    timed, by, lasting = False, False, False
     if between := BETWEEN_HOURS.search(clause):
         start, end = (float(group) for group in between.groups() if group)
         keep = (hours >= start - HALF_AN_HOUR) & (hours <= end + HALF_AN_HOUR)
@@ -240,13 +244,14 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
             late = HALF_AN_HOUR if _UP_TO.match(match[0]) else -HALF_AN_HOUR if _SINCE.match(match[0]) else 0.0
             keep = within(hours, _hour(match) + late)
             by = bool(re.match(r"\s*\bby\b", match[0]))
+            lasting = bool(_LASTING.match(match[0]))
             clause, hours, values, timed = cut(clause, match), hours[keep], values[keep], True
             break
     moments = []
     for match in AT_HOUR.finditer(clause):
         moments.append((match.start(), _hour(match)))
         clause = cut(clause, match)
-    return _Read(clause, hours, values, moments, timed or bool(moments), by)
+    return _Read(clause, hours, values, moments, timed or bool(moments), by, lasting)
 
 
 def _states_measured(clause: str, states: list[str], timed: bool, count: int) -> bool | None:
@@ -268,6 +273,8 @@ def _statements(
     """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
     directions = _directions(read.clause, states)
     statements, left = _counts(read, states, found, channel)
+    changes, left = judge_changes(left, channel, read.values, negated)
+    statements += changes
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
     statements += _numbers(left, found, states, channel, negated, read)
     if found and _states_course(left, states):
@@ -281,7 +288,7 @@ def _statements(
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
     values = read.values[-1:] if read.by and normal else read.values[read.near()]
-    return judge_levels(left, states, directions, channel, negated, values, read.timed)
+    return judge_levels(left, states, directions, channel, negated, values, read.timed and not read.by)
 
 
 def _states_course(clause: str, states: list[str]) -> bool:
@@ -319,6 +326,8 @@ def _numbers(
         best = values == (values.max() if extreme == "maximum" else values.min()) if len(values) else values > 0
         return [("value", bool((best & read.near()).any()))]
     _set_roles(clause, found, states, read.moments)
+    for quantity in found if read.lasting else ():
+        quantity.bound |= bool(COMPARING.search(clause[: quantity.start]))
     compared = any(COMPARING.search(clause[: quantity.start]) for quantity in found)
     denied = negated and (compared or not states)
     truths = judge_numbers(clause, found, denied, hours, values)
@@ -352,6 +361,8 @@ def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndar
     if not match or not len(places):
         return []
     since = places[0] if places[0] < len(values) - 1 else places[0] - 1
+    if match[1].startswith(("worse", "better", "improv")):
+        return [progress(channel, values[max(since, 0) :], ["high", "low"], not match[1].startswith("worse"))]
     change = values[-1] - values[since] if since >= 0 else 0.0
     if abs(change) <= NOTABLE_PROGRESS * channel.get("std", 0):
         return [None]

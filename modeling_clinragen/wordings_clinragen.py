@@ -41,7 +41,7 @@ AT_HOUR = compiled(rf"""
     """)
 BETWEEN_HOURS = compiled(rf"""
     (?:\b(?:at|from|between|during|over|in|for) )?(?:the )?(?:hours {NUMBER} ?(?:to|and|through|until|[-–])
-    \s?(?:hour )?{NUMBER}\b|hour {NUMBER} (?:to|through|until) (?:hour )?{NUMBER}\b(?!\.?\d)
+    \s?(?:hour )?{NUMBER}\b|(?<!by )hour {NUMBER} (?:to|through|until) (?:hour )?{NUMBER}\b(?!\.?\d)
     |(?<=between )hour {NUMBER} and (?:hour )?{NUMBER}\b|(?<=between ){NUMBER} and {NUMBER}{HOURS})
     """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
@@ -53,7 +53,7 @@ FIRST_VALUE = compiled_words(r"""
 LAST_VALUE = compiled_words(r"""
     last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|(?:at|on|upon) (?:icu |unit )?discharge
     |finish(?:ed|es|ing)?
-    |at (?:the )?end|by the end|concluded|closing|closed(?! from)|settled(?= (?:at|in|to|around|between|down|back)\b)
+    |at (?:the )?end|by the end|concluded|closing|closed(?!,? from)|settled(?= (?:at|in|to|around|between|down|back)\b)
     |ultimately|eventually
     |stabili[sz]ed at
     """)
@@ -74,7 +74,7 @@ NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pre
 )
 HIGH = compiled_words(r"""
     high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
-    |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|supra-?normal|supratherapeutic|fast|rapid|upper
+    |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|racing|supra-?normal|supratherapeutic|fast|rapid|upper
     |spik(?:ed?|es|ing)|quick|excessive(?:ly)?|overweight
     """)
 LOW = compiled_words(r"""
@@ -113,7 +113,7 @@ NOT = compiled(r"""
     |at no (?:time|point)|nothing to (?:suggest|indicate)|ruled out|excluded
     |un(?:detected|observed)|negative for)\b|n't\b
     """)
-NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater) than\b")
+NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater|further|faster|slower) than\b")
 PSEUDO_NOT = compiled(r"""
     \bnot only\b|\bno doubt\b|\bnot surprisingly\b|\bnotably\b
     |\bnot (?:felt|thought|believed|considered|likely|expected|enough|sufficient) to\b
@@ -135,12 +135,15 @@ OF_ALL = compiled(rf"""
     |\b(\d+) ?/ ?(\d+)(?=\s+(?:\w+\s+)?{OCCASION})
     """)
 OUT_OF = re.compile(rf"\bout of (?:the |its |all |a total of )*{COUNT}\b.*?\b{COUNT} (?:were|was|are|is|had)\b")
+ONLY_FIRST = compiled(
+    rf"\b(?:only|(?P<all>all (?:but|except))) the (?P<end>first|initial|last|final)(?: (?P<count>{COUNT}))?\b"
+)
 TIMES = compiled(rf"""
-    \b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded|charted
-    |measured|consecutive|such|isolated|stored|available|out-of-range
+    (?<!not )\b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded
+    |charted|measured|consecutive|such|isolated|stored|available|out-of-range
     |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
     |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
-    |\b{AT_LEAST}(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
+    |\b{AT_LEAST}(?<!not )(?<!never )(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
     |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
     |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
     |amount(?:s|ed|ing)? to) {AT_LEAST}{COUNT}\b|\bn ?= ?(\d+)\b
@@ -206,7 +209,10 @@ NOT_NOW = compiled(r"""
     |\b(?:history (?:of|significant for|includes)|h/o|pmhx?:?(?: of)?)\s
     (?:(?!\b(?:who|with|present\w*|admitted|now|was|were|is|has|had|came|comes|found|here|complicated)\b)[^.;\d])*$
     """)  # before a finding
-KIN = re.compile(r"\b(?:father|mother|brother|sister|family|parents?|donor)\b")
+KIN = compiled(r"""
+    \b(?:father|mother|brother|sister|family|parents?|donor|husband|wife|spouse|partner|son|daughter|uncle|aunt|cousin
+    |room-?mate|neighbou?r|grand(?:mother|father|son|daughter))\b
+    """)
 SUPPOSED = compiled(r"\bwould\b|\bmight\b")
 HYPOTHETICAL = re.compile(r"\b(?:if|unless|whether|in the event (?:of|that))\b[^,;]*$")  # before a channel
 PARTLY = re.compile(
@@ -225,10 +231,16 @@ CONDITION = compiled(
 )
 CONDITION_AFTER = compiled(r"\s*(?:is |at )?(?:[<>≥≤]|above|below|over|under|greater|less|more)")
 COMPARING = compiled(r"""
-    (?:\b(at least|at most|no (?:less|lower|fewer|more|higher|greater) than|above|over|exceed(?:s|ed|ing)?
-    |greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?|below|under|beneath|less than
+    (?:\b(at least|at most
+    |no (?:less|lower|fewer|more|higher|greater|further|faster|slower) than|above|over
+    |exceed(?:s|ed|ing)?|greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?
+    |below|under|beneath|less than
     |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
     """)
+COMPARED_AFTER = compiled(r"""
+    \s?(?:or|and) (?:(above|more|higher|better|up|over|greater)|below|less|lower|under)\b
+    """)
+WITHIN_OF = re.compile(rf"\bwithin {NUMBER}\s?(?:%|[a-z/]+)?(?: [a-z]+)? of (?:the |about )?$")
 ABOUT = re.compile(r"(?:\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|close to|near)|[~≈])\s*$")
 ABOUT_AFTER = re.compile(r"\s?(?:-?ish\b|or so\b)")
 MEAN = re.compile(r"\b(?:mean|average[ds]?|averaging|median)\b")
@@ -242,11 +254,17 @@ DOSE = compiled_words(r"""
     """)
 ALL_VALUES = compiled_words(r"""
     remain(?:s|ed|ing)?|stay(?:s|ed|ing)|always|consistently|all|throughout|every|persistently|constantly|kept
-    |continuously|uniformly
+    |continuously|uniformly|hover(?:s|ed|ing)?|the (?:whole|entire) (?:time|day|night|stay|shift)
     """)
 PERSISTENT = compiled_words(r"""
     persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout|remain(?:s|ed|ing)?
-    |stay(?:s|ed|ing)
+    |stay(?:s|ed|ing)|all (?:day|night|along|shift|the time)|at all times
+    |the (?:whole|entire) (?:time|day|night|stay|shift)
+    """)
+MOSTLY = compiled_words(r"""
+    mostly|mainly|largely|generally|predominantly|for the most part|usually|typically|by and large|on the whole
+    |most of the (?:time|day|night|stay|shift)
+    |most (?:of )?(?:the |his |her |their )?(?:readings|values|checks|measurements)
     """)
 # how a clause says high or low of the number that it gives
 HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|febrile")
@@ -309,9 +327,9 @@ RESOLVED = compiled_words(r"""
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
 IMPROVED = compiled_words(r"""
-    improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets) better|eased
+    improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets|then|now) better|eased
     """)
-WORSENED = compiled_words(r"worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets) worse")
+WORSENED = compiled_words(r"worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets|then|now) worse")
 _COURSE = unfolded(r"""
     (?:resol|improv|settle|subsid|abat|normali[sz]|correct|revers|recover|clear|persist|recur|respond|worsen|return
     |ease)

@@ -1,0 +1,141 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of a channel as a clause tells them: by how much, how many times as much, or the end against the start."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from .phrases_clinragen import compiled, unfolded
+from .ranges_clinragen import Truth
+from .units_clinragen import scale, unit_at
+from .wordings_clinragen import NUMERALS, cut
+
+
+_FEW = {word: number for number, word in enumerate(NUMERALS[:11]) if number}
+_AMOUNT = rf"(?P<number>\d+(?:\.\d+)?|(?:{'|'.join(_FEW)})\b)"
+_UP = r"r[io]se[sn]?|rising|increas\w+|climb\w*|jump\w*|gain\w*|put on|up|surg\w+|grew|grow\w*|rebound\w*"
+_DOWN = unfolded(r"""
+    f[ae]ll(?:s|en|ing)?|drop\w*|declin\w+|decreas\w+|los[ts]\w*|losing|shed|down|reduc\w+|dip\w*|plunge\w*|sank|slid
+    """)
+_ANY = r"chang\w+|vari\w+|swung|swings?|shift\w*|fluctuat\w+|improv\w+|worsen\w*|moved"
+_HOW_MUCH = unfolded(r"""
+    (?P<bound>more than|over|at least|>|less than|under|at most|<)?\s?
+    (?P<soft>(?:about|around|approximately|roughly|nearly|almost|some|~|just)\s?)*
+    """)
+_BY = compiled(rf"""
+    \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
+    |sharply|overall))*(?:(?: by| of)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)) {_HOW_MUCH}{_AMOUNT}
+    """)
+_NOUN = compiled(rf"""
+    (?<![\d.]){_HOW_MUCH}\b{_AMOUNT}[\s-](?:points?|beats?|breaths?|degrees?|grams?|kg|mmhg|g/dl|mg/dl)[\s-]
+    (?:(?P<up>rise|increase|gain|jump|climb)|(?P<down>drop|fall|decline|decrease|loss|dip|reduction))\b
+    """)
+_RATE = re.compile(r"\b(?:per|an?|every|each) (?:hour|day|shift)\b|/(?:h|hr|hour|day|d)\b")
+_POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # the unit of a change, though of no value
+
+_TIMES = {"doubl": 2.0, "tripl": 3.0, "trebl": 3.0, "quadrupl": 4.0, "halv": 0.5}
+MULTIPLE = compiled(r"""
+    \b(?:(?P<soft>nearly|almost|about|roughly)\s|(?P<more>more than|over|at least)\s)?
+    (?:(?P<times>doubl|tripl|trebl|quadrupl|halv)(?:ed|es|ing)\b(?! (?:the|his|her|dose))
+    (?P<nearly>\s(?:nearly|almost|or so))?
+    |(?:f[ae]ll\w*|dropp?\w*|declin\w+|decreas\w+|cut|reduced|down)\s(?:by|in)\shalf\b)
+    """)
+_FAR = 1.2  # how far a ratio, and 0.15 how far an amount, may be from what is said before it is wrong
+
+_START = unfolded(r"""
+    (?:(?:at|on|in|upon|from) (?:the )?(?:very )?(?:start|beginning|outset|admission|arrival|presentation|onset
+    |baseline|first)|initial(?:ly)?|at first|before|earlier|(?:the )?(?:admission|initial|first|starting|opening))
+    """)
+_END = unfolded(r"""
+    (?:(?:at|on|by|in) (?:the )?(?:very )?(?:end|discharge|finish|close|last)|now|currently|later|finally
+    |(?:the )?(?:final|last|latest|discharge|closing))
+    """)
+_RELATION = (
+    r"\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b(?:(?!\bthan\b)[^,;\d])*\bthan\b[^,;\d]{0,20}?\b"
+)
+THAN_AT = ((re.compile(rf"{_RELATION}{_START}\b"), 1), (re.compile(rf"{_RELATION}{_END}\b"), -1))
+
+
+def judge_changes(
+    clause: str, channel: dict, values: np.ndarray, negated: bool
+) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge the changes that a clause states, and return it without them."""
+    statements, left = [], clause
+    for judged in (_compared, _by_amount, _by_times):
+        match, truth = judged(left, channel, values)
+        if match is not None:
+            statements.append(("trend", None if negated or len(values) < 2 else truth))
+            left = cut(left, match)
+    return statements, left
+
+
+def _compared(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
+    """Judge "higher at the end than at the start"."""
+    for pattern, way in THAN_AT if "than" in clause else ():
+        match = pattern.search(clause)
+        if match:
+            change = way * (values[-1] - values[0]) if len(values) else 0.0
+            return match, bool(change > 0 if match["more"] else change < 0)
+    return None, None
+
+
+def _changes(values: np.ndarray, up: bool | None) -> list[tuple[float, float]]:
+    """Return the pairs of an earlier and a later value between which people tell a rise, a fall, or any change."""
+    if len(values) < 2:
+        return []
+    last, extremes = len(values) - 1, sorted((int(values.argmax()), int(values.argmin())))
+    places = {(0, last), tuple(extremes), *((0, at) for at in extremes), *((at, last) for at in extremes)}
+    places |= {(at, at + 1) for at in range(last)}
+    pairs = [(float(values[one]), float(values[other])) for one, other in places]
+    return [pair for pair in pairs if up is None or (pair[1] > pair[0]) == up]
+
+
+def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
+    """Judge "fell by 20", "lost 2 kg", "a 2-point drop"."""
+    for match in (*_BY.finditer(clause), *_NOUN.finditer(clause)):
+        unit, _, of_another = unit_at(clause, match.end("number"))
+        amount_of_another = of_another and not _POINTS.match(clause, match.end("number"))
+        if amount_of_another or _RATE.search(clause, match.end()):
+            continue  # "increased by 2 units", "by 0.5 per hour"
+        known = scale(channel, unit) if unit else None
+        if unit and (known is None or (unit == "%" and channel.get("unit") != "%")):
+            return match, None
+        factor, written = known.factor if known else 1.0, match["number"]
+        amount = factor * (_FEW[written] if written in _FEW else float(written))
+        half = factor * 0.505 * 10.0 ** -len(written.partition(".")[2])
+        up = True if match["up"] else False if match["down"] else None
+        sizes = np.array([abs(later - earlier) for earlier, later in _changes(values, up)])
+        return match, _is_amount(amount, half, match, sizes)
+    return None, None
+
+
+def _is_amount(amount: float, half: float, match: re.Match, sizes: np.ndarray) -> Truth:
+    """Tell if one of the changes is the amount; half a unit of the last digit is rounding."""
+    if match["bound"]:
+        more = match["bound"] in ("more than", "over", "at least", ">")
+        return bool((sizes >= amount - half / 50).any() if more else (sizes <= amount + half / 50).any())
+    off = np.abs(sizes - amount)
+    if (off <= max(half, 0.1 * amount * bool(match["soft"]))).any():
+        return True
+    return None if (off <= max(half, 0.15 * amount)).any() else False
+
+
+def _by_times(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
+    """Judge "doubled", "more than halved", "fell by half"."""
+    match = MULTIPLE.search(clause)
+    if match is None:
+        return None, None
+    ratio = _TIMES[match["times"] or "halv"]
+    times, pairs = max(ratio, 1 / ratio), [pair for pair in _changes(values, ratio > 1) if min(pair) > 0]
+    grown = np.array([max(pair) / min(pair) for pair in pairs])
+    if match["more"]:
+        return match, bool((grown > times * (1 - 1e-6)).any())
+    near = (grown >= times * (0.8 if match["soft"] or match["nearly"] else 0.88)) & (grown <= 1.3 * times)
+    far = (grown >= times / _FAR) & (grown <= 1.3 * _FAR * times)
+    return match, True if near.any() else None if far.any() else False
+
+
+__all__ = ["MULTIPLE", "THAN_AT", "judge_changes"]

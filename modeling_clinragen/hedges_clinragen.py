@@ -1,0 +1,60 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Words that leave open what a clause states: hedges, exceptions, other times and places, comparisons that nothing reads.
+
+These words are few, and each can turn a statement round. A clause that holds one contradicts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .changes_clinragen import MULTIPLE, THAN_AT
+from .phrases_clinragen import compiled, compiled_words
+from .wordings_clinragen import BOUND, NO_MORE_THAN, NOT, NUMERALS, ONLY_FIRST, PSEUDO_NOT, RANGE, blank
+
+
+EXCEPTION = compiled_words(r"""
+    apart from|except(?:ing|ion|ions)?|other than|aside from|save for|barring|but for|besides|excluding|outside of
+    |bar (?:one|two|the|a)|not counting|all but|otherwise
+    """)
+_HEDGE = compiled_words(r"""
+    may|might|would|should|possibl[ey]|probabl[ey]|perhaps|maybe|presum\w+|suspect\w*|quer(?:y|ied)|questionable
+    |unclear|uncertain|doubtful|likely|expected|anticipated|seem\w*|potential\w*|appears? to|supposed\w*|compensat\w+
+    |if|unless|whether|borderline
+    |(?:near|nearly|almost|high|low|fairly|relatively|reasonably|close to|approach\w*)[\s-]normal
+    |rather than|instead of|as opposed to|only (?:when|while|if|after|before|during|at|on|the)
+    |(?:half|a third|a quarter|quarters|two thirds) of (?:the |all |his |her )?(?:readings|values|checks|measurements
+    |time|day|stay)
+    """)
+_ELSEWHERE = compiled_words(r"""
+    at home|in clinic|outpatient|pre-?hospital|outside hospital|osh|en route|in the (?:field|ambulance)|(?:by|per) ems
+    |(?:prior to|before) (?:admission|arrival|transfer|coming)|previously|in the past|historically|yesterday|tomorrow
+    |(?:last|previous|prior) (?:year|month|week|admission|visit|stay|hospitali[sz]ation|night)
+    |(?:days?|weeks?|months?|years?) (?:ago|earlier|before|prior)|usual(?:ly)?|normally|normal for (?:him|her|them)
+    """)
+_THAN = re.compile(r"\bthan\b")
+_READ_THAN = compiled(rf"""
+    \bthan\b(?=\s*(?:about |around |approximately |the |an? |~)*(?:\d|once\b|twice\b|(?:{"|".join(NUMERALS)})\b
+    |{RANGE}|normal|usual|room air|(?:low |mid|high |upper )*\w+ies\b))
+    """)
+# than is read
+_READ = (ONLY_FIRST, PSEUDO_NOT, NO_MORE_THAN, MULTIPLE, BOUND, *(pattern for pattern, _ in THAN_AT), _READ_THAN)
+_NEITHER = re.compile(r"\b(?:neither|nor)\b")
+
+
+def leaves_open(words: str) -> bool:
+    """
+    Tell if a clause in lower case, without the channel's name, holds a word that may turn round what was read.
+
+    "Possibly", "at home before admission", "lower than the day before", "not without".
+    """
+    for pattern in _READ:
+        words = pattern.sub(blank, words)
+    if _HEDGE.search(words) or _ELSEWHERE.search(words) or _THAN.search(words):
+        return True
+    return len(NOT.findall(words)) > 1 and not _NEITHER.search(words)
+
+
+__all__ = ["EXCEPTION", "leaves_open"]
