@@ -257,6 +257,7 @@ _NO_VALUE = unfolded(r"""
     |not (?:present|reported|noted|seen|found|observed|endorsed|detected|elicited|heard|palpable|appreciated|known)
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
+    |(?:[a-z][a-z-]* ){1,2}neg(?:ative)?
     |no (?:complaints?|history|evidence)|false|0/(?:4|5|10)|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"

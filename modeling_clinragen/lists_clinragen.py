@@ -42,6 +42,7 @@ _DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundi
 
 # "no" governs nouns: what follows here is a state of the patient, or a sign with the word that makes it one.
 _OF_NOUNS = frozenset(["no", "without", "w/o", "ø", "nil", "zero"])
+_NEGATIVE_TEST = re.compile(r"neg(?:ative)? \w.* for")  # "negative workup for"
 _STATES = r"""
     alert|agitated|ashen|cachectic|clammy|combative|confused|cool|cold|cyanotic|dehydrated|diaphoretic|disoriented
     |distended|drowsy|dusky|febrile|flushed|frail|hypotensive|hypoxic|icteric|ill[- ]appearing|incontinent|intubated
@@ -58,7 +59,7 @@ _ABNORMAL = r"""
 _STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|but) )*{any_of(_STATES)}")
 _GRADED = compiled_words(r"""
     scattered|few|mild|moderate|moderately|severe|severely|small|large|trace|bilateral|bibasilar|left|right|new
-    |heavy|occasional|frequent|worse|positive|marked|profound|faint|scant|tiny|copious|massive
+    |heavy|occasional|frequent|persistent|recurrent|worse|positive|marked|profound|faint|scant|tiny|copious|massive
     """)  # what has a grade or a side is there
 _INTACT = compiled(r"(?:clear|soft|supple|benign|normal|intact|warm|dry|equal|reactive|regular|stable)\s*$")
 _PREDICATE = compiled(r"""
@@ -139,7 +140,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
     if is_unclear(sentence, start):
         return True
     commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
-    of_nouns = sentence[slice(*denial)] in _OF_NOUNS
+    word = sentence[slice(*denial)]
+    of_nouns = word in _OF_NOUNS or bool(_NEGATIVE_TEST.fullmatch(word))
     if of_nouns and _is_past_and(sentence, trigger, start):
         return True
     if not commas:

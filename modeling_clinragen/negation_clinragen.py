@@ -46,7 +46,11 @@ _BEFORE = compiled_words(r"""
     |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
     |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
-    |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of
+    |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of|sans|devoid of|clear of|yet to
+    |refut(?:es?|ed|ing)|disput(?:es?|ed|ing)|disclaim(?:s|ed|ing)?|disavow(?:s|ed|ing)?|spared
+    |doubt(?:s|ed|ful)?(?: for)?|neg(?:ative)? (?!except|save|other)(?:\w+ ){1,2}for
+    |(?:low|little|minimal) (?:clinical )?(?:suspicion|concern|likelihood|probability|evidence|index of suspicion) (?:of|for|that)|little to suggest
+    |unable to (?:find|appreciate|elicit|demonstrate|identify|detect|hear|feel|palpate|see)
     """)
 _JUST_BEFORE = re.compile(
     r"\b(?:absent|unlikely|improbable) (?!(?:on|in|at|from|over|bilaterally|to|is|was|that)\b)"
@@ -59,6 +63,8 @@ _ABSENT = r"""
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
     |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
     |visualized|demonstrated|documented|recorded|mentioned|confirmed|diagnosed|established)
+    |(?:could not|couldn't|cannot|can't) be (?:appreciated|elicited|observed|palpated|heard|felt|seen|found|detected
+    |identified|visualized|demonstrated|reproduced)|dismissed|discounted|refuted|lacking|missing|nowhere
     |not an? (?:complaint|feature|issue|problem|concern|finding)
 """
 _FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
@@ -98,7 +104,7 @@ _ENDS = re.compile(
         |(?<= )(?:he|she) (?!denies\b|does\b)\w+s\b
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
         |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
-        |apart from|other than|aside from|rather|point(?:s|ed|ing)? to
+        |apart from|other than|aside from|save(?: for| on)?|excepting|barring|only|rather|point(?:s|ed|ing)? to
         |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
         """,
     )
@@ -124,8 +130,11 @@ _INFORMANT = compiled_words(
     |thinks?|thought|feels|felt that|believes?|believed|worries|is worried|saw|heard|observed|observes|mentions?
     |mentioned|recalls?|recalled|insists?|tells|told|gives|gave|provides?|provided|helps?|at (?:the )?bedside|visits?
     |visited|arrived|came|most)
-    |(?:worr(?:ies|ied)|concern(?:s|ed)|alarm(?:s|ed)|told|tells|asked|updated|called|with) (?:his |her |the )(?:{_KIN})
+    |(?:worr(?:ies|ied)|concern(?:s|ed)|alarm(?:s|ed)|told|tells|asked|updated|called|with)
+    [ ](?:his |her |the )(?:{_KIN})
+    (?!,? who\b| (?:with|has|had)\b)
     |(?:per|according to|brought (?:in )?by|lives with|from|by) (?:his |her |the |patient's )?(?:{_KIN})
+    (?!,? who\b| (?:with|has|had)\b)
     """
 )
 OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
@@ -142,7 +151,7 @@ _RISK = compiled_words(r"""
     |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
     |vaccin\w+ (?:against|for)|if|should
-    |work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
+    |(?<!negative )work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
     |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to(?! (?:the )?diagnosis)
     """)
 _OTHER_SENSE = re.compile(
@@ -256,7 +265,7 @@ NOT_KNOWN = compiled(r"""
     (?:(?:unknown|unclear|deferred|not (?:assessed|asked|tested|examined|evaluated|checked|performed|obtained))\b
     (?! (?!at|on|by|due|as|because)\w)
     |unable to (?:assess|obtain|test|examine|evaluate|determine)
-    |(?:could not|cannot|can't) be (?:assessed|obtained|tested|examined|evaluated|determined|elicited))
+    |(?:could not|cannot|can't) be (?:assessed|obtained|tested|examined|evaluated|determined))
     """)
 
 

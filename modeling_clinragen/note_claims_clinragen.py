@@ -89,6 +89,7 @@ class Mention:
 
 
 _COMMA = re.compile(r",")
+_LONGEST_ITEM = 8  # words of a clause that are looked at to either side
 
 
 class NoteIndex:
@@ -130,7 +131,8 @@ class NoteIndex:
         for wanted_stem in stems:
             for position in self.positions.get(wanted_stem, ()):
                 word = self.words[position]
-                by_clause[bisect_right(self.commas, word[1]), word[3]].setdefault(wanted_stem, word[1:])
+                by_clause[self._clause_of(word)].setdefault(wanted_stem, word[1:])
+        self._share_labels(by_clause, stems)
         wanted = [word for word in stems if word not in MODIFIER_STEMS] or stems
         needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
         found = {
@@ -143,7 +145,27 @@ class NoteIndex:
 
     def _clauses_of(self, stems: Iterable[str]) -> set[tuple[int, int]]:
         words = [self.words[position] for word in stems for position in self.positions.get(word, ())]
-        return {(bisect_right(self.commas, word[1]), word[3]) for word in words}
+        return {self._clause_of(word) for word in words}
+
+    def _clause_of(self, word: tuple[str, int, int, int]) -> tuple[int, int]:
+        return bisect_right(self.commas, word[1]), word[3]
+
+    def _share_labels(self, by_clause: dict[tuple[int, int], dict], stems: list[str]) -> None:
+        """Take a label as a part of each clause behind it: "Skin: redness, no breakdown" denies a skin breakdown."""
+        labels = [(word, clause[1]) for clause, words in by_clause.items() for word in words.items()]
+        labels = [(word, number) for word, number in labels if self.text.startswith(":", word[1][1])]
+        for (stem_of_label, place), number in labels:
+            for clause, words in by_clause.items():
+                if clause[1] == number and stem_of_label not in words and self._holds_only(stems, words):
+                    words[stem_of_label] = place
+
+    def _holds_only(self, stems: list[str], words: dict[str, tuple[int, int, int]]) -> bool:
+        """Tell if the clause of some words carries no finding beside them, how much and where apart."""
+        start, *_ = next(iter(words.values()))
+        position = bisect_right(self.words, start, key=lambda word: word[1]) - 1
+        clause = self._clause_of(self.words[position])
+        around = self.words[max(position - _LONGEST_ITEM, 0) : position + _LONGEST_ITEM]
+        return all(word[0] in stems or word[0] in MODIFIER_STEMS for word in around if self._clause_of(word) == clause)
 
     def find_together(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find words one after the other."""
