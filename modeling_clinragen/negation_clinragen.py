@@ -49,7 +49,8 @@ _BEFORE = compiled_words(r"""
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of|sans|devoid of|clear of|yet to
     |refut(?:es?|ed|ing)|disput(?:es?|ed|ing)|disclaim(?:s|ed|ing)?|disavow(?:s|ed|ing)?|spared
     |doubt(?:s|ed|ful)?(?: for)?|neg(?:ative)? (?!except|save|other)(?:\w+ ){1,2}for
-    |(?:low|little|minimal) (?:clinical )?(?:suspicion|concern|likelihood|probability|evidence|index of suspicion) (?:of|for|that)|little to suggest
+    |(?:low|little|minimal) (?:clinical )?(?:suspicion|concern|likelihood|probability|evidence|index of suspicion)
+    (?: of| for| that)|little to suggest
     |unable to (?:find|appreciate|elicit|demonstrate|identify|detect|hear|feel|palpate|see)
     """)
 _JUST_BEFORE = re.compile(
@@ -161,7 +162,7 @@ _OTHER_SENSE = re.compile(
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""
-    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|education
+    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|pads|education
     """)
 )
 

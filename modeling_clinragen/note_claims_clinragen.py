@@ -61,12 +61,15 @@ _UNEXPLAINED = re.compile(
 )
 # What stands between the findings of an enumeration, and where they were seen.
 _CUTS = compiled(r"""
-    ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after|of(?! breath))\b
+    ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after)\b
     |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
     (?:chest |physical |abdominal |initial |head |lung |cardiac )?
     (?:exam(?:ination)?s?|films?|x-?rays?|radiographs?|cxr|ct|mri|scan|imaging|ultrasound|ekg|ecg|echo
     |echocardiogram|auscultation|palpation|telemetry)\b
     """)
+
+
+_OF = re.compile(r"\bof\b(?! breath)")
 
 
 @dataclass(frozen=True)
@@ -254,11 +257,19 @@ def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Clai
     for first, last in arguments:
         told = _told_before(reading.text, first, last)
         for start, end in told + premises_of(reading.text, first, last, find_names):
-            for chunk_start, chunk_end in _chunks(reading.text, start, end):
-                claim = _check_chunk(text, reading, chunk_start, chunk_end, index, links)
-                if claim:
-                    claims.append(claim)
+            for chunk in _chunks(reading.text, start, end, _CUTS):
+                claims += _check_parts(text, reading, chunk, index, links)
     return claims
+
+
+def _check_parts(text: str, reading: Reading, chunk: tuple[int, int], index: NoteIndex, links) -> list[Claim]:
+    """Check "X of Y" as one finding, and as two where the note does not hold it so."""
+    whole = _check_chunk(text, reading, *chunk, index, links)
+    parts = _chunks(reading.text, *chunk, _OF)
+    if whole is None or whole.spans or len(parts) == 1:
+        return [whole] if whole else []
+    claims = [_check_chunk(text, reading, *part, index, links) for part in parts]
+    return [claim for claim in claims if claim]
 
 
 def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
@@ -339,9 +350,9 @@ def _told_before(text: str, first: int, last: int) -> list[tuple[int, int]]:
     return [told.span("told")] if told else []
 
 
-def _chunks(text: str, start: int, end: int) -> list[tuple[int, int]]:
+def _chunks(text: str, start: int, end: int, pattern: re.Pattern) -> list[tuple[int, int]]:
     """Split an enumeration into its findings."""
-    cuts = list(_CUTS.finditer(text[start:end]))
+    cuts = list(pattern.finditer(text[start:end]))
     edges = [start, *(start + m.end() for m in cuts)], [*(start + m.start() for m in cuts), end]
     return [(a, b) for a, b in zip(*edges, strict=True) if b > a]
 

@@ -66,6 +66,45 @@ _NAMES = """
     pulmonary embolism; clot in lung; lung clot
     numbness; loss of sensation
     increased work of breathing; labored breathing
+    dyspnea; breathing difficulty; air hunger; out of breath; winded
+    hypoxia; hypoxemia
+    dehydration; volume depletion
+    pleuritic chest pain; pleuritic pain; pleurisy
+    sore throat; pharyngitis; throat pain
+    nasal congestion; stuffy nose
+    sputum; productive cough; sputum production; phlegm
+    hearing loss; deafness
+    memory loss; forgetfulness; amnesia
+    gait instability; unsteady gait; unsteadiness; imbalance; loss of balance
+    photophobia; light sensitivity; sensitivity to light
+    neck stiffness; stiff neck; nuchal rigidity; meningismus
+    slurred speech; dysarthria
+    facial droop; facial weakness; facial asymmetry; drooping face
+    hemiparesis; one-sided weakness; unilateral weakness
+    aphasia; word finding difficulty
+    blurred vision; blurry vision; visual disturbance; visual changes; vision changes
+    visual loss; vision loss; loss of vision; blindness
+    skin breakdown; pressure ulcer; decubitus ulcer; pressure injury; pressure sore; bedsore
+    polydipsia; excessive thirst; increased thirst
+    polyuria; increased urination; excessive urination
+    oliguria; low urine output; decreased urine output; reduced urine output
+    urticaria; hives
+    erythema; redness
+    dyspepsia; indigestion; heartburn
+    agitation; restlessness
+    drowsiness; somnolence; sleepiness
+    depression; low mood; depressed mood
+    pneumothorax; collapsed lung
+    intravenous drug use; iv drug use; injection drug use
+    coronary artery disease; coronary disease; coronary heart disease; ischemic heart disease
+    congestive heart failure; heart failure; cardiac failure
+    chronic kidney disease; chronic renal insufficiency; chronic renal failure
+    acute kidney injury; acute renal failure
+    chronic obstructive pulmonary disease; chronic obstructive lung disease
+    sleep apnea; obstructive sleep apnea
+    urinary tract infection; bladder infection; cystitis
+    gastrointestinal bleeding; gastrointestinal hemorrhage; gi bleed
+    intracranial hemorrhage; intracranial bleed; brain bleed; intracerebral hemorrhage
 """
 
 
