@@ -4,6 +4,7 @@
 
 import io
 import logging
+import os
 import runpy
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from unittest import mock
 def run_script(script, *arguments) -> subprocess.CompletedProcess:
     """Return exit code and output of `python SCRIPT ARGUMENTS`; an exception that would be a traceback is raised."""
     argv, out, err, code = [str(script), *map(str, arguments)], io.StringIO(), io.StringIO(), 0
-    level = logging.root.level
+    level, umask = logging.root.level, os.umask(0o022)
     as_new = mock.patch.object(sys, "argv", argv), mock.patch.object(logging.root, "handlers", [])
     with as_new[0], as_new[1], redirect_stdout(out), redirect_stderr(err):
         try:
@@ -23,4 +24,5 @@ def run_script(script, *arguments) -> subprocess.CompletedProcess:
             code = ended.code or 0
         finally:
             logging.root.setLevel(level)
+            os.umask(umask)
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())

@@ -18,13 +18,19 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
+SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read when they are imported
+OWNER_ALONE = 0o077  # what is taken from the modes of files: what commands write holds, or was learned from, notes
+
+for _name, _value in SENDS_NOTHING.items():
+    os.environ.setdefault(_name, _value)
 
 
 def run_command(main: Callable[[list[str] | None], object]) -> None:
     """
     Run `main`; a `ClinRaGenInputError`, or a package that is not installed, becomes one line on standard error and
-    exit code 2, without a traceback.
+    exit code 2, without a traceback. What it writes, and what its libraries write, its owner alone can read.
     """
+    os.umask(OWNER_ALONE)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
