@@ -20,7 +20,7 @@ _UP = r"r[io]se[sn]?|rising|increas\w+|climb\w*|jump\w*|gain\w*|put on|up|surg\w
 _DOWN = unfolded(r"""
     f[ae]ll(?:s|en|ing)?|drop\w*|declin\w+|decreas\w+|los[ts]\w*|losing|shed|down|reduc\w+|dip\w*|plunge\w*|sank|slid
     """)
-_ANY = r"chang\w+|vari\w+|swung|swings?|shift\w*|fluctuat\w+|improv\w+|worsen\w*|moved"
+_ANY = r"chang\w+|vari\w+|swung|swings?|shift\w*|fluctuat\w+|improv\w+|worsen\w*|moved|corrected"
 _HOW_MUCH = unfolded(r"""
     (?P<bound>more than|over|at least|>|less than|under|at most|<)?\s?
     (?P<soft>(?:about|around|approximately|roughly|nearly|almost|some|~|just)\s?)*

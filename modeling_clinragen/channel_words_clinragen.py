@@ -231,7 +231,7 @@ _CHANGED = (
 )
 _LEVEL = r"(?:never |not )?(?:normal|low|high|elevated)\b"
 _OXYGEN = (
-    r"\s?(?:was |is |were |now )*(?:down to|up to|weaned|titrated|turned|increased|decreased|reduced)\b"
+    r"\s?(?:was |is |were |now |never |not )*(?:down to|up to|weaned|titrated|turned|increased|decreased|reduced)\b"
     r"[^,.;]{0,30}?\d\d\s?%"
 )
 _PACE = r"(?:is |was |were |beats? |beating )*(?:too |very |so )?(?:fast|slow|rapid|racing|quick)\b"
@@ -259,10 +259,14 @@ SHORT_NAMES = {
     "o2": ("Fraction inspired oxygen", _OXYGEN),
     "breathing": (
         "Respiratory rate",
-        r"\s(?:at |was at |is at |slowed (?:from|to) |slower at |(?:too |very |so )?(?:fast|slow|quick)(?:ly)?,? )?"
-        r"(?:at |up to )?(?:a rate of )?\d\d(?![\d/%])",
+        r"\s(?:at a normal rate\b|(?:(?!(?:and|with|sats?|on|room|oxygen|after|since|for|hours?)\b)[a-z,-]+\s){0,6}?"
+        r"(?:(?:low|mid|high|upper)[\s-])?\d\d(?:'?s\b)?(?![\d/%]|\.\d)(?!\s?(?:l\b|lit|%|kg|h\b|hours?)))",
     ),
     "breath": ("Respiratory rate", rf"\s{_PACE}"),
+    "pressure": (
+        "Systolic blood pressure",
+        r"\s(?:(?!support|ulcer|sore|control|over|dress|vent)[a-z]+\s){0,4}?(?:[<>]\s?)?\d{2,3}(?:/\d{2,3})?(?!\d|\s?cm|\s?kg|\s?%)",
+    ),
     "lost": ("Weight", _KILOS),
     "gained": ("Weight", _KILOS),
     "heart": ("Heart Rate", rf"\s{_PACE}"),

@@ -43,6 +43,18 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     of_these = _of_the_first(clause, found, values)
     if of_these != "":
         return [("count", of_these)], re.sub(r"\d", " ", clause)
+    share = OF_ALL.search(clause)
+    if share and (rest := cut(clause, share)):
+        beside = [
+            q for q in found if not share.start() <= q.start < share.end() and COMPARING.search(clause[: q.start])
+        ]
+        number, total = map(count_of_word, filter(None, share.groups()))
+        if len(beside) == 1:
+            marked = int(beside[0].may_hold(values).sum()), int(beside[0].holds(values).sum())
+            holds = every([_compare_count(marked, "", number), len(values) == total])
+            return [("count", holds)], rest[: beside[0].start] + " " * (beside[0].end - beside[0].start) + rest[
+                beside[0].end :
+            ]
     counted = number_counted(clause, found)
     if counted is None:
         return [], clause

@@ -112,6 +112,12 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
 def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
     """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
     change, notable = values[-1] - values[0], NOTABLE_CHANGE * channel.get("std", 0)
+    if said == "stable" and np.ptp(values) > 8 * notable:
+        return False
+    if said != "stable" and len(values) > 1:
+        way = values if said == "rising" else -values
+        if (way - np.minimum.accumulate(way)).max() <= 0:
+            return False  # it never went there
     ends = abs(change) == np.ptp(values)
     if len(values) < 2 or (said == "stable" and abs(change) <= 4 * notable) or not ends:
         return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None

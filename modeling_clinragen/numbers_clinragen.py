@@ -52,8 +52,14 @@ _OF_AGE = re.compile(r"\b(?:his|her|their|my|your)(?: (?:very )?(?:early|late))?
 _QUANTITY = re.compile(
     r"(?<![\w./^])(?:(?P<part>low|mid|middle|high|upper|lower)(?:[\s-]+to[\s-]+(?P<second>low|mid|high|upper))?"
     r"(?:[\s-]+|(?=\d)))?(?:'?(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<decade>'?s\b)?"
-    rf"|(?P<hundred>(?:one[\s-])?hundred[\s-](?:and[\s-])?)?(?P<word>(?:{'|'.join(DECADES)})\b))"
+    rf"|(?P<hundred>(?:one[\s-])?hundred[\s-](?:and[\s-])?)?(?P<word>(?:{'|'.join(DECADES)})\b)"
+    r"|(?P<digits>single|double|triple)[\s-](?:digits?|figures?)\b)"
 )
+_DIGITS = {
+    "single": (0, 10.0),
+    "double": (10, 90.0),
+    "triple": (100, 900.0),
+}  # the least number, and how many there are
 _SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
 # tenths of a decade that its parts surely hold, and those that they may
 _PARTS = {"low": (0, 4), "lower": (0, 4), "mid": (4, 7), "middle": (4, 7), "high": (6, 10), "upper": (6, 10)}
@@ -118,7 +124,7 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
     for match in _QUANTITY.finditer(clause):
         before = clause[: match.start()]
         unit, end, amount = unit_at(clause, match.end())
-        decade = bool(match["decade"] or match["word"])
+        decade = bool(match["decade"] or match["word"] or match["digits"])
         number = float(_written(match).replace(",", ""))
         inside = found and match.start() < found[-1][2].end  # the 10 of "250 × 10^9/L"
         by = changed is not None and JOINT_OF_NUMBERS.fullmatch(clause[changed : match.start()])  # "by 4 to 6"
@@ -158,6 +164,8 @@ def _is_plausible(quantity: Quantity, channel: dict) -> bool:
 
 def _written(match: re.Match) -> str:
     """Return the digits of a number."""
+    if match["digits"]:
+        return str(_DIGITS[match["digits"]][0])
     return match["number"] or str(int(DECADES[match["word"]]) + (100 if match["hundred"] else 0))
 
 
@@ -206,6 +214,8 @@ def _interval(quantity, match, written, clause, channel):
     """Return the inner and the outer interval that a number stands for, in the unit that it is written in."""
     number = quantity.number
     half = 0.5 * 10.0 ** -len(written.partition(".")[2])
+    if match["digits"]:
+        return *(2 * ((number, number + _DIGITS[match["digits"]][1] - 1e-5),)), True
     if match["decade"] or match["word"]:
         return *_decade(number, _width(written, channel), match, channel), True
     before, after = clause[: quantity.start], clause[quantity.end :]
@@ -237,7 +247,7 @@ def _half_line(compared: re.Match, before: str, number: float) -> tuple[float, f
         return number, np.inf
     if word in ("<=", "≤", "at most") or word.startswith(("no m", "no h", "no g", "not m", "not h", "not a", "not e")):
         return -np.inf, number
-    if word.startswith(("below", "under", "beneath", "less", "lower", "<", "short", "fewer")):
+    if word.startswith(("below", "under", "beneath", "less", "lower", "slower", "<", "short", "fewer")):
         return -np.inf, number - step
     return number + step, np.inf
 

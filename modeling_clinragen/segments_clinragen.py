@@ -91,12 +91,12 @@ _HARMLESS = compiled_words(r"""
     |(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
     |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
     |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
-    |open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
+    |already|rock|gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
     """)
 # what was done beside it: "improved with esmolol to 96"
 _ASIDE = compiled(r"""
     \b(?:with|after|on|despite|following|in spite of|under|off|using|via|by|during|in response to|because of)\s
-    (?:(?!\d)[\w-]+\s){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)\b|,)
+    (?:(?!\d)[\w-]+(?:\s|(?=,))){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)\b|,)
     """)
 _NUMBER = re.compile(r"\d[\d.,/]*\s?(?:'?s\b|[a-z°µ/%^]+/[a-z\d]+|mmhg|bpm|kg|lbs?|kpa|°?[cf]\b)?")
 

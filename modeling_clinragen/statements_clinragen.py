@@ -50,6 +50,7 @@ from .wordings_clinragen import (
     FALLING,
     FELL_TO,
     FIRST_HOURS,
+    FIRST_VALUE,
     HIGH_AT,
     IMPROVED,
     LAST_HOURS,
@@ -85,8 +86,9 @@ _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and 
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
 _AT_ONE_LEVEL = re.compile(
-    r"\b(?:stable|steady|unchanged|constant|remain(?:s|ed)|stay(?:s|ed))\b"
+    r"\b(?:stable|steady|unchanged|constant|plateau(?:s|ed|ing)?|remain(?:s|ed)|stay(?:s|ed))\b"
     r"(?:[^,;\d]*$|[^,;\d]{0,40}?\b(?:at|around|about) \d| ~?\d)"
+    r"|^\D*\d[\d.]*[^,;\d]*\b(?:throughout|at all times|all (?:day|night|along)|the (?:whole|entire) (?:time|stay))\b"
 )
 _AND_GOING = re.compile(
     r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
@@ -321,10 +323,11 @@ def _numbers(
     hours, values = read.hours, read.values
     if not found:
         extreme = "maximum" if MAXIMUM.search(clause) else "minimum" if MINIMUM.search(clause) else None
-        if len(read.moments) != 1 or extreme is None:
+        place = 0 if FIRST_VALUE.search(clause) else -1 if LAST_VALUE.search(clause) else None
+        if extreme is None or not len(values) or (len(read.moments) != 1 and place is None):
             return []
-        best = values == (values.max() if extreme == "maximum" else values.min()) if len(values) else values > 0
-        return [("value", bool((best & read.near()).any()))]
+        best = values == (values.max() if extreme == "maximum" else values.min())
+        return [("value", bool((best & read.near()).any() if read.moments else best[place]))]
     _set_roles(clause, found, states, read.moments)
     for quantity in found if read.lasting else ():
         quantity.bound |= bool(COMPARING.search(clause[: quantity.start]))
@@ -347,8 +350,11 @@ def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, va
         or not _AT_ONE_LEVEL.search(clause)
     ):
         return []
-    written = values[found[0].may_hold(values)]
-    if re.search(r"\b(?:remain|stay)", clause) and found[0].holds(values[-1:]).any():
+    places = np.flatnonzero(found[0].may_hold(values))
+    written = values[places]
+    if "plateau" in clause:
+        values = values[places[0] :] if len(places) else values
+    elif re.search(r"\b(?:remain|stay)", clause) and found[0].holds(values[-1:]).any():
         return []  # "fell but remained high at 14.6"
     far = len(written) and np.abs(values - written[0]).max() > 4 * NOTABLE_CHANGE * channel.get("std", 0)
     return [False] if far and not negated else []

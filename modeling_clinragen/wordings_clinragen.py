@@ -49,6 +49,8 @@ FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
     |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!usual )baseline|opening
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
+    |(?:at|from) the (?:outset|word go)|when (?:first )?seen
+    |when (?:he|she|they|the patient) (?:came in|arrived|presented|got here)
     """)
 LAST_VALUE = compiled_words(r"""
     last|final(?:ly)?|most recent|latest|ended(?! from)|ends|ending|(?:at|on|upon) (?:icu |unit )?discharge
@@ -151,13 +153,14 @@ TIMES = compiled(rf"""
     """)
 MAXIMUM = compiled_words(r"""
     up to|as high as|t?max(?:imum|imal|imally|ima)?|maxed(?: out)?|peak(?:s|ed|ing)?(?: value)?|highest|a high of
-    |high of|top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest
+    |high of|top(?:s|ped|ping)?(?: out)?|crest(?:s|ed|ing)?|zenith|greatest|largest|fastest
+    |hottest|warmest
     |(?:reach(?:es|ed|ing)?|hit)(?= ?(?:\d|about|around|the (?:low |mid|high |upper )?[- ]?\d))
     """)
 MINIMUM = compiled_words(r"""
     (?<!back )(?<!now )down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
     |lowest|nadir(?:ed|s)?|a low of|low of
-    |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least
+    |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least|slowest|coldest
     """)
 _TO = r"(?:(?:down|up|back|out) )?(?:in)?to(?= ?(?:\d|about|around|an?\b|the (?:low |mid|high |upper )?[- ]?\d))"
 ROSE_TO = compiled_words(rf"""
@@ -234,7 +237,7 @@ COMPARING = compiled(r"""
     (?:\b(at least|at most
     |no (?:less|lower|fewer|more|higher|greater|further|faster|slower) than|above|over
     |exceed(?:s|ed|ing)?|greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?
-    |below|under|beneath|less than
+    |below|under|beneath|less than|faster than|slower than
     |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
     """)
 COMPARED_AFTER = compiled(r"""
@@ -321,13 +324,14 @@ STABLE = compiled(r"""
     """)
 # courses of a finding, or towards and away from the usual limits
 RESOLVED = compiled_words(r"""
-    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broke
+    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broken?
     |corrected(?! (?:\w+ly )?(?:at|to|from|by|with)\b)|reversed
     |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
 IMPROVED = compiled_words(r"""
     improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets|then|now) better|eased
+    |cleared?(?! to\b)|clearing
     """)
 WORSENED = compiled_words(r"worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets|then|now) worse")
 _COURSE = unfolded(r"""
