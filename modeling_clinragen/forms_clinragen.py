@@ -158,6 +158,7 @@ _SIGN = re.compile(
     rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|[☑☒✓✔✅⊕])"
     rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\(\s+\)|[☐□✗✘❌⊖])"
 )
+_ANY_SIGN = re.compile(r"[(\[{+\-−–☑☒✓✔✅⊕☐□✗✘❌⊖]")
 _PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")
 _MINUS_BEFORE = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–](?=[a-z])|(?<=[,;:] )[-−–] (?=[a-z])")
 _MINUS_OR_DASH = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–]\s?(?=[a-z])")
@@ -184,6 +185,9 @@ def _signs(text: str) -> Iterator[Statement]:
     in_lines = bool(_PLUS_LINE.search(text))
     for start, end in _pieces(text, _SENTENCE_END):
         piece = text[start:end]
+        if not _ANY_SIGN.search(piece):
+            yield from _placed_letters(piece, start)
+            continue
         bracketed = [(m.start(), m.end(), m["minus"] is not None) for m in _SIGN.finditer(piece)]
         if bracketed:
             yield from _placed(piece, start, bracketed, _stand_before(piece, bracketed))
@@ -193,11 +197,17 @@ def _signs(text: str) -> Iterator[Statement]:
             yield from _placed(piece, start, before, True)
             continue
         after = _attached(piece, _PLUS_AFTER, list(_MINUS_AFTER.finditer(piece)))
-        letters = [(m.start(), m.end(), m["minus"] is not None) for m in _LETTER.finditer(piece)]
         if any(not negated for *_, negated in after):
             yield from _placed(piece, start, after, False)
-        elif len(letters) > 1:
-            yield from _placed(piece, start, letters, False)
+        else:
+            yield from _placed_letters(piece, start)
+
+
+def _placed_letters(piece: str, offset: int) -> Iterator[Statement]:
+    """Yield the findings behind which "y" or "n" stands, where a piece has more than one."""
+    letters = [(m.start(), m.end(), m["minus"] is not None) for m in _LETTER.finditer(piece)]
+    if len(letters) > 1:
+        yield from _placed(piece, offset, letters, False)
 
 
 def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple[int, int, bool]]:

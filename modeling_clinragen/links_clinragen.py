@@ -129,12 +129,15 @@ class KnowledgeLinks:
     def places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         """Yield start, end and stems of the terms in a text: of those that overlap the leftmost, then the longest."""
         words, free = words_of(lower), 0
+        written = [word[0] for word in words]
         for number, (first, start, _) in enumerate(words):
             for stems in self.by_first_word.get(first, ()) if start >= free else ():
-                run = words[number : number + len(stems)]
+                stop = number + len(stems)
+                if tuple(written[number:stop]) != stems:
+                    continue
                 joins = _TURNED_JOINS if stems in self._turned else _JOINS
-                if tuple(word[0] for word in run) == stems and _are_together(lower, run, joins):
-                    free = run[-1][2]
+                if _are_together(lower, words[number:stop], joins):
+                    free = words[stop - 1][2]
                     yield start, free, stems
                     break
 

@@ -31,6 +31,8 @@ _WORD = re.compile(
     r"|(?:n/v(?:/d)?|f/c(?:/s)?|b/l|m/r/g|r/m/g|r/g|c/c/e|c/e|w/r/r|r/r/w|g/r|h/a|n/t)(?![a-z0-9/])"
     r"|pe[ \t]?:|[a-z0-9]+(?:'[a-z]+)?"  # "PE:" is the physical exam
 )
+_PLAIN_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+_MARKS = ("/", "breath", "lower extremit", "pe:", "pe :", "pe\t:")  # without any, all words are plain
 # How much, how long and where: a finding is the same finding without them.
 _MODIFIERS = """
     acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent
@@ -256,17 +258,25 @@ def denies_itself(word: str) -> bool:
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
     """Return stem, start and end of all words of a lower-case text; an abbreviation of one word is that word."""
-    return [(stem(_OF_ONE_WORD.get(m[0], m[0])), m.start(), m.end()) for m in _WORD.finditer(text)]
+    return [
+        (stem(_OF_ONE_WORD.get(m[0], m[0])), m.start(), m.end())
+        for m in _word_pattern(text, 0, len(text)).finditer(text)
+    ]
 
 
 def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
     """Return stem, start and end of the words that carry findings; an abbreviation is the words it stands for."""
     return [
         (stem(word), m.start(), m.end())
-        for m in _WORD.finditer(text, start, end)
+        for m in _word_pattern(text, start, end).finditer(text, start, end)
         if m[0] not in GRAMMAR_WORDS
         for word in _written_out(m[0])
     ]
+
+
+def _word_pattern(text: str, start: int, end: int) -> re.Pattern:
+    """Return the pattern for the words of a stretch of text: most have none of several words."""
+    return _WORD if any(text.find(mark, start, end) >= 0 for mark in _MARKS) else _PLAIN_WORD
 
 
 def _written_out(word: str) -> list[str]:
