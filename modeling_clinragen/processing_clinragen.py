@@ -27,7 +27,7 @@ TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAG
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
 _PARTED = re.compile(r"#\s+#\s+#")
 _GAPS = re.compile(  # in 39. 2, 128 / min, mg / dl, well - known, 40 %
-    r"(?<=\d)\s*\.\s+(?=\d)|(?P<rate>(?<=\d)\s+/\s+(?=[^\W\d]))|(?<=\w)\s+[-/]\s+(?=\w)|(?<=\d)\s+%"
+    r"(?<=\d)\s*\.\s+(?=\d)|(?P<rate>(?<=[\d\]])\s+/\s+(?=[^\W\d]))|(?<=\w)\s+[-/]\s+(?=\w)|(?<=[\d\]])\s+%"
 )
 _CUT_MARK = re.compile(r"\.\s*#[#\sa-z]*$", re.IGNORECASE)  # where a text was cut inside of the mark after the list
 

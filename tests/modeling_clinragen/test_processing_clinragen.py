@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
+from modeling_clinragen.clinical_clinragen import CHANNELS
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
@@ -59,6 +60,22 @@ def test_targets_survive_the_tokenizer(processor_name, request):
 )
 def test_only_whole_label_names_count(tiny_processor, text, diagnoses):
     assert tiny_processor.parse(text)["diagnoses"] == diagnoses
+
+
+def test_numeric_slots_are_filled_with_the_series_and_stay_without(tiny_processor):
+    values = np.full((2, len(CHANNELS)), np.nan)
+    values[:, [channel["name"] for channel in CHANNELS].index("Heart Rate")] = [131, 96]
+    values[:, [channel["name"] for channel in CHANNELS].index("Fraction inspired oxygen")] = [0.4, 0.65]
+    lab = "Heart rate up to [highest] /min fits Shock. Inspired oxygen was [last]% at the end."
+    text = tiny_processor.target_text([8], "x", lab)
+    assert tiny_processor.parse(text)["lab_rationale"] == lab
+    filled = "Heart rate up to 131 /min fits Shock. Inspired oxygen was 65% at the end."
+    assert tiny_processor.parse(text, [0.0, 5.0], values)["lab_rationale"] == filled
+    parted = text.replace("###", "# # #").replace("[", "[ ").replace("]", " ]").replace("/min", "/ min")
+    parted = parted.replace("%", " %")  # as BERT's tokenizer gives it back
+    assert tiny_processor.parse(parted, [0.0, 5.0], values)["lab_rationale"] == filled
+    spaced = lab.replace("[", "[ ").replace("]", " ]")
+    assert tiny_processor.parse(parted)["lab_rationale"] == spaced  # no space before % and /min: grounding fills it
 
 
 def test_labels_with_commas_are_read(tiny_processor):
