@@ -27,13 +27,16 @@ _HOW_MUCH = unfolded(r"""
     """)
 _BY = compiled(rf"""
     \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
-    |sharply|overall))*(?:(?: by| of)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)) {_HOW_MUCH}{_AMOUNT}
+    |sharply|overall))*(?:(?: by| of)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)|(?=[^,;]*\b(?:since|over)\b))
+    \s{_HOW_MUCH}{_AMOUNT}
+    (?![\d.]|\s?(?:to|and|then|at|on)\b)
     """)
 _NOUN = compiled(rf"""
     (?<![\d.]){_HOW_MUCH}\b{_AMOUNT}[\s-](?:points?|beats?|breaths?|degrees?|grams?|kg|mmhg|g/dl|mg/dl)[\s-]
     (?:(?P<up>rise|increase|gain|jump|climb)|(?P<down>drop|fall|decline|decrease|loss|dip|reduction))\b
     """)
 _RATE = re.compile(r"\b(?:per|an?|every|each) (?:hour|day|shift)\b|/(?:h|hr|hour|day|d)\b")
+_IN_ALL = re.compile(r"\b(?:since|overall|in total|all told|over the (?:stay|course|admission|day))\b")
 _POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # the unit of a change, though of no value
 
 _TIMES = {"doubl": 2.0, "tripl": 3.0, "trebl": 3.0, "quadrupl": 4.0, "halv": 0.5}
@@ -47,7 +50,9 @@ _FAR = 1.2  # how far a ratio, and 0.15 how far an amount, may be from what is s
 
 _START = unfolded(r"""
     (?:(?:at|on|in|upon|from) (?:the )?(?:very )?(?:start|beginning|outset|admission|arrival|presentation|onset
-    |baseline|first)|initial(?:ly)?|at first|before|earlier|(?:the )?(?:admission|initial|first|starting|opening))
+    |baseline|first)|initial(?:ly)?|at first|before|earlier
+    |(?:it|they|he|she) (?:began|started|had been|arrived|came in)
+    |(?:the )?(?:admission|initial|first|starting|opening))
     """)
 _END = unfolded(r"""
     (?:(?:at|on|by|in) (?:the )?(?:very )?(?:end|discharge|finish|close|last)|now|currently|later|finally
@@ -82,10 +87,12 @@ def _compared(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match 
     return None, None
 
 
-def _changes(values: np.ndarray, up: bool | None) -> list[tuple[float, float]]:
+def _changes(clause: str, values: np.ndarray, up: bool | None) -> list[tuple[float, float]]:
     """Return the pairs of an earlier and a later value between which people tell a rise, a fall, or any change."""
     if len(values) < 2:
         return []
+    if _IN_ALL.search(clause):
+        values = values[[0, -1]]
     last, extremes = len(values) - 1, sorted((int(values.argmax()), int(values.argmin())))
     places = {(0, last), tuple(extremes), *((0, at) for at in extremes), *((at, last) for at in extremes)}
     places |= {(at, at + 1) for at in range(last)}
@@ -107,7 +114,7 @@ def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match
         amount = factor * (_FEW[written] if written in _FEW else float(written))
         half = factor * 0.505 * 10.0 ** -len(written.partition(".")[2])
         up = True if match["up"] else False if match["down"] else None
-        sizes = np.array([abs(later - earlier) for earlier, later in _changes(values, up)])
+        sizes = np.array([abs(later - earlier) for earlier, later in _changes(clause, values, up)])
         return match, _is_amount(amount, half, match, sizes)
     return None, None
 
@@ -129,7 +136,7 @@ def _by_times(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match 
     if match is None:
         return None, None
     ratio = _TIMES[match["times"] or "halv"]
-    times, pairs = max(ratio, 1 / ratio), [pair for pair in _changes(values, ratio > 1) if min(pair) > 0]
+    times, pairs = max(ratio, 1 / ratio), [pair for pair in _changes(clause, values, ratio > 1) if min(pair) > 0]
     grown = np.array([max(pair) / min(pair) for pair in pairs])
     if match["more"]:
         return match, bool((grown > times * (1 - 1e-6)).any())

@@ -54,7 +54,7 @@ _MORE_WORDS = {
         "o2 needs",
     ),
     "Glucose": ("fingerstick", "fingersticks", "bg", "sugar", "sugars", "glucoses"),
-    "Heart Rate": ("heartrate", "ventricular rates"),
+    "Heart Rate": ("heartrate", "ventricular rates", "ventricular response"),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
     "Oxygen saturation": (
         "o2sat",
@@ -240,9 +240,13 @@ SHORT_NAMES = {
     "t": ("Temperature", r"\s?[:=]?\s?(?:of |was |is |now )*(?:3\d|4[0-3]|9\d|10\d)(?:\.\d+)?(?![\d/])"),
     "k": (
         "Potassium",
-        rf"\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})",
+        r"(?:'s)?\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*"
+        rf"(?:[1-9](?:\.\d+)?(?![\d/])|{_LEVEL}|{_CHANGED})",
     ),
-    "na": ("Sodium", rf"\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})"),
+    "na": (
+        "Sodium",
+        rf"(?:'s)?\+?\s?[:=]?\s?(?:of |was |is |now |trend(?:ed)?:? )*(?:1\d\d(?![\d/])|{_LEVEL}|{_CHANGED})",
+    ),
     "mg": ("Magnesium", r"\s?[:=]?\s?(?:of |was |is |now )*[0-9]\.\d+(?![\d/])"),
     "cl": ("Chloride", r"\s?[:=]?\s?(?:of |was |is |now )*(?:[89]\d|1[0-4]\d)(?![\d/])"),
     "ag": ("Anion gap", r"\s?[:=]?\s?(?:of |was |is |now )*\d\d?(?![\d/])"),
@@ -267,6 +271,7 @@ SHORT_NAMES = {
         "Systolic blood pressure",
         r"\s(?:(?!support|ulcer|sore|control|over|dress|vent)[a-z]+\s){0,4}?(?:[<>]\s?)?\d{2,3}(?:/\d{2,3})?(?!\d|\s?cm|\s?kg|\s?%)",
     ),
+    "racing": ("Heart Rate", r"\s(?:along |away )?(?:at|in) (?:the |about |around )?\d{2,3}"),
     "lost": ("Weight", _KILOS),
     "gained": ("Weight", _KILOS),
     "heart": ("Heart Rate", rf"\s{_PACE}"),

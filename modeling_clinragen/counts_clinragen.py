@@ -25,6 +25,13 @@ def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Mat
     return (before or compared[:1])[-1], match
 
 
+_SHARES = {
+    "half": (0.4, 0.6), "a third": (0.25, 0.42), "one third": (0.25, 0.42), "two thirds": (0.58, 0.75),
+    "a quarter": (0.17, 0.33), "three quarters": (0.67, 0.83), "most": (0.5, 1.0), "the majority": (0.5, 1.0),
+}  # fmt: skip
+_SHARE = re.compile(rf"\b({'|'.join(_SHARES)})(?: of)? (?:the |his |her |their |all )*")
+
+
 def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Truth | str:
     """Judge "only the first two exceeded 400": these values alone are beyond the number; "" where nothing says so."""
     match = ONLY_FIRST.search(clause)
@@ -43,6 +50,12 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     of_these = _of_the_first(clause, found, values)
     if of_these != "":
         return [("count", of_these)], re.sub(r"\d", " ", clause)
+    share = _SHARE.search(clause)
+    compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
+    if share and len(compared) == 1 and len(values):
+        part = compared[0].holds(values).mean()
+        low, high = _SHARES[share[1]]
+        return [("count", bool(low <= part <= high))], re.sub(r"\d", " ", clause)
     share = OF_ALL.search(clause)
     if share and (rest := cut(clause, share)):
         beside = [

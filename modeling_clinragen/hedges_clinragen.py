@@ -22,6 +22,7 @@ EXCEPTION = compiled_words(r"""
 _HEDGE = compiled_words(r"""
     may|might|would|should|possibl[ey]|probabl[ey]|perhaps|maybe|presum\w+|suspect\w*|quer(?:y|ied)|questionable
     |unclear|uncertain|doubtful|likely|expected|anticipated|seem\w*|potential\w*|appears? to|supposed\w*|compensat\w+
+    |no more than(?! \d)
     |if|unless|whether|borderline
     |(?:near|nearly|almost|high|low|fairly|relatively|reasonably|close to|approach\w*)[\s-]normal
     |rather than|instead of|as opposed to|only (?:when|while|if|after|before|during|at|on|the)
@@ -39,8 +40,16 @@ _READ_THAN = compiled(rf"""
     \bthan\b(?=\s*(?:about |around |approximately |the |an? |~)*(?:\d|once\b|twice\b|(?:{"|".join(NUMERALS)})\b
     |{RANGE}|normal|usual|room air|(?:low |mid|high |upper )*\w+ies\b))
     """)
-# than is read
-_READ = (ONLY_FIRST, PSEUDO_NOT, NO_MORE_THAN, MULTIPLE, BOUND, *(pattern for pattern, _ in THAN_AT), _READ_THAN)
+_NO_MORE_THAN_NUMBER = re.compile(rf"{NO_MORE_THAN.pattern}(?=\s*(?:about |the )?\S*\d)")
+_READ = (
+    ONLY_FIRST,
+    PSEUDO_NOT,
+    MULTIPLE,
+    BOUND,
+    *(pattern for pattern, _ in THAN_AT),
+    _READ_THAN,
+    _NO_MORE_THAN_NUMBER,
+)
 _NEITHER = re.compile(r"\b(?:neither|nor)\b")
 
 

@@ -34,6 +34,8 @@ from .wordings_clinragen import (
     LAST_VALUE,
     MOVING,
     NO_MEASUREMENT,
+    NOT_DOWN_TO,
+    NOT_UP_TO,
     RANGING,
     RISING,
     TO_NUMBER,
@@ -225,6 +227,10 @@ def _interval(quantity, match, written, clause, channel):
         upwards = (number, np.inf) if compared_after and compared_after[1] else (-np.inf, number)
         line = _half_line(compared, before, number) if compared else upwards
         return *(2 * (line,)), True
+    if NOT_UP_TO.search(before):
+        return *(2 * ((number, np.inf),)), True
+    if NOT_DOWN_TO.search(before):
+        return *(2 * ((-np.inf, number),)), True
     if around := WITHIN_OF.search(before):  # "within 5 beats of 110"
         quantity.bound = True
         return *(2 * ((number - float(around[1]), number + float(around[1])),)), True
@@ -387,7 +393,7 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
         return any(bool(low - slack <= middle <= high + slack) for low, high in quantity.inner)
     if not len(candidates):
         return False
-    if quantity.wide and quantity.role == "any":
+    if quantity.wide and (quantity.role == "any" or (negated and np.isinf(quantity.inner).any())):
         if negated:
             reached = _one_of(quantity, candidates)
             return None if reached is None else not reached

@@ -73,6 +73,10 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_JUST_NOW, _IS_NOW = (
+    re.compile(r"\bnow (?:at |is |of |about |around )*$"),
+    re.compile(r"\s?%?\s?now\b(?! (?:down|up))"),
+)
 _NOW_AT = re.compile(r"\b(?:now|back|currently) (?:down|up) to\s*$")
 _COME_TO = re.compile(r"\b(?:down|up|back) to\s*$")
 _AT_LAST = re.compile(r"[^,;\d]*\b(?:by the end|at the end|at (?:icu )?discharge|at (?:the )?last)\b")
@@ -85,6 +89,8 @@ def _role(before: str, after: str, clause: str) -> str:
         ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
     )  # fmt: skip
     if _NOW_AT.search(before):
+        return "later"
+    if _JUST_NOW.search(before) or _IS_NOW.match(after):
         return "later"
     if _COME_TO.search(before) and _AT_LAST.match(after):
         return "last"

@@ -79,6 +79,8 @@ def _denied_apart(left: str, right: str) -> bool:
 
 _HARMLESS = compiled_words(r"""
     at (?:his|her|their|the) baseline
+    |(?!respond|avoid|miss|target|exclud|prevent|fail|receiv|requir|need|tak|averag|exceed|weigh|lack|aim|bleed|deny|denied|omit|hid)
+    [a-z]+(?:ed|ing)|exhibits?|demonstrates?|displays?|reveals?|registers?|shows|accumulation
     |an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
     |not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into|but|then|over|since|until|before|after|during
     |while|when|per|there|between|around|all|any|each|every|both|most|about|only|just|also|still|even|again|very|quite|too|rather|up
@@ -91,7 +93,7 @@ _HARMLESS = compiled_words(r"""
     |(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
     |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
     |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
-    |already|rock|gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|bad|same|next|second|third|half|quarter
+    |already|rock|gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter
     """)
 # what was done beside it: "improved with esmolol to 96"
 _ASIDE = compiled(r"""
@@ -118,7 +120,7 @@ def read_part(words: str) -> tuple[str, bool] | None:
     Args:
         words (`str`): in lower case, from the channel's name on, which is blanked.
     """
-    numbers = list(re.finditer(r"\d", words))
+    numbers = list(re.finditer(r"\d[\d.]*", words))
     unread = _unread(words[: numbers[-1].start()]) if numbers else None
     if unread is None:
         return None

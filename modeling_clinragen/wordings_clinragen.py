@@ -22,6 +22,7 @@ ADMISSION = r"(?:(?:the |this )?(?:icu |unit )?(?:admission|arrival|stay|course|
 FIRST_HOURS = compiled(rf"""
     (?:\b(?:with)?in|\bduring|\bover|\bfor|\bthroughout|\bacross)?\s*\b(?:the )?(?:first|initial|opening
     |earliest) {NUMBER}{HOURS}|\b(?:with)?in {NUMBER}{HOURS} (?:of|after|from|following) {ADMISSION}
+    |\bwithin {NUMBER}{HOURS}(?!\s(?:of|after|from|following))
     |\b(?:before|until|by|up to|prior to|through) (?:hour {NUMBER}|{NUMBER}{HOURS})
     """)
 AFTER_HOURS = compiled(rf"""
@@ -91,7 +92,7 @@ NORMAL = compiled(rf"""
     \b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b
     |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
     |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
-    |\breassuring\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
+    |\breassuring\b|\b(?:well|rate)[\s-]controlled\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
     |(?:^|\b(?:is|are|was|were|been|remain\w*|stay\w*|looks?|looked) )\s*(?:all |very |quite )?(?:good|fine|okay|ok
     |excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|on |at |to begin
     |initially|the (?:whole|entire)))
@@ -113,7 +114,7 @@ BOUND = compiled(rf"""
 NOT = compiled(r"""
     \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
     |at no (?:time|point)|nothing to (?:suggest|indicate)|ruled out|excluded
-    |un(?:detected|observed)|negative for)\b|n't\b
+    |un(?:detected|observed)|negative for|excludes|rul(?:es|ing) out|argu(?:es|ing) against)\b|n't\b
     """)
 NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater|further|faster|slower) than\b")
 PSEUDO_NOT = compiled(r"""
@@ -138,11 +139,12 @@ OF_ALL = compiled(rf"""
     """)
 OUT_OF = re.compile(rf"\bout of (?:the |its |all |a total of )*{COUNT}\b.*?\b{COUNT} (?:were|was|are|is|had)\b")
 ONLY_FIRST = compiled(
-    rf"\b(?:only|(?P<all>all (?:but|except))) the (?P<end>first|initial|last|final)(?: (?P<count>{COUNT}))?\b"
+    rf"\b(?:only|(?P<all>all (?:but|except)))(?: (?:in|on|at|for|during))? the (?P<end>first|initial|last|final)"
+    rf"(?: (?P<count>{COUNT}))?\b"
 )
 TIMES = compiled(rf"""
-    (?<!not )\b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented|recorded
-    |charted|measured|consecutive|such|isolated|stored|available|out-of-range
+    (?<!not )(?<!every )\b{AT_LEAST}{COUNT} (?:(?:of|the|its|all|separate|distinct|different|individual|documented
+    |recorded|charted|measured|consecutive|such|isolated|stored|available|out-of-range
     |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
     |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
     |\b{AT_LEAST}(?<!not )(?<!never )(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
@@ -239,6 +241,14 @@ COMPARING = compiled(r"""
     |exceed(?:s|ed|ing)?|greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?
     |below|under|beneath|less than|faster than|slower than
     |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
+    """)
+_NOT_ONCE = r"(?:\b(?:never|not|hardly|barely)|n't)\b[^,;\d]{0,30}?\b"
+NOT_UP_TO = compiled(rf"""
+    {_NOT_ONCE}(?:reach\w*|hit|touch\w*|top(?:ped)?|crack\w*|br(?:eak|oke\w*|each\w*)|cross\w*|attain\w*
+    |(?:ma[kd]e it|g[eo]t|gone) (?:past|over|above|beyond|up to))\s*(?:the )?$
+    """)
+NOT_DOWN_TO = compiled(rf"""
+    {_NOT_ONCE}(?:f[ae]ll\w*|drop\w*|dip\w*|s[iua]nk|sag\w*|c[ao]me down|(?:g[eo]t|go|gone|went) down) (?:down )?to\s*$
     """)
 COMPARED_AFTER = compiled(r"""
     \s?(?:or|and) (?:(above|more|higher|better|up|over|greater)|below|less|lower|under)\b
