@@ -11,7 +11,7 @@ import pytest
 
 from recipes import stage1_note
 from recipes.models.folder import load_model_folder
-from recipes.training.data import encode_records, load_records
+from recipes.training.data import columns_of, encode_records, load_records, target_texts
 
 
 AGAIN = """
@@ -48,6 +48,21 @@ def test_another_run_finds_what_was_encoded_and_encodes_nothing(stage1_folder, d
     )
     assert "Encoding records" not in done.stderr
     assert {split: written(path) for split, path in json.loads(done.stdout).items()} == first
+
+
+def test_targets_hold_slots_for_the_numbers_of_the_series_where_the_model_learns_them(stage1_folder, data_folder):
+    processor = load_model_folder(stage1_folder)[1]
+    records = load_records(str(data_folder / "dataset"), "train")
+    rows = columns_of(records.with_format("arrow")[:])
+    assert processor.numeric_slots  # by default
+    slotted = target_texts(rows, processor, ["note", "lab"])
+    processor.numeric_slots = False
+    plain = target_texts(rows, processor, ["note", "lab"])
+    assert sum("[" in text for text in slotted) > len(records) / 2
+    assert not any("[" in text for text in plain)
+    series = zip(rows["lab_times"], rows["lab_values"], strict=True)
+    filled = [processor.slots.fill(text, *record) for text, record in zip(slotted, series, strict=True)]
+    assert filled == plain
 
 
 @pytest.mark.slow
