@@ -66,7 +66,7 @@ def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:
 # ---- labels of lists
 
 _LABEL_WORDS = unfolded(r"""
-    (?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|has|have|had|symptoms?|signs
+    (?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|is|was|are|were|has|have|had|symptoms?|signs
     |findings|complaints|features) )*
     """)
 _LABEL_ENDS = unfolded(r"""
@@ -205,6 +205,8 @@ def _signs(text: str) -> Iterator[Statement]:
 
 def _placed_letters(piece: str, offset: int) -> Iterator[Statement]:
     """Yield the findings behind which "y" or "n" stands, where a piece has more than one."""
+    if " y" not in piece and " n" not in piece:
+        return
     letters = [(m.start(), m.end(), m["minus"] is not None) for m in _LETTER.finditer(piece)]
     if len(letters) > 1:
         yield from _placed(piece, offset, letters, False)
@@ -291,9 +293,11 @@ def _values(text: str) -> Iterator[Statement]:
     done = 0
     for value in _VALUE.finditer(text):
         word = value["minus"] or value["plus"]
+        if value["bare"] and word not in _BARE:
+            continue
         first = _start_of_key(text, done, value.start(), value["minus"])
         key = text[first : value.start()]
-        if value["bare"] and (word not in _BARE or len(key.split()) > 3 or not _BARE.isdisjoint(key.split())):
+        if value["bare"] and (len(key.split()) > 3 or not _BARE.isdisjoint(key.split())):
             continue
         if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MOST_KEY_WORDS * (1 + key.count(",")):
             yield Statement(first, value.start(), value["minus"] is not None, value.span())

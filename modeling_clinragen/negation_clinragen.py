@@ -74,7 +74,8 @@ _AFTER = re.compile(
     + any_of(
         r"""
         x{10,} (?:was |is |then |later |ultimately )*(?:excluded|ruled out|unlikely|dismissed|rejected|not)
-        |(?:is|was|has been|been|being) (?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+        |(?:is|was|has been|been|being) (?:not|no longer|absent|denied|negative|excluded|ruled out|unlikely|never
+        |neither)
         |(?:did|does|do|has|have|had) (?:not|never) (?:occur(?:red)?|develop(?:ed)?|happen(?:ed)?|appear(?:ed)?)
         |isn't|wasn't|
         """
@@ -84,7 +85,8 @@ _AFTER = re.compile(
 _AFTER_ALL = re.compile(
     r"^[\w\s/\-(),]{0,60}?"
     + any_of(r"""
-    (?:are|were|have been) (?:both |all )?(?:not|absent|denied|negative|excluded|ruled out|unlikely|never|neither)
+    (?:are|were|have been) (?:both |all )?(?:not|no longer|absent|denied|negative|excluded|ruled out|unlikely|never
+    |neither)
     |aren't|weren't
     """)
 )

@@ -92,6 +92,7 @@ class Mention:
 
 
 _COMMA = re.compile(r",")
+_NOT_SO = re.compile(r", (?:but )?(?:not|never|neither) (?:\w+ (?:or|nor) )?$")
 _LONGEST_ITEM = 8  # words of a clause that are looked at to either side
 
 
@@ -154,13 +155,20 @@ class NoteIndex:
         return bisect_right(self.commas, word[1]), word[3]
 
     def _share_labels(self, by_clause: dict[tuple[int, int], dict], stems: list[str]) -> None:
-        """Take a label as a part of each clause behind it: "Skin: redness, no breakdown" denies a skin breakdown."""
-        labels = [(word, clause[1]) for clause, words in by_clause.items() for word in words.items()]
-        labels = [(word, number) for word, number in labels if self.text.startswith(":", word[1][1])]
-        for (stem_of_label, place), number in labels:
-            for clause, words in by_clause.items():
-                if clause[1] == number and stem_of_label not in words and self._holds_only(stems, words):
-                    words[stem_of_label] = place
+        """
+        Take a label, or what a sentence speaks of, as a part of the clauses behind it.
+
+        "Skin: redness, no breakdown" denies a skin breakdown, "fontanelle flat, not bulging" a bulging fontanelle.
+        """
+        earlier = [(*word, clause) for clause, words in by_clause.items() for word in words.items()]
+        for clause, words in list(by_clause.items()):
+            start = min(start for start, *_ in words.values())
+            goes_on = bool(_NOT_SO.search(self.text, max(start - 40, 0), start))
+            for word, place, (comma, number) in earlier:
+                if number != clause[1] or comma >= clause[0] or word in words:
+                    continue
+                if goes_on or (self.text.startswith(":", place[1]) and self._holds_only(stems, words)):
+                    words[word] = place
 
     def _holds_only(self, stems: list[str], words: dict[str, tuple[int, int, int]]) -> bool:
         """Tell if the clause of some words carries no finding beside them, how much and where apart."""

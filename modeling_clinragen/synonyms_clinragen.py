@@ -27,7 +27,8 @@ _NAMES = """
     odynophagia; painful swallowing; pain with swallowing
     diplopia; double vision; seeing double
     diarrhea; loose stools; watery stools
-    anorexia; loss of appetite; poor appetite; decreased appetite; reduced appetite
+    hair loss; alopecia; hair falling out
+    anorexia; loss of appetite; poor appetite; poor eating; eats poorly; decreased appetite; reduced appetite
     insomnia; trouble sleeping; difficulty sleeping
     rhinorrhea; runny nose
     epistaxis; nosebleed; nose bleed

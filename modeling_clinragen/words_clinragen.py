@@ -28,7 +28,7 @@ _GRAMMAR = """
 GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(
     r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|lower extremit(?:y|ies)\b"
-    r"|(?:n/v(?:/d)?|f/c(?:/s)?|b/l|m/r/g|r/m/g|r/g|c/c/e|c/e|w/r/r|r/r/w|g/r|h/a|n/t)(?![a-z0-9/])"
+    r"|(?:n/v(?:/d)?(?:/f(?:/c)?)?|f/c(?:/ns|/s|/r)*(?:/n/v(?:/d)?)?|b/l|m/r/g|r/m/g|r/g|c/c/e|c/e|w/r/r|r/r/w|g/r|h/a|n/t)(?![a-z0-9/])"
     r"|pe[ \t]?:|[a-z0-9]+(?:'[a-z]+)?"  # "PE:" is the physical exam
 )
 _PLAIN_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
@@ -76,7 +76,8 @@ _SAME_WORDS = {
     "loss": "lost lose loses losing",
     "obesity": "obese",
     "pallor": "pale",
-    "palpitation": "palps",
+    "palpitation": "palps palp",
+    "weight": "wt",
     "pruritus": "pruritic itch itchy itchiness itching",
     "rale": "crackle crackles",
     "renal": "kidney kidneys",
@@ -149,8 +150,6 @@ _ABBREVIATIONS = {
     "esld": "end stage liver disease",
     "esrd": "end stage renal disease",
     "etoh": "alcohol",
-    "f/c": "fever chills",
-    "f/c/s": "fever chills sweats",
     "g/r": "guarding rebound",
     "gerd": "gastroesophageal reflux disease",
     "h/a": "headache",
@@ -182,8 +181,6 @@ _ABBREVIATIONS = {
     "m/r/g": "murmur rub gallop",
     "mi": "myocardial infarction",
     "n/t": "numbness tingling",
-    "n/v": "nausea vomiting",
-    "n/v/d": "nausea vomiting diarrhea",
     "niddm": "non insulin dependent diabetes",
     "nstemi": "non st elevation myocardial infarction",
     "osa": "obstructive sleep apnea",
@@ -224,6 +221,8 @@ _ABBREVIATIONS = {
     "w/r/r": "wheezes rales rhonchi",
     "wob": "work breathing",
 }
+_LETTERS = {"n": "nausea", "v": "vomiting", "d": "diarrhea", "f": "fever", "c": "chills", "s": "sweats", "r": "rigors"}
+_LETTERS["ns"] = "night sweats"
 _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
 _DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
@@ -280,7 +279,9 @@ def _word_pattern(text: str, start: int, end: int) -> re.Pattern:
 
 
 def _written_out(word: str) -> list[str]:
-    return _ABBREVIATIONS[word].split() if word in _ABBREVIATIONS else [word]
+    if word in _ABBREVIATIONS:
+        return _ABBREVIATIONS[word].split()
+    return " ".join(_LETTERS[letter] for letter in word.split("/")).split() if word[1:2] == "/" else [word]
 
 
 @lru_cache(maxsize=2**16)
@@ -290,7 +291,7 @@ def stem(word: str) -> str:
         return "dyspnea"
     for british, american in _BRITISH:
         word = word.replace(british, american)
-    word = _ALIASES.get(word, word)
+    word = _ALIASES.get(word, word).removesuffix("'s")
     for adjective, noun in _ADJECTIVES:
         if word.endswith(adjective):
             word = word[: -len(adjective)] + noun
