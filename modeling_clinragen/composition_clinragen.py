@@ -10,27 +10,40 @@ The template teacher composes whole rationales with the recorded diagnoses; grou
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .clinical_clinragen import clear_limits
+from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_past
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
-from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling, place_of, said_of
+from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling, is_risk, place_of, said_of
 from .words_clinragen import content_words
 
 
 MAX_FINDINGS = {"note": 3, "lab": 2}  # told of one diagnosis; fewer where there are many diagnoses
 MAX_SHARING = 2  # diseases of one sentence, unless more have no other explanation
+MAIN = 2  # findings of the series that the knowledge lists first for a disease
 MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
-RARE, FAR = 0.05, 1.0  # a smaller share counts only that many standard deviations beyond the clear limit
+# standard deviations beyond the clear limit: of one value that counts, of a fast rhythm, of values that are rare
+NEAR, FAST, FAR = 0.25, 0.4, 1.0
+RARE = 0.04  # a smaller share of a channel's values counts only that far out
+SOME = 0.1  # of high pressures: a smaller share than `MIN_SHARE` that counts where they are far out and few are low
 MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
+RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
+_WHY_ADMITTED = re.compile(
+    r"^[ \t]*(?:reason for (?:admission|visit)|(?:chief|presenting|main) complaint|cc|admi(?:ssion|tting) diagnosis)"
+    r"[ \t]*:[^\n]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+# between the kind of a drug and its name: "bronchodilator beta-agonist albuterol"
+_OF_A_KIND = r"(?:(?!\b(?:and|or|with|plus|then)\b)[\w /()<>=.-]){1,60}?"
 
 
 @dataclass
@@ -68,22 +81,30 @@ class Composer:
         names = {label: links.names_of(label) for label in labels}
         self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
         self.same_names = {label: _same_names(links, label) for label in labels}
-        self.telling = Telling(names, self.same_names)
+        self.telling = Telling(names, self.own_terms)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
-        Find what the record holds for each disease, best first: its own names, then what speaks for few diseases.
+        Find what the record holds for each disease, best first: its own names, then signs, why the patient was
+        admitted, drugs, and other risks; of the series in the order in which the knowledge lists them.
 
         A level is evidence where at least two of a channel's values, or a quarter of them, lie beyond the clear
-        limit; a trend where the medians of the first and the last third differ (see `trend_of`), and the last value
-        from the first by at least 2%.
+        limit; for a high pressure both, or a tenth far out, and more than lie beyond the other one. A trend is one
+        where the medians of the first and the last third differ (see `trend_of`), and the last value from the first
+        by at least 2%.
         """
         noted = self.links.find_in_note(note) if note.strip() else []
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
                 self._ranked_note(disease, self._of_this_stay(disease, noted, note), note),
-                _ranked_series([shown[pattern] for pattern in self.patterns.get(disease, ()) if pattern in shown]),
+                _told_once(
+                    [
+                        shown[pattern]
+                        for pattern in self.patterns.get(disease, ())
+                        if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
+                    ]
+                ),
             )
             for disease in diseases
         }
@@ -98,19 +119,20 @@ class Composer:
 
     def _ranked_note(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
         """Rank findings, the disease's own names first; what says the same twice is left out."""
-        own = {id(finding): self._is_own(disease, finding) for finding in findings}
-        ranked = sorted(findings, key=lambda f: (not own[id(f)], len(f.diseases), f.start))
+        own, why = {id(finding): self._is_own(disease, finding) for finding in findings}, why_admitted(note)
+        ranked = sorted(findings, key=lambda f: (not own[id(f)], _rank(f, why), len(f.diseases), f.start))
         kept: list[NoteFinding] = []
         for finding in ranked:
             rivals = [f for f in ranked if f is not finding and own[id(f)] >= own[id(finding)]]
-            if any(_says_more(f, finding, note) for f in rivals) or self._is_named_again(disease, finding, kept):
+            if any(_says_more(f, finding, note) for f in rivals) or self._is_named_again(finding, kept):
                 continue
             kept.append(finding)
         return kept
 
-    def _is_named_again(self, disease: str, finding: NoteFinding, kept: list[NoteFinding]) -> bool:
-        same = self.same_names[disease]
-        return finding.text.lower() in same and any(f.text.lower() in same for f in kept)
+    def _is_named_again(self, finding: NoteFinding, kept: list[NoteFinding]) -> bool:
+        """Tell if a finding is another name of one before: of this disease, or of another one."""
+        named = finding.text.lower()
+        return any(named in same and any(f.text.lower() in same for f in kept) for same in self.same_names.values())
 
     def _is_own(self, disease: str, finding: NoteFinding) -> bool:
         """Tell if a finding of the note is a name of the disease itself."""
@@ -176,7 +198,7 @@ class Composer:
             found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
         told_by_note = {disease for disease in diseases if found[disease].note}
         parts = {
-            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose),
+            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why_admitted(note)),
             "lab": self._part("lab", {d: found[d].series for d in diseases}, told_by_note, choose),
         }
         for part, absent in (("note", NO_NOTE), ("lab", NO_SERIES)):
@@ -189,19 +211,29 @@ class Composer:
             )
         return tuple(parts[part] if part in modalities else [] for part in ("note", "lab"))
 
-    def _part(self, part: str, found: dict[str, list], explained: set[str], choose: random.Random) -> list[Sentence]:
+    def _part(
+        self,
+        part: str,
+        found: dict[str, list],
+        explained: set[str],
+        choose: random.Random,
+        why: tuple[int, int] = (0, 0),
+    ) -> list[Sentence]:
         """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
         tell = self.telling.note if part == "note" else self.telling.series
-        shared = self._share_out(found, MAX_FINDINGS[part], explained)
+        shared = self._share_out(found, MAX_FINDINGS[part], explained, why)
         if part == "note":
             shared = self._names_apart(shared)
         need = [diseases for diseases in shared if not set(diseases) <= explained]
         spare = [diseases for diseases in shared if set(diseases) <= explained]
         kept = {*need, *spare[: max(0, MAX_SENTENCES - len(need))]}
-        return [
-            Sentence(tell(list(diseases), findings, choose, also=bool(i)), diseases)
-            for i, (diseases, findings) in enumerate((d, f) for d, f in shared.items() if d in kept)
-        ]
+        sentences, argued, named = [], set(explained), set()
+        for diseases, findings in ((d, f) for d, f in shared.items() if d in kept):
+            also, again = set(diseases) <= argued, not named.isdisjoint(map(id, findings))
+            argued |= set(diseases)
+            named |= set(map(id, findings))
+            sentences.append(Sentence(tell(list(diseases), findings, choose, also, again), diseases))
+        return sentences
 
     def _names_apart(self, shared: dict[tuple[str, ...], list]) -> dict[tuple[str, ...], list]:
         """Tell a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
@@ -215,12 +247,15 @@ class Composer:
                 apart.setdefault(diseases, []).extend(findings)
         return apart
 
-    def _share_out(self, found: dict[str, list], most: int, explained: set[str]) -> dict[tuple[str, ...], list]:
+    def _share_out(
+        self, found: dict[str, list], most: int, explained: set[str], why: tuple[int, int]
+    ) -> dict[tuple[str, ...], list]:
         """
         Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
 
-        A disease gets its own names, then its best findings that no other disease has taken; one that has only taken
-        ones joins the first, unless it is explained elsewhere and enough diseases share that one.
+        A disease gets its own names, then its best findings that no other disease has taken; those first that a
+        finding speaks for most. One whose best finding is taken joins it where that is a main one, why the patient
+        was admitted, or the only one; fewer join where it is explained elsewhere.
         """
         with_findings = [disease for disease, findings in found.items() if findings]
         limit = max(1, most - len(with_findings) // 4)
@@ -229,12 +264,14 @@ class Composer:
         for disease in with_findings:
             for finding in [finding for finding in found[disease] if self._is_own(disease, finding)][:limit]:
                 owners.setdefault(id(finding), []).append(disease)
-        fewest_first = sorted(with_findings, key=lambda disease: (disease in explained, len(found[disease])))
+        in_turn = sorted(with_findings, key=lambda d: (d in explained, self._place(d, found[d][0]), len(found[d])))
         for most_yet in (1, limit):  # each disease gets its best finding before one gets a second
-            for disease in fewest_first:
+            for disease in in_turn:
                 has = sum(disease in owner for owner in owners.values())
-                free = [finding for finding in found[disease] if id(finding) not in owners][: max(0, most_yet - has)]
-                for finding in free if free or has else found[disease][:1]:
+                best, free = found[disease][0], [f for f in found[disease] if id(f) not in owners]
+                is_main = self._place(disease, best) < MAIN and _lies_in(best, why)
+                joins = not has and (not free or (is_main and len(owners.get(id(best), ())) < MAX_SHARING))
+                for finding in [best] if joins else free[: max(0, most_yet - has)]:
                     sharing = owners.setdefault(id(finding), [])
                     if len(sharing) < MAX_SHARING or disease not in explained:
                         sharing.append(disease)
@@ -244,16 +281,47 @@ class Composer:
             shared[tuple(sorted(diseases, key=order.get))].append(by_id[identity])
         return dict(sorted(shared.items(), key=lambda item: order[item[0][0]]))
 
+    def _place(self, disease: str, finding: NoteFinding | SeriesFinding) -> int:
+        """Return how far down a finding of the series stands in the knowledge of a disease; 0 for one of the note."""
+        if isinstance(finding, NoteFinding):
+            return 0
+        return self.patterns[disease].index((finding.channel["name"], finding.direction))
 
-def _ranked_series(findings: list[SeriesFinding]) -> list[SeriesFinding]:
-    """Rank findings: specific ones and often seen ones first, a second blood pressure last."""
-    ranked = sorted(findings, key=lambda finding: (len(finding.diseases), -finding.count))
-    ranked.sort(key=lambda finding: finding.channel["name"] in PRESSURES[1:] and _has_systolic(findings, finding))
-    return ranked
+
+def why_admitted(note: str) -> tuple[int, int]:
+    """Return where a note says why the patient was admitted: start and end of that line, or nowhere."""
+    match = _WHY_ADMITTED.search(note)
+    return match.span() if match else (0, 0)
 
 
-def _has_systolic(findings: list[SeriesFinding], finding: SeriesFinding) -> bool:
-    return any(f.channel["name"] == PRESSURES[0] and f.direction == finding.direction for f in findings)
+def _lies_in(finding: NoteFinding | SeriesFinding, place: tuple[int, int]) -> bool:
+    """Tell if a finding lies in a place of the note; one of the series does anyway."""
+    return isinstance(finding, SeriesFinding) or place[0] <= finding.start < place[1]
+
+
+def _rank(finding: NoteFinding, why: tuple[int, int]) -> int:
+    """Rank what proves before what is treated, and both before what only explains; why the patient came first."""
+    if is_risk(finding):
+        return 2 if _lies_in(finding, why) else 4
+    return 0 if _lies_in(finding, why) else 3 if finding.type == "drug" else 1
+
+
+def _told_once(findings: list[SeriesFinding]) -> list[SeriesFinding]:
+    """Leave out a low pressure beside a low systolic one, and a high mean pressure beside another high one."""
+    shown = {(finding.channel["name"], finding.direction) for finding in findings}
+    beside = {"low": PRESSURES[:1], "high": (PRESSURES[0], PRESSURES[2])}
+    return [
+        finding
+        for finding in findings
+        if finding.channel["name"] not in (PRESSURES[1:] if finding.direction == "low" else PRESSURES[1:2])
+        or not any((name, finding.direction) in shown for name in beside.get(finding.direction, ()))
+    ]
+
+
+def _is_far(finding: SeriesFinding) -> bool:
+    """Tell if a level lies clearly beyond the clear limit; a low one is enough."""
+    limit = clear_limits(finding.channel)[1] + FAST * finding.channel.get("std", 0.0)
+    return finding.direction == "low" or bool(finding.values.max() >= limit)
 
 
 def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
@@ -266,10 +334,22 @@ def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
     low, high = clear_limits(channel)
     distances = values - high if direction == "high" else low - values
     beyond = int((distances > 0).sum())
+    if beyond == 0:
+        return False
+    share, reach = beyond / len(values), distances.max() / channel["std"] if channel.get("std") else np.inf
+    if direction == "high" and channel["name"] in PRESSURES:
+        lower = int((values < low).sum())
+        is_often, is_severe = share >= MIN_SHARE and lower < beyond, share >= SOME and lower < SOME * beyond
+        return beyond >= MIN_VALUES and (is_often or (is_severe and bool(reach >= FAR)))
     if beyond < MIN_VALUES:
-        once_enough = not (direction == "high" and channel["name"] in PRESSURES)
-        return once_enough and 0 < beyond >= MIN_SHARE * len(values)
-    return beyond >= RARE * len(values) or bool(distances.max() >= FAR * channel.get("std", 0.0))
+        return (share >= MIN_SHARE or _mostly_beyond(channel, direction, values)) and bool(reach >= NEAR)
+    return share >= RARE or bool(reach >= FAR)
+
+
+def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
+    """Tell if most values lie beyond the usual limit; one beyond the clear limit is then no error."""
+    low, high = usual_limits(channel)
+    return bool(np.mean(values > high if direction == "high" else values < low) > 0.5)
 
 
 def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
@@ -290,6 +370,10 @@ def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:
     """
     if finding.end <= other.start and not note[finding.end : other.start].strip():
         return True
+    if {finding.type, other.type} <= {"drug", "procedure"} and finding.text != other.text:
+        kind, name = re.escape(finding.text), re.escape(other.text)
+        if re.search(rf"\b{kind}\b{_OF_A_KIND}\b{name}\b", note):
+            return True
     words, others = (content_words(f.text.lower(), 0, len(f.text)) for f in (finding, other))
     return len(words) < len(others) and all(any(_is_same_word(a, b) for b, *_ in others) for a, *_ in words)
 

@@ -14,7 +14,7 @@ _BEFORE = compiled_words(r"""
     |(?:culture|electric|electrical|insulin|thermal|icd) shocks?
     """)
 _AFTER = compiled_words(r"""
-    diabetes insipidus|(?:stroke|shock) (?:prevention|prophylaxis)
+    diabetes insipidus|(?:dysrhythmia|rhythm|arrhythmia) regular|(?:stroke|shock) (?:prevention|prophylaxis)
     |strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
     |shock(?:ing)?[ -]?(?:waves?|liver|index|able)
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)

@@ -1,6 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Events of the past: what a note dates back, or tells as history, is no sign of an acute disease of this stay."""
+"""
+What is past or lasts: an event that a note dates back or tells as history, and a chronic disease under a heading of
+the past, are no signs of an acute disease of this stay.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,19 @@ _TOLD_AS_PAST = compiled(r"""
     """)
 
 
+# what lasts, and explains an acute disease only where the patient came with it
+_LASTING = compiled(r"""
+    asthma|\bcopd\b|chronic obstructive|emphysema|heart failure|\bchf\b|coronary artery disease|\bcad\b
+    |restrictive (?:lung|pulmonary)
+    """)
+_PAST_HEADING = compiled(r"\s*(?:past|pmhx?\b|medical history|social|family)[^:\n]*:")
+
+
 def is_past_event(note: str, start: int, end: int) -> bool:
-    """Tell if what stands at `start` to `end` of a note is an event that the note dates back or tells as history."""
+    """Tell if what stands at `start` to `end` of a note is an event that the note tells as past, or background."""
     lower = note.lower()
+    if _LASTING.search(lower[start:end]):
+        return bool(_PAST_HEADING.match(lower, lower.rfind("\n", 0, start) + 1, start))
     if not _EVENT.search(lower[start:end]):
         return False
     line = lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]

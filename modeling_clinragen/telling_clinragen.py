@@ -42,16 +42,29 @@ _UNEXPLAINED = (
      "{names} stay unexplained: nothing in {place} points to them."),
 )  # fmt: skip
 _BY_TEXT = ("{names} is left unexplained by this text.", "{names} are left unexplained by this text.")
-# one finding, several
+# one finding, several; of what says much, and of what many diseases share
 _VERBS = (
-    ("points to", "point to"), ("suggests", "suggest"), ("supports", "support"), ("fits", "fit"),
-    ("indicates", "indicate"), ("is consistent with", "are consistent with"),
-    ("is in keeping with", "are in keeping with"), ("favors", "favor"),
+    ("points to", "point to"), ("suggests", "suggest"), ("supports", "support"), ("indicates", "indicate"),
+    ("favors", "favor"), ("is consistent with", "are consistent with"), ("is in keeping with", "are in keeping with"),
 )  # fmt: skip
-_SINGULAR_OF = {several: one for one, several in _VERBS}
+_WEAK_VERBS = (
+    ("fits", "fit"), ("is consistent with", "are consistent with"), ("is in keeping with", "are in keeping with"),
+    ("is compatible with", "are compatible with"), ("supports", "support"),
+)  # fmt: skip
+FEW = 3  # diseases that a telling finding speaks for
+# a series finding that many diseases share, and the disease that it is the sign of
+_HALLMARKS = {
+    ("Systolic blood pressure", "low"): "Shock", ("Mean blood pressure", "low"): "Shock",
+    ("Oxygen saturation", "low"): "Respiratory failure; insufficiency; arrest (adult)",
+    ("Fraction inspired oxygen", "high"): "Respiratory failure; insufficiency; arrest (adult)",
+}  # fmt: skip
+_SINGULAR_OF = {several: one for one, several in (*_VERBS, *_WEAK_VERBS)}
 _PLURAL_VERB = re.compile(rf"^(?P<lead>(?: in the note)?(?:, which)? (?:also )?)(?P<verb>{'|'.join(_SINGULAR_OF)})\b")
 _NO_VERB = re.compile(r"(?: in the note)?(?:[.;]|, (?!which\b))")
-_PASSIVES = ("suggested", "supported", "indicated")
+# those that end a denial: "no urine output points to ..." denies nothing behind it
+_PLAIN_VERBS = (("points to", "point to"), ("suggests", "suggest"), ("favors", "favor"))
+_PASSIVES, _WEAK_PASSIVES, _BACKED = ("suggested", "supported", "indicated"), ("suggested",), ("supported", "backed")
+_MISSING = ("no ", "without ", "absent ", "loss of ")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents")
 _ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
 _KNOWN = ("recorded", "documented", "reported")
@@ -111,7 +124,6 @@ _LEVELS = (
     "{name} {turned} {extreme} at hour {hour}",
     "{name} was {word} than normal {times}, {reach} {extreme}",
     "{name} was {side} normal {times}, with a {peak} of {extreme} at hour {hour}",
-    "{name} was {word} than normal {times}",
 )
 _PHRASES = (
     "{name} {reach} {extreme}",
@@ -138,15 +150,23 @@ _DOWNWARDS = {
 _NO_NOUN = re.compile(
     r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
 )
-_ENTRY = re.compile(  # of an examination's form
-    r"^(?:ventilated|(?:airway )?intubated|labored|paced|(?:dysrhythmia )?irregular|febrile|septic|hypotensive|smoker"
-    r"|hyper(?:carb|capn)ic|hypox(?:em)?ic|oliguric|anuric|poor|unresponsive)$"
+# entries of an examination's form as nouns: in the note's own words, which alone may be said of it
+_NOUNS = {
+    "airway intubated": "airway intubation", "dysrhythmia irregular": "irregular dysrhythmia", "febrile": "fever",
+    "hypotensive": "hypotension", "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "oliguric": "oliguria",
+    "smoker": "being a smoker",
+}  # fmt: skip
+_ADJECTIVE = re.compile(
+    r"^(?:ventilated|mechanically ventilated|intubated|(?:[av/]+ )?paced|septic|hypercarbic|hypercapnic|anuric"
+    r"|unresponsive)$"
 )
+_ACT = re.compile(r"administration|infusion|repletion|replacement|therapy|blockade")
+_ENTRY = re.compile(r"^(?:labored|irregular|poor|complications of prev)$")
 _COUNTED = re.compile(
     r"^(?!(?:an?|the) ).*\b(?:tube|pacemaker|bronchodilator|agent|inhibitor|diuretic|blocker|stent|balloon pump"
-    r"|defibrillator|arterial line|operation|nodule|AICD|IABP)$"
+    r"|defibrillator|arterial line|operation|nodule|bolus|AICD|IABP)$"
 )
-_SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes)$")
+_SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes|tremens)$")
 
 
 @dataclass(frozen=True)
@@ -220,57 +240,93 @@ class Telling:
 
     Args:
         names (`dict`): diagnosis -> the names it goes by.
-        same (`dict`): diagnosis -> those that mean the same as what it is called here, in lower case.
+        own (`dict`): the same, as sets in lower case.
     """
 
-    def __init__(self, names: dict[str, Iterable[str]], same: dict[str, set[str]]):
+    def __init__(self, names: dict[str, Iterable[str]], own: dict[str, set[str]]):
         self.said = {disease: said_of(disease, names[disease]) for disease in names}
-        self.same = same
+        self.own = own
 
-    def note(self, diseases: list[str], findings: list[NoteFinding], choose: random.Random, also: bool = False) -> str:
-        """Word one sentence that argues from findings of a note; `also` where another sentence stands before."""
-        told = list(dict.fromkeys(_written(finding) for finding in findings))
-        name = next((_written(f) for f in findings if len(diseases) == 1 and self.is_name(f, diseases[0])), None)
-        if name is not None:
-            return self._itself(name, [text for text in told if text != name], choose)
-        disease = self._named(diseases)
-        evidence = listed(choose.sample(told, len(told)) if choose.random() < 0.5 else told)
-        verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also)
-        place = choose.choice((" in the note", ""))
-        form = choose.randrange(3 if all(finding.type == "history" for finding in findings) else 4)  # a risk, no proof
+    def note(
+        self,
+        diseases: list[str],
+        findings: list[NoteFinding],
+        choose: random.Random,
+        also: bool = False,
+        again: bool = False,
+    ) -> str:
+        """
+        Word one sentence that argues from findings of a note.
+
+        Args:
+            also (`bool`): a sentence before argues for the same diseases.
+            again (`bool`): a sentence before names one of the findings.
+        """
+        names = [f for f in findings if len(diseases) == 1 and self.is_name(f, diseases[0])]
+        others = [f for f in findings if f not in names]
+        if names:
+            return self._itself(_written_once(names), [f for f in others if not is_risk(f)], choose)
+        drugs = [f for f in findings if _is_given(f)]
+        told = _written_once([f for f in findings if not _is_given(f)])
+        told = choose.sample(told, len(told)) if choose.random() < 0.5 else told
+        told = [*told, *([_use_of(drugs)] if drugs else [])]
+        evidence = listed(told)
+        strong = any(not is_risk(f) and f.type != "drug" and len(f.diseases) <= FEW for f in findings)
+        lacks = any(item.lower().startswith(_MISSING) for item in told)
+        verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also, strong, lacks)
+        place, disease = choose.choice((" in the note", "")), self._named(diseases)
+        place = "" if "being " in evidence else place
+        form = choose.randrange(4 if strong else 3)  # a risk, no proof
+        form = 0 if form == 1 and again else form
         if form == 0:
-            return sentence_case(f"{evidence}{place} {verb} {disease}.")
+            where = "in the note, " if not place and choose.random() < 0.5 else ""
+            return sentence_case(f"{where}{evidence}{place} {verb} {disease}.")
         if form == 1:
             return sentence_case(f"The note {choose.choice(_REPORTS)} {evidence}, which {verb} {disease}.")
         if form == 2 or len(told) > 2:  # a list would end where its first comma does
-            return self._passive(diseases, evidence + place, choose, also)
+            return self._passive(diseases, evidence + place, choose, also, strong)
         return sentence_case(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
-        """Tell if a finding of the note is what the disease itself is called."""
-        return finding.text.lower() in self.same[disease]
+        """Tell if a finding of the note, as it is written here, is a name of the disease itself."""
+        return _written(finding).lower() in self.own[disease]
 
     @staticmethod
-    def _itself(name: str, told: list[str], choose: random.Random) -> str:
+    def _itself(names: list[str], others: list[NoteFinding], choose: random.Random) -> str:
         """Word a sentence on a diagnosis that the note itself names, with other findings of it."""
-        report, be = choose.choice(_REPORTS), "are" if _is_plural(name) else "is"
+        name, report = listed(names), choose.choice(_REPORTS)
+        be = "are" if len(names) > 1 or _is_plural(name) else "is"
+        drugs, told = [f for f in others if _is_given(f)], [f for f in others if not _is_given(f)]
+        told = [*_written_once(told), *([_use_of(drugs)] if drugs else [])]
         if told:
-            return sentence_case(f"The note {report} {name}, which {be} {choose.choice(_PASSIVES)} by {listed(told)}.")
+            return sentence_case(f"The note {report} {name}, which {be} {choose.choice(_BACKED)} by {listed(told)}.")
         form = choose.choice(_ITSELF)
         return sentence_case(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
 
     def series(
-        self, diseases: list[str], findings: list[SeriesFinding], choose: random.Random, also: bool = False
+        self,
+        diseases: list[str],
+        findings: list[SeriesFinding],
+        choose: random.Random,
+        also: bool = False,
+        again: bool = False,
     ) -> str:
-        """Word one sentence that argues from findings of the series; `also` as in [`Telling.note`]."""
+        """Word one sentence that argues from findings of the series; arguments as in [`Telling.note`]."""
+        strong = any(self._is_telling(finding, diseases) for finding in findings)
         if choose.random() < 0.4:
             told = listed([_phrase(finding, choose) for finding in findings])
             if choose.random() < 0.5:
-                return self._passive(diseases, told, choose, also)
-            return sentence_case(f"{told} {self._verb(len(findings) > 1, choose, also)} {self._named(diseases)}.")
+                return self._passive(diseases, told, choose, also, strong)
+            verb = self._verb(len(findings) > 1, choose, also, strong)
+            return sentence_case(f"{told} {verb} {self._named(diseases)}.")
         told = self._clauses(findings, choose)
         link = choose.choice((", which", ", and this")) if len(findings) == 1 else ", which"
-        return sentence_case(f"{told}{link} {self._verb(False, choose, also)} {self._named(diseases)}.")
+        return sentence_case(f"{told}{link} {self._verb(False, choose, also, strong)} {self._named(diseases)}.")
+
+    @staticmethod
+    def _is_telling(finding: SeriesFinding, diseases: list[str]) -> bool:
+        hallmark = _HALLMARKS.get((finding.channel["name"], finding.direction))
+        return diseases == [hallmark] or len(finding.diseases) <= FEW
 
     @staticmethod
     def _clauses(findings: list[SeriesFinding], choose: random.Random) -> str:
@@ -285,8 +341,9 @@ class Telling:
         text = one if self._be(diseases) == "is" else several
         return sentence_case(text.format(names=self._named(diseases), place=place))
 
-    def _passive(self, diseases: list[str], evidence: str, choose: random.Random, also: bool) -> str:
-        link = f"{self._be(diseases)} {'also ' if also else ''}{choose.choice(_PASSIVES)} by"
+    def _passive(self, diseases: list[str], evidence: str, choose: random.Random, also: bool, strong: bool) -> str:
+        passive = choose.choice(_PASSIVES if strong else _WEAK_PASSIVES)
+        link = f"{self._be(diseases)} {'also ' if also else ''}{passive} by"
         return sentence_case(f"{self._named(diseases)} {link} {evidence}.")
 
     def _named(self, diseases: list[str]) -> str:
@@ -296,8 +353,8 @@ class Telling:
         return "are" if len(diseases) > 1 or _is_plural(self.said[diseases[0]]) else "is"
 
     @staticmethod
-    def _verb(plural: bool, choose: random.Random, also: bool) -> str:
-        verb = choose.choice(_VERBS)[plural]
+    def _verb(plural: bool, choose: random.Random, also: bool, strong: bool, lacks: bool = False) -> str:
+        verb = choose.choice(_PLAIN_VERBS if lacks else _VERBS if strong else _WEAK_VERBS)[plural]
         return f"also {verb}" if also and choose.random() < 0.4 and not verb.startswith(("is", "are")) else verb
 
 
@@ -312,7 +369,7 @@ def said_of(disease: str, names: Iterable[str]) -> str:
 
 def listed(items: list[str]) -> str:
     """Join phrases; a missing function, as in "no urine output", comes last: a "no" is read on to what follows."""
-    items = sorted(items, key=lambda item: item.lower().startswith(("no ", "without ", "absent ", "loss of ")))
+    items = sorted(items, key=lambda item: item.lower().startswith(_MISSING))
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
@@ -335,20 +392,42 @@ def agreeing(tail: str, subject: str) -> str | None:
     return changed if count else None
 
 
+def _written_once(findings: list[NoteFinding]) -> list[str]:
+    return list(dict.fromkeys(_written(finding) for finding in findings))
+
+
+def is_risk(finding: NoteFinding) -> bool:
+    """Tell if a finding is a risk or a cause of what it speaks for, such as another disease, and no proof of it."""
+    return finding.type in ("history", "name")
+
+
+def _is_given(finding: NoteFinding) -> bool:
+    """Tell if a finding is a drug, of which one says that it is used."""
+    return finding.type == "drug" and not _ACT.search(finding.text.lower())
+
+
+def _use_of(drugs: list[NoteFinding]) -> str:
+    return f"the use of {listed(_written_once(drugs))}"
+
+
 def _written(finding: NoteFinding) -> str:
     """
     Return a finding as the note writes it, in lower case but for abbreviations: "Arrest, respiratory" is turned back,
     and what is no noun, such as "sleeps on three pillows", is quoted.
     """
-    text = " ".join(finding.text.split())
+    text = re.sub("^on ", "", " ".join(finding.text.split()))
     noun, comma, kind = text.partition(", ")
     if comma:
         text = f"{kind} {_uncapitalized(noun)}"
     if _NO_NOUN.search(text.lower()):
         return f'"{_uncapitalized(text)}"'
+    if text.lower() in _NOUNS:
+        return _NOUNS[text.lower()]
+    if _ADJECTIVE.search(text.lower()):
+        return f"being {_uncapitalized(text)}"
     if _ENTRY.search(text.lower()):
         return f'the finding "{_uncapitalized(text)}"'
-    if _COUNTED.search(text):
+    if _COUNTED.search(text if text.isupper() else _uncapitalized(text)):
         text = _uncapitalized(text)
         return f"{'an' if re.match('[aeiouAI]', text) else 'a'} {text}"
     if text.isupper() and len(text) > 5:
@@ -413,9 +492,11 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
     if first == last == extreme:
         return "{name} was {extreme}".format(**words)
     if first == last:
-        return choose.choice(_LEVELS).format(**words)
+        return choose.choice(_LEVELS[:1] if finding.count == 1 else _LEVELS).format(**words)
     if finding.direction in ("rising", "falling"):
         forms = _TRENDS
+    elif finding.count == 1:
+        forms = _LEVELS[:1]
     elif short or finding.crosses or finding.is_flat or choose.random() < 0.3:
         forms = _LEVELS
     else:
