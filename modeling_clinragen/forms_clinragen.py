@@ -118,10 +118,14 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
     return last
 
 
-_FAMILY = re.compile(r"(?m)^[ \t]*(?:family (?:medical )?(?:history|hx)|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)")
+_FAMILY = re.compile(
+    r"(?m)^[ \t]*(?:family(?: (?:medical )?(?:history|hx))?|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)"
+)
 _NEXT_HEADING = re.compile(
     r"(?<=[.;,] )(?:p[ms]hx?|shx?|ros|hpi|meds|medications|allergies|exam"
     r"|(?:past |social |medical |surgical )+(?:history|hx))[ \t]*[:\-]"
+    r"|(?<=[.;] )(?!\w*(?:other|ather|sister|aunt|uncle|cousin|parent|sibling|son|daughter|child|ternal)s?\b)"
+    r"[a-z][a-z /]{1,25}:"
 )
 _SOCIAL_AND_FAMILY = re.compile(r"(?m)^[ \t]*social (?:and|&|/) family (?:history|hx)[ \t]*:([^\n]*)")
 _SOCIAL = re.compile(
@@ -155,8 +159,8 @@ def family_histories(text: str) -> list[tuple[int, int]]:
 _MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
 _PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
 _SIGN = re.compile(
-    rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|[☑☒✓✔✅⊕])"
-    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\(\s+\)|[☐□✗✘❌⊖])"
+    rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|\[1\]|[☑☒✓✔✅⊕])"
+    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\[0\]|\(\s+\)|[☐□✗✘❌⊖])"
 )
 _ANY_SIGN = re.compile(r"[(\[{+\-−–☑☒✓✔✅⊕☐□✗✘❌⊖]")
 _PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")

@@ -140,6 +140,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
     if is_unclear(sentence, start):
         return True
     commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
+    if _is_of_the_main_clause(sentence, denial, start):
+        return True
     word = sentence[slice(*denial)]
     of_nouns = word in _OF_NOUNS or bool(_NEGATIVE_TEST.fullmatch(word))
     if of_nouns and _is_past_and(sentence, trigger, start):
@@ -171,6 +173,24 @@ def is_unclear(sentence: str, start: int) -> bool:
         return True
     described = _DESCRIBED.search(sentence)
     return described is not None and described.start("item") <= start < described.end("item")
+
+
+_FIRST = re.compile(r"\s*(?:(?:and|but|so|then|with|given|in|the|because of) )*$")
+_AHEAD = frozenset(["without", "w/o", "absence of", "no", "lacking", "free of", "free from"])
+_FINITE = compiled_words(r"""
+    is|are|was|were|has|have|had|does|did|seems?|seemed|appears?|appeared|remains?|remained|became|makes?|made|suggests?
+    |suggested|argues?|argued|points?|pointed|can|could|may|might|must|will|would
+    """)
+
+
+def _is_of_the_main_clause(sentence: str, denial: tuple[int, int], start: int) -> bool:
+    """Tell if a phrase at the head denies, and its sentence follows: "in the absence of fever, cough was treated"."""
+    lead, word = sentence[: denial[0]], sentence[slice(*denial)]
+    if word not in _AHEAD or not _FIRST.fullmatch(lead) or (word == "no" and not lead.strip()):
+        return False
+    verb = _FINITE.search(sentence, denial[1])
+    comma = sentence.rfind(",", denial[1], verb.start()) if verb else -1
+    return 0 <= comma < start
 
 
 def _is_past_and(sentence: str, trigger: int, start: int) -> bool:

@@ -34,7 +34,7 @@ _PSEUDO = compiled_words(r"""
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
-    |no doubt|without (?:a )?doubt|not certain(?:ly)?
+    |(?:initially|at first|originally) den(?:y|ies|ied|ying)|no doubt|without (?:a )?doubt|not certain(?:ly)?
     |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)
     |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved
@@ -187,7 +187,9 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     masked = _THAT.sub(_crossed_out, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
     if trigger is not None and _governs(masked, trigger.end()):
-        return not is_past_the_denial(sentence, trigger.span(), start, end)
+        if not is_past_the_denial(sentence, trigger.span(), start, end):
+            return True
+        masked = masked[: trigger.start()] + "x" * (start - trigger.start())
     absent = _JUST_BEFORE.search(masked)
     if (absent and not _ENDS.search(absent[1])) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
         return True
