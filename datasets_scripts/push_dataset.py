@@ -38,15 +38,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     from datasets_scripts.dataset.card import dataset_card
-    from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, content_hash, read_metadata
+    from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, check_content, read_metadata
 
     metadata = read_metadata(arguments.dataset)
     credentialed = metadata["source"] != "synthetic"
     permissions = permissions_to_push(arguments) if credentialed else {}
-    if content_hash(arguments.dataset) != metadata["content_hash"]:
-        raise ClinRaGenInputError(
-            f"{arguments.dataset}: its data are not those of {METADATA_FILE}, the hash differs; build it again"
-        )
+    check_content(arguments.dataset)
     pushed = (*(f"data/{split}-*.parquet" for split in SPLITS), LABEL_AUDIT)
     with tempfile.TemporaryDirectory() as aside:
         described = {**metadata, "permissions": permissions} if permissions else metadata

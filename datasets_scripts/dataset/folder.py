@@ -16,6 +16,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datasets_scripts.dataset.checks import AGAIN, check_cells, check_files, check_metadata, opened, unreadable
 from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -100,18 +102,40 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
     (folder / "README.md").write_text(card(metadata, folder), encoding="utf-8")
 
 
-def content_hash(folder: Path) -> str:
-    """Hash the cells of all splits, column by column, whatever the shards, compression and row groups (SHA-256)."""
+def content_hash(folder: Path, check: Callable[[pa.RecordBatch, int, Path], None] | None = None) -> str:
+    """
+    Hash the cells of all splits, column by column, whatever the shards, compression and row groups (SHA-256).
+
+    Args:
+        check (callable, *optional*): gets each batch of rows before it is hashed, its first row, and its file.
+    """
     total = hashlib.sha256()
     for split in SPLITS:
         digests: dict[str, Any] = defaultdict(hashlib.sha256)
         for shard in shards(folder, split):
-            for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP):
+            for first, batch in _batches(shard):
+                if check is not None:
+                    check(batch, first, shard)
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     _digest(digests, f"{split}/{name}", column)
         for name in digests:
             total.update(f"{name} {digests[name].hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def _batches(shard: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the rows of a shard, a row group in memory at a time, each batch after the number of its first row."""
+    batches, first = opened(shard).iter_batches(batch_size=ROWS_PER_GROUP), 0
+    while True:
+        try:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            batch.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(shard, error) from None
+        yield first, batch
+        first += len(batch)
 
 
 def _digest(digests: dict[str, Any], name: str, column: pa.Array) -> None:
@@ -123,7 +147,8 @@ def _digest(digests: dict[str, Any], name: str, column: pa.Array) -> None:
     elif pa.types.is_string(column.type):
         column = column.fill_null("")
         digests[f"{name}/length"].update(pc.binary_length(column).to_numpy(False).tobytes())
-        digests[name].update("".join(column.to_pylist()).encode())
+        together = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column), "")
+        digests[name].update(together[0].as_buffer())
     else:
         digests[name].update(column.fill_null(0).to_numpy(False).tobytes())
 
@@ -134,30 +159,60 @@ def shards(folder: Path, split: str) -> list[Path]:
 
 def iterate_rows(folder: Path, split: str) -> Iterator[dict]:
     """Yield the rows of one split as plain dictionaries, one row group in memory at a time."""
+    check_content(folder)
     for shard in shards(folder, split):
-        for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP):
+        for _, batch in _batches(shard):
             yield from batch.to_pylist()
 
 
 def read_metadata(folder: str | Path) -> dict:
     """
-    Read `clinragen_dataset.json` of a finished dataset folder.
+    Read `clinragen_dataset.json` of a finished dataset folder, and compare it with the footers of the folder's files.
 
     Raises:
-        ClinRaGenInputError: if there is no such folder, or it is unfinished or of another schema version.
+        ClinRaGenInputError: if there is no such folder, or it is unfinished, of another schema version, or damaged.
     """
     path = Path(folder) / METADATA_FILE
     if not path.is_file():
         raise ClinRaGenInputError(
             f"{folder} is no finished dataset folder: {METADATA_FILE} missing; run datasets_scripts/build_dataset.py"
         )
-    metadata = json.loads(path.read_text(encoding="utf-8"))
-    if metadata.get("schema_version") != SCHEMA_VERSION:
-        raise ClinRaGenInputError(
-            f"{path}: schema_version is {metadata.get('schema_version')}, this program reads {SCHEMA_VERSION}; "
-            "build the dataset again"
-        )
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ClinRaGenInputError(f"{path} is damaged, no JSON ({error}); {AGAIN}") from None
+    version = metadata.get("schema_version") if isinstance(metadata, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ClinRaGenInputError(f"{path}: schema_version is {version}, this program reads {SCHEMA_VERSION}; {AGAIN}")
+    check_metadata(metadata, path)
+    check_files({split: shards(folder, split) for split in SPLITS}, COLUMNS, metadata, Path(folder))
     return metadata
+
+
+def check_content(folder: str | Path) -> dict:
+    """
+    Read the metadata, and all records once in a process: their cells, and that they are those of the metadata's hash.
+
+    Raises:
+        ClinRaGenInputError: naming file, row and column of the first fault.
+    """
+    metadata = read_metadata(folder)
+    files = [Path(folder) / METADATA_FILE, *(path for split in SPLITS for path in shards(folder, split))]
+    _check_records(Path(folder), tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+    return metadata
+
+
+@cache
+def _check_records(folder: Path, files: tuple) -> None:
+    """Check all records; `files` tells one state of the folder from another."""
+    metadata = read_metadata(folder)
+    sizes = len(metadata["channels"]), len(metadata["labels"])
+    found = content_hash(folder, lambda batch, first, shard: check_cells(batch, first, shard, *sizes))
+    if found != metadata["content_hash"]:
+        raise ClinRaGenInputError(
+            f"{folder}: its data are not those of {METADATA_FILE}, the hash differs: a file was changed or is of "
+            f"another build; {AGAIN}"
+        )
 
 
 def label_names(metadata: dict) -> list[str]:
@@ -169,11 +224,11 @@ def load_split(folder: str | Path, split: str, streaming: bool = False) -> Datas
     Load one split as a `datasets.Dataset`, memory-mapped; with `streaming` as an `IterableDataset`.
 
     Raises:
-        ClinRaGenInputError: if the folder is no finished dataset folder, or has no such split.
+        ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, or has no such split.
     """
     from datasets import load_dataset
 
-    read_metadata(folder)
+    check_content(folder)
     files = [str(path) for path in shards(Path(folder), split)]
     if not files:
         there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
@@ -183,7 +238,7 @@ def load_split(folder: str | Path, split: str, streaming: bool = False) -> Datas
 
 def iterate_records(folder: Path) -> Iterator[dict]:
     """Yield all rows by split and shard, with `lab_times` (T,) and `lab_values` (T, C) as float32 arrays."""
-    num_channels = len(read_metadata(folder)["channels"])
+    num_channels = len(check_content(folder)["channels"])
     for split in SPLITS:
         for shard in shards(folder, split):
             for batch in pq.ParquetFile(shard).iter_batches(batch_size=ROWS_PER_GROUP, columns=RECORD_COLUMNS):

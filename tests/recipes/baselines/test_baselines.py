@@ -32,6 +32,7 @@ from recipes.configs import FOLDER
 from recipes.models.backbone import train_tokenizer
 from recipes.training.data import load_records
 from tests.commands import run_script
+from tests.dataset_folders import describe
 
 
 HEART_RATE = [channel["name"] for channel in CHANNELS].index("Heart Rate")
@@ -173,6 +174,7 @@ def test_diagnoses_of_the_reported_split_change_no_prediction(data_folder, tmp_p
         position = table.schema.get_field_index("diagnoses")
         others = pa.array([[0, 7, 24]] * len(table), table.schema.field(position).type)
         pq.write_table(table.set_column(position, table.schema.field(position), others), shard)
+    describe(changed, changed)
     for dataset in (data_folder / "records", changed):
         run("fusion", dataset, tmp_path / f"report-{dataset.name}")
     before, after = (predictions(tmp_path / f"report-{name}") for name in ("records", "changed"))
