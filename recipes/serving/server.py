@@ -24,15 +24,16 @@ from starlette.routing import Route
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from recipes.serving.answers import load_handler
+from recipes.serving.connections import BoundedConnection, max_connections
 
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 8 * 2**20  # bytes of a request
 MAX_DROPPED = 8 * MAX_BODY  # of a larger one so much is still taken, and dropped, that its sender reads the answer
+MAX_BODIES = 16 * MAX_BODY  # bytes of all requests that are still arriving
 SECONDS_FOR_BODY = 60
 MAX_WAITING = 128  # records in the queue
-MAX_CONNECTIONS = 512
 
 
 @dataclass(eq=False)
@@ -98,12 +99,30 @@ class Batcher:
         return batch
 
 
+class Arriving:
+    """The requests that are still arriving: where they hold too much memory, the oldest is given up."""
+
+    def __init__(self):
+        self._sizes: dict[asyncio.Timeout, int] = {}
+
+    def hold(self, deadline: asyncio.Timeout, size: int) -> None:
+        """Note that the request of this deadline holds `size` bytes by now."""
+        self._sizes[deadline] = size
+        if sum(self._sizes.values()) > MAX_BODIES:
+            oldest = next(iter(self._sizes))
+            del self._sizes[oldest]
+            oldest.reschedule(0)
+
+    def end(self, deadline: asyncio.Timeout) -> None:
+        self._sizes.pop(deadline, None)
+
+
 def make_app(handler: EndpointHandler, batch_size: int = 16) -> Starlette:
     """Return the server's application: `POST /` and `/predict`, `GET /health`."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette):
-        app.state.batcher = Batcher(handler, batch_size)
+        app.state.batcher, app.state.arriving = Batcher(handler, batch_size), Arriving()
         worker = asyncio.create_task(app.state.batcher.run())
         yield
         worker.cancel()
@@ -154,19 +173,24 @@ async def read_body(request: Request) -> bytes:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise RequestError(415, "the content type must be application/json")
-    body, size = bytearray(), 0
+    body, size, arriving = bytearray(), 0, request.app.state.arriving
+    deadline = asyncio.timeout(SECONDS_FOR_BODY)
     try:
-        async with asyncio.timeout(SECONDS_FOR_BODY):
+        async with deadline:
             async for part in request.stream():
                 size += len(part)
-                if size <= MAX_BODY:
-                    body += part
-                elif size > MAX_DROPPED:
+                if size > MAX_DROPPED:
                     break
-                else:
+                if size > MAX_BODY:
                     body.clear()
+                else:
+                    body += part
+                arriving.hold(deadline, len(body))
     except TimeoutError:
-        raise RequestError(408, f"the request took more than {SECONDS_FOR_BODY} seconds to arrive") from None
+        reason = f"the request did not arrive within {SECONDS_FOR_BODY} seconds, or others needed its place"
+        raise RequestError(408, f"{reason}; send it again, at once") from None
+    finally:
+        arriving.end(deadline)
     if size > MAX_BODY:
         raise RequestError(413, f"the request is larger than {MAX_BODY} bytes; send fewer or smaller records")
     return bytes(body)
@@ -193,18 +217,25 @@ def read_json(body: bytes) -> object:
         raise RequestError(400, "no JSON of a record: a number of thousands of digits, or brackets") from None
 
 
+def server_config(handler: EndpointHandler, batch_size: int = 16) -> uvicorn.Config:
+    """Return the settings of the server."""
+    return uvicorn.Config(
+        make_app(handler, batch_size),
+        http=BoundedConnection,
+        ws="none",
+        access_log=False,
+        limit_concurrency=max_connections() + 1,  # of those at work: silent ones make room
+        timeout_graceful_shutdown=30,
+        log_level="warning",
+    )
+
+
 def serve(arguments: argparse.Namespace) -> None:
     """Answer requests, as the arguments of `serve.py` say, until the process is ended."""
     listener = listen(arguments.host, arguments.port)
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     warn_if_open(listener)
-    config = uvicorn.Config(
-        make_app(handler, arguments.batch_size),
-        access_log=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=30,
-        log_level="warning",
-    )
+    config = server_config(handler, arguments.batch_size)
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     logger.info("answers at http://%s:%d (stop with Ctrl-C)", host, port)

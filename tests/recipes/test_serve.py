@@ -10,12 +10,13 @@ import random
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ import uvicorn
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
 from modeling_clinragen.handler import MAX_RECORDS
 from recipes import serve
+from recipes.serving import connections
 from recipes.serving import server as serving
 from recipes.serving.answers import load_handler
 from tests.modeling_clinragen.test_handler import same
@@ -270,10 +272,12 @@ def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server)
 
 
 @contextmanager
-def served(handler):
-    """The port of a server in a thread of this process."""
+def served(handler, held=None):
+    """The port of a server in a thread of this process; `held` becomes the set of those that it holds."""
     listener = serving.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(serving.make_app(handler), log_level="error"))
+    server = uvicorn.Server(serving.server_config(handler))
+    if held is not None:
+        server.server_state.connections = held
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -293,6 +297,144 @@ def test_a_request_that_never_becomes_whole_is_given_up(folder, monkeypatch):
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+BODY = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+SILENT = {
+    "nothing": b"",
+    "half-of-a-header": b"POST / HTTP/1.1\r\nHo",
+    "half-of-a-body": BODY,
+    "idle": HEALTH,
+    "half-of-the-next": HEALTH + b"G",
+    "answers-untaken": HEALTH * 10_000,
+}
+
+
+def silent_connection(port, sent):
+    """A connection that sends `sent`, as far as it is taken, and reads nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", port))
+    connection.setblocking(False)
+    with suppress(BlockingIOError):
+        while sent:
+            sent = sent[connection.send(sent) :]
+    return connection
+
+
+def within(seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def is_closed(connection):
+    try:
+        while connection.recv(2**20):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.fixture
+def handler(folder):
+    return load_handler(str(folder), None, None)
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_connection_whose_client_is_silent_is_closed(handler, monkeypatch, kind):
+    monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 0.5)
+    monkeypatch.setattr(connections, "SECONDS_FOR_CLIENT", 1)
+    held = set()
+    with served(handler, held) as port, silent_connection(port, SILENT[kind]) as connection:
+        assert within(20, lambda: held)
+        assert within(30, lambda: not held)  # and until then this test takes no answer, either
+        assert is_closed(connection)
+        assert ask(port, None, "GET", "/health")[0] == 200
+
+
+def test_one_byte_of_a_header_after_the_other_gives_no_more_time(handler, monkeypatch):
+    monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 1)
+    with served(handler) as port, silent_connection(port, b"GET / HTTP/1.1\r\nX: ") as connection:
+        started = time.monotonic()
+        while not is_closed(connection) and time.monotonic() - started < 20:
+            time.sleep(0.1)
+            with suppress(ConnectionError):
+                connection.send(b"x")
+        assert time.monotonic() - started < 10
+
+
+def test_a_connection_that_asks_again_and_again_is_kept(handler, monkeypatch):
+    """For five times as long as a silent one."""
+    monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 1)
+    monkeypatch.setattr(connections, "SECONDS_FOR_CLIENT", 1)
+    with served(handler) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for _ in range(25):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b'{"status":"ok"}'
+            time.sleep(0.2)
+        connection.close()
+
+
+def test_a_request_that_the_model_works_on_for_long_is_answered(handler, monkeypatch):
+    monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 0.1)
+    monkeypatch.setattr(connections, "SECONDS_FOR_CLIENT", 0.1)
+    monkeypatch.setattr(handler, "answer", lambda records, parameters: [time.sleep(3) or {"diagnoses": []}])
+    with served(handler) as port:
+        assert ask(port, {"inputs": {"note": "fever"}})[:2] == (200, {"diagnoses": []})
+
+
+def test_where_requests_that_arrive_hold_too_much_then_the_oldest_is_given_up(handler, monkeypatch):
+    monkeypatch.setattr(serving, "MAX_BODIES", 3000)
+    part = BODY.replace(b"900", b"9000") + b" " * 1200
+    with served(handler) as port:
+        arriving = []
+        for _ in range(3):
+            arriving.append(silent_connection(port, part))
+            time.sleep(0.3)
+        assert arriving[0].recv(1000).startswith(b"HTTP/1.1 408 ")
+        assert not any(is_closed(connection) for connection in arriving[1:])
+        assert ask(port, {"inputs": {"note": "fever"}, "parameters": SHORT})[0] == 200
+        for connection in arriving:
+            connection.close()
+
+
+def test_headers_without_end_are_refused(lasting_server):
+    with socket.create_connection(("127.0.0.1", lasting_server.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 2**17)
+        connection.settimeout(20)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 4")
+
+
+@pytest.mark.slow
+def test_when_520_connections_are_silent_then_good_requests_are_answered_as_fast(server):
+    """The best of three rounds of 60 requests each; 95 of 100 take at most twice as long."""
+
+    def percentile():
+        seconds = []
+        for i in range(60):
+            started = time.perf_counter()
+            request = {"inputs": {"note": f"fever and cough for {i} days"}, "parameters": {"max_new_tokens": 32}}
+            assert server.ask(request)[0] == 200
+            seconds.append(time.perf_counter() - started)
+        return statistics.quantiles(seconds, n=20)[-1]
+
+    percentile()  # warms up
+    undisturbed, disturbed = [], []
+    for _ in range(3):
+        undisturbed.append(percentile())
+        kinds = [SILENT[kind] for kind in ("nothing", "half-of-a-header", "half-of-a-body", "idle")]
+        silent = [silent_connection(server.port, kinds[i % len(kinds)]) for i in range(520)]
+        disturbed.append(percentile())
+        for connection in silent:
+            connection.close()
+    assert min(disturbed) <= 2 * min(undisturbed), (undisturbed, disturbed)
 
 
 def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_told(
