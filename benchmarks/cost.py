@@ -28,7 +28,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from benchmarks.training import FLAN_T5_SMALL, VOCABULARY
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import CHANNELS, ClinRaGenConfig, ClinRaGenForConditionalGeneration
 from recipes.training.arguments import ModelArguments
 from recipes.training.cpu import speed_up_on_cpu

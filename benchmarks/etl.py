@@ -23,7 +23,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.sources.raw_tables import find_table
 from datasets_scripts.sources.reader import load_source
 

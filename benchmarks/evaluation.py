@@ -21,7 +21,8 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen.claims_clinragen import ClaimChecker
 from recipes import quickstart

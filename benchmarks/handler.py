@@ -22,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from recipes import serve
 from recipes.serving.answers import answer_chunk, chunks, load_handler
 from recipes.serving.record_files import read_records

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import ClinRaGenPipeline
 from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.evaluation.prediction import predict

@@ -14,7 +14,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.handler import as_sent
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.folder import iterate_rows
 from recipes import predict
 from recipes.serving.resumed_file import file_hash

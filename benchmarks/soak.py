@@ -29,7 +29,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenPipeline, ClinRaGenProcessor
 from recipes.models.folder import load_model_folder
 from recipes.training.arguments import StageArguments

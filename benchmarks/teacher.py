@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 
 from datasets_scripts import generate_rationales
-from datasets_scripts.common.command import finished_folder, run_command
+from datasets_scripts.common.command import run_command
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.folder import iterate_records, read_metadata
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.chat import Request

@@ -13,7 +13,8 @@ Export a model folder to ONNX, or merge a LoRA adapter into its base.
 import argparse
 from pathlib import Path
 
-from datasets_scripts.common.command import CommandParser, check_free, run_command
+from datasets_scripts.common.command import CommandParser, run_command
+from datasets_scripts.common.outputs import check_free
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datasets_scripts.common.command import ResumableError
+from datasets_scripts.common.outputs import ResumableError
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 

@@ -1,19 +1,15 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The common part of all commands: how a user's mistake ends one, and how a folder is finished."""
+"""The common part of all commands: how a user's mistake, an interruption or a full disk ends one."""
 
 import argparse
-import errno
-import json
 import logging
 import math
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
+from datasets_scripts.common.outputs import causes, is_full_disk, is_interruption
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -27,21 +23,35 @@ for _name, _value in SENDS_NOTHING.items():
 
 def run_command(main: Callable[[list[str] | None], object]) -> None:
     """
-    Run `main`; a `ClinRaGenInputError`, or a package that is not installed, becomes one line on standard error and
-    exit code 2, without a traceback. What it writes, and what its libraries write, its owner alone can read.
+    Run `main`; a `ClinRaGenInputError`, a full disk, too little memory, or a package that is not installed, becomes
+    one line on standard error and exit code 2, and Ctrl-C one with exit code 130, without a traceback. What it
+    writes, and what its libraries write, its owner alone can read.
     """
     os.umask(OWNER_ALONE)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
-    except ClinRaGenInputError as error:
-        sys.exit(_fail(str(error)))
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in OWN_PACKAGES:
+    except (Exception, KeyboardInterrupt) as error:
+        if is_interruption(error):
+            sys.exit(_fail("interrupted; start the same command again to go on", code=130))
+        line = _line_of(error)
+        if line is None:
             raise
-        sys.exit(_fail(f"the package {error.name} is not installed; pip install 'clinragen[all]'"))
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; start the same command again to go on", code=130))
+        sys.exit(_fail(line))
+
+
+def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
+    """Return what is told of an error in place of a traceback; of one that nobody foresaw nothing."""
+    if isinstance(error, ClinRaGenInputError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in OWN_PACKAGES:
+        return f"the package {error.name} is not installed; pip install 'clinragen[all]'"
+    if is_full_disk(error):
+        where = next((e.filename for e in causes(error) if isinstance(e, OSError) and e.filename), "where it writes")
+        return f"the disk is full ({where}); free some space, or raise its quota, and start the same command again"
+    if any(isinstance(e, MemoryError) for e in causes(error)):
+        return "the memory of this machine is too small for it; end other programs, or take less at a time"
+    return None
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -70,57 +80,3 @@ def check_not_negative(arguments: argparse.Namespace, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and not 0 <= value < math.inf:
             raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value:g}; give 0 or more")
-
-
-class ResumableError(ClinRaGenInputError):
-    """Raised where what is written so far stays, for the same command to resume from."""
-
-
-class BusyError(ResumableError):
-    """Raised where another process works on the same output; what it has written must stay."""
-
-
-def check_free(output: Path) -> None:
-    """Raise a `ClinRaGenInputError` if something is at `output` already; commands that run long ask at once."""
-    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
-        raise ClinRaGenInputError(f"{output} exists already; name another folder to write, or remove it first")
-
-
-@contextmanager
-def finished_folder(output: Path, resume: dict | None = None) -> Iterator[Path]:
-    """
-    Give a folder aside to write into, and rename it to `output` when the block ends without an error.
-
-    A folder at `output` is therefore always a whole one. What stands aside after an error is removed.
-
-    Args:
-        resume (`dict`, *optional*): what the result depends on, as JSON. After a kill or an interruption, a start with
-            the same finds again in the folder aside what was written, and resumes; its folder `work` is for what is
-            not part of the result.
-
-    Raises:
-        ClinRaGenInputError: if `output` exists already, or the disk is full.
-    """
-    output = Path(output)
-    check_free(output)
-    aside = output.with_name(output.name + ".unfinished")
-    start = aside / "work" / "start.json"
-    wanted = None if resume is None else json.dumps(resume, sort_keys=True, default=str)
-    if wanted is None or not start.is_file() or start.read_text(encoding="utf-8") != wanted:
-        shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        if wanted is not None:
-            start.parent.mkdir(exist_ok=True)
-            start.write_text(wanted, encoding="utf-8")
-        yield aside
-        shutil.rmtree(aside / "work", ignore_errors=True)
-        if output.exists():
-            output.rmdir()  # empty, or `check_free` had refused it
-        aside.rename(output)
-    except BaseException as error:
-        if resume is None or not isinstance(error, KeyboardInterrupt | ResumableError):
-            shutil.rmtree(aside, ignore_errors=True)
-        if os.strerror(errno.ENOSPC) in str(error):  # DuckDB and Arrow have errors of their own for it
-            raise ClinRaGenInputError(f"the disk of {output} is full; free some space or write elsewhere") from None
-        raise

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.card import dataset_card, write_label_audit
 from datasets_scripts.dataset.folder import write_metadata
 from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, write_records

@@ -21,7 +21,7 @@ import duckdb
 import yaml
 from tqdm import tqdm
 
-from datasets_scripts.common.command import BusyError, ResumableError
+from datasets_scripts.common.outputs import BusyError, ResumableError
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     add_rationales,

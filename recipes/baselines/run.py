@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError
 from recipes.baselines.common import Fitted, Task

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card

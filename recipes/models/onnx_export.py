@@ -19,7 +19,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from recipes.models.folder import fetched, load_model_folder
 from recipes.models.onnx import FACTS, GRAPHS, HEAD, HEAD_TENSORS, is_onnx_folder, layer_names

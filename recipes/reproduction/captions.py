@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_scripts.common.command import CommandParser, finished_folder
+from datasets_scripts.common.command import CommandParser
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     LABEL_AUDIT,

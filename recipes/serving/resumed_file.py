@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from datasets_scripts.common.command import BusyError
+from datasets_scripts.common.outputs import aside_of, check_free, full_disk, held, is_full_disk
 from modeling_clinragen import ClinRaGenInputError
 from recipes.serving.answers import chunks
 
@@ -38,41 +37,39 @@ def resumed_file(output: Path, start: dict) -> Iterator[BinaryIO]:
         start (`dict`): what the answers depend on, as JSON; of which nothing may differ from the earlier start.
 
     Raises:
-        ClinRaGenInputError: if something differs, another process is at work, or the output cannot be written.
+        BusyError: if another process is at work on `output`.
+        ClinRaGenInputError: if something differs, or the output is there already or cannot be written.
     """
-    aside = output.with_name(output.name + ".unfinished")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
-        with open(aside / "answers.jsonl", "a+b") as file:
-            _claim(file, output)
-            _check_start(aside / "start.json", start, begun=file.tell() > 0)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    check_free(output)
+    with held(output):
+        check_free(output)  # again, since another process may have finished it in between
+        aside = aside_of(output)
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            with open(aside / "answers.jsonl", "a+b") as file:
+                _check_start(aside / "start.json", start, begun=file.tell() > 0)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(aside / "answers.jsonl", output)
-        shutil.rmtree(aside)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ClinRaGenInputError(
-                f"the disk of {output} is full; free some space and start the same command again to resume it"
-            ) from None
-        raise ClinRaGenInputError(f"{output} cannot be written: {error.strerror}; name another file") from error
-
-
-def _claim(file: BinaryIO, output: Path) -> None:
-    import fcntl  # which Windows has not; the server needs none of it
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BusyError(f"another process is at work on {output}; wait for it, or name another file") from None
+            shutil.rmtree(aside)
+        except OSError as error:
+            if is_full_disk(error):
+                raise full_disk(output, kept=True) from error
+            raise ClinRaGenInputError(f"{output} cannot be written: {error.strerror}; name another file") from error
 
 
 def _check_start(path: Path, start: dict, begun: bool) -> None:
     if not begun:
         path.write_text(json.dumps(start), encoding="utf-8")
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, TypeError, ValueError):
+        raise ClinRaGenInputError(
+            f"{path.parent} holds answers, but no readable {path.name} that tells of what; remove that folder to "
+            "begin anew"
+        ) from None
     changed = [name for name in start if before.get(name) != start[name]]
     if changed:
         raise ClinRaGenInputError(
@@ -91,8 +88,12 @@ def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
     for chunk in chunks(file, size):
         if len(chunk) < size or not chunk[-1].endswith(b"\n"):
             break
+        try:
+            places = [place_of_error(json.loads(line)) for line in chunk]
+        except (AttributeError, TypeError, ValueError):  # damaged: answered again, as all that follows
+            break
         kept, position = kept + size, position + sum(map(len, chunk))
-        refused += filter(None, map(place_of_error, map(json.loads, chunk)))
+        refused += filter(None, places)
     file.truncate(position)
     file.seek(position)
     return kept

@@ -5,7 +5,7 @@
 from functools import partial
 from pathlib import Path
 
-from datasets_scripts.common.command import check_free
+from datasets_scripts.common.outputs import check_free
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 from recipes.models.history import StageClock, stage_history

@@ -12,7 +12,7 @@ from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
-from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.knowledge.base import load_knowledge
 from modeling_clinragen import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import label_names, load_split, read_metadata
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.command import check_free, finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.evaluation.raters.agreement import rating_figures

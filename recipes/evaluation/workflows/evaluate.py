@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.evaluation.figures.bertscore import BertScorer

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.etl import copy_tables
 from datasets_scripts import build_dataset
-from datasets_scripts.common.command import finished_folder
+from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.dataset import records
 from datasets_scripts.sources import reader
 from datasets_scripts.sources.synthetic import write_synthetic_tables
@@ -151,20 +151,42 @@ def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
     assert (tmp_path / "out" / "README.md").is_file()
 
 
-@pytest.mark.parametrize("size", ["500k", "3m", "7m"])  # full at the first table, at the series, at the shards
-def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path, size):
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that gives a small file system of that size, or another size to the one that it gave."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        write_synthetic_tables(tmp_path / "raw", 300, seed=0)
-        arguments = ["--source", "mimic-iv", "--root", tmp_path / "raw", "--output", disk / "out"]
-        done = run_script(build_dataset.__file__, *arguments)
-        assert done.returncode == 2, done.stderr
-        last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("error: the disk of"), done.stderr
-        assert not list(disk.iterdir())
-    finally:
+
+    def of_size(size):
+        options = f"remount,size={size}" if disk.is_mount() else f"size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a small file system")
+        return disk
+
+    yield of_size
+    if disk.is_mount():
         subprocess.run(["umount", str(disk)], check=True)
+
+
+FULL_AT = ["20k", "500k", "3m", "7m"]  # at the very start, at the first table, at the series, at the shards
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=[] if size == "7m" else pytest.mark.slow) for size in FULL_AT]
+)
+def test_a_full_disk_is_one_clear_line_and_what_was_done_is_resumed(tmp_path, small_disk, size):
+    write_synthetic_tables(tmp_path / "raw", 300, seed=0)
+    arguments = ["--source", "mimic-iv", "--root", tmp_path / "raw", "--output"]
+    disk = small_disk(size)
+    done = run_script(build_dataset.__file__, *arguments, disk / "out")
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: the disk of"), done.stderr
+    assert last.endswith("and start the same command again to resume it")
+    assert [path.name for path in disk.iterdir()] == ["out.unfinished"]
+    small_disk("200m")
+    assert run_script(build_dataset.__file__, *arguments, disk / "out").returncode == 0
+    assert [path.name for path in disk.iterdir()] == ["out"]
+    assert run_script(build_dataset.__file__, *arguments, tmp_path / "whole").returncode == 0
+    assert files(disk / "out") == files(tmp_path / "whole")
