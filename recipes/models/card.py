@@ -14,7 +14,7 @@ from recipes.evaluation.report.folder import read_metrics
 from recipes.evaluation.report.reader import reader_rows
 from recipes.evaluation.report.text import limits
 from recipes.models.folder import load_model_folder
-from recipes.models.history import HISTORY, read_history
+from recipes.models.history import HISTORY, datasets_of, is_credentialed, read_history
 from recipes.models.weights import weights_hash
 
 
@@ -92,6 +92,7 @@ def model_card(
         "unseen": report is not None and report["run"]["split"] == "test",
         "train_split": data["train_split"],
         "source": source,
+        "datasets": datasets_of(training),
         "base_model": training["base_model"],
         "stages": training["stages"],
         "settings": SHOWN_SETTINGS,
@@ -142,7 +143,7 @@ def fill_card(template: Path, header: ModelCardData, content: dict) -> str:
 
 def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:
     """`training.json` and `README.md` of a model folder."""
-    card = model_card(training, model, processor, report, gated=training["source"]["credentialed"])
+    card = model_card(training, model, processor, report, gated=is_credentialed(training))
     (Path(folder) / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
     (Path(folder) / "README.md").write_text(card, encoding="utf-8")
 

@@ -13,10 +13,21 @@ import time
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import TrainerCallback
 
 
 HISTORY = "training.json"
+OF_A_DATASET = ("title", "version", "url", "licence", "credentialed", "content_hash")
+UNKNOWN_SOURCE = {
+    "title": "data that are not recorded",
+    "version": "",
+    "url": "address unknown",
+    "licence": "unknown",
+    "cite": "unknown",
+    "content_hash": "unknown",
+    "credentialed": True,
+}
 SETTINGS = (
     "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
     "per_device_train_batch_size", "gradient_accumulation_steps", "world_size", "bf16",
@@ -51,6 +62,66 @@ def read_history(folder: str | Path | None) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
 
 
+def history_before(began_from: str | None) -> dict:
+    """
+    Return what is known of the training of a model that a stage, or a merge, begins from.
+
+    A ClinRaGen model without `training.json`, or whose history names no data, has learned from data that count as
+    credentialed. Of any other model nothing is returned: its own name tells where it comes from.
+
+    Args:
+        began_from (`str`, *optional*): a folder, or a name on the Hub of which a copy is on this machine.
+    """
+    path = began_from and _local_file(began_from, HISTORY)
+    history = read_history(path.parent) if path else {}
+    if began_from is None or ("stages" not in history and not _is_ours(_local_file(began_from, "config.json"))):
+        return {}
+    return {"stages": [], "base_model": None, **history, "source": history.get("source") or UNKNOWN_SOURCE}
+
+
+def _local_file(folder: str, name: str) -> Path | None:
+    """Return a file of a folder, or of the copy of a repository on the Hub; `None` where there is none."""
+    path = Path(folder) / name
+    if not Path(folder).is_dir() and folder.count("/") == 1:
+        cached = try_to_load_from_cache(folder, name)
+        path = Path(cached) if isinstance(cached, str) else path
+    return path if path.is_file() else None
+
+
+def _is_ours(config: Path | None) -> bool:
+    return config is not None and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
+
+
+def datasets_of(training: dict) -> list[dict]:
+    """Return all datasets that a model, stage after stage, has learned from, as far as its history names them."""
+    named = [stage["dataset"] for stage in training["stages"] if "dataset" in stage]
+    last = {name: training["source"].get(name) for name in OF_A_DATASET}
+    named += [] if any(last["content_hash"] == dataset["content_hash"] for dataset in named) else [last]
+    return [dataset for i, dataset in enumerate(named) if dataset not in named[:i]]
+
+
+def is_credentialed(training: dict) -> bool:
+    """Tell if any of the data that a model has learned from is credentialed, or not known to be open."""
+    named = [training["source"], *(stage["dataset"] for stage in training["stages"] if "dataset" in stage)]
+    return any(dataset.get("credentialed") is not False for dataset in named)
+
+
+def merged_history(base: str, training: dict) -> dict:
+    """
+    Return the history of an adapter merged into a base, which may have learned from more than the adapter tells.
+
+    Args:
+        base (`str`): model folder or name that the adapter is put on.
+        training (`dict`): history of the adapter.
+    """
+    before = history_before(base)
+    if not before:
+        return training
+    stages = [stage for stage in before["stages"] if stage not in training["stages"]] + training["stages"]
+    credentialed = is_credentialed(before) or is_credentialed(training)
+    return {**training, "stages": stages, "source": {**training["source"], "credentialed": credentialed}}
+
+
 def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clock: StageClock) -> dict:
     """
     Return the content of `training.json`.
@@ -62,12 +133,14 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
         began_from (`str`, *optional*): model folder of the stage before, or name or folder of the pretrained backbone.
         clock (`StageClock`): of the stage.
     """
-    args, before = trainer.args, read_history(began_from)
+    args, before = trainer.args, history_before(began_from)
     settings = {**args.to_dict(), "world_size": args.world_size}  # with names for what is a choice
     base_model = before.get("base_model") if before else began_from and shown(began_from)
     data = {**vars(data_args), "dataset": shown(data_args.dataset)}
     data["knowledge"] = data_args.knowledge and shown(data_args.knowledge)
+    source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
     stage = {
+        "dataset": {name: source.get(name) for name in OF_A_DATASET},
         "trained_modules": args.trained_modules,
         "inputs": data_args.inputs,
         "rationales": data_args.rationales,
@@ -78,8 +151,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     lora = getattr(trainer.model, "peft_config", {}).get("default")
     if lora is not None:
         stage["lora"] = {name: getattr(lora, name) for name in ("r", "lora_alpha", "target_modules")}
-    source = {**dataset["source_description"], "content_hash": dataset["content_hash"]}
-    if before and before.get("source", {}).get("credentialed") is not False:
+    if before and is_credentialed(before):
         source["credentialed"] = True  # weights keep what an earlier stage was trained on
     return {
         "source": source,

@@ -14,32 +14,20 @@ from recipes.evaluation.report.folder import read_metrics
 from recipes.models.adapter_folder import ADAPTER, copy_adapter
 from recipes.models.card import model_card
 from recipes.models.folder import check_model_folder, load_model_folder, save_model_folder
-from recipes.models.history import HISTORY, read_history
+from recipes.models.history import HISTORY, UNKNOWN_SOURCE, datasets_of, is_credentialed, read_history
 from recipes.models.weights import weights_hash
 
 
 logger = logging.getLogger(__name__)
-UNKNOWN_DATA = {
-    "source": {
-        "title": "data that are not recorded",
-        "version": "",
-        "url": "address unknown",
-        "licence": "unknown",
-        "cite": "unknown",
-        "content_hash": "unknown",
-        "credentialed": True,
-    },
-    "stages": [],
-    "base_model": None,
-}
+UNKNOWN_DATA = {"source": UNKNOWN_SOURCE, "stages": [], "base_model": None}
 
 
 def push_model(arguments: argparse.Namespace) -> None:
     """Push what the arguments of `push_model.py` name, or list it."""
     folder = check_model_folder(arguments.model)
     training = read_training(folder)
-    gated = training["source"].get("credentialed") is not False
-    permission = permission_to_publish(arguments) if gated else None
+    gated = is_credentialed(training)
+    permission = permission_to_publish(arguments, training) if gated else None
     if permission is not None:
         training["permission_to_publish"] = permission
     if arguments.adapter_only:
@@ -84,18 +72,20 @@ def read_training(folder: Path) -> dict:
     return training
 
 
-def permission_to_publish(arguments: argparse.Namespace) -> str | None:
+def permission_to_publish(arguments: argparse.Namespace, training: dict) -> str | None:
     """The permission that a public model needs whose training data are credentialed, or not known not to be."""
+    told = "; ".join("{title} {version}".format(**one).strip() for one in datasets_of(training))
     logger.warning(
-        "%s comes from credentialed data, or from data that %s does not name: weights can hold what they were "
+        "%s comes from credentialed data, or from data that %s does not name (%s): weights can hold what they were "
         "trained on, so the repo is gated. See that the data-use agreement allows to share it with those you let in.",
         arguments.model,
         HISTORY,
+        told,
     )
     option = "--i-am-permitted-to-publish"
     if arguments.public and arguments.publish_permission is None:
         raise ClinRaGenInputError(
-            f"{arguments.model} comes from credentialed data, so it is not made public: nothing was sent; if the "
-            f'data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
+            f"{arguments.model} comes from credentialed data ({told}), so it is not made public: nothing was sent; if "
+            f'the data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
         )
     return dated_reason(arguments.publish_permission, option) if arguments.public else None

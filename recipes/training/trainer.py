@@ -21,6 +21,7 @@ from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, Clin
 from recipes.evaluation.figures.metrics import diagnosis_metrics, probability_metrics
 from recipes.models.card import write_card
 from recipes.models.folder import save_model_folder
+from recipes.models.history import is_credentialed
 from recipes.models.lora import base_weights, learned_state
 from recipes.training.cpu import speed_up_on_cpu
 from recipes.training.fitting import best_threshold
@@ -226,7 +227,7 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             return None
         training, repo_id = self.history(), self.args.hub_model_id or Path(self.args.output_dir).name
         private = self.args.hub_private_repo if private is None else private
-        gated = training["source"]["credentialed"]
+        gated = is_credentialed(training)
         if gated and not private:
             raise ClinRaGenInputError(
                 f"{repo_id} would be public, and comes from credentialed data; see recipes/push_model.py --help"

@@ -122,11 +122,8 @@ def test_validation_keeps_records_and_texts_together_where_batches_are_made_by_l
 
 def test_a_killed_stage_goes_on_and_comes_to_the_same_weights(stage4_arguments, stage4_folder, tmp_path):
     output, work = tmp_path / "stage4", tmp_path / "stage4.training"
-    stage4_rewards.main(stage4_arguments(output, num_rounds=1))
-    shutil.rmtree(output)
-    shutil.copytree(
-        stage4_folder.with_name("stage4.training") / "round-2", work / "round-2", ignore=lambda *_: ["checkpoint-2"]
-    )
+    shutil.copytree(stage4_folder.with_name("stage4.training"), work)
+    shutil.rmtree(work / "round-2" / "checkpoint-2", ignore_errors=True)  # where another one is the best
     (work / "round-2" / "samples.unfinished").write_text("cut short")
     written = {path: path.stat().st_mtime_ns for path in work.glob("round-*/samples.jsonl")}
     assert len(written) == 2

@@ -82,8 +82,9 @@ def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
 
 def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, tmp_path):
     stage1_note.main(stage_arguments(tmp_path / "whole", max_steps=3))
-    stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=2, save_total_limit=5))
+    stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=3, save_total_limit=5))
     shutil.rmtree(tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed.training" / "checkpoint-3")
     (tmp_path / "killed.training" / "checkpoint-9").mkdir()  # cut short while it was written
     assert last_checkpoint(tmp_path / "killed.training").endswith("checkpoint-2")
     stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=3))

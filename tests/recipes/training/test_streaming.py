@@ -24,6 +24,7 @@ from recipes.training.data import ClinRaGenCollator, columns_of, encode_records,
 from recipes.training.stages import last_checkpoint
 from recipes.training.streaming import RecordStream, StreamCollator
 from tests.conftest import NIGHTLY
+from tests.dataset_folders import describe
 from tests.recipes.conftest import STAGE
 from tests.recipes.training.test_distributed import LONG, kill_second_rank, launched, run
 from tests.recipes.training.test_global_batch import losses
@@ -40,7 +41,7 @@ def folder(data_folder, tmp_path_factory):
     table = pq.read_table(shards(data_folder / "dataset", "train")[0])
     for number, rows in enumerate(np.array_split(np.arange(len(table)), [3, 10, 22, 30])):
         write_shard(folder, "train", number, table.take(rows))
-    (folder / "clinragen_dataset.json").write_text((data_folder / "dataset/clinragen_dataset.json").read_text())
+    describe(folder, data_folder / "dataset")
     return folder
 
 
@@ -159,7 +160,7 @@ def test_no_more_records_are_held_than_the_buffer_has_and_what_was_just_read(fol
         large = tmp_path / str(copies)
         for number in range(copies):
             write_shard(large, "train", number, table.take([0, 1, 2] * 8))
-        (large / "clinragen_dataset.json").write_text((folder / "clinragen_dataset.json").read_text())
+        describe(large, folder)
         records = stream(large, tiny_processor, batch_size=4, buffer_size=48)
         assert len(records) == 24 * copies
         before, peak = pa.total_allocated_bytes(), 0
@@ -178,7 +179,7 @@ def changed(folder, data_folder, column, values):
     index = table.schema.get_field_index(column)
     array = pa.array(values, table.schema.field(column).type)
     write_shard(folder, "train", 0, table.set_column(index, column, array).cast(schema_for(labels)))
-    (folder / "clinragen_dataset.json").write_text((data_folder / "dataset/clinragen_dataset.json").read_text())
+    describe(folder, data_folder / "dataset")
     return folder
 
 
@@ -258,7 +259,7 @@ def test_what_is_streamed_in_one_batch_teaches_what_records_from_disk_do(data_fo
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", [pytest.param("random", marks=NIGHTLY), "group_by_length"])
 def test_a_streamed_stage_that_was_killed_goes_on_where_it_was(stage_arguments, tmp_path, sampling):
-    rare = {"eval_steps": 50, "save_steps": 50}  # and at the end; a validation draws random numbers
+    rare = {"eval_steps": 50, "save_steps": 1, "save_total_limit": 20, "load_best_model_at_end": False}
     options = {
         **STREAMED,
         **rare,
@@ -267,10 +268,13 @@ def test_a_streamed_stage_that_was_killed_goes_on_where_it_was(stage_arguments, 
         "max_steps": 16,
     }
     stage1_note.main(stage_arguments(tmp_path / "whole", **options))
-    for steps in (3, 14):  # within the first epoch of 12 steps, and within the second
-        stage1_note.main(stage_arguments(tmp_path / "killed", **{**options, "max_steps": steps}))
-        shutil.rmtree(tmp_path / "killed")
-    stage1_note.main(stage_arguments(tmp_path / "killed", **options))
+    shutil.copytree(tmp_path / "whole.training", tmp_path / "killed.training")
+    for reached in (3, 14):  # within the first epoch of 12 steps, and within the second
+        shutil.rmtree(tmp_path / "killed", ignore_errors=True)
+        for checkpoint in (tmp_path / "killed.training").glob("checkpoint-*"):
+            if int(checkpoint.name.partition("-")[2]) > reached:
+                shutil.rmtree(checkpoint)
+        stage1_note.main(stage_arguments(tmp_path / "killed", **options))
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
 
 
