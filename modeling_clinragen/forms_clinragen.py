@@ -79,10 +79,12 @@ _LABEL = compiled(
     r"(?m)(?:^|(?<=[.;,:|(]))[ \t]*(?:[-*•][ \t]*)?"
     + _LABEL_WORDS
     + unfolded(r"""
-    (?:(?P<minus>negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
+    (?:(?P<minus>[-−](?=\s?:)|\([-−]\)(?=\s?:)
+    |negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
     |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for
     |no(?: known)?(?: (?:history|hx|evidence|signs|symptoms|complaints)(?: of)?)?)
-    |(?P<plus>positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present
+    |(?P<plus>\+(?=\s?:)|\(\+\)(?=\s?:)
+    |positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present
     |(?:presents|presented) with|positive for|pos for|yes|notes|has|have|had))
     """)
     + _LABEL_ENDS
@@ -346,6 +348,27 @@ def _choices(text: str) -> Iterator[Statement]:
         yield Statement(first, key_end, bool(_TICKED.search(choice["box"])) == first_is_no, choice.span())
 
 
+# ---- "cough / sputum: + / -"
+
+_KEY = r"[a-z][a-z -]{1,30}?"
+_MARK = r"(?:[+−-]|yes|no|y|n|pos(?:itive)?|neg(?:ative)?|present|absent|none)"
+_PARALLEL = re.compile(
+    rf"(?:^|(?<=[\n;.] )|(?<=[\n;]))(?P<keys>{_KEY}(?:\s?/\s?{_KEY})+)\s?[:=]\s?"
+    rf"(?P<marks>{_MARK}(?:\s?/\s?{_MARK})+)(?!\w)"
+)
+_SLASH = re.compile(r"/")
+
+
+def _parallels(text: str) -> Iterator[Statement]:
+    for row in _PARALLEL.finditer(text):
+        keys, marks = (list(_pieces(row[name], _SLASH)) for name in ("keys", "marks"))
+        if len(keys) == len(marks):
+            first = row.start("keys")
+            for (start, end), (mark_start, mark_end) in zip(keys, marks, strict=True):
+                said = row["marks"][mark_start:mark_end].strip()
+                yield Statement(first + start, first + end, said[0] in "-−na", row.span("marks"))
+
+
 # ---- a chart's field, and the same again in its value
 
 _FIELD = re.compile(
@@ -362,4 +385,4 @@ def _fields(text: str) -> Iterator[Statement]:
 
 def statements_of_forms(text: str) -> list[Statement]:
     """Return what a lower-case text states by form; of two that state the same finding the later one counts."""
-    return [*_lists(text), *_signs(text), *_values(text), *_choices(text), *_fields(text)]
+    return [*_lists(text), *_signs(text), *_values(text), *_choices(text), *_parallels(text), *_fields(text)]

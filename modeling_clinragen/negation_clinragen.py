@@ -34,7 +34,8 @@ _PSEUDO = compiled_words(r"""
     |(?:not|never|nor|cannot|can't|doesn't|don't|didn't)(?: \w+)? den(?:y|ied|ying)|no (?:lack|absence|denial) of
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
-    |(?:initially|at first|originally) den(?:y|ies|ied|ying)|no doubt|without (?:a )?doubt|not certain(?:ly)?
+    |(?:initially|at first|originally) den(?:y|ies|ied|ying)|no doubt
+    |(?:no|not|nothing|never) (?:much )?(?:more|less|worse|better) than|without (?:a )?doubt|not certain(?:ly)?
     |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)
     |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved

@@ -169,6 +169,7 @@ _ABBREVIATIONS = {
     "si": "suicidal ideation",
     "ttp": "tenderness palpation",
     "jvd": "jugular venous distension",
+    "lac": "laceration",
     "lbbb": "left bundle branch block",
     "le": "leg",
     "lgib": "lower gastrointestinal bleeding",
