@@ -27,7 +27,9 @@ _HOW_MUCH = unfolded(r"""
     """)
 _BY = compiled(rf"""
     \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
-    |sharply|overall))*(?:(?: by| of)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)|(?=[^,;]*\b(?:since|over)\b))
+    |sharply|overall))*(?:(?: by| of)
+    |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:kg|points|beats|mmhg)\b)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)
+    |(?=[^,;]*\b(?:since|over)\b))
     \s{_HOW_MUCH}{_AMOUNT}
     (?![\d.]|\s?(?:to|and|then|at|on)\b)
     """)
@@ -46,6 +48,8 @@ MULTIPLE = compiled(r"""
     (?P<nearly>\s(?:nearly|almost|or so))?
     |(?:f[ae]ll\w*|dropp?\w*|declin\w+|decreas\w+|cut|reduced|down)\s(?:by|in)\shalf\b)
     """)
+_ANY_MULTIPLE = re.compile("doubl|tripl|trebl|halv|half")
+_ANY_CHANGE = re.compile(rf"\bthan\b|\d|doubl|tripl|trebl|halv|\bhalf\b|\b(?:{'|'.join(_FEW)})\b")
 _FAR = 1.2  # how far a ratio, and 0.15 how far an amount, may be from what is said before it is wrong
 
 _START = unfolded(r"""
@@ -69,6 +73,8 @@ def judge_changes(
 ) -> tuple[list[tuple[str, Truth]], str]:
     """Judge the changes that a clause states, and return it without them."""
     statements, left = [], clause
+    if not _ANY_CHANGE.search(clause):
+        return [], clause
     for judged in (_compared, _by_amount, _by_times):
         match, truth = judged(left, channel, values)
         if match is not None:
@@ -132,7 +138,7 @@ def _is_amount(amount: float, half: float, match: re.Match, sizes: np.ndarray) -
 
 def _by_times(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
     """Judge "doubled", "more than halved", "fell by half"."""
-    match = MULTIPLE.search(clause)
+    match = MULTIPLE.search(clause) if _ANY_MULTIPLE.search(clause) else None
     if match is None:
         return None, None
     ratio = _TIMES[match["times"] or "halv"]

@@ -48,6 +48,7 @@ _FROM_TO = re.compile(  # between two pairs that are blanked
     r"|\b(?:dropp|fell|fall|declin|decreas|ris|rose|increas|improv|recover|climb|went|came)\w*"
     r" (?:(?:down|up|back) )?to$"
 )
+_MAX_READINGS = 64  # that are kept: a clause is read several times over
 _GOES_ON = re.compile(r"[\s,<>=≥≤\d.]*(?:and|or)?\s*")
 
 
@@ -114,6 +115,10 @@ class ClaimChecker(ClauseReader):
         channels (list of `dict`): `name`, `unit`, `low`, `high`, `decimals`, and if wanted `clearly_low`,
             `clearly_high`, `normal` and `words` for it.
     """
+
+    def __init__(self, channels: list[dict]):
+        super().__init__(channels)
+        self._readings: dict[tuple[str, str], tuple[str, list[str]]] = {}
 
     def __call__(self, text: str, lab_times, lab_values, only_support: bool = False) -> list[Claim]:
         """
@@ -227,12 +232,12 @@ class ClaimChecker(ClauseReader):
     def _judge_segment(self, name: str, words: str, channel: dict, hours, values, only_support: bool) -> Judgement:
         """Judge a part of a clause; what stands behind words that nothing reads contradicts nothing."""
         clause, states = self._read(words, name)
-        named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
         judgement = judge(clause, states, channel, hours, values)
         if judgement.holds is not False or only_support:
             return judgement
         if leaves_open(clause):
             return replace(judgement, holds=None)
+        named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
         part = read_part(clause[named:])
         if part is None:
             return judgement
@@ -282,6 +287,14 @@ class ClaimChecker(ClauseReader):
         Blank the words for a channel in a clause in lower case ("low" in a name states nothing of a value), and return
         with it what findings state of the channel. "Above room air" is above the channel's normal.
         """
+        key = (words, name)
+        if key not in self._readings:
+            if len(self._readings) > _MAX_READINGS:
+                self._readings.clear()
+            self._readings[key] = self._read_anew(words, name)
+        return self._readings[key]
+
+    def _read_anew(self, words: str, name: str) -> tuple[str, list[str]]:
         own = self.channels[self.position[name]].get("normal")
         if own:
             words = re.sub(rf"(?<=than |bove ){re.escape(own)}", "normal".ljust(len(own)), words)

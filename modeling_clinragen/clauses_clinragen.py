@@ -29,6 +29,7 @@ from .wordings_clinragen import (
     NOT_NOW,
     PERSISTED,
     RESOLVED,
+    SPOKEN_HOURS,
     SUPPOSED,
     WORSENED,
 )
@@ -48,6 +49,11 @@ _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
 MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 _OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
+_OTHER_TIME = compiled_words(r"""
+    later|then|now|subsequent\w*|after\w*|before|until|never|throughout|remain\w*|stay\w*|developed|had been|earlier
+    |prior|since|always|became
+    """)
+_DIGIT = re.compile(r"\d")
 _GOING_TO = re.compile(r"^(.*?\d.*),\s*([^,;\d]*\b(?:to|now|at|later|then)\s)$")  # "HR 118 and SBP 90, improving to"
 _SLASHED = re.compile(r"(?<![\d./])(\d+(?:\.\d+)?)\s?/\s?(\d+(?:\.\d+)?)(?![\d/])")
 _SHARE = re.compile(r"(?<![\d.])\d\d(?:\s?[-–]\s?\d\d)?\s?%\s$")  # before "oxygen"
@@ -228,6 +234,7 @@ class ClauseReader:
             if self._shares_denial(text, clauses, stated, i):
                 stated[i] = f"no {stated[i]}"
         self._share_time(text, clauses, stated)
+        self._share_hours(text, clauses, stated)
         self._share_numbers(clauses, stated)
         self._share_slashes(text, clauses, stated)
         shared = ""
@@ -259,6 +266,21 @@ class ClauseReader:
                 stated[i] = f"{head} {stated[i]}"
 
         self._share_last_time(text, clauses, stated)
+
+    def _share_hours(self, text: str, clauses, stated: list[str]) -> None:
+        """Put the hours at the head of a sentence, "until hour 5", before the further channels that it lists."""
+        head, of = "", -1
+        for i, (start, end, mention, sentence) in enumerate(clauses):
+            if sentence != of:
+                lead = lowered(text[start : min(end, mention[0] if mention else end, start + 2 * MAX_LEAD)])
+                hours = [m for pattern in SPOKEN_HOURS for m in pattern.finditer(lead)] if _DIGIT.search(lead) else []
+                head, of = (hours[0][0].strip() if len(hours) == 1 else ""), sentence
+            elif mention is None or any(
+                p.search(stated[i]) for p in (_OTHER_TIME, FIRST_VALUE, LAST_VALUE, *SPOKEN_HOURS)
+            ):
+                head = ""
+            elif head:
+                stated[i] = f"{head} {stated[i]}"
 
     def _share_last_time(self, text: str, clauses, stated: list[str]) -> None:
         """Put the time at the end of a list of findings, "on arrival", behind those before the last."""

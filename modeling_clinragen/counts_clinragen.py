@@ -47,6 +47,8 @@ def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Tru
 
 def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
     """Judge how many values are said to be beyond a number."""
+    if not found:
+        return [], clause
     of_these = _of_the_first(clause, found, values)
     if of_these != "":
         return [("count", of_these)], re.sub(r"\d", " ", clause)

@@ -37,7 +37,8 @@ _ELSEWHERE = compiled_words(r"""
     """)
 _THAN = re.compile(r"\bthan\b")
 _READ_THAN = compiled(rf"""
-    \bthan\b(?=\s*(?:about |around |approximately |the |an? |~)*(?:\d|once\b|twice\b|(?:{"|".join(NUMERALS)})\b
+    (?<!worse )(?<!better )\bthan\b(?=\s*(?:about |around |approximately |the |an? |~)*
+    (?:\d|once\b|twice\b|(?:{"|".join(NUMERALS)})\b
     |{RANGE}|normal|usual|room air|(?:low |mid|high |upper )*\w+ies\b))
     """)
 _NO_MORE_THAN_NUMBER = re.compile(rf"{NO_MORE_THAN.pattern}(?=\s*(?:about |the )?\S*\d)")

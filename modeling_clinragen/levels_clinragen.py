@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
 from .clinical_clinragen import usual_limits
-from .ranges_clinragen import Truth, all_beyond, all_normal, any_beyond, beyond, every, negation
+from .ranges_clinragen import Truth, all_beyond, all_normal, any_beyond, beyond, every, has_limit, negation
 from .wordings_clinragen import (
     ABNORMAL,
     ALL_VALUES,
@@ -39,16 +40,19 @@ from .wordings_clinragen import (
 
 MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
 NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
+_NOTABLE_SHARE = 0.004  # of the first value, where nothing is normal
+_AS = re.compile(r"(?:high|low) as\b")
 NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 
 
-def levels_said(clause: str) -> list[tuple[int, str]]:
+@lru_cache(maxsize=128)  # a clause is asked several times over
+def levels_said(clause: str) -> tuple[tuple[int, str], ...]:
     """Return where the clause states high or low, in order."""
     found = {m.start(): "high" if _says_high(m[1]) else "low" for m in BOUND.finditer(clause)}
     rest = BOUND.sub(blank, clause)
     found |= {m.start(): "high" for m in HIGH.finditer(rest)}
     found |= {m.start(): "low" for m in LOW.finditer(rest)}
-    return sorted((at, way) for at, way in found.items() if not re.match(r"(?:high|low) as\b", clause[at:]))
+    return tuple(sorted((at, way) for at, way in found.items() if not _AS.match(clause, at)))
 
 
 def _says_high(word: str) -> bool:
@@ -62,6 +66,8 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
     improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
     if not len(values) or not sides or not (improved or worsened or ended):
         return []
+    if not states and NORMALIZED.search(clause):
+        return []  # "fully cleared"
     denied = bool(DENIED_COURSE.search(clause)) if states else negated
     if ended and PARTLY.search(clause):
         return []
@@ -112,6 +118,8 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
 def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
     """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
     change, notable = values[-1] - values[0], NOTABLE_CHANGE * channel.get("std", 0)
+    if not has_limit(channel, "high") and not has_limit(channel, "low"):  # of a weight two kilograms are much
+        notable = min(notable, _NOTABLE_SHARE * abs(values[0])) if len(values) else notable
     if said == "stable" and np.ptp(values) > 8 * notable:
         return False
     if said != "stable" and len(values) > 1:

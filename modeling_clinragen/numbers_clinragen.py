@@ -62,6 +62,7 @@ _DIGITS = {
     "double": (10, 90.0),
     "triple": (100, 900.0),
 }  # the least number, and how many there are
+_ANY_NUMBER = re.compile(r"\d|(?:ties|teens|hundreds|digits?|figures?)\b")
 _SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
 # tenths of a decade that its parts surely hold, and those that they may
 _PARTS = {"low": (0, 4), "lower": (0, 4), "mid": (4, 7), "middle": (4, 7), "high": (6, 10), "upper": (6, 10)}
@@ -91,6 +92,7 @@ class Quantity:
     wide: bool = False
     role: str = "any"
     linked: bool = False  # in time after the number before it
+    place: int | None = None  # of the first or the last value, beside its role: "peaked at 222 on arrival"
     moment: float | None = None
     decade: bool = False
     bound: bool = False  # one that no value passes: "no lower than 90", "94 or above"
@@ -122,6 +124,8 @@ _BY = re.compile(r"(?<!by )\b(?:up|down)\s*$")
 
 def quantities(clause: str, channel: dict) -> list[Quantity]:
     """Find the numbers of a clause in lower case that may be values of the channel, in order."""
+    if not _ANY_NUMBER.search(clause):
+        return []
     found, units, changed = [], [], None
     for match in _QUANTITY.finditer(clause):
         before = clause[: match.start()]
@@ -253,7 +257,7 @@ def _half_line(compared: re.Match, before: str, number: float) -> tuple[float, f
         return number, np.inf
     if word in ("<=", "≤", "at most") or word.startswith(("no m", "no h", "no g", "not m", "not h", "not a", "not e")):
         return -np.inf, number
-    if word.startswith(("below", "under", "beneath", "less", "lower", "slower", "<", "short", "fewer")):
+    if word.startswith(("below", "under", "beneath", "less", "lower", "slower", "south", "<", "short", "fewer")):
         return -np.inf, number - step
     return number + step, np.inf
 
@@ -424,7 +428,9 @@ def written_at(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.
     if quantity.role == "mean":
         return np.arange(len(values))
     written = np.flatnonzero(quantity.holds(values))
-    spoken_of = np.intersect1d(written, _positions(quantity, hours, values))
+    marked = np.zeros(len(values), bool)
+    marked[_positions(quantity, hours, values)] = True
+    spoken_of = written[marked[written]]
     return spoken_of if len(spoken_of) else written
 
 
@@ -443,6 +449,8 @@ def _positions(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.
         chosen = np.arange(len(values)) == len(values) - 1
     elif quantity.role == "later":
         chosen = np.arange(len(values)) > min(0, len(values) - 2)
+    if quantity.place is not None:
+        chosen &= np.arange(len(values)) == quantity.place % len(values)
     if quantity.moment is not None:
         chosen &= np.abs(hours - quantity.moment) <= HALF_AN_HOUR
     return np.flatnonzero(chosen)

@@ -35,6 +35,8 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
     for i, quantity in enumerate(found):
         before, after = clause[cut[i] : quantity.start], clause[quantity.end : cut[i + 1]]
         quantity.role = _role(before, after, clause if len(found) == 1 else "")
+        if quantity.role in ("maximum", "minimum"):
+            quantity.place = 0 if _AT_START.match(after) else -1 if _AT_LAST.match(after) else None
         if quantity.role == "any" and finding_side and i == 0 and TO_NUMBER.search(before):
             quantity.role = {"high": "maximum", "low": "minimum"}[finding_side]
         if i:
@@ -73,6 +75,7 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_AT_START = re.compile(r"\s?[^\s\d,;]{0,6}\s(?:on|at|upon) (?:icu )?(?:admission|arrival|presentation)\b")
 _JUST_NOW, _IS_NOW = (
     re.compile(r"\bnow (?:at |is |of |about |around )*$"),
     re.compile(r"\s?%?\s?now\b(?! (?:down|up))"),

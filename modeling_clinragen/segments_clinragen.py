@@ -34,6 +34,7 @@ _PREDICATE = compiled(r"""
     (?:(?:it|which|this|he|she)\s)?(?:still\s)?(?:is|was|were|are|has|have|had|did|does|do|remain\w*|stay\w*|never|not|no
     |without|rose|fell|dropped|went|came)\b
     """)
+_BECAME = re.compile(r"(?:has |had |have )?(?:since )?(?:became|become|turned|developed)\b")
 _STATES = re.compile(rf"\d|{NORMAL.pattern}")
 
 
@@ -58,7 +59,9 @@ def _of_other_times(left: str, right: str) -> bool:
 
 
 def _timed(part: str) -> bool:
-    return any(pattern.search(part) for pattern in (AT_HOUR, FIRST_VALUE, LAST_VALUE, NOW, *_SPANS_OF_TIME))
+    return bool(_BECAME.match(part)) or any(
+        pattern.search(part) for pattern in (AT_HOUR, FIRST_VALUE, LAST_VALUE, NOW, *_SPANS_OF_TIME)
+    )
 
 
 def _numbered(part: str) -> bool:

@@ -82,6 +82,7 @@ from .wordings_clinragen import (
 )
 
 
+_FEW = 64
 _MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
@@ -94,6 +95,7 @@ _AND_GOING = re.compile(
     r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
     r"(?:then |later )?(rising|climbing|increasing|falling|dropping|decreasing|worse\w*|better|improving)\s*$"
 )
+_STILL = re.compile(r"\bstill\b")
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _LASTING = re.compile(r"\s*\b(?:from|since|throughout|until|through|up to|for|across)\b")
 _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
@@ -125,6 +127,13 @@ class _Read:
         if len(self.moments) != 1:
             return np.ones(len(self.values), bool)
         return np.abs(self.hours - self.moments[0][1]) <= HALF_AN_HOUR
+
+
+def _are_among(hours: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Mark the hours that are among others; of few values much faster than `np.isin`."""
+    if len(hours) > _FEW:
+        return np.isin(hours, others)
+    return (hours[:, None] == others).any(axis=1)
 
 
 def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, values: np.ndarray) -> Judgement:
@@ -181,10 +190,10 @@ def deciding(
         bool array of shape `(T,)`.
     """
     read = _restrict(_readable(clause, channel), hours, values)
-    found = quantities(read.clause, channel)
-    counted, left = _counts(read, states, found, channel)
-    found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
-    chosen = np.isin(hours, read.hours if counted else read.hours[read.near()])
+    numbers = quantities(read.clause, channel)
+    counted, left = _counts(read, states, numbers, channel)
+    found = [quantity for quantity in numbers if left[quantity.start : quantity.end].strip()]
+    chosen = _are_among(hours, read.hours if counted else read.hours[read.near()])
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
     sides = {way for _, way in levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
@@ -192,9 +201,9 @@ def deciding(
         "low",
     }
     if kind == "level":
-        chosen &= np.isin(hours, of_its_time(read.clause, hours[chosen]))
+        chosen &= _are_among(hours, of_its_time(read.clause, hours[chosen]))
     outliers = chosen & np.any([beyond(channel, values, side) for side in sides], axis=0)
-    if number := number_counted(read.clause, quantities(read.clause, channel)):
+    if number := number_counted(read.clause, numbers):
         outliers = chosen & number[0].holds(values)
     if kind == "level" or (kind in ("count", "time") and not found):
         return outliers if outliers.any() else chosen
@@ -202,7 +211,7 @@ def deciding(
         marked = outliers & bool(counted)
         _set_roles(left, found, states, read.moments)
         for quantity in found:
-            marked |= np.isin(hours, read.hours[written_at(quantity, read.hours, read.values)])
+            marked |= _are_among(hours, read.hours[written_at(quantity, read.hours, read.values)])
         extremes = (values == values[chosen].min()) | (values == values[chosen].max())
         return marked if marked.any() else chosen & extremes
     return chosen
@@ -219,10 +228,13 @@ def _readable(clause: str, channel: dict) -> str:
     if channel["name"] in _MARKERS:
         clause = _REPEATED.sub(lambda match: match[1].ljust(len(match[0])), clause)
         clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
-    if len(re.findall(r"\d", BASELINE.sub(" ", clause))):
+    if "baseline" in clause and re.search(r"\d", BASELINE.sub(" ", clause)):
         clause = BASELINE.sub(blank, clause)
-    clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
-    return NO_LEVEL.sub(blank, PSEUDO_NOT.sub(blank, REFERENCE.sub(blank, clause)))
+    if "<" in clause or ">" in clause:
+        clause = re.sub(r">\s*(?=[a-z])", "above ", re.sub(r"<\s*(?=[a-z])", "below ", clause))
+    if "normal" in clause or "reference" in clause:
+        clause = REFERENCE.sub(blank, clause)
+    return NO_LEVEL.sub(blank, PSEUDO_NOT.sub(blank, clause))
 
 
 def _hour(match: re.Match) -> float:
@@ -278,7 +290,8 @@ def _statements(
     changes, left = judge_changes(left, channel, read.values, negated)
     statements += changes
     found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
-    statements += _numbers(left, found, states, channel, negated, read)
+    if found or not statements:
+        statements += _numbers(left, found, states, channel, negated, read)
     if found and _states_course(left, states):
         course = courses(left, states, channel, negated, read.values)[:1]
         ended = RESOLVED.search(left) or PERSISTED.search(left)
@@ -289,7 +302,7 @@ def _statements(
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
-    values = read.values[-1:] if read.by and normal else read.values[read.near()]
+    values = read.values[-1:] if read.by and (normal or _STILL.search(left)) else read.values[read.near()]
     return judge_levels(left, states, directions, channel, negated, values, read.timed and not read.by)
 
 

@@ -39,6 +39,9 @@ AT_HOUR = compiled(rf"""
     |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post
     |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
     |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
+    |\bat (?:hours )?{NUMBER}(?=(?:, \d+)*,? and \d+{HOURS})|(?<=\d and ){NUMBER}{HOURS}
+    |\bat hours {NUMBER}(?= and \d)
+    |(?<=\bhours \d and ){NUMBER}\b|(?<=\bhours \d\d and ){NUMBER}\b
     """)
 BETWEEN_HOURS = compiled(rf"""
     (?:\b(?:at|from|between|during|over|in|for) )?(?:the )?(?:hours {NUMBER} ?(?:to|and|through|until|[-–])
@@ -46,6 +49,7 @@ BETWEEN_HOURS = compiled(rf"""
     |(?<=between )hour {NUMBER} and (?:hour )?{NUMBER}\b|(?<=between ){NUMBER} and {NUMBER}{HOURS})
     """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
+SPOKEN_HOURS = (BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS, AT_HOUR)
 FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
     |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!usual )baseline|opening
@@ -239,7 +243,7 @@ COMPARING = compiled(r"""
     (?:\b(at least|at most
     |no (?:less|lower|fewer|more|higher|greater|further|faster|slower) than|above|over
     |exceed(?:s|ed|ing)?|greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?
-    |below|under|beneath|less than|faster than|slower than
+    |north of|south of|below|under|beneath|less than|faster than|slower than
     |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
     """)
 _NOT_ONCE = r"(?:\b(?:never|not|hardly|barely)|n't)\b[^,;\d]{0,30}?\b"
@@ -286,6 +290,7 @@ LOW_AT = compiled_words(
     r"|reduced(?! (?:to|from)\b)"
 )
 NORMALIZED = compiled(r"""
+    \b(?:fully|completely|entirely) (?:cleared|corrected|recovered)(?! (?:to|from)\b)|
     \bnormali[sz](?:ed|es|ing)\b|\b(?:returns?|returned|back|down|up|fell|rose|dropped|came|improved|decreased|increased
     |recovered|corrected|settled|back) (?:in)?to (?:within )?(?:the )?normal\b
     """)
@@ -307,7 +312,7 @@ RISING = compiled_words(rf"""
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:up|higher)
-    |on the rise
+    |on the rise|(?:getting|becoming|became|got) higher
     |rise[sn]?|rose|increase[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )increase|mounting|increases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """)
@@ -317,7 +322,8 @@ FALLING = compiled_words(rf"""
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:down|lower)
-    |on the (?:decline|way down)|falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
+    |(?:getting|becoming|became|got) lower|on the (?:decline|way down)
+    |falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
     |decrease[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
     """)
@@ -343,7 +349,9 @@ IMPROVED = compiled_words(r"""
     improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets|then|now) better|eased
     |cleared?(?! to\b)|clearing
     """)
-WORSENED = compiled_words(r"worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets|then|now) worse")
+WORSENED = compiled_words(
+    r"intensif\w+|worsen(?:ed|s|ing)?|deteriorat(?:ed|es|ing|ion)|(?:got|getting|gets|then|now) worse"
+)
 _COURSE = unfolded(r"""
     (?:resol|improv|settle|subsid|abat|normali[sz]|correct|revers|recover|clear|persist|recur|respond|worsen|return
     |ease)
