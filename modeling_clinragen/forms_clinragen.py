@@ -276,9 +276,12 @@ _NO_VALUE = unfolded(r"""
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
     |(?:[a-z][a-z-]* ){1,2}neg(?:ative)?
-    |no (?:complaints?|history|evidence)|false|0/(?:4|5|10)|(?<=[:=] )0|(?<=[:=])0|n)
+    |no (?:complaints?|history|evidence)|false|0/(?:4|5|10)|(?<=[:=] )[−–-]|(?<=[:=])[−–-]|(?<=[:=] )0|(?<=[:=])0|n)
     """)
-_YES_VALUE = r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted)"
+_YES_VALUE = (
+    r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted"
+    r"|(?<=[:=] )\++|(?<=[:=])\++)"
+)
 _VALUE = re.compile(
     r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
     + r"|\?:|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=(?:none|no|denied|absent|negative)\b(?!-)))"

@@ -18,6 +18,7 @@ from .phrases_clinragen import any_of, compiled, compiled_words
 
 _COMMA = re.compile(r"[,()]")
 _OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
+_WITHOUT = re.compile(r"\b(?:without|w/o|but (?:no|not))\b")  # "pallor without jaundice, bruising without bleeding"
 _OR = re.compile(r"\b(?:or|nor)\b")
 _OR_LATER = re.compile(r"(?:,(?!\s*(?:no|not|without|never) )[^,]*?)*?\b(?:or|nor)\b")
 _CHANGES = compiled_words(r"""
@@ -79,7 +80,8 @@ _USUAL = re.compile(
     pulses?|(?:bowel|breath|heart) sounds|(?:urine|urinary) output|urine|responses?|responsive|gag|reflex(?:es)?
     |meds?|medications?|movements?|bm|flatus|appetite|intake|eye opening|respirations?|insurance|past medical history
     |pmhx?|eating|drinking|tolerating \w+|sleeping|moving \w+|following commands|breathing|speaking|walking|voiding
-    |complaints?
+    |complaints?|anticoagulation|dialysis|pressors?|antibiotics|treatments?|therapy|interventions?|surgery|surgeries
+    |transfusions?|steroids|anticoagulants?|blood thinners|restraints|limitations?|restrictions?|isolation
     """)
     + r"(?: (?:on|in|at|to|overnight|today|since|taken)\b.*)?\s*$"
 )
@@ -158,6 +160,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
     opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
     single = sum(comma > opened for comma in commas) <= 1
     if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
+        return True
+    if _WITHOUT.search(sentence, end, last):
         return True
     if (single and _SHOWN.match(sentence, end)) or _CHANGES.search(item) or _MEASURED.search(item):
         return True

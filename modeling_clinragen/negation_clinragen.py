@@ -20,7 +20,7 @@ from .phrases_clinragen import any_of, compiled, compiled_words
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
 _THAT = compiled_words(
-    "that (?:the )?(?:patient|pt|he|she|they) (?:has|had|have|is|was)(?: had)?"
+    r"that (?:the )?(?:patient|pt|he|she|they) (?:has|had|have|is|was|\w+s|\w+ed)(?: had)?"
 )  # "denies that he had"
 
 # Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.

@@ -92,7 +92,10 @@ class Mention:
 
 
 _COMMA = re.compile(r",")
-_NOT_SO = re.compile(r", (?:but )?(?:not|never|neither) (?:\w+ (?:or|nor) )?$")
+_APART = re.compile(r"[,;/()]|\b(?:and|or|nor|but)\b")
+_PARTS = {stem("abdominal"): stem("abdomen"), stem("cardiac"): stem("heart"), stem("pulmonary"): stem("lungs")}
+_NOT_SO = re.compile(r", (?:but |though |although |yet )?(?:not|never|neither|non) (?:\w+ (?:or|nor) )?$")
+_BESIDE = MODIFIER_STEMS | {"non"}
 _LONGEST_ITEM = 8  # words of a clause that are looked at to either side
 
 
@@ -176,11 +179,30 @@ class NoteIndex:
         position = bisect_right(self.words, start, key=lambda word: word[1]) - 1
         clause = self._clause_of(self.words[position])
         around = self.words[max(position - _LONGEST_ITEM, 0) : position + _LONGEST_ITEM]
-        return all(word[0] in stems or word[0] in MODIFIER_STEMS for word in around if self._clause_of(word) == clause)
+        return all(word[0] in stems or word[0] in _BESIDE for word in around if self._clause_of(word) == clause)
 
     def find_together(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find words one after the other."""
         return [[word[1:] for word in run] for run in self._runs(stems)]
+
+    def find_named(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Find the words of one name: "blood and urine" is none of "blood in the urine"."""
+        return [
+            place
+            for place in self.find_together(stems)
+            if not any(_APART.search(self.text, a[1], b[0]) for a, b in itertools.pairwise(place))
+        ]
+
+    def find_part(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Find a finding of a part of the body that the note names: "abdomen: soft, nontender"."""
+        noun = [_PARTS.get(word, word) for word in stems]
+        found = self.find(noun) if noun != stems else []
+        return [
+            place
+            for place in found
+            if len({bisect_right(self.commas, word[0]) for word in place}) == 1
+            or any(self.text.startswith(":", word[1]) for word in place)
+        ]
 
     def _runs(self, stems: list[str], turned: int = 0) -> list[list[tuple]]:
         """Find words one after the other, in their order or turned around: "sepsis, pulmonary" is pulmonary sepsis."""
@@ -375,7 +397,7 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     if not places and links is not None:
         places = [place for form in links.same_as(reading.text[begin:finish]) for place in index.find_together(form)]
     if not places:
-        places = [place for form in other_names(stems) for place in index.find_together(form)]
+        places = index.find_part(stems) or [place for form in other_names(stems) for place in index.find_named(form)]
     if not places and not _UNHARMED.isdisjoint(stems):  # "gag is intact" against "no gag"
         found = index.find([word for word in stems if word not in _UNHARMED])
         places = [place for place in found if index.polarity(place) == "negated"]
