@@ -8,7 +8,8 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError, with_statistics
-from .series_csv_clinragen import SeriesTable, gather, plain_name, read_rows
+from .fields_clinragen import did_you_mean, plain_name
+from .series_csv_clinragen import SeriesTable, gather, read_rows
 
 
 # A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
@@ -123,15 +124,21 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         index = {plain_name(channel["name"]): position for position, channel in enumerate(self.channels)}
         events = []
         for name, pairs in labs.items():
+            name = str(name)
             if plain_name(name) not in index:
-                known = ", ".join(channel["name"] for channel in self.channels)
-                raise ClinRaGenInputError(f"unknown channel {name!r}; the model reads: {known}")
+                known = [channel["name"] for channel in self.channels]
+                raise ClinRaGenInputError(
+                    f"unknown channel {name[:60]!r}{did_you_mean(name, known)}; the model reads: {', '.join(known)}"
+                )
             try:
-                events += [(float(hour), index[plain_name(name)], float(value)) for hour, value in pairs]
+                read = [(float(hour), index[plain_name(name)], float(value)) for hour, value in pairs]
             except (TypeError, ValueError, OverflowError):
                 raise ClinRaGenInputError(
                     f"channel {name!r}: every entry must be [hour, value], two numbers"
                 ) from None
+            if any(isinstance(number, bool) for pair in pairs for number in pair):
+                raise ClinRaGenInputError(f"channel {name!r}: holds true or false; give [hour, value], two numbers")
+            events += read
         return gather(events, [hour for hour, *_ in events], len(self.channels))
 
     def series_from_csv(self, text: str | bytes | Iterable[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -119,15 +119,19 @@ class EndpointHandler:
         """
         if not isinstance(record, dict):
             raise RequestError(422, f"{where}: must be an object with note, and labs or lab_times and lab_values")
+        processor = self.pipe.processor
+        try:
+            processor.check_fields(record)
+        except ValueError as error:
+            raise RequestError(422, f"{where}: {error}") from None
         note, labs, values, times = (record.get(name) for name in ("note", "labs", "lab_values", "lab_times"))
         note = "" if note is None else note
         if not isinstance(note, str):
             raise RequestError(422, f"{where}.note: must be text, not {type(note).__name__}")
         if not _is_unicode(note):
             raise RequestError(422, f"{where}.note: holds half of a character; send it in UTF-8")
-        if labs is not None and values is not None:
+        if labs is not None and (values is not None or times is not None):
             raise RequestError(422, f"{where}.labs: give the series either so or as lab_values and lab_times")
-        processor = self.pipe.processor
         extractor = processor.feature_extractor
         field = "lab_values" if labs is None else "labs"
         try:

@@ -17,6 +17,7 @@ from .abstention_clinragen import reasons_to_abstain, support_of, what_would_hel
 from .claims_clinragen import Claim
 from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
+from .fields_clinragen import RECORD_FIELDS, check_fields
 from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, split_sentences
 from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
@@ -24,7 +25,6 @@ from .record_terms_clinragen import RecordTerms
 
 
 TASK = "clinical-rationale-generation"
-RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values")
 
 
 class ClinRaGenPipeline(Pipeline):
@@ -32,7 +32,8 @@ class ClinRaGenPipeline(Pipeline):
     Diagnoses, rationale, checked claims and terms of the knowledge for one record or many.
 
     A record is a `dict` with `note` (`str`), and either `lab_times` `(T,)` and `lab_values` `(T, C)`, or `labs`:
-    `{channel name: [[hour, value], ...]}`. Note or series may be missing, not both. Other fields are ignored.
+    `{channel name: [[hour, value], ...]}`. Note or series may be missing, not both. Other fields are
+    ignored, unless they are a misspelling of one of these.
     Arguments of `generate` may be given with the call, and
 
     - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
@@ -83,8 +84,9 @@ class ClinRaGenPipeline(Pipeline):
 
     def _read(self, record) -> dict:
         """Check a record; `lab_values` of it are the plausible ones, `measured` all that were given."""
-        if not isinstance(record, dict) or not set(record) & set(RECORD_FIELDS):
+        if not isinstance(record, dict) or not record:
             raise ClinRaGenInputError(f"a record is a dict with at least one of the fields {', '.join(RECORD_FIELDS)}")
+        check_fields(record)
         note = record.get("note") or ""
         if not isinstance(note, str):
             raise ClinRaGenInputError(f"`note` must be text, not {type(note).__name__}")
@@ -92,7 +94,7 @@ class ClinRaGenPipeline(Pipeline):
             raise ClinRaGenInputError("`note` holds half of a character; read it as UTF-8")
         extractor = self.processor.feature_extractor
         if record.get("labs") is not None:
-            if record.get("lab_values") is not None:
+            if record.get("lab_values") is not None or record.get("lab_times") is not None:
                 raise ClinRaGenInputError("give the series either as `labs` or as `lab_values` and `lab_times`")
             values, times = extractor.series_from_events(record["labs"])
         else:

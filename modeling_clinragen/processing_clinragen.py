@@ -12,7 +12,7 @@ from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
-from .series_csv_clinragen import plain_name
+from .fields_clinragen import check_fields, plain_name
 from .slots_clinragen import NumericSlots
 
 
@@ -130,6 +130,8 @@ class ClinRaGenProcessor(ProcessorMixin):
         if "lab" in self.modalities:
             data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
         return BatchFeature(data)
+
+    check_fields = staticmethod(check_fields)  # of a record, for who has the processor alone
 
     def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
         """Tell if a record holds anything of the modalities that the model reads; its series are checked for form."""

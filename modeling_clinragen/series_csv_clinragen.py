@@ -5,11 +5,12 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .clinical_clinragen import ClinRaGenInputError
+from .fields_clinragen import did_you_mean, plain_name
 
 
 SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
@@ -24,12 +25,13 @@ class SeriesTable:
         channels (`list[dict]`): as the feature extractor has them.
         header (`list[str]`): names of the columns, in any order.
         where (`str`): the header's place, as an error names it.
+        beside (`Sequence[str]`): columns that the file may have beside these, for a hint at a misspelling.
 
     Raises:
         ClinRaGenInputError: if there is no column `hour`, or a column is unknown or there twice.
     """
 
-    def __init__(self, channels: list[dict], header: list[str], where: str = "line 1"):
+    def __init__(self, channels: list[dict], header: list[str], where: str = "line 1", beside: Sequence[str] = ()):
         self.channels = [channel["name"] for channel in channels]
         self.header = [name.strip() for name in header]
         plain = [plain_name(name) for name in self.header]
@@ -44,8 +46,9 @@ class SeriesTable:
             if name in plain[:column]:
                 raise ClinRaGenInputError(f"{where}: two columns are named {self.header[column]!r}; leave one of them")
             if not self.is_long and name != "hour" and name not in self._position:
+                hint = did_you_mean(self.header[column], (*beside, "hour", *self.channels))
                 raise ClinRaGenInputError(
-                    f"{where}: unknown column {self.header[column]!r}; columns are hour and any of "
+                    f"{where}: unknown column {self.header[column]!r}{hint}; columns are hour and any of "
                     f"{', '.join(self.channels)}, or hour, channel and value"
                 )
         self._columns = [(column, self._position.get(name)) for column, name in enumerate(plain) if name != "hour"]
@@ -87,7 +90,8 @@ class SeriesTable:
         position = self._position.get(plain_name(cells[self._channel]))
         if position is None:
             raise ClinRaGenInputError(
-                f"{where}, column {self.header[self._channel]!r}: unknown channel; the model reads: "
+                f"{where}, column {self.header[self._channel]!r}: unknown channel"
+                f"{did_you_mean(cells[self._channel], self.channels)}; the model reads: "
                 f"{', '.join(self.channels)}"
             )
         yield position, self._number(cells, self._value, where)
@@ -155,8 +159,3 @@ def _lines(text: str | bytes | Iterable[str]) -> Iterator[str]:
     lines = iter(io.StringIO(text, newline="") if isinstance(text, str) else text)
     yield next(lines, "").removeprefix("\ufeff")  # the mark that spreadsheets put before UTF-8
     yield from lines
-
-
-def plain_name(name: str) -> str:
-    """Strip a name of case, spaces and punctuation."""
-    return "".join(character for character in name.lower() if character.isalnum())

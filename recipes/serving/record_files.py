@@ -166,7 +166,7 @@ class RecordTable:
         self._note = plain.index("note") if "note" in plain else None
         self._series = [i for i in range(len(header)) if i not in (self._id, self._note)]
         names = [header[i] for i in self._series]
-        self._table = SeriesTable(channels, names, where) if names else None
+        self._table = SeriesTable(channels, names, where, beside=(*IDS, "note")) if names else None
 
     def entries(self, rows: Iterator[tuple[int, list[str] | None]]) -> Iterator[Entry]:
         """The record of each run of rows with the same id."""
