@@ -188,7 +188,7 @@ _SIGN_ENDS = re.compile(
 
 
 def _signs(text: str) -> Iterator[Statement]:
-    in_lines = bool(_PLUS_LINE.search(text))
+    in_lines, in_signs = bool(_PLUS_LINE.search(text)), bool(_PLUS_AFTER.search(text))
     for start, end in _pieces(text, _SENTENCE_END):
         piece = text[start:end]
         if not _ANY_SIGN.search(piece):
@@ -203,7 +203,7 @@ def _signs(text: str) -> Iterator[Statement]:
             yield from _placed(piece, start, before, True)
             continue
         after = _attached(piece, _PLUS_AFTER, list(_MINUS_AFTER.finditer(piece)))
-        if any(not negated for *_, negated in after):
+        if after and (in_signs or any(not negated for *_, negated in after)):
             yield from _placed(piece, start, after, False)
         else:
             yield from _placed_letters(piece, start)

@@ -166,6 +166,7 @@ _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""
     risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|pads|education
+    |curve|chart
     """)
 )
 
@@ -239,11 +240,18 @@ def is_about_relatives(sentence: str, start: int) -> bool:
     """Tell if what stands at `start` of a lower-case sentence is stated of the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
+    if _IN_FAMILY.match(sentence, start):
+        return True
     before = _INFORMANT.sub(_crossed_out, _KIN_CLAUSE.split(sentence[:start])[-1])
     relative = _last(_RELATIVE, before)
     return relative is not None and not OWN.search(before, relative.end())
 
 
+_IN_FAMILY = re.compile(  # "no goiter in the family"
+    r"[\w\s/-]{0,40}?\b(?:(?:in|of) (?:the|his|her) (?:(?:immediate|close) )?family\b"
+    r"(?! (?:room|meeting|practice|medicine))"
+    r"|on (?:the|his|her) (?:mother|father|maternal|paternal)(?:'s)? side)"
+)
 _KIN_CLAUSE = re.compile(r"[;.\n]|,? but ")
 
 
