@@ -88,12 +88,23 @@ def _check_place(output: Path) -> None:
 def check_apart(output: str | Path, *reads: str | Path | None) -> None:
     """Raise a `ClinRaGenInputError` where `output` is one of the folders or files `reads`, or lies inside of one."""
     place = Path(os.path.realpath(output))
-    for path in filter(None, reads):
+    for path in reads:
+        if path is None or not os.path.exists(path):
+            continue
         other = Path(os.path.realpath(path))
         if other == place:
             raise ClinRaGenInputError(f"{output} is to be read and to be written; name another one to write")
-        if other in place.parents and other.is_dir():
+        if other in place.parents:
             raise ClinRaGenInputError(f"{output} lies inside of {path}, which is read; name one to write outside")
+
+
+def check_separate(first: str | Path, second: str | Path) -> None:
+    """Raise a `ClinRaGenInputError` where one of two outputs is the other, or lies inside of it."""
+    for one, other in ((first, second), (second, first)):
+        place = Path(os.path.realpath(one))
+        for taken in (Path(other), aside_of(Path(other))):
+            if Path(os.path.realpath(taken)) in (place, *place.parents):
+                raise ClinRaGenInputError(f"{one} is, or lies inside of, {taken}, which is written too; name another")
 
 
 def check_own(aside: Path) -> None:
@@ -229,7 +240,8 @@ def _begin(aside: Path, resume: dict | None) -> bool:
         logger.info("%s was begun with other settings or files: it is begun anew", aside)
     if aside.exists():
         shutil.rmtree(aside)
-    start.parent.mkdir(parents=True)
+    aside.mkdir(mode=0o700, parents=True)  # the output's own: what is in it, its owner alone can read
+    start.parent.mkdir()
     start.write_text(wanted, encoding="utf-8")
     return False
 

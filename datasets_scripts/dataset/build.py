@@ -5,9 +5,16 @@
 import argparse
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from datasets_scripts.common.outputs import check_free, finished_folder
+from datasets_scripts.common.outputs import (
+    aside_of,
+    check_free,
+    check_separate,
+    finished_folder,
+    held,
+)
 from datasets_scripts.dataset.card import dataset_card, write_label_audit
 from datasets_scripts.dataset.folder import write_metadata
 from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, write_records
@@ -20,7 +27,7 @@ from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.notes import hours_of, parse_sections
 from datasets_scripts.sources.raw_tables import files_of, find_tables
-from datasets_scripts.sources.reader import DATABASE, load_source, read_source, sections_of
+from datasets_scripts.sources.reader import DATABASE, enough_memory, load_source, read_source, sections_of
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
 from datasets_scripts.sources.tables import load_hospital
 from modeling_clinragen import __version__
@@ -46,6 +53,47 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         note_view (`str` or `float`): as `parse_note_view` gives it.
     """
     labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
+    check_places(arguments)
+    with ExitStack() as places:
+        places.enter_context(held(arguments.output))
+        if arguments.source == "synthetic":
+            places.enter_context(held(_root(arguments)))  # another build would write other tables there
+        metadata = _build(arguments, shares, note_view, labels, channels)
+    for line in metadata["warnings"]:
+        logger.warning(line)
+    logger.info(
+        "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
+    )
+
+
+def check_places(arguments: argparse.Namespace) -> None:
+    """Raise a `ClinRaGenInputError` where a build cannot write, or would write into what it reads."""
+    simulated = arguments.source == "synthetic"
+    reads = [None if simulated else arguments.root, arguments.mapping, arguments.labels, arguments.channels]
+    check_free(arguments.output, *reads)
+    if simulated:
+        check_separate(_root(arguments), arguments.output)
+    if arguments.also_meds is not None:
+        check_separate(arguments.also_meds, arguments.output)
+        if not aside_of(arguments.output).exists():  # a build that is resumed may have finished it
+            check_free(arguments.also_meds, *reads)
+
+
+def _root(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the raw tables."""
+    if arguments.root is None and arguments.source != "synthetic":
+        raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
+    return arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
+
+
+def _build(
+    arguments: argparse.Namespace,
+    shares: dict[str, float],
+    note_view: str | float,
+    labels: list[dict],
+    channels: list[dict],
+) -> dict:
+    """Write the dataset folder whose place is held, and return its metadata."""
     source, root = _raw_tables(arguments, channels)
     sections = sections_of(source, root, parse_sections(arguments.sections, note_view))
     cohort_options = CohortOptions(
@@ -61,7 +109,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
     record_options = RecordOptions(
         arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
     )
-    with finished_folder(arguments.output, resume=_resume(arguments, source, root, labels, channels)) as folder:
+    resume = _resume(arguments, source, root, labels, channels)
+    with finished_folder(arguments.output, resume) as folder, enough_memory(arguments.memory_limit):
         resumed = (folder / "work" / DATABASE).exists()
         if arguments.also_meds is not None and not resumed:
             check_free(arguments.also_meds)
@@ -78,7 +127,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
             memory_limit=arguments.memory_limit,
             threads=arguments.threads,
         )
-        try:
+        with closing(cohort.connection):
             if arguments.also_meds is not None and not (resumed and arguments.also_meds.exists()):
                 with finished_folder(arguments.also_meds) as meds_folder:
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
@@ -87,14 +136,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
             metadata["settings"]["sections"] = ",".join(sections) or "none"
             metadata["warnings"] = [*_warnings(metadata, shares), *describe_losses(cohort)]
             write_label_audit(folder, cohort.codes)
-        finally:
-            cohort.connection.close()
         write_metadata(folder, metadata, dataset_card)
-    for line in metadata["warnings"]:
-        logger.warning(line)
-    logger.info(
-        "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
-    )
+    return metadata
 
 
 def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict], report: dict) -> dict:
@@ -146,17 +189,15 @@ def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
 
 def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:
     """Return the source's description and the folder of its tables; simulated ones are written first."""
-    if arguments.source != "synthetic":
-        if arguments.root is None:
-            raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
-        if arguments.source == "meds":
-            return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), arguments.root
-        if arguments.source == "tables":
-            return load_hospital(arguments.mapping, arguments.root, channels), arguments.root
-        return load_source(arguments.source), arguments.root
-    root = arguments.root or arguments.output.with_name(arguments.output.name + ".raw")
-    write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
-    return load_source("mimic-iv"), root
+    root = _root(arguments)
+    if arguments.source == "synthetic":
+        write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
+        return load_source("mimic-iv"), root
+    if arguments.source == "meds":
+        return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), root
+    if arguments.source == "tables":
+        return load_hospital(arguments.mapping, root, channels), root
+    return load_source(arguments.source), root
 
 
 def _resume(arguments: argparse.Namespace, source: dict, root: Path, labels: list[dict], channels: list[dict]) -> dict:

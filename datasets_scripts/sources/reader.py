@@ -10,8 +10,6 @@ file, one transaction a step: a build that was killed resumes after the last who
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ import duckdb
 import yaml
 from tqdm import tqdm
 
-from datasets_scripts.common.outputs import BusyError, ResumableError
+from datasets_scripts.common.outputs import BusyError, ResumableError, is_full_disk, is_interruption
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
@@ -105,9 +103,6 @@ def read_source(
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
         done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
-    except duckdb.OutOfMemoryException:
-        raise ClinRaGenInputError(f"--memory-limit {memory_limit} is too little; give 1GB or more") from None
-    try:
         for name, step in steps.items():
             if name not in done:
                 with _progress(connection, name):
@@ -115,13 +110,25 @@ def read_source(
                     step()
                     connection.execute("INSERT INTO steps VALUES (?)", [name])
                     connection.commit()
-    except duckdb.OutOfMemoryException:
-        raise ResumableError(f"--memory-limit {memory_limit} is too little for these tables; give more") from None
     except READ_ERRORS as error:
-        if os.strerror(errno.ENOSPC) in str(error):
+        if is_full_disk(error) or is_interruption(error):
             raise
         raise explain(error, source, files) from error
     return cohort
+
+
+@contextmanager
+def enough_memory(memory_limit: str) -> Iterator[None]:
+    """Raise a `ResumableError` where the table engine runs out of its memory."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if is_full_disk(error):  # what does not fit into memory goes to the disk
+            raise
+        raise ResumableError(
+            f"--memory-limit {memory_limit} is too little for these tables; start the same command with more, 1GB or "
+            "above, to resume it"
+        ) from error
 
 
 def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPyConnection:

@@ -10,8 +10,9 @@ slips of the hand, urine pH, items that no channel reads, and a discharge summar
 
 from __future__ import annotations
 
+import filecmp
 import gzip
-import shutil
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,9 +23,11 @@ import yaml
 
 from datasets_scripts.sources.synthetic_notes import discharge_summary
 from datasets_scripts.sources.synthetic_series import simulate_series
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 AGES = (20, 89)
+SIMULATED = "simulated.json"  # marks a folder of simulated tables
 DESCRIPTION = Path(__file__).with_name("synthetic.yaml")
 
 
@@ -37,9 +40,14 @@ def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
     """
     Write the tables of `num_patients` simulated patients under `root`.
 
-    Patient `i` is the same whatever `num_patients`; everything follows from `seed`.
+    Patient `i` is the same whatever `num_patients`; everything follows from `seed`. A file that is the same already
+    stays as it is, so that a build that was killed resumes.
+
+    Raises:
+        ClinRaGenInputError: if a table is there that was not simulated.
     """
     world = read_world()
+    _mark(root, list(world["tables"]))
     tables = {name: {column: [] for column in columns.split()} for name, columns in world["tables"].items()}
     for i in range(num_patients):
         unit = np.random.default_rng([seed, i, 1])  # of its own: what else is drawn does not depend on it
@@ -53,9 +61,25 @@ def write_synthetic_tables(root: Path, num_patients: int, seed: int) -> None:
             _append(tables["icu/d_items" if table == "chartevents" else "hosp/d_labitems"], itemid=item, label=channel)
             if table == "chartevents":
                 tables["icu/d_items"]["unitname"][-1] = unit
-    root.mkdir(parents=True, exist_ok=True)
     for name, columns in tables.items():
-        _write(root / f"{name}.csv.gz", columns)
+        _write(_file(root, name), columns)
+
+
+def _mark(root: Path, tables: list[str]) -> None:
+    """Mark a folder as one of simulated tables; one that holds others is refused, as they would be lost."""
+    mark = root / SIMULATED
+    others = [] if mark.exists() else [file for file in (_file(root, name) for name in tables) if file.exists()]
+    if others:
+        raise ClinRaGenInputError(
+            f"--root: {others[0]} is there, and no {SIMULATED} that tells it is simulated; name another folder to "
+            "write the simulated tables to"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"tables": tables}), encoding="utf-8")
+
+
+def _file(root: Path, table: str) -> Path:
+    return root / f"{table}.csv.gz"
 
 
 def _append(table: dict[str, list], **values) -> None:
@@ -67,9 +91,12 @@ def _write(path: Path, columns: dict[str, list]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".unfinished")
     table = pa.table({name: pa.array([None if v is None else str(v) for v in c]) for name, c in columns.items()})
-    with gzip.open(aside, "wb", compresslevel=1) as file:
+    with open(aside, "wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:  # the same bytes at any time
         pa.csv.write_csv(table, file, pa.csv.WriteOptions(quoting_style="needed"))
-    shutil.move(aside, path)
+    if path.is_file() and filecmp.cmp(aside, path, shallow=False):
+        aside.unlink()
+    else:
+        aside.replace(path)
 
 
 def _add_patient(tables: dict, world: dict, i: int, care_unit: str, rng: np.random.Generator) -> None:
