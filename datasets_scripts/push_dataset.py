@@ -38,12 +38,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     from datasets_scripts.dataset.card import dataset_card
-    from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, check_content, read_metadata
+    from datasets_scripts.dataset.folder import LABEL_AUDIT, METADATA_FILE, check_content
+    from datasets_scripts.dataset.terms import is_open
 
-    metadata = read_metadata(arguments.dataset)
-    credentialed = metadata["source"] != "synthetic"
+    metadata = check_content(arguments.dataset)
+    credentialed = not is_open(arguments.dataset, metadata)
     permissions = permissions_to_push(arguments) if credentialed else {}
-    check_content(arguments.dataset)
     pushed = (*(f"data/{split}-*.parquet" for split in SPLITS), LABEL_AUDIT)
     with tempfile.TemporaryDirectory() as aside:
         described = {**metadata, "permissions": permissions} if permissions else metadata

@@ -96,7 +96,12 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
 
     Args:
         card (callable): metadata and folder -> text of the card; it may draw charts into the folder.
+
+    Raises:
+        ClinRaGenInputError: if the shards hold more or fewer rows than the metadata count.
     """
+    if "counts" in metadata:
+        check_files({split: shards(folder, split) for split in SPLITS}, COLUMNS, metadata, folder)
     metadata = {"schema_version": SCHEMA_VERSION, **metadata, "content_hash": content_hash(folder)}
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
     (folder / "README.md").write_text(card(metadata, folder), encoding="utf-8")
@@ -221,19 +226,25 @@ def label_names(metadata: dict) -> list[str]:
 
 def load_split(folder: str | Path, split: str, streaming: bool = False) -> Dataset | IterableDataset:
     """
-    Load one split as a `datasets.Dataset`, memory-mapped; with `streaming` as an `IterableDataset`.
+    Load one split as a `datasets.Dataset` in memory; with `streaming` as an `IterableDataset`.
+
+    Neither leaves a copy of the records on disk, as `load_dataset` would in its cache, or asks the network.
 
     Raises:
         ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, or has no such split.
     """
-    from datasets import load_dataset
+    from datasets import Dataset, IterableDataset, NamedSplit
+    from datasets.table import InMemoryTable
 
     check_content(folder)
-    files = [str(path) for path in shards(Path(folder), split)]
+    files = shards(folder, split)
     if not files:
         there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
         raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {there}")
-    return load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming)
+    if streaming:
+        return IterableDataset.from_parquet([str(path) for path in files], split=NamedSplit(split))
+    table = pa.concat_tables([opened(path).read() for path in files])
+    return Dataset(InMemoryTable(table), split=NamedSplit(split))
 
 
 def iterate_records(folder: Path) -> Iterator[dict]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets_scripts.common.checkpoints import resolve_checkpoint
 from datasets_scripts.common.command import check_positive
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -67,13 +68,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_model(text: str, option: str, others: tuple[str, ...]) -> tuple[str, str]:
-    """`"openai:MODEL"` or `"transformers:MODEL"` as kind and name."""
+    """Return kind and name of `"openai:MODEL"` or `"transformers:MODEL"`; a folder has to be there."""
     kind, _, name = text.partition(":")
     if kind not in ("openai", "transformers") or not name:
         raise ClinRaGenInputError(
             f"{option} is {text!r}; give {', '.join((*others, 'openai:MODEL', 'transformers:MODEL'))}"
         )
-    return kind, name
+    return kind, resolve_checkpoint(name) if kind == "transformers" else name
 
 
 def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool) -> None:

@@ -22,7 +22,7 @@ from modeling_clinragen import ClinRaGenConfig, ClinRaGenInputError, ClinRaGenLa
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
-from recipes.models.history import HISTORY, read_history, shown
+from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, read_history, shown
 from recipes.models.lora import adapter_config, base_config_of, insert_adapters, learned_state, merge_adapters
 
 
@@ -178,7 +178,7 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
     """
     base = lora.base_model_name_or_path
     header = card_header(
-        training["source"]["credentialed"],
+        is_credentialed(training),
         library_name="peft",
         tags=["clinragen", "lora", "clinical", "diagnosis", "rationale"],
         base_model=base if base.count("/") == 1 else None,
@@ -188,6 +188,7 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
         "base": base,
         "lora": lora,
         "source": training["source"],
+        "datasets": datasets_of(training),
         "stage": training["stages"][-1] if training["stages"] else {},
         "metric": training.get("metric"),
         "best": training.get("best_metric"),
@@ -209,8 +210,8 @@ def merge_into_base(base: str, adapter: str, output: Path) -> None:
         ClinRaGenInputError: if one of the two cannot be read, or they do not fit together.
     """
     folder = fetched(adapter)
-    training = adapter_history(folder)
     model, processor = load_adapter(base, folder)
+    training = merged_history(base, adapter_history(folder))
     merge_adapters(model)
     with finished_folder(output) as aside:
         save_model_folder(model, processor, aside)

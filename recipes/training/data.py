@@ -3,6 +3,7 @@
 """From a dataset folder to the model's batches."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -135,6 +136,7 @@ def encode_records(
     rationales: list[str],
     max_target_tokens: int,
     rationale_first: bool = False,
+    file: Path | None = None,
 ) -> Dataset:
     """
     Model inputs, target tokens and diagnosis labels of each record that the processor can read.
@@ -145,11 +147,15 @@ def encode_records(
         rationales (`list[str]`): which rationales the target holds, of `"note"` and `"lab"`.
         max_target_tokens (`int`): longer targets are cut at their end.
         rationale_first (`bool`): the target's order; records without a rationale are then left out.
+        file (`Path`, *optional*): where the encoded records are kept, and read from where they stand there already;
+            default: in memory.
 
     Returns:
         `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, `subject_id`, and
-        with series `past_values` and `past_observed_mask` (context_length, num_input_channels). Cached on disk.
+        with series `past_values` and `past_observed_mask` (context_length, num_input_channels).
     """
+    if file is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     records = readable_records(records, processor)
     if rationale_first:
         records = taught_records(records)
@@ -166,6 +172,7 @@ def encode_records(
             "rationale_first": rationale_first,
         },
         desc="Encoding records",
+        cache_file_name=file and str(file),
     )
     return encoded.with_format(None)
 

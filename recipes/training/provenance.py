@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from recipes.training.arguments import DataArguments, ModelArguments, StageArgum
 
 
 RECORD = "begun.json"
+ENCODED = "encoded"  # folder of the records as tokens, beside the checkpoints, while a stage is at work
 # Fields that no weight depends on, or the hardware alone: they may differ from one start to the next.
 # Of the last two their product with the number of processes counts: `records_per_step`.
 MAY_CHANGE = frozenset((
@@ -78,7 +80,7 @@ def check_begun(folder: str | Path, begun: dict, write: bool = True) -> None:
     Record what a stage is begun with in the folder of its checkpoints, or compare it with the record there.
 
     Args:
-        folder (`str` or `Path`): the folder; where it holds nothing to resume, any record is replaced.
+        folder (`str` or `Path`): the folder; where it holds nothing to resume, a new record replaces any other.
         begun (`dict`): as [`begun_with`] returns it.
         write (`bool`): whether this process is the one that writes.
 
@@ -89,10 +91,16 @@ def check_begun(folder: str | Path, begun: dict, write: bool = True) -> None:
     if any(Path(folder).glob("**/checkpoint-*")) or any(Path(folder).glob("round-*/*.jsonl")):
         _compare(path, begun)
     elif write:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_encoded(folder)
         aside = path.with_suffix(".unfinished")
         aside.write_text(json.dumps(begun, indent=1), encoding="utf-8")
         aside.rename(path)
+
+
+def remove_encoded(folder: str | Path) -> None:
+    """Remove the encoded records beside the checkpoints of a stage: they hold the text of notes."""
+    shutil.rmtree(Path(folder) / ENCODED, ignore_errors=True)
 
 
 def _compare(path: Path, begun: dict) -> None:

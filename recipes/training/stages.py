@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 
 from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.dataset.terms import with_terms
 from datasets_scripts.knowledge.base import load_knowledge
 from modeling_clinragen import (
     ClinRaGenConfig,
@@ -40,6 +41,7 @@ from recipes.training.data import (
     load_records,
 )
 from recipes.training.fitting import fit_decisions, prepare_decisions
+from recipes.training.provenance import ENCODED, begun_with, check_begun, remove_encoded
 from recipes.training.shares import fit_shares
 from recipes.training.streaming import RecordStream, StreamCollator
 from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metrics
@@ -47,6 +49,7 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTS = ".training"  # how the name of their folder ends, which stands beside the model folder
 NAME = "name"  # the type of a term that is a name of its diseases: found in notes, but nothing to attend to
 KNOWLEDGE_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")
 
@@ -57,16 +60,40 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
     and the training.
     """
     model_args, data_args, stage_args = complete(given)
+    begin(model_args, data_args, stage_args)
     if builds_model:
         records = load_records(
             data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
         )
         set_seed(stage_args.seed)  # before any weight is drawn
         model, processor = build_model(model_args, data_args, records)
+        del records  # of a large split, the memory
     else:
         model, processor = load_for_stage(model_args, data_args)
     with_adapters(model, model_args, stage_args)
     run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
+
+
+def begin(model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments) -> None:
+    """
+    Check what a stage writes before it works, and turn `output_dir` into the folder of its checkpoints.
+
+    Raises:
+        ClinRaGenInputError: if the model folder is there, or checkpoints of other data or settings are.
+    """
+    output = Path(stage_args.output_dir).absolute()
+    check_free(output)
+    if stage_args.push_to_hub:
+        raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
+    begun = begun_with(model_args, data_args, stage_args)
+    stage_args.restore_callback_states_from_checkpoint = True  # the patience that is left
+    stage_args.output_dir = str(output.with_name(f"{output.name}{CHECKPOINTS}"))
+    check_begun(stage_args.output_dir, begun, write=stage_args.process_index == 0)
+
+
+def output_of(stage_args: StageArguments) -> Path:
+    """Return the model folder that a stage, of which [`begin`] was called, writes."""
+    return Path(stage_args.output_dir.removesuffix(CHECKPOINTS))
 
 
 def build_model(
@@ -196,11 +223,6 @@ def run_stage(
     Args:
         began_from (`str`, *optional*): the folder or name that the model, or its backbone, came from.
     """
-    output = Path(stage_args.output_dir)
-    check_free(output)
-    if stage_args.push_to_hub:
-        raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
-    stage_args.output_dir = str(output.with_name(output.name + ".training"))
     clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
     processor.modalities = list(data_args.inputs)
@@ -210,8 +232,9 @@ def run_stage(
     freeze_all_but(model, stage_args.trained_modules)
     check_streamable(model, data_args, stage_args)
     with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
-        evaluation = _encoded(processor, data_args, data_args.eval_split, data_args.max_eval_samples)
-        train = None if data_args.streaming else _encoded(processor, data_args, data_args.train_split)
+        folder = Path(stage_args.output_dir) / ENCODED
+        evaluation = _encoded(processor, data_args, folder, data_args.eval_split, data_args.max_eval_samples)
+        train = None if data_args.streaming else _encoded(processor, data_args, folder, data_args.train_split)
     fit_shares(processor, load_records(data_args.dataset, data_args.train_split, streaming=data_args.streaming))
     collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     trainer_collator = collator
@@ -231,13 +254,16 @@ def run_stage(
         compute_metrics=validation_metrics(processor, model.diagnosis_head is not None),
         callbacks=[clock, *([EarlyStoppingCallback(patience)] if patience else [])],
     )
-    trainer.history = partial(stage_history, trainer, data_args, read_metadata(data_args.dataset), began_from, clock)
+    metadata = with_terms(data_args.dataset, read_metadata(data_args.dataset))
+    trainer.history = partial(stage_history, trainer, data_args, metadata, began_from, clock)
     trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))
     trainer.model = trainer.whole_model()
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
             fit_decisions(trainer.model, processor, train, evaluation, collator)
-        finish_stage(trainer, processor, output)
+        finish_stage(trainer, processor, output_of(stage_args))
+    if trainer.is_local_process_zero():
+        remove_encoded(stage_args.output_dir)
 
 
 def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, stage_args: StageArguments) -> None:
@@ -259,9 +285,12 @@ def _encoding(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
     }
 
 
-def _encoded(processor: ClinRaGenProcessor, data_args: DataArguments, split: str, limit: int | None = None) -> Dataset:
+def _encoded(
+    processor: ClinRaGenProcessor, data_args: DataArguments, folder: Path, split: str, limit: int | None = None
+) -> Dataset:
     records = load_records(data_args.dataset, split, needs_rationales=True, limit=limit)
-    return encode_records(records, **_encoding(processor, data_args)).with_format("numpy")
+    file = folder / f"{split}-{limit or 'all'}.arrow"
+    return encode_records(records, **_encoding(processor, data_args), file=file).with_format("numpy")
 
 
 def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments) -> RecordStream:

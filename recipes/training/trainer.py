@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
 from torch import nn
-from transformers import Seq2SeqTrainer
+from transformers import EarlyStoppingCallback, Seq2SeqTrainer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -95,6 +95,15 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         if self.args.device.type == "cpu":
             speed_up_on_cpu(self.model.backbone)
         return super().train(*args, **kwargs)
+
+    def _run_epoch(self, *args, **kwargs):
+        """As ever; but where a resumed stage had reached its last step, or lost its patience, it learns no more."""
+        patient = [one for one in self.callback_handler.callbacks if isinstance(one, EarlyStoppingCallback)]
+        stopped = any(one.early_stopping_patience_counter >= one.early_stopping_patience for one in patient)
+        if stopped or self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     def create_accelerator_and_postprocess(self):
         """FSDP on CPUs as well, where `accelerate` takes its settings and replicates the model without a word."""

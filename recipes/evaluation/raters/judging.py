@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import label_names, load_split, read_metadata
+from datasets_scripts.dataset.terms import is_open
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -34,7 +35,7 @@ def judge_rationales(arguments: argparse.Namespace) -> dict:
     """Write the folder of `judge_rationales.py`, whose arguments these are, and return the figures."""
     kind, model_name = parse_model(arguments.judge, "--judge", ())
     metadata = read_metadata(arguments.dataset)
-    confined = metadata["source"] != "synthetic"
+    confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
     check_free(arguments.output)
     cases = sample_cases(read_predictions(arguments.report), arguments.sample, arguments.seed)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is encoded once, and found on disk again."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,40 +13,36 @@ from recipes.models.folder import load_model_folder
 from recipes.training.data import columns_of, encode_records, load_records, target_texts
 
 
-AGAIN = """
-import json, sys
-from recipes.training.data import encode_records, load_records
-from recipes.models.folder import load_model_folder
-folder, dataset, *splits = sys.argv[1:]
-processor = load_model_folder(folder)[1]
-files = {}
-for split in splits:
-    encoded = encode_records(load_records(dataset, split), processor, ["note", "lab"], 60)
-    files[split] = encoded.cache_files[0]["filename"]
-print(json.dumps(files))
-"""
-
-
-def written(path: str) -> tuple:
-    stat = os.stat(path)
-    return path, stat.st_mtime_ns, stat.st_ino
-
-
-@pytest.mark.parametrize(
-    "splits", [["validation", "train"], pytest.param(["train", "validation"], marks=pytest.mark.slow)]
-)
-def test_another_run_finds_what_was_encoded_and_encodes_nothing(stage1_folder, data_folder, splits):
-    """In whatever order: that a tokenizer was used before makes no difference."""
+def test_another_start_finds_what_was_encoded_and_encodes_nothing(stage1_folder, data_folder, tmp_path, capfd):
     processor, dataset = load_model_folder(stage1_folder)[1], str(data_folder / "dataset")
-    first = {}
-    for split in ("train", "validation"):
-        encoded = encode_records(load_records(dataset, split), processor, ["note", "lab"], 60)
-        first[split] = written(encoded.cache_files[0]["filename"])
-    done = subprocess.run(
-        [sys.executable, "-c", AGAIN, stage1_folder, dataset, *splits], capture_output=True, text=True, check=True
+    file = tmp_path / "out.training" / "encoded" / "train.arrow"
+
+    def encoded():
+        return encode_records(load_records(dataset, "train"), processor, ["note", "lab"], 60, file=file)
+
+    first = encoded()
+    assert "Encoding records" in capfd.readouterr().err
+    written = file.stat().st_mtime_ns, file.stat().st_ino
+    assert (
+        encoded()[:] == first[:] == encode_records(load_records(dataset, "train"), processor, ["note", "lab"], 60)[:]
     )
-    assert "Encoding records" not in done.stderr
-    assert {split: written(path) for split, path in json.loads(done.stdout).items()} == first
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == written
+    assert capfd.readouterr().err.count("Encoding records") <= 1  # the one in memory
+
+
+def test_no_copy_of_a_record_is_left_on_disk(data_folder, stage_arguments, tmp_path):
+    """A word of a note stands, outside of the dataset, in no file that a stage leaves; nor does a token of one."""
+    home = tmp_path / "home"
+    environment = {**os.environ, "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    arguments = stage_arguments(tmp_path / "out", max_steps=1)
+    subprocess.run(
+        [sys.executable, stage1_note.__file__, *arguments], check=True, env=environment, capture_output=True
+    )
+    assert {path.suffix for path in home.rglob("*") if path.is_file()} <= {".lock", ".py", ".pyc"}
+    assert not (tmp_path / "out.training" / "encoded").exists()
+    made = [path for path in tmp_path.glob("out*/**/*") if path.is_file()]
+    assert made
+    assert {path.stat().st_mode & 0o77 for path in [tmp_path / "out", tmp_path / "out.training", *made]} == {0}
 
 
 def test_targets_hold_slots_for_the_numbers_of_the_series_where_the_model_learns_them(stage1_folder, data_folder):

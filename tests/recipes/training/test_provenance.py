@@ -135,3 +135,32 @@ def test_the_records_of_a_step_count_however_they_are_spread(stage_arguments, tm
     spread = ["--per_device_train_batch_size", "2", "--gradient_accumulation_steps"]
     assert begun(*spread, "2") == begun()
     assert begun(*spread, "1")["records_per_step"] == 2
+
+
+def losses(folder):
+    log = json.loads((folder / "training.json").read_text())["log"]
+    return [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reached", [2, 3])
+def test_the_patience_that_is_left_survives_a_kill(stage_arguments, tmp_path, reached):
+    """Nothing is learned, so that no validation is better than the first: two more, and the stage ends."""
+    settings = {"learning_rate": 0.0, "max_steps": 9, "early_stopping_patience": 2, "save_total_limit": 20}
+    stage1_note.main(stage_arguments(tmp_path / "whole", **settings))
+    assert [step for step, _ in losses(tmp_path / "whole")] == [1, 2, 3]
+    shutil.copytree(tmp_path / "whole.training", tmp_path / "killed.training")
+    for checkpoint in (tmp_path / "killed.training").glob("checkpoint-*"):
+        if int(checkpoint.name.partition("-")[2]) > reached:
+            shutil.rmtree(checkpoint)
+    stage1_note.main(stage_arguments(tmp_path / "killed", **settings))
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_stage_killed_after_its_last_step_learns_no_more(stage_arguments, tmp_path):
+    stage1_note.main(stage_arguments(tmp_path / "out", save_total_limit=20))
+    whole = losses(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    stage1_note.main(stage_arguments(tmp_path / "out", save_total_limit=20))
+    assert losses(tmp_path / "out") == whole
