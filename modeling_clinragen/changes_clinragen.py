@@ -27,7 +27,7 @@ _HOW_MUCH = unfolded(r"""
     """)
 _BY = compiled(rf"""
     \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
-    |sharply|overall))*(?:(?: by| of)
+    |sharply|overall))*(?:(?: in(?=\s{{2}}))?\s*(?: by| of)
     |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:kg|points|beats|mmhg)\b)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)
     |(?=[^,;]*\b(?:since|over)\b))
     \s{_HOW_MUCH}{_AMOUNT}
@@ -47,6 +47,10 @@ MULTIPLE = compiled(r"""
     (?:(?P<times>doubl|tripl|trebl|quadrupl|halv)(?:ed|es|ing)\b(?! (?:the|his|her|dose))
     (?P<nearly>\s(?:nearly|almost|or so))?
     |(?:f[ae]ll\w*|dropp?\w*|declin\w+|decreas\w+|cut|reduced|down)\s(?:by|in)\shalf\b)
+    """)
+_CONTINUED = compiled(r"""
+    \b(?:and|then|but) (?:\w+ )?(?:continu(?:ed|es|ing) to|kept|keeps) (?:(climb\w*|ris(?:e|ing)|increas\w+)|fall\w*
+    |drop\w*|declin\w+|decreas\w+)\b(?! (?:to|until|by|for|before)\b)
     """)
 _ANY_MULTIPLE = re.compile("doubl|tripl|trebl|halv|half")
 _ANY_CHANGE = re.compile(rf"\bthan\b|\d|doubl|tripl|trebl|halv|\bhalf\b|\b(?:{'|'.join(_FEW)})\b")
@@ -73,8 +77,12 @@ def judge_changes(
 ) -> tuple[list[tuple[str, Truth]], str]:
     """Judge the changes that a clause states, and return it without them."""
     statements, left = [], clause
-    if not _ANY_CHANGE.search(clause):
+    if not (_ANY_CHANGE.search(clause) or _CONTINUED.search(clause)):
         return [], clause
+    if going := _CONTINUED.search(clause):
+        best = values.max() if going[1] else values.min()
+        statements.append(("trend", bool(values[-1] == best) if len(values) and not negated else None))
+        left = cut(left, going)
     for judged in (_compared, _by_amount, _by_times):
         match, truth = judged(left, channel, values)
         if match is not None:

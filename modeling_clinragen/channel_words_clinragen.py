@@ -53,10 +53,12 @@ _MORE_WORDS = {
         "oxygen needs",
         "o2 needs",
     ),
-    "Glucose": ("fingerstick", "fingersticks", "bg", "sugar", "sugars", "glucoses"),
+    "Glucose": ("gluc", "fingerstick", "fingersticks", "bg", "sugar", "sugars", "glucoses"),
     "Heart Rate": ("heartrate", "ventricular rates", "ventricular response"),
     "Mean blood pressure": ("maps", "mean arterial pressures"),
     "Oxygen saturation": (
+        "oxygen levels",
+        "o2 levels",
         "o2sat",
         "o2sats",
         "oxygen sat",
@@ -224,7 +226,10 @@ _OTHER_MEASUREMENTS = (
 
 
 # Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
-_GOING = r"(?:of|was|is|were|are|at|down to|up to|as high as|controlled (?:at|to)|slowed to|went to|rose to|fell to)"
+_GOING = (
+    r"(?:of|recovered (?:in)?to|was|is|were|are|at|down to|up to|as high as|controlled (?:at|to)"
+    r"|slowed to|went to|rose to|fell to)"
+)
 _CHANGED = (
     r"(?:has |had )?(?:rose|risen|fell|fallen|dropped|improved|increased|decreased|corrected|climbed"
     r"|(?:went|came|is|was) (?:up|down)|drifted (?:up|down)|remain\w*|stay\w*)\b[^.;]{0,12}?\s\d"
@@ -263,7 +268,9 @@ SHORT_NAMES = {
     "o2": ("Fraction inspired oxygen", _OXYGEN),
     "breathing": (
         "Respiratory rate",
-        r"\s(?:at a normal rate\b|(?:(?!(?:and|with|sats?|on|room|oxygen|after|since|for|hours?)\b)[a-z,-]+\s){0,6}?"
+        r"\s(?:at a normal rate\b|(?:too |very |so |really )?(?:fast|slow|rapid|quick)(?:ly)?\b(?!,? (?:at|up|to|and))"
+        r"|(?:got|became|grew) (?:faster|slower)\b"
+        r"|(?:(?!(?:and|with|sats?|on|room|oxygen|after|since|for|hours?)\b)[a-z,-]+\s){0,6}?"
         r"(?:(?:low|mid|high|upper)[\s-])?\d\d(?:'?s\b)?(?![\d/%]|\.\d)(?!\s?(?:l\b|lit|%|kg|h\b|hours?)))",
     ),
     "breath": ("Respiratory rate", rf"\s{_PACE}"),

@@ -235,7 +235,7 @@ class ClaimChecker(ClauseReader):
         judgement = judge(clause, states, channel, hours, values)
         if judgement.holds is not False or only_support:
             return judgement
-        if leaves_open(clause):
+        if leaves_open(clause, finding=bool(states)):
             return replace(judgement, holds=None)
         named = next((start for start, end in self.find(words) if name in self._said(words, start, end).channels), 0)
         part = read_part(clause[named:])
@@ -305,6 +305,7 @@ class ClaimChecker(ClauseReader):
                 stated = [state for channel, state in said.parts if channel == name and said.finding]
                 states += [f"to {s}" if s == "room air" and words[:start].endswith("to ") else s for s in stated]
                 kept = next((cue for cue in ("max", "min") if word.startswith("t") and word.endswith(cue)), "")
+                kept = "normalized" if word == "defervesced" else kept
                 words = words[:start] + kept.rjust(end - start) + words[end:]
         return words, states
 

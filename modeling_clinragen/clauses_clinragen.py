@@ -19,6 +19,7 @@ from .wordings_clinragen import (
     CONDITION_AFTER,
     FEARED,
     FIRST_VALUE,
+    GIVEN,
     GOAL,
     GOAL_AFTER,
     HYPOTHETICAL,
@@ -54,6 +55,10 @@ _OTHER_TIME = compiled_words(r"""
     |prior|since|always|became
     """)
 _DIGIT = re.compile(r"\d")
+_GIVEN_SUBSTANCES = {
+    *("Total calcium", "Potassium", "Magnesium", "Albumin", "Bicarbonate", "Glucose", "Sodium", "Phosphate"),
+    *("Platelets", "Fraction inspired oxygen"),
+}
 _GOING_TO = re.compile(r"^(.*?\d.*),\s*([^,;\d]*\b(?:to|now|at|later|then)\s)$")  # "HR 118 and SBP 90, improving to"
 _SLASHED = re.compile(r"(?<![\d./])(\d+(?:\.\d+)?)\s?/\s?(\d+(?:\.\d+)?)(?![\d/])")
 _SHARE = re.compile(r"(?<![\d.])\d\d(?:\s?[-–]\s?\d\d)?\s?%\s$")  # before "oxygen"
@@ -217,6 +222,10 @@ class ClauseReader:
         supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
         past = self._said(text, *mention).finding and NOT_NOW.search(before)
         supposed = supposed or HYPOTHETICAL.search(before) or KIN.search(before)
+        given = GIVEN.search(before) and not re.match(
+            r"[\s:=]*(?:of |was |is |were |had |\w+ed |remain|stay)*[\d<>]", after
+        )
+        supposed = supposed or (given and self._said(text, *mention).channels & _GIVEN_SUBSTANCES)
         return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed or past)
 
     def _stated(self, text: str, clauses) -> list[str]:

@@ -51,15 +51,27 @@ _READ = (
     _READ_THAN,
     _NO_MORE_THAN_NUMBER,
 )
+_COURSE = compiled(r"\b(?:had|has|have) (?:\w+ly |since |now |been |also |not |already )*([a-z]+(?:ed|en|one))\b")
+_KNOWN_COURSE = compiled(r"""
+    (?:noted|seen|recorded|documented|observed|found|measured|reported|charted|been|developed|remained|stayed|occurred
+    |appeared|presented|persisted|resolved|subsided|improved|worsened|settled|recovered|cleared|normali[sz]ed|corrected
+    |abated|eased|elevated|raised|continued|returned|recurred|reached|peaked|spiked|become|fallen|risen)\b
+    """)
 _NEITHER = re.compile(r"\b(?:neither|nor)\b")
 
 
-def leaves_open(words: str) -> bool:
+def leaves_open(words: str, finding: bool = False) -> bool:
     """
     Tell if a clause in lower case, without the channel's name, holds a word that may turn round what was read.
 
-    "Possibly", "at home before admission", "lower than the day before", "not without".
+    "Possibly", "at home before admission", "lower than the day before", "not without", "the fever had lysed".
+
+    Args:
+        words (`str`): the clause.
+        finding (`bool`): it is of a finding, which what happened to it may end.
     """
+    if finding and any(not _KNOWN_COURSE.match(words, course.start(1)) for course in _COURSE.finditer(words)):
+        return True
     for pattern in _READ:
         words = pattern.sub(blank, words)
     if _HEDGE.search(words) or _ELSEWHERE.search(words) or _THAN.search(words):

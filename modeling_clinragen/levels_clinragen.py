@@ -127,7 +127,7 @@ def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
         if (way - np.minimum.accumulate(way)).max() <= 0:
             return False  # it never went there
     ends = abs(change) == np.ptp(values)
-    if len(values) < 2 or (said == "stable" and abs(change) <= 4 * notable) or not ends:
+    if len(values) < 2 or (said == "stable" and abs(change) <= 6 * notable) or not ends:
         return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
     return (said == "rising") == (change > 0) and said != "stable" if abs(change) > notable else None
 

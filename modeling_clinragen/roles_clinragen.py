@@ -34,9 +34,13 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
     cut = _cuts(clause, found)
     for i, quantity in enumerate(found):
         before, after = clause[cut[i] : quantity.start], clause[quantity.end : cut[i + 1]]
-        quantity.role = _role(before, after, clause if len(found) == 1 else "")
+        inside = _IN_BRACKETS.search(clause[: quantity.start]) is not None  # its words end with the bracket
+        after = after.partition(")")[0] if inside else after
+        quantity.role = _role(before, after, clause if len(found) == 1 and not inside else "")
         if quantity.role in ("maximum", "minimum"):
             quantity.place = 0 if _AT_START.match(after) else -1 if _AT_LAST.match(after) else None
+        if quantity.role == "any" and "plateau" in before and i == len(found) - 1:
+            quantity.role = "last"
         if quantity.role == "any" and finding_side and i == 0 and TO_NUMBER.search(before):
             quantity.role = {"high": "maximum", "low": "minimum"}[finding_side]
         if i:
@@ -75,6 +79,7 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_IN_BRACKETS = re.compile(r"\([^()]*$")
 _AT_START = re.compile(r"\s?[^\s\d,;]{0,6}\s(?:on|at|upon) (?:icu )?(?:admission|arrival|presentation)\b")
 _JUST_NOW, _IS_NOW = (
     re.compile(r"\bnow (?:at |is |of |about |around )*$"),

@@ -83,7 +83,7 @@ def _denied_apart(left: str, right: str) -> bool:
 _HARMLESS = compiled_words(r"""
     at (?:his|her|their|the) baseline
     |(?!respond|avoid|miss|target|exclud|prevent|fail|receiv|requir|need|tak|averag|exceed|weigh|lack|aim|bleed|deny|denied|omit|hid)
-    [a-z]+(?:ed|ing)|exhibits?|demonstrates?|displays?|reveals?|registers?|shows|accumulation
+    [a-z]+(?:ed|ing)|eases|settles|slips|climbs|falls|rises|drops|dips|sinks|spent|kept|met|lost|exhibits?|demonstrates?|displays?|reveals?|registers?|shows|accumulation
     |an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
     |not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into|but|then|over|since|until|before|after|during
     |while|when|per|there|between|around|all|any|each|every|both|most|about|only|just|also|still|even|again|very|quite|too|rather|up

@@ -95,6 +95,8 @@ _AND_GOING = re.compile(
     r"[\s\w°/%]{0,12}?(?:\s*,\s*|\s+and\s+|\s+but\s+)(?:still |now |is |was )*"
     r"(?:then |later )?(rising|climbing|increasing|falling|dropping|decreasing|worse\w*|better|improving)\s*$"
 )
+_STAYED_NORMAL = re.compile(rf"\b(?:stay|remain|kept|held|always)\w*\b[^,;\d]{{0,20}}?(?:{NORMAL.pattern})")
+_BY_THEN = re.compile(r"\s*\b(?:by|within \d)")
 _STILL = re.compile(r"\bstill\b")
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _LASTING = re.compile(r"\s*\b(?:from|since|throughout|until|through|up to|for|across)\b")
@@ -192,7 +194,7 @@ def deciding(
     read = _restrict(_readable(clause, channel), hours, values)
     numbers = quantities(read.clause, channel)
     counted, left = _counts(read, states, numbers, channel)
-    found = [quantity for quantity in numbers if left[quantity.start : quantity.end].strip()]
+    found = [quantity for quantity in numbers if left[quantity.start] != " "]
     chosen = _are_among(hours, read.hours if counted else read.hours[read.near()])
     if kind == "other" or not chosen.any():
         return np.zeros(len(values), bool)
@@ -257,7 +259,7 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
         if match:
             late = HALF_AN_HOUR if _UP_TO.match(match[0]) else -HALF_AN_HOUR if _SINCE.match(match[0]) else 0.0
             keep = within(hours, _hour(match) + late)
-            by = bool(re.match(r"\s*\bby\b", match[0]))
+            by = bool(_BY_THEN.match(match[0]))
             lasting = bool(_LASTING.match(match[0]))
             clause, hours, values, timed = cut(clause, match), hours[keep], values[keep], True
             break
@@ -289,7 +291,7 @@ def _statements(
     statements, left = _counts(read, states, found, channel)
     changes, left = judge_changes(left, channel, read.values, negated)
     statements += changes
-    found = [quantity for quantity in found if left[quantity.start : quantity.end].strip()]
+    found = [quantity for quantity in found if left[quantity.start] != " "]
     if found or not statements:
         statements += _numbers(left, found, states, channel, negated, read)
     if found and _states_course(left, states):
@@ -299,6 +301,8 @@ def _statements(
     if not statements and not read.moments:
         statements = courses(left, states, channel, negated, read.values)
         statements = statements or trends(left, states, channel, negated, read.values)
+        if statements and not states and not negated and _STAYED_NORMAL.search(left):
+            statements = [*statements, ("level", all_normal(channel, read.values))]
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}

@@ -49,7 +49,7 @@ _SPELLINGS = {  # unit -> how it is written, in lower case and without spaces
 _SPELLED = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 # Amounts beside a channel: doses, flows, times. Their numbers are none of its values.
 _AMOUNT = (
-    r"l/min|lpm|l\b|liters?|litres?|ml|cc|mg|mcg|ug|grams?|g\b|units?|mcg/kg/min|days?|d\b|weeks?|months?|years?|yrs?"
+    r"l/min|lpm|l\b|liters?|litres?|ml|cc|mg|mcg|ug|grams?|g\b|units?|mcg/kg/min|u\b|days?|d\b|weeks?|months?|years?|yrs?"
     r"|y/?o|minutes?|mins?\b|doses?|liters? per minute|cm|mm\b|cmh2o|meters?|pack|tablets?|boluse?s?|h\b|hrs?\b"
     r"|hours?|hourly|points?"
 )

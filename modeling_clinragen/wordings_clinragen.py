@@ -52,7 +52,7 @@ LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last
 SPOKEN_HOURS = (BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS, AT_HOUR)
 FIRST_VALUE = compiled_words(r"""
     first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
-    |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!usual )baseline|opening
+    |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!its )(?<!usual )baseline|opening
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     |(?:at|from) the (?:outset|word go)|when (?:first )?seen
     |when (?:he|she|they|the patient) (?:came in|arrived|presented|got here)
@@ -80,13 +80,13 @@ NO_LEVEL = re.compile(  # "low-grade fever", "high-flow oxygen", "low-normal pre
     r"|\btoo (?:low|high|fast|slow)\b(?= (?:for|to)\b)"
 )
 HIGH = compiled_words(r"""
-    high(?:er)?(?! of\b)|elevated|elevations?|raised|above|increased|over(?! the| time| an?\b| \d)
+    high(?:er)?(?! of\b)|elevated|elevations?|raised|above|(?<!\s\s\s)increased|over(?! the| time| an?\b| \d)
     |exceed(?:s|ed|ing)?|exceedance|surpass(?:es|ed|ing)?|racing|supra-?normal|supratherapeutic|fast|rapid|upper
     |spik(?:ed?|es|ing)|quick|excessive(?:ly)?|overweight
     """)
 LOW = compiled_words(r"""
-    low(?:er)?(?! of\b)|reduced(?! (?:to|from)\b)|reductions?|below|decreased|depressed|depression|under|beneath
-    |sub-?normal|diminished|slow|soft|dip(?:s|ped|ping)? (?:below|under)|deficient|short of
+    low(?:er)?(?! of\b)|reduced(?! (?:to|from)\b)|reductions?|below|(?<!\s\s\s)decreased|depressed|depression|under
+    |beneath|sub-?normal|diminished|slow|soft|dip(?:s|ped|ping)? (?:below|under)|deficient|short of
     """)
 RANGE = unfolded(r"""
     (?:(?:the |its |their |a |any )?(?:normal|reference|expected|usual|accepted|physiologic(?:al)?) (?:range|limits?
@@ -96,9 +96,11 @@ NORMAL = compiled(rf"""
     \b(?:with)?in (?:the )?(?:bounds of )?(?:normal|reference) ?(?:range|limits?|bounds?|interval)?|\bwnl\b
     |\bunremarkable\b|\bnormo\w+|\beu(?:glyc\w+|pneic|thermic|cardic|tensive)
     |\b(?:with)?in (?:the |its |their )?{RANGE}|\binside {RANGE}|\bin range\b|\bphysiologic(?:al)?\b
-    |\breassuring\b|\b(?:well|rate)[\s-]controlled\b|\bnormal\b(?! (?:limit )?(?:two|three|\d))
-    |(?:^|\b(?:is|are|was|were|been|remain\w*|stay\w*|looks?|looked) )\s*(?:all |very |quite )?(?:good|fine|okay|ok
-    |excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|on |at |to begin
+    |\breassuring\b|\bpreserved\b(?! (?:above|below|at|over|under))
+    |\b(?:well|rate)[\s-]controlled\b
+    |\bnormal\b(?! (?:limit )?(?:two|three|\d))
+    |(?:^|\b(?:is|are|was|were|been|remain\w*|stay\w*|looks?|looked) )\s*(?:all |very |quite |perfectly |entirely )?
+    (?:good|fine|okay|ok|excellent|satisfactory|perfect)(?=\s*(?:$|,|all\b|throughout|during|over|now|on |at |to begin
     |initially|the (?:whole|entire)))
     |^\s*well(?= on\b|\s*$)
     """)
@@ -234,6 +236,9 @@ BASELINE = compiled(rf"""
     [^)]*\)|\b(?:from|above|over|with|near|vs\.?|versus|compared (?:to|with)) (?:an?|his|her|their|the|known)
     \s(?:\w+ )?baseline (?:\w+ )?(?:of |near |around |about )*{_AND_RANGE}
     """)
+GIVEN = re.compile(
+    r"\b(?:after|following|given|gave|received?|post|iv|infus\w+(?: of)?|despite)\s+(?:iv |oral |some )?$"
+)
 GOAL_AFTER = compiled(r"\s*(?:goals?|targets?)\b")
 CONDITION = compiled(
     r"\b(?:if|when(?:ever)?|unless|until|for|keep(?:ing)?|maintain(?:ing)?)\s+(?:the |his |her |an? )?$"
@@ -271,12 +276,12 @@ DOSE = compiled_words(r"""
     """)
 ALL_VALUES = compiled_words(r"""
     remain(?:s|ed|ing)?|stay(?:s|ed|ing)|always|consistently|all|throughout|every|persistently|constantly|kept
-    |continuously|uniformly|hover(?:s|ed|ing)?|the (?:whole|entire) (?:time|day|night|stay|shift)
+    |continuously|uniformly|hover(?:s|ed|ing)?|(?:whole|entire) (?:time|day|night|stay|shift)
     """)
 PERSISTENT = compiled_words(r"""
     persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout|remain(?:s|ed|ing)?
     |stay(?:s|ed|ing)|all (?:day|night|along|shift|the time)|at all times
-    |the (?:whole|entire) (?:time|day|night|stay|shift)
+    |(?:whole|entire) (?:time|day|night|stay|shift)
     """)
 MOSTLY = compiled_words(r"""
     mostly|mainly|largely|generally|predominantly|for the most part|usually|typically|by and large|on the whole
@@ -312,7 +317,7 @@ RISING = compiled_words(rf"""
     |trend(?:ed|ing|s)? (?:is |was )?(?:up|higher)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:up|higher)
-    |on the rise|(?:getting|becoming|became|got) higher
+    |(?<=\s\s\s)increased|on the rise|(?:getting|becoming|became|got|grew) (?:higher|faster)
     |rise[sn]?|rose|increase[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )increase|mounting|increases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) increase[sd]?|escalat\w+|growing|grew
     """)
@@ -322,7 +327,7 @@ FALLING = compiled_words(rf"""
     |trend(?:ed|ing|s)? (?:is |was )?(?:down|lower)
     |(?:go(?:es)?|went|going|c[oa]mes?|coming|drift(?:ed|ing|s)|crept|creeping|edged|moved|heading|headed)
     \s(?:down|lower)
-    |(?:getting|becoming|became|got) lower|on the (?:decline|way down)
+    |(?<=\s\s\s)decreased|(?:getting|becoming|became|got|grew) (?:lower|slower)|on the (?:decline|way down)
     |falls?|fell|fallen|sank|sinking|waning|waned|dwindl\w+
     |decrease[sd]?(?= .*(?:{OVER_TIME}))|(?<=gradual )decrease|decreases?(?= (?:in|of)\b)
     |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
@@ -341,7 +346,7 @@ STABLE = compiled(r"""
 # courses of a finding, or towards and away from the usual limits
 RESOLVED = compiled_words(r"""
     resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broken?
-    |corrected(?! (?:\w+ly )?(?:at|to|from|by|with)\b)|reversed
+    |corrected(?! (?:\w+ly )?(?:(?:at|to|from|with)\b|by (?!the (?:end|last|final|next)|hour|discharge)))|reversed
     |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
