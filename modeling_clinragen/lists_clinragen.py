@@ -42,7 +42,7 @@ OF_A_KIND = compiled_words(r"""
 _DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
 
 # "no" governs nouns: what follows here is a state of the patient, or a sign with the word that makes it one.
-_OF_NOUNS = frozenset(["no", "without", "w/o", "ø", "nil", "zero"])
+_OF_NOUNS = frozenset(["no", "without", "w/o", "w/out", "ø", "nil", "zero"])
 _NEGATIVE_TEST = re.compile(r"neg(?:ative)? \w.* for")  # "negative workup for"
 _STATES = r"""
     alert|agitated|ashen|cachectic|clammy|combative|confused|cool|cold|cyanotic|dehydrated|diaphoretic|disoriented
@@ -180,7 +180,7 @@ def is_unclear(sentence: str, start: int) -> bool:
 
 
 _FIRST = re.compile(r"\s*(?:(?:and|but|so|then|with|given|in|the|because of) )*$")
-_AHEAD = frozenset(["without", "w/o", "absence of", "no", "lacking", "free of", "free from"])
+_AHEAD = frozenset(["without", "w/o", "w/out", "absence of", "no", "lacking", "free of", "free from"])
 _FINITE = compiled_words(r"""
     is|are|was|were|has|have|had|does|did|seems?|seemed|appears?|appeared|remains?|remained|became|makes?|made|suggests?
     |suggested|argues?|argued|points?|pointed|can|could|may|might|must|will|would

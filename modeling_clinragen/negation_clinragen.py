@@ -35,6 +35,7 @@ _PSEUDO = compiled_words(r"""
     |(?:not|never|isn't|wasn't) (?:absent|negative(?: for)?|free (?:of|from)|without)|never without|with or without
     |(?:unable|not able|cannot|can't|could not|difficult)(?: to)? \w+(?: \w+)? without
     |(?:initially|at first|originally) den(?:y|ies|ied|ying)|no doubt
+    |(?:not|never)(?: been| yet| fully)* (?:vaccinated|immuni[sz]ed) (?:against|for)
     |(?:no|not|nothing|never) (?:much )?(?:more|less|worse|better) than|without (?:a )?doubt|not certain(?:ly)?
     |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)
@@ -43,7 +44,7 @@ _PSEUDO = compiled_words(r"""
     |gone|over|stopp\w+|abat\w+|settl\w+)
     """)
 _BEFORE = compiled_words(r"""
-    no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o|r/o|absence of
+    no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?|r/o|absence of
     |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
     |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
@@ -118,7 +119,8 @@ _ENDS = re.compile(
 _NEXT_FINDING = re.compile(r",| and | or ")
 _KIN = """
     (?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|brothers?|sisters?|sons?|daughters?|parents?|siblings?
-    |uncles?|aunts?|cousins?|grand\\w+|wife|husband|spouse|roommate|relatives?|family members?
+    |uncles?|aunts?|cousins?|nephews?|nieces?|in-laws?|coworkers?|classmates?
+    |grand\\w+|wife|husband|spouse|roommate|relatives?|family members?
 """
 _RELATIVE = compiled_words(
     _KIN

@@ -93,7 +93,12 @@ class Mention:
 
 _COMMA = re.compile(r",")
 _APART = re.compile(r"[,;/()]|\b(?:and|or|nor|but)\b")
-_PARTS = {stem("abdominal"): stem("abdomen"), stem("cardiac"): stem("heart"), stem("pulmonary"): stem("lungs")}
+_PARTS = {
+    stem("abdominal"): stem("abdomen"),
+    stem("facial"): stem("face"),
+    stem("cardiac"): stem("heart"),
+    stem("pulmonary"): stem("lungs"),
+}
 _NOT_SO = re.compile(r", (?:but |though |although |yet )?(?:not|never|neither|non) (?:\w+ (?:or|nor) )?$")
 _BESIDE = MODIFIER_STEMS | {"non"}
 _LONGEST_ITEM = 8  # words of a clause that are looked at to either side
@@ -428,15 +433,20 @@ class DiagnosisFinder:
 
     def __call__(self, text: str) -> list[Mention]:
         reading, mentions = Reading(text), []
+        named = list(self.find(reading.text))
+        if not named:
+            return []
         spans = [span for sentence in _around(text) for span in arguments_of(reading.text, *sentence)]
         starts = [start for start, _ in spans]
-        named = list(self.find(reading.text))
         reading.hide(named)
+        premises: dict[int, list[tuple[int, int]]] = {}  # of each span that names a diagnosis
         for start, end in named:
-            first, last = spans[bisect_right(starts, start) - 1]
-            sentence = reading.text[first:last]
-            inferred = not any(a <= start < b for a, b in premises_of(reading.text, first, last, self.find))
-            says = "neither" if _UNEXPLAINED.search(sentence) else reading.says(start, end)
+            span = bisect_right(starts, start) - 1
+            first, last = spans[span]
+            if span not in premises:
+                premises[span] = premises_of(reading.text, first, last, self.find)
+            inferred = not any(a <= start < b for a, b in premises[span])
+            says = "neither" if _UNEXPLAINED.search(reading.text, first, last) else reading.says(start, end)
             mentions.append(Mention(self.labels_of[reading.text[start:end]], start, end, says, inferred))
         return mentions
 

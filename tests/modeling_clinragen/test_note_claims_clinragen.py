@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings of notes: what a note affirms or denies in sentences and by forms, and what is not in it."""
 
+import itertools
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, check_note_claims
 from modeling_clinragen.reading_clinragen import Reading
+from modeling_clinragen.synonyms_clinragen import _NAMES, other_names
+from modeling_clinragen.words_clinragen import _WORD, _word_pattern, content_words
 
 
 FOLDER = Path(__file__).parent
@@ -90,6 +93,66 @@ def test_precision_and_recall_of_contradicted_by_kind():
         recall = hits / sum(n for (truth, _), n in counts.items() if truth == "contradicted")
         print(f"{kind}: {counts.total()} pairs, precision and recall of contradicted {precision:.3f} {recall:.3f}")
         assert min(precision, recall) >= 0.95, (kind, counts)
+
+
+VERDICTS = {"s": "supported", "c": "contradicted", "a": "absent", "u": "unverifiable"}
+
+
+def pairs_by_voice():
+    """Yield note, claim and right verdict of `note_claims_by_voice.txt`."""
+    note = ""
+    for line in (FOLDER / "note_claims_by_voice.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("N: "):
+            note = line[3:].replace("\\n", "\n").replace("\\t", "\t")
+        elif line[1:4] == " | ":
+            yield note, line[4:], VERDICTS[line[0]]
+
+
+def test_notes_in_many_voices():
+    """Most pairs are read as a reader would; those that differ have been looked at, and are counted as errors."""
+    counts = Counter()
+    for note, claim, truth in pairs_by_voice():
+        said = {found.verdict for found in check_note_claims(claim, note)}
+        counts[truth, said.pop() if len(said) == 1 else "several"] += 1
+    assert counts.total() >= 1000
+    for verdict in ("contradicted", "absent"):
+        hits = counts[verdict, verdict]
+        precision = hits / sum(n for (_, said), n in counts.items() if said == verdict)
+        recall = hits / sum(n for (truth, _), n in counts.items() if truth == verdict)
+        print(f"{counts.total()} pairs, precision and recall of {verdict} {precision:.3f} {recall:.3f}")
+        assert recall >= 0.98
+        assert precision >= {"contradicted": 0.99, "absent": 0.85}[verdict]
+
+
+@given(st.text(alphabet="shortne of breathing/nvdlw pe:.,'", max_size=60))
+def test_words_are_the_same_whether_a_text_may_hold_words_of_several_or_not(text):
+    assert [word.group() for word in _word_pattern(text, 0, len(text)).finditer(text)] == _WORD.findall(text)
+
+
+@pytest.mark.parametrize(
+    ("claim", "note", "verdict"),
+    [
+        ("Hemoptysis suggests cancer.", "He is coughing up blood.", "supported"),
+        ("Hematuria suggests a stone.", "Blood and urine cultures were sent.", "absent"),
+        ("Melena suggests bleeding.", "No black stools.", "contradicted"),
+        ("Diaphoresis suggests infarction.", "He was diaphoretic.", "supported"),
+        ("Gag is intact.", "No gag.", "contradicted"),
+        ("Pulmonary embolism is noted.", "PE: lungs clear, no rash.", "absent"),
+        ("Skin breakdown suggests immobility.", "Skin: redness, no breakdown.", "contradicted"),
+        ("Chest pain suggests infarction.", "Chest: clear, abdominal pain.", "absent"),
+        ("Chills suggest sepsis.", "Without fever, chills, or sweats, he was sent home.", "contradicted"),
+        ("Cough suggests pneumonia.", "In the absence of fever, cough was treated at home.", "supported"),
+    ],
+)
+def test_other_names_and_parts_of_the_body(claim, note, verdict):
+    assert verdict_of(claim, note) == verdict
+
+
+def test_each_other_name_of_a_finding_names_it_back():
+    for line in _NAMES.strip().splitlines():
+        names = [[word[0] for word in content_words(name, 0, len(name))] for name in line.strip().split("; ")]
+        for one, other in itertools.permutations(names, 2):
+            assert one == other or other in other_names(one), line
 
 
 FINDINGS = ["vertigo", "wheezing", "ascites", "gum bleeding", "night sweats", "jaundice", "hematuria", "joint pain"]
