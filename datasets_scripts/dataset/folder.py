@@ -82,12 +82,16 @@ def write_shard(folder: Path, split: str, number: int, table: pa.Table) -> None:
     A table without rows is not written: `load_dataset` fails on an empty shard.
     """
     if table.num_rows:
-        path = Path(folder) / "data" / f"{split}-{number:05d}.parquet"
+        path = shard_path(folder, split, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".unfinished")
         # measured: half the time and two thirds of the size of the defaults, dictionaries and snappy
         pq.write_table(table, aside, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="zstd")
         aside.rename(path)
+
+
+def shard_path(folder: Path, split: str, number: int) -> Path:
+    return Path(folder) / "data" / f"{split}-{number:05d}.parquet"
 
 
 def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], str]) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
-from datasets_scripts.dataset.folder import schema_for, write_shard
+from datasets_scripts.dataset.folder import schema_for, shard_path, write_shard
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.blocks import Block, read_block
@@ -63,7 +63,9 @@ def write_records(
     """
     execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
     execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
-    done = {row[0] for row in execute("SELECT number FROM blocks").fetchall()}
+    counted = {number: json.loads(counts) for number, counts in execute("FROM blocks").fetchall()}
+    done = {number for number, counts in counted.items() if _has_shards(folder, number, Counter(counts))}
+    execute("DELETE FROM blocks WHERE NOT list_contains(?, number)", [list(done)])
     spans = {
         number: (start, min(start + STAYS_PER_BLOCK, cohort.num_stays))
         for number, start in enumerate(range(0, cohort.num_stays, STAYS_PER_BLOCK))
@@ -84,6 +86,10 @@ def write_records(
     for (counts,) in execute("SELECT counts FROM blocks").fetchall():
         total.update(json.loads(counts))
     return _report(cohort, total, labels, options, maker.meter)
+
+
+def _has_shards(folder: Path, number: int, counts: Counter) -> bool:
+    return all(shard_path(folder, split, number).is_file() for split in SPLITS if counts[f"{split} stays"])
 
 
 def views_of(options: RecordOptions) -> dict[str, str | float]:

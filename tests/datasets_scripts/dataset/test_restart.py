@@ -15,9 +15,12 @@ import pytest
 from benchmarks.etl import copy_tables
 from datasets_scripts import build_dataset
 from datasets_scripts.common.outputs import finished_folder
+from datasets_scripts.dataset import build as build_module
 from datasets_scripts.dataset import records
+from datasets_scripts.dataset.folder import write_metadata, write_shard
 from datasets_scripts.sources import reader
 from datasets_scripts.sources.synthetic import write_synthetic_tables
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from tests.commands import run_script
 
 
@@ -190,3 +193,32 @@ def test_a_full_disk_is_one_clear_line_and_what_was_done_is_resumed(tmp_path, sm
     assert [path.name for path in disk.iterdir()] == ["out"]
     assert run_script(build_dataset.__file__, *arguments, tmp_path / "whole").returncode == 0
     assert files(disk / "out") == files(tmp_path / "whole")
+
+
+def test_a_shard_that_was_lost_from_a_killed_build_is_written_again(tmp_path, monkeypatch):
+    write_synthetic_tables(tmp_path / "raw", 120, seed=0)
+    arguments = ["--source", "mimic-iv", "--root", str(tmp_path / "raw"), "--output"]
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)
+    build_dataset.main([*arguments, str(tmp_path / "whole")])
+    monkeypatch.setattr(build_module, "write_metadata", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset.main([*arguments, str(tmp_path / "killed")])
+    monkeypatch.setattr(build_module, "write_metadata", write_metadata)
+    (tmp_path / "killed.unfinished" / "data" / "train-00001.parquet").unlink()
+    build_dataset.main([*arguments, str(tmp_path / "killed")])
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_folder_with_fewer_rows_than_were_counted_gets_no_name(tmp_path, monkeypatch):
+    write_synthetic_tables(tmp_path / "raw", 30, seed=0)
+    monkeypatch.setattr(
+        records, "write_shard", lambda *where_and_table: write_shard(*where_and_table[:-1], where_and_table[-1][1:])
+    )
+    arguments = ["--source", "mimic-iv", "--root", str(tmp_path / "raw"), "--output", str(tmp_path / "out")]
+    with pytest.raises(ClinRaGenInputError, match=r"split 'train' has \d+ records in 1 files .* counts \d+"):
+        build_dataset.main(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
