@@ -11,6 +11,8 @@ As a Hugging Face Space it reads the variables `CLINRAGEN_MODEL` and `CLINRAGEN_
 import argparse
 import os
 
+import place
+
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -24,6 +26,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if not arguments.model:
         parser.error("give --model FOLDER_OR_HUB_ID, or set CLINRAGEN_MODEL")
+    if place.is_missing(arguments.model):
+        parser.error(f"{arguments.model} cannot be loaded: there is no such folder; give one, or a Hub id, USER/NAME")
+    os.umask(0o077)  # what is uploaded, nobody else can read
 
     import answers  # only now: Gradio and torch take seconds
     from page import Page

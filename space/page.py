@@ -10,7 +10,7 @@ elsewhere.
 from __future__ import annotations
 
 import base64
-import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from time import monotonic
 
 import answers
 import gradio as gr
+import place
 import views
 from charts import series_panels
 from markup import counted, macros, upper_first
@@ -36,8 +37,6 @@ NOTICE = (
     "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
     "wrong, also where it is confident."
 )
-LOCAL = "Nothing leaves this machine; notes and series are neither recorded nor sent anywhere."
-HOSTED = "What you enter goes to the machine of this Space and is not recorded there. Enter nothing of real patients."
 START = "Choose a patient or enter one, then write. The answer appears here."
 CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
 GROUNDED = "say only what the record supports"
@@ -103,14 +102,15 @@ class Page:
             quiet=True,
             prevent_thread_lock=True,
         )
+        if not place.is_of_this_machine(place.host()):
+            print(f"warning: {place.NETWORK}", file=sys.stderr, flush=True)
         print(f"ClinRaGen at {address}", flush=True)
         self.blocks.block_thread()
 
     def _header(self, model: str) -> Markup:
-        hosted = "SPACE_ID" in os.environ
         name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
         about = f"Model {name}: {len(self.thresholds)} diagnoses, {counted(len(self.channels), 'channel')} of series."
-        return draw.header(NOTICE, HOSTED if hosted else LOCAL, about)
+        return draw.header(NOTICE, place.where_it_goes(), about)
 
     def _build_patient(self, reads_both: bool) -> None:
         first = next(iter(self.examples))
