@@ -13,12 +13,13 @@ import random
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .links_clinragen import KnowledgeLinks, NoteFinding
-from .past_clinragen import ACUTE, is_only_past
+from .past_clinragen import ACUTE, is_only_past, places_of
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling, is_risk, place_of, said_of
 from .words_clinragen import content_words
@@ -43,7 +44,7 @@ _WHY_ADMITTED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # between the kind of a drug and its name: "bronchodilator beta-agonist albuterol"
-_OF_A_KIND = r"(?:(?!\b(?:and|or|with|plus|then)\b)[\w /()<>=.-]){1,60}?"
+_OF_A_KIND = re.compile(r"(?:(?!\b(?:and|or|with|plus|then)\b)[\w /()<>=.-]){1,60}")
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Composer:
         where the medians of the first and the last third differ (see `trend_of`), and the last value from the first
         by at least 2%.
         """
-        noted = self.links.find_in_note(note) if note.strip() else []
+        noted = self.links.find_in_note(note, diseases) if note.strip() else []
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
@@ -371,11 +372,17 @@ def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:
     if finding.end <= other.start and not note[finding.end : other.start].strip():
         return True
     if {finding.type, other.type} <= {"drug", "procedure"} and finding.text != other.text:
-        kind, name = re.escape(finding.text), re.escape(other.text)
-        if re.search(rf"\b{kind}\b{_OF_A_KIND}\b{name}\b", note):
+        ends = [end for _, end in places_of(note, finding.text)] if other.text in note else []
+        starts = [start for start, _ in places_of(note, other.text)] if ends else []
+        if any(_OF_A_KIND.fullmatch(note, end, start) for end in ends for start in starts if end < start):
             return True
-    words, others = (content_words(f.text.lower(), 0, len(f.text)) for f in (finding, other))
-    return len(words) < len(others) and all(any(_is_same_word(a, b) for b, *_ in others) for a, *_ in words)
+    words, others = _stems(finding.text), _stems(other.text)
+    return len(words) < len(others) and all(any(_is_same_word(a, b) for b in others) for a in words)
+
+
+@lru_cache(maxsize=2**14)
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(word for word, *_ in content_words(text.lower(), 0, len(text)))
 
 
 def _is_same_word(word: str, other: str) -> bool:

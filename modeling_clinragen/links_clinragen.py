@@ -25,6 +25,7 @@ from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem,
 
 _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
 _NO_MATTER = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
+_MOST_KNOWN = 2**14  # findings whose diagnoses are remembered
 _JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
 _TURNED_JOINS = _JOINS | frozenset(",/")  # and where the term is written so: "infarction, acute myocardial"
 
@@ -78,6 +79,10 @@ class KnowledgeLinks:
         for stems in self.entries:
             self.by_words[frozenset(word for word in stems if word not in _NO_MATTER)].append(stems)
         self.find_diagnoses = DiagnosisFinder(self._names)
+        self._of_name: dict[str, set[str]] = defaultdict(set)  # first term of its words -> diagnoses
+        for terms in self.entries.values():
+            self._of_name[terms[0]["term"]].update(*(term["diseases"] for term in terms))
+        self._known: dict[str, frozenset[str] | None] = {}
 
     def _enter(self, term: dict) -> None:
         for form in dict.fromkeys((term["term"], *term.get("synonyms", ()))):
@@ -102,14 +107,22 @@ class KnowledgeLinks:
             names = self._names.setdefault(disease, [])
             names += [form for form in (term["term"], *term.get("synonyms", ())) if form not in names]
 
-    def find_in_note(self, note: str) -> list[NoteFinding]:
-        """Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once."""
+    def find_in_note(self, note: str, diseases: Iterable[str] | None = None) -> list[NoteFinding]:
+        """
+        Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once.
+
+        Args:
+            diseases (*optional*): find only what is linked with them.
+        """
+        asked = None if diseases is None else frozenset(diseases)
         found: dict[str, NoteFinding] = {}
         suspected, denied = set(), set()
         reading = Reading(note)
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
+            if asked is not None and asked.isdisjoint(self._of_name[name]):
+                continue
             if not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
                 continue
             if name in found and name not in suspected:
@@ -120,8 +133,8 @@ class KnowledgeLinks:
             if says != "argues":
                 continue
             (suspected.add if reading.is_suspected(start) else suspected.discard)(name)
-            diseases = frozenset(disease for term in terms for disease in term["diseases"])
-            found.setdefault(name, NoteFinding(note[start:end], start, end, name, terms[0]["type"], diseases))
+            linked = frozenset(disease for term in terms for disease in term["diseases"])
+            found.setdefault(name, NoteFinding(note[start:end], start, end, name, terms[0]["type"], linked))
         return [
             finding for name, finding in found.items() if name not in suspected & denied
         ]  # "concern for PE; no PE"
@@ -149,6 +162,13 @@ class KnowledgeLinks:
             `None` where the knowledge does not know the finding.
         """
         lower = lowered(finding)
+        if lower not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[lower] = self._look_up(lower)
+        return self._known[lower]
+
+    def _look_up(self, lower: str) -> frozenset[str] | None:
         known = set(self._terms_of(lower))
         series = {FINDINGS[word] for word in lower.split() if word in FINDINGS}
         diseases = {disease for stems in known for term in self.entries[stems] for disease in term["diseases"]}
@@ -244,7 +264,9 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
     """
     reading, mentions = Reading(text), [m for m in links.find_diagnoses(text) if m.says == "argues"]
     spans = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
-    concluded, places = _conclusions(reading, spans, mentions), list(links.places(reading.text))
+    concluded = _conclusions(reading, spans, mentions)
+    of_note = any(claim.channel is None and claim.kind != "other" for claim in claims)
+    places = list(links.places(reading.text)) if of_note else []
     for claim in claims:
         sentence = _span_at(spans, claim.start)
         named = [m for m in mentions if not m.inferred and m.start < claim.end and claim.start < m.end]

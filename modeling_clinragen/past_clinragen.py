@@ -7,7 +7,7 @@ the past, are no signs of an acute disease of this stay.
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 
 from .clinical_clinragen import PHENOTYPES
 from .phrases_clinragen import compiled
@@ -46,7 +46,7 @@ _PAST_HEADING = compiled(r"\s*(?:past|pmhx?\b|medical history|social|family)[^:\
 
 def is_past_event(note: str, start: int, end: int) -> bool:
     """Tell if what stands at `start` to `end` of a note is an event that the note tells as past, or background."""
-    lower = note.lower()
+    lower = _lowered(note)
     if _LASTING.search(lower[start:end]):
         return bool(_PAST_HEADING.match(lower, lower.rfind("\n", 0, start) + 1, start))
     if not _EVENT.search(lower[start:end]):
@@ -55,7 +55,27 @@ def is_past_event(note: str, start: int, end: int) -> bool:
     return bool(_DATED.match(lower[end : end + 80]) or _TOLD_AS_PAST.search(line))
 
 
+@lru_cache(maxsize=8)
+def _lowered(note: str) -> str:
+    return note.lower()
+
+
+def places_of(note: str, text: str) -> list[tuple[int, int]]:
+    """Return where a text stands in a note as words of its own."""
+    places, start = [], note.find(text)
+    while start >= 0:
+        end = start + len(text)
+        if not (start and _is_letter(note[start - 1])) and not (end < len(note) and _is_letter(note[end])):
+            places.append((start, end))
+        start = note.find(text, end if places and places[-1] == (start, end) else start + 1)
+    return places
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
 def is_only_past(note: str, text: str) -> bool:
     """Tell if a note tells a finding only as an event of the past, wherever it stands."""
-    places = [(m.start(), m.end()) for m in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
+    places = places_of(note, text)
     return bool(places) and all(is_past_event(note, *place) for place in places)

@@ -18,6 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 
+import numpy as np
+
 from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
@@ -50,6 +52,7 @@ class TemplateTeacher:
         return [self._judged(row) for row in rows]
 
     def _judged(self, row: dict) -> Rationale:
+        row = row | {name: np.asarray(row[name], dtype=float) for name in ("lab_times", "lab_values")}
         evidence = self._evidence(row)
         note, lab = self._sentences(row, evidence)
         texts = _text(note), _text(lab)

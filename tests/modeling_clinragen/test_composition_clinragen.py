@@ -18,6 +18,7 @@ from modeling_clinragen.clinical_clinragen import PAPER_CHANNELS
 from modeling_clinragen.composition_clinragen import MAX_FINDINGS, Composer
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
+from modeling_clinragen.past_clinragen import places_of
 from modeling_clinragen.telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN
 
 
@@ -664,3 +665,28 @@ def test_a_part_that_says_nothing_states_no_finding_and_no_value():
     for sentence in (NO_SERIES, *NO_SIGN["lab"], NO_FINDING["lab"]):
         claims = check_claims(sentence, CHANNELS, np.array([1.0, 2.0]), values)
         assert not [claim for claim in claims if claim.channel]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(
+        st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12
+    ),
+    text=st.sampled_from(["MI", "MI MI", "mi"]),
+)
+def test_places_are_those_of_whole_words(pieces, text):
+    note = "".join(pieces)
+    expected = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
+    assert places_of(note, text) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    forms=st.lists(st.sampled_from(FORMS), max_size=8),
+    denied=st.lists(st.booleans(), min_size=8, max_size=8),
+    diseases=st.sets(st.sampled_from(LABELS), max_size=5),
+)
+def test_findings_of_some_diseases_are_those_of_all_that_are_linked_with_them(forms, denied, diseases):
+    note = "\n".join(f"{'No ' if no else ''}{form}." for form, no in zip(forms, denied, strict=False))
+    linked = [finding for finding in links().find_in_note(note) if finding.diseases & diseases]
+    assert [f for f in links().find_in_note(note, diseases) if f.diseases & diseases] == linked
