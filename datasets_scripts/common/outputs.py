@@ -107,9 +107,9 @@ def check_separate(first: str | Path, second: str | Path) -> None:
                 raise ClinRaGenInputError(f"{one} is, or lies inside of, {taken}, which is written too; name another")
 
 
-def check_own(aside: Path) -> None:
-    """Raise a `ClinRaGenInputError` where `aside` is there, but nothing that a command began."""
-    if not os.path.lexists(aside) or (not aside.is_symlink() and any((aside / start).is_file() for start in STARTS)):
+def check_own(aside: Path, marks: tuple[str, ...] = STARTS) -> None:
+    """Raise a `ClinRaGenInputError` where `aside` is there, with none of the `marks` of what a command began."""
+    if not os.path.lexists(aside) or (not aside.is_symlink() and any((aside / mark).is_file() for mark in marks)):
         return
     if aside.is_symlink() or not aside.is_dir() or any(not path.is_dir() for path in aside.rglob("*")):
         raise ClinRaGenInputError(

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+from datasets_scripts.common.outputs import check_own
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.terms import is_open
 from modeling_clinragen import ClinRaGenInputError
@@ -91,6 +92,7 @@ def check_begun(folder: str | Path, begun: dict, write: bool = True) -> None:
     if any(Path(folder).glob("**/checkpoint-*")) or any(Path(folder).glob("round-*/*.jsonl")):
         _compare(path, begun)
     elif write:
+        check_own(path.parent, (RECORD,))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_encoded(folder)
         aside = path.with_suffix(".unfinished")

@@ -9,12 +9,19 @@ from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.terms import with_terms
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 from recipes.models.history import StageClock, stage_history
-from recipes.training.arguments import DataArguments, RewardStageArguments, StageInput, check_unsharded, complete
+from recipes.training.arguments import (
+    DataArguments,
+    ModelArguments,
+    RewardStageArguments,
+    StageInput,
+    check_unsharded,
+    complete,
+)
 from recipes.training.data import encode_records, load_records, readable_records, taught_records
 from recipes.training.provenance import ENCODED, remove_encoded
 from recipes.training.reinforcement import Split, learn_in_rounds
 from recipes.training.rewards import RationaleReward
-from recipes.training.stages import begin, finish_stage, freeze_all_but, load_for_stage, output_of
+from recipes.training.stages import begin, finish_stage, freeze_all_but, held_stage, load_for_stage, output_of
 
 
 def train_by_rewards(given: StageInput) -> None:
@@ -23,6 +30,11 @@ def train_by_rewards(given: StageInput) -> None:
     check_unsharded(stage_args)
     if stage_args.world_size > 1:
         raise ClinRaGenInputError("stage 4 runs in one process: launch it with --num_processes 1")
+    with held_stage(stage_args):
+        _train(model_args, data_args, stage_args)
+
+
+def _train(model_args: ModelArguments, data_args: DataArguments, stage_args: RewardStageArguments) -> None:
     begin(model_args, data_args, stage_args)
     model, processor = load_for_stage(model_args, data_args)
     if not model.config.is_encoder_decoder:

@@ -5,6 +5,8 @@
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,14 @@ from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
-from datasets_scripts.common.outputs import check_free, finished_folder
+from datasets_scripts.common.outputs import (
+    check_free,
+    finished_folder,
+    full_disk,
+    held,
+    is_full_disk,
+    is_interruption,
+)
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.terms import with_terms
 from datasets_scripts.knowledge.base import load_knowledge
@@ -60,18 +69,32 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
     and the training.
     """
     model_args, data_args, stage_args = complete(given)
-    begin(model_args, data_args, stage_args)
-    if builds_model:
-        records = load_records(
-            data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
-        )
-        set_seed(stage_args.seed)  # before any weight is drawn
-        model, processor = build_model(model_args, data_args, records)
-        del records  # of a large split, the memory
-    else:
-        model, processor = load_for_stage(model_args, data_args)
-    with_adapters(model, model_args, stage_args)
-    run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
+    with held_stage(stage_args):
+        begin(model_args, data_args, stage_args)
+        if builds_model:
+            records = load_records(
+                data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
+            )
+            set_seed(stage_args.seed)  # before any weight is drawn
+            model, processor = build_model(model_args, data_args, records)
+            del records  # of a large split, the memory
+        else:
+            model, processor = load_for_stage(model_args, data_args)
+        with_adapters(model, model_args, stage_args)
+        run_stage(model, processor, data_args, stage_args, model_args.model_name_or_path)
+
+
+@contextmanager
+def held_stage(stage_args: StageArguments) -> Iterator[None]:
+    """Hold the model folder that a stage is to write, by its first process, and tell of a full disk."""
+    output = stage_args.output_dir
+    with held(output) if stage_args.process_index == 0 else nullcontext():
+        try:
+            yield
+        except Exception as error:
+            if is_full_disk(error) and not is_interruption(error):
+                raise full_disk(output, kept=True) from error
+            raise
 
 
 def begin(model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments) -> None:
@@ -82,7 +105,7 @@ def begin(model_args: ModelArguments, data_args: DataArguments, stage_args: Stag
         ClinRaGenInputError: if the model folder is there, or checkpoints of other data or settings are.
     """
     output = Path(stage_args.output_dir).absolute()
-    check_free(output)
+    check_free(output, data_args.dataset, model_args.model_name_or_path, data_args.knowledge)
     if stage_args.push_to_hub:
         raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
     begun = begun_with(model_args, data_args, stage_args)
