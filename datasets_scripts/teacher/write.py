@@ -17,12 +17,13 @@ from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     add_rationales,
+    check_content,
     iterate_records,
     iterate_stay_ids,
     label_names,
-    read_metadata,
     write_metadata,
 )
+from datasets_scripts.dataset.terms import is_open
 from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.options import check_model_options, forecast, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
@@ -41,7 +42,7 @@ MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would l
 
 def write_rationales(arguments: argparse.Namespace) -> None:
     """Write the dataset folder `arguments.output`, with rationales; `arguments` are of `generate_rationales.py`."""
-    metadata = read_metadata(arguments.dataset)
+    metadata = check_content(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
     check_free(arguments.output)
     names = label_names(metadata)
@@ -74,7 +75,7 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
     """Let a language model write: within its budget, on this machine unless a permission is recorded."""
     kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",))
     prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), max_note_characters=arguments.max_note)
-    confined = metadata["source"] != "synthetic"
+    confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
     if arguments.dry_run:
         records = sum(counts["stays"] for counts in metadata["counts"].values())

@@ -26,8 +26,8 @@ from recipes.baselines.common import Fitted, Task
 from recipes.baselines.settings import DecoderSettings
 from recipes.evaluation.prediction import NOTHING
 from recipes.models.backbone import train_tokenizer
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import target_texts
-from recipes.training.stages import last_checkpoint
 
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from datasets_scripts.common.checkpoints import resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
 from recipes.baselines.settings import EncoderSettings
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.fitting import logistic_regression
-from recipes.training.stages import last_checkpoint
 
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from transformers import set_seed
 from modeling_clinragen import ClinRaGenForConditionalGeneration, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.modeling_clinragen import ENCODER_INPUTS
 from recipes.training.arguments import RewardStageArguments
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator
 from recipes.training.rewards import REWARD_PARTS, RationaleReward
-from recipes.training.stages import last_checkpoint
 from recipes.training.trainer import ClinRaGenTrainer, decoded
 
 

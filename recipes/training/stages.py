@@ -42,6 +42,7 @@ from recipes.models.folder import load_model_folder, model_class, save_model_fol
 from recipes.models.history import StageClock, shown, stage_history
 from recipes.training.adapters import with_adapters
 from recipes.training.arguments import DataArguments, ModelArguments, StageArguments, StageInput, complete
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import (
     ClinRaGenCollator,
     channels_with_statistics,
@@ -343,12 +344,6 @@ def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
             f"same way, or remove {trainer.args.output_dir} to begin again"
         )
     return checkpoint
-
-
-def last_checkpoint(folder: str | Path) -> str | None:
-    """The newest whole checkpoint; one that a kill cut short lacks its trainer state."""
-    whole = [path.parent for path in Path(folder).glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def finish_stage(trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, output: Path) -> None:

@@ -19,8 +19,9 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
-from recipes.training.stages import freeze_all_but, last_checkpoint
+from recipes.training.stages import freeze_all_but
 from recipes.training.trainer import EpochLengthGroupedSampler, first_records
 from tests.conftest import NIGHTLY
 from tests.recipes.conftest import STAGE

@@ -17,8 +17,8 @@ from transformers import Seq2SeqTrainingArguments
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note
 from recipes.training.arguments import RewardStageArguments, parse_arguments
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.provenance import MAY_CHANGE, RECORD, begun_with, check_begun
-from recipes.training.stages import last_checkpoint
 
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -16,8 +16,8 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
 from recipes.training.arguments import RewardStageArguments, StageArguments, parse_arguments
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
-from recipes.training.stages import last_checkpoint
 from recipes.training.trainer import ClinRaGenTrainer
 from tests.commands import run_script
 

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from datasets_scripts.dataset.folder import label_names, load_split, read_metadata, schema_for, shards, write_shard
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage3_multimodal, stage4_rewards
+from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, columns_of, encode_records, encode_rows, load_records
-from recipes.training.stages import last_checkpoint
 from recipes.training.streaming import RecordStream, StreamCollator
 from tests.conftest import NIGHTLY
 from tests.dataset_folders import describe
