@@ -69,6 +69,10 @@ _END = unfolded(r"""
 _RELATION = (
     r"\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b(?:(?!\bthan\b)[^,;\d])*\bthan\b[^,;\d]{0,20}?\b"
 )
+_STEPS = compiled(r"""
+    \b(?:each|every)\b(?:(?!\bthan\b)[^,;\d])*\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b\s
+    than (?:the )?(?:last|previous|preceding|prior|(?:one )?before)\b
+    """)
 THAN_AT = ((re.compile(rf"{_RELATION}{_START}\b"), 1), (re.compile(rf"{_RELATION}{_END}\b"), -1))
 
 
@@ -93,6 +97,9 @@ def judge_changes(
 
 def _compared(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
     """Judge "higher at the end than at the start"."""
+    steps = _STEPS.search(clause) if "than" in clause else None
+    if steps:
+        return steps, bool((np.diff(values) > 0).all() if steps["more"] else (np.diff(values) < 0).all())
     for pattern, way in THAN_AT if "than" in clause else ():
         match = pattern.search(clause)
         if match:

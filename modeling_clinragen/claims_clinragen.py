@@ -303,7 +303,8 @@ class ClaimChecker(ClauseReader):
             word, said = words[start:end], self.by_word[words[start:end]]
             if name in said.channels and word not in ("weighed", "lost", "gained"):
                 stated = [state for channel, state in said.parts if channel == name and said.finding]
-                states += [f"to {s}" if s == "room air" and words[:start].endswith("to ") else s for s in stated]
+                if not (stated == ["room air"] and words[:start].endswith("from ")):  # where it came from
+                    states += [f"to {s}" if s == "room air" and words[:start].endswith("to ") else s for s in stated]
                 kept = next((cue for cue in ("max", "min") if word.startswith("t") and word.endswith(cue)), "")
                 kept = "normalized" if word == "defervesced" else kept
                 words = words[:start] + kept.rjust(end - start) + words[end:]

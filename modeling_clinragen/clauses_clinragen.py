@@ -251,8 +251,9 @@ class ClauseReader:
             shared = self._shared_predicate(text, clauses, i, shared) if clauses[i][2] is not None else ""
             if shared:
                 stated[i] += shared
-            elif clauses[i][2] is not None and self._states_nothing(stated[i]):
-                stated[i] += self._predicate_beside(text, clauses, stated, i)
+            elif clauses[i][2] is not None and self._states_nothing(bare := stated[i].removeprefix("no ")):
+                beside = self._predicate_beside(text, clauses, stated, i)
+                stated[i] = (bare if beside and is_negated(beside) else stated[i]) + beside
         return stated
 
     def _share_time(self, text: str, clauses, stated: list[str]) -> None:
@@ -412,6 +413,7 @@ def _without_inference(clause: str, mention: int) -> str:
     for match in _INFERENCE.finditer(clause):
         if match.end() <= mention:
             denied = denied or bool(_NOTHING.search(clause[start : match.start()]))
+            denied = denied and ":" not in clause[match.end() : mention]
             start = match.end()
         else:
             end = match.start()

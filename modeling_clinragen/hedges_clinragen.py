@@ -22,6 +22,7 @@ EXCEPTION = compiled_words(r"""
 _HEDGE = compiled_words(r"""
     may|might|would|should|possibl[ey]|probabl[ey]|perhaps|maybe|presum\w+|suspect\w*|quer(?:y|ied)|questionable
     |unclear|uncertain|doubtful|likely|expected|anticipated|seem\w*|potential\w*|appears? to|supposed\w*|compensat\w+
+    |until(?! (?:hour |\d|discharge|(?:the )?(?:end|very end)))
     |no more than(?! \d)
     |if|unless|whether|borderline
     |(?:near|nearly|almost|high|low|fairly|relatively|reasonably|close to|approach\w*)[\s-]normal

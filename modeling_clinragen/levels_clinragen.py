@@ -42,6 +42,7 @@ MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last 
 NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
 _NOTABLE_SHARE = 0.004  # of the first value, where nothing is normal
 _AS = re.compile(r"(?:high|low) as\b")
+_FAR_FROM_STABLE = 0.35  # of the first value
 NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
 
 
@@ -120,7 +121,8 @@ def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
     change, notable = values[-1] - values[0], NOTABLE_CHANGE * channel.get("std", 0)
     if not has_limit(channel, "high") and not has_limit(channel, "low"):  # of a weight two kilograms are much
         notable = min(notable, _NOTABLE_SHARE * abs(values[0])) if len(values) else notable
-    if said == "stable" and np.ptp(values) > 8 * notable:
+    moved = len(values) > 1 and abs(change) > max(notable, _FAR_FROM_STABLE * abs(values[0]))
+    if said == "stable" and (np.ptp(values) > 8 * notable or moved):
         return False
     if said != "stable" and len(values) > 1:
         way = values if said == "rising" else -values

@@ -105,7 +105,8 @@ NORMAL = compiled(rf"""
     |^\s*well(?= on\b|\s*$)
     """)
 ABNORMAL = compiled(rf"""
-    \babnormal(?:ities|ity)?\b|\bpoor(?:ly controlled)?\b|\buncontrolled\b
+    \babnormal(?:ities|ity)?\b|\b(?:deviat\w+|departures?|departed) from (?:the )?norm(?:al)?\b
+    |\bpoor(?:ly controlled)?\b|\buncontrolled\b
     |\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
     |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
     """)
@@ -166,7 +167,7 @@ MAXIMUM = compiled_words(r"""
     |(?:reach(?:es|ed|ing)?|hit)(?= ?(?:\d|about|around|the (?:low |mid|high |upper )?[- ]?\d))
     """)
 MINIMUM = compiled_words(r"""
-    (?<!back )(?<!now )down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
+    (?<!back )(?<!now )(?<!then )down to|as low as|(?<!/)(?<!per )t?min(?:imum|imal|imally(?! [a-z])|ima)?
     |lowest|nadir(?:ed|s)?|a low of|low of
     |bottom(?:s|ed|ing)?(?: out)?|trough(?:s|ed)?|smallest|least|slowest|coldest
     """)
