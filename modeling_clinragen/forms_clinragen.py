@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .phrases_clinragen import any_of, compiled, unfolded
+from .words_clinragen import GRAMMAR_WORDS
 
 
 @dataclass(frozen=True)
@@ -383,6 +384,8 @@ _FIELD = re.compile(
 
 def _fields(text: str) -> Iterator[Statement]:
     for field in _FIELD.finditer(text):
+        if field["key"].split()[0] in GRAMMAR_WORDS:  # "known gout, no known stones"
+            continue
         yield Statement(*field.span("key"), True, (field.end("key"), field.end("key")))
 
 

@@ -62,7 +62,8 @@ _JUST_BEFORE = re.compile(
 _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
 # After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
 _ABSENT = r"""
-    absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely|never
+    absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely
+    |never(?! (?:quite|fully|really|completely|far|goes|leaves|stops|lets|left|went|stopped))
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
     |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
     |visualized|demonstrated|documented|recorded|mentioned|confirmed|diagnosed|established)
@@ -101,7 +102,8 @@ _ENDS = re.compile(
     r"[;:.!?\n]| [-–—]{1,2} |"
     + any_of(
         r"""
-        but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless|still
+        but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless
+        |still(?! (?:lacking|absent|missing|not|no)\b)
         |whereas|while|report(?:s|ed|ing)?
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
         |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
@@ -109,7 +111,8 @@ _ENDS = re.compile(
         |(?<= )(?:he|she) (?!denies\b|does\b)\w+s\b
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
         |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
-        |apart from|other than|aside from|save(?: for| on)?|excepting|barring|only|rather|point(?:s|ed|ing)? to
+        |apart from|other than|aside from|save(?: for| on)?|for fear of|excepting|barring|only|rather
+        |point(?:s|ed|ing)? to
         |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
         """,
     )
@@ -154,7 +157,8 @@ _RISK = compiled_words(r"""
     |warning signs|return precautions|prn(?=\s)|as needed for|consider(?:ing)?
     |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
     |predispos\w+ to|prophyla\w+(?: against| for)?
-    |screen(?:ing|ed)?(?: for)?|monitor(?:ing|ed)? for|watch(?:ed|ing)? for
+    |screen(?:ing|ed)?(?! ?:| (?:questions?|questionnaire|form|tool|exam))(?: for)?|monitor(?:ing|ed)? for
+    |watch(?:ed|ing)? for
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
     |vaccin\w+ (?:against|for)|if|should
     |(?<!negative )work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
