@@ -9,6 +9,7 @@ A command is imported when it is called, so that the list of them costs nothing.
 import sys
 from importlib import import_module
 
+from datasets_scripts.common import note_text
 from datasets_scripts.common.command import run_command
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -42,6 +43,9 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         print(help_text())
         return
+    if argv[0] == "--note-text":
+        note_text.main(argv[1:])
+        return
     name = argv[0].replace("-", "_")
     if name not in COMMANDS:
         raise ClinRaGenInputError(f"there is no command {argv[0]!r}; `clinragen --help` lists them")
@@ -53,7 +57,14 @@ def help_text() -> str:
     """Return the usage and one line for each command."""
     lines = [f"  {name.replace('_', '-'):20} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
-        ["usage: clinragen COMMAND [OPTIONS]", "", *lines, "", "clinragen COMMAND --help lists its options."]
+        [
+            "usage: clinragen COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "clinragen COMMAND --help lists its options.",
+            "clinragen --note-text [FOLDER ...] [--remove] lists, or removes, the files that hold text of notes.",
+        ]
     )
 
 
