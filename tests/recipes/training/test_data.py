@@ -31,7 +31,7 @@ def test_another_start_finds_what_was_encoded_and_encodes_nothing(stage1_folder,
 
 
 def test_no_copy_of_a_record_is_left_on_disk(data_folder, stage_arguments, tmp_path):
-    """A word of a note stands, outside of the dataset, in no file that a stage leaves; nor does a token of one."""
+    """Nor is the cache of a library more than locks and code; what a stage leaves, its owner alone can read."""
     home = tmp_path / "home"
     environment = {**os.environ, "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
     arguments = stage_arguments(tmp_path / "out", max_steps=1)
