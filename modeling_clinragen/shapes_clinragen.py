@@ -32,6 +32,14 @@ CHANNEL = {  # of configuration, processor and dataset
     "normal?": str,
     "words?": [str],
 }
+TERM = {  # of knowledge
+    "term": str,
+    "type": str,
+    "diseases": [str],
+    "synonyms?": [str],
+    "pattern?": (None, {"channel": str, "direction": str}),
+    "share?": float,
+}
 
 
 def fault_of(value: object, shape: object, place: str = "") -> str | None:

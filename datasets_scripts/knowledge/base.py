@@ -16,6 +16,7 @@ import yaml
 from datasets_scripts.knowledge.documents import Document
 from datasets_scripts.knowledge.words import american, plain_phrase
 from modeling_clinragen.clinical_clinragen import PHENOTYPES, ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import TERM, fault_of
 
 
 SCHEMA_VERSION = 2
@@ -24,6 +25,8 @@ NAME = "name"  # type of a term that is a disease's own name
 DIRECTIONS = ("high", "low", "rising", "falling")
 DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
+CITED = {"disease": str, "document": str, "sentence?": (None, str), "score?": (None, float)}
+FIELDS = {**TERM, "source": str, "provenance": [CITED]}  # of a term
 
 
 @cache
@@ -199,14 +202,14 @@ def load_knowledge(path: str | Path) -> dict:
 
     Raises:
         ClinRaGenInputError: if it is missing, no JSON, of another schema version, without terms, or a term is
-            incomplete.
+            incomplete, there twice, or has a field of a wrong type.
     """
     path = Path(path)
     if not path.is_file():
         raise ClinRaGenInputError(f"no knowledge file at {path}; make one with datasets_scripts/build_knowledge.py")
     try:
         knowledge = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise ClinRaGenInputError(f"{path} is no JSON file: {error}; make it again") from None
     terms = knowledge.get("terms") if isinstance(knowledge, dict) else None
     if not isinstance(terms, list) or not terms:
@@ -219,8 +222,16 @@ def load_knowledge(path: str | Path) -> dict:
     for name, kind in (("labels", list), ("documents", dict), ("settings", dict)):
         if not isinstance(knowledge.get(name), kind):
             raise ClinRaGenInputError(f"{path}: {name} missing; {REMEDY}")
+    fault = fault_of(knowledge, {"labels": [str], "documents": {str: dict}})
+    if fault:
+        raise ClinRaGenInputError(f"{path}: {fault}; {REMEDY}")
+    known: dict[tuple[str, bool], int] = {}
     for i, term in enumerate(terms):
-        _check(term, knowledge, f"{path}, term {i}")
+        where = f"{path}, term {i}"
+        _check(term, knowledge, where)
+        first = known.setdefault((term["term"], term["type"] == NAME), i)
+        if first != i:
+            raise ClinRaGenInputError(f"{where} ({term['term']}): it is term {first}, too; write it once")
     return knowledge
 
 
@@ -229,10 +240,15 @@ def _check(term: object, knowledge: dict, where: str) -> None:
     missing = [name for name in needed if not isinstance(term, dict) or not term.get(name)]
     if missing:
         raise ClinRaGenInputError(f"{where}: {', '.join(missing)} missing")
+    fault = fault_of(term, FIELDS)
+    if fault or not term["term"].strip():
+        raise ClinRaGenInputError(f"{where}: {fault or 'its name is blank'}; {REMEDY}")
     where = f"{where} ({term['term']})"
     unknown = [disease for disease in term["diseases"] if disease not in knowledge["labels"]]
     if unknown:
         raise ClinRaGenInputError(f"{where}: disease {unknown[0]!r} is not among the file's labels")
+    if len(set(term["diseases"])) < len(term["diseases"]):
+        raise ClinRaGenInputError(f"{where}: a disease is there twice; write it once")
     pattern = term.get("pattern")
     if pattern and (pattern.get("direction") not in DIRECTIONS or not pattern.get("channel")):
         raise ClinRaGenInputError(f"{where}: a pattern needs a channel and a direction of {', '.join(DIRECTIONS)}")
@@ -240,11 +256,11 @@ def _check(term: object, knowledge: dict, where: str) -> None:
         _check_provenance(cited, term, knowledge, where)
 
 
-def _check_provenance(cited: object, term: dict, knowledge: dict, where: str) -> None:
-    if not isinstance(cited, dict) or cited.get("disease") not in term["diseases"]:
+def _check_provenance(cited: dict, term: dict, knowledge: dict, where: str) -> None:
+    if cited["disease"] not in term["diseases"]:
         raise ClinRaGenInputError(f"{where}: a provenance names none of the term's diseases")
-    if cited.get("document") not in knowledge["documents"]:
-        raise ClinRaGenInputError(f"{where}: document {cited.get('document')!r} is not among the file's documents")
+    if cited["document"] not in knowledge["documents"]:
+        raise ClinRaGenInputError(f"{where}: document {cited['document']!r} is not among the file's documents")
     offset = cited.get("offset")
-    if offset is not None and (not isinstance(offset, int) or offset < 0):
+    if offset is not None and (fault_of(offset, int) or offset < 0):
         raise ClinRaGenInputError(f"{where}: the offset {offset!r} is no count of characters")

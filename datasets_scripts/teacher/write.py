@@ -42,16 +42,16 @@ MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would l
 
 def write_rationales(arguments: argparse.Namespace) -> None:
     """Write the dataset folder `arguments.output`, with rationales; `arguments` are of `generate_rationales.py`."""
+    check_free(arguments.output, arguments.dataset, arguments.knowledge)
     metadata = check_content(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
-    check_free(arguments.output)
     names = label_names(metadata)
     unknown = [name for name in names if not any(name in t["diseases"] for t in knowledge["terms"])]
     if unknown:
         logger.warning("the knowledge has no term for %s: no rationale will argue for them", ", ".join(unknown))
     settings = {
         "teacher": arguments.teacher,
-        "corpus": knowledge["settings"]["corpus"],
+        "corpus": knowledge["settings"].get("corpus"),
         "knowledge_terms": len(knowledge["terms"]),
         "seed": arguments.seed,
         "rejected": arguments.rejected,

@@ -4,6 +4,8 @@ import json
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from datasets_scripts import build_knowledge, generate_rationales
@@ -12,6 +14,8 @@ from datasets_scripts.knowledge.base import builtin_entries, builtin_knowledge, 
 from datasets_scripts.llm.guard import LeavesMachineError
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen import PHENOTYPES, ClinRaGenInputError
+from modeling_clinragen.clinical_clinragen import CHANNELS
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from tests.commands import run_script
 from tests.datasets_scripts.llm.chat_server import ChatServer
 
@@ -167,6 +171,23 @@ CITED = {"disease": "a", "document": "d", "offset": 3}
         ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
         ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
         ({"diseases": ["b"]}, r"term 0 \(x\): disease 'b'"),
+        ({"diseases": ["a", "a"]}, r"term 0 \(x\): a disease is there twice"),
+        ({"diseases": "a"}, r"term 0: diseases is 'a', not a list"),
+        ({"diseases": [["a"]]}, r"term 0: diseases\[0\] is \['a'\], not text"),
+        ({"term": 3}, r"term 0: term is 3, not text"),
+        ({"term": "  "}, r"term 0: its name is blank"),
+        ({"type": ["sign"]}, r"term 0: type is \['sign'\], not text"),
+        ({"source": 1}, r"term 0: source is 1, not text"),
+        ({"synonyms": "y"}, r"term 0: synonyms is 'y', not a list"),
+        ({"synonyms": [None]}, r"term 0: synonyms\[0\] is None, not text"),
+        ({"pattern": "high"}, r"term 0: pattern is 'high', not null or an object"),
+        ({"pattern": {"channel": 4, "direction": "high"}}, r"term 0: pattern.channel is 4, not text"),
+        ({"pattern": {"channel": "pH", "direction": []}}, r"term 0: pattern.direction is \[\], not text"),
+        ({"provenance": [7]}, r"term 0: provenance\[0\] is 7, not an object"),
+        ({"provenance": {"disease": "a"}}, r"term 0: provenance is .* not a list"),
+        ({"provenance": [{**CITED, "disease": ["a"]}]}, r"term 0: provenance\[0\].disease is \['a'\], not text"),
+        ({"provenance": [{**CITED, "score": "1"}]}, r"term 0: provenance\[0\].score is '1', not null or a number"),
+        ({"provenance": [{**CITED, "offset": True}]}, r"term 0 \(x\): the offset True"),
     ],
 )
 def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
@@ -190,6 +211,14 @@ def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
         ('{"schema_version": 1, "labels": ["a"], "terms": [{"term": "x"}]}', "schema_version is 1, .* make it again"),
         ('{"schema_version": 2, "labels": ["a"], "terms": [{"term": "x"}], "settings": {}}', "documents missing"),
         ('{"schema_version": 2, "labels": [], "terms": [4], "documents": {}, "settings": {}}', "term 0: term, type"),
+        ('{"schema_version": 2, "labels": [3], "terms": [4], "documents": {}, "settings": {}}', r"labels\[0\] is 3"),
+        (
+            '{"schema_version": 2, "labels": [], "terms": [4], "documents": {"d": 1}, "settings": {}}',
+            "documents.d is 1",
+        ),
+        ("", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"terms": "x"}', "holds no terms"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):
@@ -198,6 +227,43 @@ def test_bad_files_are_refused(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(ClinRaGenInputError, match=message):
         load_knowledge(path)
+
+
+def test_a_term_that_is_there_twice_is_refused_but_a_name_may_be_a_finding_too(tmp_path):
+    term = {"term": "x", "type": "sign", "source": "s", "diseases": ["a"], "provenance": [CITED]}
+    whole = {"schema_version": 2, "labels": ["a"], "documents": {"d": {}}, "settings": {}}
+    path = tmp_path / "knowledge.json"
+    path.write_text(json.dumps({**whole, "terms": [term, {**term, "type": "name"}]}))
+    assert len(load_knowledge(path)["terms"]) == 2
+    path.write_text(json.dumps({**whole, "terms": [{**term, "term": "y"}, term, {**term, "type": "symptom"}]}))
+    with pytest.raises(ClinRaGenInputError, match=r"term 2 \(x\): it is term 1, too"):
+        load_knowledge(path)
+
+
+JUNK = st.sampled_from([None, "x", "", -1, 7, 1e300, float("nan"), [], {}, [None], {"a": 1}, True])
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_file_with_any_one_value_changed_is_refused_in_a_line_or_teaches(tmp_path_factory, data):
+    """Whatever passes is enough for those who look the terms up."""
+    knowledge = json.loads(json.dumps(builtin_knowledge(["Shock"])))
+    inside = knowledge
+    while True:  # down to a value, or to a list or an object on the way
+        key = data.draw(st.sampled_from(list(inside) if isinstance(inside, dict) else range(len(inside))))
+        part = inside[key]
+        if not isinstance(part, dict | list) or not part or data.draw(st.integers(0, 3)) == 0:
+            break
+        inside = part
+    inside[key] = data.draw(JUNK)
+    path = tmp_path_factory.mktemp("junk") / "knowledge.json"
+    path.write_text(json.dumps(knowledge))
+    try:
+        terms = load_knowledge(path)["terms"]
+    except ClinRaGenInputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    assert KnowledgeLinks(terms, ["Shock"], CHANNELS)
 
 
 def test_when_the_teacher_gets_no_knowledge_then_it_ends_with_one_line(tmp_path):
