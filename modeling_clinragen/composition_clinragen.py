@@ -32,9 +32,9 @@ MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanatio
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
 # standard deviations beyond the clear limit: of one value that counts, of a fast rhythm, of values that are rare
-NEAR, FAST, FAR = 0.25, 0.4, 1.0
+NEAR, FAST, FAR = 0.2, 0.4, 1.0
 RARE = 0.04  # a smaller share of a channel's values counts only that far out
-SOME = 0.1  # of high pressures: a smaller share than `MIN_SHARE` that counts where they are far out and few are low
+OFTEN, SOME = 0.2, 0.1  # shares of high pressures that count: with fewer low ones, and far out with hardly any low
 MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
 RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
@@ -90,7 +90,7 @@ class Composer:
         admitted, drugs, and other risks; of the series in the order in which the knowledge lists them.
 
         A level is evidence where at least two of a channel's values, or a quarter of them, lie beyond the clear
-        limit; for a high pressure both, or a tenth far out, and more than lie beyond the other one. A trend is one
+        limit; for a high pressure a fifth, or a tenth far out, and more than lie beyond the other one. A trend is one
         where the medians of the first and the last third differ (see `trend_of`), and the last value from the first
         by at least 2%.
         """
@@ -340,7 +340,7 @@ def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
     share, reach = beyond / len(values), distances.max() / channel["std"] if channel.get("std") else np.inf
     if direction == "high" and channel["name"] in PRESSURES:
         lower = int((values < low).sum())
-        is_often, is_severe = share >= MIN_SHARE and lower < beyond, share >= SOME and lower < SOME * beyond
+        is_often, is_severe = share >= OFTEN and lower < beyond, share >= SOME and lower < SOME * beyond
         return beyond >= MIN_VALUES and (is_often or (is_severe and bool(reach >= FAR)))
     if beyond < MIN_VALUES:
         return (share >= MIN_SHARE or _mostly_beyond(channel, direction, values)) and bool(reach >= NEAR)

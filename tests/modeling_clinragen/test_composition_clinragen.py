@@ -288,6 +288,7 @@ def test_a_level_is_evidence_where_it_is_clear_and_credible(values, evident):
         ([240] * 12 + [120] * 60 + [70] * 28, False),  # swings of an unstable patient
         ([160] * 30 + [70] * 60, False),  # a patient in shock has peaks, too
         ([170] * 60 + [75] * 8, True),
+        ([180] * 23 + [120] * 66 + [80] * 11, True),  # a stroke that came with it
     ],
 )
 def test_peaks_are_no_hypertension_unless_they_last_or_are_severe(values, evident):
@@ -669,9 +670,7 @@ def test_a_part_that_says_nothing_states_no_finding_and_no_value():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    pieces=st.lists(
-        st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12
-    ),
+    pieces=st.lists(st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12),
     text=st.sampled_from(["MI", "MI MI", "mi"]),
 )
 def test_places_are_those_of_whole_words(pieces, text):
@@ -690,3 +689,9 @@ def test_findings_of_some_diseases_are_those_of_all_that_are_linked_with_them(fo
     note = "\n".join(f"{'No ' if no else ''}{form}." for form, no in zip(forms, denied, strict=False))
     linked = [finding for finding in links().find_in_note(note) if finding.diseases & diseases]
     assert [f for f in links().find_in_note(note, diseases) if f.diseases & diseases] == linked
+
+
+@pytest.mark.parametrize(("rates", "evident"), [([45], True), ([49], False), ([75, 45], True), ([80] * 9 + [45], 0)])
+def test_one_slow_pulse_is_evidence_of_a_conduction_disorder_where_few_were_counted(rates, evident):
+    conduction = "Conduction disorders"
+    assert bool(composer().evidence("", *series(Heart_Rate=rates), [conduction])[conduction].series) == evident
