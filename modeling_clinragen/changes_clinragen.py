@@ -8,15 +8,16 @@ import re
 
 import numpy as np
 
+from .levels_clinragen import NOTABLE_CHANGE
 from .phrases_clinragen import compiled, unfolded
-from .ranges_clinragen import Truth
+from .ranges_clinragen import Truth, all_normal
 from .units_clinragen import scale, unit_at
 from .wordings_clinragen import NUMERALS, cut
 
 
 _FEW = {word: number for number, word in enumerate(NUMERALS[:11]) if number}
 _AMOUNT = rf"(?P<number>\d+(?:\.\d+)?|(?:{'|'.join(_FEW)})\b)"
-_UP = r"r[io]se[sn]?|rising|increas\w+|climb\w*|jump\w*|gain\w*|put on|up|surg\w+|grew|grow\w*|rebound\w*"
+_UP = r"r[io]se[sn]?|rising|increas\w+|climb\w*|jump\w*|gain\w*|put on|up|surg\w+|grew|grow\w*|rebound\w*|increment\w*"
 _DOWN = unfolded(r"""
     f[ae]ll(?:s|en|ing)?|drop\w*|declin\w+|decreas\w+|los[ts]\w*|losing|shed|down|reduc\w+|dip\w*|plunge\w*|sank|slid
     """)
@@ -52,6 +53,10 @@ _CONTINUED = compiled(r"""
     \b(?:and|then|but) (?:\w+ )?(?:continu(?:ed|es|ing) to|kept|keeps) (?:(climb\w*|ris(?:e|ing)|increas\w+)|fall\w*
     |drop\w*|declin\w+|decreas\w+)\b(?! (?:to|until|by|for|before)\b)
     """)
+_BACK = compiled(r"""
+    \b(?:recovered|returned|(?:came|went|got|is|was|now) back|back) to (?:his |her |its |their |the )?(?:\w+ )?
+    (?:baseline|starting (?:point|value|level)|where it (?:started|began))\b(?! of)
+    """)
 _ANY_MULTIPLE = re.compile("doubl|tripl|trebl|halv|half")
 _ANY_CHANGE = re.compile(rf"\bthan\b|\d|doubl|tripl|trebl|halv|\bhalf\b|\b(?:{'|'.join(_FEW)})\b")
 _FAR = 1.2  # how far a ratio, and 0.15 how far an amount, may be from what is said before it is wrong
@@ -81,12 +86,18 @@ def judge_changes(
 ) -> tuple[list[tuple[str, Truth]], str]:
     """Judge the changes that a clause states, and return it without them."""
     statements, left = [], clause
-    if not (_ANY_CHANGE.search(clause) or _CONTINUED.search(clause)):
+    if not any(pattern.search(clause) for pattern in (_ANY_CHANGE, _CONTINUED, _BACK)):
         return [], clause
     if going := _CONTINUED.search(clause):
         best = values.max() if going[1] else values.min()
         statements.append(("trend", bool(values[-1] == best) if len(values) and not negated else None))
         left = cut(left, going)
+    if back := _BACK.search(clause):
+        near = 2 * NOTABLE_CHANGE * channel.get("std", 0)
+        near_first = len(values) < 2 or bool(abs(values[-1] - values[0]) <= near)
+        same = near_first or all_normal(channel, values[-1:])  # a baseline may be that before the admission
+        statements.append(("trend", None if negated else same))
+        left = cut(left, back)
     for judged in (_compared, _by_amount, _by_times):
         match, truth = judged(left, channel, values)
         if match is not None:

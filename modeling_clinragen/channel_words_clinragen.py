@@ -89,7 +89,7 @@ _MORE_WORDS = {
     "International normalized ratio": ("inrs",),
     "Lactate": ("lactic acid", "lactates"),
     "Total bilirubin": ("bili", "tbili", "t bili"),
-    "White blood cells": ("white count", "white cells", "white blood count", "wbcs", "leukocytes"),
+    "White blood cells": ("wcc", "white count", "white cells", "white blood count", "wbcs", "leukocytes"),
     "Bicarbonate": ("bicarb",),
     "Potassium": ("serum potassium",),
     "Sodium": ("serum sodium",),

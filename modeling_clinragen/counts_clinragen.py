@@ -10,7 +10,19 @@ import numpy as np
 
 from .numbers_clinragen import Quantity
 from .ranges_clinragen import Truth, beyond, every, has_limit
-from .wordings_clinragen import ABNORMAL, COMPARING, COUNT_WORDS, OF_ALL, ONLY_FIRST, OUT_OF, TAKEN, TIMES, cut
+from .wordings_clinragen import (
+    ABNORMAL,
+    AT_LEAST,
+    COMPARING,
+    COUNT,
+    COUNT_WORDS,
+    OF_ALL,
+    ONLY_FIRST,
+    OUT_OF,
+    TAKEN,
+    TIMES,
+    cut,
+)
 
 
 def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Match] | None:
@@ -29,7 +41,10 @@ _SHARES = {
     "half": (0.4, 0.6), "a third": (0.25, 0.42), "one third": (0.25, 0.42), "two thirds": (0.58, 0.75),
     "a quarter": (0.17, 0.33), "three quarters": (0.67, 0.83), "most": (0.5, 1.0), "the majority": (0.5, 1.0),
 }  # fmt: skip
-_SHARE = re.compile(rf"\b({'|'.join(_SHARES)})(?: of)? (?:the |his |her |their |all )*")
+_SHARE = re.compile(
+    rf"\b(?P<bound>more than |over |less than )?(?P<share>{'|'.join(_SHARES)})(?: of)? (?:the |his |her |their |all )*"
+)
+_OF_THEM = re.compile(rf"\b{AT_LEAST}{COUNT} of (?:the |his |her |their |all )*\s{{2}}")  # "two of the pulses"
 
 
 def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Truth | str:
@@ -56,8 +71,16 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
     if share and len(compared) == 1 and len(values):
         part = compared[0].holds(values).mean()
-        low, high = _SHARES[share[1]]
+        low, high = _SHARES[share["share"]]
+        middle = (low + high) / 2
+        low, high = {"more than ": (middle, 1.0), "over ": (middle, 1.0), "less than ": (0.0, middle)}.get(
+            share["bound"], (low, high)
+        )
         return [("count", bool(low <= part <= high))], re.sub(r"\d", " ", clause)
+    them = _OF_THEM.search(clause)
+    if them and len(compared) == 1:
+        marked = int(compared[0].may_hold(values).sum()), int(compared[0].holds(values).sum())
+        return [("count", _compare_count(marked, them[1] or "", count_of_word(them[2])))], re.sub(r"\d", " ", clause)
     share = OF_ALL.search(clause)
     if share and (rest := cut(clause, share)):
         beside = [

@@ -41,6 +41,9 @@ from .wordings_clinragen import (
 MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
 NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
 _NOTABLE_SHARE = 0.004  # of the first value, where nothing is normal
+_FROM_LEVEL = re.compile(
+    r"\bfrom (?:being )?(normal|high|low|raised|elevated) to (?:being )?(normal|high|low|raised|elevated)\b"
+)
 _AS = re.compile(r"(?:high|low) as\b")
 _FAR_FROM_STABLE = 0.35  # of the first value
 NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
@@ -147,6 +150,9 @@ def judge_levels(clause, states, directions, channel, negated, values, timed: bo
     values = of_its_time(clause, values)
     if LATER_VALUE.search(clause) and ("normal" in states or "not_high" in states):
         values = values[-1:]
+    if (moved := _FROM_LEVEL.search(clause)) and not states and not negated and len(values):
+        ends = zip(moved.groups(), (values[:1], values[-1:]), strict=True)
+        return [("level", every(_is_at(level, channel, value) for level, value in ends))]
     if states:
         return [("level", judge_state(states, clause, channel, negated, values))]
     if ABNORMAL.search(clause) and not directions:
@@ -161,6 +167,12 @@ def judge_levels(clause, states, directions, channel, negated, values, timed: bo
         return [("level", _denied(normal, negated, values))]
     ways = list(dict.fromkeys(way for _, way in directions))
     return [("level", _level(way, clause, channel, negated, values)) for way in ways]
+
+
+def _is_at(level: str, channel: dict, values: np.ndarray) -> Truth:
+    if level == "normal":
+        return all_normal(channel, values)
+    return any_beyond(channel, values, "low" if level == "low" else "high")
 
 
 def of_its_time(clause: str, values: np.ndarray) -> np.ndarray:

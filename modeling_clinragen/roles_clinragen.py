@@ -10,6 +10,7 @@ import re
 from .numbers_clinragen import Quantity
 from .wordings_clinragen import (
     ARROW,
+    FALLING,
     FELL_TO,
     FIRST_VALUE,
     FROM,
@@ -18,6 +19,8 @@ from .wordings_clinragen import (
     MAXIMUM,
     MEAN,
     MINIMUM,
+    RANGING,
+    RISING,
     ROSE_TO,
     SEQUENCE_JOINT,
     TO_NUMBER,
@@ -58,7 +61,9 @@ def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
     if "followed by" in between:
         return True
     if re.fullmatch(r"\s*to\s*", between):
-        return bool(_COURSE_BEFORE.search(clause[: found[i - 1].start]))
+        before = clause[: found[i - 1].start]
+        moves = bool(RISING.search(before)) != bool(FALLING.search(before)) and not RANGING.search(before)
+        return moves or bool(_COURSE_BEFORE.search(before))
     if re.search(r"\b(?:came|come|coming|gone|going|went|trend\w*|drift\w*|since|now)\b.*\bto\s*$", between):
         return True
     following = clause[found[i].end :]

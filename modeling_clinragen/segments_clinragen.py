@@ -90,7 +90,7 @@ _HARMLESS = compiled_words(r"""
     |down|back|off|\w+ly|beats?|breaths?|minutes?|degrees?|values?|readings?|levels?|results?|numbers?|measurements?
     |counts?|rates?|recorded|measured|noted|found|seen|charted|documented|observed|reported|recheck\w*|check\w*|repeat\w*
     |shows?|showed|showing|became|becomes?|turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*
-    |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|went|gone
+    |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|go|goes|went|gone
     |going|came|come|coming|got|gets?|doubl\w+|tripl\w+|halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*
     |respectively|changes?|drifts?|movements?|improvements?|increases?|decreases?|variations?
     |(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?

@@ -120,7 +120,7 @@ BOUND = compiled(rf"""
     """)
 NOT = compiled(r"""
     \b(?:no|not|never|none|without|denies|denied|absent|absence|neither|nor|free of|lack(?:s|ed|ing)?|failed to
-    |at no (?:time|point)|nothing to (?:suggest|indicate)|ruled out|excluded
+    |at no (?:time|point)|nothing (?:to (?:suggest|indicate)|above|below|over|under|beyond)|ruled out|excluded
     |un(?:detected|observed)|negative for|excludes|rul(?:es|ing) out|argu(?:es|ing) against)\b|n't\b
     """)
 NO_MORE_THAN = re.compile(r"\bno (?:less|lower|fewer|more|higher|greater|further|faster|slower) than\b")
@@ -196,7 +196,7 @@ MOVING = compiled(r"""
     """)
 JOINT_OF_NUMBERS = re.compile(r"\s*(?:[-–—/]|[-=]+>|→|to|and|or|through|then)\s*(?:the )?")
 _AROUND = r"(?:the |an? |about |around |approximately |roughly |nearly |~)*"
-FROM = re.compile(rf"\bfrom\s*{_AROUND}$")
+FROM = re.compile(rf"\bfrom\s*{_AROUND}(?:\s{{3,}}(?:of |at )?)?$")
 FROM_BEFORE = compiled(rf"""
     \b(?:down|up|improved|increased|decreased|recovered|compared (?:to|with)|versus
     |vs\.?) (?:from )?{_AROUND}$
@@ -255,10 +255,11 @@ COMPARING = compiled(r"""
 _NOT_ONCE = r"(?:\b(?:never|not|hardly|barely)|n't)\b[^,;\d]{0,30}?\b"
 NOT_UP_TO = compiled(rf"""
     {_NOT_ONCE}(?:reach\w*|hit|touch\w*|top(?:ped)?|crack\w*|br(?:eak|oke\w*|each\w*)|cross\w*|attain\w*
-    |(?:ma[kd]e it|g[eo]t|gone) (?:past|over|above|beyond|up to))\s*(?:the )?$
+    |(?:ma[kd]e it|g[eo]t|gone) (?:past|over|above|beyond|up to)|as high as)\s*(?:the )?$
     """)
 NOT_DOWN_TO = compiled(rf"""
     {_NOT_ONCE}(?:f[ae]ll\w*|drop\w*|dip\w*|s[iua]nk|sag\w*|c[ao]me down|(?:g[eo]t|go|gone|went) down) (?:down )?to\s*$
+    |{_NOT_ONCE}as low as\s*$
     """)
 COMPARED_AFTER = compiled(r"""
     \s?(?:or|and) (?:(above|more|higher|better|up|over|greater)|below|less|lower|under)\b
@@ -346,13 +347,13 @@ STABLE = compiled(r"""
     """)
 # courses of a finding, or towards and away from the usual limits
 RESOLVED = compiled_words(r"""
-    resol(?:ve[sd]?|ving|ution)|subsided?|abated?|disappear(?:ed)?|went away|broken?
+    resol(?:ve[sd]?|ution)|subsided?|abated?|disappear(?:ed)?|went away|broken?
     |corrected(?! (?:\w+ly )?(?:(?:at|to|from|with)\b|by (?!the (?:end|last|final|next)|hour|discharge)))|reversed
     |normali[sz]e[sd]?|settled?(?! (?:at|in|to|from|around|between)\b)
     """)
 PERSISTED = compiled_words(r"persist(?:s|ed)?")
 IMPROVED = compiled_words(r"""
-    improv(?:e[ds]?|ing|ements?)|recover(?:ed|s|ing|y)?|(?:got|getting|gets|then|now) better|eased
+    improv(?:e[ds]?|ing|ements?)|resolving|recover(?:ed|s|ing|y)?|(?:got|getting|gets|then|now) better|eased
     |cleared?(?! to\b)|clearing
     """)
 WORSENED = compiled_words(
