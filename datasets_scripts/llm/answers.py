@@ -11,32 +11,69 @@ import jsonschema
 from datasets_scripts.llm.chat import Answer
 
 
+LONGEST = 32_000  # characters after the thoughts: more than any answer, and all that the gate is given to read
+LONGEST_MENDED = 8_000  # characters, and
+MARKS_MENDED = 1_000  # quotation marks and brackets: mending takes time with their square, here two seconds at most
+
+
+class _UnusableError(Exception):
+    """Raised for a text that holds no answer; its words can be counted."""
+
+
 def parse_answer(content: str, schema: dict) -> Answer:
     """
     Read the object in a model's text: after its thoughts, inside of a code fence or of other words. Small slips of
     JSON (a comma too many, a quotation mark missing) are mended, but not a text that was cut off.
     """
-    text = content.rpartition("</think>")[2]
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0:
-        return Answer(None, "no JSON", again=True)
-    if end < start or re.search(r"\w", text[end:].partition("```")[0]):
-        return Answer(None, "JSON that was cut off", again=True)
-    text = text[start : end + 1]
     try:
-        value = json.loads(text)
-    except ValueError:
-        if _ends_in_a_string(text):
-            return Answer(None, "JSON that was cut off", again=True)
-        value = json_repair.loads(text)
-    try:
+        value = _read(content if content.lstrip().startswith("{") else content.rpartition("</think>")[2])
         jsonschema.validate(value, schema)
+        json.dumps(value, ensure_ascii=False).encode()
+    except _UnusableError as fault:
+        return Answer(None, str(fault), again=True)
     except jsonschema.ValidationError:
         return Answer(None, "JSON of another shape", again=True)
+    except RecursionError:
+        return Answer(None, "JSON nested too deep", again=True)
+    except UnicodeEncodeError:
+        return Answer(None, "half a character", again=True)
     return Answer(value)
+
+
+def _read(text: str) -> object:
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0:
+        raise _UnusableError("no JSON")
+    if end < start or re.search(r"\w", text[end:].partition("```")[0]):
+        raise _UnusableError("JSON that was cut off")
+    text = text[start : end + 1]
+    if len(text) > LONGEST:
+        raise _UnusableError("too long an answer")
+    try:
+        return json.loads(text, object_pairs_hook=_each_key_once)
+    except ValueError:
+        return _mended(text)
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _UnusableError("JSON with a key twice")
+    return found
+
+
+def _mended(text: str) -> object:
+    if _ends_in_a_string(text):
+        raise _UnusableError("JSON that was cut off")
+    if len(text) > LONGEST_MENDED or sum(map(text.count, "\"'{[")) > MARKS_MENDED:
+        raise _UnusableError("broken JSON")
+    try:
+        return json_repair.loads(text)
+    except ValueError:
+        raise _UnusableError("broken JSON") from None
 
 
 def _ends_in_a_string(text: str) -> bool:
     """Tell if the last quotation mark opens a string, so that the brace at the end belongs to its words."""
     before, mark, _ = re.sub(r"\\.", "", text).rpartition('"')
-    return bool(mark) and re.search(r"[:,\[{]\s*$", before) is not None
+    return bool(mark) and before.rstrip().endswith((":", ",", "[", "{"))

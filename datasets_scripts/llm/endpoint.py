@@ -7,11 +7,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
+import re
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import aiohttp
 
+from datasets_scripts.common.outputs import ResumableError
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.guard import check_endpoint, open_session
@@ -22,11 +28,28 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 logger = logging.getLogger(__name__)
 
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-REFUSED_IN_A_ROW = 5  # by an endpoint that has answered nothing yet: it does not understand what is asked
+FAULTS_IN_A_ROW = 5  # requests, or connections, of an endpoint that has answered nothing yet
+FAULTS_IN_A_ROW_LATER = 25  # requests of one that has: records may be at fault, too
 LONGEST_WAIT = 60.0
 LARGEST_ANSWER = 4 * 2**20
 CHARACTERS_PER_TOKEN = 3  # to reserve of the budget before an endpoint has counted; few, to be on the safe side
 TOKENS_PER_MESSAGE = 8
+MOST_TOKENS = 10**9  # that an endpoint can have counted for one request
+CODE = re.compile(r"[a-z][a-z_]{2,39}", re.IGNORECASE)  # such as "model_not_found"; never words of a record
+REMEDIES = {
+    401: "the key is wrong or missing; set OPENAI_API_KEY",
+    402: "the account has no money left",
+    403: "the key is wrong or missing, or may not use this model; set OPENAI_API_KEY",
+    404: "wrong --base-url, or no model {model!r} there",
+    407: "a proxy stands before it",
+    429: "it limits the rate or the account; wait, or lower --concurrency",
+    "timeout": "it is slow, or takes none; raise --timeout, or lower --concurrency",
+    "no connection": "is a server running there? See --base-url",
+    "broken connection": "it closes connections before they are answered",
+    "malformed reply": "it answers nothing that a chat completion is; see --base-url",
+}
+REFUSALS = (401, 402, 403, 404, 407)  # where no other request would fare better
+RESUME = "What was answered is kept; start the same command again to go on"
 
 
 class BudgetError(ClinRaGenInputError):
@@ -86,7 +109,7 @@ class EndpointModel:
         seconds (`float`): limit of one attempt.
 
     Raises:
-        ClinRaGenInputError: if the endpoint may not, or cannot, be used.
+        ClinRaGenInputError: if the endpoint may not, or cannot, be used, or the key is none.
     """
 
     def __init__(
@@ -106,12 +129,14 @@ class EndpointModel:
     ):
         check_endpoint(base_url, confined)
         self.model, self.url, self.log = model, f"{base_url.rstrip('/')}/chat/completions", log
-        self.confined, self.api_key, self.concurrency = confined, api_key, concurrency
+        self.confined, self.api_key, self.concurrency = confined, _checked_key(api_key), concurrency
         self.attempts, self.seconds, self.first_wait = attempts, seconds, first_wait
         self.sampling, self.budget = sampling or Sampling(), budget or Budget()
         self.spent, self.reserved = log.usage(), {}  # kept here, so that no request adds up the log again
         self.ended: ClinRaGenInputError | None = None
-        self.refused_in_a_row = -(10**9) if "answered" in log.statuses() else 0
+        self.faults_in_a_row = self.unreached = 0
+        self.most_faults = FAULTS_IN_A_ROW_LATER if "answered" in log.statuses() else FAULTS_IN_A_ROW
+        self.cause = ""  # of the last fault, in words that hold nothing of a record
 
     async def __aenter__(self) -> EndpointModel:
         self.session = open_session(self.confined, self.seconds, self.concurrency)
@@ -125,7 +150,8 @@ class EndpointModel:
         """
         Raises:
             BudgetError: before what would exceed the budget is sent.
-            ClinRaGenInputError: if the endpoint refuses the key, the model or every request.
+            ClinRaGenInputError: if the endpoint refuses the key, the model or every request, or gives no answer to
+                several in a row.
             LeavesMachineError: if a connection would leave the machine.
         """
         body = self._body(request)
@@ -166,42 +192,49 @@ class EndpointModel:
             number = self._reserve(body, key)
             try:
                 status, content, wait = await self._attempt(body, key, number)
-            except (aiohttp.ClientError, ConnectionError) as error:
-                status, content, wait = _connection_fault(error), None, None
             except TimeoutError:
-                status, content, wait = "timeout", None, None
+                status, content, wait, self.cause = "timeout", None, None, f"within {self.seconds:g} s"
+            except (aiohttp.ClientError, OSError) as error:
+                status, content, wait, self.cause = _connection_fault(error), None, None, _told(error)
             finally:
                 self.reserved.pop(number, None)
             if content is not None:
-                self.refused_in_a_row = -(10**9)
+                self.faults_in_a_row, self.most_faults = 0, FAULTS_IN_A_ROW_LATER
                 return content, ""
-            self.log.failed(number, status)
-            fault = status
-            if status.startswith("HTTP 4") and int(status[5:]) not in RETRIED:
-                self._refused(int(status[5:]))
+            self.log.failed(number, fault := status)
+            if self.ended is not None:
+                raise self.ended
+            self._check_reached(fault)
+            if fault.startswith("HTTP 4") and int(fault[5:]) not in RETRIED:
                 break
             if attempt + 1 < self.attempts:
                 await asyncio.sleep(wait if wait is not None else self._pause(attempt))
+        self._give_up(fault)
         return None, fault
 
     async def _attempt(self, body: dict, key: str, number: int) -> tuple[str, str | None, float | None]:
         """Status, text if there is one, and the wait that the endpoint asks for before another attempt."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         async with self.session.post(self.url, json=body, headers=headers, allow_redirects=False) as response:
+            self.unreached = -(10**9)
             if 300 <= response.status < 400:
                 raise ClinRaGenInputError(
                     f"{self.url} redirects; redirects are not followed, so that records go only where they are sent: "
                     "give --base-url its final address"
                 )
-            if response.status != 200:
-                return f"HTTP {response.status}", None, _retry_after(response.headers.get("Retry-After"))
             raw = await _read(response)
+            if response.status != 200:
+                self.cause = _named(response.status, raw)
+                return f"HTTP {response.status}", None, _retry_after(response.headers.get("Retry-After"))
         try:
             reply = json.loads(raw)
-            choice, usage = reply["choices"][0], reply.get("usage") or {}
-            content = choice["message"]["content"] or ""
-            tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            content, usage = _text_of(reply), reply.get("usage") or {}
+            tokens = tuple(
+                _counted(usage.get(name), estimate)
+                for name, estimate in zip(("prompt_tokens", "completion_tokens"), self.reserved[number], strict=True)
+            )
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            self.cause = _named(200, raw)
             return "malformed reply", None, None
         self.log.answered(number, key, content, *tokens)
         self.spent.prompt_tokens += tokens[0]
@@ -229,21 +262,39 @@ class EndpointModel:
         self.reserved[number] = wanted
         return number
 
-    def _refused(self, status: int) -> None:
-        """End the run where no other request would fare better."""
-        if status in (401, 403):
-            raise ClinRaGenInputError(f"{self.url} answers {status}: the key is wrong or missing; set OPENAI_API_KEY")
-        if status == 404:
-            raise ClinRaGenInputError(f"{self.url} answers 404: wrong --base-url, or no model {self.model!r} there")
-        self.refused_in_a_row += 1
-        if self.refused_in_a_row >= REFUSED_IN_A_ROW:
-            raise ClinRaGenInputError(
-                f"{self.url} refuses every request (HTTP {status}); is {self.model!r} the model's name there, and "
-                "does it know --response-format?"
-            )
+    def _check_reached(self, fault: str) -> None:
+        """End the run if the first connections to the endpoint fail."""
+        self.unreached += fault == "no connection"
+        if self.unreached >= FAULTS_IN_A_ROW:
+            raise self._stopped(fault)
+
+    def _give_up(self, fault: str) -> None:
+        """End the run where no other request would fare better than one that stays without an answer."""
+        self.faults_in_a_row += 1
+        refused = fault.startswith("HTTP") and int(fault[5:]) in REFUSALS
+        if refused or fault == "no connection" or self.faults_in_a_row >= self.most_faults:
+            raise self._stopped(fault)
+
+    def _stopped(self, fault: str) -> ClinRaGenInputError:
+        status = int(fault[5:]) if fault.startswith("HTTP") else fault
+        remedy = f"is {self.model!r} the model's name there, and does it know --response-format?"
+        remedy = REMEDIES.get(status, "is it overloaded?" if str(status).startswith("5") else remedy)
+        cause = f" ({self.cause})" if self.cause else ""
+        asked = f"{self.faults_in_a_row} requests in a row" if self.faults_in_a_row > 1 else "what it is asked"
+        return ResumableError(
+            f"{self.url} does not answer {asked}: {fault}{cause}; {remedy.format(model=self.model)}. {RESUME}"
+        )
 
     def _pause(self, attempt: int) -> float:
         return min(LONGEST_WAIT, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
+
+
+def _checked_key(key: str | None) -> str | None:
+    """Return the key as it goes into a header; a `ClinRaGenInputError`, which does not hold it, where it cannot."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ClinRaGenInputError("OPENAI_API_KEY holds characters that no key has; set it again")
+    return key or None
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -256,12 +307,51 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _retry_after(header: str | None) -> float | None:
+def _text_of(reply: dict) -> str:
+    """Return the text of a reply, empty where the model wrote none; one of the errors of `_attempt` if it is none."""
+    content = reply["choices"][0]["message"]["content"]
+    if content is not None and not isinstance(content, str):
+        raise TypeError
+    (content or "").encode()  # half of a character cannot be kept
+    return content or ""
+
+
+def _counted(tokens: object, estimate: int) -> int:
+    """Return what the endpoint counted, or the estimate where that cannot be."""
+    return tokens if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else estimate
+
+
+def _named(status: int, raw: bytes) -> str:
+    """Return the name of a status and the code that an error reply gives; its words might be those of a record."""
+    name = HTTPStatus(status).phrase if status in set(HTTPStatus) and status != 200 else ""
     try:
-        return min(LONGEST_WAIT, max(0.0, float(header))) if header else None
-    except ValueError:  # a date
-        return None
+        error = json.loads(raw).get("error")
+        codes = [error.get(field) for field in ("code", "type")] if isinstance(error, dict) else []
+    except (ValueError, AttributeError, RecursionError):
+        codes = []
+    code = next((c for c in codes if isinstance(c, str) and "_" in c and CODE.fullmatch(c)), "")
+    return ", ".join(filter(None, (name, code)))
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds to wait of a `Retry-After`, which are given as such or as a date; `None` if it is neither."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header or "").timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return min(LONGEST_WAIT, max(0.0, seconds))
 
 
 def _connection_fault(error: Exception) -> str:
     return "no connection" if isinstance(error, aiohttp.ClientConnectorError) else "broken connection"
+
+
+def _told(error: Exception) -> str:
+    """Return the cause of a fault of a connection, without what was sent or received."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return "TLS: its certificate is not trusted, or it speaks no TLS"
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else ""

@@ -46,12 +46,21 @@ def check_endpoint(base_url: str, confined: bool) -> None:
     Raises:
         ClinRaGenInputError: if it is no address, cannot be resolved, or leaves the machine while `confined`.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port or 443
+    except ValueError:  # a port above 65535, a bracket too many
+        parts = port = None
+    if parts is not None and ("@" in parts.netloc or parts.query or parts.fragment):
+        raise ClinRaGenInputError(
+            "--base-url holds a password, or a ? or # behind the address: it is shown and recorded, so give the "
+            "address alone, and the key in OPENAI_API_KEY"
+        )
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClinRaGenInputError(f"--base-url {base_url} is no address such as http://127.0.0.1:8000/v1")
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
         raise ClinRaGenInputError(f"--base-url {base_url}: {parts.hostname} cannot be resolved: {error}") from None
     for *_, address in found:
         if confined and not is_loopback(address[0]):

@@ -5,15 +5,26 @@
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
+from email.utils import formatdate
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from datasets_scripts.common.outputs import ResumableError
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Request
-from datasets_scripts.llm.endpoint import Budget, BudgetError, EndpointModel, Sampling
+from datasets_scripts.llm.endpoint import (
+    FAULTS_IN_A_ROW,
+    LONGEST_WAIT,
+    Budget,
+    BudgetError,
+    EndpointModel,
+    Sampling,
+    _retry_after,
+)
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -109,11 +120,44 @@ def test_a_fault_that_lasts_is_a_counted_reason(log, fault, reason):
     assert log.statuses() == {reason: 3}
 
 
-def test_a_server_that_is_not_there_is_a_counted_reason(log):
+@pytest.mark.parametrize(("concurrency", "attempts", "tried"), [(1, 2, 2), (1, 9, 5), (16, 9, 16)])
+def test_a_server_that_is_not_there_ends_the_run_after_the_first_connections(log, concurrency, attempts, tried):
     with ChatServer(echo) as server:
         pass
-    (answer,) = ask(server, log, ["a"], attempts=2)
-    assert (answer.value, answer.reason) == (None, "no connection")
+    line = (
+        rf"^{server.url}/chat/completions does not answer .*no connection \(Connection refused\).*same command again"
+    )
+    with pytest.raises(ResumableError, match=line):
+        ask(server, log, map(str, range(200)), concurrency=concurrency, attempts=attempts)
+    assert log.usage().requests <= tried
+
+
+def test_a_server_that_goes_away_ends_the_run_and_loses_nothing(log):
+    with ChatServer(echo) as server:
+        ask(server, log, "abc")
+    with pytest.raises(ResumableError, match="no connection"):
+        ask(server, log, "abcd", attempts=2)
+    assert log.statuses() == {"answered": 3, "no connection": 2}
+
+
+@pytest.mark.parametrize("fault", ["HTTP 429", "HTTP 500", "HTTP 503", "dropped", "malformed", "truncated", "slow"])
+def test_an_endpoint_that_never_answers_is_not_asked_for_every_record(log, fault):
+    with ChatServer(echo, fault=lambda number: fault) as server, pytest.raises(ResumableError) as error:
+        ask(server, log, map(str, range(300)), attempts=2, seconds=0.3)
+    assert len(server.bodies) <= 2 * (FAULTS_IN_A_ROW + 8)
+    (reason,) = log.statuses()
+    assert f"{server.url}/chat/completions does not answer 5 requests in a row: {reason}" in str(error.value)
+
+
+def test_one_that_answered_may_fail_at_more_records_in_a_row(log):
+    with ChatServer(echo, fault=lambda number: None if number == 0 else "HTTP 500") as server:
+        with pytest.raises(ResumableError, match=r"25 requests in a row: HTTP 500 \(Internal Server Error\)"):
+            ask(server, log, map(str, range(100)), attempts=1, concurrency=1)
+        assert len(server.bodies) == 1 + 25
+        server.fault = lambda number: None
+        answers = ask(server, log, map(str, range(100)), attempts=1, concurrency=1)
+    assert all(answer.value for answer in answers)
+    assert max(server.answered.values()) == 1
 
 
 def test_many_faults_lose_no_request(log):
@@ -126,7 +170,14 @@ def test_many_faults_lose_no_request(log):
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(401, "the key is wrong"), (404, "wrong --base-url"), (400, "refuses every request")]
+    ("status", "message"),
+    [
+        (401, r"HTTP 401 \(Unauthorized\); the key is wrong"),
+        (402, "no money left"),
+        (403, "may not use this model"),
+        (404, "wrong --base-url, or no model 'm' there"),
+        (400, r"5 requests in a row: HTTP 400 \(Bad Request\); is 'm' the model's name there"),
+    ],
 )
 def test_an_endpoint_that_refuses_ends_the_run_with_one_line(log, status, message):
     with (
@@ -156,7 +207,7 @@ def test_the_budget_is_never_exceeded_and_what_was_paid_is_kept(log, budget, sen
     with ChatServer(echo, latency=0.01) as server:
         for _ in range(2):  # a second run counts what the first has spent
             with pytest.raises(BudgetError, match="is spent"):
-                ask(server, log, map(str, range(2000)), budget=budget, sampling=sampling)
+                ask(server, log, map(str, range(2000)), budget=budget, sampling=sampling, seconds=30)
             usage = log.usage()
             assert 0 < usage.requests == len(server.bodies) == log.statuses()["answered"]
             assert sent is None or usage.requests == sent
@@ -213,8 +264,23 @@ def test_what_counts_as_an_answer(content, value):
     assert bool(answer.reason) == answer.again == (value is None)
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("3", 3), ("0.5", 0.5), ("0", 0), ("-4", 0), ("9" * 400, LONGEST_WAIT), ("nan", 0), ("inf", LONGEST_WAIT)]
+    + [("soon", None), ("", None), (None, None), ("Tue, 99 Foo 2020", None)],
+)
+def test_the_wait_that_a_server_asks_for_is_bounded(header, seconds):
+    assert _retry_after(header) == seconds
+
+
+@pytest.mark.parametrize(("ahead", "least", "most"), [(20, 18, 20), (-500, 0, 0), (9999, LONGEST_WAIT, LONGEST_WAIT)])
+def test_the_wait_may_be_a_date(ahead, least, most):
+    assert least <= _retry_after(formatdate(time.time() + ahead, usegmt=True)) <= most
+
+
 @given(st.text(max_size=60), st.integers(0, 40))
 @example("}", 0)
+@example("</think>", 0)
 @example("1}", 1)
 @example('"}', 1)
 @settings(max_examples=200, deadline=None)

@@ -9,6 +9,7 @@ names addresses of documentation (RFC 5737), and listeners are this machine's ow
 
 import gzip
 import json
+import shutil
 import socket
 
 import pytest
@@ -128,6 +129,33 @@ def test_what_is_no_web_address_is_refused(url):
         check_endpoint(url, confined=True)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://[::1/v1", "http://127.0.0.1:port/v1"])
+def test_an_address_that_cannot_be_read_is_refused(url):
+    with pytest.raises(ClinRaGenInputError, match="is no address"):
+        check_endpoint(url, confined=True)
+
+
+def test_a_name_that_no_name_can_be_is_refused():
+    with pytest.raises(ClinRaGenInputError, match="cannot be resolved"):
+        check_endpoint(f"http://{'a' * 70}.{'b' * 200}/v1", confined=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@127.0.0.1/v1", "http://127.0.0.1/v1?key=hunter2", "http://127.0.0.1/v1#hunter2"]
+)
+def test_an_address_that_holds_a_secret_is_refused_without_showing_it(url):
+    with pytest.raises(ClinRaGenInputError, match="OPENAI_API_KEY") as error:
+        check_endpoint(url, confined=True)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["sk-hunter2\nX-Other: 1", "schlüssel-hunter2", "hunter2\x00"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(log, key):
+    with pytest.raises(ClinRaGenInputError, match="OPENAI_API_KEY") as error:
+        EndpointModel("m", "http://127.0.0.1:8000/v1", log, confined=True, api_key=key)
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_name_that_resolves_to_the_outside_is_refused(tmp_path, folder, tripwire, names):
     names["model.hospital.test"] = [OUTSIDE]
     with pytest.raises(LeavesMachineError, match=OUTSIDE):
@@ -199,8 +227,7 @@ def test_permission_opens_the_way_and_is_recorded(tmp_path, folder):
 
 @pytest.mark.parametrize("source", ["mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "tables"])
 def test_every_source_of_real_records_is_guarded_whatever_its_description_says(tmp_path, folder, source, tripwire):
-    copy = tmp_path / "dataset"
-    copy.mkdir()
+    copy = shutil.copytree(folder / "dataset", tmp_path / "dataset")
     metadata = read_metadata(folder / "dataset")
     metadata["source"], metadata["source_description"]["credentialed"] = source, False
     (copy / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")

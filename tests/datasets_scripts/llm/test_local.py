@@ -1,0 +1,143 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Language models in this process, with tokenizers and files that lack something."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from datasets_scripts.llm.chat import Request
+from datasets_scripts.llm.endpoint import Sampling
+from datasets_scripts.llm.local import LocalModel
+from datasets_scripts.llm.ordered import map_in_order
+from datasets_scripts.llm.request_log import RequestLog
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from tests.datasets_scripts.teacher.small_teacher import ANSWER, make_small_teacher
+
+
+SCHEMA = {"type": "object"}
+WORDS = ["fever and a cough", "a long and dry cough"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return make_small_teacher(tmp_path_factory.mktemp("local") / "model", WORDS)
+
+
+@pytest.fixture
+def copy(teacher, tmp_path):
+    return shutil.copytree(teacher, tmp_path / "model")
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = RequestLog(tmp_path / "requests.sqlite")
+    yield log
+    log.close()
+
+
+def change_tokenizer(folder, **changed):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for name, value in changed.items():
+        setattr(tokenizer, name, value)
+    tokenizer.save_pretrained(folder)
+
+
+def ask(folder, log, chats, **options):
+    model = LocalModel(str(folder), log, sampling=Sampling(max_tokens=64, **options))
+    requests = [Request([{"role": role, "content": text} for role, text in chat], SCHEMA) for chat in chats]
+    return list(map_in_order(model.answer, requests, model))
+
+
+def test_a_tokenizer_without_padding_and_end_answers_in_batches_as_alone(copy, log):
+    change_tokenizer(copy, pad_token=None, eos_token=None)
+    chats = [[("user", "fever")], [("user", "a long and dry cough and a fever")]]
+    together = ask(copy, log, chats)
+    log.connection.execute("DELETE FROM answers")
+    assert together == [ask(copy, log, [chat])[0] for chat in chats]
+    assert together[0].value == ANSWER
+
+
+def test_a_template_that_knows_no_system_message_gets_it_with_the_first(copy, log):
+    change_tokenizer(
+        copy,
+        chat_template="{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + AutoTokenizer.from_pretrained(copy).chat_template,
+    )
+    model = LocalModel(str(copy), log, sampling=Sampling(max_tokens=64))
+    chat = [{"role": "system", "content": "Write JSON."}, {"role": "user", "content": "fever"}]
+    merged = [{"role": "user", "content": "Write JSON.\n\nfever"}]
+    assert model._prompt(chat) == model._prompt(merged)
+    assert ask(copy, log, [[("system", "Write JSON."), ("user", "fever")]])[0].value == ANSWER
+
+
+def test_a_template_that_refuses_every_chat_is_one_line(copy, log):
+    change_tokenizer(copy, chat_template="{{ raise_exception('not today') }}")
+    with pytest.raises(ClinRaGenInputError, match="cannot answer: TemplateError: not today"):
+        ask(copy, log, [[("user", "fever")]])
+
+
+def test_no_chat_template_is_one_line(copy, log):
+    change_tokenizer(copy, chat_template=None)
+    (copy / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(ClinRaGenInputError, match="has no chat template"):
+        LocalModel(str(copy), log)
+
+
+def test_a_context_that_an_answer_fills_is_one_line(teacher, log):
+    with pytest.raises(ClinRaGenInputError, match=r"room for 8192 tokens, and --max-answer-tokens is 8192"):
+        LocalModel(str(teacher), log, sampling=Sampling(max_tokens=8192))
+
+
+def test_a_prompt_that_is_too_long_is_counted_and_the_others_are_answered(teacher, log):
+    long, short = ask(teacher, log, [[("user", "cough " * 9000)], [("user", "fever")]])
+    assert (long.value, long.reason) == (None, "too long a prompt")
+    assert short.value == ANSWER
+    assert log.report()["replies"] == {"answered": 1, "too long a prompt": 1}
+
+
+def test_where_no_prompt_fits_there_is_no_result(teacher, log):
+    ask(teacher, log, [[("user", "cough " * 9000)]] * 2)
+    with pytest.raises(ClinRaGenInputError, match=r"no request was answered \(2 too long a prompt\)"):
+        log.report()
+
+
+def test_numbers_that_are_none_are_one_line(copy, log):
+    model = LlamaForCausalLM.from_pretrained(copy)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    model.save_pretrained(copy)
+    with pytest.raises(ClinRaGenInputError, match="cannot answer: RuntimeError: probability tensor"):
+        ask(copy, log, [[("user", "fever")]], temperature=1.0)
+
+
+def test_a_vocabulary_larger_than_the_model_is_one_line(copy, log):
+    config = LlamaConfig.from_pretrained(copy)
+    config.vocab_size = 3
+    config.pad_token_id = config.eos_token_id = 0
+    LlamaForCausalLM(config).save_pretrained(copy)
+    with pytest.raises(ClinRaGenInputError, match="cannot answer: IndexError"):
+        ask(copy, log, [[("user", "fever")]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"{"),
+        ("config.json", json.dumps({"model_type": "no-such-model"}).encode()),
+        ("config.json", json.dumps({"model_type": "llama", "hidden_size": "wide"}).encode()),
+        ("config.json", json.dumps({"model_type": "t5"}).encode()),
+        ("tokenizer.json", b"[1, 2"),
+        ("tokenizer.json", json.dumps({"model": {"type": "none"}}).encode()),
+        ("model.safetensors", b"not a tensor in sight"),
+        ("model.safetensors", b""),
+    ],
+)
+def test_a_damaged_folder_is_one_line(copy, log, name, content):
+    (copy / name).write_bytes(content)
+    with pytest.raises(ClinRaGenInputError, match=r"^transformers:\S+/model cannot be loaded: \w+: .") as error:
+        LocalModel(str(copy), log)
+    assert "\n" not in str(error.value)
