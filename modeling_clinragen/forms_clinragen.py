@@ -284,7 +284,7 @@ _YES_VALUE = (
     r"|(?<=[:=] )\++|(?<=[:=])\++)"
 )
 _VALUE = re.compile(
-    r"(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
+    r"(?=[\s,?:=|.–—-])(?:[ \t]{0,9}(?:,[ ]?(?=(?:no|yes|n|y|none)\s*(?:;|\n|$))"
     + r"|\?:|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=(?:none|no|denied|absent|negative)\b(?!-)))"
     + r"[ \t]{0,9}[\"'“]?|(?P<bare>[ \t]{1,9}))"
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
@@ -364,7 +364,7 @@ _SLASH = re.compile(r"/")
 
 
 def _parallels(text: str) -> Iterator[Statement]:
-    for row in _PARALLEL.finditer(text):
+    for row in _PARALLEL.finditer(text) if "/" in text else ():
         keys, marks = (list(_pieces(row[name], _SLASH)) for name in ("keys", "marks"))
         if len(keys) == len(marks):
             first = row.start("keys")

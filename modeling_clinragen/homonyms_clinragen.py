@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .phrases_clinragen import compiled_words
 
 
@@ -20,15 +22,13 @@ _AFTER = compiled_words(r"""
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
     |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index
     """)
-_LONGEST = 40
+
+
+@lru_cache(maxsize=64)  # a note is asked about for each of its terms
+def _places(lower: str) -> list[tuple[int, int]]:
+    return [match.span() for pattern in (_BEFORE, _AFTER) for match in pattern.finditer(lower)]
 
 
 def names_something_else(lower: str, start: int, end: int) -> bool:
     """Tell if what stands at `start` to `end` of a lower-case text is a part of another thing's name."""
-    first = max(start - _LONGEST, 0)
-    around = lower[first : end + _LONGEST]
-    return any(
-        match.start() <= start - first and end - first <= match.end() and match.end() - match.start() > end - start
-        for pattern in (_BEFORE, _AFTER)
-        for match in pattern.finditer(around)
-    )
+    return any(first <= start and end <= last and last - first > end - start for first, last in _places(lower))
