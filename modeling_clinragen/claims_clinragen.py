@@ -107,9 +107,12 @@ class ClaimChecker(ClauseReader):
       "persisted": whether the last value shows it.
     - `time`: one of these within some hours since ICU admission, or at an hour, to within half an hour.
 
-    Goals, conditions, fears, histories and doses state nothing. Anything stated of a channel without values is
-    contradicted. Hypotension and hypertension are those of the systolic
-    or of the mean pressure, "BP 82/40" is of one time.
+    - `trend` too: by how much or how many times as much values changed, and the end against the start.
+
+    Goals, conditions, fears, histories and doses state nothing; a clause with a hedge, an exception or a comparison
+    that nothing reads contradicts nothing (see [`leaves_open`]). Anything stated of a channel without values is
+    contradicted. Hypotension and hypertension are those of the systolic or of the mean pressure, "BP 82/40" is of one
+    time.
 
     Args:
         channels (list of `dict`): `name`, `unit`, `low`, `high`, `decimals`, and if wanted `clearly_low`,

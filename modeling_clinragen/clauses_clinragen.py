@@ -37,6 +37,7 @@ from .wordings_clinragen import (
 
 
 MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
+MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 
 _SENTENCE = re.compile(r"(?:\b(?:i\.e|e\.g|vs|approx|temp|resp|max|min)\.(?=,?\s*[a-z\d])|[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b|(?=\bwithout\b)")
@@ -48,7 +49,6 @@ _INFERENCE = compiled_words(r"""
     """)
 _HYPERTENSION = re.compile(r"hypertension", re.IGNORECASE)
 _NOT_BEFORE_SHORT = re.compile(r"['’]$|\d\s*$")  # "don't", "81 mg"
-MAX_LEAD = 60  # characters that a time at the head of a sentence takes
 _OWN_TIME = re.compile(r"\d|\b(?:later|then|now|subsequent|after|before|until|never|throughout|remain|stay|developed)")
 _OTHER_TIME = compiled_words(r"""
     later|then|now|subsequent\w*|after\w*|before|until|never|throughout|remain\w*|stay\w*|developed|had been|earlier

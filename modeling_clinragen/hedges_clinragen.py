@@ -39,7 +39,7 @@ _ELSEWHERE = compiled_words(r"""
 _THAN = re.compile(r"\bthan\b")
 _READ_THAN = compiled(rf"""
     (?<!worse )(?<!better )\bthan\b(?=\s*(?:about |around |approximately |the |an? |~)*
-    (?:\d|once\b|twice\b|(?:{"|".join(NUMERALS)})\b
+    (?:\d|once\b|half of\b|a? ?(?:third|quarter) of\b|twice\b|(?:{"|".join(NUMERALS)})\b
     |{RANGE}|normal|usual|room air|(?:low |mid|high |upper )*\w+ies\b))
     """)
 _NO_MORE_THAN_NUMBER = re.compile(rf"{NO_MORE_THAN.pattern}(?=\s*(?:about |the )?\S*\d)")

@@ -131,6 +131,8 @@ def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
         way = values if said == "rising" else -values
         if (way - np.minimum.accumulate(way)).max() <= 0:
             return False  # it never went there
+    if said == "stable":
+        notable = max(notable, 1.01 * 10.0 ** -channel.get("decimals", 1))  # one step of the last digit is no change
     ends = abs(change) == np.ptp(values)
     if len(values) < 2 or (said == "stable" and abs(change) <= 6 * notable) or not ends:
         return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None

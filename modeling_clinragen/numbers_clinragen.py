@@ -403,6 +403,8 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
             return None if reached is None else not reached
         if quantity.bound or ALL_VALUES.search(clause):
             return _all_of(quantity, candidates)
+    if quantity.wide and quantity.role == "later" and not negated and ALL_VALUES.search(clause):
+        candidates = candidates[-1:]  # "afterwards it stayed above 30"
     truth = _one_of(quantity, candidates)
     if negated and quantity.role in ("any", "first", "last"):
         return None if truth is None else not truth

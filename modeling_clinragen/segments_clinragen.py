@@ -82,26 +82,31 @@ def _denied_apart(left: str, right: str) -> bool:
 
 _HARMLESS = compiled_words(r"""
     at (?:his|her|their|the) baseline
-    |(?!respond|avoid|miss|target|exclud|prevent|fail|receiv|requir|need|tak|averag|exceed|weigh|lack|aim|bleed|deny|denied|omit|hid)
-    [a-z]+(?:ed|ing)|eases|settles|slips|climbs|falls|rises|drops|dips|sinks|spent|kept|met|lost|exhibits?|demonstrates?|displays?|reveals?|registers?|shows|accumulation
-    |an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was|were|be|been|being|has|have|had|did|does|do
-    |not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into|but|then|over|since|until|before|after|during
-    |while|when|per|there|between|around|all|any|each|every|both|most|about|only|just|also|still|even|again|very|quite|too|rather|up
-    |down|back|off|\w+ly|beats?|breaths?|minutes?|degrees?|values?|readings?|levels?|results?|numbers?|measurements?
-    |counts?|rates?|recorded|measured|noted|found|seen|charted|documented|observed|reported|recheck\w*|check\w*|repeat\w*
-    |shows?|showed|showing|became|becomes?|turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*
-    |rang\w+|var(?:y|ied|ies)|fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*|peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|go|goes|went|gone
-    |going|came|come|coming|got|gets?|doubl\w+|tripl\w+|halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*
-    |respectively|changes?|drifts?|movements?|improvements?|increases?|decreases?|variations?
-    |(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better|worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?
-    |am|pm|days?|shift|hours?|times?|once|now|later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge
-    |admit\w*|presented|arrived|line|cuff|rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal
-    |already|rock|gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate|severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter
+    |(?!respond|avoid|miss|target|exclud|prevent|fail|receiv|requir|need|tak|averag|exceed|weigh|lack|aim|bleed|deny
+    |denied|omit|hid)[a-z]+(?:ed|ing)
+    |eases|settles|slips|climbs|falls|rises|drops|dips|sinks|spent|kept|met|lost|exhibits?|demonstrates?|displays?
+    |reveals?|registers?|shows|accumulation|an?|the|his|her|their|its|this|that|it|he|she|they|patient|pt|is|are|was
+    |were|be|been|being|has|have|had|did|does|do|not|no|never|ever|of|at|to|in|on|by|for|with|and|or|as|than|from|into
+    |but|then|over|since|until|before|after|during|while|when|per|there|between|around|all|any|each|every|both|most
+    |about|only|just|also|still|even|again|very|quite|too|rather|up|down|back|off|\w+ly|beats?|breaths?|minutes?
+    |degrees?|values?|readings?|levels?|results?|numbers?|measurements?|counts?|rates?|recorded|measured|noted|found
+    |seen|charted|documented|observed|reported|recheck\w*|check\w*|repeat\w*|shows?|showed|showing|became|becomes?
+    |turned|lay|lies|sat|sits|sitting|read|reads|runs?|running|ran|held|holding|hover\w*|rang\w+|var(?:y|ied|ies)
+    |fluctuat\w*|span\w*|swung|oscillat\w*|low|mid|upper|high|early|late|reach\w*|hit|touch\w*|dip\w*|spik\w*|crash\w*
+    |peak\w*|plateau\w*|trend\w*|remain\w*|stay\w*|go|goes|went|gone|going|came|come|coming|got|gets?|doubl\w+|tripl\w+
+    |halv\w+|respond\w*(?! to\b)|return\w*|wean\w*|clear\w*|respectively|changes?|drifts?|movements?|improvements?
+    |increases?|decreases?|variations?|(?:over|under)?correct\w*|therapeutic|negative|positive|well|controlled|better
+    |worse|today|tonight|overnight|mornings?|nights?|evenings?|afternoons?|am|pm|days?|shift|hours?|times?|once|now
+    |later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge|admit\w*|presented|arrived|line|cuff
+    |rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal|already|a lot|midway|middle|rock
+    |gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate
+    |severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter
     """)
 # what was done beside it: "improved with esmolol to 96"
 _ASIDE = compiled(r"""
     \b(?:with|after|on|despite|following|in spite of|under|off|using|via|by|during|in response to|because of)\s
-    (?:(?!\d)[\w-]+(?:\s|(?=,))){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)\b|,)
+    (?:(?!\d)[\w-]+(?:\s|(?=,))){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)
+    \b|,)
     """)
 _NUMBER = re.compile(r"\d[\d.,/]*\s?(?:'?s\b|[a-z°µ/%^]+/[a-z\d]+|mmhg|bpm|kg|lbs?|kpa|°?[cf]\b)?")
 

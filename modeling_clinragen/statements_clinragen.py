@@ -10,7 +10,7 @@ read is blanked, so that the "first" of "first 6 hours" is no first value and th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,8 @@ _AND_GOING = re.compile(
 )
 _STAYED_NORMAL = re.compile(rf"\b(?:stay|remain|kept|held|always)\w*\b[^,;\d]{{0,20}}?(?:{NORMAL.pattern})")
 _BY_THEN = re.compile(r"\s*\b(?:by|within \d)")
+_AT_TWO_HOURS = re.compile(r"(?:.{0,3}\b)?at hours [\d.]+ and")
+_MIDWAY = re.compile(r"\bmidway\b|\bin the middle\b")
 _STILL = re.compile(r"\bstill\b")
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _LASTING = re.compile(r"\s*\b(?:from|since|throughout|until|through|up to|for|across)\b")
@@ -246,7 +248,8 @@ def _hour(match: re.Match) -> float:
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
     timed, by, lasting = False, False, False
-    if between := BETWEEN_HOURS.search(clause):
+    between = BETWEEN_HOURS.search(clause)
+    if between and not _AT_TWO_HOURS.match(clause, max(0, between.start() - 3)):
         start, end = (float(group) for group in between.groups() if group)
         keep = (hours >= start - HALF_AN_HOUR) & (hours <= end + HALF_AN_HOUR)
         clause, hours, values, timed = cut(clause, between), hours[keep], values[keep], True
@@ -341,16 +344,21 @@ def _numbers(
     if not found:
         extreme = "maximum" if MAXIMUM.search(clause) else "minimum" if MINIMUM.search(clause) else None
         place = 0 if FIRST_VALUE.search(clause) else -1 if LAST_VALUE.search(clause) else None
+        place = slice(1, -1) if _MIDWAY.search(clause) else place
         if extreme is None or not len(values) or (len(read.moments) != 1 and place is None):
             return []
         best = values == (values.max() if extreme == "maximum" else values.min())
-        return [("value", bool((best & read.near()).any() if read.moments else best[place]))]
+        return [("value", bool((best & read.near()).any() if read.moments else best[place].any()))]
     _set_roles(clause, found, states, read.moments)
     for quantity in found if read.lasting else ():
         quantity.bound |= bool(COMPARING.search(clause[: quantity.start]))
     compared = any(COMPARING.search(clause[: quantity.start]) for quantity in found)
     denied = negated and (compared or not states)
-    truths = judge_numbers(clause, found, denied, hours, values)
+    if len(found) == 1 and len(read.moments) > 1:  # "below 60 at hours 2 and 22"
+        each = [replace(found[0], moment=hour) for _, hour in read.moments]
+        truths = [every(judge_numbers(clause, [one], denied, hours, values)[0] for one in each)]
+    else:
+        truths = judge_numbers(clause, found, denied, hours, values)
     truths += _steady(clause, found, channel, negated, values) + _going_on(clause, found, channel, values)
     if denied:
         return [("value", truth) for truth in truths]

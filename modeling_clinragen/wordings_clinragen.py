@@ -335,7 +335,8 @@ FALLING = compiled_words(rf"""
     |(?:not|no|did not|n't) decrease[sd]?|tapering|tapered|lessen\w*|abating
     """)
 STABLE = compiled(r"""
-    \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static)\b
+    \b(?:stable|steady|unchanged|constant|flat|plateau\w*|unvarying|level over|unaltered|static|identical
+    |much the same)\b
     |\b(?:no|without(?: any| a)?|did not show (?:a|any)|lack(?:s|ed)? (?:a|any)
     |n't show (?:a|any)) (?:(?!up|down|rising|falling|increas|decreas)[\w-]+ ){0,3}?(?:trend|change|drift
     |movement)s?\b(?! (?:up|down))|\b(?:not|n't|never|hardly|scarcely|barely
