@@ -35,7 +35,7 @@ class Watched:
         offline = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_UPDATE_DOWNLOAD_COUNTS")
         self.environment = {name: value for name, value in os.environ.items() if name not in offline}
         self.environment |= {
-            "PYTHONPATH": str(ROOT / "tests" / "watched"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "watched"), str(ROOT)]),
             "WATCHED_SOCKETS": str(self.log),
             "HF_HOME": str(folder / "home"),
             "OMP_NUM_THREADS": "1",
