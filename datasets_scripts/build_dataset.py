@@ -10,12 +10,14 @@ import argparse
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import CommandParser, check_not_negative, check_positive, run_command
+from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.dataset.splits import parse_splits
 from datasets_scripts.sources.notes import parse_note_view
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "tables")
+MAX_THREADS = 1024  # the table engine starts them all at once
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -81,8 +83,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    check_positive(arguments, "limit", "threads")
-    check_not_negative(arguments, "hours", "min_age", "max_age", "min_stay_hours", "max_stay_hours")
+    if arguments.threads is not None and arguments.threads > MAX_THREADS:
+        raise ClinRaGenInputError(f"--threads is {arguments.threads}; give at most {MAX_THREADS}")
     shares = parse_splits(arguments.splits)
     note_view = parse_note_view(arguments.note_view)
     from datasets_scripts.dataset.build import build

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import CommandParser, check_positive, run_command
+from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.llm.options import add_model_options
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -49,7 +49,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    check_positive(arguments, "tries", "processes", "max_note")
     if arguments.ray and arguments.teacher != "template":
         raise ClinRaGenInputError("--ray spreads the template teacher only; leave it out, or give --teacher template")
     from datasets_scripts.teacher.write import write_rationales

@@ -12,7 +12,7 @@ leaves `judge.json`, `ratings.jsonl` (one score a row) and `answers.jsonl` (with
 import argparse
 from pathlib import Path
 
-from datasets_scripts.common.command import CommandParser, check_positive, run_command
+from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.llm.options import add_model_options
 
 
@@ -46,7 +46,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    check_positive(arguments, "sample", "repeats", "max_note")
     from recipes.evaluation.raters.judging import judge_rationales
 
     return judge_rationales(arguments)

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from datasets_scripts.common.cluster import HELP as RAY_HELP
-from datasets_scripts.common.command import CommandParser, check_positive, run_command
-from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from datasets_scripts.common.command import CommandParser, run_command
+from datasets_scripts.common.outputs import check_free
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -38,9 +38,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    check_positive(arguments, "batch_size")
-    if arguments.output.exists():
-        raise ClinRaGenInputError(f"{arguments.output} exists already; name another file to write, or remove it first")
+    check_free(arguments.output, arguments.input, arguments.model)
     from recipes.serving.answer_file import answer_file
 
     return answer_file(arguments)

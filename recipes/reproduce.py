@@ -11,7 +11,7 @@ Started again, it resumes where it stopped; rows that share datasets or stages s
 import argparse
 from pathlib import Path
 
-from datasets_scripts.common.command import CommandParser, check_positive, run_command
+from datasets_scripts.common.command import CommandParser, run_command
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -29,7 +29,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> list[dict] | None:
     arguments = parse_arguments(argv)
-    check_positive(arguments, "processes")
     from recipes.reproduction.run import reproduce
 
     return reproduce(arguments)

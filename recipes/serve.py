@@ -36,8 +36,6 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if not 1 <= arguments.batch_size <= MAX_RECORDS:
         raise ClinRaGenInputError(f"--batch-size is {arguments.batch_size}; give 1 to {MAX_RECORDS}")
-    if not 0 <= arguments.port < 2**16:
-        raise ClinRaGenInputError(f"--port is {arguments.port}; give one below {2**16}")
     from recipes.serving.server import serve
 
     serve(arguments)

@@ -3,16 +3,27 @@
 """The common part of all commands: how a user's mistake, an interruption or a full disk ends one."""
 
 import argparse
+import errno
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from datasets_scripts.common.outputs import causes, is_full_disk, is_interruption
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
+MAX_COUNT = 2**31 - 1
+LIMITS = {  # of options for which they are not from 1 for whole numbers, and from 0 for others
+    "seed": (0, 2**32 - 1),
+    "port": (0, 2**16 - 1),
+    "save_total_limit": (0, MAX_COUNT),
+    "early_stopping_patience": (0, MAX_COUNT),
+    "reward_floor": (-sys.float_info.max, sys.float_info.max),
+}
+# Errors of a path that a user gave, and of no other cause.
+OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
 SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read when they are imported
 OWNER_ALONE = 0o077  # what is taken from the modes of files: what commands write holds, or was learned from, notes
@@ -51,32 +62,49 @@ def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
         return f"the disk is full ({where}); free some space, or raise its quota, and start the same command again"
     if any(isinstance(e, MemoryError) for e in causes(error)):
         return "the memory of this machine is too small for it; end other programs, or take less at a time"
+    if isinstance(error, OSError) and error.filename is not None and error.errno in OF_A_PATH:
+        return f"{error.filename}: {error.strerror}; give another path, or the right to use this one"
     return None
 
 
 class CommandParser(argparse.ArgumentParser):
-    """`ArgumentParser` whose errors are one line instead of a usage text."""
+    """`ArgumentParser` whose errors are one line instead of a usage text, and that refuses what no option can be."""
 
     def error(self, message: str):
-        raise ClinRaGenInputError(message)
+        raise ClinRaGenInputError(shortened(message))
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        arguments = super().parse_args(args, namespace)
+        self.check_values(arguments)
+        return arguments
+
+    def check_values(self, arguments: argparse.Namespace) -> None:
+        """Refuse values that no option can have, whether they are given or are the option's default."""
+        for action in self._actions:
+            fault = _fault_of(getattr(arguments, action.dest, None), action)
+            if fault:
+                self.error(f"{action.option_strings[0] if action.option_strings else action.dest} {fault}")
+
+
+def _fault_of(value, action: argparse.Action) -> str | None:
+    """Tell what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
+    if isinstance(value, str | Path) and "\0" in str(value):
+        return "holds a zero byte, which no name can hold"
+    if isinstance(value, int | float) and action.type in (int, float):
+        low, high = LIMITS.get(action.dest, (1, MAX_COUNT) if action.type is int else (0, sys.float_info.max))
+        if not low <= value <= high:
+            wanted = f"at most {high}" if value > high and action.type is int else f"{low:g} or more"
+            return f"is {shortened(str(value), 20)}; give {wanted}"
+    if action.choices is not None and isinstance(value, str | int | float) and value not in action.choices:
+        return f"is {shortened(str(value), 60)!r}; choose among {', '.join(map(str, action.choices))}"
+    return None
+
+
+def shortened(text: str, length: int = 1000) -> str:
+    """Return a text that is read on one screen, whatever a user has pasted into it."""
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _fail(message: str, code: int = 2) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def check_positive(arguments: argparse.Namespace, *names: str) -> None:
-    """Raise a `ClinRaGenInputError` where an option is below 1; one that is `None` passes."""
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value}; give at least 1")
-
-
-def check_not_negative(arguments: argparse.Namespace, *names: str) -> None:
-    """Raise a `ClinRaGenInputError` where an option is negative, infinite or no number; one that is `None` passes."""
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None and not 0 <= value < math.inf:
-            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {value:g}; give 0 or more")

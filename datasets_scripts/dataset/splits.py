@@ -15,9 +15,12 @@ SPLITS = ("train", "validation", "test")
 def parse_splits(text: str) -> dict[str, float]:
     """Read `"train=0.8,validation=0.1,test=0.1"` as shares that add up to 1."""
     try:
-        shares = {name.strip(): float(share) for name, share in (pair.split("=") for pair in text.split(","))}
+        pairs = [(name.strip(), float(share)) for name, share in (pair.split("=") for pair in text.split(","))]
     except ValueError:
-        shares = {}
+        pairs = []
+    shares = dict(pairs)
+    if len(pairs) > len(shares):
+        raise ClinRaGenInputError(f"--splits is {text!r}, which names a split twice; give each once")
     if set(shares) - set(SPLITS) or not abs(sum(shares.values()) - 1) <= 1e-6 or min(shares.values()) < 0:
         raise ClinRaGenInputError(f"--splits is {text!r}; give shares of {', '.join(SPLITS)} that add up to 1")
     return {split: shares.get(split, 0.0) for split in SPLITS}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets_scripts.common.checkpoints import resolve_checkpoint
-from datasets_scripts.common.command import check_positive
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -84,7 +83,8 @@ def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool
     Args:
         confined (`bool`): whether what is sent must stay on this machine, but for a permission.
     """
-    check_positive(arguments, "concurrency", "batch_size", "attempts", "max_answer_tokens", "timeout")
+    if not arguments.timeout > 0:
+        raise ClinRaGenInputError(f"--timeout is {arguments.timeout:g}; give more than 0 seconds")
     if arguments.permission is not None and not arguments.permission.strip():
         raise ClinRaGenInputError("--i-am-permitted-to-send needs a reason, which is recorded")
     if arguments.max_cost is not None and not any(arguments.prices):

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import yaml
-
+from datasets_scripts.common.settings import read_yaml
 from modeling_clinragen.clinical_clinragen import CHANNELS, PAPER_CHANNELS, ClinRaGenInputError, with_statistics
+from modeling_clinragen.shapes_clinragen import fault_of
 
 
 EXTENDED = Path(__file__).with_name("channels_extended.yaml")
@@ -62,10 +61,7 @@ def load_channels(name_or_path: str, reference_ranges: str = "clinical") -> list
 
 
 def _read(path: Path) -> list:
-    try:
-        channels = yaml.safe_load(path.read_text(encoding="utf-8"))["channels"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        channels = None
+    channels = read_yaml(path).get("channels")
     if not isinstance(channels, list) or not channels:
         raise ClinRaGenInputError(f"{path}: no YAML file with a list `channels`")
     return channels
@@ -74,8 +70,8 @@ def _read(path: Path) -> list:
 def _check(channel: object, where: str) -> None:
     if not isinstance(channel, dict) or not isinstance(channel.get("name"), str) or "unit" not in channel:
         raise ClinRaGenInputError(f"{where}: name or unit is missing")
-    if "," in channel["name"]:
-        raise ClinRaGenInputError(f"{where}: a name may hold no comma")
+    if "," in channel["name"] or not channel["name"].strip():
+        raise ClinRaGenInputError(f"{where}: a name may not be empty, nor hold a comma")
     unknown = sorted(set(channel) - FIELDS)
     if unknown:
         raise ClinRaGenInputError(f"{where}: unknown field {unknown[0]}; there are {', '.join(sorted(FIELDS))}")
@@ -86,7 +82,7 @@ def _check(channel: object, where: str) -> None:
         raise ClinRaGenInputError(f"{where}: words must be a list of words")
     if not isinstance(channel.get("normal", "normal"), str):
         raise ClinRaGenInputError(f"{where}: normal must be a word")
-    if not isinstance(channel.get("decimals", 0), int) or channel.get("decimals", 0) < 0:
+    if fault_of(channel.get("decimals", 0), int) or not 0 <= channel.get("decimals", 0) <= 15:
         raise ClinRaGenInputError(f"{where}: decimals must be a number of digits")
 
 
@@ -102,7 +98,7 @@ def _check_numbers(channel: dict, where: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return fault_of(value, float) is None
 
 
 def _check_order(channel: dict, where: str) -> None:

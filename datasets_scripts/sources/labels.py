@@ -10,8 +10,10 @@ from pathlib import Path
 
 import yaml
 
+from datasets_scripts.common.settings import read_yaml
 from datasets_scripts.sources.phenotypes import find_code, plain_code, plain_icd9
 from modeling_clinragen.clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 
 
 SYNONYMS = Path(__file__).with_name("synonyms.yaml")
@@ -36,12 +38,9 @@ def load_labels(name_or_path: str) -> list[dict]:
     path = Path(name_or_path)
     if not path.is_file():
         raise ClinRaGenInputError(f"--labels {name_or_path} is neither phenotypes nor a YAML file")
-    try:
-        labels = yaml.safe_load(path.read_text(encoding="utf-8"))["labels"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        raise ClinRaGenInputError(f"{path}: no YAML file with a list `labels`") from None
+    labels = read_yaml(path).get("labels")
     if not isinstance(labels, list) or not labels:
-        raise ClinRaGenInputError(f"{path}: `labels` must be a list of names with codes")
+        raise ClinRaGenInputError(f"{path}: no YAML file with a list `labels`; it must be a list of names with codes")
     for i, label in enumerate(labels):
         _check(label, f"{path}, label {i + 1}")
     names = [label["name"] for label in labels]
@@ -59,6 +58,7 @@ def _complete(label: dict) -> dict:
     return {"name": label["name"], "ccs": label.get("ccs", []), "codes": codes, "synonyms": label.get("synonyms", [])}
 
 
+LABEL = {"name": str, "codes?": {str: [(str, int, float)]}, "ccs?": [int], "synonyms?": [str]}
 VERSIONS = {"icd9": plain_icd9, "icd10": plain_code}  # and how a code of it is written without its dot
 
 
@@ -82,6 +82,9 @@ def _check(label: object, where: str) -> None:
         raise ClinRaGenInputError(f"{where}: code {short} is a number without its zeros; write it in quotes")
     if not all(isinstance(label.get(name, []), list) for name in ("ccs", "synonyms")):
         raise ClinRaGenInputError(f"{where}: ccs and synonyms must be lists")
+    fault = fault_of(label, LABEL)
+    if fault is not None:
+        raise ClinRaGenInputError(f"{where}: {fault}")
     if not any(codes.values()) and not label.get("ccs"):
         raise ClinRaGenInputError(f"{where}: neither codes nor ccs categories")
 

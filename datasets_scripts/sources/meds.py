@@ -14,9 +14,11 @@ from pathlib import Path
 import duckdb
 import yaml
 
+from datasets_scripts.common.settings import read_yaml
 from datasets_scripts.sources.items import Units, parse_items
-from datasets_scripts.sources.raw_tables import quoted
+from datasets_scripts.sources.raw_tables import identifier, quoted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 
 
 HERE = Path(__file__).parent
@@ -49,10 +51,7 @@ def load_mapping(name_or_path: str) -> dict:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in (HERE / "meds").glob("*.yaml")))
         raise ClinRaGenInputError(f"--mapping {name_or_path} is neither a file nor one of {names}")
-    try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        raise ClinRaGenInputError(f"{path}: not a YAML file") from None
+    mapping = read_yaml(path)
     _check_fields(mapping, path)
     for role, rules in mapping["codes"].items():
         where = f"{path}: codes: {role}"
@@ -65,6 +64,9 @@ def _check_fields(mapping: object, path: Path) -> None:
         part = mapping.get(name) if isinstance(mapping, dict) else None
         if not isinstance(part, dict) or set(part) - set(allowed):
             raise ClinRaGenInputError(f"{path}: {name} must be a table of {', '.join(allowed)}")
+    fault = fault_of(mapping["columns"], {str: str}, "columns")
+    if fault is not None:
+        raise ClinRaGenInputError(f"{path}: {fault}")
     items = mapping.get("items")
     if isinstance(items, str) and items != "channels" and not (HERE / items).is_file():
         raise ClinRaGenInputError(f"{path}: items: {items} is no table of this project; list channels and their codes")
@@ -147,7 +149,7 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
 
 def _event_view(columns: dict[str, str]) -> str:
     """Write the statement that makes the view `event`: the further columns under the names of `COLUMNS`."""
-    picked = {name: columns.get(name, "NULL") for name in COLUMNS}
+    picked = {name: identifier(columns[name]) if name in columns else "NULL" for name in COLUMNS}
     picked["subject_id"] = f"coalesce({picked['subject_id']}, subject_id)"
     stored = picked.pop("available_time")
     texts = [f"CAST({column} AS VARCHAR) AS {name}" for name, column in picked.items()]

@@ -6,6 +6,7 @@ Export a cohort as a folder in the Medical Event Data Standard.
 Source: Medical-Event-Data-Standard, version 0.4, whose schemas the files have.
 """
 
+import glob
 import hashlib
 import json
 import re
@@ -74,7 +75,7 @@ def export_meds(cohort: Cohort, folder: Path, split_of: Callable[[str], str]) ->
     )
     write(
         "SELECT DISTINCT code, NULL AS description, NULL::VARCHAR[] AS parent_codes "
-        f"FROM read_parquet({quoted(folder / 'data' / '*' / '*.parquet')}) ORDER BY 1",
+        f"FROM read_parquet({quoted(f'{glob.escape(str(folder))}/data/*/*.parquet')}) ORDER BY 1",
         folder / "metadata" / "codes.parquet",
         CODES,
     )

@@ -10,8 +10,8 @@ numbers or words: `200.0` and `1e+05`, as programs write whole numbers that have
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
-import itertools
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
@@ -76,7 +76,7 @@ def _first_times(connection: duckdb.DuckDBPyConnection, source: dict, files: dic
     for table, spec in source["tables"].items():
         for column in spec["columns"]:
             if files[table] is not None and _kind(column, spec) == "time":
-                cells = f'SELECT "{column}" AS x FROM ({select_columns(files[table], [column])})'
+                cells = f"SELECT {identifier(column)} AS x FROM ({select_columns(files[table], [column])})"
                 first = connection.execute(f"{cells} WHERE trim(x) <> '' LIMIT 1").fetchone()
                 yield from first or ()
 
@@ -95,7 +95,7 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
 
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
     """Find the file of one table, whatever its case and suffix; see `find_tables`."""
-    path = root / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
+    path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
     if path is None or not files_of(path):
         if spec.get("optional"):
             return None
@@ -128,15 +128,17 @@ def _named_file(root: Path, name: str) -> Path | None:
         folder = next((f for f in folder.iterdir() if f.is_dir() and f.name.lower() == part.lower()), folder / part)
         if not folder.is_dir():
             return None
-    names = {f.name.lower(): f for f in folder.iterdir()}
+    names = {f.name.lower(): f for f in folder.iterdir() if not f.is_dir()}
     stem = Path(name).name.lower()
     return next((names[stem + suffix] for suffix in ("", *SUFFIXES) if stem + suffix in names), None)
 
 
 def files_of(path: Path) -> list[Path]:
     """Return the files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
-    anchor = Path(*itertools.takewhile(lambda part: "*" not in part, path.parts))
-    return sorted(anchor.glob(str(path.relative_to(anchor)))) if anchor != path else [path]
+    if path.is_file():
+        return [path]
+    found = map(Path, glob.glob(str(path), recursive=True, include_hidden=True))
+    return sorted(file for file in found if file.is_file())
 
 
 def _header(path: Path) -> list[str]:
@@ -162,8 +164,8 @@ def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[li
     files = [file for file, _ in versions]
     if files[0].suffix == ".parquet":
         try:
-            mixed = duckdb.sql(MIXED_TIMES.format(quoted(path))).fetchall()
-            names = duckdb.sql(f"SELECT * FROM read_parquet({quoted(path)}, union_by_name = true) LIMIT 0").columns
+            mixed = duckdb.sql(MIXED_TIMES.format(scanned(path))).fetchall()
+            names = duckdb.sql(f"SELECT * FROM read_parquet({scanned(path)}, union_by_name = true) LIMIT 0").columns
         except duckdb.Error:
             raise ClinRaGenInputError(f"{path.name} is no whole Parquet file; fetch it again") from None
         if mixed:
@@ -188,6 +190,16 @@ def quoted(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """Return a name as SQL writes that of a column."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def scanned(path: Path) -> str:
+    """Return a table's file, or pattern of files, as a literal of SQL; `?` and `[` in its own name are no pattern."""
+    return quoted(glob.escape(str(path)) if path.is_file() else path)
+
+
 def select_table(path: Path | None, spec: dict) -> str:
     """Write the SQL for the columns of a table, as the source describes it; see `select_columns`."""
     columns = spec["columns"]
@@ -201,26 +213,28 @@ def select_columns(path: Path | None, columns: list[str], ids: Collection[str] =
     Whole numbers among the `ids` are written without a fraction.
     """
     if path is None:
-        return "SELECT " + ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns) + " WHERE false"
+        return "SELECT " + ", ".join(f"NULL::VARCHAR AS {identifier(column)}" for column in columns) + " WHERE false"
     header = _header(path)
-    actual = {name.lower(): f'"{name}"' for name in header} | {"filename": "filename"}
+    actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
     if path.suffix == ".parquet":
-        scan = f"read_parquet({quoted(path)}, union_by_name = true{filename})"
+        scan = f"read_parquet({scanned(path)}, union_by_name = true{filename})"
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
         for name, kind in zip(relation.columns, relation.types, strict=True):
-            cell = actual[name.lower()] = TYPED.get(str(kind), "{}").format(f'"{name}"')
+            cell = actual[name.lower()] = TYPED.get(str(kind), "{}").format(identifier(name))
             if str(kind) == "FLOAT" and (name.lower() in ids or name.lower().endswith(("_id", "stayid"))):
-                refuse = _refuse_rounded(f'CAST("{name}" AS VARCHAR)', f"{path.name}, column {name.lower()}")
-                actual[name.lower()] = f'CASE WHEN abs("{name}") >= {EXACT["FLOAT"]} THEN {refuse} ELSE {cell} END'
+                refuse = _refuse_rounded(f"CAST({identifier(name)} AS VARCHAR)", f"{path.name}, column {name.lower()}")
+                actual[name.lower()] = (
+                    f"CASE WHEN abs({identifier(name)}) >= {EXACT['FLOAT']} THEN {refuse} ELSE {cell} END"
+                )
     elif len(_headers(path)) == 1:
         types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
-        scan = f"read_csv({quoted(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
+        scan = f"read_csv({scanned(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
-        scan = f"read_csv({quoted(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
+        scan = f"read_csv({scanned(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
     texts = {column: f"CAST({actual.get(column, 'NULL')} AS VARCHAR)" for column in columns}
     where = {column: f"{path.name}, column {column}" for column in columns}
-    picked = ", ".join(f'{whole_number(t, where[c]) if c in ids else t} AS "{c}"' for c, t in texts.items())
+    picked = ", ".join(f"{whole_number(t, where[c]) if c in ids else t} AS {identifier(c)}" for c, t in texts.items())
     return f"SELECT {picked} FROM {scan}"
 
 
@@ -285,7 +299,8 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
 
 def _check_filled(path: Path, columns: Collection[str]) -> None:
     for column in columns:
-        numbered = f'SELECT row_number() OVER () + 1 AS row, "{column}" AS x FROM ({select_columns(path, [column])})'
+        cells = select_columns(path, [column])
+        numbered = f"SELECT row_number() OVER () + 1 AS row, {identifier(column)} AS x FROM ({cells})"
         rows = duckdb.connect().execute(
             rf"SELECT row FROM ({numbered}) WHERE regexp_matches(x, '\S') IS NOT TRUE LIMIT 1"
         )
@@ -296,7 +311,7 @@ def _check_filled(path: Path, columns: Collection[str]) -> None:
 
 
 def _check_of_one(connection: duckdb.DuckDBPyConnection, table: str, name: str, number: str, owner: str) -> None:
-    rows = f'SELECT trim("{number}") AS number, trim("{owner}") AS owner FROM {table}'
+    rows = f"SELECT trim({identifier(number)}) AS number, trim({identifier(owner)}) AS owner FROM {table}"
     shared = connection.execute(
         f"SELECT number, count(DISTINCT owner) FROM ({rows}) WHERE number <> '' "
         "GROUP BY number HAVING count(DISTINCT owner) > 1 ORDER BY number LIMIT 1"
@@ -364,8 +379,9 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
             kind = _kind(column, spec)
             if kind is None:
                 continue
+            numbered = f"SELECT row_number() OVER () + 1 AS row, {identifier(column)} AS x"
             found = connection.execute(
-                f'SELECT row, x, time_parts(x).zone FROM (SELECT row_number() OVER () + 1 AS row, "{column}" AS x '
+                f"SELECT row, x, time_parts(x).zone FROM ({numbered} "
                 f"FROM ({select_columns(path, [column])})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
             ).fetchone()
             if found:

@@ -13,11 +13,12 @@ import re
 from pathlib import Path
 
 import duckdb
-import yaml
 
+from datasets_scripts.common.settings import read_yaml
 from datasets_scripts.sources.items import Units, parse_items
-from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, quoted, select_columns
+from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, identifier, quoted, select_columns
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 
 
 HERE = Path(__file__).parent
@@ -111,18 +112,16 @@ NO_NOTES = (
 def _read(path: Path) -> dict:
     if not path.is_file():
         raise ClinRaGenInputError(f"--mapping {path} is no file; describe the tables in a YAML file")
-    try:
-        hospital = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        raise ClinRaGenInputError(f"{path}: not a YAML file") from None
-    if not isinstance(hospital, dict):
-        raise ClinRaGenInputError(f"{path}: must hold the sections {', '.join(FIELDS)} and channels")
+    hospital = read_yaml(path)
     for name in ("stays", "diagnoses", "measurements", "channels"):
         if not hospital.get(name):
             raise ClinRaGenInputError(f"{path}: section {name} is missing")
     unknown = set(hospital) - {*FIELDS, *DESCRIPTION, "channels", "sex"}
     if unknown:
         raise ClinRaGenInputError(f"{path}: unknown section {sorted(unknown)[0]!r}")
+    fault = fault_of(hospital, SHAPE)
+    if fault is not None:
+        raise ClinRaGenInputError(f"{path}: {fault}")
     for name, (needed, optional) in FIELDS.items():
         sections = hospital.get(name, [])
         if name != "stays" and isinstance(sections, dict):
@@ -132,10 +131,18 @@ def _read(path: Path) -> dict:
     return hospital
 
 
+WORD = (str, int, float)
+SHAPE = {  # beside what the sections need, which `_check_section` tells with a hint
+    **{f"{name}?": (str, int, float, bool) for name in DESCRIPTION},
+    **{f"{name}?": ([{str: WORD}], {str: WORD}) for name in FIELDS},
+    "sex?": {str: [WORD]},
+}
+
+
 def _check_section(section: object, name: str, needed: tuple, optional: tuple, path: Path) -> None:
     if not isinstance(section, dict):
         raise ClinRaGenInputError(f"{path}: {name} must be a table of fields, such as `file: {name}.csv`")
-    missing = [field for field in ("file", *needed) if field not in section]
+    missing = [field for field in ("file", *needed) if section.get(field) in (None, "")]
     if missing:
         raise ClinRaGenInputError(f"{path}: {name}: {missing[0]} is missing")
     unknown = set(section) - {"file", *needed, *optional, *CONSTANTS.get(name, ())}
@@ -150,7 +157,7 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
     kind = name.split("_")[0]
     fields = {k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS.get(kind, ()))}
     spec = {
-        "file": section["file"],
+        "file": str(section["file"]),
         "columns": sorted(set(fields.values())),
         "times": [fields[field] for field in TIMES if field in fields],
         "births": [fields[field] for field in ("birth",) if field in fields],
@@ -161,7 +168,7 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
     if "unit" in fields:
         spec["unit"] = (fields["code"], fields["unit"])
     if name == "stays":
-        spec["key"] = f'"{fields["stay"]}"'
+        spec["key"] = identifier(fields["stay"])
         spec["filled"] = [fields["patient"], fields["stay"]]
         if "admission" in fields:
             spec["of_one"] = (fields["admission"], fields["patient"])
@@ -170,22 +177,22 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
 
 
 def _text(fields: dict[str, str], field: str) -> str:
-    return f"nullif(trim(r.\"{fields[field]}\"), '')" if field in fields else "NULL::VARCHAR"
+    return f"nullif(trim(r.{identifier(fields[field])}), '')" if field in fields else "NULL::VARCHAR"
 
 
 def _time(fields: dict[str, str], field: str) -> str:
-    return f'moment(r."{fields[field]}")' if field in fields else "NULL::TIMESTAMP"
+    return f"moment(r.{identifier(fields[field])})" if field in fields else "NULL::TIMESTAMP"
 
 
 def _wall(fields: dict[str, str], field: str) -> str:
     """Write the SQL for what a clock showed: births have no time zone; a birthday begins at the patient's place."""
-    return f'wall_time(r."{fields[field]}")'
+    return f"wall_time(r.{identifier(fields[field])})"
 
 
 def _stored(fields: dict[str, str]) -> str:
     """Write the SQL for when a row was known: when it was stored, else at the end of the date that is its time."""
-    stored = f'known(r."{fields["stored"]}")' if "stored" in fields else "NULL::TIMESTAMP"
-    return f'coalesce({stored}, end_of_date(r."{fields["time"]}"))' if "time" in fields else stored
+    stored = f"known(r.{identifier(fields['stored'])})" if "stored" in fields else "NULL::TIMESTAMP"
+    return f"coalesce({stored}, end_of_date(r.{identifier(fields['time'])}))" if "time" in fields else stored
 
 
 def _age(fields: dict[str, str]) -> str:
@@ -287,7 +294,7 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
         numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit], [code])})"
-        cells = f'trim("{code}") AS code, coalesce(trim("{unit}"), \'\') AS unit'
+        cells = f"trim({identifier(code)}) AS code, coalesce(trim({identifier(unit)}), '') AS unit"
         query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
         try:
             rows = duckdb.execute(query).fetchall()

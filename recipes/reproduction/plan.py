@@ -14,14 +14,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import yaml
-
+from datasets_scripts.common.settings import read_yaml
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 from recipes.configs import find_config
 
 
 STAGES = {"stage1": "stage1_note", "stage2": "stage2_lab", "stage3": "stage3_multimodal"}
 NOTES = ("note", "note and caption")
+OPTIONS = {str: (None, bool, int, float, str)}
+PLAN = {
+    "seeds": [int],
+    "data": OPTIONS,
+    "stages": str,
+    "reference": (None, str),
+    "rows": {str: (None, dict)},
+    "settings?": {str: dict},
+    "knowledge?": OPTIONS,
+    "output?": str,
+}
+ROW = {
+    "group?": str,
+    "stages?": [str],
+    "settings?": {str: dict},
+    "baseline?": (None, str),
+    "notes?": str,
+    "dataset?": OPTIONS,
+    "rationales?": OPTIONS,
+    "evaluation?": OPTIONS,
+    "against?": (None, str),
+    "seeds?": (None, [int]),
+}
 
 
 @dataclass(frozen=True)
@@ -110,12 +133,10 @@ def read_plan(
     Raises:
         ClinRaGenInputError: naming the field that cannot be used.
     """
-    try:
-        raw = yaml.safe_load(find_config(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ClinRaGenInputError(f"--config {path}: {error}") from None
+    raw = read_yaml(find_config(path), object)
     known = {"output", "seeds", "data", "knowledge", "stages", "settings", "reference", "rows"}
     _check_fields(f"{path}", raw, known, {"seeds", "data", "stages", "reference", "rows"})
+    _check_shape(f"{path}", raw, PLAN)
     rows = [_row(path, name, given or {}) for name, given in raw["rows"].items()]
     names = [row.name for row in rows]
     if unknown := set(only) - set(names):
@@ -147,6 +168,7 @@ def read_plan(
 def _row(path: Path, name: str, given: dict) -> Row:
     where = f"{path}: row {name!r}"
     _check_fields(where, given, {f.name for f in fields(Row)} - {"name"}, set())
+    _check_shape(where, given, ROW)
     row = Row(name, **given)
     if unknown := [stage for stage in row.stages if stage not in STAGES]:
         raise ClinRaGenInputError(f"{where}: stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
@@ -163,6 +185,12 @@ def _check_fields(where: str, given, known: set[str], needed: set[str]) -> None:
         raise ClinRaGenInputError(f"{where}: no field {unknown[0]!r}; its fields are {', '.join(sorted(known))}")
     if missing := sorted(needed - set(given)):
         raise ClinRaGenInputError(f"{where}: field {missing[0]!r} is missing")
+
+
+def _check_shape(where: str, given: dict, shape: dict) -> None:
+    fault = fault_of(given, shape)
+    if fault is not None:
+        raise ClinRaGenInputError(f"{where}: {fault}")
 
 
 class _Planner:
@@ -252,10 +280,7 @@ class _Planner:
 
 
 def _read_stage(path: Path) -> dict:
-    try:
-        return yaml.safe_load(find_config(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ClinRaGenInputError(f"stages: {path}: {error}") from None
+    return read_yaml(find_config(path))
 
 
 def _merged(*blocks: dict) -> dict:

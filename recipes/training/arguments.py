@@ -68,8 +68,10 @@ def complete(
     parser.set_defaults(**given.others, **vars(given.stage))
     try:
         (stage_args,) = parser.parse_args_into_dataclasses(given.command_line, look_for_args_file=False)
-    except (ValueError, OSError, TypeError) as error:
-        raise ClinRaGenInputError(f"arguments: {error}") from None
+    except ClinRaGenInputError:
+        raise
+    except Exception as error:  # it checks few of the values that a file may hold, and trips over others
+        raise ClinRaGenInputError(f"arguments: {str(error) or type(error).__name__}") from None
     unset_hf_deepspeed_config()  # a stage builds its model whole; the trainer spreads it
     for name in ("dataloader_drop_last", "auto_find_batch_size"):
         if given.data.streaming and getattr(stage_args, name):

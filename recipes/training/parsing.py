@@ -14,6 +14,8 @@ from types import NoneType
 from typing import get_args, get_origin, get_type_hints
 
 from datasets_scripts.common.command import CommandParser
+from datasets_scripts.common.settings import read_yaml
+from modeling_clinragen.shapes_clinragen import fault_of
 from recipes.configs import find_config
 
 
@@ -68,13 +70,16 @@ class FieldParser(CommandParser):
         argv = [_with_underscores(text) for text in (sys.argv[1:] if argv is None else argv)]
         config = self.parse_known_args(argv)[0].config
         given = {} if config is None else self._read_file(config)
+        for name, kind in self.types.items():
+            fault = fault_of(given.get(name), _shape(kind), name) if name in given else None
+            if fault is not None:
+                self.error(f"{config}: {fault}")
         self.set_defaults(**{name: value for name, value in given.items() if name in self.types})
         values, command_line = self.parse_known_args(argv)
         for name, value in vars(values).items():
             if value is MISSING:
                 self.error(f"--{name} is needed, in the YAML file or on the command line")
-            if self.types.get(name) is dict and not isinstance(value, dict):
-                self.error(f"{name} is {value!r}; give a dictionary")
+        self.check_values(values)
         instances = [kind(**{one.name: getattr(values, one.name) for one in fields(kind)}) for kind in self.kinds]
         return instances, {name: value for name, value in given.items() if name not in self.types}, command_line
 
@@ -91,15 +96,17 @@ class FieldParser(CommandParser):
         super().error(f"arguments: {message}")
 
     def _read_file(self, path: Path) -> dict:
-        import yaml
-
-        try:
-            given = yaml.safe_load(find_config(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            self.error(str(error))
+        given = read_yaml(find_config(path), object)
         if not isinstance(given, dict):
             self.error(f"{path} holds no fields; write one a line, as in learning_rate: 0.001")
         return given
+
+
+def _shape(kind: type) -> object:
+    """Return the shape of a field in a file, see [`fault_of`]; numbers may be text, as YAML takes 1e-4 to be."""
+    kinds = [kind] if get_origin(kind) is list else list(get_args(kind) or (kind,))
+    shapes = [None if k is NoneType else list(get_args(k)) if get_origin(k) is list else k for k in kinds]
+    return (*shapes, str) if {int, float, bool} & set(kinds) else tuple(shapes)
 
 
 def _with_underscores(text: str) -> str:
@@ -143,6 +150,9 @@ def truth(text: str) -> bool:
 
 def dictionary(text: str) -> dict:
     try:
-        return dict(json.loads(text))
-    except (ValueError, TypeError):
-        raise ArgumentTypeError(f"{text!r} is no dictionary; give JSON, such as '{{\"r\": 16}}'") from None
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise ArgumentTypeError(f"{text[:60]!r} is no dictionary; give JSON, such as '{{\"r\": 16}}'")
+    return given

@@ -82,7 +82,7 @@ def test_prefix_and_code_meet_however_each_is_written(tmp_path, prefix, code):
     ("text", "words"),
     [
         ("labels: []", "must be a list"),
-        ("[1", "no YAML file"),
+        ("[1", "labels.yaml, line 1: not a YAML file"),
         ("labels: [{codes: {icd9: ['1']}}]", "label 1: a name is missing"),
         ("labels: [{name: A}]", "neither codes nor ccs"),
         ("labels: [{name: 'A, B', ccs: [2]}]", "no comma"),

@@ -106,7 +106,12 @@ def test_a_mistake_is_named_before_anything_is_loaded(argv, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- 1", "holds no fields"), ("a: [", "while parsing"), ("lora: 3", "give a dictionary"), ("rats: 1", "'rats'")],
+    [
+        ("- 1", "holds no fields"),
+        ("a: [", "while parsing"),
+        ("lora: 3", "lora is 3, not an object with fields"),
+        ("rats: 1", "'rats'"),
+    ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, text, message):
     (tmp_path / "stage.yaml").write_text(text)
