@@ -82,7 +82,9 @@ _LABEL = compiled(
     + unfolded(r"""
     (?:(?P<minus>[-−](?=\s?:)|\([-−]\)(?=\s?:)
     |negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
-    |not (?:present|reported|endorsed|having)|without|(?:negative|neg) for
+    |not (?!(?:denied|absent|excluded|examined|assessed|tested|asked|done|performed|obtained
+    |evaluated|checked|available|applicable|known)\b)
+    \w+(?: \w+)?|lacking|missing|never had|never|ruled out|excluded|unlikely|without|(?:negative|neg) for
     |no(?: known)?(?: (?:history|hx|evidence|signs|symptoms|complaints)(?: of)?)?)
     |(?P<plus>\+(?=\s?:)|\(\+\)(?=\s?:)
     |positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present

@@ -50,6 +50,7 @@ _BEFORE = compiled_words(r"""
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of|sans|devoid of|clear of|yet to
     |refut(?:es?|ed|ing)|disput(?:es?|ed|ing)|disclaim(?:s|ed|ing)?|disavow(?:s|ed|ing)?|spared
+    |negat(?:es?|ed|ing)|repudiat(?:es?|ed|ing)|escaped|ruling out|exclusion of
     |doubt(?:s|ed|ful)?(?: for)?|neg(?:ative)? (?!except|save|other)(?:\w+ ){1,2}for
     |(?:low|little|minimal) (?:clinical )?(?:suspicion|concern|likelihood|probability|evidence|index of suspicion)
     (?: of| for| that)|little to suggest
