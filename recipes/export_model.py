@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ClinRaGenInputError(
             f"--adapter goes with --format merged, not --format {arguments.format}; merge it first, then export that"
         )
-    check_free(arguments.output)
+    check_free(arguments.output, arguments.model, arguments.adapter)
     if merges:
         from recipes.models.adapter_folder import merge_into_base
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
 from datasets_scripts.common.command import CommandParser, run_command
+from datasets_scripts.common.outputs import held
 from recipes import evaluate_model, stage1_note, stage2_lab, stage3_multimodal
 from recipes.configs import FOLDER
 
@@ -31,10 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="default: runs/quickstart")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
-    prepare_data(arguments.output, PATIENTS, seed=0)
-    train(arguments.output, seed=0)
-    results = evaluate(arguments.output)
-    show_example(arguments.output)
+    with held(arguments.output):
+        prepare_data(arguments.output, PATIENTS, seed=0)
+        train(arguments.output, seed=0)
+        results = evaluate(arguments.output)
+        show_example(arguments.output)
     show_results(arguments.output, results, time.perf_counter() - started)
 
 

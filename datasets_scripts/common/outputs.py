@@ -246,6 +246,16 @@ def _begin(aside: Path, resume: dict | None) -> bool:
     return False
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; one that is there is replaced."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, what it was raised for, and so on."""
     while error is not None:

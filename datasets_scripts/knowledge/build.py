@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
+from datasets_scripts.common.outputs import check_free, held, write_whole
 from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
 from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
 from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
@@ -31,6 +32,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 logger = logging.getLogger(__name__)
 
+SCHEMA_BEGINS, REPORT_BEGINS = '{\n "schema_version"', "# Knowledge base\n"
 SERVICES = ("pubmed", "wikipedia")
 PER_LABEL = 50  # documents that a service is asked for, unless --limit is given
 # labels, their documents, all documents, terms of a label at most -> findings; dropped answers
@@ -40,11 +42,15 @@ Extract = Callable[[list[dict], dict[str, list[Document]], list[Document], int],
 def build(arguments: argparse.Namespace) -> None:
     """Write `arguments.output` and the report beside it; `arguments` are those of `build_knowledge.py`."""
     labels = load_labels(arguments.labels)
-    if arguments.corpus == "builtin":
-        knowledge, details = builtin_knowledge([label["name"] for label in labels]), {}
-    else:
-        knowledge, details = _from_documents(arguments, labels)
-    _write(arguments, knowledge, details)
+    for path, beginning in ((arguments.output, SCHEMA_BEGINS), (arguments.output.with_suffix(".md"), REPORT_BEGINS)):
+        if not _is_own(path, beginning):
+            check_free(path, None if arguments.corpus == "builtin" else arguments.corpus)
+    with held(arguments.output):
+        if arguments.corpus == "builtin":
+            knowledge, details = builtin_knowledge([label["name"] for label in labels]), {}
+        else:
+            knowledge, details = _from_documents(arguments, labels)
+        _write(arguments, knowledge, details)
     counts = Counter(disease for term in knowledge["terms"] for disease in term["diseases"])
     for label in knowledge["labels"]:
         logger.info("%3d terms  %s", counts[label], label)
@@ -150,12 +156,16 @@ def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> Non
 
 def _write(arguments: argparse.Namespace, knowledge: dict, details: dict) -> None:
     report = write_report(knowledge, _vocabulary(arguments.tokenizer, knowledge["terms"]), **details)
-    text = json.dumps(knowledge, indent=1, ensure_ascii=False)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    for path, content in ((arguments.output.with_suffix(".md"), report), (arguments.output, text)):
-        aside = path.with_name(path.name + ".unfinished")
-        aside.write_text(content, encoding="utf-8")
-        aside.rename(path)
+    write_whole(arguments.output.with_suffix(".md"), report)
+    write_whole(arguments.output, json.dumps(knowledge, indent=1, ensure_ascii=False))
+
+
+def _is_own(path: Path, beginning: str) -> bool:
+    """Tell whether a file is one that this command wrote, and may write anew; another is the user's own."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(len(beginning)) == beginning
 
 
 def _vocabulary(name_or_path: str, terms: list[dict]) -> tuple[str, int] | None:

@@ -14,13 +14,12 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from multiprocessing import get_context
 
 import numpy as np
 
 from datasets_scripts.common.cluster import ordered_map
+from datasets_scripts.common.workers import worker_pool
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
 from modeling_clinragen.composition_clinragen import Composer, Evidence
@@ -105,9 +104,7 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
         for block in itertools.chain([first], blocks):
             yield from teacher(block)
         return
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_take, initargs=(teacher,)
-    ) as pool:
+    with worker_pool(processes, _take, teacher) as pool:
         begun = deque(
             pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes))
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.outputs import finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import label_names, read_metadata
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError
 from recipes.baselines.common import Fitted, Task
@@ -26,6 +26,7 @@ CONTEXT_LENGTH = 48  # hours of the series that are read, as of a ClinRaGen mode
 
 def evaluate_baseline(run: RunArguments, settings) -> dict:
     """Return the metrics of a baseline, which learns from `train` and chooses on `validation`."""
+    check_free(run.output, run.dataset)
     baseline = import_module(f"recipes.baselines.{run.baseline}")
     records = load_records(run.dataset, run.split)
     metadata = read_metadata(run.dataset)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from datasets_scripts.common.outputs import write_whole
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.evaluation.report.folder import read_metrics
 from recipes.evaluation.report.reader import reader_rows
@@ -144,8 +145,8 @@ def fill_card(template: Path, header: ModelCardData, content: dict) -> str:
 def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:
     """`training.json` and `README.md` of a model folder."""
     card = model_card(training, model, processor, report, gated=is_credentialed(training))
-    (Path(folder) / HISTORY).write_text(json.dumps(training, indent=1), encoding="utf-8")
-    (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+    write_whole(Path(folder) / HISTORY, json.dumps(training, indent=1))
+    write_whole(Path(folder) / "README.md", card)
 
 
 EMISSIONS_SOURCE = (

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_scripts.common.command import CommandParser
-from datasets_scripts.common.outputs import finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     LABEL_AUDIT,
@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    check_free(arguments.output, arguments.dataset)
     metadata = read_metadata(arguments.dataset)
     with finished_folder(arguments.output) as folder:
         for split in SPLITS:

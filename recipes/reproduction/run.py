@@ -10,6 +10,7 @@ import os
 import torch
 import yaml
 
+from datasets_scripts.common.outputs import held
 from recipes.reproduction.plan import Plan, read_plan
 from recipes.reproduction.plots import plot_cost, plot_results
 from recipes.reproduction.runner import run_jobs, seconds_spent
@@ -27,14 +28,15 @@ def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
     if arguments.dry_run:
         show_jobs(plan)
         return None
-    write_configs(plan)
-    run_jobs(plan.jobs, processes, max(1, cores // processes), plan.output / "logs")
-    results = collect(plan)
-    plan.results.mkdir(exist_ok=True)
-    write_tables(plan.results, plan, results)
-    plot_results(plan.results / "results.png", results, plan.reference)
-    plot_cost(plan.results / "cost.png", results)
-    (plan.results / "rows.json").write_text(json.dumps(where(plan), indent=1), encoding="utf-8")
+    with held(plan.results):
+        write_configs(plan)
+        run_jobs(plan.jobs, processes, max(1, cores // processes), plan.output / "logs")
+        results = collect(plan)
+        plan.results.mkdir(exist_ok=True)
+        write_tables(plan.results, plan, results)
+        plot_results(plan.results / "results.png", results, plan.reference)
+        plot_cost(plan.results / "cost.png", results)
+        (plan.results / "rows.json").write_text(json.dumps(where(plan), indent=1), encoding="utf-8")
     print(markdown(plan, results))
     minutes = seconds_spent(plan.jobs, plan.output / "logs") / 60
     logger.info("%s: %d jobs, %.0f minutes of work, %d at once", plan.results, len(plan.jobs), minutes, processes)

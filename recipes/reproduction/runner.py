@@ -8,17 +8,14 @@ import contextlib
 import importlib
 import json
 import logging
-import multiprocessing
-import os
 import sys
-import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import connection
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from tqdm import tqdm
 
+from datasets_scripts.common.workers import worker_pool
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.reproduction.plan import Job
 
@@ -38,9 +35,8 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
     """
     left = {job.output: job for job in jobs if not job.output.exists()}
     begun: dict[Future, Job] = {}
-    context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads half alive
     with (
-        ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(threads,)) as pool,
+        worker_pool(processes, _prepare, threads) as pool,
         tqdm(total=len(jobs), initial=len(jobs) - len(left), desc="Reproducing", unit="job") as bar,
     ):
         while left or begun:
@@ -53,7 +49,7 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
             bar.set_postfix_str(", ".join(job.output.name for job in begun.values()))
             for future in wait(begun, return_when=FIRST_COMPLETED).done:
                 job = begun.pop(future)
-                _check(job, future, pool)
+                _check(job, future)
                 _note(logs / TIMES, job, future.result())
                 bar.update()
 
@@ -65,16 +61,18 @@ def _note(path: Path, job: Job, seconds: float) -> None:
 
 def seconds_spent(jobs: list[Job], logs: Path) -> float:
     """Return the seconds that these jobs took, one after another, over all starts."""
-    path, wanted = logs / TIMES, {str(job.output) for job in jobs}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    times = {entry["job"]: entry["seconds"] for entry in map(json.loads, lines)}
+    wanted, times = {str(job.output) for job in jobs}, {}
+    if (logs / TIMES).exists():
+        for line in (logs / TIMES).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, KeyError):  # one that a kill cut short
+                entry = json.loads(line)
+                times[entry["job"]] = entry["seconds"]
     return sum(seconds for job, seconds in times.items() if job in wanted)
 
 
-def _check(job: Job, future: Future, pool: ProcessPoolExecutor) -> None:
+def _check(job: Job, future: Future) -> None:
     error = future.exception()
     if error is not None:
-        pool.shutdown(wait=True, cancel_futures=True)
         message = str(error) if isinstance(error, ClinRaGenInputError) else f"{type(error).__name__}: {error}"
         raise ClinRaGenInputError(f"{job.output}: {message}") from error
 
@@ -82,15 +80,8 @@ def _check(job: Job, future: Future, pool: ProcessPoolExecutor) -> None:
 def _prepare(threads: int) -> None:
     import torch
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=_CurrentErrorStream())
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would keep writing where the next start writes."""
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 class _CurrentErrorStream:

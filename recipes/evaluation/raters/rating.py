@@ -45,7 +45,7 @@ def make_sheets(arguments: argparse.Namespace) -> dict:
     for name, least in (("sample", 1), ("seed", 0)):
         if getattr(arguments, name) < least:
             raise ClinRaGenInputError(f"--{name} is {getattr(arguments, name)}; give at least {least}")
-    check_free(arguments.output)
+    check_free(arguments.output, arguments.dataset)
     metadata, records = read_metadata(arguments.dataset), load_records(arguments.dataset, arguments.split)
     labels = label_names(metadata)
     systems = read_reports(arguments.report, records, labels)

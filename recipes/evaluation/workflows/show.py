@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from datasets_scripts.common.command import check_positive
+from datasets_scripts.common.outputs import check_free, held, write_whole
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.evaluation.report.folder import read_metrics, read_predictions
@@ -24,9 +24,7 @@ def show_rationales(arguments: argparse.Namespace) -> Path:
     Raises:
         ClinRaGenInputError: if the output exists, the data may not be shown, or the report is of other records.
     """
-    check_positive(arguments, "records")
-    if arguments.output.exists():
-        raise ClinRaGenInputError(f"{arguments.output} exists already; name another file to write, or remove it first")
+    check_free(arguments.output, arguments.dataset)
     metadata = read_metadata(arguments.dataset)
     permission = arguments.data_are_open and arguments.data_are_open.strip()
     if metadata["source_description"]["credentialed"] and not permission:
@@ -43,9 +41,8 @@ def show_rationales(arguments: argparse.Namespace) -> Path:
     chosen = [predictions[i] for i in chosen_records(stays, arguments.records, arguments.seed)]
     rows = [records[place[prediction["stay_id"]]] for prediction in chosen]
     page = rationale_page(metrics, chosen, rows, metadata, arguments.seed, permission)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    aside = arguments.output.with_name(arguments.output.name + ".unfinished")
-    aside.write_text(page, encoding="utf-8")
-    aside.rename(arguments.output)
+    with held(arguments.output):
+        check_free(arguments.output)  # again, since another process may have finished it in between
+        write_whole(arguments.output, page)
     logger.info("%s: %d of %d records", arguments.output, len(rows), len(predictions))
     return arguments.output
