@@ -54,6 +54,7 @@ _OTHER_TIME = compiled_words(r"""
     later|then|now|subsequent\w*|after\w*|before|until|never|throughout|remain\w*|stay\w*|developed|had been|earlier
     |prior|since|always|became
     """)
+_BARE_NUMBER = re.compile(r"\W*[a-z][a-z0-9 ]{0,24}?[\s:=]*(?:of |was |is |were |at )*[\d./]+\s?(?:%|[a-z°/]+)?\W*")
 _DIGIT = re.compile(r"\d")
 _GIVEN_SUBSTANCES = {
     *("Total calcium", "Potassium", "Magnesium", "Albumin", "Bicarbonate", "Glucose", "Sodium", "Phosphate"),
@@ -279,14 +280,17 @@ class ClauseReader:
 
     def _share_hours(self, text: str, clauses, stated: list[str]) -> None:
         """Put the hours at the head of a sentence, "until hour 5", before the further channels that it lists."""
-        head, of = "", -1
+        head, of, place = "", -1, None
         for i, (start, end, mention, sentence) in enumerate(clauses):
             if sentence != of:
                 lead = lowered(text[start : min(end, mention[0] if mention else end, start + 2 * MAX_LEAD)])
                 hours = [m for pattern in SPOKEN_HOURS for m in pattern.finditer(lead)] if _DIGIT.search(lead) else []
                 head, of = (hours[0][0].strip() if len(hours) == 1 else ""), sentence
-            elif mention is None or any(
-                p.search(stated[i]) for p in (_OTHER_TIME, FIRST_VALUE, LAST_VALUE, *SPOKEN_HOURS)
+                place = LEADING_TIME.match(lead) if not head else None
+                head = place[0].strip() if place else head
+            elif (place and not _BARE_NUMBER.fullmatch(stated[i])) or (
+                mention is None
+                or any(p.search(stated[i]) for p in (_OTHER_TIME, FIRST_VALUE, LAST_VALUE, *SPOKEN_HOURS))
             ):
                 head = ""
             elif head:

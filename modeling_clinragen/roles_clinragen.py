@@ -51,6 +51,8 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
             from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
             from_to = from_to or ARROW.fullmatch(between) or _goes_from(clause, found, i)
             quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
+        if i == 1 and quantity.linked and found[0].role == "later":
+            found[0].role = "any"  # "high then normal, 2.5 to 1.4"
         if quantity.role in ("rise", "fall"):
             quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
 
@@ -63,6 +65,9 @@ def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
     if re.fullmatch(r"\s*to\s*", between):
         before = clause[: found[i - 1].start]
         moves = bool(RISING.search(before)) != bool(FALLING.search(before)) and not RANGING.search(before)
+        moves |= found[i - 1].number > found[i].number and not RANGING.search(
+            before
+        )  # ranges begin with the lower one
         return moves or bool(_COURSE_BEFORE.search(before))
     if re.search(r"\b(?:came|come|coming|gone|going|went|trend\w*|drift\w*|since|now)\b.*\bto\s*$", between):
         return True

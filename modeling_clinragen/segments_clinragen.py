@@ -100,7 +100,7 @@ _HARMLESS = compiled_words(r"""
     |later|icu|ward|er|ed|floor|triage|admission|arrival|presentation|discharge|admit\w*|presented|arrived|line|cuff
     |rectal|oral|axillary|arterial|venous|capillary|serum|blood|normal|abnormal|already|a lot|midway|middle|rock
     |gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate
-    |severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter
+    |severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter|present
     """)
 # what was done beside it: "improved with esmolol to 96"
 _ASIDE = compiled(r"""
@@ -128,8 +128,14 @@ def read_part(words: str) -> tuple[str, bool] | None:
     Args:
         words (`str`): in lower case, from the channel's name on, which is blanked.
     """
-    numbers = list(re.finditer(r"\d[\d.]*", words))
-    unread = _unread(words[: numbers[-1].start()]) if numbers else None
+    values = words
+    for pattern in wordings.SPOKEN_HOURS:
+        values = pattern.sub(wordings.blank, values)
+    numbers = list(re.finditer(r"\d[\d.]*", values))
+    unread = None
+    if numbers:  # some words are read with the number behind them, "slid to 80", others without it
+        without, with_it = (_left(words[:end]) for end in numbers[-1].span())
+        unread = _UNREAD_WORD.search("".join(a if b != " " else " " for a, b in zip(without, with_it, strict=False)))
     if unread is None:
         return None
     before = words[: unread.start()]
@@ -158,11 +164,17 @@ _DENIED_THING = re.compile(
 )
 
 
+_UNREAD_WORD = re.compile(r"[a-z][a-z'-]+")
 _CUT_WORD = re.compile(r"[a-z]{2}")
 
 
 def _unread(words: str) -> re.Match | None:
     """Return the first word that no pattern reads and that may change what a clause says."""
+    return _UNREAD_WORD.search(_left(words))
+
+
+def _left(words: str) -> str:
+    """Blank all that a pattern reads."""
     left = words
     for pattern in (_NUMBER, _HARMLESS, _ASIDE, *_patterns()):
         for match in pattern.finditer(words):
@@ -171,4 +183,4 @@ def _unread(words: str) -> re.Match | None:
             ):
                 continue  # the "or" of "norepinephrine"
             left = left[: match.start()] + " " * len(match[0]) + left[match.end() :]
-    return re.search(r"[a-z][a-z'-]+", left)
+    return left

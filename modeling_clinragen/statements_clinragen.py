@@ -42,6 +42,7 @@ from .wordings_clinragen import (
     ABNORMAL,
     AFTER_HOURS,
     AT_HOUR,
+    AT_HOURS,
     BASELINE,
     BETWEEN_HOURS,
     BOUND,
@@ -97,7 +98,6 @@ _AND_GOING = re.compile(
 )
 _STAYED_NORMAL = re.compile(rf"\b(?:stay|remain|kept|held|always)\w*\b[^,;\d]{{0,20}}?(?:{NORMAL.pattern})")
 _BY_THEN = re.compile(r"\s*\b(?:by|within \d)")
-_AT_TWO_HOURS = re.compile(r"(?:.{0,3}\b)?at hours [\d.]+ and")
 _MIDWAY = re.compile(r"\bmidway\b|\bin the middle\b")
 _STILL = re.compile(r"\bstill\b")
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
@@ -248,8 +248,11 @@ def _hour(match: re.Match) -> float:
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
     timed, by, lasting = False, False, False
-    between = BETWEEN_HOURS.search(clause)
-    if between and not _AT_TWO_HOURS.match(clause, max(0, between.start() - 3)):
+    moments = []
+    for match in AT_HOURS.finditer(clause):
+        moments += [(match.start(), float(hour)) for hour in re.findall(r"\d+", match[1] or match[2])]
+        clause = cut(clause, match)
+    if between := BETWEEN_HOURS.search(clause):
         start, end = (float(group) for group in between.groups() if group)
         keep = (hours >= start - HALF_AN_HOUR) & (hours <= end + HALF_AN_HOUR)
         clause, hours, values, timed = cut(clause, between), hours[keep], values[keep], True
@@ -266,7 +269,6 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
             lasting = bool(_LASTING.match(match[0]))
             clause, hours, values, timed = cut(clause, match), hours[keep], values[keep], True
             break
-    moments = []
     for match in AT_HOUR.finditer(clause):
         moments.append((match.start(), _hour(match)))
         clause = cut(clause, match)

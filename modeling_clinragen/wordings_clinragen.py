@@ -39,19 +39,19 @@ AT_HOUR = compiled(rf"""
     |(?:\bat|\baround|\babout|@)? ?(?:about |around |approximately )?{NUMBER}{HOURS} (?:after|into|from|post
     |past|since|following) ?{ADMISSION}|(?:\bat|\baround|@
     |\bt ?=) ?(?:about |around |approximately )?{NUMBER}{HOURS}
-    |\bat (?:hours )?{NUMBER}(?=(?:, \d+)*,? and \d+{HOURS})|(?<=\d and ){NUMBER}{HOURS}
-    |\bat hours {NUMBER}(?= and \d)
-    |(?<=\bhours \d and ){NUMBER}\b|(?<=\bhours \d\d and ){NUMBER}\b
     """)
+# "at hours 2, 4 and 6", "at 6 and 12 hours"
+AT_HOURS = re.compile(rf"\bat (?:hours (\d+(?:, \d+)*,? and \d+)\b|(\d+(?:, \d+)*,? and \d+){HOURS})")
 BETWEEN_HOURS = compiled(rf"""
     (?:\b(?:at|from|between|during|over|in|for) )?(?:the )?(?:hours {NUMBER} ?(?:to|and|through|until|[-–])
     \s?(?:hour )?{NUMBER}\b|(?<!by )hour {NUMBER} (?:to|through|until) (?:hour )?{NUMBER}\b(?!\.?\d)
     |(?<=between )hour {NUMBER} and (?:hour )?{NUMBER}\b|(?<=between ){NUMBER} and {NUMBER}{HOURS})
     """)
 LAST_HOURS = re.compile(rf"\b(?:(?:with)?in|during|over|for)?\s*(?:the )?(?:last|final|closing) {NUMBER}{HOURS}")
-SPOKEN_HOURS = (BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS, AT_HOUR)
+SPOKEN_HOURS = (AT_HOURS, BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS, AT_HOUR)
 FIRST_VALUE = compiled_words(r"""
-    first|initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
+    first(?! (?:cross|exceed|reach|rose|fell|dropp|appear|seen|noted|became|went))
+    |initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
     |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!its )(?<!usual )baseline|opening
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     |(?:at|from) the (?:outset|word go)|when (?:first )?seen
@@ -249,7 +249,7 @@ COMPARING = compiled(r"""
     (?:\b(at least|at most
     |no (?:less|lower|fewer|more|higher|greater|further|faster|slower) than|above|over
     |exceed(?:s|ed|ing)?|greater than|more than|higher than|in excess of|beyond|past|surpass(?:es|ed|ing)?
-    |north of|south of|below|under|beneath|less than|faster than|slower than
+    |cross(?:ed|es|ing)|north of|south of|below|under|beneath|less than|faster than|slower than
     |lower than|short of)|((?<![-=–])[<>]=?|≥|≤))\s*$
     """)
 _NOT_ONCE = r"(?:\b(?:never|not|hardly|barely)|n't)\b[^,;\d]{0,30}?\b"
@@ -278,7 +278,8 @@ DOSE = compiled_words(r"""
     """)
 ALL_VALUES = compiled_words(r"""
     remain(?:s|ed|ing)?|stay(?:s|ed|ing)|always|consistently|all|throughout|every|persistently|constantly|kept
-    |continuously|uniformly|hover(?:s|ed|ing)?|(?:whole|entire) (?:time|day|night|stay|shift)
+    |continuously|uniformly|(?:at|on|in) (?:both|each)|hover(?:s|ed|ing)?
+    |(?:whole|entire) (?:time|day|night|stay|shift)
     """)
 PERSISTENT = compiled_words(r"""
     persistent(?:ly)?|constant(?:ly)?|continuous(?:ly)?|consistently|always|throughout|remain(?:s|ed|ing)?
