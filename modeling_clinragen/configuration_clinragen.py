@@ -9,6 +9,8 @@ from transformers import AutoConfig, PatchTSTConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .clinical_clinragen import CHANNELS, PHENOTYPES, with_statistics
+from .integrity_clinragen import check_decisions, check_layers, check_written
+from .shapes_clinragen import CHANNEL, fault_of
 
 
 TIME_SERIES_DEFAULTS = {
@@ -179,6 +181,9 @@ class ClinRaGenConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
+        fault = fault_of(self.channels, (None, [CHANNEL]), "channels")
+        if fault:
+            raise ValueError(fault)
         if self.labels is None:
             self.labels = [phenotype["name"] for phenotype in PHENOTYPES]
         self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
@@ -197,6 +202,12 @@ class ClinRaGenConfig(PreTrainedConfig):
         self.is_encoder_decoder = self.text_config.is_encoder_decoder
         self._copy_special_tokens()
         self._validate()
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """Make a configuration as [`~PreTrainedConfig.from_dict`], of what a file holds if that is whole."""
+        check_written(config_dict, tuple(FLAT_DECISIONS))
+        return super().from_dict(config_dict, **kwargs)
 
     def _copy_special_tokens(self):
         decoder = self.text_config.get_text_config(decoder=True)
@@ -247,16 +258,8 @@ class ClinRaGenConfig(PreTrainedConfig):
             raise ValueError(
                 f"`max_series_tokens_per_channel` is at least 1, or None, not {self.max_series_tokens_per_channel}"
             )
-        decisions = self.decisions
-        for name, given in (
-            ("thresholds", decisions.thresholds),
-            ("token_ids", (decisions.token_ids or {"labels": self.labels})["labels"]),
-            ("doubt", (decisions.doubt or {"num_positives": self.labels})["num_positives"]),
-        ):
-            if len(given) != len(self.labels):
-                raise ValueError(
-                    f"`decisions.{name}` needs one entry for each of the {len(self.labels)} labels, not {len(given)}"
-                )
+        check_decisions(self)
+        check_layers(self)
         if len(set(self.labels)) != len(self.labels) or not self.labels:
             raise ValueError("`labels` needs at least one name, each once")
 

@@ -10,6 +10,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError, with_statistics
 from .fields_clinragen import did_you_mean, plain_name
 from .series_csv_clinragen import SeriesTable, gather, read_rows
+from .shapes_clinragen import CHANNEL, fault_of
 
 
 # A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
@@ -42,6 +43,9 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         super().__init__(**kwargs)
         if grid not in ("hourly", "paper"):
             raise ValueError(f"`grid` is {grid!r}; choose hourly or paper")
+        fault = fault_of(channels, (None, [CHANNEL]), "channels") or fault_of(context_length, int, "context_length")
+        if fault or context_length < 1:
+            raise ValueError(fault or f"`context_length` is at least 1 hour, not {context_length}")
         self.channels = [with_statistics(channel) for channel in channels or CHANNELS]
         self.context_length = context_length
         self.grid = grid

@@ -19,6 +19,7 @@ from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
 from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
+from .integrity_clinragen import ClinRaGenWholeModel
 from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, as_number, init_linear
@@ -124,28 +125,13 @@ def pack_sequences(
     return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
 
 
-class ClinRaGenPreTrainedModel(PreTrainedModel):
+class ClinRaGenPreTrainedModel(ClinRaGenWholeModel):
     config_class = ClinRaGenConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     backbone_auto_class: type  # of the backbone, and of the whole model
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Load as [`~PreTrainedModel.from_pretrained`], from safetensors alone: pickle files can run code."""
-        if not kwargs.setdefault("use_safetensors", True):
-            raise ValueError("ClinRaGen reads safetensors only: pickle files can run code when they are read")
-        try:
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        except OSError as error:
-            if "safetensors" not in str(error):
-                raise
-            raise OSError(
-                f"{pretrained_model_name_or_path} has no model.safetensors. Weights of any other kind, such as "
-                "pytorch_model.bin, are pickle files, which can run code when they are read, and are refused"
-            ) from error
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Save as [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""

@@ -19,6 +19,7 @@ from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
 from .fields_clinragen import RECORD_FIELDS, check_fields
 from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText, Grounding, split_sentences
+from .integrity_clinragen import check_fit
 from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
 from .record_terms_clinragen import RecordTerms
@@ -68,6 +69,10 @@ class ClinRaGenPipeline(Pipeline):
     _load_image_processor = False
 
     num_knowledge_terms = 10
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        check_fit(self.model.config, self.processor)
 
     def _sanitize_parameters(self, grounded: bool | None = None, **forward_kwargs):
         return {}, forward_kwargs, {} if grounded is None else {"grounded": grounded}

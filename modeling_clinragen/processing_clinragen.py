@@ -13,6 +13,7 @@ from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 from .fields_clinragen import check_fields, plain_name
+from .shapes_clinragen import TERM, fault_of
 from .slots_clinragen import NumericSlots
 
 
@@ -22,6 +23,13 @@ OPENING, END = "### Disease Diagnosed:", ". ### Rationale:"
 DIAGNOSES = f"{OPENING} {{diagnoses}}."
 RATIONALE = "### Rationale: {note_rationale} ### Lab Test: {lab_rationale}"
 TARGET, RATIONALE_FIRST_TARGET = f"{DIAGNOSES} {RATIONALE}", f"{RATIONALE} {DIAGNOSES}"
+FIELDS = {  # of the processor, and their types
+    "labels": (None, [str]),
+    "max_note_tokens": int,
+    "modalities": (None, [str]),
+    "knowledge": (None, [TERM]),
+    "numeric_slots": bool,
+}
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
@@ -63,6 +71,14 @@ class ClinRaGenProcessor(ProcessorMixin):
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
+        given = {"labels": labels, "max_note_tokens": max_note_tokens, "modalities": modalities}
+        fault = fault_of({**given, "knowledge": knowledge, "numeric_slots": numeric_slots}, FIELDS)
+        if fault:
+            raise ValueError(fault)
+        if not all(term["term"].strip() and term["diseases"] for term in knowledge or ()):
+            raise ValueError("`knowledge` has a term without a name, or without diseases")
+        if max_note_tokens < 1 or not {"note", "lab"}.issuperset(modalities or ()):
+            raise ValueError(f"`max_note_tokens` is at least 1, `modalities` are of note and lab, not {given}")
         self.labels = labels or [phenotype["name"] for phenotype in PHENOTYPES]
         self.max_note_tokens = max_note_tokens
         self.modalities = modalities or ["note", "lab"]

@@ -3,6 +3,8 @@
 """The places of pretrained checkpoints, with or without a network."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,3 +48,20 @@ def is_missing_path(name_or_path: str | Path) -> bool:
         return False
     written_as_path = not name or name.startswith((".", "/", "~")) or "\\" in name or name.endswith("/")
     return written_as_path or name.count("/") > 1 or ("/" in name and path.parent.is_dir())
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of a library says, in one line of readable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+@contextmanager
+def fields_at_fault(names: str) -> Iterator[None]:
+    """Turn an error of what is built out of fields, which libraries raise in any class, into one that names them."""
+    try:
+        yield
+    except ClinRaGenInputError:
+        raise
+    except Exception as error:
+        raise ClinRaGenInputError(f"arguments: {names}: {reason_of(error)}") from error

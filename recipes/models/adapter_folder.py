@@ -13,12 +13,15 @@ import copy
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
+from datasets_scripts.common.checkpoints import reason_of
 from datasets_scripts.common.outputs import finished_folder
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
+from modeling_clinragen.integrity_clinragen import check_fit
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
@@ -102,9 +105,11 @@ def read_adapter(folder: str | Path) -> tuple:
         config = ClinRaGenConfig.from_pretrained(folder)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
         generation_config = GenerationConfig.from_pretrained(folder)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClinRaGenInputError(f"{folder} cannot be read: {reason}; copy it again") from error
+        check_fit(config, processor, str(folder))
+    except ClinRaGenInputError:
+        raise
+    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+        raise ClinRaGenInputError(f"{folder} cannot be read: {reason_of(error)}; copy it again") from error
     if not isinstance(lora, LoraConfig):
         raise ClinRaGenInputError(f"{folder} holds an adapter of another kind than LoRA")
     return lora, config, processor, generation_config
@@ -147,10 +152,12 @@ def _load_weights(model: ClinRaGenLanguageModel, path: Path, base: str) -> None:
         wrong = sorted(names.keys() ^ state.keys())
         if wrong:
             raise ClinRaGenInputError(f"{path} does not fit {base}: {wrong[0]} is in one of them alone")
+        damaged = next((name for name, value in state.items() if not torch.isfinite(value).all()), None)
+        if damaged:
+            raise ClinRaGenInputError(f"{path}: weight {damaged} holds what is no finite number; copy it again")
         model.load_state_dict({names[name]: value for name, value in state.items()}, strict=False)
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ClinRaGenInputError(f"{path} cannot be put on {base}: {reason}") from error
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ClinRaGenInputError(f"{path} cannot be put on {base}: {reason_of(error)}") from error
 
 
 def finish_adapters(

@@ -23,15 +23,19 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
-from datasets_scripts.common.checkpoints import resolve_checkpoint
+from datasets_scripts.common.checkpoints import reason_of, resolve_checkpoint
 from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen.integrity_clinragen import fault_of_weights
+
+
+FEWEST_TOKENS = 10  # beside special ones; what is read byte by byte has 256
 
 
 def load_backbone(
     name_or_path: str, decoder_config: dict | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A pretrained backbone and its tokenizer.
+    A pretrained backbone, in single precision whatever it is stored in, and its tokenizer.
 
     Args:
         name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), or an
@@ -39,21 +43,43 @@ def load_backbone(
         decoder_config (`dict`, *optional*): what that decoder's configuration changes of the encoder's.
 
     Raises:
-        ClinRaGenInputError: if nothing can be loaded from there.
+        ClinRaGenInputError: if nothing can be loaded from there, or it is damaged.
     """
     checkpoint = resolve_checkpoint(name_or_path)
     try:
         config = AutoConfig.from_pretrained(checkpoint)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        _check_tokens(tokenizer, config)
         if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            return AutoModelForSeq2SeqLM.from_pretrained(checkpoint), tokenizer
+            return _read(AutoModelForSeq2SeqLM, checkpoint), tokenizer
         if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
-            return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), tokenizer
-        return _with_decoder(AutoModel.from_pretrained(checkpoint), decoder_config or {}, tokenizer), tokenizer
-    except OSError as error:
-        raise ClinRaGenInputError(f"model_name_or_path: no model to load from {name_or_path}: {error}") from None
+            return _read(AutoModelForCausalLM, checkpoint), tokenizer
+        return _with_decoder(_read(AutoModel, checkpoint), decoder_config or {}, tokenizer), tokenizer
+    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+        raise ClinRaGenInputError(
+            f"model_name_or_path: no model to load from {name_or_path}: {reason_of(error)}"
+        ) from error
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerBase, config) -> None:
+    """Check that a tokenizer has words, and none that the model does not know: one is made of no files at all, too."""
+    ids, size = set(tokenizer.get_vocab().values()), config.get_text_config().vocab_size
+    if len(ids - set(tokenizer.all_special_ids)) < FEWEST_TOKENS:
+        raise ValueError("its tokenizer has no words; tokenizer.json, or the files of another kind, are missing")
+    if max(ids) >= size:
+        raise ValueError(f"its tokenizer has token {max(ids)}, but the model a vocabulary of {size}")
+
+
+def _read(kind: type, checkpoint: str) -> PreTrainedModel:
+    """Load weights that are all there and finite; of the heads of another use some may lack or be left over."""
+    model, told = kind.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)
+    missing = {name for name in told["missing_keys"] if "pooler" not in name}  # which nothing here uses
+    fault = fault_of_weights(model, {"missing_keys": missing, "unexpected_keys": ()})
+    if fault:
+        raise ValueError(fault)
+    return model
 
 
 def _with_decoder(

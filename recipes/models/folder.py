@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model folder: weights, the code they need, processor and pipeline, loadable without this project installed."""
 
-import json
 import shutil
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 import modeling_clinragen
+from datasets_scripts.common.checkpoints import is_missing_path, reason_of
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenFeatureExtractor,
@@ -22,6 +21,8 @@ from modeling_clinragen import (
     ClinRaGenLanguageModel,
     ClinRaGenProcessor,
 )
+from modeling_clinragen.integrity_clinragen import AGAIN, check_fit
+from recipes.models.history import read_history, read_object
 from recipes.models.onnx import GRAPHS, is_onnx_folder, read_onnx_model
 
 
@@ -64,26 +65,35 @@ def load_model_folder(
             might run: see [`check_model_folder`].
     """
     folder = check_model_folder(fetched(folder, revision))
-    if is_onnx_folder(folder):
-        return read_onnx_model(folder), ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
-        model = model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder)
+        model = read_onnx_model(folder) if is_onnx_folder(folder) else _read_model(folder)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClinRaGenInputError(
-            f"{folder} cannot be read: {reason}; copy it again or run its stage again"
-        ) from error
+        check_fit(model.config, processor, str(folder))
+    except ClinRaGenInputError:
+        raise
+    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+        reason = reason_of(error).replace(f"{folder}: ", "").replace(f"; {AGAIN}", "")
+        raise ClinRaGenInputError(f"{folder} cannot be read: {reason}; {AGAIN}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     return model.eval(), processor
 
 
+def _read_model(folder: Path) -> ClinRaGenLanguageModel:
+    return model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder)
+
+
+def is_model_folder(name_or_path: str | None) -> bool:
+    """Tell if that is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
+    config = Path(name_or_path or "", "config.json")
+    return config.is_file() and read_object(config).get("model_type") == ClinRaGenConfig.model_type
+
+
 def fetched(folder: str | Path, revision: str | None = None) -> Path:
     """The folder itself, or where a copy of the Hub's repository of that name lies."""
-    if Path(folder).is_dir() or str(folder).count("/") != 1:
+    if Path(folder).is_dir() or str(folder).count("/") != 1 or is_missing_path(folder):
         return Path(folder)
     try:
         return Path(snapshot_download(str(folder), revision=revision))
@@ -117,13 +127,15 @@ def check_model_folder(folder: str | Path) -> Path:
             raise ClinRaGenInputError(
                 f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
             )
-    weights = GRAPHS if is_onnx_folder(folder) else ("model*.safetensors",)
+    weights = GRAPHS if is_onnx_folder(folder) else ("model*.safetensors", "generation_config.json")
     missing = [name.replace("*", "") for name in (*REQUIRED_FILES, *weights) if not any(folder.glob(name))]
     if missing:
         raise ClinRaGenInputError(
             f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to resume it"
         )
-    settings = {path.name: _read_settings(path) for path in sorted(folder.glob("*config.json"))}
+    named = sorted([*folder.glob("*config.json"), *folder.glob("tokenizer.json")])
+    settings = {path.name: read_object(path) for path in named}
+    read_history(folder)
     if settings["config.json"].get("model_type") != ClinRaGenConfig.model_type:
         raise ClinRaGenInputError(f"{folder} holds a model of another kind, not a ClinRaGen model")
     for name, content in settings.items():
@@ -135,13 +147,6 @@ def check_model_folder(folder: str | Path) -> Path:
                     "model with trust_remote_code=True"
                 )
     return folder
-
-
-def _read_settings(path: Path) -> dict:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError):
-        raise ClinRaGenInputError(f"{path} is damaged; copy it or run its stage again") from None
 
 
 def _named_code(content) -> list[str]:

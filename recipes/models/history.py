@@ -16,6 +16,10 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import TrainerCallback
 
+from datasets_scripts.common.outputs import write_whole
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
+
 
 HISTORY = "training.json"
 OF_A_DATASET = ("title", "version", "url", "licence", "credentialed", "content_hash")
@@ -27,6 +31,13 @@ UNKNOWN_SOURCE = {
     "cite": "unknown",
     "content_hash": "unknown",
     "credentialed": True,
+}
+PLAIN = (None, str, bool, float)
+FIELDS = {  # of `training.json`, if they are there
+    "source?": (None, {str: PLAIN}),
+    "stages?": [{"dataset?": {str: PLAIN}, "settings?": dict, "trained_modules?": [str], "lora?": dict}],
+    "data?": dict,
+    "log?": [dict],
 }
 SETTINGS = (
     "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
@@ -44,8 +55,14 @@ class StageClock(TrainerCallback):
 
     def __init__(self, folder: Path):
         self.path = folder / "seconds.json"
-        self.before = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else 0.0
+        self.before = self._seconds_before()
         self.started = time.perf_counter()
+
+    def _seconds_before(self) -> float:
+        try:
+            return float(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError):  # none yet, or cut short by a kill: only the time is lost
+            return 0.0
 
     @property
     def seconds(self) -> float:
@@ -53,13 +70,35 @@ class StageClock(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            self.path.write_text(json.dumps(self.seconds), encoding="utf-8")
+            write_whole(self.path, json.dumps(self.seconds))
 
 
 def read_history(folder: str | Path | None) -> dict:
-    """`training.json` of a model folder; empty where there is none."""
+    """
+    Return `training.json` of a model folder; empty where there is none.
+
+    Raises:
+        ClinRaGenInputError: if it is damaged.
+    """
     path = None if folder is None else Path(folder) / HISTORY
-    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else {}
+    if path is None or not path.is_file():
+        return {}
+    history = read_object(path)
+    fault = fault_of(history, FIELDS)
+    if fault:
+        raise ClinRaGenInputError(f"{path} is damaged: {fault}; copy it again")
+    return history
+
+
+def read_object(path: Path) -> dict:
+    """Read a JSON file that holds an object; a `ClinRaGenInputError` where it does not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        content = None
+    if not isinstance(content, dict):
+        raise ClinRaGenInputError(f"{path} is damaged, no JSON object; copy it again or run its stage again")
+    return content
 
 
 def history_before(began_from: str | None) -> dict:
@@ -89,21 +128,26 @@ def _local_file(folder: str, name: str) -> Path | None:
 
 
 def _is_ours(config: Path | None) -> bool:
-    return config is not None and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
+    return config is not None and read_object(config).get("model_type") == "clinragen"
 
 
 def datasets_of(training: dict) -> list[dict]:
     """Return all datasets that a model, stage after stage, has learned from, as far as its history names them."""
-    named = [stage["dataset"] for stage in training["stages"] if "dataset" in stage]
     last = {name: training["source"].get(name) for name in OF_A_DATASET}
+    named = _of_stages(training)
     named += [] if any(last["content_hash"] == dataset["content_hash"] for dataset in named) else [last]
     return [dataset for i, dataset in enumerate(named) if dataset not in named[:i]]
 
 
+def _of_stages(training: dict) -> list[dict]:
+    """Return the dataset of each stage that names one; a stage of before names none."""
+    named = [stage["dataset"] for stage in training["stages"] if stage.get("dataset")]
+    return [{name: dataset.get(name) for name in OF_A_DATASET} for dataset in named]
+
+
 def is_credentialed(training: dict) -> bool:
     """Tell if any of the data that a model has learned from is credentialed, or not known to be open."""
-    named = [training["source"], *(stage["dataset"] for stage in training["stages"] if "dataset" in stage)]
-    return any(dataset.get("credentialed") is not False for dataset in named)
+    return any(one.get("credentialed") is not False for one in (training["source"], *_of_stages(training)))
 
 
 def merged_history(base: str, training: dict) -> dict:

@@ -9,7 +9,7 @@ import re
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from datasets_scripts.common.checkpoints import resolve_checkpoint
+from datasets_scripts.common.checkpoints import fields_at_fault, reason_of, resolve_checkpoint
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenInputError,
@@ -49,9 +49,8 @@ def adapted_part(model: ClinRaGenLanguageModel, whole: list[str], trained: list[
 def base_config_of(base: str):
     try:
         return AutoConfig.from_pretrained(resolve_checkpoint(base), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ClinRaGenInputError(f"no model to load from {base}: {reason}") from None
+    except Exception as error:  # damaged files raise errors of any class
+        raise ClinRaGenInputError(f"no model to load from {base}: {reason_of(error)}") from error
 
 
 def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
@@ -61,7 +60,7 @@ def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
     if unknown:
         raise ClinRaGenInputError(f"arguments: lora has no field {unknown[0]!r}; choose of {', '.join(LORA_FIELDS)}")
     names = fields.get("target_modules", list(TARGETS))
-    if not isinstance(names, list) or not names:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ClinRaGenInputError("arguments: lora: target_modules is a list of names, such as [q, v]")
     pattern = rf"{re.escape(part)}\.(?:.*\.)?(?:{'|'.join(re.escape(name) for name in names)})"
     if not any(re.fullmatch(pattern, name) for name, _ in model.named_modules()):
@@ -69,10 +68,8 @@ def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
             f"arguments: lora: the backbone has no module {' or '.join(names)}; name its own by target_modules"
         )
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
-    try:
+    with fields_at_fault("lora"):
         return LoraConfig(**{**fields, "target_modules": pattern, "task_type": task})
-    except (TypeError, ValueError) as error:
-        raise ClinRaGenInputError(f"arguments: lora: {error}") from None
 
 
 def insert_adapters(model: ClinRaGenLanguageModel, config, whole: list[str]) -> None:
@@ -80,10 +77,8 @@ def insert_adapters(model: ClinRaGenLanguageModel, config, whole: list[str]) -> 
     from peft.tuners.lora import LoraModel
 
     learning = {id(weight) for weight in model.parameters() if weight.requires_grad}
-    try:
+    with fields_at_fault("lora"):
         LoraModel(model, {"default": config}, "default")
-    except (TypeError, ValueError) as error:
-        raise ClinRaGenInputError(f"arguments: lora: {error}") from None
     config.modules_to_save, config.inference_mode = whole, False
     frozen = base_weights(model)
     for name, weight in model.named_parameters():

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 from datasets import Array2D, Dataset, Features, IterableDataset, List, Value
 
-from datasets_scripts.dataset.folder import load_split, read_metadata
+from datasets_scripts.dataset.folder import label_names, load_split, read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
 from recipes.evaluation.figures.metrics import multi_hot
 
@@ -40,6 +40,29 @@ def load_records(
             f"{folder}: split {split!r} has no rationales; run datasets_scripts/generate_rationales.py on it first"
         )
     return records
+
+
+def check_same_names(processor: ClinRaGenProcessor, model: str, folder: str) -> None:
+    """
+    Check that class ids and columns of series mean the same to a model and in a dataset.
+
+    Args:
+        model, folder (`str`): the names of both, for the message.
+
+    Raises:
+        ClinRaGenInputError: if labels or channels have other names, units, or another order.
+    """
+    metadata = read_metadata(folder)
+    channels, theirs = (
+        [(channel["name"], channel["unit"]) for channel in each]
+        for each in (processor.feature_extractor.channels, metadata["channels"])
+    )
+    for name, ours, given in (("labels", processor.labels, label_names(metadata)), ("channels", channels, theirs)):
+        if ours != given:
+            raise ClinRaGenInputError(
+                f"{model} and {folder} differ in their {name}, or in the order of these; train stage 1 again on this "
+                "dataset, or give the one that the model was trained on"
+            )
 
 
 def channels_with_statistics(folder: str, records: Dataset | IterableDataset) -> list[dict]:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts that the three stages share: building or loading the model, freezing, the run, and finishing the folder."""
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from datasets import Dataset, IterableDataset
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
+from datasets_scripts.common.checkpoints import fields_at_fault
 from datasets_scripts.common.outputs import (
     check_free,
     finished_folder,
@@ -38,7 +38,7 @@ from modeling_clinragen.slots_clinragen import SLOTS
 from recipes.models.adapter_folder import ADAPTER, finish_adapters
 from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.models.card import write_card
-from recipes.models.folder import load_model_folder, model_class, save_model_folder
+from recipes.models.folder import is_model_folder, load_model_folder, model_class, save_model_folder
 from recipes.models.history import StageClock, shown, stage_history
 from recipes.training.adapters import with_adapters
 from recipes.training.arguments import DataArguments, ModelArguments, StageArguments, StageInput, complete
@@ -46,6 +46,7 @@ from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import (
     ClinRaGenCollator,
     channels_with_statistics,
+    check_same_names,
     encode_records,
     encode_rows,
     load_records,
@@ -127,7 +128,7 @@ def build_model(
     A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
     `model_name_or_path` is a model folder, those are what it holds.
     """
-    if _is_model_folder(model_args.model_name_or_path):
+    if is_model_folder(model_args.model_name_or_path):
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
         return load_for_stage(model_args, data_args)
     labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
@@ -152,23 +153,24 @@ def build_model(
             if part is not None:
                 part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
     known = {} if is_seq2seq else {name: i for name, i in special_tokens(tokenizer).items() if i is not None}
-    config = ClinRaGenConfig(
-        text_config=text_config,
-        time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
-        labels=labels,
-        channels=channels,
-        knowledge_terms=terms,
-        knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
-        knowledge_attention_type=model_args.knowledge_attention_type,
-        use_knowledge_residual=model_args.use_knowledge_residual,
-        patch_layout=model_args.patch_layout,
-        max_series_tokens_per_channel=model_args.max_series_tokens_per_channel,
-        diagnosis_loss_weight=model_args.diagnosis_loss_weight,
-        use_linear_classifier=model_args.use_linear_classifier,
-        label_similarity_model=model_args.label_similarity_model,
-        **known,  # a decoder-only checkpoint often leaves them to its tokenizer
-    )
-    model = model_class(config)(config)
+    with fields_at_fault("text_config or time_series_config"):
+        config = ClinRaGenConfig(
+            text_config=text_config,
+            time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
+            labels=labels,
+            channels=channels,
+            knowledge_terms=terms,
+            knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
+            knowledge_attention_type=model_args.knowledge_attention_type,
+            use_knowledge_residual=model_args.use_knowledge_residual,
+            patch_layout=model_args.patch_layout,
+            max_series_tokens_per_channel=model_args.max_series_tokens_per_channel,
+            diagnosis_loss_weight=model_args.diagnosis_loss_weight,
+            use_linear_classifier=model_args.use_linear_classifier,
+            label_similarity_model=model_args.label_similarity_model,
+            **known,  # a decoder-only checkpoint often leaves them to its tokenizer
+        )
+        model = model_class(config)(config)
     if backbone is not None:
         model.use_pretrained_backbone(backbone)
     extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
@@ -181,11 +183,6 @@ def build_model(
         numeric_slots=data_args.numeric_slots,
     )
     return model, processor
-
-
-def _is_model_folder(name_or_path: str | None) -> bool:
-    config = Path(name_or_path or "", "config.json")
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clinragen"
 
 
 def _read_knowledge(path: str | None) -> list[dict] | None:
@@ -209,16 +206,7 @@ def load_for_stage(
     if model_args.model_name_or_path is None:
         raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
     model, processor = load_model_folder(model_args.model_name_or_path)
-    metadata = read_metadata(data_args.dataset)
-    for name, ours, theirs in (
-        ("labels", model.config.labels, [label["name"] for label in metadata["labels"]]),
-        ("channels", *([c["name"] for c in channels] for channels in (model.config.channels, metadata["channels"]))),
-    ):
-        if ours != theirs:
-            raise ClinRaGenInputError(
-                f"{model_args.model_name_or_path} and {data_args.dataset} differ in their {name}; "
-                "train stage 1 again on this dataset"
-            )
+    check_same_names(processor, model_args.model_name_or_path, data_args.dataset)
     if processor.knowledge is None:  # a folder of before
         processor.knowledge = _read_knowledge(data_args.knowledge)
     return model, processor

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from datasets_scripts.common.outputs import finished_folder
+from datasets_scripts.common.outputs import check_free, finished_folder
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.evaluation.figures.bertscore import BertScorer
@@ -23,7 +23,7 @@ from recipes.evaluation.report.write import write_report
 from recipes.models.folder import fetched, load_model_folder
 from recipes.models.onnx import refuse_onnx
 from recipes.models.weights import weights_hash
-from recipes.training.data import load_records
+from recipes.training.data import check_same_names, load_records
 
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "u
 
 def evaluate_model(arguments: argparse.Namespace) -> dict:
     """Write the report folder of `evaluate_model.py`, whose arguments these are, and return the metrics."""
+    check_free(arguments.output, arguments.model, arguments.dataset)
     try:
         others = {folder: read_metrics(folder) for folder in arguments.compare}
     except ClinRaGenInputError as error:
@@ -42,6 +43,7 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
         if getattr(arguments, option):
             refuse_onnx(folder, f"--{option}")
     model, processor = load_model_folder(folder)
+    check_same_names(processor, arguments.model, arguments.dataset)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)
     if arguments.drop_last_batch:
         records = whole_batches(records, arguments.batch_size)
