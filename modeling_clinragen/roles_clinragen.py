@@ -48,7 +48,8 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
             quantity.role = {"high": "maximum", "low": "minimum"}[finding_side]
         if i:
             between = clause[found[i - 1].end : quantity.start]
-            from_to = FROM.search(clause[cut[i - 1] : found[i - 1].start]) and SEQUENCE_JOINT.search(between)
+            lead = clause[cut[i - 1] : found[i - 1].start]
+            from_to = FROM.search(lead) and SEQUENCE_JOINT.search(between) and not _RANGED_FROM.search(lead)
             from_to = from_to or ARROW.fullmatch(between) or _goes_from(clause, found, i)
             quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
         if i == 1 and quantity.linked and found[0].role == "later":
@@ -91,6 +92,9 @@ def _cuts(clause: str, found: list[Quantity]) -> list[int]:
     return [*cuts, len(clause)]
 
 
+_RANGED_FROM = re.compile(
+    r"\b(?:rang|var[iy]|fluctuat|span|swung|swing|oscillat|anywhere|extend)\w*(?: widely)? from\b"
+)
 _IN_BRACKETS = re.compile(r"\([^()]*$")
 _AT_START = re.compile(r"\s?[^\s\d,;]{0,6}\s(?:on|at|upon) (?:icu )?(?:admission|arrival|presentation)\b")
 _JUST_NOW, _IS_NOW = (

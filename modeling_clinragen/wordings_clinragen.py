@@ -52,7 +52,7 @@ SPOKEN_HOURS = (AT_HOURS, BETWEEN_HOURS, FIRST_HOURS, AFTER_HOURS, LAST_HOURS, A
 FIRST_VALUE = compiled_words(r"""
     first(?! (?:cross|exceed|reach|rose|fell|dropp|appear|seen|noted|became|went))
     |initial(?:ly)?|start(?:ed|s|ing)?|began|begins?|beginning|earliest
-    |(?<!to )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!its )(?<!usual )baseline|opening
+    |(?<!to )(?<!from )(?<!near )(?<!his )(?<!her )(?<!their )(?<!the )(?<!its )(?<!usual )baseline|opening
     |early on|(?:on|at|upon) (?:icu |unit )?(?:admission|arrival|presentation|entry)|admission|opened|presenting
     |(?:at|from) the (?:outset|word go)|when (?:first )?seen
     |when (?:he|she|they|the patient) (?:came in|arrived|presented|got here)

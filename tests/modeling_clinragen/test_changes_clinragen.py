@@ -62,6 +62,14 @@ def test_a_bound_is_of_all_values(values, limit):
         assert verdict(text, Heart_Rate=values) == ("supported" if holds else "contradicted"), text
 
 
+@given(st.lists(RATES, min_size=2, max_size=8, unique=True), st.integers(10, 30))
+def test_a_range_has_no_order_of_time(values, off):
+    low, high = min(values), max(values)
+    for words in ("ranged from", "varied from"):
+        assert verdict(f"Heart rate {words} {low} to {high}.", Heart_Rate=values) == "supported"
+        assert verdict(f"Heart rate {words} {low - off} to {high + off}.", Heart_Rate=values) == "contradicted"
+
+
 @given(st.lists(RATES, min_size=2, max_size=8))
 def test_steps_and_places(values):
     steps = all(one < other for one, other in pairwise(values))
