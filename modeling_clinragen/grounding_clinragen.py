@@ -192,12 +192,19 @@ class GroundedText:
 
     def _without_wrong_findings(self, sentence: str, claims: list[Claim]) -> str | None:
         """Leave out the findings that are not in the note, point to something else, or were told before."""
-        wrong, told = set(), set()
+        wrong, told, words = set(), set(), [set(_plain(claim.text).split()) for claim in claims]
         for i, claim in enumerate(claims):
             fails = claim.verdict in ("absent", "contradicted") or (
                 self.grounding.knows and claim.argument in ("unlinked", "unknown")
             )
-            if fails or _plain(claim.text) in told or _finds(claim) & self._said or self._is_new_detail(claim):
+            is_part = any(words[i] < other for other in words)  # "hypertension requiring treatment" by "hypertension"
+            if (
+                fails
+                or is_part
+                or _plain(claim.text) in told
+                or _finds(claim) & self._said
+                or self._is_new_detail(claim)
+            ):
                 wrong.add(i)
             told.add(_plain(claim.text))
         return without_findings(sentence, claims, wrong) if wrong else sentence

@@ -58,7 +58,7 @@ _HALLMARKS = {
     ("Oxygen saturation", "low"): "Respiratory failure; insufficiency; arrest (adult)",
     ("Fraction inspired oxygen", "high"): "Respiratory failure; insufficiency; arrest (adult)",
 }  # fmt: skip
-_SINGULAR_OF = {several: one for one, several in (*_VERBS, *_WEAK_VERBS)}
+_SINGULAR_OF = {verb: one for one, several in (*_VERBS, *_WEAK_VERBS) for verb in (one, several)}
 _PLURAL_VERB = re.compile(rf"^(?P<lead>(?: in the note)?(?:, which)? (?:also )?)(?P<verb>{'|'.join(_SINGULAR_OF)})\b")
 _NO_VERB = re.compile(r"(?: in the note)?(?:[.;]|, (?!which\b))")
 # those that end a denial: "no urine output points to ..." denies nothing behind it

@@ -166,6 +166,7 @@ def test_what_it_does_not_support_is_left_out(grounding, part, sentence):
             "Pneumonia is supported by productive cough in the note.",
         ),
         ("Given sevelamer and crackles, Pneumonia is likely.", "Given crackles, Pneumonia is likely."),
+        ("Hemoptysis and the use of crackles fits Pneumonia.", "The use of crackles fits Pneumonia."),
     ],
 )
 def test_findings_that_are_not_in_the_note_are_left_out_of_an_enumeration(grounding, wrong, right):
@@ -181,6 +182,10 @@ def test_what_the_note_is_said_to_mention_is_in_it(grounding):
     longer = "The note mentions PNA, which is supported by crackles and hemoptysis."
     assert written(ground(grounding, [PNEUMONIA], note=longer, record=record)) == ["The note mentions PNA."]
     assert written(ground(grounding, [PNEUMONIA], note=kept)) == []  # it does not
+    circular = "The note mentions PNA of the left lung, which is supported by PNA and productive cough."
+    record = record_of("PNA of the left lung. Productive cough.")
+    said = "The note mentions PNA of the left lung, which is supported by productive cough."
+    assert written(ground(grounding, [PNEUMONIA], note=circular, record=record)) == [said]
 
 
 def test_a_finding_told_before_for_the_same_diagnosis_is_left_out_of_the_next_enumeration(grounding):
