@@ -13,10 +13,11 @@ import pytest
 
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORD = {"note": "fever and cough", "labs": {"Temperature": [[1, 39.2], [3, 39.5]]}}
 PIPELINE = """
 from transformers import pipeline
 pipe = pipeline("clinical-rationale-generation", model={model!r}, trust_remote_code=True)
-print(pipe({{"note": "fever and cough"}})["diagnoses"])
+print(pipe({record!r})["diagnoses"])
 """
 APP = """
 import sys
@@ -92,10 +93,10 @@ def test_no_command_asks_the_network(watched, tmp_path):
     streamed = ["--streaming", "--trained_modules", "time_series_encoder"]
     watched(recipes / "stage2_lab.py", *stage, *streamed, "--model_name_or_path", "stage1", "--output_dir", "stage2")
     watched(recipes / "evaluate_model.py", "--model", "stage2", "--dataset", "dataset", "--output", "report")
-    (tmp_path / "asked.jsonl").write_text(json.dumps({"id": "1", "note": "fever and cough"}))
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"id": "1", **RECORD}))
     watched(recipes / "predict.py", "--model", "stage2", "--input", "asked.jsonl", "--output", "answers.jsonl")
     watched(recipes / "push_model.py", "--model", "stage2", "--repo-id", "user/name", "--dry-run")
-    watched("-c", PIPELINE.format(model="stage2"))
+    watched("-c", PIPELINE.format(model="stage2", record=RECORD))
     watched("-c", APP.format(model="stage2", space=str(ROOT / "space")))
     assert watched.elsewhere() == []
 

@@ -65,11 +65,11 @@ def read_training(folder: Path) -> dict:
         raise ClinRaGenInputError(
             f"{folder}: {HISTORY} is missing, which records how it was trained; run its stage again"
         )
-    if "source" not in training:
+    if not training.get("source"):
         data = training["data"]
         shown = {name: Path(data[name]).name for name in ("dataset", "knowledge") if data[name]}
         training |= {**UNKNOWN_DATA, "data": {**data, **shown}}  # paths of this machine are not pushed
-    return training
+    return {"stages": [], "base_model": None, **training}
 
 
 def permission_to_publish(arguments: argparse.Namespace, training: dict) -> str | None:
