@@ -99,10 +99,16 @@ _AFTER_LIST = re.compile(
     r"^(?:, [\w \-/]{1,30}){0,8}, (?:and|or) [\w \-/]{1,30} (?:all )?(?:denied|absent|negative)\s*$"
 )
 _ANY_ABSENT = re.compile(any_of(_ABSENT))
+# "No urine output suggests X" denies urine, but "no finding suggests X" denies X.
+_UNNAMED = """
+    evidence finding findings feature features sign signs imaging result results symptom symptoms test tests data value
+    values clue clues study studies nothing none
+"""
+_SAID_OF_SOMETHING = "".join(rf"(?<!\b{word}{joint} )" for word in _UNNAMED.split() for joint in ("", " that"))
 _ENDS = re.compile(
     r"[;:.!?\n]| [-–—]{1,2} |"
     + any_of(
-        r"""
+        rf"""
         but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless
         |still(?! (?:lacking|absent|missing|not|no)\b)
         |whereas|while|report(?:s|ed|ing)?
@@ -113,8 +119,9 @@ _ENDS = re.compile(
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
         |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
         |apart from|other than|aside from|save(?: for| on)?|for fear of|excepting|barring|only|rather
-        |point(?:s|ed|ing)? to
-        |suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|is (?:more )?likely
+        |is (?:more )?likely
+        |{_SAID_OF_SOMETHING}(?:point(?:s|ed|ing)? to|suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|supports?|fits?
+        |indicates?|(?:is|are) (?:consistent|compatible|in keeping) with)
         """,
     )
     + r"|, and an? |, (?!who\b|which\b|that\b)\w+ (?:with(?! no\b)|are|is|was|were|has|have|shows?) "

@@ -247,6 +247,9 @@ def test_an_unexplained_finding_is_a_finding():
         "Nothing in the note points to pneumonia.",
         "There is nothing to indicate pneumonia.",
         "The record does not suggest pneumonia.",
+        "No finding suggests pneumonia.",
+        "No imaging points to pneumonia.",
+        "There is no sign that fits pneumonia.",
     ],
 )
 def test_a_diagnosis_that_is_denied(text):
@@ -261,6 +264,9 @@ def test_a_diagnosis_that_is_denied(text):
         "Polyuria fits diabetes mellitus without complication and pneumonia.",
         "Cough without fever suggests pneumonia.",
         "Not unlike the last time, cough points to pneumonia.",
+        "No breath sounds on the left support pneumonia.",
+        "No urine output is consistent with pneumonia.",
+        "Absent breath sounds indicate pneumonia.",
     ],
 )
 def test_a_denial_of_something_else_does_not_deny_a_diagnosis(text):
