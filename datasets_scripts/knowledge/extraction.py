@@ -223,10 +223,10 @@ def _messages(prompt: Prompt, types: list[str], question: Question) -> list[dict
 
 
 def _fault(term: dict, question: Question, forbidden: set[str]) -> str | None:
-    plain = plain_phrase(term["term"])
-    if not 1 <= term["sentence"] <= len(question.sentences):
+    plain, cited = plain_phrase(term["term"]), int(term["sentence"])  # 2.0 is an integer, too
+    if not 1 <= cited <= len(question.sentences):
         return "cites no sentence"
-    if not plain or term["term"].lower() not in question.sentences[term["sentence"] - 1][1].lower():
+    if not plain or term["term"].lower() not in question.sentences[cited - 1][1].lower():
         return "not in the sentence it cites"
     if names_label(plain, forbidden):
         return "names a label"
@@ -234,6 +234,6 @@ def _fault(term: dict, question: Question, forbidden: set[str]) -> str | None:
 
 
 def _from_model(question: Question, term: dict, support: int) -> Finding:
-    offset, sentence = question.sentences[term["sentence"] - 1]
+    offset, sentence = question.sentences[int(term["sentence"]) - 1]
     place = (question.label, question.document, offset, sentence)
     return Finding(term["term"], term["type"], *place, float(support), stated_pattern(term["term"]))

@@ -8,6 +8,7 @@ where the gate says no.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from modeling_clinragen.statements_clinragen import trend_of
 
 PROMPT = "rationale-2"
 TERMS = 12  # of the knowledge, for one diagnosis
+LONGEST_SENTENCE = 600  # characters; a model that repeats itself without end writes longer ones
+LONGEST_TOLD = 4000  # characters of what was wrong, in the next chat
 SENTENCES = {
     "type": "array",
     "items": {
@@ -154,21 +157,33 @@ class LanguageModelTeacher:
                     break
             else:
                 note, lab = (_sentences(answer.value[part]) for part in ("note_rationale", "lab_rationale"))
-                judgement = self.gate(row, note, lab)
+                judgement = self._judged(row, note, lab)
                 if not judgement.faults:
                     return Rationale(
                         *_texts(note, lab), MENDED if attempt else ACCEPTED, (), judgement.claims, judgement.without
                     )
-                reasons, told = judgement.kinds, "\n".join(f"- {fault}" for _, fault in judgement.faults)
+                reasons = judgement.kinds
+                told = "\n".join(f"- {fault}" for _, fault in judgement.faults)[:LONGEST_TOLD]
                 written = json.dumps(answer.value, ensure_ascii=False)
             chat = [
                 *self.prompt(row),
                 {"role": "assistant", "content": written},
-                {"role": "user", "content": f"{told}\nWrite the whole JSON object again with this mended."},
+                {
+                    "role": "user",
+                    "content": f"{told}\nWrite the whole JSON object again with this mended.",
+                },
             ]
         if self.keep_rejected and (note or lab):
             return Rationale(*_texts(note, lab), KEPT, tuple(reasons), judgement.claims, judgement.without)
         return Rationale("", "", DROPPED, tuple(reasons))
+
+    def _judged(self, row: dict, note: list[Sentence], lab: list[Sentence]) -> Judgement:
+        """Judge a rationale; the gate does not read sentences without an end, which would keep it for minutes."""
+        pieces = [piece for sentence in (*note, *lab) for piece in re.split(r"[.!?]\s", sentence.text)]
+        if any(len(piece) > LONGEST_SENTENCE for piece in pieces):
+            told = f"A sentence is longer than {LONGEST_SENTENCE} characters."
+            return Judgement([("overlong sentence", told)])
+        return self.gate(row, note, lab)
 
 
 def _sentences(part: list[dict]) -> list[Sentence]:

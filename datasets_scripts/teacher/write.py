@@ -21,6 +21,7 @@ from datasets_scripts.dataset.folder import (
     iterate_records,
     iterate_stay_ids,
     label_names,
+    read_metadata,
     write_metadata,
 )
 from datasets_scripts.dataset.terms import is_open
@@ -42,6 +43,7 @@ MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would l
 
 def write_rationales(arguments: argparse.Namespace) -> None:
     """Write the dataset folder `arguments.output`, with rationales; `arguments` are of `generate_rationales.py`."""
+    read_metadata(arguments.dataset)
     check_free(arguments.output, arguments.dataset, arguments.knowledge)
     metadata = check_content(arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
@@ -102,7 +104,7 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
             arguments,
             metadata,
             teacher(iterate_records(arguments.dataset)),
-            lambda: {**settings, **vars(log.usage()), "replies": log.statuses()},
+            lambda: {**settings, **log.report()},
         )
 
 

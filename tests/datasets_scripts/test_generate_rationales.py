@@ -3,6 +3,7 @@
 """Rationales of language models, from a dataset folder to one with rationales."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from datasets_scripts.llm.endpoint import BudgetError
 from datasets_scripts.teacher.language_model import Prompt
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.llm.chat_server import ChatServer, some_of
+from tests.datasets_scripts.llm.raw_server import RawServer, chat, http
+from tests.datasets_scripts.llm.test_hostile import BROKEN, MALFORMED
 from tests.datasets_scripts.teacher.small_teacher import ANSWER, make_small_teacher, serving
 
 
+HOSTILE = MALFORMED | BROKEN
 RECORDS = 300
 FAULTS = ["HTTP 429", "HTTP 500", "dropped", "malformed", "truncated", "slow"]
 QUIET = json.dumps(ANSWER)
@@ -117,6 +121,74 @@ def test_answers_that_are_no_json_are_tried_again_then_counted(folder, tmp_path)
     with ChatServer(lambda body: QUIET[:-30]) as server:
         report = generate(folder, tmp_path / "cut", "--base-url", server.url, "--tries", 2)
     assert report["reasons"] == {"JSON that was cut off": report["requests"] // 2}
+
+
+POISON = {
+    "malformed reply": ["deep JSON", "list as content", "half a character", "empty choices", "a page"],
+    "broken connection": ["a cut chunk", "no reply"],
+}
+USELESS = {
+    "overlong sentence": "pneumonia " * 3000,
+    "half a character": "fever \ud800",
+    "too long an answer": "fever. " * 9000,
+}
+
+
+def test_poisonous_replies_are_left_out_and_counted_and_a_restart_reads_their_log(folder, tmp_path):
+    replies = [HOSTILE[name] for names in POISON.values() for name in names]
+    records = len(rows_of(folder / "dataset"))
+
+    def reply(number):  # every third record gets one
+        return replies[number // 3 % len(replies)] if number % 3 == 0 else http(chat(QUIET))
+
+    options = ("--attempts", 1, "--concurrency", 1, "--requests", tmp_path / "log")
+    with RawServer(reply) as server:
+        first = generate(folder, tmp_path / "first", "--base-url", server.url, *options)
+    left_out = -(-records // 3)
+    assert first["outcomes"] == {"accepted at once": records - left_out, "left out": left_out}
+    assert set(first["reasons"]) == set(POISON)
+    with RawServer(lambda number: http(chat(QUIET))) as server:
+        again = generate(folder, tmp_path / "again", "--base-url", server.url, *options)
+    assert len(server.bodies) == left_out
+    assert again["outcomes"] == {"accepted at once": records}
+
+
+@pytest.mark.parametrize("reason", USELESS)
+def test_texts_that_no_gate_can_read_are_left_out_and_counted(folder, tmp_path, reason):
+    text = json.dumps(ANSWER | {"note_rationale": [{"sentence": USELESS[reason], "evidence": []}]})
+    began = time.monotonic()
+    with RawServer(lambda number: http(chat(text if number == 0 else QUIET))) as server:
+        report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 1)
+    assert report["reasons"] == {reason: 1}
+    assert time.monotonic() - began < 60
+
+
+def test_an_endpoint_that_is_not_there_is_one_line_and_nothing_is_left_out(folder, tmp_path):
+    with RawServer(lambda number: b"") as server:
+        url = server.url
+    options = arguments(folder, tmp_path / "out", "--base-url", url, "--requests", tmp_path / "log")
+    done = subprocess.run(
+        [sys.executable, generate_rationales.__file__, *options],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "OPENAI_API_KEY": "sk-hunter2"},
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error: {url}/chat/completions does not answer" in done.stderr.splitlines()[-1]
+    assert "no connection (Connection refused)" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_few_records_of_which_none_is_answered_are_no_dataset(folder, tmp_path):
+    build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "few"), "--limit", "3"])
+    options = ("--base-url", "URL", "--attempts", 1, "--dataset", tmp_path / "few")
+    with RawServer(lambda number: http("", "503 Busy")) as server, pytest.raises(ClinRaGenInputError) as error:
+        generate(folder, tmp_path / "out", *(server.url if option == "URL" else option for option in options))
+    assert "no request was answered (3 HTTP 503)" in str(error.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_sends_and_writes_nothing(folder, tmp_path, capsys):

@@ -33,11 +33,11 @@ from recipes.evaluation.report.text import decimals, markdown_table
 
 def judge_rationales(arguments: argparse.Namespace) -> dict:
     """Write the folder of `judge_rationales.py`, whose arguments these are, and return the figures."""
+    check_free(arguments.output, arguments.dataset)
     kind, model_name = parse_model(arguments.judge, "--judge", ())
     metadata = read_metadata(arguments.dataset)
     confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
-    check_free(arguments.output)
     cases = sample_cases(read_predictions(arguments.report), arguments.sample, arguments.seed)
     if not cases:
         raise ClinRaGenInputError(f"{arguments.report}: no record has a rationale, so there is nothing to judge")
@@ -56,7 +56,7 @@ def judge_rationales(arguments: argparse.Namespace) -> dict:
         }
         if others is not None:
             figures["preference"] = compare(judge, cases, others, rows, arguments, folder)
-        figures |= {**vars(log.usage()), "replies": log.statuses()}
+        figures |= log.report()
         (folder / "judge.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding="utf-8")
     show(figures)
     return figures

@@ -259,7 +259,7 @@ def test_a_judge_that_answers_nothing_is_an_error_that_says_why(folder, tmp_path
 def test_a_judge_that_is_not_there_is_an_error(folder, tmp_path):
     with ChatServer(fair) as server:
         url = server.url
-    with pytest.raises(ClinRaGenInputError, match=r"rated nothing .6 no connection.; is it running"):
+    with pytest.raises(ClinRaGenInputError, match=r"no connection \(Connection refused\); is a server running"):
         run(folder, tmp_path / "out", "--base-url", url, "--sample", 3, "--attempts", 1)
     assert not (tmp_path / "out").exists()
 
