@@ -93,7 +93,9 @@ def _fault_of(value, action: argparse.Action) -> str | None:
     if isinstance(value, int | float) and action.type in (int, float):
         low, high = LIMITS.get(action.dest, (1, MAX_COUNT) if action.type is int else (0, sys.float_info.max))
         if not low <= value <= high:
-            wanted = f"at most {high}" if value > high and action.type is int else f"{low:g} or more"
+            wanted = f"{low:g} or more"
+            if action.type is int:
+                wanted = f"at least {low}" if value < low else f"at most {high}"
             return f"is {shortened(str(value), 20)}; give {wanted}"
     if action.choices is not None and isinstance(value, str | int | float) and value not in action.choices:
         return f"is {shortened(str(value), 60)!r}; choose among {', '.join(map(str, action.choices))}"

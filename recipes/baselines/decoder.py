@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from datasets_scripts.common.checkpoints import resolve_checkpoint
+from datasets_scripts.common.checkpoints import fields_at_fault, resolve_checkpoint
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
@@ -99,7 +99,8 @@ def pretrained_on_texts(task: Task, settings: DecoderSettings) -> tuple[PreTrain
     tokenizer = train_tokenizer([*texts["train"], PROMPT, ", ".join(task.labels)], phrases, settings.vocab_size)
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     config = {"model_type": "llama", **settings.text_config, "vocab_size": len(tokenizer), **special}
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    with fields_at_fault("text_config"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     rows = {
         split: Dataset.from_dict({"input_ids": tokenizer(split_texts)["input_ids"]})
         for split, split_texts in texts.items()

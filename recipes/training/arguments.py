@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments of the training stages: the project's own fields, and those of `Seq2SeqTrainingArguments`."""
 
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, fields
+from types import NoneType
+from typing import get_args, get_origin, get_type_hints
 
 import torch
 from accelerate.utils import parse_flag_from_env
 from transformers import HfArgumentParser, Seq2SeqTrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from datasets_scripts.common.command import MAX_COUNT
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 from recipes.training.fields import (
     DataArguments,
     ModelArguments,
@@ -18,6 +23,18 @@ from recipes.training.fields import (
     StageInput,
     read_fields,
 )
+
+
+SEEDS = (0, 2**32 - 1)
+RANGES = {  # of fields that are not just 0 or more
+    "seed": SEEDS,
+    "data_seed": SEEDS,
+    "max_steps": (-1, MAX_COUNT),
+    "gradient_accumulation_steps": (1, MAX_COUNT),
+    "adam_beta1": (0, 0.999999),
+    "adam_beta2": (0, 0.999999),
+    "reward_floor": (-sys.float_info.max, sys.float_info.max),
+}
 
 
 @dataclass
@@ -65,6 +82,11 @@ def complete(
     parser = TrainingParser(kind)
     for name in ("use_cpu", "dataloader_pin_memory"):  # of a truth value the parser calls no factory, it takes False
         parser.set_defaults(**{name: kind.__dataclass_fields__[name].default_factory()})
+    hints = get_type_hints(kind)
+    for name, value in given.others.items():
+        fault = fault_of(value, _shape(hints.get(name)), name)
+        if fault is not None:
+            raise ClinRaGenInputError(f"arguments: {fault}")
     parser.set_defaults(**given.others, **vars(given.stage))
     try:
         (stage_args,) = parser.parse_args_into_dataclasses(given.command_line, look_for_args_file=False)
@@ -72,11 +94,31 @@ def complete(
         raise
     except Exception as error:  # it checks few of the values that a file may hold, and trips over others
         raise ClinRaGenInputError(f"arguments: {str(error) or type(error).__name__}") from None
+    _check_numbers(stage_args)
     unset_hf_deepspeed_config()  # a stage builds its model whole; the trainer spreads it
     for name in ("dataloader_drop_last", "auto_find_batch_size"):
         if given.data.streaming and getattr(stage_args, name):
             raise ClinRaGenInputError(f"arguments: {name} has no effect on streamed records; leave it out")
     return given.model, given.data, stage_args
+
+
+def _shape(hint: object) -> object:
+    """Return the shape of a field of transformers in a file, see [`fault_of`]; text is converted or refused later."""
+    kinds = {get_origin(part) or part for part in get_args(hint) or (hint,)}
+    if not kinds <= {int, float, bool, str, list, dict, NoneType}:
+        return object
+    return (str, *(None if kind is NoneType else kind for kind in kinds - {str}))
+
+
+def _check_numbers(args: StageArguments) -> None:
+    """Refuse numbers that training would trip over, or take without a word."""
+    for one in fields(args):
+        value = getattr(args, one.name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value != one.default:
+            low, high = RANGES.get(one.name, (0, sys.float_info.max))
+            if not low <= value <= high:
+                wanted = f"{low} or more" if high >= MAX_COUNT else f"{low} to {high}"
+                raise ClinRaGenInputError(f"arguments: {one.name} is {value}; give {wanted}")
 
 
 def check_unsharded(args: StageArguments) -> None:

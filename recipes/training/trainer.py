@@ -85,7 +85,10 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
     """
 
     def __init__(self, *args, history: Callable[[], dict] | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except (ValueError, ImportError) as error:  # of settings that do not fit each other or this machine
+            raise ClinRaGenInputError(f"arguments: {error}") from error
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None
@@ -104,6 +107,16 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             self.control.should_training_stop = True
         else:
             super()._run_epoch(*args, **kwargs)
+
+    def _determine_best_metric(self, metrics, trial):
+        """As ever; but an unknown metric is the user's mistake."""
+        try:
+            return super()._determine_best_metric(metrics, trial)
+        except KeyError:
+            known = sorted(name.removeprefix("eval_") for name in metrics)
+            raise ClinRaGenInputError(
+                f"arguments: metric_for_best_model is {self.args.metric_for_best_model}; there are {', '.join(known)}"
+            ) from None
 
     def create_accelerator_and_postprocess(self):
         """FSDP on CPUs as well, where `accelerate` takes its settings and replicates the model without a word."""
