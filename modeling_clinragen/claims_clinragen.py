@@ -23,7 +23,7 @@ from .clauses_clinragen import MAX_CLAUSE, ClauseReader
 from .hedges_clinragen import EXCEPTION, leaves_open
 from .phrases_clinragen import compiled, lowered
 from .ranges_clinragen import Truth, beyond, every, some
-from .segments_clinragen import denials_of_other_things, read_part, segments
+from .segments_clinragen import MAY_DENY_THINGS, denials_of_other_things, read_part, segments
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
     FIRST_VALUE,
@@ -224,9 +224,10 @@ class ClaimChecker(ClauseReader):
     def _judge_part(self, name: str, words: str, hours, values, only_support: bool) -> Judgement:
         """Judge a clause for one channel: all that its parts state must hold."""
         channel, when, found = self._measured(name, hours, values)
-        ends = [end for start, end in self.find(words) if self._said(words, start, end).finding]
-        for start, end in denials_of_other_things(self._read(words, name)[0], min(ends, default=None)):
-            words = words[:start] + " " * (end - start) + words[end:]
+        if MAY_DENY_THINGS.search(words):
+            ends = [end for start, end in self.find(words) if self._said(words, start, end).finding]
+            for start, end in denials_of_other_things(self._read(words, name)[0], min(ends, default=None)):
+                words = words[:start] + " " * (end - start) + words[end:]
         judged = [self._judge_segment(name, part, channel, when, found, only_support) for part in segments(words)]
         stated = [one for one in judged if one.kind != "other"] or judged[:1]
         directions = [one.direction for one in stated if one.direction]

@@ -288,12 +288,14 @@ class ClauseReader:
                 head, of = (hours[0][0].strip() if len(hours) == 1 else ""), sentence
                 place = LEADING_TIME.match(lead) if not head else None
                 head = place[0].strip() if place else head
+            elif not head:
+                continue
             elif (place and not _BARE_NUMBER.fullmatch(stated[i])) or (
                 mention is None
                 or any(p.search(stated[i]) for p in (_OTHER_TIME, FIRST_VALUE, LAST_VALUE, *SPOKEN_HOURS))
             ):
                 head = ""
-            elif head:
+            else:
                 stated[i] = f"{head} {stated[i]}"
 
     def _share_last_time(self, text: str, clauses, stated: list[str]) -> None:

@@ -158,6 +158,7 @@ def denials_of_other_things(words: str, finding_end: int | None = None) -> list[
     ]
 
 
+MAY_DENY_THINGS = re.compile(r"\b(?:without|no|off)\s")
 _DENIED_THING = re.compile(
     r"\b(?:without|no|off)\s{1,2}((?:(?:any|further|an?|the|more|additional|need for)\s)*"
     r"[a-z][\w-]*)"

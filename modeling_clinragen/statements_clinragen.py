@@ -99,6 +99,7 @@ _AND_GOING = re.compile(
 _STAYED_NORMAL = re.compile(rf"\b(?:stay|remain|kept|held|always)\w*\b[^,;\d]{{0,20}}?(?:{NORMAL.pattern})")
 _BY_THEN = re.compile(r"\s*\b(?:by|within \d)")
 _MIDWAY = re.compile(r"\bmidway\b|\bin the middle\b")
+_DIGIT = re.compile(r"\d")
 _STILL = re.compile(r"\bstill\b")
 _SINCE = re.compile(r"\s*\b(?:since|from)\b")
 _LASTING = re.compile(r"\s*\b(?:from|since|throughout|until|through|up to|for|across)\b")
@@ -248,6 +249,8 @@ def _hour(match: re.Match) -> float:
 def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     """Take the words of time out of a clause, and select the measurements of that time."""
     timed, by, lasting = False, False, False
+    if not _DIGIT.search(clause):
+        return _Read(clause, hours, values, [], timed)
     moments = []
     for match in AT_HOURS.finditer(clause):
         moments += [(match.start(), float(hour)) for hour in re.findall(r"\d+", match[1] or match[2])]
