@@ -71,10 +71,10 @@ def _check_place(output: Path) -> None:
     if output.is_symlink():
         target = f"{os.readlink(output)}{'' if output.exists() else ', which does not exist'}"
         raise ClinRaGenInputError(f"{output} is a symbolic link to {target}; name the place itself, or another")
-    if output.is_mount():
-        raise ClinRaGenInputError(f"{output} is where a disk is mounted; name a folder inside of it")
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         raise ClinRaGenInputError(f"{output} exists already; name another one to write, or remove it first")
+    if output.is_mount():
+        raise ClinRaGenInputError(f"{output} is where a disk is mounted; name a folder inside of it")
     parent = next(path for path in Path(os.path.abspath(output)).parents if os.path.lexists(path))
     if not parent.exists():
         raise ClinRaGenInputError(f"{output} cannot be written: {parent} is a symbolic link to nothing; name another")

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import pytest
 
+from datasets_scripts.common.outputs import BusyError
 from modeling_clinragen import CHANNELS, ClinRaGenInputError, ClinRaGenPipeline
 from recipes import predict
 from recipes.serving import answer_file
 from recipes.serving.answers import answer_chunk, load_handler
-from recipes.serving.resumed_file import resumed_file
 from tests.commands import run_script
 from tests.modeling_clinragen.test_handler import same
 
@@ -246,13 +246,38 @@ def test_it_goes_on_only_with_the_same_model_input_and_options(
 
 
 def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
-    records = write_jsonl(tmp_path / "in.jsonl", made_up(3))
-    with (
-        resumed_file(tmp_path / "out.jsonl", {}),
-        pytest.raises(ClinRaGenInputError, match="another process is at work"),
-    ):
-        answer(folder, records, tmp_path / "out.jsonl")
-    assert (tmp_path / "out.jsonl").exists()
+    records = write_jsonl(tmp_path / "in.jsonl", made_up(300))
+    answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
+    first = subprocess.Popen(command(folder, records, tmp_path / "out.jsonl", "--batch-size", "2"))
+    written = tmp_path / "out.jsonl.unfinished" / "answers.jsonl"
+    while first.poll() is None and not written.exists():
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # in the middle of its work
+    for options in (["--batch-size", "2"], ["--batch-size", "4", "--evidence"]):
+        with pytest.raises(BusyError, match=f"another process is at work on .*process {first.pid} on"):
+            answer(folder, records, tmp_path / "out.jsonl", *options)
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_answers_that_were_damaged_by_hand_are_given_again(folder, tmp_path, monkeypatch):
+    records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
+    answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
+    interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
+    written = tmp_path / "out.jsonl.unfinished" / "answers.jsonl"
+    written.write_bytes(written.read_bytes().replace(b'{"id": "stay-3"', b'{"id": stay', 1))
+    answer(folder, records, output, "--batch-size", "2")
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_answers_of_an_unknown_start_are_refused_and_stay(folder, tmp_path, monkeypatch):
+    records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
+    interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
+    (tmp_path / "out.jsonl.unfinished" / "start.json").write_text('{"model": ')
+    with pytest.raises(ClinRaGenInputError, match=r"no readable start.json .* remove that folder"):
+        answer(folder, records, output, "--batch-size", "2")
+    assert (tmp_path / "out.jsonl.unfinished" / "answers.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize(
