@@ -153,7 +153,7 @@ COMMANDS = {
     "load": lambda model, output: load_model_folder(model),
     "push": lambda model, output: push_model.main(["--model", str(model), "--repo-id", "user/mine"]),
     "evaluate": lambda model, output: evaluate_model.main(
-        ["--model", str(model), "--dataset", str(output), "--output", str(output / "report")]
+        ["--model", str(model), "--dataset", str(output / "dataset"), "--output", str(output / "report")]
     ),
     "predict": lambda model, output: predict.main(
         ["--model", str(model), "--input", str(output / "records.jsonl"), "--output", str(output / "out.jsonl")]
