@@ -33,7 +33,7 @@ class SeriesTable:
 
     def __init__(self, channels: list[dict], header: list[str], where: str = "line 1", beside: Sequence[str] = ()):
         self.channels = [channel["name"] for channel in channels]
-        self.header = [name.strip() for name in header]
+        self.header = [name.strip()[:60] for name in header]
         plain = [plain_name(name) for name in self.header]
         self._position = {plain_name(name): position for position, name in enumerate(self.channels)}
         if "hour" not in plain:

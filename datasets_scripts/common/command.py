@@ -73,6 +73,15 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str):
         raise ClinRaGenInputError(shortened(message))
 
+    def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as ever; but nothing is no value, and as a path would be the folder that one stands in."""
+        args = sys.argv[1:] if args is None else list(args)
+        for i, text in enumerate(args):
+            name = text[:-1] if text.startswith("--") and text.endswith("=") else args[i - 1] if not text and i else ""
+            if name.startswith("--") and "=" not in name:
+                self.error(f"{name} is empty; give a value, or leave it out")
+        return super().parse_known_args(args, namespace)
+
     def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
         arguments = super().parse_args(args, namespace)
         self.check_values(arguments)
@@ -108,5 +117,5 @@ def shortened(text: str, length: int = 1000) -> str:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {shortened(' '.join(message.split()), 2000)}", file=sys.stderr)
     return code

@@ -143,6 +143,8 @@ def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPy
         connection = duckdb.connect(work / DATABASE)
     try:
         connection.execute(f"SET memory_limit = {quoted(memory_limit)}")
+        if memory_limit.strip().startswith("-"):  # which stands for no limit at all
+            raise duckdb.ParserException
     except duckdb.Error:
         raise ClinRaGenInputError(f"--memory-limit {memory_limit} is no size; write it as in 4GB") from None
     connection.execute("SET preserve_insertion_order = false")

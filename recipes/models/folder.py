@@ -87,7 +87,9 @@ def _read_model(folder: Path) -> ClinRaGenLanguageModel:
 
 def is_model_folder(name_or_path: str | None) -> bool:
     """Tell if that is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
-    config = Path(name_or_path or "", "config.json")
+    if name_or_path is None:
+        return False  # also for who stands in one
+    config = Path(name_or_path, "config.json")
     return config.is_file() and read_object(config).get("model_type") == ClinRaGenConfig.model_type
 
 

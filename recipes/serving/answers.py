@@ -27,6 +27,8 @@ def load_handler(model: str, revision: str | None, device: str | None) -> Endpoi
         pipe = ClinRaGenPipeline(loaded, processor=processor, tokenizer=processor.tokenizer, device=device)
     except (RuntimeError, AssertionError):  # what torch raises for a device that is not there
         raise ClinRaGenInputError(f"--device: {device} is not there; leave it out or give cpu") from None
+    if pipe.device.type == "meta":
+        raise ClinRaGenInputError(f"--device: {device} holds no numbers; leave it out or give cpu")
     return EndpointHandler(pipe=pipe)
 
 

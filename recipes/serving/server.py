@@ -250,6 +250,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ClinRaGenInputError(f"--host {host} --port {port}: {error.strerror}; name another") from None
+    except (TypeError, UnicodeError):
+        raise ClinRaGenInputError(f"--host {host[:60]} is no name of a machine; give one, such as 127.0.0.1") from None
 
 
 def warn_if_open(listener: socket.socket) -> None:

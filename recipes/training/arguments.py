@@ -4,15 +4,18 @@
 
 import sys
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from types import NoneType
 from typing import get_args, get_origin, get_type_hints
 
 import torch
 from accelerate.utils import parse_flag_from_env
 from transformers import HfArgumentParser, Seq2SeqTrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from datasets_scripts.common.command import MAX_COUNT
+from datasets_scripts.common.command import MAX_COUNT, shortened
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
 from recipes.training.fields import (
@@ -25,6 +28,7 @@ from recipes.training.fields import (
 )
 
 
+LOGGER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "dagshub": "dagshub mlflow", "flyte": "flytekit"}
 SEEDS = (0, 2**32 - 1)
 RANGES = {  # of fields that are not just 0 or more
     "seed": SEEDS,
@@ -59,7 +63,7 @@ class TrainingParser(HfArgumentParser):
     """`HfArgumentParser` whose errors are one line instead of a usage text of several screens."""
 
     def error(self, message: str):
-        raise ClinRaGenInputError(f"arguments: {message}")
+        raise ClinRaGenInputError(shortened(f"arguments: {message}"))
 
 
 def parse_arguments(
@@ -95,6 +99,7 @@ def complete(
     except Exception as error:  # it checks few of the values that a file may hold, and trips over others
         raise ClinRaGenInputError(f"arguments: {str(error) or type(error).__name__}") from None
     _check_numbers(stage_args)
+    _check_loggers(stage_args.report_to)
     unset_hf_deepspeed_config()  # a stage builds its model whole; the trainer spreads it
     for name in ("dataloader_drop_last", "auto_find_batch_size"):
         if given.data.streaming and getattr(stage_args, name):
@@ -108,6 +113,19 @@ def _shape(hint: object) -> object:
     if not kinds <= {int, float, bool, str, list, dict, NoneType}:
         return object
     return (str, *(None if kind is NoneType else kind for kind in kinds - {str}))
+
+
+def _check_loggers(names: list[str]) -> None:
+    """Refuse a logger that is not known or not installed before any record is read."""
+    there = {*get_available_reporting_integrations(), *(["flyte"] if find_spec("flytekit") else [])}
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ClinRaGenInputError(f"arguments: report_to is {name}; give none, or some of {known}")
+        if name not in there:
+            raise ClinRaGenInputError(
+                f"arguments: report_to is {name}, which is not installed; pip install {LOGGER_PACKAGES.get(name, name)}"
+            )
 
 
 def _check_numbers(args: StageArguments) -> None:

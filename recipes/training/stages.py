@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import AutoConfig, EarlyStoppingCallback, PatchTSTConfig, PreTrainedConfig, set_seed
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from datasets_scripts.common.checkpoints import fields_at_fault
@@ -33,7 +33,9 @@ from modeling_clinragen import (
     ClinRaGenProcessor,
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
+from modeling_clinragen.fields_clinragen import did_you_mean
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
+from modeling_clinragen.shapes_clinragen import fault_of
 from modeling_clinragen.slots_clinragen import SLOTS
 from recipes.models.adapter_folder import ADAPTER, finish_adapters
 from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
@@ -153,7 +155,8 @@ def build_model(
             if part is not None:
                 part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
     known = {} if is_seq2seq else {name: i for name, i in special_tokens(tokenizer).items() if i is not None}
-    with fields_at_fault("text_config or time_series_config"):
+    with fields_at_fault("no model can be built of these fields"):
+        _check_configs(model_args)
         config = ClinRaGenConfig(
             text_config=text_config,
             time_series_config={"num_input_channels": len(channels), **model_args.time_series_config},
@@ -171,9 +174,9 @@ def build_model(
             **known,  # a decoder-only checkpoint often leaves them to its tokenizer
         )
         model = model_class(config)(config)
+        extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
     if backbone is not None:
         model.use_pretrained_backbone(backbone)
-    extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
     processor = ClinRaGenProcessor(
         extractor,
         tokenizer,
@@ -183,6 +186,27 @@ def build_model(
         numeric_slots=data_args.numeric_slots,
     )
     return model, processor
+
+
+def _check_configs(model_args: ModelArguments) -> None:
+    """Refuse fields of the configurations that transformers keeps without a word, or trips over without a name."""
+    kind = model_args.text_config.get("model_type")
+    if kind == ClinRaGenConfig.model_type:
+        raise ClinRaGenInputError(f"arguments: text_config: model_type is {kind}; name that of a language model")
+    _check_config("time_series_config", model_args.time_series_config, PatchTSTConfig(), whole=True)
+    if model_args.model_name_or_path is None:
+        _check_config("text_config", model_args.text_config, AutoConfig.for_model(kind), whole=False)
+
+
+def _check_config(part: str, given: dict, default: PreTrainedConfig, whole: bool) -> None:
+    """Check names and counts of fields; where `whole`, `default` has all names that there are."""
+    for name, value in given.items():
+        known, hint = hasattr(default, name), did_you_mean(name, default.to_dict())
+        if not known and (whole or hint):
+            raise ClinRaGenInputError(f"arguments: {part} has no field {name!r}{hint}")
+        usual = getattr(default, name, None)
+        if isinstance(usual, int) and usual is not True and usual > 0 and fault_of(value, int) is None and value < 1:
+            raise ClinRaGenInputError(f"arguments: {part}: {name} is {value}; give at least 1")
 
 
 def _read_knowledge(path: str | None) -> list[dict] | None:

@@ -491,6 +491,8 @@ def test_outside_of_the_loopback_it_warns(caplog):
         (["--port", "70000"], "--port is 70000"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--host", "256.0.0.1"], "--host 256.0.0.1"),
+        (["--host", "é" * 70], "is no name of a machine"),
+        (["--host", ""], "--host is empty"),
         (["--port", "0", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )
