@@ -10,13 +10,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from datasets_scripts.knowledge.documents import Document
@@ -33,6 +34,9 @@ SECRETS = ("api_key", "email")
 SHORTEST_FORM = 5  # letters; "dm" or "ami" mean too much elsewhere to be searched for
 PUBMED_BATCH = 100  # articles a request
 LONGEST_RETRY_AFTER = 120  # seconds
+LARGEST_REPLY = 64 * 2**20  # bytes, decompressed
+SLOWEST_REPLY = 180  # seconds, to its last byte
+LONGEST_FAULT = 200  # characters of what a service says of its fault
 
 
 class ServiceError(ValueError):
@@ -80,36 +84,68 @@ class CachedService:
         kept = self.cache / key[:2] / key
         if kept.is_file():
             with suppress(ServiceError):  # damaged: fetched again
-                return parse(kept.read_text(encoding="utf-8"))
+                return _parsed(parse, kept.read_bytes())
         for attempt in range(self.attempts):
-            reply = self._fetch(url, parameters)
+            reply, headers = self._fetch(url, parameters)
             try:
-                parsed = parse(reply.text)
+                parsed = _parsed(parse, reply)
                 break
             except ServiceError as error:
                 fault = error
-                time.sleep(float(_seconds(reply.headers.get("Retry-After")) or self.first_wait * 2**attempt))
+                time.sleep(float(_seconds(headers.get("Retry-After")) or self.first_wait * 2**attempt))
         else:
-            raise ClinRaGenInputError(f"{url}: {fault}, {self.attempts} times; start again later to go on from there")
+            raise ClinRaGenInputError(
+                f"{url}: {_shown(fault, parameters)}, {self.attempts} times; start again later to go on from there"
+            )
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside = kept.with_name(f"{key}.{os.getpid()}")
-        aside.write_text(reply.text, encoding="utf-8")
+        aside.write_bytes(reply)
         aside.rename(kept)
         return parsed
 
-    def _fetch(self, url: str, parameters: dict) -> requests.Response:
+    def _fetch(self, url: str, parameters: dict) -> tuple[bytes, Mapping[str, str]]:
+        """Return body and headers of a reply, which is neither endless nor slow without an end."""
         time.sleep(max(0.0, self.next_time - time.monotonic()))
         self.next_time = time.monotonic() + self.pause
         try:
-            reply = self.session.get(url, params=parameters, timeout=(10, 60))
-            reply.raise_for_status()
-        except requests.RequestException as error:
-            reason = f"HTTP {error.response.status_code}" if error.response is not None else type(error).__name__
+            with self.session.get(url, params=parameters, timeout=(10, 60), stream=True) as reply:
+                reply.raise_for_status()
+                return _body(reply), reply.headers
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            reason = f"HTTP {status}" if status is not None else type(error).__name__
             raise ClinRaGenInputError(
                 f"{url} cannot be read ({reason}); start again later to go on from there, or use another --corpus"
             ) from None
-        reply.encoding = "utf-8"
-        return reply
+
+
+def _body(reply: requests.Response) -> bytes:
+    """Read a body as it arrives."""
+    read, parts, size, began = getattr(reply.raw, "read1", reply.raw.read), [], 0, time.monotonic()
+    while part := read(2**16, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY or time.monotonic() - began > SLOWEST_REPLY:
+            raise requests.ConnectionError
+    return b"".join(parts)
+
+
+def _parsed(parse: Callable[[str], object], reply: bytes) -> object:
+    """Return what `parse` reads from a reply; a `ServiceError` for whatever it stumbles over."""
+    try:
+        return parse(reply.decode())
+    except ServiceError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+        raise ServiceError("the reply is not of the form that is read") from None
+
+
+def _shown(fault: ServiceError, parameters: dict) -> str:
+    """Return a fault as one short line, without what is secret."""
+    told = " ".join(str(fault).split())
+    for name in SECRETS:
+        told = told.replace(str(parameters.get(name) or "\0"), "***")
+    return told[:LONGEST_FAULT]
 
 
 def _seconds(retry_after: str | None) -> int | None:
@@ -159,13 +195,14 @@ def _pubmed_ids(reply: str) -> list[str]:
         raise ServiceError("the search has no result")
     if "ERROR" in result:
         raise ServiceError(f"the search fails ({result['ERROR']})")
-    return [str(i) for i in result["idlist"]]
+    return [str(int(i)) for i in result["idlist"]]
 
 
 def _json(reply: str) -> dict:
     try:
         value = json.loads(reply)
-    except ValueError:
+        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be kept
+    except (ValueError, RecursionError):
         raise ServiceError("the reply is no JSON") from None
     if not isinstance(value, dict) or "error" in value:
         error = value.get("error") if isinstance(value, dict) else value
@@ -236,7 +273,7 @@ class Wikipedia:
 
 def _wikipedia_pages(reply: str) -> list[int]:
     try:
-        return [page["pageid"] for page in _json(reply)["query"]["search"]]
+        return [int(page["pageid"]) for page in _json(reply)["query"]["search"]]
     except (KeyError, TypeError):
         raise ServiceError("the search has no result") from None
 
@@ -257,10 +294,12 @@ def _wikipedia_articles(reply: str) -> list[Document]:
 def _wikipedia_article(page: dict) -> Document:
     revision = page["revisions"][0]
     text = re.sub(r"^=+\s*(.*?)\s*=+$", r"\1:", _APPENDIX.sub("", page["extract"]), flags=re.MULTILINE)
+    if not isinstance(page["title"], str) or not isinstance(page["fullurl"], str):
+        raise TypeError
     return Document(
-        id=f"Wikipedia {page['pageid']}, revision {revision['revid']}",
+        id=f"Wikipedia {int(page['pageid'])}, revision {int(revision['revid'])}",
         title=page["title"],
         text=text,
-        url=f"{page['fullurl']}?oldid={revision['revid']}",
+        url=f"{page['fullurl']}?oldid={int(revision['revid'])}",
         date=revision["timestamp"][:10],
     )

@@ -123,9 +123,8 @@ def _check_loggers(names: list[str]) -> None:
             known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
             raise ClinRaGenInputError(f"arguments: report_to is {name}; give none, or some of {known}")
         if name not in there:
-            raise ClinRaGenInputError(
-                f"arguments: report_to is {name}, which is not installed; pip install {LOGGER_PACKAGES.get(name, name)}"
-            )
+            package = LOGGER_PACKAGES.get(name, name)
+            raise ClinRaGenInputError(f"arguments: report_to is {name}, which is not installed; pip install {package}")
 
 
 def _check_numbers(args: StageArguments) -> None:

@@ -143,3 +143,23 @@ def test_heavy_arguments_are_the_light_ones_and_those_of_transformers():
     light = {one.name for one in fields(RewardFields)}
     assert {one.name for one in fields(RewardStageArguments)} == light | OF_TRANSFORMERS
     assert {one.name for one in fields(StageArguments)} == {one.name for one in fields(StageFields)} | OF_TRANSFORMERS
+
+
+@pytest.mark.parametrize(
+    ("logger", "message"),
+    [
+        ("azure_ml", "report_to is azure_ml, which is not installed; pip install azureml-sdk"),
+        ("swanlab", "report_to is swanlab, which is not installed; pip install swanlab"),
+        ("flyte", "report_to is flyte, which is not installed; pip install flytekit"),
+        ("wandbb", "report_to is wandbb; give none, or some of azure_ml, .*tensorboard.*, wandb$"),
+    ],
+)
+def test_a_logger_that_is_not_there_is_named_with_its_package(tmp_path, logger, message):
+    argv = ["--dataset", "data", "--output_dir", str(tmp_path / "out"), "--report_to", logger]
+    with pytest.raises(ClinRaGenInputError, match=f"^arguments: {message}"):
+        parse_arguments(argv)
+
+
+@pytest.mark.parametrize("logger", ["none", "all"])
+def test_no_logger_and_all_that_are_installed_are_taken(tmp_path, logger):
+    parse_arguments(["--dataset", "data", "--output_dir", str(tmp_path / "out"), "--report_to", logger])
