@@ -213,10 +213,12 @@ class ClinRaGenProcessor(ProcessorMixin):
             rationale_first (`bool`): the list ends the text; else the rationale's mark follows it.
 
         Raises:
-            ValueError: if this tokenizer does not give the labels' names back.
+            ClinRaGenInputError: if this tokenizer does not give the labels' names and marks back.
         """
         plain, whole = self._tokens(OPENING), self.encode_targets([OPENING])["input_ids"][0]
-        lead = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)  # such as BERT's [CLS]
+        lead = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), None)  # such as BERT's [CLS]
+        if lead is None:
+            raise self._unfit(f"it writes {OPENING!r} in two ways")
         end = self._tokens_after(f"{OPENING} {NO_DISEASE}", "." if rationale_first else END, space="")
         parts = {
             "opening": plain if rationale_first else whole[: lead + len(plain)],
@@ -230,8 +232,16 @@ class ClinRaGenProcessor(ProcessorMixin):
         names = names[len(parts["separator"]) :]
         text = self.tokenizer.decode([*parts["opening"], *names, *parts["end"]], skip_special_tokens=True)
         if self.parse(text)["diagnoses"] != self.labels:
-            raise ValueError(f"the tokenizer makes of the list of all labels: {text}")
+            lost = {c for c in "".join((OPENING, END, *self.labels)) if c.lower() not in text.lower()}
+            raise self._unfit(f"it lacks {' '.join(sorted(lost)) or 'a part of them'}")
         return parts
+
+    @staticmethod
+    def _unfit(why: str) -> ClinRaGenInputError:
+        return ClinRaGenInputError(
+            f"the backbone's tokenizer does not give the diagnoses and their marks back: {why}; take another "
+            "backbone, or one with random weights, which gets a tokenizer of its own"
+        )
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
@@ -240,7 +250,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         """Return the tokens of `text` where it follows `before`."""
         first, both = self._tokens(before), self._tokens(f"{before}{space}{text}")
         if both[: len(first)] != first:
-            raise ValueError(f"the tokenizer joins {before!r} and {text!r}")
+            raise self._unfit(f"it joins {before!r} and {text!r}")
         return both[len(first) :]
 
     def parse(self, text: str, lab_times=None, lab_values=None) -> dict:

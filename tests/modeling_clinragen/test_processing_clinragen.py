@@ -8,7 +8,9 @@ from transformers import AutoTokenizer
 
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
-from modeling_clinragen.clinical_clinragen import CHANNELS
+from modeling_clinragen.clinical_clinragen import CHANNELS, NO_DISEASE
+from modeling_clinragen.processing_clinragen import TARGET
+from recipes.models.backbone import train_tokenizer
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
@@ -136,3 +138,16 @@ def test_round_trip(tiny_processor, tmp_path):
     assert loaded.max_note_tokens == 40
     assert loaded.feature_extractor.to_dict() == tiny_processor.feature_extractor.to_dict()
     assert loaded("fever and cough")["input_ids"] == tiny_processor("fever and cough")["input_ids"]
+
+
+@pytest.mark.parametrize("lost", ["#", ":", "#;(", "."])
+def test_a_tokenizer_without_the_marks_is_named_with_what_it_lacks(tiny_processor, lost):
+    without = dict.fromkeys(map(ord, lost))
+    tokenizer = train_tokenizer([text.translate(without) for text in (TARGET, NO_DISEASE, *LABELS)], [], 400)
+    processor = ClinRaGenProcessor(tiny_processor.feature_extractor, tokenizer)
+    for rationale_first in (False, True):
+        with pytest.raises(
+            ClinRaGenInputError, match="tokenizer does not give the diagnoses and their marks back"
+        ) as e:
+            processor.diagnosis_token_ids(rationale_first)
+        assert f"it lacks {' '.join(sorted(lost))};" in str(error.value)
