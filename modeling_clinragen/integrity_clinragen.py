@@ -31,6 +31,13 @@ DECISIONS = {
     ),
     "doubt": (None, {f"{name}?": shape for name, shape in DOUBT.items()}),
 }
+NUMBER, FLAG = (None, float), (None, bool)
+GENERATION = {
+    "eos_token_id": (None, int, [int]),
+    **dict.fromkeys(("pad_token_id", "decoder_start_token_id", "max_new_tokens", "num_beams"), (None, int)),
+    **dict.fromkeys(("temperature", "top_p", "repetition_penalty", "length_penalty"), NUMBER),
+    **dict.fromkeys(("do_sample", "use_cache", "output_attentions", "output_hidden_states", "output_scores"), FLAG),
+}
 ADDED_LATER = "diagnosis_head.linear."  # to the weights; without a share in the mixture they decide nothing
 AGAIN = "copy the folder again, or run its stage again"
 
@@ -166,36 +173,42 @@ def _first(names) -> str:
     return min(names) + more
 
 
-def check_fit(config, processor, where: str = "the model folder") -> None:
+def check_fit(config, processor, generation_config, where: str = "the model folder") -> None:
     """
     Check that a processor makes what the model of a configuration reads, and names what it decides.
 
     Args:
-        config (`ClinRaGenConfig`), processor (`ClinRaGenProcessor`): of one model.
+        config (`ClinRaGenConfig`), processor (`ClinRaGenProcessor`), generation_config (`GenerationConfig`): of one
+            model.
         where (`str`): its name in messages.
 
     Raises:
         ClinRaGenInputError: naming what they differ in.
     """
-    fault = _misfit(config, processor)
+    fault = _misfit(config, processor) or _fault_of_generation(config, generation_config)
     if fault:
         raise ClinRaGenInputError(f"{where}: {fault}; {AGAIN}")
 
 
 def _misfit(config, processor) -> str | None:
     extractor, tokenizer = processor.feature_extractor, processor.tokenizer
+    fault = fault_of(tokenizer.pad_token_id, int, "the tokenizer's pad_token_id")
+    fault = fault or fault_of(tokenizer.model_max_length, float, "the tokenizer's model_max_length")
     if processor.labels != config.labels:
         return "labels of config.json and processor_config.json differ, in names or in order"
     if extractor.channels != config.channels:
         return "channels of config.json and processor_config.json differ, in a field or in order"
     if extractor.context_length != config.context_length:
         return f"context_length is {config.context_length} in config.json, {extractor.context_length} in the processor"
-    size = getattr(config.text_config, "encoder", config.text_config).get_text_config().vocab_size
+    size = _vocab_size(config)
     if max(tokenizer.get_vocab().values(), default=0) >= size:
         return f"the tokenizer has more tokens than the model's vocabulary (vocab_size {size})"
-    fault = fault_of(config.decisions.doubt, (None, DOUBT), "decisions.doubt")
+    doubt = config.decisions.doubt
+    fault = fault or fault_of(doubt, (None, DOUBT), "decisions.doubt")
     if fault:
         return fault
+    if doubt and len({len(row) for row in [*doubt["selected"], *doubt["correct"]]}) > 1:
+        return "decisions.doubt needs as many counts for one label as for another, in `selected` and `correct`"
     parts = config.decisions.token_ids or {}
     ids = [token for term in config.knowledge_input_ids for token in term]
     if any(not 0 <= token < size for token in ids):
@@ -208,6 +221,22 @@ def _misfit(config, processor) -> str | None:
         if plain_name(tokenizer.decode(tokens)) != plain_name(label):
             return f"labels differ from the tokens that write them: {label!r} would be written otherwise"
     return None
+
+
+def _fault_of_generation(config, generation_config) -> str | None:
+    found = {name: getattr(generation_config, name, None) for name in GENERATION}
+    fault = fault_of(found, GENERATION, "generation_config.json")
+    if fault is None and config.is_encoder_decoder and found["decoder_start_token_id"] is None:
+        return "generation_config.json: decoder_start_token_id is missing"
+    for name in ("eos_token_id", "pad_token_id", "decoder_start_token_id") if fault is None else ():
+        ids = found[name] if isinstance(found[name], list) else [found[name]]
+        if any(token is not None and not 0 <= token < _vocab_size(config) for token in ids):
+            return f"generation_config.json: {name} {found[name]} is no token of the vocabulary"
+    return fault
+
+
+def _vocab_size(config) -> int:
+    return getattr(config.text_config, "encoder", config.text_config).get_text_config().vocab_size
 
 
 __all__ = ["ClinRaGenWholeModel"]

@@ -72,7 +72,7 @@ class ClinRaGenPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        check_fit(self.model.config, self.processor)
+        check_fit(self.model.config, self.processor, self.model.generation_config)
 
     def _sanitize_parameters(self, grounded: bool | None = None, **forward_kwargs):
         return {}, forward_kwargs, {} if grounded is None else {"grounded": grounded}

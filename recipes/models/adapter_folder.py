@@ -105,7 +105,7 @@ def read_adapter(folder: str | Path) -> tuple:
         config = ClinRaGenConfig.from_pretrained(folder)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
         generation_config = GenerationConfig.from_pretrained(folder)
-        check_fit(config, processor, str(folder))
+        check_fit(config, processor, generation_config, str(folder))
     except ClinRaGenInputError:
         raise
     except Exception as error:  # damaged files raise errors of any class, in the libraries that read them

@@ -70,7 +70,7 @@ def load_model_folder(
     try:
         model = read_onnx_model(folder) if is_onnx_folder(folder) else _read_model(folder)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
-        check_fit(model.config, processor, str(folder))
+        check_fit(model.config, processor, model.generation_config, str(folder))
     except ClinRaGenInputError:
         raise
     except Exception as error:  # damaged files raise errors of any class, in the libraries that read them

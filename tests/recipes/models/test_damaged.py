@@ -190,6 +190,26 @@ DAMAGES = {
     "tokens of knowledge that are none": (config(lambda c: c["knowledge_input_ids"].__setitem__(0, [10**7])), "know"),
     "doubt of another number": (config(lambda c: c["decisions"]["doubt"]["influence"].pop() and None), "doubt"),
     "no field of doubt": (config(lambda c: c["decisions"]["doubt"].pop("selected") and None), "doubt"),
+    "counts of doubt of another number": (
+        config(lambda c: c["decisions"]["doubt"]["selected"][3].pop() and None),
+        "doubt needs as many counts",
+    ),
+    "no token to begin with": (
+        lambda f: setting(f, "generation_config.json", lambda g: g.update(decoder_start_token_id=None)),
+        "decoder_start_token_id is missing",
+    ),
+    "a token to begin with that is none": (
+        lambda f: setting(f, "generation_config.json", lambda g: g.update(decoder_start_token_id=-1)),
+        "decoder_start_token_id -1 is no token",
+    ),
+    "an end that is text": (
+        lambda f: setting(f, "generation_config.json", lambda g: g.update(eos_token_id="")),
+        "generation_config.json.eos_token_id is ''",
+    ),
+    "no token for padding": (
+        lambda f: setting(f, "tokenizer_config.json", lambda t: t.pop("pad_token") and None),
+        "pad_token_id",
+    ),
     "a channel without a name": (config(lambda c: c["channels"][0].pop("name") and None), "channels"),
     "a channel whose mean is text": (
         processor(lambda p: p["feature_extractor"]["channels"][0].update(mean="x")),
