@@ -175,7 +175,7 @@ _SURE_MINUS = re.compile(r"[,;:(/]\s*$")
 _PLUS_AFTER = re.compile(r"(?<=[a-z])\s?\+(?=[\s,;./)]|$)")
 _MINUS_AFTER = re.compile(r"(?<=[a-z])(?:\s?[-−](?=[,;./)]|$)|[-−](?=\s))")
 _LETTER = re.compile(r"(?<=[a-z)] )(?:(?P<plus>y)|(?P<minus>n))(?=[\s,]|$)")
-_PLUS_LINE = re.compile(r"(?m)^\s*\+\s?[a-z]")
+_PLUS_LINE = re.compile(r"(?m)^[^\S\n]*\+\s?[a-z]")
 _SENTENCE_END = re.compile(r"\.(?!\d)|[;\n]")
 _SYSTEMS = compiled(
     r"^\W*(?:"

@@ -12,6 +12,7 @@ import json
 import random
 import shutil
 import signal
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from datasets_scripts.sources.labels import load_labels
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.tables import load_hospital
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
-from modeling_clinragen.handler import EndpointHandler, RequestError
+from modeling_clinragen.handler import MAX_NOTE_CHARACTERS, EndpointHandler, RequestError
+from modeling_clinragen.note_claims_clinragen import check_note_claims
 from recipes.__main__ import COMMANDS
 from recipes.reproduction.plan import read_plan
 from recipes.serving.record_files import read_records
@@ -235,6 +237,36 @@ def test_spoiled_records(tiny_processor, tmp_path, number):
     tell("records", 2 * number, refused)
     assert refused
     assert read
+
+
+SHAPES = (
+    "\n",
+    "\r\n",
+    " \n \n",
+    "\n-",
+    "a\n",
+    "\n\t",
+    "\n1. ",
+    " ",
+    "\t",
+    "x",
+    "1 ",
+    "(",
+    '"',
+    ",",
+    "no fever and ",
+    "denies cough, ",
+    "___ ",
+)
+
+
+@pytest.mark.parametrize("unit", SHAPES)
+def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
+    """The most characters that a request may hold: a step for each pair of them would take minutes."""
+    note = unit * (MAX_NOTE_CHARACTERS // len(unit)) + "fever"
+    started = time.process_time()
+    check_note_claims("The patient has fever.", note)
+    assert time.process_time() - started < 15
 
 
 def build(source, root, output, *options):
