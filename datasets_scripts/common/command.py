@@ -6,6 +6,7 @@ import argparse
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,10 @@ LIMITS = {  # of options for which they are not from 1 for whole numbers, and fr
 }
 # Errors of a path that a user gave, and of no other cause.
 OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+EXTRAS = {"ray": "ray", "gradio": "space", "onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}  # else "all"
+REQUIRES = re.compile(
+    r"requires (?:the )?[`'\"]?([\w.-]+)\S* (?:library |package )?(?:to be installed|but it was not found)"
+)
 OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
 SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read when they are imported
 OWNER_ALONE = 0o077  # what is taken from the modes of files: what commands write holds, or was learned from, notes
@@ -55,8 +60,11 @@ def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
     """Return what is told of an error in place of a traceback; of one that nobody foresaw nothing."""
     if isinstance(error, ClinRaGenInputError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in OWN_PACKAGES:
-        return f"the package {error.name} is not installed; pip install 'clinragen[all]'"
+    package = _missing_package(error)
+    if package is not None:
+        extra = EXTRAS.get(package, "all" if isinstance(error, ModuleNotFoundError) else None)
+        wanted = package.lower() if extra is None else f"'clinragen[{extra}]'"
+        return f"the package {package} is not installed; pip install {wanted}"
     if is_full_disk(error):
         where = next((e.filename for e in causes(error) if isinstance(e, OSError) and e.filename), "where it writes")
         return f"the disk is full ({where}); free some space, or raise its quota, and start the same command again"
@@ -65,6 +73,15 @@ def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
     if isinstance(error, OSError) and error.filename is not None and error.errno in OF_A_PATH:
         return f"{error.filename}: {error.strerror}; give another path, or the right to use this one"
     return None
+
+
+def _missing_package(error: Exception | KeyboardInterrupt) -> str | None:
+    """Return the package that an error tells to be missing, in Python's words or in those of transformers."""
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        return package if package and package not in OWN_PACKAGES else None
+    told = REQUIRES.search(str(error)) if isinstance(error, ImportError | RuntimeError) else None
+    return told and told[1]
 
 
 class CommandParser(argparse.ArgumentParser):

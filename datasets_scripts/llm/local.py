@@ -24,12 +24,12 @@ def _told(model: str, what: str) -> Iterator[None]:
     """
     Turn whatever a model's files, code and device raise into one line.
 
-    Libraries have errors of many kinds for it, and none of them has a common base. A package that is missing passes:
-    all commands tell of it.
+    Libraries have errors of many kinds for it, without a common base. A package that is missing passes: all commands
+    tell of it.
     """
     try:
         yield
-    except (ClinRaGenInputError, ModuleNotFoundError):
+    except (ClinRaGenInputError, ImportError):
         raise
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "")

@@ -206,7 +206,7 @@ def fake_reports(folder, quality):
                     "exact_match": 0,
                 },
                 "claims": {"supported": None},
-                "run": {"num_parameters": 1000, "seconds": 60 * (seed + 1)},
+                "run": {"model": "m", "num_parameters": 1000, "seconds": 60 * (seed + 1)},
             }
             (report / "metrics.json").write_text(json.dumps(metrics))
     return records, reports, answers

@@ -25,7 +25,7 @@ from recipes.evaluation.raters.sheets import (
     what_was_written,
     write_sheets,
 )
-from recipes.evaluation.report.folder import read_metrics, read_predictions
+from recipes.evaluation.report.folder import read_lines, read_metrics, read_predictions
 from recipes.evaluation.report.text import decimals, markdown_table
 from recipes.training.data import load_records
 
@@ -33,6 +33,7 @@ from recipes.training.data import load_records
 logger = logging.getLogger(__name__)
 
 JUDGE_FIGURES = ("alpha", "kappa", "spearman")
+RATING = {"stay_id": str, "system": str, "rater": str, "axis": str, "score": int}
 
 NOTICE = (
     "The sheets hold patient records: give them only to raters whom the data-use agreement of the records covers. "
@@ -131,8 +132,7 @@ def read_judge(folder: Path, key: dict) -> list[dict]:
     path = folder / "ratings.jsonl"
     if not path.is_file():
         raise ClinRaGenInputError(f"--judge: {folder} holds no ratings.jsonl; give one of judge_rationales.py")
-    with open(path, encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_lines(path, RATING, "run judge_rationales.py again")
     common = [row for row in rows if row["stay_id"] in key["patients"] and row["system"] in key["systems"]]
     if not common:
         there = ", ".join(sorted({row["system"] for row in rows})) or "nothing"

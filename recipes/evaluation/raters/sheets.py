@@ -23,11 +23,18 @@ from tqdm import tqdm
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes.evaluation.raters.judge import SCORES, JudgePrompt, has_rationale
+from recipes.evaluation.report.folder import read_value
 from recipes.evaluation.report.plots import series_plot
 
 
 REFERENCE = "reference"
 KEY = "key.json"
+SHEETS = {
+    "systems": [str],
+    "axes": [str],
+    "patients": {str: str},
+    "sheets": {str: {"sheet": str, "items": {str: [str]}}},
+}
 PARTS = ("note_rationale", "lab_rationale")
 TEMPLATE = Path(__file__).with_name("sheet.html")
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -163,7 +170,7 @@ def read_key(folder: Path) -> dict:
     path = Path(folder) / KEY
     if not path.is_file():
         raise ClinRaGenInputError(f"{folder} is no folder of rating sheets: {KEY} missing; run the command sheets")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_value(path, SHEETS, "it cannot be made again: restore a copy of it")
 
 
 def read_answers(paths: Sequence[Path], key: dict) -> tuple[list[dict], list[dict]]:
@@ -203,7 +210,7 @@ def _read_file(path: Path, sheets: dict[str, dict]) -> tuple[str, dict]:
         sheet, rater, answers = found["sheet"], str(found["rater"]), dict(found["answers"])
     except OSError as error:
         raise ClinRaGenInputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ClinRaGenInputError(f'{path} is no file of answers; give what "Save answers" of a sheet saved') from None
     if rater not in sheets or sheets[rater]["sheet"] != sheet:
         raise ClinRaGenInputError(f"{path}: sheet {sheet!r} of {rater!r} is none of these, of {', '.join(sheets)}")

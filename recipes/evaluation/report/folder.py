@@ -8,9 +8,20 @@ import json
 from pathlib import Path
 
 from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import fault_of
 
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
+RUN = {"run": {"model": str}}
+PREDICTION = {
+    "stay_id": str,
+    "subject_id": str,
+    "gold": [str],
+    "diagnoses": [{"label": str}],
+    "readable?": bool,
+    "note_rationale?": str,
+    "lab_rationale?": str,
+}
 
 
 def write_evaluation(folder: Path, metrics: dict, predictions: list[dict]) -> None:
@@ -28,9 +39,10 @@ def read_metrics(folder: str | Path, weights: str | None = None) -> dict:
         weights (`str`, *optional*): the hash of the weights that must be those that were evaluated.
 
     Raises:
-        ClinRaGenInputError: if it is no report folder, or one of other weights.
+        ClinRaGenInputError: if it is no report folder, a damaged one, or one of other weights.
     """
-    metrics = json.loads(_existing(folder, METRICS).read_text(encoding="utf-8"))
+    path = _existing(folder, METRICS)
+    metrics = read_value(path, RUN, "run evaluate_model.py again")
     if weights is not None and metrics["run"].get("weights_hash") != weights:
         raise ClinRaGenInputError(
             f"{folder}/{METRICS} was measured on other weights than the model's; run evaluate_model.py again"
@@ -43,10 +55,42 @@ def read_predictions(folder: str | Path) -> list[dict]:
     Return the predictions of a report folder, in the order of the records.
 
     Raises:
-        ClinRaGenInputError: if it is no report folder.
+        ClinRaGenInputError: if it is no report folder, or a damaged one.
     """
-    with open(_existing(folder, PREDICTIONS), encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return read_lines(_existing(folder, PREDICTIONS), PREDICTION, "run evaluate_model.py again")
+
+
+def read_value(path: Path, shape: dict, remedy: str) -> dict:
+    """Return the value of a file that holds one; else as [`read_lines`]."""
+    return _value(path.read_bytes(), shape, str(path), remedy)
+
+
+def read_lines(path: Path, shape: dict, remedy: str) -> list[dict]:
+    """
+    Return the values of a file that holds one on each line.
+
+    Args:
+        shape (`dict`): of each, see [`fault_of`].
+        remedy (`str`): what to do about a file that is damaged.
+
+    Raises:
+        ClinRaGenInputError: naming the first line that does not hold one.
+    """
+    with open(path, "rb") as lines:
+        return [_value(line, shape, f"{path}, line {i}", remedy) for i, line in enumerate(lines, start=1)]
+
+
+def _value(text: bytes, shape: dict, where: str, remedy: str) -> dict:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ClinRaGenInputError(f"{where} is damaged: no JSON; {remedy}") from None
+    fault = fault_of(value, shape)
+    if fault is not None:  # without the value, which may be text of a record
+        field, _, missing = fault.partition(" is ")
+        told = fault if missing == "missing" else f"{field} is of another kind"
+        raise ClinRaGenInputError(f"{where} is damaged: {told}; {remedy}")
+    return value
 
 
 def _existing(folder: str | Path, name: str) -> Path:
