@@ -174,8 +174,8 @@ def test_a_text_that_the_limit_cut_is_worth_nothing(data_folder, stage1_folder):
         ([], {"reward_weights": {"style": 1}}, "reward_weights"),
         ([], {"reward_floor": 1.1}, "reward_floor"),
         ([], {"num_roundz": 2}, "num_roundz"),
-        ([], {"num_rounds": 0}, "num_rounds is 0; give 1 or more"),
-        ([], {"num_generations": 0}, "num_generations is 0; give 1 or more"),
+        ([], {"num_rounds": 0}, "num_rounds is 0; give at least 1"),
+        ([], {"num_generations": 0}, "num_generations is 0; give at least 1"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(stage4_arguments, tmp_path, options, changes, message):
