@@ -3,6 +3,7 @@
 """Shared fixtures: a tiny random model, and real data where it is at hand."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,21 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(transformers_hub, "_hf_api", None)  # it keeps the address that it was made with
         monkeypatch.setenv("HF_TOKEN", hub.token)
         yield hub
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that gives a small file system of that size, or another size to the one that it gave."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def of_size(size):
+        options = f"remount,size={size}" if disk.is_mount() else f"size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a small file system")
+        return disk
+
+    yield of_size
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)

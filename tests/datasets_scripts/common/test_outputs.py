@@ -374,6 +374,23 @@ def test_a_small_file_is_written_whole_or_not_at_all(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "first"}
 
 
+def test_a_second_teacher_is_refused_and_the_first_loses_nothing(data, tmp_path):
+    options = ["--dataset", data / "dataset", "--knowledge", data / "knowledge.json", "--processes", "1", "--output"]
+    assert teach(*options, tmp_path / "whole").returncode == 0
+    command = [sys.executable, generate_rationales.__file__, "--teacher", "template", *options, tmp_path / "out"]
+    first = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    while first.poll() is None and not (tmp_path / "out.unfinished").exists():
+        time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)  # in the middle of its work
+    for more in ([], ["--seed", "5"]):
+        second = teach(*options, tmp_path / "out", *more)
+        assert (second.returncode, len(second.stderr.splitlines())) == (2, 1), second.stderr
+        assert second.stderr.startswith("error: another process is at work on")
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0
+    assert what_is_in(tmp_path / "out") == what_is_in(tmp_path / "whole")
+
+
 def pressed_ctrl_c(command, seconds):
     """Start a command, press Ctrl-C in its terminal after so many seconds; exit code and what it said."""
     process = subprocess.Popen(

@@ -24,7 +24,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from tests.commands import run_script
 
 
-def start(source, root, output):
+def start(source, root, output, stderr=subprocess.DEVNULL):
     command = [
         sys.executable,
         build_dataset.__file__,
@@ -35,7 +35,7 @@ def start(source, root, output):
         "--output",
         str(output),
     ]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stderr=stderr, text=True)
 
 
 def files(folder):
@@ -44,8 +44,8 @@ def files(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def kill_and_restart(source, root, tmp_path, times, seed):
-    """Kill builds at random moments, start each again to its end; the share that hit unfinished builds."""
+def kill_and_restart(source, root, tmp_path, times, seed, number=signal.SIGKILL):
+    """End builds by a signal at random moments, start each again to its end; the share that hit unfinished builds."""
     began = time.perf_counter()
     assert start(source, root, tmp_path / "undisturbed").wait() == 0
     duration = time.perf_counter() - began
@@ -53,28 +53,41 @@ def kill_and_restart(source, root, tmp_path, times, seed):
     draw, hits = random.Random(seed), 0
     for i in range(times):
         output = tmp_path / f"killed-{i}"
-        process = start(source, root, output)
+        process = start(source, root, output, stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.1, 0.95) * duration)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if not output.exists():  # a kill that came too late finds the whole folder there
+        process.send_signal(number)
+        told = process.communicate()[1]
+        if not output.exists():  # a signal that came too late finds the whole folder there
             hits += 1
+            if number == signal.SIGINT:
+                assert process.returncode == 130, told
+                assert told.splitlines()[-1].startswith("error: interrupted;")
+                assert "Traceback" not in told
             assert start(source, root, output).wait() == 0
         assert files(output) == undisturbed
-        assert not output.with_name(output.name + ".unfinished").exists()
+        assert {path.name for path in tmp_path.iterdir()} <= {
+            "undisturbed",
+            root.name,
+            *(f"killed-{k}" for k in range(i + 1)),
+        }
     return hits / times
 
 
 @pytest.mark.slow
-def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_build_ends_in_the_same_bytes(tmp_path, number):
     write_synthetic_tables(tmp_path / "raw", 300, seed=0)
-    assert kill_and_restart("mimic-iv", tmp_path / "raw", tmp_path, times=3, seed=0) > 0.5
+    assert kill_and_restart("mimic-iv", tmp_path / "raw", tmp_path, times=3, seed=0, number=number) > 0.5
 
 
 @pytest.mark.nightly
-def test_ten_kills_of_a_build_of_ten_copies_of_the_demo(real_data, tmp_path):
-    root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
-    assert kill_and_restart("mimic-iii", root, tmp_path, times=10, seed=1) >= 0.8
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("source", ["mimic-iii", "eicu"])
+def test_ten_kills_of_a_build_of_a_demo(real_data, tmp_path, source, number):
+    root = real_data / "eicu-crd-demo"
+    if source == "mimic-iii":
+        root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
+    assert kill_and_restart(source, root, tmp_path, times=10, seed=1, number=number) >= 0.8
 
 
 def test_whole_steps_and_blocks_are_not_repeated(tmp_path, monkeypatch):
@@ -152,24 +165,6 @@ def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
     assert (second.returncode, first.wait()) == (2, 0)
     assert "error: another process is at work" in second.stderr
     assert (tmp_path / "out" / "README.md").is_file()
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that gives a small file system of that size, or another size to the one that it gave."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-
-    def of_size(size):
-        options = f"remount,size={size}" if disk.is_mount() else f"size={size}"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("needs the right to mount a small file system")
-        return disk
-
-    yield of_size
-    if disk.is_mount():
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 FULL_AT = ["20k", "500k", "3m", "7m"]  # at the very start, at the first table, at the series, at the shards
