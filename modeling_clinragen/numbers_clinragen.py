@@ -158,7 +158,12 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         first = found[i - 1][2] if i and not found[i - 1][2].decade else None
         if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
-    own = [quantity for _, _, quantity in found if _is_plausible(quantity, channel)]
+    shares = [channel.get("unit") == "fraction" and unit == "%" for unit in units]  # "FiO2 10%" cannot be
+    own = [
+        quantity
+        for (_, _, quantity), is_own in zip(found, shares, strict=True)
+        if is_own or _is_plausible(quantity, channel)
+    ]
     return own or [quantity for _, _, quantity in found]  # "RR 18, 96%": a number in another's unit is another's
 
 

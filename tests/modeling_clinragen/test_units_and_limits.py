@@ -153,3 +153,15 @@ def test_the_cost_of_a_long_sentence_is_bounded(text):
     start = time.perf_counter()
     CHECK["clinical"](text * 800, np.arange(20.0), values)
     assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("FiO2 was 10% at the start and still 60% at the end.", "contradicted"),
+        ("FiO2 was 60% at the start and 6% at the end.", "contradicted"),
+        ("FiO2 was 60% at the start and still 60% at the end.", "supported"),
+    ],
+)
+def test_a_share_of_oxygen_that_cannot_be_is_wrong_beside_one_that_can(text, right):
+    assert verdict(text, Fraction_inspired_oxygen=[0.6, 0.4, 0.5, 0.6]) == right
