@@ -124,7 +124,7 @@ _UNCLEAR = re.compile(
 )
 # "Wheeze, no stridor, productive cough of white sputum": a second item that is described among others that are there.
 _DESCRIBED = re.compile(
-    r"[a-z][^,;:]*, (?:no|without|w/o) (?:(?!\b(?:or|and|nor)\b)[^,;:()]){1,40}, (?P<item>(?!(?:no|not|denies) )"
+    r"[a-z][^,;:]{0,60}, (?:no|without|w/o) (?:(?!\b(?:or|and|nor)\b)[^,;:()]){1,40}, (?P<item>(?!(?:no|not|denies) )"
     r"[\w-]+ [\w-]+ (?:of|for|with) (?!(?:the|breath)\b)[\w-]+(?: [\w-]+){0,3})\s*(?=$|[,;])(?![^;]*\bor\b)"
 )
 

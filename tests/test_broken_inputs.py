@@ -260,6 +260,7 @@ SHAPES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", SHAPES)
 def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
     """The most characters that a request may hold: a step for each pair of them would take minutes."""
