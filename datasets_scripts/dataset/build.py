@@ -69,7 +69,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
 def check_places(arguments: argparse.Namespace) -> None:
     """Raise a `ClinRaGenInputError` where a build cannot write, or would write into what it reads."""
     simulated = arguments.source == "synthetic"
-    reads = [None if simulated else arguments.root, arguments.mapping, arguments.labels, arguments.channels]
+    events = arguments.root / "data" if arguments.source == "meds" and arguments.root else None  # read with its folders
+    reads = [events, arguments.mapping, arguments.labels, arguments.channels]
     check_free(arguments.output, *reads)
     if simulated:
         check_separate(_root(arguments), arguments.output)

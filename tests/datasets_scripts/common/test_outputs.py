@@ -188,9 +188,7 @@ def data(tmp_path_factory):
 
 def test_an_output_inside_of_what_is_read_is_refused(data):
     for options in (
-        ["--output", data / "raw" / "out"],
         ["--output", data / "raw"],
-        ["--output", data / "out", "--also-meds", data / "raw" / "meds"],
         ["--output", data / "out", "--also-meds", data / "out"],
         ["--output", data / "out", "--also-meds", data / "out" / "meds"],
         ["--output", data / "out", "--also-meds", data / "out.unfinished"],
@@ -202,6 +200,9 @@ def test_an_output_inside_of_what_is_read_is_refused(data):
         assert "lies inside of" in done.stderr or "exists already" in done.stderr, done.stderr
         assert what_is_in(data / "raw").keys() == before
         assert not (data / "out").exists()
+    (data / "events" / "data").mkdir(parents=True)
+    done = build("--source", "meds", "--root", data / "events", "--output", data / "events" / "data" / "out")
+    assert "lies inside of" in done.stderr  # its files are found in all folders below
     knowledge = ["--knowledge", data / "knowledge.json"]
     done = teach("--dataset", data / "dataset", *knowledge, "--output", data / "dataset" / "data" / "out")
     assert "lies inside of" in done.stderr
