@@ -69,7 +69,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
 def check_places(arguments: argparse.Namespace) -> None:
     """Raise a `ClinRaGenInputError` where a build cannot write, or would write into what it reads."""
     simulated = arguments.source == "synthetic"
-    events = arguments.root / "data" if arguments.source == "meds" and arguments.root else None  # read with its folders
+    is_meds = arguments.source == "meds" and arguments.root is not None  # its files are found in all folders below
+    events = arguments.root / "data" if is_meds else None
     reads = [events, arguments.mapping, arguments.labels, arguments.channels]
     check_free(arguments.output, *reads)
     if simulated:
