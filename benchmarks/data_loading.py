@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from benchmarks.training import MAX_NOTE, MAX_TARGET, made_up, make_model, memory, step
 from datasets_scripts.common.command import run_command
-from datasets_scripts.dataset.folder import schema_for, write_metadata, write_shard
+from datasets_scripts.dataset.folder import SPLITS, schema_for, write_metadata, write_shard
 from modeling_clinragen import CHANNELS, PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenProcessor
 from recipes.models.backbone import train_tokenizer
 from recipes.training.arguments import StageArguments
@@ -85,7 +85,26 @@ def write_folder(folder: Path, number: int) -> None:
         rows = made_up(min(RECORDS_PER_FILE, number - first), seed=file)
         records = [record(f"{first + i}", row, words, draw) for i, row in enumerate(rows)]
         write_shard(folder, "train", file, pa.Table.from_pylist(records, schema_for(LABELS)))
-    write_metadata(folder, {"channels": CHANNELS, "labels": [{"name": name} for name in LABELS]}, lambda *_: "")
+    write_metadata(folder, described(number), lambda *_: "")
+
+
+def described(number: int) -> dict:
+    """Return what a dataset folder tells of itself, of records that are made up."""
+    nothing = dict.fromkeys(("title", "version", "licence", "url", "cite"))
+    step = {"step": "made up", "stays": number, "patients": number, "stays_lost": 0, "patients_lost": 0, "why": ""}
+    return {
+        "source": "synthetic",
+        "source_description": {**nothing, "credentialed": False},
+        "channels": CHANNELS,
+        "labels": [{"name": name, "ccs": [], "synonyms": [], "stays": 0} for name in LABELS],
+        "settings": {"note_view": "admission"},
+        "seed": 0,
+        "counts": {split: {"stays": number if split == "train" else 0} for split in SPLITS},
+        "attrition": [step],
+        "codes": {**dict.fromkeys(("total", "unmapped", "unknown", "by_family"), 0), "unmapped_share": None},
+        "values": [],
+        "leakage": {},
+    }
 
 
 def record(name: str, row: dict, words: np.ndarray, draw: np.random.Generator) -> dict:
@@ -96,9 +115,11 @@ def record(name: str, row: dict, words: np.ndarray, draw: np.random.Generator) -
     return {
         "subject_id": name,
         "stay_id": name,
+        "source": "synthetic",
         "note": " ".join(draw.choice(words, len(row["input_ids"]))),
         "lab_times": (hours + 0.5).tolist(),
         "lab_values": np.where(seen, typical, np.nan)[hours].tolist(),
+        "lab_caption": "",
         "diagnoses": np.flatnonzero(row["diagnosis_labels"].numpy()).tolist(),
         "note_rationale": " ".join(draw.choice(words, half)),
         "lab_rationale": " ".join(draw.choice(words, half)),

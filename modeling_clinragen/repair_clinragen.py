@@ -120,7 +120,7 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
 _ARTICLE = r"(?:an? |the (?:finding |use of )?|being )?[\"“]?"  # what the teacher writes before a finding
 _BETWEEN = re.compile(rf"[\"”]?(?:,? and|,) {_ARTICLE}")
 _WITHIN = re.compile(r" (?:with|without|of|on|in|from|after|to|for|at|by) (?:an? |the )?")  # "nausea with chest pain"
-_LEAD = re.compile(rf"(?<!\w){_ARTICLE}$", re.IGNORECASE)
+_LEAD = re.compile(rf"(?:(?<!\w){_ARTICLE})?$", re.IGNORECASE)
 _RELATIVE = re.compile(r",? which (?:is|are) (?:also )?\w+ by $")
 _QUOTE_END = re.compile(r"[\"”]?")
 

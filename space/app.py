@@ -11,8 +11,6 @@ As a Hugging Face Space it reads the variables `CLINRAGEN_MODEL` and `CLINRAGEN_
 import argparse
 import os
 
-import place
-
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -24,6 +22,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--revision", default=os.environ.get("CLINRAGEN_REVISION"), help="of a model on the Hub")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     arguments = parser.parse_args(argv)
+    import place
+
     if not arguments.model:
         parser.error("give --model FOLDER_OR_HUB_ID, or set CLINRAGEN_MODEL")
     if place.is_missing(arguments.model):

@@ -142,7 +142,7 @@ PUBLISH = ("--i-am-permitted-to-publish", "these are the open demo extract")
         (("--public", *PUBLISH), "give --i-am-permitted-to-send"),
         (("--public", *SEND), "give --i-am-permitted-to-publish"),
         ((SEND[0], " "), "needs a reason"),
-        (("--public", *SEND, PUBLISH[0], ""), "needs a reason"),
+        (("--public", *SEND, PUBLISH[0], ""), "is empty; give a value"),
         (("--dry-run",), "give --i-am-permitted-to-send"),
     ],
 )

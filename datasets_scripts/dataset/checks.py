@@ -18,7 +18,7 @@ from modeling_clinragen.shapes_clinragen import CHANNEL, fault_of
 
 
 AGAIN = "copy the folder again, or build it again with datasets_scripts/build_dataset.py"
-NUMBERS = ("mean", "std", "minimum", "maximum")
+NUMBERS = ("mean?", "std?", "minimum", "maximum")  # the model's configuration estimates a mean that is not there
 METADATA = {
     "source": str,
     "source_description": {
@@ -88,7 +88,7 @@ def _contradiction(metadata: dict) -> str | None:
     if counts.keys() != set(SPLITS) or any(count["stays"] < 0 for count in counts.values()):
         return f"counts needs the records of {', '.join(SPLITS)}"
     for i, channel in enumerate(metadata["channels"]):
-        if channel["std"] <= 0 or channel["minimum"] > channel["maximum"]:
+        if channel.get("std", 1) <= 0 or channel["minimum"] > channel["maximum"]:
             return f"channels[{i}] needs a positive std, and a minimum below its maximum"
     for view, report in metadata["leakage"].items():
         unknown = [label["name"] for label in metadata["labels"] if label["name"] not in report["labels"]]
@@ -184,7 +184,9 @@ def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int
     falls = (np.diff(hours) <= 0) & (record[1:] == record[:-1])
     _check_parts(falls, record[1:], first, path, "lab_times must increase strictly")
     for name in ("lab_values", "lab_available_times"):
-        _check_matrix(columns[name], name, lengths, record, num_channels, first, path)
+        known = columns[name].is_valid()  # null where nobody knows when values were available
+        at = np.flatnonzero(known.to_numpy(zero_copy_only=False))
+        _check_matrix(columns[name].filter(known), name, lengths[at], at, num_channels, first, path)
     classes = columns["diagnoses"].flatten()
     record = np.repeat(np.arange(len(batch)), _lengths(columns["diagnoses"]))
     ids = classes.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -195,10 +197,15 @@ def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int
 
 
 def _check_matrix(
-    column: pa.Array, name: str, lengths: np.ndarray, record: np.ndarray, num_channels: int, first: int, path: Path
+    column: pa.Array, name: str, lengths: np.ndarray, at: np.ndarray, num_channels: int, first: int, path: Path
 ) -> None:
-    """Check a column that has a number for each channel at each time; NaN is one, null and infinity are none."""
-    _check(_lengths(column) != lengths, first, path, f"{name} has not as many rows as there are lab_times")
+    """
+    Check a column that has a number for each channel at each time; NaN is one, null and infinity are none. It holds
+    the rows `at` of the batch.
+    """
+    few = f"{name} has not as many rows as there are lab_times"
+    _check_parts(_lengths(column) != lengths, at, first, path, few)
+    record = np.repeat(at, lengths)
     rows = column.flatten()
     wrong = f"{name} needs one number (or NaN) for each of the {num_channels} channels at every time"
     _check_parts(_lengths(rows) != num_channels, record, first, path, wrong)

@@ -50,17 +50,21 @@ def test_the_check_finds_a_broken_promise():
     assert row == {"certified": 1.0, "broken": 1.0, "recall": 1.0}
 
 
+NOBODY = {"stay_id": "1", "subject_id": "1", "diagnoses": []}
+
+
 def write_report(folder, probabilities, gold):
     folder.mkdir()
     names = [f"label {i}" for i in range(gold.shape[1])]
     with open(folder / "predictions.jsonl", "w", encoding="utf-8") as file:
         for scores, has in zip(probabilities, gold, strict=True):
             row = {
+                **NOBODY,
                 "probabilities": dict(zip(names, scores.tolist(), strict=True)),
                 "gold": [name for name, yes in zip(names, has, strict=True) if yes],
             }
             file.write(json.dumps(row) + "\n")
-        file.write(json.dumps({"probabilities": {}, "gold": []}) + "\n")  # could not be read
+        file.write(json.dumps({**NOBODY, "probabilities": {}, "gold": []}) + "\n")  # could not be read
     return folder
 
 

@@ -15,13 +15,16 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from safetensors.torch import save_file
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
+from recipes.training.arguments import complete
 from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
-from recipes.training.stages import freeze_all_but
+from recipes.training.fields import read_fields
+from recipes.training.stages import begin, freeze_all_but
 from recipes.training.trainer import EpochLengthGroupedSampler, first_records
 from tests.conftest import NIGHTLY
 from tests.recipes.conftest import STAGE
@@ -184,10 +187,14 @@ def test_the_stage_that_cannot_be_sharded_says_so(stage1_folder, stage_arguments
 
 
 def test_a_stage_begun_in_shards_does_not_go_on_whole(stage_arguments, tmp_path):
+    begin(*complete(read_fields(stage_arguments(tmp_path / "out"), **stage1_note.STAGE)))  # and killed there
     checkpoint = tmp_path / "out.training" / "checkpoint-2"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "trainer_state.json").write_text("{}")
-    (checkpoint / "optimizer.bin").write_bytes(b"")
+    checkpoint.mkdir()
+    state = {"global_step": 2, "log_history": [], "best_model_checkpoint": None}
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    save_file({"weight": torch.zeros(1)}, checkpoint / "model.safetensors")
+    for name in ("optimizer.bin", "scheduler.pt", "rng_state_0.pth"):
+        torch.save({}, checkpoint / name)
     with pytest.raises(ClinRaGenInputError, match=r"checkpoint-2 was written with FSDP or DeepSpeed: resume"):
         stage1_note.main(stage_arguments(tmp_path / "out"))
     assert (checkpoint / "optimizer.bin").is_file()

@@ -328,7 +328,7 @@ def test_stage_3_streams_series_too(stage_arguments, tmp_path):
         ({"train_sampling_strategy": "sequential"}, "streaming takes random or group_by_length"),
         ({"dataloader_drop_last": True}, "dataloader_drop_last has no effect"),
         ({"auto_find_batch_size": True}, "auto_find_batch_size has no effect"),
-        ({"streaming_buffer_size": 0}, "streaming_buffer_size is 0; give 1 or more"),
+        ({"streaming_buffer_size": 0}, "streaming_buffer_size is 0; give at least 1"),
     ],
 )
 def test_what_streams_cannot_do_is_said_before_anything_is_read(stage_arguments, tmp_path, changes, message):
