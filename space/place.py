@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the page can be reached from, and where a model's name points to."""
+"""Tell where the page can be reached from, and where a model's name points to."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What no option and no settings file can hold, refused for all commands in one place."""
+"""Refuse what no option and no settings file can hold, for all commands in one place."""
 
 from pathlib import Path
 

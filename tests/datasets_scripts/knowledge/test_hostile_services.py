@@ -60,7 +60,7 @@ BAD_PAGES = [
 
 
 def lines_of(make, reply):
-    """What two starts with one cache end in."""
+    """Return what two starts with one cache end in."""
     lines = []
     with RawServer(reply) as server:
         for _ in range(2):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage was begun with: checkpoints of other data or settings are not resumed, also after a real kill."""
+"""Test what a stage was begun with: checkpoints of other data or settings are not resumed, also after a real kill."""
 
 import json
 import shutil
