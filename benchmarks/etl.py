@@ -55,8 +55,6 @@ def main(argv: list[str] | None = None) -> dict:
     with finished_folder(arguments.output) as aside:
         work = arguments.work or aside / "work"
         runs = [measure(arguments.root, factor, work, arguments.memory_limit) for factor in arguments.factors]
-        if arguments.work is None:
-            shutil.rmtree(work)
         metrics = {"runs": runs, "extrapolated": extrapolate(runs)}
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
         plot(aside / "etl.png", runs)

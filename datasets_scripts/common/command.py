@@ -3,10 +3,12 @@
 """The common part of all commands: how a user's mistake, an interruption or a full disk ends one."""
 
 import argparse
+import atexit
 import errno
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +46,7 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     writes, and what its libraries write, its owner alone can read.
     """
     os.umask(OWNER_ALONE)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # what is done is done: Ctrl-C comes too late
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)

@@ -36,7 +36,13 @@ METADATA = {
         **dict.fromkeys(("total", "unmapped", "unknown", "by_family"), int),
         "unmapped_share": (None, float),
     },
-    "values": [{"channel": str, "stays_with_a_value": int, "stored_time_known": int}],
+    "values": [
+        {
+            **dict.fromkeys(("stays_with_a_value", "stored_time_known"), int),
+            "channel": str,
+            "median_hours_until_stored": (None, float),
+        }
+    ],
     "measurements?": [dict.fromkeys(("rows", "of_no_stay", "of_no_patient", "in_stays"), int)],
     "leakage": {
         str: {
