@@ -348,7 +348,6 @@ def test_bad_tables_end_in_one_clear_line(tmp_path, fault, words):
         (["--threads", "0"], "--threads"),
         (["--splits", "train=nan"], "--splits is 'train=nan'"),
         (["--memory-limit", "much"], "--memory-limit much is no size"),
-        (["--memory-limit", "1KB"], "--memory-limit 1KB is too little for these tables"),
         (["--hours", "nan"], "--hours is nan; give 0 or more"),
         (["--hours", "-1"], "--hours is -1.0; give 0 or more"),
         (["--min-age", "nan"], "--min-age is nan"),

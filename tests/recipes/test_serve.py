@@ -354,7 +354,7 @@ def test_a_connection_whose_client_is_silent_is_closed(handler, monkeypatch, kin
     with served(handler, held) as port, silent_connection(port, SILENT[kind]) as connection:
         assert within(20, lambda: held)
         assert within(30, lambda: not held)  # and until then this test takes no answer, either
-        assert is_closed(connection)
+        assert within(20, lambda: is_closed(connection))
         assert ask(port, None, "GET", "/health")[0] == 200
 
 
