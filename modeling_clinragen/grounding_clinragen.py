@@ -27,7 +27,6 @@ from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair, without_findings
-from .slots_clinragen import NumericSlots
 from .telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN, place_of
 
 
@@ -83,7 +82,7 @@ class Grounding:
         self.composer = Composer(self.links, channels, processor.labels)
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
         self.repair, self.series_words = NumberRepair(self.check), SeriesWords(self.check)
-        self.slots = NumericSlots(channels)
+        self.slots = processor.slots
 
     def of(self, record: dict) -> GroundedText:
         """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""

@@ -154,7 +154,8 @@ class ClinRaGenPipeline(Pipeline):
             sentences that have passed; last the whole answer.
         """
         streamer, stopped, text, shown = AnswerStreamer(self.tokenizer), Event(), "", ""
-        series, grounded = self._read(record), self._begun(record, options)
+        read = self._read(record)
+        grounded = self._begun(read, options)
         options["stopping_criteria"] = [*options.get("stopping_criteria", ()), _Stopped(stopped)]
 
         def answer():
@@ -171,7 +172,7 @@ class ClinRaGenPipeline(Pipeline):
                     raise given
                 if isinstance(given, str):
                     text += given
-                    before, shown = shown, self._grown(text, grounded, series)
+                    before, shown = shown, self._grown(text, grounded, read)
                     if shown != before:
                         yield {"generated_text": shown}
                     continue
@@ -184,10 +185,10 @@ class ClinRaGenPipeline(Pipeline):
             stopped.set()  # who waited is gone: what is not written yet need not be
 
     def _begun(self, record: dict, options: dict) -> GroundedText | None:
-        """Return the grounded text of a record before its first word; `None` where the decoder's own is asked for."""
+        """Return the grounded text of a record that was read, before its first word; `None` for the decoder's own."""
         if not {**self._postprocess_params, **options}.get("grounded", True):
             return None
-        return self.grounding.of(self._read(record))
+        return self.grounding.of(record)
 
     def _grown(self, text: str, grounded: GroundedText | None, record: dict) -> str:
         if grounded is None:
