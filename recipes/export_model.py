@@ -28,7 +28,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--model",
         required=True,
         help="onnx: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a model "
-        "folder or a checkpoint, also on the Hub",
+        "folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
     )
     parser.add_argument("--adapter", help="merged alone: adapter folder, or its name on the Hub")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")

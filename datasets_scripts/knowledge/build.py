@@ -129,7 +129,7 @@ def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
             extract_by_contrast(labels, retrieved, documents, encode, terms),
             Counter(),
         ), None
-    kind, name = parse_model(arguments.extractor, "--extractor", ("offline",))
+    kind, name = parse_model(arguments.extractor, "--extractor", ("offline",), arguments.gguf_file)
     own = not arguments.corpus.startswith("hf:") and arguments.corpus not in SERVICES  # a hospital's documents
     check_model_options(arguments, kind, own)
     prompt = Prompt.load()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from datasets_scripts.common.checkpoints import pretrained, pretrained_weights
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.endpoint import Sampling
@@ -52,8 +53,9 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         with _told(model, "cannot be loaded"):
-            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-            self.model = AutoModelForCausalLM.from_pretrained(model).eval()
+            (checkpoint, options), (_, weights) = pretrained(model), pretrained_weights(model)
+            self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options, padding_side="left")
+            self.model = AutoModelForCausalLM.from_pretrained(checkpoint, **weights).eval()
         self.name, self.log, self.sampling = model, log, sampling or Sampling()
         self.room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 10**9
         self._check()

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets_scripts.common.checkpoints import resolve_checkpoint
+from datasets_scripts.common.checkpoints import resolve_checkpoint, with_gguf
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -38,6 +38,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--concurrency", type=int, default=16, help="openai: requests under way at once; default 16")
     model.add_argument("--batch-size", type=int, default=8, help="transformers: chats answered at once; default 8")
+    model.add_argument(
+        "--gguf-file", metavar="NAME", help="transformers: file of the model's folder with its weights, if it is GGUF"
+    )
     model.add_argument("--attempts", type=int, default=6, help="openai: of one request, while faults pass; default 6")
     model.add_argument("--timeout", type=float, default=120, help="openai: seconds for one attempt; default 120")
     model.add_argument("--temperature", type=float, default=0.0, help="default 0")
@@ -66,14 +69,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_model(text: str, option: str, others: tuple[str, ...]) -> tuple[str, str]:
-    """Return kind and name of `"openai:MODEL"` or `"transformers:MODEL"`; a folder has to be there."""
+def parse_model(text: str, option: str, others: tuple[str, ...], gguf_file: str | None = None) -> tuple[str, str]:
+    """Return kind and name of `"openai:MODEL"` or `"transformers:MODEL"`; a folder has to be there, and its file."""
     kind, _, name = text.partition(":")
     if kind not in ("openai", "transformers") or not name:
         raise ClinRaGenInputError(
             f"{option} is {text!r}; give {', '.join((*others, 'openai:MODEL', 'transformers:MODEL'))}"
         )
-    return kind, resolve_checkpoint(name) if kind == "transformers" else name
+    if kind == "transformers":
+        return kind, resolve_checkpoint(with_gguf(name, gguf_file, option))
+    if gguf_file is not None:
+        raise ClinRaGenInputError(f"--gguf-file is for {option} transformers:MODEL; a server reads its own files")
+    return kind, name
 
 
 def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool) -> None:

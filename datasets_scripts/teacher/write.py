@@ -75,7 +75,7 @@ def write_rationales(arguments: argparse.Namespace) -> None:
 
 def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict, settings: dict) -> None:
     """Let a language model write: within its budget, on this machine unless a permission is recorded."""
-    kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",))
+    kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",), arguments.gguf_file)
     prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), max_note_characters=arguments.max_note)
     confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)

@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from datasets_scripts.common.checkpoints import fields_at_fault, resolve_checkpoint
+from datasets_scripts.common.checkpoints import fields_at_fault, pretrained, pretrained_weights
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
@@ -72,10 +72,11 @@ def load_language_model(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedT
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    checkpoint = resolve_checkpoint(name_or_path)
+    (checkpoint, options), (_, weights) = pretrained(name_or_path), pretrained_weights(name_or_path)
+    dtype = torch.bfloat16 if has_bf16() else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16 if has_bf16() else torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, **weights, dtype=dtype)
     except (OSError, ValueError) as error:
         raise ClinRaGenInputError(f"model_name_or_path: no causal model in {name_or_path}: {error}") from None
     if tokenizer.pad_token is None:

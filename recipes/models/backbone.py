@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
-from datasets_scripts.common.checkpoints import reason_of, resolve_checkpoint
+from datasets_scripts.common.checkpoints import pretrained, pretrained_weights, reason_of
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.integrity_clinragen import fault_of_weights
 
@@ -38,25 +38,25 @@ def load_backbone(
     A pretrained backbone, in single precision whatever it is stored in, and its tokenizer.
 
     Args:
-        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), or an
-            encoder (BERT and its like), which gets a decoder with random weights.
+        name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), also as
+            `FOLDER/FILE.gguf`, or an encoder (BERT and its like), which gets a decoder with random weights.
         decoder_config (`dict`, *optional*): what that decoder's configuration changes of the encoder's.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there, or it is damaged.
     """
-    checkpoint = resolve_checkpoint(name_or_path)
+    checkpoint, options = pretrained(name_or_path)
     try:
-        config = AutoConfig.from_pretrained(checkpoint)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        config = AutoConfig.from_pretrained(checkpoint, **options)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
         _check_tokens(tokenizer, config)
         if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            return _read(AutoModelForSeq2SeqLM, checkpoint), tokenizer
+            return _read(AutoModelForSeq2SeqLM, name_or_path), tokenizer
         if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
-            return _read(AutoModelForCausalLM, checkpoint), tokenizer
-        return _with_decoder(_read(AutoModel, checkpoint), decoder_config or {}, tokenizer), tokenizer
+            return _read(AutoModelForCausalLM, name_or_path), tokenizer
+        return _with_decoder(_read(AutoModel, name_or_path), decoder_config or {}, tokenizer), tokenizer
     except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
         raise ClinRaGenInputError(
             f"model_name_or_path: no model to load from {name_or_path}: {reason_of(error)}"
@@ -72,9 +72,10 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase, config) -> None:
         raise ValueError(f"its tokenizer has token {max(ids)}, but the model a vocabulary of {size}")
 
 
-def _read(kind: type, checkpoint: str) -> PreTrainedModel:
+def _read(kind: type, name_or_path: str) -> PreTrainedModel:
     """Load weights that are all there and finite; of the heads of another use some may lack or be left over."""
-    model, told = kind.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)
+    checkpoint, options = pretrained_weights(name_or_path)
+    model, told = kind.from_pretrained(checkpoint, **options, dtype=torch.float32, output_loading_info=True)
     missing = {name for name in told["missing_keys"] if "pooler" not in name}  # which nothing here uses
     fault = fault_of_weights(model, {"missing_keys": missing, "unexpected_keys": ()})
     if fault:

@@ -9,7 +9,7 @@ import re
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from datasets_scripts.common.checkpoints import fields_at_fault, reason_of, resolve_checkpoint
+from datasets_scripts.common.checkpoints import fields_at_fault, pretrained, reason_of
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenInputError,
@@ -47,8 +47,9 @@ def adapted_part(model: ClinRaGenLanguageModel, whole: list[str], trained: list[
 
 
 def base_config_of(base: str):
+    checkpoint, options = pretrained(base)
     try:
-        return AutoConfig.from_pretrained(resolve_checkpoint(base), trust_remote_code=False)
+        return AutoConfig.from_pretrained(checkpoint, **options, trust_remote_code=False)
     except Exception as error:  # damaged files raise errors of any class
         raise ClinRaGenInputError(f"no model to load from {base}: {reason_of(error)}") from error
 

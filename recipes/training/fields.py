@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets_scripts.common.checkpoints import with_gguf
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from recipes.training.parsing import FieldParser, option
 
@@ -31,6 +32,11 @@ class ModelArguments:
         "facebook/bart-base), a decoder-only one (Qwen/Qwen3-0.6B, facebook/opt-125m), or an encoder "
         "(sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights of the"
         " shape `text_config`.",
+        None,
+    )
+    gguf_file: str | None = option(
+        "Stage 1: file of model_name_or_path that holds the weights in llama.cpp's format; they are trained as plain "
+        "ones.",
         None,
     )
     text_config: dict = option(
@@ -190,6 +196,7 @@ def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, *
     for name, value in (("dataset", data.dataset), ("output_dir", stage.output_dir)):
         if value is None:
             parser.error(f"--{name} is needed, in the YAML file or on the command line")
+    model.model_name_or_path = with_gguf(model.model_name_or_path, model.gguf_file, "model_name_or_path")
     _check("inputs", data.inputs, MODALITIES)
     _check("rationales", data.rationales or MODALITIES, MODALITIES)
     _check("trained_modules", stage.trained_modules, MODULES)

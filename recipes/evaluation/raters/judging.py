@@ -34,7 +34,7 @@ from recipes.evaluation.report.text import decimals, markdown_table
 def judge_rationales(arguments: argparse.Namespace) -> dict:
     """Write the folder of `judge_rationales.py`, whose arguments these are, and return the figures."""
     check_free(arguments.output, arguments.dataset)
-    kind, model_name = parse_model(arguments.judge, "--judge", ())
+    kind, model_name = parse_model(arguments.judge, "--judge", (), arguments.gguf_file)
     metadata = read_metadata(arguments.dataset)
     confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
