@@ -22,6 +22,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="report folder to write")
     parser.add_argument("--limit", type=int, help="only the first N records")
     parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
+    parser.add_argument("--num-beams", type=int, default=1, help="of the generation; the paper's are 2. Default: 1")
     parser.add_argument(
         "--embedding-matching",
         action="store_true",

@@ -4,8 +4,12 @@
 
 from pathlib import Path
 
+from datasets_scripts.common.settings import read_yaml
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
 
 FOLDER = Path(__file__).parent
+EXTENDS = "extends"
 
 
 def find_config(path: str | Path) -> Path:
@@ -17,3 +21,28 @@ def find_config(path: str | Path) -> Path:
     path = Path(path)
     own = FOLDER / (path.relative_to("recipes/configs") if path.is_relative_to("recipes/configs") else path)
     return own if not path.exists() and own.is_file() else path
+
+
+def read_config(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
+    """
+    Return the fields of a configuration, and those that it does not name of the one that it `extends`.
+
+    Args:
+        seen (tuple of `Path`): the files that lead to this one.
+
+    Raises:
+        ClinRaGenInputError: naming the file that cannot be read, holds no fields, or extends itself.
+    """
+    file = find_config(path)
+    given = read_yaml(file, object)
+    if not isinstance(given, dict):
+        raise ClinRaGenInputError(f"{path} holds no fields; write one a line, as in learning_rate: 0.001")
+    if EXTENDS not in given:
+        return given
+    before = given.pop(EXTENDS)
+    seen = (*seen, file.resolve())
+    if not isinstance(before, str):
+        raise ClinRaGenInputError(f"{path}: {EXTENDS} is {before!r}; give one configuration, as --config takes it")
+    if find_config(before).resolve() in seen:
+        raise ClinRaGenInputError(f"{path}: {EXTENDS} is {before}, which extends this file; leave one of them out")
+    return {**read_config(before, seen), **given}

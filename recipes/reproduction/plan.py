@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from datasets_scripts.common.settings import read_yaml
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
-from recipes.configs import find_config
+from recipes.configs import read_config
 
 
 STAGES = {"stage1": "stage1_note", "stage2": "stage2_lab", "stage3": "stage3_multimodal"}
@@ -31,6 +30,8 @@ PLAN = {
     "rows": {str: (None, dict)},
     "settings?": {str: dict},
     "knowledge?": OPTIONS,
+    "rationales?": OPTIONS,
+    "evaluation?": OPTIONS,
     "output?": str,
 }
 ROW = {
@@ -133,8 +134,8 @@ def read_plan(
     Raises:
         ClinRaGenInputError: naming the field that cannot be used.
     """
-    raw = read_yaml(find_config(path), object)
-    known = {"output", "seeds", "data", "knowledge", "stages", "settings", "reference", "rows"}
+    raw = read_config(path)
+    known = {name.removesuffix("?") for name in PLAN}
     _check_fields(f"{path}", raw, known, {"seeds", "data", "stages", "reference", "rows"})
     _check_shape(f"{path}", raw, PLAN)
     rows = [_row(path, name, given or {}) for name, given in raw["rows"].items()]
@@ -198,7 +199,7 @@ class _Planner:
 
     def __init__(self, output: Path, raw: dict):
         self.output, self.raw = output, raw
-        self.bases = {stage: _read_stage(Path(raw["stages"]) / f"{stage}.yaml") for stage in STAGES}
+        self.bases = {stage: read_config(Path(raw["stages"]) / f"{stage}.yaml") for stage in STAGES}
         self.jobs: dict[Path, Job] = {}
         self.reports: dict[tuple[str, int], Path] = {}
         self.models: dict[tuple[str, int], list[Path]] = {}
@@ -212,7 +213,8 @@ class _Planner:
         dataset = self._dataset(row)
         for seed in self.raw["seeds"] if row.seeds is None else row.seeds:
             command, needs = "recipes.evaluate_baseline", [dataset]
-            arguments = ["--dataset", dataset, *_options({"split": "test", **row.evaluation})]
+            common = self.raw.get("evaluation", {}) if row.baseline is None else {}
+            arguments = ["--dataset", dataset, *_options({"split": "test", **common, **row.evaluation})]
             if row.baseline is not None:
                 arguments += ["--baseline", row.baseline, "--seed", seed]
             else:
@@ -231,7 +233,7 @@ class _Planner:
         records = self.output / "data" / f"records-{_digest(build)}"
         arguments = ["--output", records, *_options(build)]
         self._add(records, "datasets_scripts.build_dataset", arguments)
-        options = {"teacher": "template", **row.rationales}
+        options = {"teacher": "template", **self.raw.get("rationales", {}), **row.rationales}
         dataset = self.output / "data" / f"dataset-{_digest([build, options, self.knowledge.name])}"
         self._add(
             dataset,
@@ -277,10 +279,6 @@ class _Planner:
 
     def _add(self, output: Path, command: str, argv: list, *needs: Path) -> None:
         self.jobs.setdefault(output, Job(output, command, tuple(map(str, argv)), needs))
-
-
-def _read_stage(path: Path) -> dict:
-    return read_yaml(find_config(path))
 
 
 def _merged(*blocks: dict) -> dict:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -211,6 +212,7 @@ def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, *
     return StageInput(model, data, stage, others, command_line)
 
 
+@cache
 def transformers_fields() -> set[str] | None:
     """Return the names of the fields of `Seq2SeqTrainingArguments`, from its source: its import loads torch."""
     package = find_spec("transformers")

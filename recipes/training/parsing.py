@@ -14,9 +14,8 @@ from types import NoneType
 from typing import get_args, get_origin, get_type_hints
 
 from datasets_scripts.common.command import CommandParser
-from datasets_scripts.common.settings import read_yaml
 from modeling_clinragen.shapes_clinragen import fault_of
-from recipes.configs import find_config
+from recipes.configs import read_config
 
 
 def option(text: str, default=MISSING, **metadata) -> Field:
@@ -69,7 +68,7 @@ class FieldParser(CommandParser):
         """
         argv = [_with_underscores(text) for text in (sys.argv[1:] if argv is None else argv)]
         config = self.parse_known_args(argv)[0].config
-        given = {} if config is None else self._read_file(config)
+        given = {} if config is None else read_config(config)
         for name, kind in self.types.items():
             fault = fault_of(given.get(name), _shape(kind), name) if name in given else None
             if fault is not None:
@@ -94,12 +93,6 @@ class FieldParser(CommandParser):
 
     def error(self, message: str):
         super().error(f"arguments: {message}")
-
-    def _read_file(self, path: Path) -> dict:
-        given = read_yaml(find_config(path), object)
-        if not isinstance(given, dict):
-            self.error(f"{path} holds no fields; write one a line, as in learning_rate: 0.001")
-        return given
 
 
 def _shape(kind: type) -> object:

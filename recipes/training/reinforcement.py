@@ -48,7 +48,7 @@ class RewardTrainer(ClinRaGenTrainer):
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
         inputs = self._prepare_inputs(inputs)
-        return None, self.generate_greedily(inputs), inputs["diagnosis_labels"]
+        return None, self.generate(inputs), inputs["diagnosis_labels"]
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)

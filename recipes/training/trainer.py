@@ -267,14 +267,18 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             outputs = model(**inputs)
             predicted = outputs.diagnosis_logits
             if predicted is None:
-                predicted = self.generate_greedily(inputs)
+                predicted = self.generate(inputs)
         return outputs.loss.detach(), predicted, inputs["diagnosis_labels"]
 
-    def generate_greedily(self, inputs: dict) -> torch.Tensor:
+    def generate(self, inputs: dict) -> torch.Tensor:
         limit = self.args.generation_max_length or self.model.generation_config.max_new_tokens
         read = {name: inputs[name] for name in self.processing_class.model_input_names}
         return self.model.generate(
-            **read, max_new_tokens=limit, num_beams=1, do_sample=False, synced_gpus=self.is_sharded
+            **read,
+            max_new_tokens=limit,
+            num_beams=self.args.generation_num_beams or 1,
+            do_sample=False,
+            synced_gpus=self.is_sharded,
         )
 
 

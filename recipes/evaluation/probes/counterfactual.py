@@ -51,6 +51,7 @@ def counterfactual_metrics(
     batch_size: int,
     seed: int = 0,
     grounded: bool = True,
+    num_beams: int = 1,
 ) -> dict[str, dict]:
     """
     The figures of `given` and of each condition that applies, all on the same records.
@@ -58,7 +59,7 @@ def counterfactual_metrics(
     Args:
         given (list of `dict`): the predictions of `records` as they are.
         seed (`int`): of who exchanges series with whom, and of the shuffled knowledge.
-        grounded (`bool`): as the pipeline takes it; like those of `given`.
+        grounded (`bool`), num_beams (`int`): as the pipeline takes them; like those of `given`.
 
     Returns:
         Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (nothing is left of what the model
@@ -76,7 +77,7 @@ def counterfactual_metrics(
         predictions = list(given)
         with condition.model:
             chosen = records.select(condition.rows)
-            answers = predict(pipe, chosen, batch_size, 1, condition.change, desc=name, grounded=grounded)
+            answers = predict(pipe, chosen, batch_size, num_beams, condition.change, name, grounded)
             for i, answer in zip(condition.rows, answers, strict=True):
                 predictions[i] = answer
         own, beside = comparison.figures(predictions), comparison.differences(predictions)

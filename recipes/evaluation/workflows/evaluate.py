@@ -28,7 +28,7 @@ from recipes.training.data import check_same_names, load_records
 
 logger = logging.getLogger(__name__)
 
-SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "ungrounded")
+SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "ungrounded", "num_beams")
 
 
 def evaluate_model(arguments: argparse.Namespace) -> dict:
@@ -54,10 +54,12 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
         bertscore = BertScorer.from_pretrained(arguments.bertscore_model, arguments.device)
     started = time.perf_counter()
     with finished_folder(Path(arguments.output)) as aside:
-        predictions = list(predict(pipe, records, arguments.batch_size, 1, grounded=not arguments.ungrounded))
+        asked = {name: getattr(arguments, name) for name in ("batch_size", "num_beams")}
+        asked["grounded"] = not arguments.ungrounded
+        predictions = list(predict(pipe, records, **asked))
         predicted = time.perf_counter()
         metadata = read_metadata(arguments.dataset)
-        metrics = measure(arguments, pipe, records, predictions, metadata, bertscore)
+        metrics = measure(arguments, pipe, records, predictions, metadata, bertscore, asked)
         metrics["run"] = {
             **{name: getattr(arguments, name) for name in SETTINGS},
             "num_parameters": model.num_parameters(),
@@ -81,8 +83,9 @@ def measure(
     predictions: list[dict],
     metadata: dict,
     bertscore: BertScorer | None,
+    asked: dict,
 ) -> dict:
-    """Return the figures of the predictions, and of the probes that the arguments ask for."""
+    """Return the figures of the predictions, which were `asked` for so, and of the probes of the arguments."""
     config, processor = pipe.model.config, pipe.processor
     metrics = compute_metrics(
         predictions,
@@ -98,9 +101,7 @@ def measure(
         metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
     metrics["doubt"] = doubt_metrics(predictions, processor.labels, config.decisions.doubt)
     if arguments.counterfactual:
-        metrics["counterfactual"] = counterfactual_metrics(
-            pipe, records, predictions, arguments.batch_size, grounded=not arguments.ungrounded
-        )
+        metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, **asked)
         if config.decisions.doubt is not None:
             metrics["doubt"]["would_help"] = helpfulness(pipe, records)
     if arguments.deletion:

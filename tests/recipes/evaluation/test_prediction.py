@@ -10,6 +10,7 @@ from datasets import Dataset
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes import evaluate_model
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
+from recipes.evaluation.workflows import evaluate
 
 
 @pytest.fixture
@@ -109,13 +110,22 @@ def test_when_there_is_no_full_batch_then_the_user_is_told():
         whole_batches(Dataset.from_dict({"stay_id": [1, 2, 3]}), 4)
 
 
-def test_an_evaluation_in_the_release_s_ways_says_so(stage1_folder, data_folder, tmp_path):
+def test_an_evaluation_in_the_release_s_ways_says_so(stage1_folder, data_folder, tmp_path, monkeypatch):
+    class Noting(UnmaskedPipeline):
+        noted = []
+
+        def _forward(self, model_inputs, **options):
+            self.noted.append(options["num_beams"])
+            return super()._forward(model_inputs, **options)
+
+    monkeypatch.setattr(evaluate, "UnmaskedPipeline", Noting)
     arguments = ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--split", "test"]
     arguments += ["--limit", "3", "--batch-size", "2", "--counterfactual"]
-    ways = ["--attention-mask", "paper", "--drop-last-batch"]
+    ways = ["--attention-mask", "paper", "--drop-last-batch", "--num-beams", "2"]
     metrics = evaluate_model.main([*arguments, *ways, "--output", str(tmp_path / "report")])
     assert metrics["records"] == 2
     assert (metrics["run"]["attention_mask"], metrics["run"]["drop_last_batch"]) == ("paper", True)
+    assert (metrics["run"]["num_beams"], set(Noting.noted)) == (2, {2})
     assert list(metrics["counterfactual"]) == ["as given", "note blanked"]  # stage 1 reads notes
     assert metrics["counterfactual"]["as given"]["micro_f1"] == metrics["diagnosis"]["micro_f1"]
     assert json.loads((tmp_path / "report" / "metrics.json").read_text()) == metrics

@@ -22,7 +22,7 @@ from recipes.training.trainer import ClinRaGenTrainer
 from tests.commands import run_script
 
 
-CONFIGS = sorted(Path("recipes/configs").glob("*/stage*.yaml"))
+CONFIGS = sorted(Path("recipes/configs").rglob("stage*.yaml"))
 
 
 def weights(folder):
@@ -140,7 +140,7 @@ def test_a_finished_stage_is_not_trained_again(stage_arguments, stage1_folder):
         stage1_note.main(stage_arguments(stage1_folder))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: "-".join(path.with_suffix("").parts[2:]))
 def test_every_configuration_parses(path, tmp_path):
     stage = (stage1_note, stage2_lab, stage3_multimodal, stage4_rewards)[int(path.stem[-1]) - 1]
     kind = RewardStageArguments if stage is stage4_rewards else StageArguments
@@ -306,6 +306,27 @@ def test_accumulating_one_record_at_a_time_gives_the_gradient_of_the_batch(
         trainer.args.load_best_model_at_end = False
         losses.append(trainer.train().training_loss)
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.parametrize(("given", "asked"), [([], 1), (["--generation_num_beams", "3"], 3)])
+def test_what_is_written_to_validate_has_the_beams_that_are_asked_for(
+    data_folder, stage1_folder, stage_arguments, given, asked, tmp_path, monkeypatch
+):
+    model, processor = load_model_folder(stage1_folder)
+    _, _, args = parse_arguments(stage_arguments(tmp_path / "out", *given))
+    args.eval_strategy = args.save_strategy = "no"
+    args.load_best_model_at_end = False
+    records = load_records(str(data_folder / "dataset"), "test", limit=2)
+    collator = ClinRaGenCollator(processor)
+    batch = collator([*encode_records(records, processor, ["note"], 60).with_format("numpy")])
+    trainer = ClinRaGenTrainer(
+        model=model, args=args, data_collator=collator, processing_class=processor, train_dataset=records
+    )
+    used, generate = [], model.generate
+    monkeypatch.setattr(model, "generate", lambda **options: used.append(options["num_beams"]) or generate(**options))
+    written = trainer.generate(batch)
+    assert used == [asked]
+    assert len(written) == 2
 
 
 def test_one_batch_can_be_learned_by_heart(data_folder, stage1_folder):

@@ -77,13 +77,17 @@ def split(records):
 
 
 class CountingPipeline(ClinRaGenPipeline):
-    """Remembers how many records it was asked for."""
+    """Remembers how many records it was asked for, and with how many beams."""
 
-    asked = 0
+    asked, beams = 0, frozenset()
 
     def preprocess(self, record):
         self.asked += 1
         return super().preprocess(record)
+
+    def _forward(self, model_inputs, **options):
+        self.beams = {*self.beams, options.get("num_beams")}
+        return super()._forward(model_inputs, **options)
 
 
 def pipeline_of(model, processor, modalities=("note", "lab")):
@@ -101,7 +105,10 @@ def pipe(tiny_model, tiny_processor):
 def test_every_condition_speaks_of_the_same_records(pipe, split, capsys):
     predictions = list(predict(pipe, split, 3, 1))
     assert pipe.asked == 7  # one of eight holds nothing
-    found = counterfactual_metrics(pipe, split, predictions, 3)
+    assert pipe.beams == {1}
+    pipe.beams = frozenset()
+    found = counterfactual_metrics(pipe, split, predictions, 3, num_beams=2)
+    assert pipe.beams == {2}
     # The note of 5, less one that then holds nothing; the series of 6, less two; swapped; with shuffled knowledge.
     assert pipe.asked - 7 == 4 + 4 + 6 + 6  # the others keep their answer
     names = ["as given", "note blanked", "series blanked", "series swapped", "knowledge shuffled"]
