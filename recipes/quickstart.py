@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="default: runs/quickstart")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
+    from recipes.training.devices import see_one_gpu
+
+    see_one_gpu()
     with held(arguments.output):
         prepare_data(arguments.output, PATIENTS, seed=0)
         train(arguments.output, seed=0)

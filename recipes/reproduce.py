@@ -22,7 +22,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--root", help="folder of the raw tables; default: the file's")
     parser.add_argument("--rows", nargs="+", default=(), metavar="NAME", help="only these, and the reference")
-    parser.add_argument("--processes", type=int, help="jobs at once; default: one per CPU core, on a GPU one")
+    parser.add_argument("--processes", type=int, help="jobs at once; default: one per GPU, else per CPU core")
     parser.add_argument("--dry-run", action="store_true", help="only list the jobs that are left")
     return parser.parse_args(argv)
 

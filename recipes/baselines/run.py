@@ -19,6 +19,7 @@ from recipes.evaluation.prediction import INPUTS, prediction_of
 from recipes.evaluation.report.folder import write_evaluation
 from recipes.evaluation.report.text import decimals, markdown_table
 from recipes.training.data import channels_with_statistics, load_records
+from recipes.training.devices import see_one_gpu
 
 
 CONTEXT_LENGTH = 48  # hours of the series that are read, as of a ClinRaGen model beside it
@@ -27,6 +28,7 @@ CONTEXT_LENGTH = 48  # hours of the series that are read, as of a ClinRaGen mode
 def evaluate_baseline(run: RunArguments, settings) -> dict:
     """Return the metrics of a baseline, which learns from `train` and chooses on `validation`."""
     check_free(run.output, run.dataset)
+    see_one_gpu()
     baseline = import_module(f"recipes.baselines.{run.baseline}")
     records = load_records(run.dataset, run.split)
     metadata = read_metadata(run.dataset)

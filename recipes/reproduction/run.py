@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
     """Return the rows of the table, as the arguments of `reproduce.py` say; of a dry run nothing."""
     cores = os.cpu_count() or 1
-    processes = arguments.processes or (1 if torch.accelerator.is_available() else cores)
+    processes = arguments.processes or torch.accelerator.device_count() or cores
     plan = read_plan(arguments.config, arguments.output, arguments.root, arguments.rows)
     if arguments.dry_run:
         show_jobs(plan)

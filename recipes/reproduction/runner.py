@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import logging
+import multiprocessing
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -80,6 +81,9 @@ def _check(job: Job, future: Future) -> None:
 def _prepare(threads: int) -> None:
     import torch
 
+    from recipes.training.devices import see_one_gpu
+
+    see_one_gpu(int(multiprocessing.current_process().name.rpartition("-")[2]))  # workers are counted
     torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=_CurrentErrorStream())
 

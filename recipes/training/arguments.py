@@ -18,6 +18,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from datasets_scripts.common.command import MAX_COUNT, shortened
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
+from recipes.training.devices import refuse_data_parallel
 from recipes.training.fields import (
     DataArguments,
     ModelArguments,
@@ -81,7 +82,7 @@ def complete(
     Return the own fields with those of `Seq2SeqTrainingArguments`.
 
     Raises:
-        ClinRaGenInputError: for an unknown or ill-valued field.
+        ClinRaGenInputError: for an unknown or ill-valued field, or one process with several GPUs.
     """
     parser = TrainingParser(kind)
     for name in ("use_cpu", "dataloader_pin_memory"):  # of a truth value the parser calls no factory, it takes False
@@ -104,6 +105,7 @@ def complete(
     for name in ("dataloader_drop_last", "auto_find_batch_size"):
         if given.data.streaming and getattr(stage_args, name):
             raise ClinRaGenInputError(f"arguments: {name} has no effect on streamed records; leave it out")
+    refuse_data_parallel(stage_args)
     return given.model, given.data, stage_args
 
 
