@@ -8,7 +8,8 @@ share beside the encoder, the temperature, and the threshold of each diagnosis.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -57,6 +58,7 @@ def fit_decisions(
     train: Dataset,
     validation: Dataset,
     collator: ClinRaGenCollator,
+    precision: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """
     After a stage: fit the linear classifier again, on both splits; the mixture and the temperature by what the
@@ -68,6 +70,7 @@ def fit_decisions(
 
     Args:
         train, validation (`Dataset`): as `encode_records` gives them.
+        precision (callable): see [`fit_doubt`].
     """
     model.eval()
     encoder, gold = encoder_scores(model, validation, collator)
@@ -86,7 +89,7 @@ def fit_decisions(
         probabilities = torch.cat([seen / alone, logits / temperature]).sigmoid().numpy()
     model.config.decisions.mixture, model.config.decisions.temperature = share, temperature
     model.config.decisions.thresholds = fit_thresholds(probabilities, gold.numpy()).tolist()
-    fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy())
+    fit_doubt(model, processor, validation, collator, (logits / temperature).sigmoid().numpy(), precision)
 
 
 def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, records: Dataset) -> None:

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 import numpy as np
@@ -31,6 +32,7 @@ def fit_doubt(
     records: Dataset,
     collator: ClinRaGenCollator,
     probabilities: np.ndarray,
+    precision: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """
     Set `decisions.doubt` of the model's configuration.
@@ -38,16 +40,20 @@ def fit_doubt(
     Args:
         records (`Dataset`): the calibration split, as `encode_records` gives it.
         probabilities (array of shape `(num_records, num_labels)`): of these records, from what did not learn of them.
+        precision (callable): gives the context of the many passes that tell the influence of each channel, such as
+            training's autocast; a mean of changes needs no single precision.
     """
     model.eval()
     support = [support_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
     gold = np.stack(records.with_format("numpy", columns=["diagnosis_labels"])["diagnosis_labels"])
     few = records.select(range(min(INFLUENCE_RECORDS, len(records))))
+    with precision():
+        influence = channel_influence(model, processor, few, collator).double().numpy().round(4).tolist()
     model.config.decisions.doubt = asdict(
         ClinRaGenDoubt(
             **fit_guarantees(probabilities, gold),
             support_limits=fit_support_limits(torch.cat(support).numpy()),
-            influence=channel_influence(model, processor, few, collator).double().numpy().round(4).tolist(),
+            influence=influence,
         )
     )
 
@@ -131,7 +137,7 @@ def channel_influence(
         for part, (rows, less) in enumerate(without_each_part(inputs, processor, num_channels)):
             if rows.any():
                 change = model.encode(**less).diagnosis_logits - whole[rows]
-                total[part] += change.abs().sum(dim=0).cpu()
+                total[part] += change.float().abs().sum(dim=0).cpu()
                 number[part] += rows.sum().cpu()
     return (total / number.clamp(min=1).unsqueeze(1)).T
 

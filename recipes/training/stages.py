@@ -4,7 +4,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -101,9 +101,14 @@ def held_stage(stage_args: StageArguments) -> Iterator[None]:
             raise
 
 
-def begin(model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments) -> None:
+def begin(
+    model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments, write: bool = True
+) -> None:
     """
     Check what a stage writes before it works, and turn `output_dir` into the folder of its checkpoints.
+
+    Args:
+        write (`bool`, *optional*, defaults to `True`): note there what the stage was begun with.
 
     Raises:
         ClinRaGenInputError: if the model folder is there, or checkpoints of other data or settings are.
@@ -115,7 +120,7 @@ def begin(model_args: ModelArguments, data_args: DataArguments, stage_args: Stag
     begun = begun_with(model_args, data_args, stage_args)
     stage_args.restore_callback_states_from_checkpoint = True  # the patience that is left
     stage_args.output_dir = str(output.with_name(f"{output.name}{CHECKPOINTS}"))
-    check_begun(stage_args.output_dir, begun, write=stage_args.process_index == 0)
+    check_begun(stage_args.output_dir, begun, write=write and stage_args.process_index == 0)
 
 
 def output_of(stage_args: StageArguments) -> Path:
@@ -124,11 +129,17 @@ def output_of(stage_args: StageArguments) -> Path:
 
 
 def build_model(
-    model_args: ModelArguments, data_args: DataArguments, records: Dataset | IterableDataset
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    records: Dataset | IterableDataset,
+    load: Callable[[str], tuple] = load_backbone,
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
     `model_name_or_path` is a model folder, those are what it holds.
+
+    Args:
+        load (callable, *optional*): gives the backbone of that name, and its tokenizer.
     """
     if is_model_folder(model_args.model_name_or_path):
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
@@ -149,7 +160,7 @@ def build_model(
         if not is_seq2seq:
             text_config |= special_tokens(tokenizer)
     else:
-        backbone, tokenizer = load_backbone(model_args.model_name_or_path)
+        backbone, tokenizer = load(model_args.model_name_or_path)
         text_config, is_seq2seq = backbone.config, backbone.config.is_encoder_decoder
         for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
             if part is not None:
@@ -224,12 +235,17 @@ def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], term
 
 
 def load_for_stage(
-    model_args: ModelArguments, data_args: DataArguments
+    model_args: ModelArguments, data_args: DataArguments, load: Callable[[str], tuple] = load_model_folder
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
-    """The model folder that an earlier stage left; its labels and channels must be the dataset's."""
+    """
+    The model folder that an earlier stage left; its labels and channels must be the dataset's.
+
+    Args:
+        load (callable, *optional*): gives model and processor of a folder.
+    """
     if model_args.model_name_or_path is None:
         raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
-    model, processor = load_model_folder(model_args.model_name_or_path)
+    model, processor = load(model_args.model_name_or_path)
     check_same_names(processor, model_args.model_name_or_path, data_args.dataset)
     if processor.knowledge is None:  # a folder of before
         processor.knowledge = _read_knowledge(data_args.knowledge)
@@ -242,6 +258,18 @@ def freeze_all_but(model: ClinRaGenLanguageModel, trained: list[str]) -> None:
     parts = parts_of(model)
     for name, weight in model.named_parameters():
         weight.requires_grad_(parts.get(name) in learning)
+
+
+def set_up(
+    model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments
+) -> None:
+    """Set what the model reads and writes in this stage, and which of its weights learn."""
+    processor.modalities = list(data_args.inputs)
+    model.config.decisions.token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
+    model.generation_config.max_new_tokens = data_args.max_target_tokens
+    model.generation_config.max_length = None
+    freeze_all_but(model, stage_args.trained_modules)
+    check_streamable(model, data_args, stage_args)
 
 
 def run_stage(
@@ -261,12 +289,7 @@ def run_stage(
     """
     clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
-    processor.modalities = list(data_args.inputs)
-    model.config.decisions.token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
-    model.generation_config.max_new_tokens = data_args.max_target_tokens
-    model.generation_config.max_length = None
-    freeze_all_but(model, stage_args.trained_modules)
-    check_streamable(model, data_args, stage_args)
+    set_up(model, processor, data_args, stage_args)
     with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
         folder = Path(stage_args.output_dir) / ENCODED
         evaluation = _encoded(processor, data_args, folder, data_args.eval_split, data_args.max_eval_samples)
@@ -276,7 +299,7 @@ def run_stage(
     trainer_collator = collator
     if data_args.streaming:
         train = _streamed(processor, data_args, stage_args)
-        trainer_collator = StreamCollator(collator, partial(encode_rows, **_encoding(processor, data_args)))
+        trainer_collator = StreamCollator(collator, partial(encode_rows, **encoding_options(processor, data_args)))
     if "diagnosis_head" in stage_args.trained_modules:
         prepare_decisions(model, processor, train, collator)
     patience = stage_args.early_stopping_patience
@@ -296,7 +319,7 @@ def run_stage(
     trainer.model = trainer.whole_model()
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
-            fit_decisions(trainer.model, processor, train, evaluation, collator)
+            fit_decisions(trainer.model, processor, train, evaluation, collator, trainer.compute_loss_context_manager)
         finish_stage(trainer, processor, output_of(stage_args))
     if trainer.is_local_process_zero():
         remove_encoded(stage_args.output_dir)
@@ -312,7 +335,8 @@ def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, st
         )
 
 
-def _encoding(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
+def encoding_options(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
+    """Return how the records of a stage become tokens, as [`encode_rows`] takes it."""
     return {
         "processor": processor,
         "rationales": data_args.rationales,
@@ -326,7 +350,7 @@ def _encoded(
 ) -> Dataset:
     records = load_records(data_args.dataset, split, needs_rationales=True, limit=limit)
     file = folder / f"{split}-{limit or 'all'}.arrow"
-    return encode_records(records, **_encoding(processor, data_args), file=file).with_format("numpy")
+    return encode_records(records, **encoding_options(processor, data_args), file=file).with_format("numpy")
 
 
 def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments) -> RecordStream:
