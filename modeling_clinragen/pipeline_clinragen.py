@@ -43,6 +43,8 @@ class ClinRaGenPipeline(Pipeline):
     - `grounded` (`bool`, defaults to `True`): of the decoder's rationale only what the record supports is given, and
       each listed diagnosis is explained from the record or said to be unexplained, see [`GroundedText`]. `False` gives
       the decoder's own text.
+    - `own_text` (`bool`, defaults to `False`): add `own_text`, the decoder's own `note_rationale` and `lab_rationale`,
+      numeric slots filled, before grounding; and whether it `finished`, or was cut.
     - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`: what the series attended to: `terms` (those
       of `knowledge` that it may attend to), their
       `weights` (a list for each, with one number for each patch of `patch_hours` hours, or `None` where nothing was
@@ -74,8 +76,9 @@ class ClinRaGenPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         check_fit(self.model.config, self.processor, self.model.generation_config)
 
-    def _sanitize_parameters(self, grounded: bool | None = None, **forward_kwargs):
-        return {}, forward_kwargs, {} if grounded is None else {"grounded": grounded}
+    def _sanitize_parameters(self, grounded: bool | None = None, own_text: bool | None = None, **forward_kwargs):
+        told = {"grounded": grounded, "own_text": own_text}
+        return {}, forward_kwargs, {name: value for name, value in told.items() if value is not None}
 
     @cached_property
     def grounding(self) -> Grounding:
@@ -192,9 +195,12 @@ class ClinRaGenPipeline(Pipeline):
 
     def _grown(self, text: str, grounded: GroundedText | None, record: dict) -> str:
         if grounded is None:
-            return self.grounding.slots.fill(text, record["lab_times"], record["lab_values"])
+            return self._filled(text, record)
         grounded.read(text, ended=False)
         return grounded.text
+
+    def _filled(self, text: str, record: dict) -> str:
+        return self.grounding.slots.fill(text, record["lab_times"], record["lab_values"])
 
     def _decided(self, encoded) -> dict:
         probabilities, labels = {}, []
@@ -214,20 +220,25 @@ class ClinRaGenPipeline(Pipeline):
     def _parsed(self, tokens) -> dict:
         return self.processor.parse(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def postprocess(self, outputs, grounded: bool = True):
+    def postprocess(self, outputs, grounded: bool = True, own_text: bool = False):
         record = outputs["record"]
         record = record[0] if isinstance(record, list) else record
         tokens = outputs["tokens"][0]
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        text, finished = self.tokenizer.decode(tokens, skip_special_tokens=True), self._is_finished(tokens)
+        own = self._filled(text, record) if own_text or not grounded else ""
         if grounded:
             made = self.grounding.of(record)
-            made.read(text, finished=self._is_finished(tokens))
+            made.read(text, finished=finished)
             text, sentences = made.text, made.sentences
         else:
-            text = self.grounding.slots.fill(text, record["lab_times"], record["lab_values"])
+            text = own
         parsed = self.processor.parse(text)
         if not grounded:
             sentences = _written_sentences(parsed)
+        if own_text:
+            parts = self.processor.parse(own)
+            written = {name: parts[name] for name in ("note_rationale", "lab_rationale")}
+            record["own_text"] = {**written, "finished": finished}
         probabilities = self._probabilities(outputs.get("probabilities"))
         knowledge = self._knowledge(record, probabilities, parsed["diagnoses"])
         if "attention" in outputs:
@@ -242,7 +253,7 @@ class ClinRaGenPipeline(Pipeline):
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
-            **{name: record[name] for name in ("evidence", "knowledge_over_time") if name in record},
+            **{name: record[name] for name in ("evidence", "knowledge_over_time", "own_text") if name in record},
         }
 
     def _is_finished(self, tokens: torch.Tensor) -> bool:

@@ -38,6 +38,7 @@ def predict(
     change: Callable[[int, dict], dict] | None = None,
     desc: str = "Evaluating",
     grounded: bool = True,
+    **options,
 ) -> Iterator[dict]:
     """
     One prediction per record, in order, under a progress bar.
@@ -46,7 +47,7 @@ def predict(
         change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> what the
             model reads in their place.
         desc (`str`): what the progress bar says.
-        grounded (`bool`): as the pipeline takes it.
+        grounded (`bool`), options: as the pipeline takes them.
 
     Yields:
         `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
@@ -68,7 +69,8 @@ def predict(
         for chunk in chunks(lengths, batch_size * BATCHES_PER_CHUNK):
             order = chunk if isinstance(pipe, UnmaskedPipeline) else sorted(chunk, key=lengths.get)
             rows = (input_of(i) for i in order)
-            asked = pipe(rows, batch_size=batch_size, num_beams=num_beams, do_sample=False, grounded=grounded)
+            generation = {"batch_size": batch_size, "num_beams": num_beams, "do_sample": False, **options}
+            asked = pipe(rows, grounded=grounded, **generation)
             given = {}
             for i, answer in zip(order, asked, strict=True):
                 given[i] = answer

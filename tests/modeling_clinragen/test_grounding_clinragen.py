@@ -605,6 +605,20 @@ def test_the_stream_yields_a_sentence_when_it_has_passed(pipe):
     assert len(words) > len(shown)
 
 
+def test_the_decoders_own_text_is_told_beside_the_grounded_one(pipe):
+    text = dictated_texts(pipe)[0]
+    plain = pipe(ILL, grounded=False, own_text=True, **dictated(pipe, text))
+    answer = pipe(ILL, own_text=True, **dictated(pipe, text))
+    written = {name: plain[name] for name in ("note_rationale", "lab_rationale")}
+    assert answer.pop("own_text") == plain["own_text"] == {**written, "finished": True}
+    assert answer == pipe(ILL, **dictated(pipe, text))
+    tokens = pipe.processor.encode_targets([text])["input_ids"][0]
+    cut = pipe(ILL, own_text=True, max_new_tokens=len(tokens) - 10, **dictated(pipe, text))["own_text"]
+    assert not cut["finished"]
+    assert cut["note_rationale"] == written["note_rationale"]
+    assert written["lab_rationale"].startswith(cut["lab_rationale"])
+
+
 def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
     text = dictated_texts(pipe)[0]
     tokens = pipe.processor.encode_targets([text])["input_ids"][0]
