@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from transformers import Seq2SeqTrainingArguments
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage4_rewards
+from recipes.baselines import settings
 from recipes.training.arguments import RewardStageArguments, StageArguments, parse_arguments
 from recipes.training.fields import (
     DataArguments,
@@ -21,7 +24,6 @@ from recipes.training.fields import (
     read_fields,
     transformers_fields,
 )
-from recipes.training.parsing import FieldParser
 
 
 OUTPUT = ["--dataset", "data", "--output_dir", "out"]
@@ -53,19 +55,54 @@ def test_a_field_of_the_command_line_has_the_value_of_its_type(argv, of_command_
     assert of_command_line.items() <= vars(model_args).items()
 
 
-@pytest.mark.parametrize("name", ["lora", "text_config", "time_series_config", "reward_weights"])
-def test_every_dictionary_is_read_as_json(name):
-    kind = RewardFields if name == "reward_weights" else StageFields
-    parser = FieldParser((ModelArguments, DataArguments, kind))
-    assert name in {field for field, type_ in parser.types.items() if type_ is dict}
-    instances, _, _ = parser.read([f"--{name}", '{"note": 1}'])
-    assert [getattr(part, name) for part in instances if hasattr(part, name)] == [{"note": 1}]
+BASELINE = ["--baseline", "decoder", "--dataset", "data", "--output", "out"]
+READERS = {  # command -> its own parts, as it reads them
+    "a stage": lambda argv: read_fields([*OUTPUT, *argv])[:3],
+    "stage 4": lambda argv: read_fields([*OUTPUT, *argv], RewardFields, **stage4_rewards.STAGE)[:3],
+    "evaluate_baseline": lambda argv: settings.parse_arguments([*BASELINE, *argv]),
+}
+IN_STAGES = {"lora", "text_config", "time_series_config"}
+DICTIONARIES = {
+    "a stage": IN_STAGES,
+    "stage 4": IN_STAGES | {"reward_weights"},
+    "evaluate_baseline": {"lora", "text_config", "pretraining", "training"},
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [(c, name) for c, names in DICTIONARIES.items() for name in sorted(names) if (c, name) != ("stage 4", "lora")],
+)
+def test_every_dictionary_is_read_as_json(command, name):
+    given = {"r": 16, "alpha": 0.5, "target_modules": ["q", "v"], "nested": {"bias": None}, "bare": True}
+    for argv in ([f"--{name}", json.dumps(given)], [f"--{name.replace('_', '-')}={json.dumps(given)}"]):
+        parts = READERS[command](argv)
+        assert [getattr(part, name) for part in parts if hasattr(part, name)] == [given]
+    with pytest.raises(ClinRaGenInputError, match=f"--{name}: 'r=16' is no dictionary; give JSON"):
+        READERS[command]([f"--{name}", "r=16"])
+
+
+@pytest.mark.parametrize("name", sorted({*StageArguments._VALID_DICT_FIELDS} - {"deepspeed"}))  # that starts it
+def test_every_dictionary_of_transformers_is_read_as_json(name, tmp_path):
+    given = {"split_batches": True} if name == "accelerator_config" else {"min_num_params": 1}
+    _, _, stage_args = parse_arguments([*OUTPUT[:2], "--output_dir", str(tmp_path), f"--{name}", json.dumps(given)])
+    read = getattr(stage_args, name)
+    assert given.items() <= (vars(read) if name == "accelerator_config" else read).items()
 
 
 def test_no_dictionary_is_left_out():
-    types = FieldParser((ModelArguments, DataArguments, RewardFields)).types
-    dictionaries = {name for name, type_ in types.items() if type_ is dict}
-    assert dictionaries == {"lora", "text_config", "time_series_config", "reward_weights"}
+    kinds = {
+        "a stage": (ModelArguments, DataArguments, StageFields),
+        "stage 4": (ModelArguments, DataArguments, RewardFields),
+        "evaluate_baseline": (settings.RunArguments, *settings.SETTINGS.values()),
+    }
+    found = {
+        command: {name for kind in parts for name, type_ in get_type_hints(kind).items() if "dict" in str(type_)}
+        for command, parts in kinds.items()
+    }
+    assert found == DICTIONARIES
+    users = [p for p in Path("recipes").rglob("*.py") if "FieldParser(" in p.read_text(encoding="utf-8")]
+    assert {path.name for path in users} == {"parsing.py", "fields.py", "settings.py"}
 
 
 def test_the_file_the_command_line_and_the_stage_go_before_the_defaults(tmp_path):
