@@ -71,6 +71,20 @@ def pretrained_weights(name_or_path: str) -> tuple[str, dict]:
     return checkpoint, options
 
 
+def fit_vocabulary(model, tokenizer) -> None:
+    """
+    Give a model of a GGUF file an embedding for each token.
+
+    Where the file's vocabulary has no `<|endoftext|>`, transformers (5.23) adds it to the tokenizer, and a text that
+    holds it would lead beyond the embeddings.
+    """
+    size = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > size:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
+            embedding.weight.data[size:] = embedding.weight.data[:size].mean(dim=0)  # the same whenever it is read
+
+
 def resolve_checkpoint(name_or_path: str) -> str:
     """
     Return a folder or Hub id that transformers can load; of a GGUF file, with its name.

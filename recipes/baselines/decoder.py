@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from datasets_scripts.common.checkpoints import fields_at_fault, pretrained, pretrained_weights
+from datasets_scripts.common.checkpoints import fields_at_fault, fit_vocabulary, pretrained, pretrained_weights
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError, ClinRaGenProcessor
 from modeling_clinragen.claims_clinragen import ClaimChecker, describe_anomalies
 from modeling_clinragen.note_claims_clinragen import check_note_claims
@@ -79,6 +79,8 @@ def load_language_model(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedT
         model = AutoModelForCausalLM.from_pretrained(checkpoint, **weights, dtype=dtype)
     except (OSError, ValueError) as error:
         raise ClinRaGenInputError(f"model_name_or_path: no causal model in {name_or_path}: {error}") from None
+    if options:
+        fit_vocabulary(model, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

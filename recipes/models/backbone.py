@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
 )
 
-from datasets_scripts.common.checkpoints import pretrained, pretrained_weights, reason_of
+from datasets_scripts.common.checkpoints import fit_vocabulary, pretrained, pretrained_weights, reason_of
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.integrity_clinragen import fault_of_weights
 
@@ -32,7 +32,7 @@ FEWEST_TOKENS = 10  # beside special ones; what is read byte by byte has 256
 
 
 def load_backbone(
-    name_or_path: str, decoder_config: dict | None = None
+    name_or_path: str, decoder_config: dict | None = None, with_weights: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     A pretrained backbone, in single precision whatever it is stored in, and its tokenizer.
@@ -41,6 +41,7 @@ def load_backbone(
         name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), also as
             `FOLDER/FILE.gguf`, or an encoder (BERT and its like), which gets a decoder with random weights.
         decoder_config (`dict`, *optional*): what that decoder's configuration changes of the encoder's.
+        with_weights (`bool`, *optional*, defaults to `True`): else they are on the meta device, without values.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there, or it is damaged.
@@ -49,32 +50,44 @@ def load_backbone(
     try:
         config = AutoConfig.from_pretrained(checkpoint, **options)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options)
-        _check_tokens(tokenizer, config)
+        _check_tokens(tokenizer, config, set(tokenizer.get_added_vocab().values()) if options else set())
         if type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            return _read(AutoModelForSeq2SeqLM, name_or_path), tokenizer
+            return _read(AutoModelForSeq2SeqLM, name_or_path, with_weights), tokenizer
         if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
-            return _read(AutoModelForCausalLM, name_or_path), tokenizer
-        return _with_decoder(_read(AutoModel, name_or_path), decoder_config or {}, tokenizer), tokenizer
+            model = _read(AutoModelForCausalLM, name_or_path, with_weights)
+            if options:
+                fit_vocabulary(model, tokenizer)
+            return model, tokenizer
+        encoder = _read(AutoModel, name_or_path, with_weights)
+        return _with_decoder(encoder, decoder_config or {}, tokenizer), tokenizer
     except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
         raise ClinRaGenInputError(
             f"model_name_or_path: no model to load from {name_or_path}: {reason_of(error)}"
         ) from error
 
 
-def _check_tokens(tokenizer: PreTrainedTokenizerBase, config) -> None:
-    """Check that a tokenizer has words, and none that the model does not know: one is made of no files at all, too."""
+def _check_tokens(tokenizer: PreTrainedTokenizerBase, config, added: set[int]) -> None:
+    """
+    Check that a tokenizer has words, and none that the model does not know, but for those `added` to a GGUF file's:
+    one is made of no files at all, too.
+    """
     ids, size = set(tokenizer.get_vocab().values()), config.get_text_config().vocab_size
     if len(ids - set(tokenizer.all_special_ids)) < FEWEST_TOKENS:
         raise ValueError("its tokenizer has no words; tokenizer.json, or the files of another kind, are missing")
-    if max(ids) >= size:
-        raise ValueError(f"its tokenizer has token {max(ids)}, but the model a vocabulary of {size}")
+    if max(ids - added) >= size:
+        raise ValueError(f"its tokenizer has token {max(ids - added)}, but the model a vocabulary of {size}")
 
 
-def _read(kind: type, name_or_path: str) -> PreTrainedModel:
+def _read(kind: type, name_or_path: str, with_weights: bool) -> PreTrainedModel:
     """Load weights that are all there and finite; of the heads of another use some may lack or be left over."""
     checkpoint, options = pretrained_weights(name_or_path)
+    if not with_weights and "gguf_file" in options:  # which is read whole at once
+        config = AutoConfig.from_pretrained(checkpoint, gguf_file=options["gguf_file"])
+        with torch.device("meta"):
+            return kind.from_config(config, dtype=torch.float32)
+    options |= {} if with_weights else {"device_map": "meta"}
     model, told = kind.from_pretrained(checkpoint, **options, dtype=torch.float32, output_loading_info=True)
     missing = {name for name in told["missing_keys"] if "pooler" not in name}  # which nothing here uses
     fault = fault_of_weights(model, {"missing_keys": missing, "unexpected_keys": ()})
@@ -87,7 +100,8 @@ def _with_decoder(
     encoder: PreTrainedModel, decoder_config: dict, tokenizer: PreTrainedTokenizerBase
 ) -> EncoderDecoderModel:
     changed = {**encoder.config.to_dict(), **decoder_config, "is_decoder": True, "add_cross_attention": True}
-    decoder = AutoModelForCausalLM.from_config(type(encoder.config)(**changed))
+    with encoder.device:
+        decoder = AutoModelForCausalLM.from_config(type(encoder.config)(**changed))
     model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.sep_token_id
