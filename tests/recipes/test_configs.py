@@ -3,6 +3,7 @@
 """The configurations of the paper: each of its settings, its nine faults, and files that extend others."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from recipes import evaluate_model, stage1_note, stage2_lab, stage3_multimodal
 from recipes.configs import FOLDER, read_config
 from recipes.reproduction.plan import read_plan
 from recipes.training.arguments import parse_arguments
+from tests.mimic_files import commands_of_the_page
 
 
 STAGES = {"stage1": stage1_note, "stage2": stage2_lab, "stage3": stage3_multimodal}
@@ -123,6 +125,29 @@ def test_a_fault_of_a_command_is_the_papers_alone(fault, command, field, paper, 
     for table in MIMIC:
         assert {job[field] for job in jobs_of(table, command, tmp_path)} == {paper}
     assert {job[field] for job in jobs_of("mimic-iv-recommended", command, tmp_path)} == {ours}
+
+
+@pytest.mark.parametrize(
+    ("fault", "command", "field", "paper", "ours"),
+    [
+        *OF_COMMANDS,
+        (7, "evaluate_model", "drop_last_batch", True, False),
+        (None, "evaluate_model", "num_beams", 2, 1),
+        (None, "evaluate_model", "ungrounded", True, False),
+        (None, "build_dataset", "reference_ranges", "paper", "clinical"),
+    ],
+)
+def test_the_page_gives_each_form_the_switches_of_its_table(fault, command, field, paper, ours):
+    found = {"paper": [], "recommended": []}
+    for line in commands_of_the_page():
+        words = shlex.split(line)
+        if f"/{command}.py" in line and "mimic-i" in line:
+            arguments = COMMANDS[command].parse_arguments(words[2:])
+            folder = Path(arguments.output)
+            form = folder.parent.name if folder.name == "report" else folder.name.removesuffix("-records")
+            found[form].append(getattr(arguments, field))
+    assert set(found["paper"]) == {paper}
+    assert set(found["recommended"]) == {ours}
 
 
 def test_every_fault_is_among_the_tables():
