@@ -89,9 +89,19 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             super().__init__(*args, **kwargs)
         except (ValueError, ImportError) as error:  # of settings that do not fit each other or this machine
             raise ClinRaGenInputError(f"arguments: {error}") from error
+        self._check_validated()
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None
+
+    def _check_validated(self) -> None:
+        """Refuse to drop the last batch of a validation that has no other."""
+        step = self.args.per_device_eval_batch_size * self.args.world_size
+        if self.args.dataloader_drop_last and self.eval_dataset is not None and len(self.eval_dataset) < step:
+            raise ClinRaGenInputError(
+                f"arguments: dataloader_drop_last leaves nothing of the {len(self.eval_dataset)} records to validate "
+                f"by in batches of {step}; lower per_device_eval_batch_size"
+            )
 
     def train(self, *args, **kwargs):
         """As ever; on a CPU with parts of the same function that cost less there."""

@@ -329,6 +329,19 @@ def test_what_is_written_to_validate_has_the_beams_that_are_asked_for(
     assert len(written) == 2
 
 
+@pytest.mark.parametrize(("records", "batch", "fits"), [(3, 4, False), (4, 4, True), (5, 4, True), (4, 5, False)])
+def test_a_validation_whose_only_batch_would_be_dropped_is_refused(stage_arguments, tmp_path, records, batch, fits):
+    given = {"dataloader_drop_last": True, "max_eval_samples": records, "per_device_eval_batch_size": batch}
+    arguments = stage_arguments(tmp_path / "out", **given, max_steps=1, eval_split="train")
+    if fits:
+        stage1_note.main(arguments)
+        return
+    with pytest.raises(
+        ClinRaGenInputError, match=f"leaves nothing of the {records} records .* batches of {batch}; lower"
+    ):
+        stage1_note.main(arguments)
+
+
 def test_one_batch_can_be_learned_by_heart(data_folder, stage1_folder):
     model, processor = load_model_folder(stage1_folder)
     records = load_records(str(data_folder / "dataset"), "train", limit=4)
