@@ -21,9 +21,9 @@ STAGE = {
 
 def main(argv: list[str] | None = None) -> None:
     given = read_fields(argv, **STAGE)
-    from recipes.training.stages import train_stage
+    from recipes.training.plan import train_or_plan
 
-    train_stage(given, builds_model=True)
+    train_or_plan(given, builds_model=True)
 
 
 if __name__ == "__main__":

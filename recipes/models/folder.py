@@ -51,7 +51,7 @@ def save_model_folder(model: ClinRaGenLanguageModel, processor: ClinRaGenProcess
 
 
 def load_model_folder(
-    folder: str | Path, revision: str | None = None
+    folder: str | Path, revision: str | None = None, with_weights: bool = True
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
     Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
@@ -59,6 +59,7 @@ def load_model_folder(
     Args:
         folder (`str` or `Path`): on this machine, or a name on the Hub, `"user/name"`.
         revision (`str`, *optional*): branch, tag or commit on the Hub.
+        with_weights (`bool`, *optional*, defaults to `True`): else they are on the meta device, without values.
 
     Raises:
         ClinRaGenInputError: if the folder is missing, unfinished, damaged, not a ClinRaGen model, or holds what
@@ -68,7 +69,7 @@ def load_model_folder(
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
-        model = read_onnx_model(folder) if is_onnx_folder(folder) else _read_model(folder)
+        model = read_onnx_model(folder) if is_onnx_folder(folder) else _read_model(folder, with_weights)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
         check_fit(model.config, processor, model.generation_config, str(folder))
     except ClinRaGenInputError:
@@ -81,8 +82,9 @@ def load_model_folder(
     return model.eval(), processor
 
 
-def _read_model(folder: Path) -> ClinRaGenLanguageModel:
-    return model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder)
+def _read_model(folder: Path, with_weights: bool) -> ClinRaGenLanguageModel:
+    place = {} if with_weights else {"device_map": "meta"}
+    return model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder, **place)
 
 
 def is_model_folder(name_or_path: str | None) -> bool:

@@ -106,6 +106,13 @@ class StageFields:
     output_dir: str | None = option(
         "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
     )
+    plan: str | None = option(
+        "Train nothing: print records, steps, memory, operations and time, as estimates, of this machine or of a GPU "
+        "with a share of its peak rate, such as A100 or A100:0.4.",
+        None,
+        nargs="?",
+        const="here",
+    )
     trained_modules: list[str] = option(
         "Parts whose weights learn, of: "
         + ", ".join(MODULES)
@@ -234,6 +241,8 @@ def _check_rewarded(model: ModelArguments, data: DataArguments, stage: RewardFie
     """Refuse arguments that other stages take and that would break what stage 4 promises."""
     if model.lora:
         raise ClinRaGenInputError("arguments: lora is for stages 1 to 3")
+    if stage.plan:
+        raise ClinRaGenInputError("arguments: plan is for stages 1 to 3")
     if data.streaming:
         raise ClinRaGenInputError("arguments: streaming is for stages 1 to 3")
     if stage.trained_modules != ["decoder"]:

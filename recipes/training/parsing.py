@@ -24,7 +24,7 @@ def option(text: str, default=MISSING, **metadata) -> Field:
 
     Args:
         text (`str`): of `--help`.
-        metadata (*optional*): `choices`, a tuple of values.
+        metadata (*optional*): `choices`, `nargs` and `const`, as `add_argument` takes them.
     """
     metadata["help"] = text
     if isinstance(default, list | dict):
@@ -122,8 +122,7 @@ def _option(one: Field, kind: type, default) -> dict:
         return options | {"type": dictionary, "metavar": "JSON"}
     if get_origin(kind) is list:
         return options | {"type": get_args(kind)[0], "nargs": "+"}
-    if "choices" in one.metadata:
-        options["choices"] = one.metadata["choices"]
+    options |= {name: value for name, value in one.metadata.items() if name in ("choices", "nargs", "const")}
     return options | {"type": kind}
 
 

@@ -24,7 +24,7 @@ ENCODED = "encoded"  # folder of the records as tokens, beside the checkpoints, 
 # Fields that no weight depends on, or the hardware alone: they may differ from one start to the next.
 # Of the last two their product with the number of processes counts: `records_per_step`.
 MAY_CHANGE = frozenset((
-    "output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
+    "plan", "output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
     "restore_callback_states_from_checkpoint", "logging_strategy", "logging_steps", "logging_first_step",
     "logging_nan_inf_filter", "log_on_each_node", "log_level", "log_level_replica", "disable_tqdm", "report_to",
     "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
