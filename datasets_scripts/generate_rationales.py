@@ -33,6 +33,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="template: default: all cores")
     parser.add_argument("--ray", metavar="ADDRESS", help=f"template: {RAY_HELP}")
     parser.add_argument("--max-note", type=int, default=8000, help="characters of a note for a language model")
+    parser.add_argument(
+        "--prompt",
+        type=Path,
+        metavar="FILE",
+        help="YAML: a language model's own words or language; see docs/teacher.md",
+    )
+    parser.add_argument(
+        "--sentences",
+        choices=("chosen", "grounded", "free"),
+        help="what a language model is kept to. chosen: it chooses finding, verb and diagnosis of what the record "
+        "holds; grounded: and writes words of its own between them; free: it writes as it likes; default: grounded "
+        "for transformers:MODEL, free for openai:MODEL",
+    )
     gate = parser.add_argument_group("the quality gate")
     gate.add_argument("--tries", type=int, default=3, help="a rejected rationale is asked for again, with the reason")
     gate.add_argument(

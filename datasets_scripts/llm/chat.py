@@ -15,11 +15,18 @@ class Request:
         messages (list of `dict`): the chat: `role` and `content`.
         schema (`dict`): JSON schema of the object that is wanted.
         seed (`int`, *optional*): of the sampling, so that the same chat can be asked again; default: the model's.
+        narrow (`dict`, *optional*): a schema within `schema`, for a model that can be kept to it.
     """
 
     messages: list[dict]
     schema: dict
     seed: int | None = None
+    narrow: dict | None = None
+
+    @property
+    def allowed(self) -> dict:
+        """Return the schema that a model is kept to, where it can be."""
+        return self.narrow or self.schema
 
 
 @dataclass(frozen=True)

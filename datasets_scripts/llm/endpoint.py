@@ -177,8 +177,11 @@ class EndpointModel:
             "seed": self.sampling.seed if request.seed is None else request.seed,
         }
         if self.sampling.response_format == "json_schema":
-            schema = {"name": "answer", "schema": request.schema, "strict": True}
+            schema = {"name": "answer", "schema": request.allowed, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.sampling.response_format == "generation_config":  # `transformers serve`, see json_only.py
+            settings = {"json_schema": request.allowed, "do_sample": self.sampling.temperature > 0}
+            body["generation_config"] = json.dumps(settings)
         elif self.sampling.response_format == "json_object":
             body["response_format"] = {"type": "json_object"}
         return body

@@ -47,9 +47,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--max-answer-tokens", type=int, default=1024, help="of one answer; default 1024")
     model.add_argument(
         "--response-format",
-        choices=("json_schema", "json_object", "none"),
+        choices=("json_schema", "json_object", "generation_config", "none"),
         default="json_schema",
-        help="openai: how the endpoint is asked for JSON; default json_schema",
+        help="openai: how the endpoint is asked for JSON; default json_schema; generation_config: of `transformers "
+        "serve`, see docs/teacher.md",
     )
     model.add_argument(
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"

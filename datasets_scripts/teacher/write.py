@@ -29,7 +29,9 @@ from datasets_scripts.knowledge.base import load_knowledge
 from datasets_scripts.llm.options import check_model_options, forecast, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.gate import Gate
-from datasets_scripts.teacher.language_model import LanguageModelTeacher, Prompt
+from datasets_scripts.teacher.grounded import GroundedForm
+from datasets_scripts.teacher.language_model import LanguageModelTeacher
+from datasets_scripts.teacher.prompt import PROMPT, Prompt
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of, without_evidence
 from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster
 from modeling_clinragen.links_clinragen import KnowledgeLinks
@@ -76,7 +78,8 @@ def write_rationales(arguments: argparse.Namespace) -> None:
 def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict, settings: dict) -> None:
     """Let a language model write: within its budget, on this machine unless a permission is recorded."""
     kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",), arguments.gguf_file)
-    prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), max_note_characters=arguments.max_note)
+    path = arguments.prompt or PROMPT
+    prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), path, arguments.max_note)
     confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
     if arguments.dry_run:
@@ -88,14 +91,18 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
     with closing(RequestLog(requests)) as log:
         model = open_model(arguments, kind, model_name, log, confined)
         links = KnowledgeLinks(knowledge["terms"], label_names(metadata), metadata["channels"])
+        sentences = arguments.sentences or ("grounded" if kind == "transformers" else "free")
+        gate = Gate(metadata["channels"], metadata["labels"], links)
         teacher = LanguageModelTeacher(
             model,
             prompt,
-            Gate(metadata["channels"], metadata["labels"], links),
+            gate,
             tries=arguments.tries,
             keep_rejected=arguments.rejected == "keep",
+            form=None if sentences == "free" else GroundedForm(gate.composer, own_words=sentences == "grounded"),
         )
-        settings |= {"prompt": prompt.version, "tries": arguments.tries}
+        settings |= {"prompt": prompt.version, "prompt_sha256": prompt.sha256}
+        settings |= {"sentences": sentences, "tries": arguments.tries}
         if kind == "openai":
             settings["endpoint"] = arguments.base_url
         if arguments.permission:

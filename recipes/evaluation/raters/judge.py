@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.ordered import map_in_order
-from datasets_scripts.teacher.language_model import summarize_series
+from datasets_scripts.teacher.prompt import summarize_series
 from recipes.evaluation.figures.intervals import intervals, share_figures
 from recipes.evaluation.raters.agreement import krippendorff_alpha
 

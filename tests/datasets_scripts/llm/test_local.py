@@ -14,11 +14,12 @@ from datasets_scripts.llm.endpoint import Sampling
 from datasets_scripts.llm.local import LocalModel
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.teacher.prompt import SCHEMA
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.teacher.small_teacher import ANSWER, make_small_teacher
 
 
-SCHEMA = {"type": "object"}
+TOKENS = 200  # of an answer
 WORDS = ["fever and a cough", "a long and dry cough"]
 
 
@@ -47,7 +48,7 @@ def change_tokenizer(folder, **changed):
 
 
 def ask(folder, log, chats, **options):
-    model = LocalModel(str(folder), log, sampling=Sampling(max_tokens=64, **options))
+    model = LocalModel(str(folder), log, sampling=Sampling(max_tokens=TOKENS, **options))
     requests = [Request([{"role": role, "content": text} for role, text in chat], SCHEMA) for chat in chats]
     return list(map_in_order(model.answer, requests, model))
 
@@ -67,7 +68,7 @@ def test_a_template_that_knows_no_system_message_gets_it_with_the_first(copy, lo
         chat_template="{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
         + AutoTokenizer.from_pretrained(copy).chat_template,
     )
-    model = LocalModel(str(copy), log, sampling=Sampling(max_tokens=64))
+    model = LocalModel(str(copy), log, sampling=Sampling(max_tokens=TOKENS))
     chat = [{"role": "system", "content": "Write JSON."}, {"role": "user", "content": "fever"}]
     merged = [{"role": "user", "content": "Write JSON.\n\nfever"}]
     assert model._prompt(chat) == model._prompt(merged)

@@ -4,6 +4,7 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -14,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 ANSWER = {  # what holds of any record, and overlooks nothing in it
-    "note_rationale": [{"sentence": "The patient is described in the note.", "evidence": []}],
-    "lab_rationale": [{"sentence": "The measured series are reported.", "evidence": []}],
+    "note_rationale": [{"evidence": [], "sentence": "The patient is described in the note."}],
+    "lab_rationale": [{"evidence": [], "sentence": "The measured series are reported."}],
 }
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
@@ -46,9 +47,12 @@ def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) 
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     target = tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
-    for step in range(60):
+    choose = random.Random(0)
+    for step in range(100):
+        words = prompts[step % (len(prompts) - 1)].split()
+        said = " ".join(choose.choices(words, k=choose.randint(1, len(words))))  # so that it hears to none of them
         chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompts[step % (len(prompts) - 1)]}],
+            [{"role": "user", "content": said}],
             add_generation_prompt=True,
             tokenize=False,
         )
@@ -66,30 +70,35 @@ def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) 
 
 
 def _tokenizer(prompts: list[str], text: str) -> PreTrainedTokenizerFast:
-    """Whole words; the answer is a handful of tokens, so that a test with hundreds of requests stays short."""
-    splitter = pre_tokenizers.WhitespaceSplit()
-    words = {word for prompt in prompts for word, _ in splitter.pre_tokenize_str(prompt)}
-    pieces = [text[i : i + 40] for i in range(0, len(text), 40)]
-    special = ["<pad>", "<eos>", "<unk>", "<|answer|>", "<|user|>", "<|system|>", "<|assistant|>"]
-    vocabulary = {token: i for i, token in enumerate([*special, *sorted(words)])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = splitter
-    tokenizer.add_tokens(special)
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in pieces])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    """Whole words, above all those of the answer, so that a test with hundreds of requests stays short."""
+    special = ["<pad>", "<eos>", "<|answer|>", "<|user|>", "<|system|>", "<|assistant|>"]
+    tokenizer = byte_tokenizer([*prompts, *[text] * 1000], special)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
     fast.chat_template = TEMPLATE
     return fast
 
 
+def byte_tokenizer(texts: list[str], special: list[str], vocab_size: int = 2000) -> Tokenizer:
+    """Learn the words of some texts; whatever else is written in bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
 @contextmanager
-def serving(model: Path) -> Iterator[str]:
+def serving(model: Path, *options: str) -> Iterator[str]:
     """The base URL of `transformers serve` with a model, on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = os.path.join(os.path.dirname(sys.executable), "transformers")
-    command = [program, "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [program, "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from datasets_scripts.teacher.language_model import summarize_series
+from datasets_scripts.teacher.prompt import summarize_series
 from modeling_clinragen import CHANNELS, PAPER_CHANNELS
 
 
