@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from accelerate.utils import parse_flag_from_env
 from datasets import Dataset, IterableDataset
+from scipy.optimize import nnls
 from transformers import set_seed
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -72,19 +73,20 @@ class Split:
     series: np.ndarray
     target: np.ndarray
 
-    def batches(self, size: int, processes: int, grouped: bool, seed: int) -> list[np.ndarray]:
-        """Return the rows of each batch of an epoch, as the trainer's sampler draws them."""
-        generator = torch.Generator().manual_seed(seed)
-        if grouped:
+    def batches(self, args: StageArguments) -> list[np.ndarray]:
+        """Return the rows of each batch of an epoch: those that the trainer groups by length in its first."""
+        generator = torch.Generator().manual_seed(args.seed if args.data_seed is None else args.data_seed)
+        size = args.train_batch_size
+        if args.train_sampling_strategy == "group_by_length":
             lengths = (self.note + self.target).tolist()
-            order = get_length_grouped_indices(lengths, size * processes, generator=generator)
+            order = get_length_grouped_indices(lengths, size * args.world_size, generator=generator)
         else:
             order = torch.randperm(len(self.rows), generator=generator).tolist()
         return [np.array(order[start : start + size]) for start in range(0, len(order), size)]
 
-    def computed(self, batch: np.ndarray) -> int:
-        """Return the tokens of a batch that are computed: those of its longest rows, for each."""
-        return len(batch) * int((self.note + self.series)[batch].max() + self.target[batch].max())
+    def size(self, batch: np.ndarray) -> tuple[int, int, int]:
+        """Return the records of a batch, and the tokens that are read and written for each: those of the longest."""
+        return len(batch), int((self.note + self.series)[batch].max()), int(self.target[batch].max())
 
 
 @dataclass
@@ -249,6 +251,12 @@ def plan_stage(given: StageInput, builds_model: bool = False) -> Plan | None:
         ClinRaGenInputError: as the stage itself, and for FSDP and DeepSpeed.
     """
     gpu, utilisation = _device(given.stage.plan)
+    steps = simulated_stage(given, builds_model, on_gpu=gpu is not None)
+    return None if steps is None else _planned(steps, {"gpu": gpu, "utilisation": utilisation})
+
+
+def simulated_stage(given: StageInput, builds_model: bool, on_gpu: bool) -> StageSimulation | None:
+    """Return a stage to go through its steps, `None` in all processes but the first; raises as [`plan_stage`]."""
     on_cpu = given._replace(command_line=[*given.command_line, "--use_cpu", "true"])
     model_args, data_args, stage_args = complete(on_cpu)
     sharded = any(parse_flag_from_env(f"ACCELERATE_USE_{name}") for name in ("FSDP", "DEEPSPEED"))
@@ -259,8 +267,7 @@ def plan_stage(given: StageInput, builds_model: bool = False) -> Plan | None:
     begin(model_args, data_args, stage_args, write=False)
     simulation = Simulation()
     model, processor = _load(model_args, data_args, stage_args, builds_model, simulation)
-    steps = StageSimulation(simulation, model, processor, data_args, stage_args, on_gpu=gpu is not None)
-    return _planned(steps, data_args, stage_args, {"gpu": gpu, "utilisation": utilisation})
+    return StageSimulation(simulation, model, processor, data_args, stage_args, on_gpu)
 
 
 def _device(plan: str) -> tuple[str | None, float]:
@@ -409,9 +416,9 @@ class StageSimulation:
             forward *= 2  # about: what is written, too
         return Step(forward, 0, 0, simulation.peak)
 
-    def read(self, name: str, limit: int | None = None) -> Split:
-        """Read a split, or `SAMPLE` records of it, and encode them as the stage does."""
-        records, number = _some(self.data_args, name, limit)
+    def read(self, name: str, limit: int | None = None, sample: int = SAMPLE) -> Split:
+        """Read a split, or a sample of its records, and encode them as the stage does."""
+        records, number = _some(self.data_args, name, limit, sample)
         options = encoding_options(self.processor, self.data_args)
         rows, seen, parts = [], 0, [np.zeros(0, dtype=int)]
         for table in records.with_format("arrow").iter(BATCH):
@@ -439,33 +446,36 @@ class StageSimulation:
         return tokens.flatten(1).sum(dim=1).numpy()
 
 
-def _some(data_args: DataArguments, name: str, limit: int | None) -> tuple[Dataset | IterableDataset, int]:
+def _some(
+    data_args: DataArguments, name: str, limit: int | None, sample: int
+) -> tuple[Dataset | IterableDataset, int]:
     """Return the records of a split that are read for a plan, and how many it has."""
     streaming = data_args.streaming and limit is None and name == data_args.train_split
     records = load_records(data_args.dataset, name, needs_rationales=True, limit=limit, streaming=streaming)
     if streaming:
         number = sum(pq.ParquetFile(path).metadata.num_rows for path in shards(data_args.dataset, name))
-        return records.take(SAMPLE), number
-    if len(records) > SAMPLE:
-        return records.select(np.linspace(0, len(records) - 1, SAMPLE).round().astype(int)), len(records)
+        return records.take(sample), number
+    if len(records) > sample:
+        return records.select(np.linspace(0, len(records) - 1, sample).round().astype(int)), len(records)
     return records, len(records)
 
 
-def _planned(steps: StageSimulation, data_args: DataArguments, args: StageArguments, device: dict) -> Plan:
+def _planned(steps: StageSimulation, device: dict) -> Plan:
+    data_args, args = steps.data_args, steps.args
     records = steps.read(data_args.train_split)
     evaluated = steps.read(data_args.eval_split, data_args.max_eval_samples)
     size, processes = args.train_batch_size, args.world_size
-    grouped = args.train_sampling_strategy == "group_by_length"
-    seed = args.seed if args.data_seed is None else args.data_seed
-    batches = sorted(records.batches(size, processes, grouped, seed), key=records.computed)
-    longest, middle = batches[-1], batches[len(batches) // 3]
-    step, other = (steps.train([records.rows[i] for i in batch]) for batch in (longest, middle))
-    computed = np.array([records.computed(batch) for batch in batches])
-    sizes = np.array([len(batch) for batch in batches])
-    places, times = (len(batches) // 3, -1), records.number / len(records.rows)
+    batches = records.batches(args)
+    sizes = np.array([records.size(batch) for batch in batches])
+    computed = sizes[:, 0] * sizes[:, 1:].sum(axis=1)
+    longest = batches[computed.argmax()]
+    ratio = sizes[:, 2] / sizes[:, 1]
+    places = {int(computed.argmax()): None, int(ratio.argmin()): None, int(ratio.argmax()): None}  # each once
+    done = [steps.train([records.rows[i] for i in batches[place]]) for place in places]
+    step, times = done[0], records.number / len(records.rows)
     forward, backward = (
-        times * _over_all(computed, sizes, places, operations)
-        for operations in ((other.forward, step.forward), (other.backward, step.backward))
+        times * _over_all(sizes, list(places), np.array([getattr(one, name) for one in done], dtype=float))
+        for name in ("forward", "backward")
     )
     validation = _validation(steps, evaluated, args)
     epoch_steps, total, evaluations = _steps(records.number, args)
@@ -474,13 +484,12 @@ def _planned(steps: StageSimulation, data_args: DataArguments, args: StageArgume
     for name, weight in steps.model.named_parameters():
         every[name.partition(".")[0]] += weight.numel()
         trained[parts.get(name)] += weight.numel() * weight.requires_grad
-    read = records.note + records.series
-    tokens = (read + records.target).sum()
+    tokens = (records.note + records.series + records.target).sum()
     return Plan(
         records,
         evaluated,
         padding=1 - tokens / computed.sum(),
-        longest=(len(longest), int(read[longest].max()), int(records.target[longest].max())),
+        longest=records.size(longest),
         epoch_steps=epoch_steps,
         steps=total,
         evaluations=evaluations,
@@ -506,19 +515,20 @@ def _planned(steps: StageSimulation, data_args: DataArguments, args: StageArgume
     )
 
 
-def _over_all(computed: np.ndarray, sizes: np.ndarray, places: tuple[int, int], operations: tuple) -> float:
+def _over_all(sizes: np.ndarray, places: list[int], operations: np.ndarray) -> float:
     """
-    Sum the operations of all batches from those of two: of a token they grow with the length of its record.
+    Sum the operations of all batches from those of a few: they grow with the tokens read, with those written, and with
+    the square of both together.
 
     Args:
-        computed, sizes (arrays of shape `(num_batches,)`): tokens and records of each batch.
-        places, operations: the two batches, and what each takes.
+        sizes (array of shape `(num_batches, 3)`): records of each batch, and tokens read and written of its longest.
+        places, operations: the few batches, and what each takes.
     """
-    lengths = computed / sizes
-    first, last = (lengths[place] for place in places)
-    low, high = (one / computed[place] for one, place in zip(operations, places, strict=True))
-    slope = (high - low) / (last - first) if last > first else 0.0
-    return float((computed * (low + slope * (lengths - first))).sum())
+    number, read, written = sizes.T.astype(float)
+    parts = np.stack([number * read, number * written, number * (read + written) ** 2], axis=1)
+    parts /= parts.max(axis=0).clip(min=1)
+    shares, _ = nnls(parts[places], operations / operations.max().clip(min=1))
+    return float((parts @ shares).sum() * operations.max().clip(min=1))
 
 
 def _validation(steps: StageSimulation, evaluated: Split, args: StageArguments) -> Step:
@@ -526,7 +536,8 @@ def _validation(steps: StageSimulation, evaluated: Split, args: StageArguments) 
     lengths = evaluated.note + evaluated.series + evaluated.target
     longest = np.argsort(lengths, kind="stable")[-args.eval_batch_size :]
     step = steps.validate([evaluated.rows[i] for i in longest])
-    share = lengths.sum() / evaluated.computed(longest) * evaluated.number / len(evaluated.rows)
+    number, read, written = evaluated.size(longest)
+    share = lengths.sum() / (number * (read + written)) * evaluated.number / len(evaluated.rows)
     return Step(step.forward * share, 0, 0, step.peak)
 
 
@@ -554,10 +565,10 @@ def _rate_here(dtype: torch.dtype) -> float:
     """Measure the operations a second of a product of matrices on this CPU."""
     (left, right), seconds = torch.randn(2, 1024, 1024).to(dtype), []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()  # of all threads together, whatever else the cores do
         left @ right
-        seconds.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(seconds)
+        seconds.append(time.process_time() - start)
+    return 2 * 1024**3 * torch.get_num_threads() / min(seconds)
 
 
 def _size(tensors: list[torch.Tensor]) -> int:
