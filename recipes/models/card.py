@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from datasets_scripts.common.outputs import write_whole
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.evaluation.report.folder import read_metrics
-from recipes.evaluation.report.reader import reader_rows
+from recipes.evaluation.report.reader import decoder_rows, decoder_warnings, reader_rows
 from recipes.evaluation.report.text import limits
 from recipes.models.folder import load_model_folder
 from recipes.models.history import HISTORY, datasets_of, is_credentialed, read_history
@@ -85,6 +85,8 @@ def model_card(
         "max_note_tokens": processor.max_note_tokens,
         "figures": figures,
         "reader_rows": [] if report is None else reader_rows(report),
+        "decoder_rows": decoder_rows(report or training),
+        "warnings": decoder_warnings(report or training),
         "validation": _validation(training),
         "split": data["eval_split"] if report is None else report["run"]["split"],
         "records": report and report["records"],

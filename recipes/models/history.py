@@ -32,11 +32,13 @@ UNKNOWN_SOURCE = {
     "content_hash": "unknown",
     "credentialed": True,
 }
+DECODER_GROUPS = ("sentences", "rationales", "findings", "claims", "free_list")  # of figures of the decoder alone
 PLAIN = (None, str, bool, float)
 FIELDS = {  # of `training.json`, if they are there
     "source?": (None, {str: PLAIN}),
     "stages?": [{"dataset?": {str: PLAIN}, "settings?": dict, "trained_modules?": [str], "lora?": dict}],
     "data?": dict,
+    "decoder?": {"warnings?": [str], **{f"{name}?": {str: (None, float)} for name in DECODER_GROUPS}},
     "log?": [dict],
 }
 SETTINGS = (

@@ -17,7 +17,7 @@ import numpy as np
 
 from modeling_clinragen.clinical_clinragen import usual_limits
 from recipes.evaluation.figures.reading import sentence_spans
-from recipes.evaluation.report.reader import reader_rows
+from recipes.evaluation.report.reader import decoder_warnings, reader_rows
 from recipes.evaluation.report.text import ARGUMENTS, limits, markdown_table
 
 
@@ -68,6 +68,7 @@ def _head(metrics: dict, number: int, source: dict, seed: int, permission: str |
     paragraphs = [
         f"# {number} rationales of {plain(source['title'])}",
         "Research software. Not a medical device; not for the diagnosis or treatment of patients.",
+        *(f"**Warning.** {warning}" for warning in decoder_warnings(metrics)),
         f"A model wrote them for records of the split `{run['split']}`, chosen whatever they hold: all {records} "
         f"records in the order of SHA-256 of `{seed} STAY_ID`, every {_ordinal(step)} of them from the first on. "
         "`recipes/show_rationales.py` wrote this page.",

@@ -1,6 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what a reader of the rationales meets, as rows of the report, the model card and the page of rationales."""
+"""
+Tell what a reader of the rationales meets, and what the decoder writes by itself, as rows of the report, the model
+card and the page of rationales.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,38 @@ ROWS = (
     ),
 )
 
+# The same of the figures of the decoder alone.
+DECODER_ROWS = (
+    ("micro-F1 of the diagnoses that it lists by itself", "free_list", "micro_f1", "records drawn", "records"),
+    ("macro-F1 of these", "free_list", "macro_f1", "records drawn", "records"),
+    ("agreement with the diagnoses that are given (F1)", "free_list", "agreement", "records drawn", "records"),
+    ("lists that are the same", "free_list", "same_list", "records drawn", "records"),
+    ("own sentences that cannot be read", "sentences", "unreadable", "sentences", "total"),
+    ("of all, without a word", "sentences", "wordless", "sentences", "total"),
+    ("of all, that repeat themselves", "sentences", "looping", "sentences", "total"),
+    ("of all, of unknown words", "sentences", "unknown_words", "sentences", "total"),
+    ("of all, with words in an unknown order", "sentences", "unknown_order", "sentences", "total"),
+    ("own sentences that stayed as written", "sentences", "written", "sentences", "total"),
+    ("own sentences put right from the record", "sentences", "repaired", "sentences", "total"),
+    ("own sentences left out", "sentences", "left_out", "sentences", "total"),
+    ("texts without a rationale", "rationales", "empty", "records", "records"),
+    ("texts cut at the token limit", "rationales", "cut", "records", "records"),
+    ("repeated four-word sequences", "rationales", "rep_4", "records", "records"),
+    (
+        "the same rationale for other diagnoses",
+        "rationales",
+        "same_for_others",
+        "pairs of records",
+        "pairs_of_records",
+    ),
+    ("findings that the note supports", "findings", "supported", "findings", "total"),
+    ("findings that the note contradicts", "findings", "contradicted", "findings", "total"),
+    ("findings that are not in the note", "findings", "absent", "findings", "total"),
+    ("findings that another patient's note supports", "findings", "by_chance", "findings", "total"),
+    ("claims that the series support", "claims", "supported", "claims", "total"),
+    ("claims that the series contradict", "claims", "contradicted", "claims", "total"),
+)
+
 
 @dataclass(frozen=True)
 class ReaderRow:
@@ -54,12 +89,25 @@ class ReaderRow:
 
 def reader_rows(metrics: dict) -> list[ReaderRow]:
     """Return the figures that a `metrics.json` has; none of a report before they were measured."""
-    if "listed_diagnoses" not in metrics:
-        return []
-    rows = []
-    for name, group, figure, whole, total in ROWS:
+    return _rows(ROWS, metrics, metrics["intervals"]) if "listed_diagnoses" in metrics else []
+
+
+def decoder_rows(metrics: dict) -> list[ReaderRow]:
+    """Return the figures of the decoder alone that a `metrics.json` or a `training.json` has."""
+    bounds = metrics.get("intervals", {}).get("decoder") or {}
+    return _rows(DECODER_ROWS, metrics.get("decoder") or {}, bounds)
+
+
+def decoder_warnings(metrics: dict) -> list[str]:
+    """Return what the decoder has not learned, in plain words; nothing of a report before that was measured."""
+    return (metrics.get("decoder") or {}).get("warnings", [])
+
+
+def _rows(rows: tuple, metrics: dict, bounds: dict) -> list[ReaderRow]:
+    found = []
+    for name, group, figure, whole, total in rows:
         figures = metrics.get(group) or {}
-        if figures.get(figure) is not None:
-            interval = (metrics["intervals"].get(group) or {}).get(figure)
-            rows.append(ReaderRow(name, figures[figure], interval, f"{figures[total]:,} {whole}"))
-    return rows
+        if figures.get(figure) is not None and total in figures:
+            interval = (bounds.get(group) or {}).get(figure)
+            found.append(ReaderRow(name, figures[figure], interval, f"{figures[total]:,} {whole}"))
+    return found

@@ -13,7 +13,7 @@ from modeling_clinragen import ClinRaGenPipeline
 from recipes.evaluation.report.charts import Axis, Point, decades
 from recipes.evaluation.report.html import render
 from recipes.evaluation.report.patients import worked_patients
-from recipes.evaluation.report.reader import reader_rows
+from recipes.evaluation.report.reader import decoder_rows, decoder_warnings, reader_rows
 
 
 VERDICTS = ("supported", "contradicted", "absent", "unverifiable")
@@ -42,6 +42,7 @@ def write_report(
         "Calibration": calibration(metrics),
         "Doubt": doubt(metrics),
         "What a reader meets": render("reader", rows=reader_rows(metrics)),
+        "The decoder alone": decoder(metrics),
         "Faithfulness": faithfulness(metrics),
         "Rationales": rationales(metrics),
         "Use of the inputs": use_of_the_inputs(metrics),
@@ -51,7 +52,8 @@ def write_report(
         "Worked patients": worked_patients(predictions, records, pipe),
     }
     sections = {title: content for title, content in sections.items() if content}
-    page = render("report", run=metrics["run"], metrics=metrics, sections=sections)
+    warnings = decoder_warnings(metrics)
+    page = render("report", run=metrics["run"], metrics=metrics, sections=sections, warnings=warnings)
     (folder / "report.html").write_text(page + "\n", encoding="utf-8")
 
 
@@ -82,6 +84,12 @@ def doubt(metrics: dict) -> str:
     ticks = [i * step for i in range(int(highest / step) + 2)]
     error_axis = Axis(0, ticks[-1], ticks, "share of wrong cells")
     return render("doubt", figures=figures, points=points, error_axis=error_axis)
+
+
+def decoder(metrics: dict) -> str:
+    """Write what the decoder lists and writes by itself."""
+    rows = decoder_rows(metrics)
+    return render("decoder", rows=rows, seed=metrics["decoder"]["free_list"]["seed"] if rows else None)
 
 
 def faithfulness(metrics: dict) -> str:

@@ -16,9 +16,12 @@ from recipes.evaluation.figures.bertscore import BertScorer
 from recipes.evaluation.figures.compute import compute_metrics, figures_by_embedding
 from recipes.evaluation.prediction import UnmaskedPipeline, predict, whole_batches
 from recipes.evaluation.probes.counterfactual import counterfactual_metrics
+from recipes.evaluation.probes.decoder import decoder_metrics, known_text
 from recipes.evaluation.probes.deletion import deletion_metrics
 from recipes.evaluation.probes.doubt import doubt_metrics, helpfulness
 from recipes.evaluation.report.folder import read_metrics, write_evaluation
+from recipes.evaluation.report.reader import decoder_warnings
+from recipes.evaluation.report.text import decimals
 from recipes.evaluation.report.write import write_report
 from recipes.models.folder import fetched, load_model_folder
 from recipes.models.onnx import refuse_onnx
@@ -28,6 +31,7 @@ from recipes.training.data import check_same_names, load_records
 
 logger = logging.getLogger(__name__)
 
+ALONE = (("free_list", "micro_f1"), ("sentences", "unreadable"))
 SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "ungrounded", "num_beams")
 
 
@@ -56,7 +60,7 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
     with finished_folder(Path(arguments.output)) as aside:
         asked = {name: getattr(arguments, name) for name in ("batch_size", "num_beams")}
         asked["grounded"] = not arguments.ungrounded
-        predictions = list(predict(pipe, records, **asked))
+        predictions = list(predict(pipe, records, **asked, own_text=True))
         predicted = time.perf_counter()
         metadata = read_metadata(arguments.dataset)
         metrics = measure(arguments, pipe, records, predictions, metadata, bertscore, asked)
@@ -71,9 +75,19 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
         }
         write_evaluation(aside, metrics, predictions)
         write_report(aside, metrics, predictions, records, pipe, others)
-    diagnosis = metrics["diagnosis"]
-    logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", arguments.output, diagnosis["micro_f1"], diagnosis["macro_f1"])
+    tell(arguments.output, metrics)
     return metrics
+
+
+def tell(output: str, metrics: dict) -> None:
+    """Log the first figures, beside those of the decoder alone, and what it has not learned."""
+    diagnosis, alone = metrics["diagnosis"], metrics["decoder"]
+    logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", output, diagnosis["micro_f1"], diagnosis["macro_f1"])
+    if alone:
+        figures = [decimals(alone[group][name]) for group, name in ALONE]
+        logger.info("the decoder alone: micro-F1 %s of its lists, %s of its sentences unreadable", *figures)
+    for warning in decoder_warnings(metrics):
+        logger.warning("%s", warning)
 
 
 def measure(
@@ -99,6 +113,10 @@ def measure(
     )
     if arguments.embedding_matching:
         metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)
+    known = known_text(arguments.dataset, arguments.split, processor, predictions)
+    metrics["decoder"], metrics["intervals"]["decoder"] = decoder_metrics(
+        pipe, records, predictions, known, arguments.batch_size, arguments.num_beams
+    )
     metrics["doubt"] = doubt_metrics(predictions, processor.labels, config.decisions.doubt)
     if arguments.counterfactual:
         metrics["counterfactual"] = counterfactual_metrics(pipe, records, predictions, **asked)

@@ -350,17 +350,28 @@ def test_the_argument_of_a_claim_is_told_with_its_verdict():
 
 
 def test_each_part_tells_where_its_sentences_come_from():
-    sentences = [{"part": "note", "origin": "written"}, *[{"part": "note", "origin": "composed"}] * 2,
-                 {"part": "lab", "origin": "repaired"}]  # fmt: skip
-    answer = {"note_rationale": "A. B. C.", "lab_rationale": "D.", "sentences": sentences}
+    told = (
+        ("A.", "note", "written"),
+        ("<B>.", "note", "composed"),
+        ("C.", "note", "composed"),
+        ("D.", "lab", "repaired"),
+    )
+    sentences = [dict(zip(("text", "part", "origin"), sentence, strict=True)) for sentence in told]
+    answer = {"note_rationale": "A. <B>. C.", "lab_rationale": "D.", "sentences": sentences}
     answer |= {"reference_note_rationale": "", "reference_lab_rationale": ""}
     rationale = macros_of("claims.html").rationale
-    said = rationale("Note", answer, "note_rationale", [])
+    claim = {"channel": None, "text": "C", "verdict": "supported", "quote": "x", "start": 8, "end": 9}
+    said = rationale("Note", answer, "note_rationale", [claim])
+    sentence = '<mark class="supported" title="supported: x">C</mark>. <small>(composed)</small>'
+    assert f"A. <small>(written)</small> &lt;B&gt;. <small>(composed)</small> {sentence}" in " ".join(said.split())
     assert "1 as the model wrote them, 2 composed by rule from the record and the knowledge." in said
     assert "put right" not in said
-    assert "Sentences: 1 put right from the record." in rationale("Series", answer, "lab_rationale", [])
+    series = rationale("Series", answer, "lab_rationale", [])
+    assert "Sentences: 1 put right from the record." in series
+    assert "D. <small>(put right)</small>" in series
     del answer["sentences"]  # of a report of before
     assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
+    assert "A. &lt;B&gt;. C." in rationale("Note", answer, "note_rationale", [])
 
 
 def test_claims_are_marked_and_text_is_escaped():

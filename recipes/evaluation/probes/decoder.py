@@ -1,0 +1,250 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The decoder alone: the diagnoses that it lists where nothing holds it to the decisions, its own text before grounding,
+and in plain words whether it has learned to write.
+
+Thresholds lie between models that were trained and models that were not; docs/evaluation.md tells their figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import StoppingCriteria
+
+from datasets_scripts.dataset.folder import load_split
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenPipeline, ClinRaGenProcessor
+from modeling_clinragen.generation_clinragen import DiagnosisGrammar
+from recipes.evaluation.figures.faithfulness import VERDICTS, series_claim_counts
+from recipes.evaluation.figures.intervals import intervals, once, set_figures, share_figures
+from recipes.evaluation.figures.metrics import label_cells
+from recipes.evaluation.figures.own_text import (
+    FATES,
+    FAULTS,
+    FINDINGS,
+    KnownText,
+    own_finding_counts,
+    own_rationale_counts,
+    own_sentence_counts,
+    same_for_others,
+)
+from recipes.evaluation.prediction import predict
+
+
+SEED = 0
+SAMPLE, SHARE = 32, 20  # records of the sample: a twentieth of all, and at least as many as that
+TEXTS = 500  # records of a split whose words are known
+FEWEST_PAIRS, FEWEST_FINDINGS = 45, 30  # of which a warning is given; ten records make 45 pairs
+
+UNREADABLE = 0.2  # of the sentences: at most 0.04 of trained decoders, 0.30 or more of untrained ones
+UNFINISHED = 0.5  # of the texts
+SAME = 0.1  # of the pairs of patients with other diagnoses: at most 0.05, 0.26 or more
+ABOVE_CHANCE = 0.1  # share of findings: 0.31 or more above it, 0.06 or less
+
+_FAULT_WORDS = {
+    "wordless": "hold no word",
+    "looping": "repeat themselves",
+    "unknown_words": "are of words that none of its texts has",
+    "unknown_order": "put words in an order that none of its texts has",
+}
+
+
+def known_text(dataset: str, split: str, processor: ClinRaGenProcessor, predictions: Sequence[dict]) -> KnownText:
+    """
+    Read what a decoder could learn to write from: notes and teacher's rationales of the training split, if the folder
+    has one, and of `split`; names and terms that the model brings; and sentences composed from the records.
+    """
+    columns, rows = ["note", "note_rationale", "lab_rationale"], []
+    for name in dict.fromkeys(("train", split)):
+        with suppress(ClinRaGenInputError):
+            rows += load_split(dataset, name, streaming=True).select_columns(columns).take(TEXTS)
+    composed = [s["text"] for p in predictions for s in p["sentences"] if s["origin"] == "composed"]
+    channels = [channel["name"] for channel in processor.feature_extractor.channels]
+    terms = [term["term"] for term in processor.knowledge or ()]
+    rationales = [row[name] or "" for row in rows for name in columns[1:]]
+    return KnownText(
+        rationales, [*(row["note"] or "" for row in rows), *composed, *channels, *terms, *processor.labels]
+    )
+
+
+def decoder_metrics(
+    pipe: ClinRaGenPipeline,
+    records: Dataset,
+    predictions: list[dict],
+    known: KnownText,
+    batch_size: int,
+    num_beams: int = 1,
+) -> tuple[dict, dict]:
+    """
+    Measure what the decoder writes by itself.
+
+    Args:
+        predictions (list of `dict`): of `records`, with `own_text`.
+        known (`KnownText`): what it could learn from.
+
+    Returns:
+        Figures and their 95% intervals over patients: `sentences` of its own, `rationales`, and of a sample of the
+        records `findings` of the note and `claims` about the series in its own text, and its `free_list`; with the
+        figures `warnings`, in plain words. Both are empty where no record can be read.
+    """
+    read = [i for i, prediction in enumerate(predictions) if prediction["readable"]]
+    if not read:
+        return {}, {}
+    chosen = sample_of(read)
+    own, drawn, rows = [predictions[i] for i in read], [predictions[i] for i in chosen], records.select(chosen)
+    parts = {
+        "sentences": _sentences(own, known),
+        "rationales": _rationales(own),
+        **_checked(pipe, drawn, rows),
+        "free_list": _free_list(pipe, drawn, rows, batch_size, num_beams),
+    }
+    figures = {name: found for name, (found, _) in parts.items()}
+    composed = [s["origin"] == "composed" for p in predictions for s in p["sentences"]]
+    figures["warnings"] = warnings_of(figures, float(np.mean(composed)) if composed else 0.0)
+    return figures, {name: bounds for name, (_, bounds) in parts.items()}
+
+
+def sample_of(positions: Sequence[int]) -> list[int]:
+    """Draw the sample, in order."""
+    number = min(len(positions), max(SAMPLE, len(positions) // SHARE))
+    return sorted(np.random.default_rng(SEED).choice(positions, number, replace=False).tolist())
+
+
+Part = tuple[dict, dict]  # figures, and the intervals of them
+
+
+def _shares(counts: dict[str, np.ndarray], whole: np.ndarray, predictions: list[dict], total: str) -> Part:
+    figures = share_figures(counts, whole)
+    patients = [prediction["subject_id"] for prediction in predictions]
+    return {total: int(np.sum(whole)), **once(figures, len(whole))}, intervals(figures, patients)
+
+
+def _sentences(predictions: list[dict], known: KnownText) -> Part:
+    counts = own_sentence_counts(predictions, known)
+    counts["unreadable"] = sum(counts[name] for name in FAULTS)
+    named = {name: counts[name] for name in ("unreadable", *FAULTS, *FATES)}
+    return _shares(named, counts["total"], predictions, "total")
+
+
+def _rationales(predictions: list[dict]) -> Part:
+    figures, bounds = _shares(
+        own_rationale_counts(predictions), np.ones(len(predictions)), predictions, total="records"
+    )
+    pairs, same = same_for_others(predictions)
+    return figures | {"pairs_of_records": pairs, "same_for_others": same}, bounds
+
+
+def _checked(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset) -> dict[str, Part]:
+    """Check findings and claims of the decoder's own text, as far as the model reads what they are about."""
+    parts, grounding = {}, pipe.grounding
+    if "note" in pipe.processor.modalities:
+        counts = own_finding_counts(predictions, rows["note"], grounding.links if grounding.knows else None)
+        parts["findings"] = _shares({n: counts[n] for n in FINDINGS}, counts["total"], predictions, "total")
+    if "lab" in pipe.processor.modalities:
+        texts = [prediction["own_text"]["lab_rationale"] for prediction in predictions]
+        series = rows.select_columns(["lab_times", "lab_values"])
+        claims = [grounding.check(text, *row.values()) for text, row in zip(texts, series, strict=True)]
+        counts = series_claim_counts([[vars(claim) for claim in found] for found in claims])
+        counts = {name: counts[name] for name in VERDICTS}
+        parts["claims"] = _shares(counts, sum(counts.values()), predictions, "total")
+    return parts
+
+
+def _free_list(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset, batch_size: int, beams: int) -> Part:
+    """Compare what the decoder lists by itself with what is recorded, and with the diagnoses that were made."""
+    labels, patients = pipe.processor.labels, [prediction["subject_id"] for prediction in predictions]
+    answers = free_lists(pipe, predictions, rows, batch_size, beams)
+    (gold, made), (_, written) = label_cells(predictions, labels), label_cells(answers, labels)
+    figures, bounds = {"records": len(predictions), "seed": SEED}, {}
+    for names, cells in (
+        ({"micro_f1": "micro_f1", "macro_f1": "macro_f1"}, gold),
+        ({"micro_f1": "agreement", "exact_match": "same_list"}, made),
+    ):
+        found = set_figures(cells, written)
+        whole, around = once(found, len(predictions)), intervals(found, patients)
+        figures |= {name: whole[of] for of, name in names.items()}
+        bounds |= {name: around[of] for of, name in names.items()}
+    return figures, bounds
+
+
+def free_lists(
+    pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset, batch_size: int, num_beams: int
+) -> list[dict]:
+    """
+    Return predictions whose `diagnoses` are those that the decoder lists by itself: no name of a label is forced upon
+    it, and none that the diagnosis head decided, whose decisions it reads. Generation ends with the list.
+    """
+    token_ids, options = pipe.model.config.decisions.token_ids, {}
+    if token_ids and not token_ids["opens_anywhere"]:
+        grammar, position = DiagnosisGrammar(**token_ids), {name: i for i, name in enumerate(pipe.processor.labels)}
+        lists = [grammar.write(position[d["label"]] for d in p["diagnoses"]) for p in predictions]
+        options["stopping_criteria"] = [_Ended(grammar.end)]
+        options["max_new_tokens"] = len(grammar.opening) + 2 * max(map(len, lists))
+    with unconstrained(pipe.model):
+        return list(predict(pipe, rows, batch_size, num_beams, desc="The decoder's lists", grounded=False, **options))
+
+
+@contextmanager
+def unconstrained(model: ClinRaGenLanguageModel) -> Iterator[None]:
+    """Let a model write any text, its list of diagnoses too."""
+    decisions = model.config.decisions
+    token_ids, decisions.token_ids = decisions.token_ids, None
+    try:
+        yield
+    finally:
+        decisions.token_ids = token_ids
+
+
+class _Ended(StoppingCriteria):
+    """Ends each text at a sequence of tokens."""
+
+    def __init__(self, end: Sequence[int]):
+        self.end = list(end)
+
+    def __call__(self, input_ids: torch.LongTensor, scores, **kwargs) -> torch.BoolTensor:
+        end = torch.tensor(self.end, device=input_ids.device)
+        last = input_ids[:, -len(end) :]
+        return (
+            (last == end).all(dim=1) if last.shape[1] == len(end) else torch.zeros_like(last[:, 0], dtype=torch.bool)
+        )
+
+
+def warnings_of(figures: dict, composed: float) -> list[str]:
+    """
+    Say in plain words what a decoder has not learned; nothing where it has.
+
+    Args:
+        figures (`dict`): as [`decoder_metrics`] gives them.
+        composed (`float`): share of the sentences of the rationales that were composed from the record.
+    """
+    sentences, rationales, findings = figures["sentences"], figures["rationales"], figures.get("findings", {})
+    left = f" {composed:.0%} of the sentences of the rationales were composed from the record." if composed else ""
+    if rationales["empty"] >= UNFINISHED:
+        return [f"The decoder writes no rationale in {rationales['empty']:.0%} of its texts.{left}"]
+    if sentences["unreadable"] is not None and sentences["unreadable"] >= UNREADABLE:
+        told = [f"{sentences[name]:.0%} {words}" for name, words in _FAULT_WORDS.items() if sentences[name] >= 0.005]
+        return [
+            f"The decoder has not learned to write: {sentences['unreadable']:.0%} of its own sentences are unreadable "
+            f"({', '.join(told)}).{left}"
+        ]
+    told = []
+    named, chance = findings.get("supported"), findings.get("by_chance")
+    if rationales["cut"] >= UNFINISHED:
+        told.append(f"The decoder does not come to an end: {rationales['cut']:.0%} of its texts were cut.{left}")
+    if rationales["pairs_of_records"] >= FEWEST_PAIRS and rationales["same_for_others"] >= SAME:
+        told.append(
+            "The decoder has learned words, but not the patient: in "
+            f"{rationales['same_for_others']:.0%} of the pairs of records with other diagnoses it writes the same "
+            f"rationale, word for word.{left}"
+        )
+    elif findings.get("total", 0) >= FEWEST_FINDINGS and named - chance < ABOVE_CHANCE:
+        told.append(
+            f"The decoder has learned words, but not the patient: the note supports {named:.0%} of the findings that "
+            f"it names, and another patient's note {chance:.0%}.{left}"
+        )
+    return told
