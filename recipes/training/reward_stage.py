@@ -54,7 +54,7 @@ def _train(model_args: ModelArguments, data_args: DataArguments, stage_args: Rew
     validation = load_taught(data_args, processor, folder, data_args.eval_split, data_args.max_eval_samples)
     trainer = learn_in_rounds(model, processor, reward, train, validation, stage_args)
     trainer.history = partial(stage_history, trainer, data_args, metadata, model_args.model_name_or_path, clock)
-    finish_stage(trainer, processor, output_of(stage_args))
+    finish_stage(trainer, processor, data_args, output_of(stage_args))
     remove_encoded(stage_args.output_dir)
 
 

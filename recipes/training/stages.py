@@ -30,6 +30,7 @@ from modeling_clinragen import (
     ClinRaGenFeatureExtractor,
     ClinRaGenInputError,
     ClinRaGenLanguageModel,
+    ClinRaGenPipeline,
     ClinRaGenProcessor,
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
@@ -37,6 +38,9 @@ from modeling_clinragen.fields_clinragen import did_you_mean
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
 from modeling_clinragen.shapes_clinragen import fault_of
 from modeling_clinragen.slots_clinragen import SLOTS
+from recipes.evaluation.prediction import predict
+from recipes.evaluation.probes.decoder import decoder_metrics, known_text
+from recipes.evaluation.report.reader import decoder_warnings
 from recipes.models.adapter_folder import ADAPTER, finish_adapters
 from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.models.card import write_card
@@ -63,6 +67,7 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = ".training"  # how the name of their folder ends, which stands beside the model folder
+READ_AT_THE_END = 16  # records of which the decoder writes when a stage has ended
 NAME = "name"  # the type of a term that is a name of its diseases: found in notes, but nothing to attend to
 KNOWLEDGE_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")
 
@@ -320,7 +325,7 @@ def run_stage(
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
             fit_decisions(trainer.model, processor, train, evaluation, collator, trainer.compute_loss_context_manager)
-        finish_stage(trainer, processor, output_of(stage_args))
+        finish_stage(trainer, processor, data_args, output_of(stage_args))
     if trainer.is_local_process_zero():
         remove_encoded(stage_args.output_dir)
 
@@ -382,12 +387,26 @@ def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
     return checkpoint
 
 
-def finish_stage(trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, output: Path) -> None:
-    """Write the model folder aside, rename it, and read it back."""
+def finish_stage(
+    trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, data_args: DataArguments, output: Path
+) -> None:
+    """Write the model folder aside, with what its decoder writes of a few records; rename it, and read it back."""
     with finished_folder(output) as aside:
         training = trainer.history()
         model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
         save_model_folder(model, processor, aside)
+        pipe = ClinRaGenPipeline(model.eval(), processor.tokenizer, processor=processor, device=trainer.args.device)
+        training["decoder"] = decoder_alone(pipe, data_args, trainer.args.per_device_eval_batch_size)
         write_card(aside, training, model, processor)
     load_model_folder(output)
     logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)
+    for warning in decoder_warnings(training):
+        logger.warning("%s", warning)
+
+
+def decoder_alone(pipe: ClinRaGenPipeline, data_args: DataArguments, batch_size: int) -> dict:
+    """Measure what a decoder writes by itself of the first validation records: too few for more than a warning."""
+    records = load_records(data_args.dataset, data_args.eval_split, limit=READ_AT_THE_END)
+    predictions = list(predict(pipe, records, batch_size, 1, desc="What the decoder writes", own_text=True))
+    known = known_text(data_args.dataset, data_args.eval_split, pipe.processor, predictions)
+    return decoder_metrics(pipe, records, predictions, known, batch_size)[0]
