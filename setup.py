@@ -25,7 +25,7 @@ extras = {
         "bm25s>=0.2.7,<1",
         "json-repair>=0.30,<1",
         "jsonschema>=4.20,<5",
-        "llguidance>=1.5,<2",
+        "llguidance>=1.9,<2",
         "requests>=2.31,<3",
         "sentence-transformers>=5,<7",
     ],

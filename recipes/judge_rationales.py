@@ -1,7 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Let a large language model judge the rationales of an evaluation, and say how far it agrees with itself.
+Let a large language model judge the rationales of an evaluation, and say how far it agrees with itself, and whether it
+tells them from rationales of other patients.
 
     python recipes/judge_rationales.py --report runs/quickstart/report --dataset runs/quickstart/dataset \
         --judge openai:MODEL --base-url http://127.0.0.1:8000/v1 --output runs/quickstart/judge
@@ -37,6 +38,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=2,
         help="how often a rationale is rated: each time with another sampling seed, every second time with record, "
         "rationale and axes in the reverse order; default 2",
+    )
+    parser.add_argument(
+        "--controls",
+        type=int,
+        default=200,
+        help="records that are also rated with the rationale of another patient, which a useful judge scores lower; "
+        "default 200",
     )
     parser.add_argument("--max-note", type=int, default=8000, help="characters of a note; default 8000")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")

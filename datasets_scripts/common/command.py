@@ -23,6 +23,7 @@ LIMITS = {  # of options for which they are not from 1 for whole numbers, and fr
     "port": (0, 2**16 - 1),
     "save_total_limit": (0, MAX_COUNT),
     "early_stopping_patience": (0, MAX_COUNT),
+    "controls": (0, MAX_COUNT),
     "reward_floor": (-sys.float_info.max, sys.float_info.max),
 }
 # Errors of a path that a user gave, and of no other cause.

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from datasets_scripts import build_dataset, build_knowledge, generate_rationales
 from datasets_scripts.dataset.folder import SPLITS, iterate_records, iterate_rows, label_names, read_metadata
 from datasets_scripts.knowledge.base import load_knowledge
+from datasets_scripts.llm import json_only
 from datasets_scripts.llm.endpoint import BudgetError
 from datasets_scripts.teacher.prompt import Prompt
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -314,6 +316,21 @@ def test_killed_and_resumed_no_answered_request_is_sent_again(folder, tmp_path):
 def transformers_serve(small_teacher):
     with serving(small_teacher) as url:
         yield url
+
+
+@pytest.mark.slow
+def test_transformers_serve_keeps_an_untaught_model_to_the_schema(folder, untaught, tmp_path):
+    few, served = tmp_path / "few", shutil.copytree(untaught, tmp_path / "served")
+    build_dataset.main(["--source", "synthetic", "--output", str(few), "--limit", "8"])
+    (served / "custom_generate").mkdir()
+    shutil.copy(json_only.__file__, served / "custom_generate" / "generate.py")
+    options = ("--dataset", few, "--temperature", 1, "--max-answer-tokens", 700, "--tries", 1, "--sentences", "chosen")
+    with serving(served, "--trust-remote-code") as url:
+        options = (*options, "--base-url", url, "--response-format")
+        free = generate(folder, tmp_path / "free", *options, "json_schema", teacher=f"openai:{served}")
+        kept = generate(folder, tmp_path / "kept", *options, "generation_config", teacher=f"openai:{served}")
+    assert [reason for reason in free["reasons"] if "JSON" in reason]  # the field that it ignores
+    assert set(kept["outcomes"]) == {"accepted at once"}
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from datasets_scripts.dataset.terms import is_open
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.evaluation.raters.control import control_figures, most_common_score, of_other_patients, told
 from recipes.evaluation.raters.judge import (
     ORDERS,
     Judge,
@@ -94,7 +95,19 @@ def others_of(cases: list[dict], report: Path) -> list[dict | None]:
 
 
 def settings_of(arguments: argparse.Namespace, kind: str, prompt: str) -> dict:
-    names = ("report", "second", "dataset", "split", "judge", "sample", "seed", "repeats", "temperature", "max_note")
+    names = (
+        "report",
+        "second",
+        "dataset",
+        "split",
+        "judge",
+        "sample",
+        "seed",
+        "repeats",
+        "controls",
+        "temperature",
+        "max_note",
+    )
     settings = {name: getattr(arguments, name) for name in names}
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     settings["prompt"] = prompt
@@ -108,7 +121,11 @@ def settings_of(arguments: argparse.Namespace, kind: str, prompt: str) -> dict:
 def rate(
     judge: Judge, cases: list[dict], rows: Dataset, system: str, arguments: argparse.Namespace, folder: Path
 ) -> dict:
-    """Rate the cases and write what was answered; the figures. A judge that rates nothing is an error."""
+    """
+    Rate the cases, some also with another patient's rationale, and write what was answered; the figures.
+
+    A judge that rates nothing is an error.
+    """
     answers = judge.rate(cases, rows, arguments.repeats, arguments.seed)
     write_lines(folder / "ratings.jsonl", rating_rows(answers, cases, system, judge.name))
     write_lines(folder / "answers.jsonl", answer_rows("rating", answers, cases))
@@ -119,6 +136,14 @@ def rate(
             f"{judge.name} rated nothing ({reasons}); is it running and able to answer in JSON? See --base-url and "
             "--response-format"
         )
+    swapped = of_other_patients(cases, arguments.controls, arguments.seed)
+    places = [place for place, _ in swapped]
+    others = [case for _, case in swapped]
+    controls = judge.rate(others, rows.select(places), 1, arguments.seed)[0] if swapped else []
+    write_lines(folder / "answers.jsonl", answer_rows("control", [controls], others))
+    figures["most_common_score"] = most_common_score(answers)
+    figures["control"] = control_figures(answers, controls, places, cases)
+    figures["told"] = told(figures)
     return figures
 
 
@@ -154,7 +179,7 @@ def show(figures: dict) -> None:
         shown = (f[name] for name in ("exact_agreement", "mean_absolute_difference", "krippendorff_alpha"))
         rows.append([axis, decimals(f["mean"]), interval, *map(decimals, (*shown, *f["mean_by_order"].values()))])
     header = ["axis", "mean", "95% interval", "repeats agree", "difference", "alpha", *ORDERS]
-    print(markdown_table(header, rows))
+    print(markdown_table(header, rows), *figures["ratings"]["told"], sep="\n\n")
     if "preference" in figures:
         f = figures["preference"]
         shares = ", ".join(f"{name} {decimals(f[name])}" for name in ("win", "tie", "loss"))

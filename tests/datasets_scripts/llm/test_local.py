@@ -62,6 +62,62 @@ def test_a_tokenizer_without_padding_and_end_answers_in_batches_as_alone(copy, l
     assert together[0].value == ANSWER
 
 
+@pytest.fixture(scope="module")
+def untaught(teacher, tmp_path_factory):
+    """A model of random weights."""
+    folder = shutil.copytree(teacher, tmp_path_factory.mktemp("untaught") / "model")
+    LlamaForCausalLM(LlamaConfig.from_pretrained(folder)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_model_would_write_each_answer_of_a_batch_fits_its_own_schema(untaught, log, seed):
+    schemas = [
+        SCHEMA,
+        {"type": "object", "properties": {"score": {"enum": [1, 2, 3]}}, "required": ["score"]},
+        {
+            "type": "object",
+            "properties": {"terms": {"type": "array", "items": {"type": "string"}}},
+            "required": ["terms"],
+        },
+    ]
+    model = LocalModel(str(untaught), log, sampling=Sampling(temperature=1.0, max_tokens=TOKENS, seed=seed))
+    requests = [Request([{"role": "user", "content": text}], s) for s in schemas for text in WORDS]
+    answers = list(map_in_order(model.answer, requests, model))
+    assert [answer.reason for answer in answers] == [""] * len(requests)
+    assert len({json.dumps(answer.value) for answer in answers}) > len(schemas)
+
+
+def test_what_chats_begin_with_alike_is_read_once_and_changes_no_answer(untaught, log, monkeypatch):
+    said = "a long and dry cough and a fever " * 12
+    chats = [[("user", f"{said}{end}")] for end in ("fever", "cough and fever", "and a dry cough")]
+    model = LocalModel(str(untaught), log, sampling=Sampling(max_tokens=TOKENS))
+    model.model.to(torch.float32)
+    requests = [Request([{"role": role, "content": text} for role, text in chat], SCHEMA) for chat in chats]
+    shared = model._texts(requests, 0)
+    assert len(model.opening) > 32
+    assert [model._texts([request], 0)[0] for request in requests] == shared
+    monkeypatch.setattr(model, "_read_opening", lambda prompts: 0)
+    assert model._texts(requests, 0) == shared
+
+
+def test_answers_to_another_schema_are_not_taken_from_the_log(untaught, log):
+    model = LocalModel(str(untaught), log, sampling=Sampling(max_tokens=TOKENS))
+    chat = [{"role": "user", "content": "fever"}]
+    narrow = {"type": "object", "properties": {"note_rationale": {"const": []}, "lab_rationale": {"const": []}}}
+    requests = [Request(chat, SCHEMA), Request(chat, SCHEMA, narrow=narrow | {"required": list(narrow["properties"])})]
+    wide, empty = list(map_in_order(model.answer, requests, model))
+    assert empty.value == {"note_rationale": [], "lab_rationale": []}
+    assert wide.value is not None
+    assert log.report()["requests"] == 2
+
+
+def test_too_few_tokens_for_an_answer_is_one_line(untaught, log):
+    model = LocalModel(str(untaught), log, sampling=Sampling(max_tokens=20))
+    with pytest.raises(ClinRaGenInputError, match=r"20 tokens are too few for an answer.*raise --max-answer-tokens"):
+        list(map_in_order(model.answer, [Request([{"role": "user", "content": "fever"}], SCHEMA)], model))
+
+
 def test_a_template_that_knows_no_system_message_gets_it_with_the_first(copy, log):
     change_tokenizer(
         copy,
