@@ -33,6 +33,8 @@ def parts_of(model: ClinRaGenLanguageModel) -> dict[str, str]:
     writing = [model.get_decoder(), model.get_output_embeddings()]
     own = {id(weight) for part in writing if part is not None for weight in part.parameters()} - shared
     kept = base_weights(model)  # that adapters stand upon
+    if not model.knowledge_attention.use_residual:  # nothing is made of what it alone uses
+        kept |= {f"knowledge_attention.series_projection.{name}" for name in ("weight", "bias")}
     parts = {}
     for name, weight in model.named_parameters():
         if not name.endswith("position_enc") and ".linear." not in name and name not in kept:  # sines; fitted
@@ -90,6 +92,9 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         except (ValueError, ImportError) as error:  # of settings that do not fit each other or this machine
             raise ClinRaGenInputError(f"arguments: {error}") from error
         self._check_validated()
+        if "lab" not in self.processing_class.modalities:  # several processes would wait for its gradient
+            for part in (self.model.time_series_encoder, self.model.knowledge_attention):
+                part.requires_grad_(False)
         self.history = history
         self.is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.blank_model = blank_copy(self.model) if self.is_sharded else None

@@ -1,5 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import json
 import shutil
 import subprocess
@@ -18,8 +19,10 @@ from recipes.models.folder import load_model_folder
 from recipes.training.arguments import RewardStageArguments, StageArguments, parse_arguments
 from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
+from recipes.training.stages import freeze_all_but
 from recipes.training.trainer import ClinRaGenTrainer
 from tests.commands import run_script
+from tests.conftest import make_tiny_config, make_tiny_model
 
 
 CONFIGS = sorted(Path("recipes/configs").rglob("stage*.yaml"))
@@ -327,6 +330,38 @@ def test_what_is_written_to_validate_has_the_beams_that_are_asked_for(
     written = trainer.generate(batch)
     assert used == [asked]
     assert len(written) == 2
+
+
+@pytest.mark.parametrize("kind", ["term", "prototype"])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize(
+    ("stage", "inputs"),
+    [
+        (stage1_note, ["note"]),
+        (stage2_lab, ["lab"]),
+        (stage3_multimodal, ["note", "lab"]),
+        (stage3_multimodal, ["note"]),
+    ],
+)
+def test_every_weight_that_learns_has_a_gradient_which_several_processes_wait_for(
+    data_folder, tiny_tokenizer, tiny_processor, stage_arguments, tmp_path, stage, inputs, residual, kind
+):
+    options = {"knowledge_attention_type": kind, "use_knowledge_residual": residual, "diagnosis_loss_weight": 0.0}
+    model = make_tiny_model(make_tiny_config(tiny_tokenizer, **options))
+    processor = copy.copy(tiny_processor)
+    processor.modalities = inputs
+    records = load_records(str(data_folder / "dataset"), "train", limit=3)
+    collator = ClinRaGenCollator(processor)
+    batch = collator([*encode_records(records, processor, ["note", "lab"], 60).with_format("numpy")])
+    _, _, args = parse_arguments(stage_arguments(tmp_path / "out"), **stage.STAGE)
+    freeze_all_but(model, args.trained_modules)
+    ClinRaGenTrainer(model=model, args=args, data_collator=collator, processing_class=processor, eval_dataset=records)
+    model.train()(**batch).loss.backward()
+    learning = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    assert [name for name, weight in learning.items() if weight.grad is None] == []
+    reached = {"note": {"backbone"}, "lab": {"time_series_encoder", "knowledge_attention"}}
+    wanted = {*args.trained_modules} & set.union({"backbone"}, *(reached[name] for name in inputs))
+    assert {name.partition(".")[0] for name in learning} == wanted
 
 
 @pytest.mark.parametrize(("records", "batch", "fits"), [(3, 4, False), (4, 4, True), (5, 4, True), (4, 5, False)])
