@@ -40,9 +40,9 @@ def read_config(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
     if EXTENDS not in given:
         return given
     before = given.pop(EXTENDS)
-    seen = (*seen, file.resolve())
+    seen = (*seen, file.absolute())
     if not isinstance(before, str):
         raise ClinRaGenInputError(f"{path}: {EXTENDS} is {before!r}; give one configuration, as --config takes it")
-    if find_config(before).resolve() in seen:
+    if find_config(before).absolute() in seen:
         raise ClinRaGenInputError(f"{path}: {EXTENDS} is {before}, which extends this file; leave one of them out")
     return {**read_config(before, seen), **given}

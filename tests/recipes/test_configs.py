@@ -207,6 +207,8 @@ def test_a_file_wins_over_the_one_it_extends_wherever_they_are_called_from(tmp_p
         ({"a": "extends: [b.yaml]"}, r"a.yaml: extends is \['b.yaml'\]; give one configuration"),
         ({"a": "extends: nowhere.yaml"}, "nowhere.yaml: not a YAML file"),
         ({"a": "extends: b.yaml", "b": "- 1"}, "b.yaml holds no fields"),
+        ({"a": 'extends: "a\\0.yaml"'}, "not a YAML file: embedded null byte"),
+        ({"a": "extends: ."}, "not a YAML file"),
     ],
 )
 def test_what_cannot_be_extended_is_named(files, message, tmp_path, monkeypatch):
