@@ -18,7 +18,7 @@ from llguidance.hf import from_tokenizer
 from transformers import LogitsProcessor
 
 
-LONGEST_STRING, MOST_ITEMS = 300, 12  # characters, items: where a schema names no bound
+LONGEST_STRING, MOST_ITEMS = 200, 12  # characters, items: where a schema names no bound
 PLAIN = r'[^"\\\x00-\x1f\x7f]'  # what needs no escape, so that a string can end after any of its characters
 FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 SPARE = 16  # tokens more than the longest closing: words may be split otherwise
@@ -35,7 +35,7 @@ def parts_of(schema: dict) -> Iterator[dict]:
 
 
 def bounded(schema: dict) -> dict:
-    """Return a schema with bounds of its strings and lists, so that an answer has an end."""
+    """Return a schema with bounds of its strings, lists and objects, so that an answer has an end."""
     schema = dict(schema)
     for name in ("anyOf", "prefixItems"):
         if name in schema:
@@ -44,6 +44,8 @@ def bounded(schema: dict) -> dict:
         schema["properties"] = {name: bounded(part) for name, part in schema["properties"].items()}
     if "items" in schema:
         schema["items"] = bounded(schema["items"])
+    if schema.get("type") == "object":
+        schema["additionalProperties"] = False
     if schema.get("type") == "array":
         schema.setdefault("maxItems", MOST_ITEMS)
     if schema.get("type") == "string" and not {"enum", "const", "pattern"} & set(schema):
