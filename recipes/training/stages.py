@@ -395,7 +395,7 @@ def finish_stage(
         training = trainer.history()
         model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
         save_model_folder(model, processor, aside)
-        pipe = ClinRaGenPipeline(model.eval(), processor.tokenizer, processor=processor, device=trainer.args.device)
+        pipe = ClinRaGenPipeline(model.eval(), processor.tokenizer, processor=processor, device=model.device)
         training["decoder"] = decoder_alone(pipe, data_args, trainer.args.per_device_eval_batch_size)
         write_card(aside, training, model, processor)
     load_model_folder(output)
