@@ -32,7 +32,7 @@ from recipes.training.cpu import speed_up_on_cpu
 from recipes.training.data import BATCH, ClinRaGenCollator, encode_rows, load_records, readable_rows
 from recipes.training.fields import MODULES
 from recipes.training.gpus import GPUS, gpu_of
-from recipes.training.simulation import EfficientAttention, Simulation
+from recipes.training.simulation import Simulation
 from recipes.training.stages import begin, build_model, encoding_options, load_for_stage, set_up, train_stage
 from recipes.training.trainer import ClinRaGenTrainer, parts_of
 
@@ -373,7 +373,7 @@ class StageSimulation:
         precision = self.args.mixed_precision
         with ExitStack() as stack:
             stack.enter_context(self.simulation)
-            stack.enter_context(EfficientAttention() if self.on_gpu else self.simulation.of_a_cpu())
+            stack.enter_context(self.simulation.of_a_gpu() if self.on_gpu else self.simulation.of_a_cpu())
             if precision != "no":  # float16 is as large as bfloat16, and takes as many operations
                 stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
             yield

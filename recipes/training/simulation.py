@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count, shape_wrapper
 
@@ -124,13 +123,24 @@ class Simulation(TorchDispatchMode):
     @contextmanager
     def of_a_cpu(self) -> Iterator[None]:
         """Count attention and dropout as `recipes/training/cpu.py` computes them."""
-        ours = {"_BlockwiseAttention": _attention_in_blocks(self), "_Draw": _draw(self)}
-        before = {name: getattr(cpu, name) for name in ours}
-        vars(cpu).update(ours)
-        try:
+        with _replaced(cpu, _BlockwiseAttention=_attention_in_blocks(self), _Draw=_draw(self)):
             yield
-        finally:
-            vars(cpu).update(before)
+
+    @contextmanager
+    def of_a_gpu(self) -> Iterator[None]:
+        """Count what the kernels of a GPU keep: no weights of attention, and of dropout a byte for each element."""
+        with _replaced(F, scaled_dot_product_attention=_efficient_attention, dropout=_fused_dropout):
+            yield
+
+
+@contextmanager
+def _replaced(module, **others) -> Iterator[None]:
+    before = {name: getattr(module, name) for name in others}
+    vars(module).update(others)
+    try:
+        yield
+    finally:
+        vars(module).update(before)
 
 
 def _tensors(values) -> Iterator[torch.Tensor]:
@@ -157,14 +167,6 @@ def _as_positions(index: list[torch.Tensor | None]) -> list[torch.Tensor | None]
     return positions
 
 
-class EfficientAttention(TorchFunctionMode):
-    """Attention as the kernels of a GPU compute it: no weights of attention stand, nor are any kept."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        call = _efficient_attention if func is F.scaled_dot_product_attention else func
-        return call(*args, **(kwargs or {}))
-
-
 def _efficient_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ) -> torch.Tensor:
@@ -178,6 +180,10 @@ def _efficient_attention(
     return aten._scaled_dot_product_efficient_attention(
         query, key, value, attn_mask, True, dropout_p, is_causal, scale=scale
     )[0]
+
+
+def _fused_dropout(input, p=0.5, training=True, inplace=False) -> torch.Tensor:
+    return aten.native_dropout(input, p, True)[0] if training and p else input
 
 
 def _draw(simulation: Simulation) -> type:

@@ -20,7 +20,7 @@ from transformers import T5Config, T5ForConditionalGeneration, set_seed
 from modeling_clinragen import ClinRaGenForCausalLM, ClinRaGenForConditionalGeneration
 from recipes.models.lora import insert_adapters, lora_config
 from recipes.training.cpu import speed_up_on_cpu
-from recipes.training.simulation import MORE_FLOPS, EfficientAttention, Simulation
+from recipes.training.simulation import MORE_FLOPS, Simulation
 from tests.conftest import make_tiny_config
 
 
@@ -154,17 +154,18 @@ def test_frozen_weights_need_no_gradient_and_what_leads_to_trained_ones_does(row
     assert simulation.flops == first + second + (not is_frozen[0]) * by_first + (not is_frozen[1]) * second
 
 
-def test_what_is_kept_is_the_sum_by_hand():
+@pytest.mark.parametrize(("place", "of_dropout"), [("cpu", 4), ("gpu", 1)])
+def test_what_is_kept_is_the_sum_by_hand(place, of_dropout):
     rows, width = 64, 256
     layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.Dropout(0.5))
     simulation = Simulation()
     simulation.without_values(layers)
     weights = 4 * 2 * (width * width + width)
     assert simulation.live == weights
-    with simulation:
+    with simulation, getattr(simulation, f"of_a_{place}")():
         out = layers(torch.zeros(rows, width))
-        # after the first layer and after GELU, in float32; the mask of dropout; and what comes out
-        assert simulation.live - weights == rows * width * (4 + 4 + 1 + 4)
+        # in float32 what comes in, after the first layer, after GELU, and what comes out; and what dropout drops
+        assert simulation.live - weights == rows * width * (4 * 4 + of_dropout)
         del out
     assert simulation.live == weights
 
@@ -195,21 +196,19 @@ def test_shared_weights_stay_shared_and_are_counted_once(tiny_tokenizer):
     assert simulation.live == real
 
 
-def test_a_gpu_keeps_no_weights_of_attention():
-    query, key, value = (torch.zeros(2, 4, 128, 16, requires_grad=True) for _ in range(3))
-    simulation, kept = Simulation(), {}
-    for name, mode in (("gpu", EfficientAttention()), ("plain", nullcontext())):
-        tensors = [simulation.absent(part).requires_grad_() for part in (query, key, value)]
-        bias = simulation.empty(1, 4, 128, 128, dtype=torch.float32).requires_grad_()
-        with simulation, mode:
-            before, start = simulation.live, simulation.flops
-            out = F.scaled_dot_product_attention(*tensors, attn_mask=bias)
-            kept[name] = simulation.live - before
-            assert simulation.flops - start == 2 * 2 * (2 * 4 * 128 * 128 * 16)
-            out.sum().backward()
-            assert bias.grad.shape == bias.shape
-    scores = 4 * 2 * 4 * 128 * 128
-    assert kept["gpu"] < scores < kept["plain"]
+@pytest.mark.parametrize("place", ["gpu", "cpu"])
+def test_a_gpu_keeps_no_weights_of_attention(place):
+    simulation, shape = Simulation(), (2, 4, 128, 16)
+    tensors = [simulation.empty(*shape, dtype=torch.float32).requires_grad_() for _ in range(3)]
+    bias = simulation.empty(1, 4, 128, 128, dtype=torch.float32).requires_grad_()
+    scores = 2 * 4 * 128 * 128
+    with simulation, getattr(simulation, f"of_a_{place}")():
+        before = simulation.live
+        out = F.scaled_dot_product_attention(*tensors, attn_mask=bias)
+        assert (simulation.live - before < 4 * scores) == (place == "gpu")
+        assert simulation.flops == 2 * 2 * scores * 16
+        out.sum().backward()
+    assert bias.grad.shape == bias.shape
 
 
 def test_a_length_that_depends_on_weights_is_an_error():
