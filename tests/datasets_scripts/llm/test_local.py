@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.endpoint import Sampling
-from datasets_scripts.llm.local import LocalModel
+from datasets_scripts.llm.local import LocalModel, _alike
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.prompt import SCHEMA
@@ -198,3 +198,12 @@ def test_a_damaged_folder_is_one_line(copy, log, name, content):
     with pytest.raises(ClinRaGenInputError, match=r"^transformers:\S+/model cannot be loaded: \w+: .") as error:
         LocalModel(str(copy), log)
     assert "\n" not in str(error.value)
+
+
+def test_answers_of_one_length_share_a_batch_with_the_one_that_waits_longest():
+    def waiting(key, sentences, words):
+        schema = {"type": "array", "items": {"const": "pneumonia"}, "minItems": sentences}
+        return key, Request([{"role": "user", "content": "word " * words}], schema), 0, None
+
+    given = [waiting("a", 4, 10), waiting("b", 1, 10), waiting("c", 4, 90), waiting("d", 5, 10), waiting("e", 4, 12)]
+    assert [key for key, *_ in _alike(given)] == ["a", "e", "c", "d", "b"]
