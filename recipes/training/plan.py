@@ -252,7 +252,10 @@ def plan_stage(given: StageInput, builds_model: bool = False) -> Plan | None:
     """
     gpu, utilisation = _device(given.stage.plan)
     steps = simulated_stage(given, builds_model, on_gpu=gpu is not None)
-    return None if steps is None else _planned(steps, {"gpu": gpu, "utilisation": utilisation})
+    try:
+        return None if steps is None else _planned(steps, {"gpu": gpu, "utilisation": utilisation})
+    except ValueError as error:  # of the model, such as of texts that are too long for it
+        raise ClinRaGenInputError(f"the stage would end with an error: {error}") from error
 
 
 def simulated_stage(given: StageInput, builds_model: bool, on_gpu: bool) -> StageSimulation | None:

@@ -242,6 +242,14 @@ def test_a_folder_that_is_there_and_other_settings_are_refused(stage_arguments, 
     assert json.loads((begun / "begun.json").read_text()) == {"seed": 5}
 
 
+def test_what_the_model_would_refuse_is_told_before_it_does(stage_arguments, tmp_path):
+    text_config = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
+    text_config |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 61}
+    arguments = stage_arguments(tmp_path / "out", "--plan", text_config=text_config, max_note_tokens=100)
+    with pytest.raises(ClinRaGenInputError, match=r"the stage would end with an error: .* reads at most 61: lower"):
+        stage1_note.main(arguments)
+
+
 def test_what_does_not_fit_is_said_with_what_would(plan):
     batch = {"weights": 10**9, "gradients": 10**9, "optimizer": 2 * 10**9, "activations": 4 * 10**10}
     large = replace(plan, gpu="T4", longest=(64, 500, 100), memory={**batch, "peak": 43 * 10**9, "evaluation": 0})
