@@ -108,6 +108,13 @@ def test_the_weights_of_the_file_are_plain_ones(tiny):
     assert model(**added).logits.isfinite().all()
 
 
+def test_a_plan_has_the_shapes_of_the_weights_that_it_does_not_read(tiny):
+    real, planned = (load_backbone(f"{tiny[0]}/{FILE}", with_weights=read)[0] for read in (True, False))
+    shapes = [{name: weight.shape for name, weight in model.named_parameters()} for model in (real, planned)]
+    assert shapes[0] == shapes[1]
+    assert all(weight.is_meta for weight in planned.parameters())
+
+
 @pytest.fixture(scope="module")
 def student(tiny, stage_arguments, tmp_path_factory):
     output = tmp_path_factory.mktemp("student") / "stage1"
