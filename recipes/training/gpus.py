@@ -64,3 +64,17 @@ def gpu_of(text: str) -> tuple[str, float]:
     if not 0 < utilisation <= 1:
         raise ClinRaGenInputError(f"arguments: plan is {text}; a share of the peak rate is above 0 and at most 1")
     return known[name.lower()], utilisation
+
+
+def name_of(device: str, memory: float) -> str:
+    """
+    Return the name, of `GPUS`, of a device that calls itself so and has so many GiB.
+
+    Raises:
+        ClinRaGenInputError: for one that is not among them.
+    """
+    words = device.replace("RTX ", "RTX").replace("-", " ").split()
+    names = [name for name in GPUS if name.partition("-")[0] in words]
+    if not names:
+        raise ClinRaGenInputError(f"arguments: plan knows no {device}; name a GPU like it, of {', '.join(GPUS)}")
+    return min(names, key=lambda name: abs(GPUS[name].memory - memory))

@@ -31,7 +31,7 @@ from recipes.training.arguments import DataArguments, ModelArguments, StageArgum
 from recipes.training.cpu import speed_up_on_cpu
 from recipes.training.data import BATCH, ClinRaGenCollator, encode_rows, load_records, readable_rows
 from recipes.training.fields import MODULES
-from recipes.training.gpus import GPUS, gpu_of
+from recipes.training.gpus import GPUS, gpu_of, name_of
 from recipes.training.simulation import Simulation
 from recipes.training.stages import begin, build_model, encoding_options, load_for_stage, set_up, train_stage
 from recipes.training.trainer import ClinRaGenTrainer, parts_of
@@ -278,11 +278,7 @@ def _device(plan: str) -> tuple[str | None, float]:
         return gpu_of(plan)
     if not torch.cuda.is_available():
         return None, CPU_UTILISATION
-    here = torch.cuda.get_device_name().replace(" ", "")
-    names = [name for name in GPUS if name.partition("-")[0] in here]
-    if not names:
-        raise ClinRaGenInputError(f"arguments: plan knows no {here}; name a GPU like it, of {', '.join(GPUS)}")
-    return gpu_of(max(names, key=lambda name: (name in here, -len(name))))
+    return gpu_of(name_of(torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / GIB))
 
 
 def _load(

@@ -20,7 +20,7 @@ from recipes.models.folder import load_model_folder
 from recipes.training import plan as planning
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
 from recipes.training.fields import read_fields
-from recipes.training.gpus import GPUS, gpu_of
+from recipes.training.gpus import GPUS, gpu_of, name_of
 from recipes.training.plan import plan_stage, simulated_stage
 from recipes.training.trainer import ClinRaGenTrainer, EpochLengthGroupedSampler
 
@@ -273,6 +273,29 @@ def test_the_time_is_operations_by_the_rate_that_is_reached(plan):
     assert f"{hours:.1f} hours on 4 x A100 at 25% of 312 TFLOP/s (bf16)" in run._time()
     assert "give --fp16 true" in replace(run, gpu="T4")._time()
     assert replace(run, gpu="T4", precision="fp16").rate() == 65e12
+
+
+@pytest.mark.parametrize(
+    ("device", "memory", "name"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 79.1, "A100"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, "A100-40GB"),
+        ("NVIDIA A10", 22.1, "A10"),
+        ("Tesla T4", 14.6, "T4"),
+        ("Tesla V100-SXM2-32GB", 31.7, "V100"),
+        ("NVIDIA L40S", 44.4, "L40S"),
+        ("NVIDIA L4", 22.0, "L4"),
+        ("NVIDIA GeForce RTX 4090", 23.6, "RTX4090"),
+        ("NVIDIA H100 80GB HBM3", 79.1, "H100"),
+    ],
+)
+def test_a_device_is_known_by_what_it_calls_itself(device, memory, name):
+    assert name_of(device, memory) == name
+
+
+def test_a_device_that_is_not_known_is_named():
+    with pytest.raises(ClinRaGenInputError, match="plan knows no GeForce GT 710; name a GPU like it"):
+        name_of("GeForce GT 710", 2)
 
 
 def test_names_of_gpus_are_read_with_their_share():
