@@ -28,8 +28,8 @@ from benchmarks.training import memory
 from datasets_scripts.common.command import run_command
 from recipes import stage1_note, stage2_lab, stage3_multimodal
 from recipes.training.fields import read_fields
-from recipes.training.plan import simulated_stage
 from recipes.training.simulation import MORE_FLOPS
+from recipes.training.stage_simulation import simulated_stage
 from recipes.training.trainer import ClinRaGenTrainer
 
 

@@ -21,7 +21,8 @@ from recipes.training import plan as planning
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
 from recipes.training.fields import read_fields
 from recipes.training.gpus import GPUS, gpu_of, name_of
-from recipes.training.plan import plan_stage, simulated_stage
+from recipes.training.plan import plan_stage
+from recipes.training.stage_simulation import simulated_stage
 from recipes.training.trainer import ClinRaGenTrainer, EpochLengthGroupedSampler
 
 
