@@ -37,7 +37,7 @@ from recipes.evaluation.prediction import predict
 
 
 SEED = 0
-SAMPLE, SHARE = 32, 20  # records of the sample: a twentieth of all, and at least as many as that
+CHECKED, LISTED, SHARE = 32, 16, 20  # records of a sample: a twentieth of all, and at least as many as that
 TEXTS = 500  # records of a split whose words are known
 FEWEST_PAIRS, FEWEST_FINDINGS = 45, 30  # of which a warning is given; ten records make 45 pairs
 
@@ -88,20 +88,19 @@ def decoder_metrics(
         known (`KnownText`): what it could learn from.
 
     Returns:
-        Figures and their 95% intervals over patients: `sentences` of its own, `rationales`, and of a sample of the
+        Figures and their 95% intervals over patients: `sentences` of its own, `rationales`, and of samples of the
         records `findings` of the note and `claims` about the series in its own text, and its `free_list`; with the
         figures `warnings`, in plain words. Both are empty where no record can be read.
     """
     read = [i for i, prediction in enumerate(predictions) if prediction["readable"]]
     if not read:
         return {}, {}
-    chosen = sample_of(read)
-    own, drawn, rows = [predictions[i] for i in read], [predictions[i] for i in chosen], records.select(chosen)
+    own, checked, listed = [predictions[i] for i in read], sample_of(read, CHECKED), sample_of(read, LISTED)
     parts = {
         "sentences": _sentences(own, known),
         "rationales": _rationales(own),
-        **_checked(pipe, drawn, rows),
-        "free_list": _free_list(pipe, drawn, rows, batch_size, num_beams),
+        **_checked(pipe, [predictions[i] for i in checked], records.select(checked)),
+        "free_list": _free_list(pipe, [predictions[i] for i in listed], records.select(listed), batch_size, num_beams),
     }
     figures = {name: found for name, (found, _) in parts.items()}
     composed = [s["origin"] == "composed" for p in predictions for s in p["sentences"]]
@@ -109,9 +108,9 @@ def decoder_metrics(
     return figures, {name: bounds for name, (_, bounds) in parts.items()}
 
 
-def sample_of(positions: Sequence[int]) -> list[int]:
-    """Draw the sample, in order."""
-    number = min(len(positions), max(SAMPLE, len(positions) // SHARE))
+def sample_of(positions: Sequence[int], fewest: int) -> list[int]:
+    """Draw a sample, in order."""
+    number = min(len(positions), max(fewest, len(positions) // SHARE))
     return sorted(np.random.default_rng(SEED).choice(positions, number, replace=False).tolist())
 
 
