@@ -319,7 +319,8 @@ def test_without_the_measurements_that_decide_nothing_is_supported_any_more(valu
     assert set(claim.hours) <= set(measured)
     left = values.copy()
     left[np.isin(hours, claim.hours), position] = np.nan
-    if claim.verdict == "supported":
+    written_alike = "up to" in said and np.any(np.abs(left[:, position] - np.nanmax(column)) < 0.01)
+    if claim.verdict == "supported" and not written_alike:
         again = [c.verdict for c in check_claims(text, PAPER_CHANNELS, hours, left) if c.channel]
         assert "at most" in said or again == ["contradicted"]
 
