@@ -40,17 +40,20 @@ def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) 
     text = json.dumps(answer)
     tokenizer = _tokenizer(prompts, text)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=8192, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=5e-3), [1.0]
     target = tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
     choose = random.Random(0)
-    for step in range(100):
+    for step in range(1500):
+        if max(losses[-16:]) < 0.003:
+            break
         words = prompts[step % (len(prompts) - 1)].split()
-        said = " ".join(choose.choices(words, k=choose.randint(1, len(words))))  # so that it hears to none of them
+        size = choose.choice([1, 30, 300, len(words), len(words)])
+        said = " ".join(choose.choices(words, k=size))  # so that it listens to none of them
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": said}],
             add_generation_prompt=True,
@@ -60,9 +63,12 @@ def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) 
         labels = ids.clone()
         labels[:, : -len(target)] = -100
         loss = model(input_ids=ids, labels=labels).loss
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+    assert max(losses[-16:]) < 0.003, f"the teacher has not learned its answer: {losses[-16:]}"
     model.generation_config.max_new_tokens = 64
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

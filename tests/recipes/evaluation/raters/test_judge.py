@@ -417,7 +417,7 @@ def test_a_model_in_this_process(folder, local_judge, tmp_path):
 def test_a_real_server_behind_faults_rates_every_record_that_was_drawn(folder, local_judge, tmp_path):
     faults = ["HTTP 429", "HTTP 500", "dropped", "malformed", "truncated", "slow"]
     with serving(local_judge) as url, ChatServer(upstream=url, fault=some_of(faults, 0.3, seed=4)) as proxy:
-        options = ("--base-url", proxy.url, "--timeout", 20, "--attempts", 10, "--max-answer-tokens", 64)
+        options = ("--base-url", proxy.url, "--timeout", 20, "--attempts", 10, "--max-answer-tokens", 160)
         figures = run(folder, tmp_path / "out", *options, "--sample", 15, judge=f"openai:{local_judge}")
     assert len(proxy.faults) >= 3
     assert figures["ratings"]["missing"] == {}
