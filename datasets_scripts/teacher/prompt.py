@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a language model is asked for a rationale: a file of words, checked and filled with a record."""
+"""Read what a language model is asked for a rationale: a file of words, checked and filled with a record."""
 
 from __future__ import annotations
 

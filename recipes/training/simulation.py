@@ -198,7 +198,7 @@ def _draw(simulation: Simulation) -> type:
 
 def _attention_in_blocks(simulation: Simulation) -> type:
     class Attention(torch.autograd.Function):
-        """What `_BlockwiseAttention` keeps and computes, without its blocks."""
+        """Count what `_BlockwiseAttention` keeps and computes, without its blocks."""
 
         @staticmethod
         def forward(ctx, query, key, value, bias, mask, dropout, scaling):
