@@ -28,7 +28,7 @@ def vocabulary():
 
 
 def write(vocabulary, schemas, tokens, seed, scale=3.0):
-    """What a model of random taste writes: one text a schema."""
+    """Write as a model of random taste would: one text a schema."""
     only, rng = JsonOnly(vocabulary, schemas, tokens), np.random.default_rng(seed)
     ids = torch.zeros((len(schemas), 1), dtype=torch.long)
     taste = rng.normal(scale=scale, size=(len(schemas), vocabulary.vocab_size))  # some tokens again and again

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the decoder itself wrote, counted in hand-made texts."""
+"""Count what the decoder itself wrote, in hand-made texts."""
 
 import itertools
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a judge is worth: whether it tells a rationale from that of another patient, and who is found out."""
+"""Tell what a judge is worth: whether it knows a rationale from that of another patient, and who is found out."""
 
 import json
 import re
