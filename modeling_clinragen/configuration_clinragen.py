@@ -13,6 +13,7 @@ from .integrity_clinragen import check_decisions, check_layers, check_written
 from .shapes_clinragen import CHANNEL, fault_of
 
 
+LEVELS = ("low", "high")
 TIME_SERIES_DEFAULTS = {
     "num_input_channels": len(CHANNELS),
     "context_length": 1000,
@@ -114,6 +115,15 @@ class ClinRaGenConfig(PreTrainedConfig):
             Width of each head.
         use_knowledge_residual (`bool`, *optional*, defaults to `True`):
             Add the projected series to what it attended to. `False` is the paper's: the attended knowledge alone.
+        knowledge_patterns (`list[list]`, *optional*):
+            For each of the terms the channel and the level, `"low"` or `"high"`, that it names, as `[channel id,
+            level]`, or `None`. With them a patch may attend to nothing, and `knowledge_alignment_weight` counts.
+        knowledge_alignment_weight (`float`, *optional*, defaults to 0.0):
+            Weight of a loss, beside the others, that has each patch attend to the terms of its own channel and level,
+            and a usual one to nothing.
+        num_evidence_terms (`int`, *optional*, defaults to 0):
+            How many terms the processor's knowledge has, of which the linear classifier reads those that a record
+            shows. 0: it does not, as in the paper.
         max_series_tokens_per_channel (`int`, *optional*):
             The language model reads at most so many tokens of a channel: where a record has more patches, each stands
             for several neighbours. Default: one token for each patch, as in the paper.
@@ -171,6 +181,9 @@ class ClinRaGenConfig(PreTrainedConfig):
     knowledge_num_attention_heads: int = 8
     knowledge_head_dim: int = 32
     use_knowledge_residual: bool = True
+    knowledge_patterns: list[list | None] | None = None
+    knowledge_alignment_weight: float = 0.0
+    num_evidence_terms: int = 0
     max_series_tokens_per_channel: int | None = None
     patch_layout: str = "fixed"
     diagnosis_loss_weight: float = 1.0
@@ -189,6 +202,7 @@ class ClinRaGenConfig(PreTrainedConfig):
         self.channels = [_with_statistics(channel) for channel in self.channels or CHANNELS]
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
+        self.knowledge_patterns = self.knowledge_patterns or []
         self.text_config = deepcopy(self.text_config)  # a backbone of that configuration keeps its own
         if isinstance(self.time_series_config, dict):
             self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
@@ -250,6 +264,8 @@ class ClinRaGenConfig(PreTrainedConfig):
                 f"`knowledge_input_ids` needs at least one token id for each of the {len(self.knowledge_terms)} "
                 f"`knowledge_terms`; it has {len(self.knowledge_input_ids)} entries"
             )
+        if self.knowledge_patterns:
+            _check_patterns(self.knowledge_patterns, len(self.knowledge_terms), len(self.channels))
         choices = {"knowledge_attention_type": ("term", "prototype"), "patch_layout": ("fixed", "paper")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -287,6 +303,18 @@ def _with_statistics(channel: dict) -> dict:
     if not channel["std"] > 0:
         raise ValueError(f"channel {channel['name']!r}: `std` must be positive, not {channel['std']}")
     return channel
+
+
+def _check_patterns(patterns: list, num_terms: int, num_channels: int) -> None:
+    known = all(
+        pattern is None or (len(pattern) == 2 and pattern[0] in range(num_channels) and pattern[1] in LEVELS)
+        for pattern in patterns
+    )
+    if len(patterns) != num_terms or not known:
+        raise ValueError(
+            f"`knowledge_patterns` needs `None` or [channel id, {' or '.join(LEVELS)}] for each of the {num_terms} "
+            "`knowledge_terms`"
+        )
 
 
 ClinRaGenConfig.register_for_auto_class()

@@ -13,9 +13,13 @@ class ClinRaGenLinearClassifier(nn.Module):
     A linear classifier beside the language model: of the words of the note, their nearness in meaning to the names of
     the labels, and simple statistics of each channel. From few records it learns what an encoder does not.
 
-    Words are the tokenizer's tokens, and the frequent pairs of them. Nothing here learns by the stages' optimiser:
-    `recipes/training/fitting.py` sets all of it.
+    Words are the tokenizer's tokens, and the frequent pairs of them. Where the model reads which terms of the
+    knowledge a record shows, the terms that are linked with a label speak for it, by a few weights that all labels
+    share, and deviations from them: a label of which the training records hold few patients, or none, is read from
+    its terms. Nothing here learns by the stages' optimiser: `recipes/training/fitting.py` sets all of it.
     """
+
+    EVIDENCE = ("name", "finding", "background", "series")  # kinds of terms: three of the note, one of the series
 
     NUM_STATISTICS = 9
     SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # beside words; a ridge penalty holds what is small tightly
@@ -32,14 +36,54 @@ class ClinRaGenLinearClassifier(nn.Module):
         self.inverse_document_frequency = _fitted(self.num_words)
         self.label_similarity = _fitted(self.num_words, num_labels)
         self.mean, self.std = _fitted(num_labels + num_series), _fitted(num_labels + num_series)
+        self.reads_terms = config.num_evidence_terms > 0
+        if self.reads_terms:
+            kinds, num_terms = len(self.EVIDENCE), config.num_evidence_terms
+            self.register_buffer("term_links", torch.zeros(kinds, num_terms, num_labels))
+            self.register_buffer("term_channels", torch.zeros(num_terms, dtype=torch.long))
+            self.shared_evidence_weight = _fitted(kinds)
+            self.evidence_weight = _fitted(num_labels, kinds)
 
-    def forward(self, input_ids, attention_mask, past_values=None, past_observed_mask=None) -> torch.Tensor:
+    def forward(
+        self, input_ids, attention_mask, past_values=None, past_observed_mask=None, term_evidence=None
+    ) -> torch.Tensor:
         """Score inputs as in [`~ClinRaGenForConditionalGeneration.forward`]: logits (batch, num_labels)."""
         words = self.words(input_ids, attention_mask)
         similarity = self.similarity(words)
         series = None if past_values is None else self.statistics(past_values, past_observed_mask)
         features = self.features(self.count(words), similarity, series)
-        return features @ self.weight.float().T + self.bias.float()
+        logits = features @ self.weight.float().T + self.bias.float()
+        if not self.reads_terms or term_evidence is None:
+            return logits
+        return logits + self.evidence_logits(term_evidence, past_observed_mask)
+
+    def evidence_logits(
+        self, term_evidence: torch.Tensor, past_observed_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return what the terms that a record shows add to its logits, `(batch_size, num_labels)`; see `evidence`."""
+        weight = self.shared_evidence_weight.float() + self.evidence_weight.float()
+        return (self.evidence(term_evidence, past_observed_mask) * weight).sum(dim=-1)
+
+    def evidence(self, term_evidence: torch.Tensor, past_observed_mask: torch.Tensor | None) -> torch.Tensor:
+        """
+        Return how much the terms of each kind that a record shows speak for each label.
+
+        Args:
+            term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_terms)`): 1 for the terms that the note shows,
+                and for those that the series show.
+            past_observed_mask (*optional*): as [`~ClinRaGenForConditionalGeneration.forward`] takes it; the terms of
+                a channel without a measurement do not count.
+
+        Returns:
+            `(batch_size, num_labels, 4)`: the square root of the number of terms, each divided by the number of its
+            labels.
+        """
+        note, series = term_evidence.float().unbind(dim=1)
+        if past_observed_mask is not None:
+            series = series * past_observed_mask.bool().any(dim=1)[:, self.term_channels]
+        links = self.term_links.float()
+        told = torch.stack([*(note @ of_kind for of_kind in links[:-1]), series @ links[-1]], dim=-1)
+        return told.sqrt()
 
     def words(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.LongTensor:
         """Return tokens and known pairs of tokens, (batch, 2 * sequence - 1), -1 where there is none."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .clinical_clinragen import ClinRaGenInputError
+from .processing_clinragen import beginning
 
 
 MAX_CLAUSE_WORDS = 15
@@ -37,7 +38,8 @@ class Removal:
     Args:
         note (sequence of `(start, end)`): words of the note.
         series (sequence of `(row, channel)`): measurements.
-        knowledge (sequence of `int`): terms, whose values are masked.
+        knowledge (sequence of `int`): terms, by their number among [`Occlusion.terms`]; they are not read, and
+            attending to them has no effect.
     """
 
     note: Sequence[tuple[int, int]] = ()
@@ -50,8 +52,10 @@ class Occlusion:
     Score a record without some of the units that it is made of.
 
     Attributes:
-        units (`dict`): for each of `PARTS` a list of units: clauses, segments of a channel's series, attended terms.
-            A part that the model does not read, or the record does not hold, has none.
+        units (`dict`): for each of `PARTS` a list of units: clauses, segments of a channel's series, and the terms
+            that the record shows, or of a model that does not read these the attended ones. A part that the model
+            does not read, or the record does not hold, has none.
+        terms (list of `str`): the terms of the knowledge.
 
     Args:
         model (`ClinRaGenLanguageModel`): with a diagnosis head.
@@ -73,10 +77,14 @@ class Occlusion:
         self.note = part_read(processor, note)
         self.values, self.times = processor.feature_extractor.validate(lab_values, lab_times)
         self.units: dict[str, list[Unit]] = {"note": clauses(self.note), "series": [], "knowledge": []}
+        attended = model.config.knowledge_terms
+        self.terms = [term["term"] for term in processor.knowledge] if processor.reads_terms else attended
+        place = {term: i for i, term in enumerate(attended)}
+        self.attended = {i: place[term] for i, term in enumerate(self.terms) if term in place}
         if "lab" in processor.modalities:
             read = processor.feature_extractor.reaches_model(self.values, self.times)
             self.units["series"] = segments(self.times, read)
-            self.units["knowledge"] = self._attended_terms()
+        self.units["knowledge"] = self._shown_terms() if processor.reads_terms else self._attended_terms()
 
     def logits(self, removals: Sequence[Removal]) -> torch.Tensor:
         """
@@ -107,13 +115,26 @@ class Occlusion:
             return_tensors="pt",
         )
         terms = [removal.knowledge for removal in removals]
-        inputs["knowledge_mask"] = without_terms(terms, self.model.config.num_knowledge_tokens)
+        if self.model.config.knowledge_attention_type == "term":
+            attended = [[self.attended[i] for i in removed if i in self.attended] for removed in terms]
+            inputs["knowledge_mask"] = without_terms(attended, self.model.config.num_knowledge_tokens)
+        if "term_evidence" in inputs:
+            inputs["term_evidence"] &= without_terms(terms, len(self.terms)).bool().unsqueeze(1)
         return self.model.encode(**inputs.to(self.model.device))
+
+    def _shown_terms(self) -> list[Unit]:
+        """Return the terms that the record shows."""
+        evidence = self.processor.encode([self.note], [self.values], [self.times])["term_evidence"][0]
+        return [(int(i),) for i in np.flatnonzero(evidence.any(axis=0))]
 
     def _attended_terms(self) -> list[Unit]:
         """Return the terms that the series attend to, the most attended first."""
         attention = self._encode([Removal()]).knowledge_attentions
-        if attention is None or self.model.config.knowledge_attention_type != "term":
+        if (
+            attention is None
+            or "lab" not in self.processor.modalities
+            or self.model.config.knowledge_attention_type != "term"
+        ):
             return []
         weights = attention[0].sum(dim=(0, 1))  # (num_terms,)
         return [(int(i),) for i in weights.argsort(descending=True)[:MAX_TERMS] if weights[i] > 0]
@@ -168,16 +189,14 @@ def _segment(occlusion: Occlusion, unit: Unit) -> dict:
 
 
 def _term(occlusion: Occlusion, unit: Unit) -> dict:
-    return {"term": occlusion.model.config.knowledge_terms[unit[0]]}
+    return {"term": occlusion.terms[unit[0]]}
 
 
 def part_read(processor, note: str | None) -> str:
     """Return the beginning of a note that reaches the model; a long note is cut, and the rest has no effect."""
     if not note or not note.strip() or "note" not in processor.modalities:
         return ""
-    letters = len("".join(processor.cut_notes([note])[0].split()))  # evened spaces, the same letters
-    read = [match.end() for match in re.finditer(r"\S", note)][letters - 1]
-    return note[:read]
+    return beginning(note, processor.cut_notes([note])[0])
 
 
 def clauses(note: str) -> list[Unit]:

@@ -200,6 +200,9 @@ def _misfit(config, processor) -> str | None:
         return "channels of config.json and processor_config.json differ, in a field or in order"
     if extractor.context_length != config.context_length:
         return f"context_length is {config.context_length} in config.json, {extractor.context_length} in the processor"
+    num_terms = len(processor.knowledge or ()) if processor.term_evidence else 0
+    if num_terms != config.num_evidence_terms:
+        return f"config.json reads {config.num_evidence_terms} terms of a record, the processor gives {num_terms}"
     size = _vocab_size(config)
     if max(tokenizer.get_vocab().values(), default=0) >= size:
         return f"the tokenizer has more tokens than the model's vocabulary (vocab_size {size})"

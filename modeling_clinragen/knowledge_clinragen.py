@@ -5,7 +5,7 @@
 import torch
 from torch import nn
 
-from .configuration_clinragen import ClinRaGenConfig
+from .configuration_clinragen import LEVELS, ClinRaGenConfig
 from .time_series_clinragen import indices_of, nonzero_positions, pool_patches, scatter
 
 
@@ -46,6 +46,10 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.query = nn.Linear(d_model, width)
         self.key = nn.Linear(hidden_size, width)
         self.value = nn.Linear(hidden_size, width)
+        self.has_patterns = bool(config.knowledge_patterns) and not self.use_prototypes
+        if self.has_patterns:
+            self.nothing = nn.Parameter(torch.zeros(self.num_heads, 1, self.head_dim))  # the key of no term
+            self.register_buffer("pattern_terms", _pattern_terms(config.knowledge_patterns, len(config.channels)))
         self.output = nn.Linear(width, hidden_size)
 
     def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
@@ -100,10 +104,37 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         knowledge = self._unit_scale(self.embed_knowledge(embedding))
         query = self._heads(self.query(hidden_states))  # (1, num_heads, patches, head_dim)
         key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
+        if self.has_patterns:  # what attends to nothing has the value 0
+            key = torch.cat([key, self.nothing], dim=-2)
         attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
+        attention = attention[..., : value.shape[-2]]
         weights = attention if knowledge_mask is None else attention * knowledge_mask
         attended = self.output((weights @ value).transpose(1, 2).flatten(2))
         return self.norm(projected + attended if self.use_residual else attended), attention
+
+    def alignment_losses(
+        self, attention: torch.Tensor, levels: torch.BoolTensor, patch_mask: torch.BoolTensor
+    ) -> torch.Tensor:
+        """
+        Return how far patches attend to other terms than those of their own channel and level: the negative logarithm
+        of the weight of these, or where there are none of the weight of nothing, as the mean of each record.
+
+        Args:
+            attention (`torch.Tensor` of shape `(batch_size, num_input_channels, num_patches, num_terms)`).
+            levels (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches, 3)`): as
+                [`~ClinRaGenTimeSeriesEncoder.patch_levels`] gives them. A patch without any of them does not count.
+            patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`).
+
+        Returns:
+            `(batch_size,)`.
+        """
+        own = torch.einsum("bcpl,clt->bcpt", levels[..., ::2].to(attention.dtype), self.pattern_terms.to(attention))
+        own = own.clamp(max=1)
+        told = (attention * own).sum(dim=-1)
+        weight = torch.where(own.any(dim=-1), told, 1 - attention.sum(dim=-1))
+        counts = (patch_mask & levels.any(dim=-1)).to(attention.dtype)
+        losses = -weight.clamp(min=1e-6).log() * counts
+        return losses.sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(-2, -3)
@@ -112,6 +143,15 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
         """Remove the scale of a backbone's embeddings, which ranges from 0.02 to 20."""
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+def _pattern_terms(patterns: list, num_channels: int) -> torch.Tensor:
+    """Mark the terms of each channel's low and high level: bool, `(num_channels, 2, num_terms)`."""
+    marks = torch.zeros(num_channels, len(LEVELS), len(patterns), dtype=torch.bool)
+    for term, pattern in enumerate(patterns):
+        if pattern is not None:
+            marks[pattern[0], LEVELS.index(pattern[1]), term] = True
+    return marks
 
 
 def _pad_terms(term_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:

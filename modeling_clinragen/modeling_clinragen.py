@@ -32,6 +32,7 @@ ENCODER_INPUTS = (
     "past_observed_mask",
     "inputs_embeds",
     "knowledge_mask",
+    "term_evidence",
 )
 
 
@@ -56,6 +57,8 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
             `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, *optional*, when series are given
             and the model has knowledge): mean over heads of what each patch attends to; zero for a patch without
             measurements. `num_knowledge_tokens` counts terms (`"term"`) or prototypes (`"prototype"`).
+        alignment_losses (`torch.FloatTensor` of shape `(batch_size,)`, *optional*, in training with
+            `knowledge_alignment_weight`): how far the patches of each record attend to other terms than their own.
     """
 
     attention_mask: torch.LongTensor | None = None
@@ -63,6 +66,7 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     member_logits: torch.FloatTensor | None = None
     time_series_hidden_states: torch.FloatTensor | None = None
     knowledge_attentions: torch.FloatTensor | None = None
+    alignment_losses: torch.FloatTensor | None = None
 
     def select_rows(self, index):
         """Select batch rows."""
@@ -226,11 +230,13 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         knowledge_mask: torch.Tensor | None = None,
+        term_evidence: torch.Tensor | None = None,
     ) -> ClinRaGenEncoderOutput:
         """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
         record = (past_values, past_observed_mask)
         embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
-        return self._read_record(embeds, mask, partial(self._decide, input_ids, attention_mask, *record), fields)
+        decide = partial(self._decide, input_ids, attention_mask, *record, self._checked(term_evidence, embeds))
+        return self._read_record(embeds, mask, decide, fields)
 
     def forward(
         self,
@@ -252,6 +258,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         num_records_in_batch: torch.Tensor | int | None = None,
         skip_logits: bool | None = None,
         knowledge_mask: torch.Tensor | None = None,
+        term_evidence: torch.Tensor | None = None,
         **kwargs,
     ) -> ClinRaGenLMOutput:
         """
@@ -276,6 +283,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
                 training, when `labels` are given.
             knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for terms (or
                 prototypes) whose values are masked. Default: 1 for all.
+            term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_evidence_terms)`, *optional*): 1 for the terms
+                of the processor's knowledge that the note shows, and for those that the series show. Default: none.
             kwargs (*optional*): of a seq2seq model `decoder_attention_mask`, and what else its backbone takes.
 
         Raises:
@@ -283,7 +292,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         """
         if encoder_outputs is None:
             record = (input_ids, attention_mask, past_values, past_observed_mask)
-            encoder_outputs = self.encode(*record, inputs_embeds, knowledge_mask)
+            encoder_outputs = self.encode(*record, inputs_embeds, knowledge_mask, term_evidence)
         if labels is not None and decoder_input_ids is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         skip_logits = (self.training if skip_logits is None else skip_logits) and labels is not None
@@ -302,6 +311,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         if labels is not None:
             loss = (self._loss_of_states if on_states else token_loss)(predicted, labels, num_items_in_batch)
             loss = self._with_diagnosis_loss(loss, encoder_outputs, diagnosis_labels, num_records_in_batch)
+            loss = self._with_alignment_loss(loss, encoder_outputs, num_records_in_batch)
         output = ClinRaGenLMOutput(
             loss=loss,
             logits=None if skip_logits else predicted,
@@ -344,6 +354,11 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             tokens, token_mask, attention = self.knowledge_attention(
                 series.last_hidden_state, series.patch_mask, self.get_input_embeddings(), knowledge_mask
             )
+            if self._aligns_knowledge():
+                levels = self.time_series_encoder.patch_levels(past_values, past_observed_mask, attention.shape[2])
+                fields["alignment_losses"] = self.knowledge_attention.alignment_losses(
+                    attention, levels, series.patch_mask
+                )
             fields["time_series_hidden_states"] = series.last_hidden_state
             if attention is not None:
                 missing = self.config.num_patches - attention.shape[2]  # after the last measurement of the batch
@@ -354,20 +369,41 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         self._validate_length(inputs_embeds.shape[1])
         return inputs_embeds, attention_mask, fields
 
+    def _aligns_knowledge(self) -> bool:
+        """Tell if the weights learn to attend to the terms of a patch's own channel and level."""
+        attention = self.knowledge_attention
+        return (
+            self.training
+            and self.config.knowledge_alignment_weight > 0
+            and attention.has_patterns
+            and attention.query.weight.requires_grad
+        )
+
     @staticmethod
     def _mask_of(inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         if attention_mask is None:
             return torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
         return attention_mask.long()
 
+    def _checked(self, term_evidence: torch.Tensor | None, embeds: torch.Tensor) -> torch.Tensor | None:
+        """Check the shape of the evidence of the terms."""
+        shape = (embeds.shape[0], 2, self.config.num_evidence_terms)
+        if term_evidence is not None and tuple(term_evidence.shape) != shape:
+            raise ValueError(
+                f"`term_evidence` has shape {tuple(term_evidence.shape)}; expected (batch_size, 2, "
+                f"num_evidence_terms) = {shape}"
+            )
+        return term_evidence
+
     def _decide(
-        self, input_ids, text_mask, past_values, past_observed_mask, hidden_states, attention_mask
+        self, input_ids, text_mask, past_values, past_observed_mask, term_evidence, hidden_states, attention_mask
     ) -> tuple[torch.Tensor, dict]:
         """Return a token for each decision, `(batch, num_labels, hidden)`, and the output's fields with the scores."""
         member_logits = [self.diagnosis_head(hidden_states, attention_mask).float()]
         if self.diagnosis_head.linear is not None and input_ids is not None:
             text_mask = self._mask_of(input_ids, text_mask)
-            member_logits.append(self.diagnosis_head.linear(input_ids, text_mask, past_values, past_observed_mask))
+            read = (input_ids, text_mask, past_values, past_observed_mask, term_evidence)
+            member_logits.append(self.diagnosis_head.linear(*read))
         diagnosis_logits = self._mix(member_logits)
         tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
         return tokens, {"diagnosis_logits": diagnosis_logits, "member_logits": torch.stack(member_logits, dim=1)}
@@ -384,6 +420,13 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         scores = encoder_outputs.member_logits[:, 0]
         diagnosis_loss = self._diagnosis_loss(scores, diagnosis_labels, num_records_in_batch)
         return loss + self.config.diagnosis_loss_weight * diagnosis_loss
+
+    def _with_alignment_loss(self, loss, encoder_outputs, num_records_in_batch) -> torch.Tensor:
+        losses = encoder_outputs.get("alignment_losses")
+        if losses is None:
+            return loss
+        number = losses.shape[0] if num_records_in_batch is None else num_records_in_batch
+        return loss + self.config.knowledge_alignment_weight * losses.sum() / number
 
     @staticmethod
     def _diagnosis_loss(logits: torch.Tensor, labels: torch.Tensor, num_records: torch.Tensor | int | None):
@@ -410,6 +453,22 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         if encoder_outputs is None:
             encoder_outputs = self._encode_inputs(inputs)
         return encoder_outputs.diagnosis_logits.float().sigmoid()
+
+    @torch.no_grad()
+    def term_effects(self, term_evidence: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+        """
+        Return the log-odds that each diagnosis of a record owes to terms of the knowledge that it shows.
+
+        Args:
+            term_evidence (`torch.Tensor` of shape `(2, num_evidence_terms)`): of the record.
+            left (`torch.Tensor` of shape `(number, 2, num_evidence_terms)`): what is left of it without some terms.
+
+        Returns:
+            `torch.Tensor` of shape `(number, num_labels)`.
+        """
+        linear, decisions = self.diagnosis_head.linear, self.config.decisions
+        owed = linear.evidence_logits(term_evidence.unsqueeze(0)) - linear.evidence_logits(left)
+        return owed * decisions.mixture / decisions.temperature
 
     def diagnosis_decisions(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """

@@ -22,7 +22,6 @@ from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText,
 from .integrity_clinragen import check_fit
 from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
-from .record_terms_clinragen import RecordTerms
 
 
 TASK = "clinical-rationale-generation"
@@ -59,7 +58,7 @@ class ClinRaGenPipeline(Pipeline):
     `claims` (each statement about a channel with its verdict
     against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
     the record's note), `knowledge` (up to ten terms of the knowledge that are the record's
-    own, see [`RecordTerms.specific`]; it does not tell what moved a decision, as `evidence` does),
+    own, see [`RecordTerms.specific`]; where the model reads terms, those that its diagnoses owe most to),
     `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
     diagnosis, as there is too little support, the `reasons`, and which unmeasured channels, or the note, `would_help`
     most. A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
@@ -137,6 +136,8 @@ class ClinRaGenPipeline(Pipeline):
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)
         if recall is not None or precision is not None:
             outputs |= self.model.diagnosis_sets(encoded, recall, precision, confidence).flags()
+        if "term_evidence" in model_inputs:
+            outputs["term_evidence"] = model_inputs["term_evidence"]
         if attention:
             if encoded.knowledge_attentions is not None:
                 outputs["attention"] = encoded.knowledge_attentions
@@ -240,7 +241,8 @@ class ClinRaGenPipeline(Pipeline):
             written = {name: parts[name] for name in ("note_rationale", "lab_rationale")}
             record["own_text"] = {**written, "finished": finished}
         probabilities = self._probabilities(outputs.get("probabilities"))
-        knowledge = self._knowledge(record, probabilities, parsed["diagnoses"])
+        evidence = outputs["term_evidence"][0] if "term_evidence" in outputs else None
+        knowledge = self._knowledge(record, probabilities, parsed["diagnoses"], evidence)
         if "attention" in outputs:
             record["knowledge_over_time"] = self._over_time(outputs["attention"][0], knowledge)
         return {
@@ -294,18 +296,21 @@ class ClinRaGenPipeline(Pipeline):
         }
         return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
 
-    @cached_property
-    def record_terms(self) -> RecordTerms:
-        return RecordTerms(self.grounding.composer, self.processor.knowledge or [])
-
-    def _knowledge(self, record: dict, probabilities: dict[str, float], listed: list[str]) -> list[dict]:
+    def _knowledge(
+        self, record: dict, probabilities: dict[str, float], listed: list[str], evidence: torch.Tensor | None
+    ) -> list[dict]:
         """Return the terms of the knowledge that are the record's own, of the parts that the model reads."""
         reads = self.processor.modalities
         rows = slice(None if "lab" in reads else 0)
         series = record["lab_times"][rows], record["lab_values"][rows]
-        shown = self.record_terms.find(record["note"] if "note" in reads else "", *series)
+        terms = self.processor.record_terms
+        shown = terms.find(record["note"] if "note" in reads else "", *series)
         probabilities = probabilities or dict.fromkeys(listed, 1.0)  # without a diagnosis head
-        return self.record_terms.specific(shown, probabilities, listed, self.num_knowledge_terms)
+        effects = None
+        if evidence is not None:
+            left = torch.from_numpy(terms.without(evidence.cpu().numpy(), shown)).to(evidence.device)
+            effects = self.model.term_effects(evidence, left).cpu().numpy()
+        return terms.specific(shown, probabilities, listed, self.num_knowledge_terms, effects)
 
     def _over_time(self, attention: torch.Tensor, knowledge: list[dict]) -> dict | None:
         weights = attention_over_time(attention, self.model.config, self.processor.feature_extractor.grid)

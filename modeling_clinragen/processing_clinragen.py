@@ -6,13 +6,17 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from transformers import BatchEncoding, BatchFeature, ProcessorMixin
 
 from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
+from .composition_clinragen import Composer
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 from .fields_clinragen import check_fields, plain_name
+from .links_clinragen import KnowledgeLinks
+from .record_terms_clinragen import RecordTerms
 from .shapes_clinragen import TERM, fault_of
 from .slots_clinragen import NumericSlots
 
@@ -29,6 +33,7 @@ FIELDS = {  # of the processor, and their types
     "modalities": (None, [str]),
     "knowledge": (None, [TERM]),
     "numeric_slots": bool,
+    "term_evidence": bool,
 }
 
 # Tokenizers may lower the case and part the signs; what was generated is still read.
@@ -55,6 +60,8 @@ class ClinRaGenProcessor(ProcessorMixin):
             the rationale is checked and completed. Default: none, as in folders of before.
         numeric_slots (`bool`, *optional*, defaults to `False`): whether the decoder learned to write slots such as
             `[highest]` for the numbers of the series, see [`NumericSlots`].
+        term_evidence (`bool`, *optional*, defaults to `False`): whether the model reads which terms of `knowledge` a
+            record shows.
 
     Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
     """
@@ -68,11 +75,13 @@ class ClinRaGenProcessor(ProcessorMixin):
         modalities: list[str] | None = None,
         knowledge: list[dict] | None = None,
         numeric_slots: bool = False,
+        term_evidence: bool = False,
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
         given = {"labels": labels, "max_note_tokens": max_note_tokens, "modalities": modalities}
-        fault = fault_of({**given, "knowledge": knowledge, "numeric_slots": numeric_slots}, FIELDS)
+        flags = {"numeric_slots": numeric_slots, "term_evidence": term_evidence}
+        fault = fault_of({**given, "knowledge": knowledge, **flags}, FIELDS)
         if fault:
             raise ValueError(fault)
         if not all(term["term"].strip() and term["diseases"] for term in knowledge or ()):
@@ -84,6 +93,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         self.modalities = modalities or ["note", "lab"]
         self.knowledge = knowledge
         self.numeric_slots = numeric_slots
+        self.term_evidence = term_evidence
 
     @property
     def slots(self) -> NumericSlots:
@@ -93,7 +103,23 @@ class ClinRaGenProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         series = self.feature_extractor.model_input_names if "lab" in self.modalities else []
-        return ["input_ids", "attention_mask", *series]
+        terms = ["term_evidence"] if self.reads_terms else []
+        return ["input_ids", "attention_mask", *series, *terms]
+
+    @property
+    def reads_terms(self) -> bool:
+        """Tell if the model reads which terms of the knowledge a record shows."""
+        return self.term_evidence and bool(self.knowledge)
+
+    @property
+    def record_terms(self) -> RecordTerms:
+        """Return what looks up the terms of the knowledge in records."""
+        made = _RECORD_TERMS.get(self)
+        if made is None or made.knowledge is not self.knowledge:
+            channels = self.feature_extractor.channels
+            links = KnowledgeLinks(self.knowledge or [], self.labels, channels)
+            made = _RECORD_TERMS[self] = RecordTerms(Composer(links, channels, self.labels), self.knowledge)
+        return made
 
     def __call__(
         self,
@@ -111,7 +137,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         Returns:
             `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, and unless `"lab"` is
             left out of `modalities` `past_values`, `past_observed_mask` `(batch_size, context_length,
-            num_input_channels)`.
+            num_input_channels)`; with `term_evidence` also that, `(batch_size, 2, num_terms)`.
 
         Raises:
             ClinRaGenInputError: if a record has neither a note nor a plausible measurement, or is malformed.
@@ -140,12 +166,25 @@ class ClinRaGenProcessor(ProcessorMixin):
     def encode(self, notes, lab_values, lab_times, return_tensors: str | None = None) -> BatchFeature:
         """Encode as `__call__`, one entry per record in each, records that may hold nothing that the model reads."""
         notes = notes if "note" in self.modalities else [None] * len(notes)
-        prompts = [PROMPT.format(note=note) for note in self.cut_notes(notes)]
+        cut = self.cut_notes(notes)
+        prompts = [PROMPT.format(note=note) for note in cut]
         data = dict(self.tokenizer(prompts, padding=return_tensors is not None, return_tensors=return_tensors))
         data = {name: data[name] for name in ("input_ids", "attention_mask")}
         if "lab" in self.modalities:
             data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
+        if self.reads_terms:
+            read = [beginning(note or "", kept) for note, kept in zip(notes, cut, strict=True)]
+            shown = [self._shown_terms(*record) for record in zip(read, lab_values, lab_times, strict=True)]
+            data.update(BatchFeature({"term_evidence": np.stack(shown)}, tensor_type=return_tensors))
         return BatchFeature(data)
+
+    def _shown_terms(self, note: str, lab_values, lab_times) -> np.ndarray:
+        """Mark the terms that a record shows in what of it reaches the model: bool, `(2, num_terms)`."""
+        values, times = self.feature_extractor.validate(lab_values, lab_times)
+        if "lab" not in self.modalities:
+            values, times = values[:0], times[:0]
+        read = np.where(self.feature_extractor.reaches_model(values, times), values, np.nan)
+        return self.record_terms.evidence(note, times, read)
 
     check_fields = staticmethod(check_fields)  # of a record, for who has the processor alone
 
@@ -300,10 +339,24 @@ class ClinRaGenProcessor(ProcessorMixin):
         return [self.labels[i] for i in sorted(found)]
 
 
+def beginning(note: str, cut: str) -> str:
+    """Return the beginning of a note of which `cut` is what [`ClinRaGenProcessor.cut_notes`] left."""
+    letters = len("".join(cut.split()))  # evened spaces, the same letters
+    if not note.strip():
+        return ""
+    for match in re.finditer(r"\S+", note):
+        letters -= len(match[0])
+        if letters <= 0:
+            return note[: match.end() + letters]
+    return note
+
+
 @lru_cache(maxsize=8)
 def _slots(channels: str) -> NumericSlots:
     return NumericSlots(json.loads(channels))
 
+
+_RECORD_TERMS: WeakKeyDictionary[ClinRaGenProcessor, RecordTerms] = WeakKeyDictionary()
 
 ClinRaGenProcessor.register_for_auto_class()
 

@@ -14,10 +14,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .composition_clinragen import Composer
 from .links_clinragen import NoteFinding
 
 
+PARTS = ("note", "lab")
 COMMON = 0.5  # a term that more than this share of the training records show is not specific to one
 
 
@@ -42,13 +45,17 @@ class RecordTerms:
 
     Args:
         composer (`Composer`): it tells what a record shows.
-        knowledge (list of `dict`): terms, as [`KnowledgeLinks`] takes them; `share`, where it is given, is the share
-            of the training records that show a term.
+        knowledge (list of `dict`, *optional*): terms, as [`KnowledgeLinks`] takes them; `share`, where it is given, is
+            the share of the training records that show a term.
     """
 
-    def __init__(self, composer: Composer, knowledge: Sequence[dict]):
+    def __init__(self, composer: Composer, knowledge: Sequence[dict] | None):
         self.composer = composer
+        self.knowledge = knowledge
+        knowledge = knowledge or ()
+        self.num_terms = len(knowledge)
         self.shares = {term["term"]: term.get("share", 0.0) for term in knowledge}
+        self.position = {term["term"]: i for i, term in enumerate(knowledge)}
         self.by_form = {form.lower(): t["term"] for t in knowledge for form in (t["term"], *t.get("synonyms", ()))}
         self.by_pattern: dict[tuple[str, str], dict] = defaultdict(dict)
         for term in knowledge:
@@ -64,12 +71,37 @@ class RecordTerms:
         in_note = [Shown("note", {term: diseases}) for term, diseases in noted if term is not None]
         return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
 
+    def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
+        """
+        Mark the terms that a record shows: bool, `(2, num_terms)`, in the order of the knowledge, those of its note
+        and those of its series.
+        """
+        found = np.zeros((len(PARTS), self.num_terms), dtype=bool)
+        for shown in self.find(note, lab_times, lab_values):
+            found[PARTS.index(shown.part), [self.position[term] for term in shown.terms]] = True
+        return found
+
     def _term(self, finding: NoteFinding) -> str | None:
         """Return the knowledge's own term of a finding; `None` for the name of a label that stands in no term."""
         return finding.term if finding.term in self.shares else self.by_form.get(finding.text.lower())
 
+    def without(self, evidence: np.ndarray, shown: Sequence[Shown]) -> np.ndarray:
+        """
+        Return what is left of [`RecordTerms.evidence`], `(2, num_terms)`, without each of some findings: bool,
+        `(num_findings, 2, num_terms)`.
+        """
+        left = np.repeat(evidence[None], len(shown), axis=0)
+        for kept, finding in zip(left, shown, strict=True):
+            kept[PARTS.index(finding.part), [self.position[term] for term in finding.terms]] = False
+        return left
+
     def specific(
-        self, shown: Sequence[Shown], probabilities: Mapping[str, float], listed: Collection[str], number: int
+        self,
+        shown: Sequence[Shown],
+        probabilities: Mapping[str, float],
+        listed: Collection[str],
+        number: int,
+        effects: np.ndarray | None = None,
     ) -> list[dict]:
         """
         Choose the terms that are specific to a record.
@@ -79,23 +111,36 @@ class RecordTerms:
             probabilities (`dict`): of each diagnosis; of those left out it is 0.
             listed (`list[str]`): the diagnoses that are made.
             number (`int`): of terms at most.
+            effects (array of shape `(num_findings, num_labels)`, *optional*): the log-odds that each diagnosis owes to
+                each finding, where the model reads which terms a record shows. Those to which its diagnosis owes
+                nothing are left out.
 
         Returns:
-            `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; and `part`, `note` or
-            `lab`, that shows it; the highest weight first. A pattern of the series goes by its term of the most
-            probable listed diagnosis, such as "low pressure from blood loss", and without any by its shortest one,
-            which presumes no diagnosis. A term that more than half of the training records show is left out.
+            `term`; `label`, the most probable of its diagnoses; `weight`, how much of its probability that owes to the
+            finding (without `effects` its probability itself); and `part`, `note` or `lab`, that shows it; the highest
+            weight first. A pattern of the series goes by its term of the most probable listed diagnosis, such as "low
+            pressure from blood loss", and without any by its shortest one, which presumes no diagnosis. A term that
+            more than half of the training records show is left out.
         """
         entries = {}
-        for finding in shown:
+        for i, finding in enumerate(shown):
             rare = {term: diseases for term, diseases in finding.terms.items() if self.shares[term] <= COMMON}
             made = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
             plainest = sorted(rare.items(), key=lambda item: len(item[0]))[:1]
             candidates = [_entry(*term, finding.part, probabilities) for term in made.items() or plainest]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
-                entries.setdefault(best["term"], best)
+                if effects is not None:
+                    best["weight"] = _owed(best["weight"], effects[i][self.composer.labels.index(best["label"])])
+                if effects is None or best["weight"] > 0:
+                    entries.setdefault(best["term"], best)
         return sorted(entries.values(), key=lambda entry: -entry["weight"])[:number]
+
+
+def _owed(probability: float, effect: float) -> float:
+    """Return how much of a probability is lost with `effect` of its log-odds."""
+    odds = probability / max(1 - probability, 1e-9) * np.exp(-effect)
+    return round(float(probability - odds / (1 + odds)), 4)
 
 
 def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:

@@ -10,6 +10,7 @@ from transformers import initialization
 from transformers.modeling_outputs import ModelOutput
 from transformers.models.patchtst.modeling_patchtst import PatchTSTEncoder, PatchTSTEncoderLayer, PatchTSTPatchify
 
+from .clinical_clinragen import clear_limits, usual_limits
 from .configuration_clinragen import ClinRaGenConfig
 
 
@@ -73,6 +74,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         series = config.time_series_config
         super().__init__(series, config.num_patches)
         self.patch_layout = config.patch_layout
+        self.limits = _standardised_limits(config.channels)
         self.patchify = PatchTSTPatchify(series)
         self.observed_embedding = nn.Linear(series.patch_length, series.d_model, bias=False)
         self.channel_embedding = nn.Embedding(series.num_input_channels, series.d_model)
@@ -117,10 +119,39 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         hidden_state = scatter(self.norm(hidden_state), positions, shape.numel())
         return ClinRaGenTimeSeriesOutput(hidden_state.view(*shape, -1), patch_mask)
 
+    def patch_levels(
+        self, past_values: torch.Tensor, past_observed_mask: torch.Tensor, num_patches: int
+    ) -> torch.BoolTensor:
+        """
+        Tell which patches hold a value clearly below, within and clearly above the usual range of their channel.
+
+        Args:
+            past_values, past_observed_mask: as `forward` takes them.
+            num_patches (`int`): the first so many patches.
+
+        Returns:
+            `(batch_size, num_input_channels, num_patches, 3)`: low, usual, high. Between a usual and a clear limit a
+            value is none of the three.
+        """
+        observed = past_observed_mask.bool()
+        low, usual_low, usual_high, high = past_values.new_tensor(self.limits)  # each (num_input_channels,)
+        levels = (past_values < low, (past_values >= usual_low) & (past_values <= usual_high), past_values > high)
+        patches = [self._patches((level & observed).to(past_values.dtype))[:, :, :num_patches] for level in levels]
+        return torch.stack([patch.any(dim=-1) for patch in patches], dim=-1)
+
     def _patches(self, grid: torch.Tensor) -> torch.Tensor:
         if self.patch_layout == "paper":  # the release's fault: the memory order is kept, the axes are renamed
             grid = grid.reshape(grid.shape[0], grid.shape[2], grid.shape[1]).transpose(1, 2)
         return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
+
+
+def _standardised_limits(channels: list[dict]) -> list[list[float]]:
+    """Return the clear and usual limits of channels as standard scores: 4 lists in ascending order."""
+    rows = []
+    for channel in channels:
+        (low, high), (usual_low, usual_high) = clear_limits(channel), usual_limits(channel)
+        rows.append([(limit - channel["mean"]) / channel["std"] for limit in (low, usual_low, usual_high, high)])
+    return [list(limits) for limits in zip(*rows, strict=True)]
 
 
 def nonzero_positions(flags: torch.Tensor) -> torch.Tensor:

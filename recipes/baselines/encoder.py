@@ -18,7 +18,7 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes.baselines.common import Classifier, Fitted, Task, best_threshold, by_threshold
 from recipes.baselines.settings import EncoderSettings
 from recipes.training.checkpoints import last_checkpoint
-from recipes.training.fitting import logistic_regression
+from recipes.training.fitting import Described, logistic_regression
 
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ def start_from_probe(trainer: Trainer) -> None:
     hook.remove()
     features = torch.cat(seen)[: len(labels)]  # (num_records, width)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-    weight, bias = logistic_regression(((features - mean) / std).numpy(), labels, c=0.1)
+    weights = logistic_regression(Described.plain(((features - mean) / std).numpy(), labels.shape[1]), labels, c=0.1)
     with torch.no_grad():
-        head.weight.copy_(weight / std)
-        head.bias.copy_(bias - (weight / std) @ mean)
+        head.weight.copy_(weights.own / std)
+        head.bias.copy_(weights.bias - (weights.own / std) @ mean)
 
 
 def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:

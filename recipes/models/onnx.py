@@ -3,7 +3,8 @@
 """
 A model folder in ONNX, as `recipes/export_model.py --format onnx` writes it: three graphs that run in onnxruntime.
 
-    encoder.onnx           input_ids, attention_mask and, of a model that reads series, past_values, past_observed_mask
+    encoder.onnx           input_ids, attention_mask and, of a model that reads series, past_values,
+                           past_observed_mask, of one that reads terms, term_evidence
                            -> last_hidden_state, encoder_attention_mask; with a diagnosis head diagnosis_logits; with
                            knowledge knowledge_attentions: the fields of `ClinRaGenEncoderOutput`
     cross_attention.onnx   last_hidden_state -> keys and values of each layer of the decoder, once per record
@@ -36,6 +37,10 @@ HEAD_TENSORS = (
     "decision_embedding.weight",
     "linear.pair_codes",
     "linear.inverse_document_frequency",
+    "linear.term_links",
+    "linear.term_channels",
+    "linear.shared_evidence_weight",
+    "linear.evidence_weight",
 )
 FIXED_KNOWLEDGE = (
     "an ONNX export cannot leave out or shuffle knowledge, as evidence and counterfactuals do: "
@@ -124,7 +129,7 @@ def _named(kind: str, cache) -> dict[str, torch.Tensor]:
 
 
 def read_head(config: ClinRaGenConfig, path: Path) -> ClinRaGenDiagnosisHead:
-    """A diagnosis head of `HEAD_TENSORS` alone: it knows words and decision tokens, and decides nothing."""
+    """A diagnosis head of `HEAD_TENSORS` alone: it knows words, terms and decision tokens, and decides nothing."""
     tensors = load_file(path)
     with torch.device("meta"):
         head = ClinRaGenDiagnosisHead(config, tensors["label_embedding.weight"].shape[1])
@@ -182,6 +187,7 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
         past_observed_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         knowledge_mask: torch.Tensor | None = None,
+        term_evidence: torch.Tensor | None = None,
     ) -> ClinRaGenEncoderOutput:
         """Encode what the processor makes of a record, as [`~ClinRaGenForConditionalGeneration.encode`]."""
         if knowledge_mask is not None:
@@ -192,6 +198,7 @@ class OnnxClinRaGen(ClinRaGenForConditionalGeneration):
             "past_values": past_values,
             "past_observed_mask": past_observed_mask,
             "inputs_embeds": inputs_embeds,
+            "term_evidence": term_evidence,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if given.keys() != self.encoder_graph.inputs.keys():

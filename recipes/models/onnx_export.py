@@ -112,6 +112,9 @@ def encoder_graph(model: ClinRaGenForConditionalGeneration, processor: ClinRaGen
         inputs["past_values"] = torch.ones(2, config.context_length, config.num_input_channels)
         inputs["past_observed_mask"] = torch.ones_like(inputs["past_values"], dtype=torch.bool)
         axes |= {name: {0: "batch"} for name in ("past_values", "past_observed_mask")}
+    if processor.reads_terms:
+        inputs["term_evidence"] = torch.ones(2, 2, config.num_evidence_terms, dtype=torch.bool)
+        axes["term_evidence"] = {0: "batch"}
     with torch.no_grad():
         outputs = list(encoded_fields(model.encode(**inputs)))
     outputs[outputs.index("attention_mask")] = "encoder_attention_mask"  # a graph has one name for one thing

@@ -175,7 +175,8 @@ def encode_records(
 
     Returns:
         `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, `subject_id`, and
-        with series `past_values` and `past_observed_mask` (context_length, num_input_channels).
+        with series `past_values` and `past_observed_mask` (context_length, num_input_channels), and where the model
+        reads which terms a record shows `term_evidence` (2, num_terms).
     """
     if file is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -212,6 +213,8 @@ def _features(processor: ClinRaGenProcessor) -> Features:
         shape = (processor.feature_extractor.context_length, len(processor.feature_extractor.channels))
         features["past_values"] = Array2D(shape, "float32")
         features["past_observed_mask"] = Array2D(shape, "bool")
+    if processor.reads_terms:
+        features["term_evidence"] = Array2D((2, len(processor.knowledge)), "bool")
     return Features(features)
 
 
@@ -286,8 +289,8 @@ class ClinRaGenCollator:
             "labels": pad(labels, self.label_pad),
             "diagnosis_labels": torch.stack([torch.as_tensor(row["diagnosis_labels"]) for row in rows]),
         }
-        if "past_values" in rows[0]:
-            for name in ("past_values", "past_observed_mask"):
+        for name in ("past_values", "past_observed_mask", "term_evidence"):
+            if name in rows[0]:
                 batch[name] = torch.stack([torch.as_tensor(row[name]) for row in rows])
         return batch
 

@@ -49,6 +49,12 @@ class ModelArguments:
     use_knowledge_residual: bool = option(
         "Stage 1: add the series to what it attended to; False is the paper's.", True
     )
+    knowledge_alignment_weight: float = option(
+        "Stage 1: weight of the loss by which series attend to the terms of their own level; 0 is the paper's.", 0.5
+    )
+    use_term_evidence: bool = option(
+        "Stage 1: the linear classifier reads which terms a record shows; False is the paper's.", True
+    )
     patch_layout: str = option("Stage 1: fixed, or paper (the release's fault).", "fixed")
     max_series_tokens_per_channel: int | None = option(
         "Stage 1: series tokens read of a channel; longer stays are pooled. None, the paper: all.", 6

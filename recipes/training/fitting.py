@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -32,10 +33,60 @@ from recipes.training.guarantees import fit_doubt
 
 
 RIDGE_C = 2.0  # scikit-learn's `C`: the inverse of the penalty on each label's weights
+SHARED_C, OWN_C = 100.0, 1.0  # of the weights of terms that all labels share, and of each label's deviations
 RIDGE_STEPS = 60
 FOLDS = 5
 SHARES = np.linspace(0, 1, 21)
 BATCH = 64
+
+
+KIND_OF_TYPE = {"name": "name", **dict.fromkeys(("history", "drug", "mechanism"), "background")}  # others: findings
+
+
+@dataclass
+class Described:
+    """
+    What the linear classifier is linear in, of some records.
+
+    Args:
+        features (`csr_matrix` or `np.ndarray` of shape `(num_records, num_features)`): of which each label has its own
+            weights.
+        evidence (`np.ndarray` of shape `(num_records, num_labels, num_kinds)`): of the terms that a record shows, with
+            weights that all labels share.
+    """
+
+    features: sparse.csr_matrix
+    evidence: np.ndarray
+
+    @classmethod
+    def plain(cls, features: np.ndarray, num_labels: int) -> Described:
+        """Describe records without evidence."""
+        return cls(features, np.zeros((features.shape[0], num_labels, 0)))
+
+    def __getitem__(self, rows: np.ndarray) -> Described:
+        return Described(self.features[rows], self.evidence[rows])
+
+
+@dataclass
+class Weights:
+    """
+    Of one logistic regression for each label.
+
+    Args:
+        own (`torch.Tensor` of shape `(num_labels, num_features)`), bias (of shape `(num_labels,)`).
+        shared (`torch.Tensor` of shape `(num_kinds,)`), deviation (of shape `(num_labels, num_kinds)`): of evidence.
+    """
+
+    own: torch.Tensor
+    bias: torch.Tensor
+    shared: torch.Tensor
+    deviation: torch.Tensor
+
+    def logits(self, described: Described) -> torch.Tensor:
+        """Score records: `(num_records, num_labels)`."""
+        own = torch.from_numpy(described.features @ self.own.T.double().numpy()).float()
+        evidence = torch.from_numpy(described.evidence).float()
+        return own + (evidence * (self.shared + self.deviation)).sum(dim=-1) + self.bias
 
 
 def prepare_decisions(
@@ -48,6 +99,7 @@ def prepare_decisions(
     model.config.decisions.temperature, model.config.decisions.mixture = 1.0, 0.0
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
         learn_words(model, processor, train)
+        learn_terms(model, processor)
         fit_regression(model.diagnosis_head.linear, *describe(model, train, collator))
         model.config.decisions.mixture = 0.5
 
@@ -80,9 +132,10 @@ def fit_decisions(
     else:
         both = concatenate_datasets([train, validation])
         learn_words(model, processor, both)
-        features, gold = describe(model, both, collator)
-        linear = held_out_logits(features, gold, both["subject_id"])
-        fit_regression(model.diagnosis_head.linear, features, gold)
+        learn_terms(model, processor)
+        described, gold = describe(model, both, collator)
+        linear = held_out_logits(described, gold, both["subject_id"])
+        fit_regression(model.diagnosis_head.linear, described, gold)
         seen, unseen = linear[: len(train)], linear[len(train) :]
         share, temperature, logits = fit_mixture(encoder, unseen, gold[len(train) :])
         _, alone = fit_temperature(linear, gold)
@@ -105,6 +158,35 @@ def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, re
     if model.config.label_similarity_model is not None:
         table = label_similarity(processor, linear, model.config.label_similarity_model, records)
         linear.label_similarity.data.copy_(table)
+
+
+def learn_terms(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor) -> None:
+    """
+    Link the terms of the processor's knowledge with labels, if the model reads them: each with the inverse number of
+    the labels that it speaks for; of those with one pattern of the series, one for each label.
+    """
+    linear = model.diagnosis_head.linear
+    if not linear.reads_terms:
+        return
+    label_of = {label: i for i, label in enumerate(processor.labels)}
+    channel_of = {channel["name"]: i for i, channel in enumerate(processor.feature_extractor.channels)}
+    linear.term_links.zero_()
+    linear.term_channels.zero_()
+    by_pattern: dict[tuple[str, str], dict[int, int]] = {}
+    for i, term in enumerate(processor.knowledge):
+        labels = [label_of[name] for name in term["diseases"] if name in label_of]
+        kind = linear.EVIDENCE.index(KIND_OF_TYPE.get(term["type"], "finding"))
+        for label in labels:
+            linear.term_links[kind, i, label] = 1 / len(labels)
+        pattern = term.get("pattern")
+        if pattern and pattern["channel"] in channel_of:
+            linear.term_channels[i] = channel_of[pattern["channel"]]
+            first = by_pattern.setdefault((pattern["channel"], pattern["direction"]), {})
+            for label in labels:
+                first.setdefault(label, i)
+    for first in by_pattern.values():
+        for label, i in first.items():
+            linear.term_links[-1, i, label] = 1 / len(first)
 
 
 def label_similarity(
@@ -134,21 +216,22 @@ def label_similarity(
 @torch.no_grad()
 def describe(
     model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
-) -> tuple[sparse.csr_matrix, torch.Tensor]:
+) -> tuple[Described, torch.Tensor]:
     """
     Set the weights and scales of the linear classifier's features by `records`.
 
     Returns:
-        The features `(num_records, num_features)`, sparse, and the diagnoses `(num_records, num_labels)`, 0 and 1.
+        The description of the records, and the diagnoses `(num_records, num_labels)`, 0 and 1.
     """
     linear = model.diagnosis_head.linear
-    counts, similarities, statistics, gold = [], [], [], []
+    counts, similarities, statistics, evidence, gold = [], [], [], [], []
     for batch in _batches(model, records, collator):
         words = linear.words(batch["input_ids"], batch["attention_mask"])
         counts.append(sparse.csr_matrix(linear.count(words).cpu()))
         similarities.append(linear.similarity(words))
         if "past_values" in batch:
             statistics.append(linear.statistics(batch["past_values"], batch["past_observed_mask"]))
+        evidence.append(_evidence(linear, batch))
         gold.append(batch["diagnosis_labels"].cpu())
     measured = torch.cat(similarities)
     if statistics:
@@ -165,32 +248,44 @@ def describe(
         own = statistics[i] if statistics else None
         count = torch.from_numpy(count.toarray()).to(measured.device)
         rows.append(sparse.csr_matrix(linear.features(count, similarities[i], own).cpu()))
-    return sparse.vstack(rows).tocsr(), torch.cat(gold)
+    return Described(sparse.vstack(rows).tocsr(), torch.cat(evidence).double().cpu().numpy()), torch.cat(gold)
 
 
-def fit_regression(linear: ClinRaGenLinearClassifier, features: sparse.csr_matrix, gold: torch.Tensor) -> None:
-    weight, bias = _regression(features, gold)
-    linear.weight.data.copy_(weight)
-    linear.bias.data.copy_(bias)
+def _evidence(linear: ClinRaGenLinearClassifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the evidence of the terms of a batch; of a model that reads none, of no kind."""
+    if not linear.reads_terms:
+        return torch.zeros(len(batch["input_ids"]), linear.num_labels, 0)
+    return linear.evidence(batch["term_evidence"], batch.get("past_observed_mask"))
 
 
-def _regression(features: sparse.csr_matrix, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def fit_regression(linear: ClinRaGenLinearClassifier, described: Described, gold: torch.Tensor) -> None:
+    weights = _regression(described, gold)
+    linear.weight.data.copy_(weights.own)
+    linear.bias.data.copy_(weights.bias)
+    if linear.reads_terms:
+        linear.shared_evidence_weight.data.copy_(weights.shared)
+        linear.evidence_weight.data.copy_(weights.deviation)
+
+
+def _regression(described: Described, gold: torch.Tensor) -> Weights:
     """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
-    occur = np.unique(features.indices)
-    weight = torch.zeros(gold.shape[1], features.shape[1])
-    weight[:, occur], bias = logistic_regression(features[:, occur], gold, RIDGE_C, RIDGE_STEPS)
-    return weight, bias
+    occur = np.unique(described.features.indices)
+    occurring = Described(described.features[:, occur], described.evidence)
+    weights = logistic_regression(occurring, gold, RIDGE_C, RIDGE_STEPS)
+    own = torch.zeros(gold.shape[1], described.features.shape[1])
+    own[:, occur] = weights.own
+    weights.own = own
+    return weights
 
 
-def held_out_logits(features: sparse.csr_matrix, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
+def held_out_logits(described: Described, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
     """Return the scores of each patient from a regression that was fitted on the other four fifths of them."""
     folds = min(FOLDS, len(set(patients)))
     if folds < 2:
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
     logits = torch.empty_like(gold)
-    for rest, held in GroupKFold(folds).split(features, groups=patients):
-        weight, bias = _regression(features[rest], gold[rest])
-        logits[held] = torch.from_numpy(features[held] @ weight.T.double().numpy()).float() + bias
+    for rest, held in GroupKFold(folds).split(gold, groups=patients):
+        logits[held] = _regression(described[rest], gold[rest]).logits(described[held])
     return logits
 
 
@@ -200,37 +295,45 @@ def _batches(model, records: Dataset, collator: ClinRaGenCollator) -> Iterator[d
 
 
 @torch.no_grad()
-def logistic_regression(
-    features: np.ndarray | sparse.csr_matrix, labels: torch.Tensor, c: float, max_iter: int = 300
-) -> tuple[torch.Tensor, torch.Tensor]:
+def logistic_regression(described: Described, labels: torch.Tensor, c: float, max_iter: int = 300) -> Weights:
     """
-    One regression for each label, with a ridge penalty on its weights.
+    One regression for each label, with a ridge penalty on its weights; those of evidence are shared by all labels,
+    with deviations.
 
     Args:
-        features (`np.ndarray` or `csr_matrix` of shape `(num_records, width)`).
         labels (`torch.Tensor` of shape `(num_records, num_labels)`): 0 and 1.
         c (`float`): as scikit-learn's `C`.
         max_iter (`int`): steps of L-BFGS at most.
-
-    Returns:
-        Weight `(num_labels, width)` and bias `(num_labels,)`.
     """
     # near the optimum single precision sees no way down
-    features, labels = features.astype(np.float64), labels.double()
-    weight = torch.zeros(features.shape[1], labels.shape[1], dtype=torch.float64)
-    bias = torch.zeros(labels.shape[1], dtype=torch.float64)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=max_iter, line_search_fn="strong_wolfe")
-    ridge = 1 / (c * labels.numel())
+    features, labels = described.features.astype(np.float64), labels.double()
+    evidence, numbers = torch.from_numpy(described.evidence), labels.numel()
+    (width, num_labels), num_kinds = (features.shape[1], labels.shape[1]), evidence.shape[2]
+    shapes = {"own": (width, num_labels), "bias": (num_labels,), "shared": (num_kinds,)}
+    shapes["deviation"] = (num_labels, num_kinds)
+    found = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    ridges = {"own": 1 / (c * numbers), "shared": 1 / (SHARED_C * numbers), "deviation": 1 / (OWN_C * numbers)}
+    optimizer = torch.optim.LBFGS(list(found.values()), max_iter=max_iter, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        logits = torch.from_numpy(features @ weight.numpy()) + bias  # a quarter of the time of torch's sparse products
-        error = (logits.sigmoid() - labels) / labels.numel()
-        weight.grad = torch.from_numpy(features.T @ error.numpy()) + ridge * weight
-        bias.grad = error.sum(dim=0)
-        return F.binary_cross_entropy_with_logits(logits, labels) + ridge / 2 * weight.square().sum()
+        # a quarter of the time of torch's sparse products
+        logits = torch.from_numpy(features @ found["own"].numpy()) + found["bias"]
+        logits = logits + (evidence * (found["shared"] + found["deviation"])).sum(dim=-1)
+        error = (logits.sigmoid() - labels) / numbers
+        moved = error.unsqueeze(-1) * evidence  # (num_records, num_labels, num_kinds)
+        found["own"].grad = torch.from_numpy(features.T @ error.numpy())
+        found["bias"].grad = error.sum(dim=0)
+        found["deviation"].grad = moved.sum(dim=0)
+        found["shared"].grad = found["deviation"].grad.sum(dim=0)
+        penalty = 0.0
+        for name, ridge in ridges.items():
+            found[name].grad = found[name].grad + ridge * found[name]
+            penalty += ridge / 2 * found[name].square().sum()
+        return F.binary_cross_entropy_with_logits(logits, labels) + penalty
 
     optimizer.step(loss)
-    return weight.T.float(), bias.float()
+    found["own"] = found["own"].T
+    return Weights(**{name: weights.float() for name, weights in found.items()})
 
 
 @torch.no_grad()

@@ -161,4 +161,7 @@ def without_each_part(
     less = {name: tensor[rows] for name, tensor in inputs.items()}
     less["input_ids"] = torch.tensor(blank, device=tokens.device).expand(int(rows.sum()), -1)
     less["attention_mask"] = torch.ones_like(less["input_ids"])
+    if "term_evidence" in less:
+        less["term_evidence"] = less["term_evidence"].clone()
+        less["term_evidence"][:, 0] = False
     yield rows, less

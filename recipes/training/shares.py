@@ -10,9 +10,6 @@ import numpy as np
 from datasets import Dataset, IterableDataset
 
 from modeling_clinragen import ClinRaGenProcessor
-from modeling_clinragen.composition_clinragen import Composer
-from modeling_clinragen.links_clinragen import KnowledgeLinks
-from modeling_clinragen.record_terms_clinragen import RecordTerms
 
 
 SAMPLE = 1000  # records; a share is then known to within 0.03
@@ -28,10 +25,7 @@ def fit_shares(processor: ClinRaGenProcessor, records: Dataset | IterableDataset
     """
     if not processor.knowledge:
         return
-    channels = processor.feature_extractor.channels
-    links = KnowledgeLinks(processor.knowledge, processor.labels, channels)
-    terms = RecordTerms(Composer(links, channels, processor.labels), processor.knowledge)
-    counts, number = Counter(), 0
+    terms, counts, number = processor.record_terms, Counter(), 0
     for row in _sample(records.select_columns(["note", "lab_times", "lab_values"])):
         shown = terms.find(row["note"] or "", row["lab_times"], row["lab_values"])
         counts.update({term for finding in shown for term in finding.terms})

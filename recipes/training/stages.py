@@ -34,6 +34,7 @@ from modeling_clinragen import (
     ClinRaGenProcessor,
 )
 from modeling_clinragen.clinical_clinragen import NO_DISEASE
+from modeling_clinragen.configuration_clinragen import LEVELS
 from modeling_clinragen.fields_clinragen import did_you_mean
 from modeling_clinragen.processing_clinragen import NO_NOTE, PROMPT, TARGET
 from modeling_clinragen.shapes_clinragen import fault_of
@@ -151,8 +152,10 @@ def build_model(
         return load_for_stage(model_args, data_args)
     labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
     knowledge = _read_knowledge(data_args.knowledge)
-    terms = [term["term"] for term in knowledge or () if term["type"] != NAME]
+    attended = [term for term in knowledge or () if term["type"] != NAME]
+    terms = [term["term"] for term in attended]
     channels = channels_with_statistics(data_args.dataset, records)
+    reads_terms = model_args.use_term_evidence and model_args.use_linear_classifier
     if model_args.model_name_or_path is None:
         backbone = None
         phrases = [f" {label}" for label in labels] + re.findall(r" ?### [\w ]+:", TARGET)
@@ -181,6 +184,9 @@ def build_model(
             knowledge_terms=terms,
             knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
             knowledge_attention_type=model_args.knowledge_attention_type,
+            knowledge_patterns=_patterns(attended, channels) if model_args.knowledge_alignment_weight else None,
+            knowledge_alignment_weight=model_args.knowledge_alignment_weight,
+            num_evidence_terms=len(knowledge or ()) if reads_terms else 0,
             use_knowledge_residual=model_args.use_knowledge_residual,
             patch_layout=model_args.patch_layout,
             max_series_tokens_per_channel=model_args.max_series_tokens_per_channel,
@@ -200,8 +206,21 @@ def build_model(
         max_note_tokens=data_args.max_note_tokens,
         knowledge=knowledge,
         numeric_slots=data_args.numeric_slots,
+        term_evidence=reads_terms and bool(knowledge),
     )
     return model, processor
+
+
+def _patterns(terms: list[dict], channels: list[dict]) -> list[list | None]:
+    """Return for each term the channel and the level that it names, as `knowledge_patterns` of the configuration."""
+    position = {channel["name"]: i for i, channel in enumerate(channels)}
+    patterns = [(term.get("pattern") or {}) for term in terms]
+    return [
+        [position[pattern["channel"]], pattern["direction"]]
+        if pattern.get("channel") in position and pattern["direction"] in LEVELS
+        else None
+        for pattern in patterns
+    ]
 
 
 def _check_configs(model_args: ModelArguments) -> None:

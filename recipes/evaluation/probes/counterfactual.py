@@ -138,6 +138,7 @@ def derangement(number: int, seed: int) -> np.ndarray:
 def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
     """
     Meanwhile a patch that attends to one term (or prototype) gets the value of another: keys stay, values are moved.
+    A term that a record shows speaks for the diagnoses of another.
 
     Were the terms exchanged as a whole, keys and values alike, nothing would change: attention knows no order.
     """
@@ -146,10 +147,16 @@ def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[Non
         return values[derangement(len(values), seed)]
 
     handle = model.knowledge_attention.value.register_forward_hook(shuffle)
+    linear = getattr(model.diagnosis_head, "linear", None)
+    links = getattr(linear, "term_links", None)
+    if links is not None:
+        linear.term_links = links[:, derangement(links.shape[1], seed)]
     try:
         yield
     finally:
         handle.remove()
+        if links is not None:
+            linear.term_links = links
 
 
 def abstained(prediction: dict) -> bool:

@@ -134,7 +134,7 @@ def named_deletions(occlusion: Occlusion, labels: Sequence[int]) -> list[Deletio
     for judge, (namer, scorer) in JUDGES.items():
         for label in labels if max(namer, scorer) < len(whole) else ():
             named = {part: named_atoms(occlusion.units[part], effects[part][:, namer, label]) for part in PARTS}
-            if scorer == LINEAR:
+            if scorer == LINEAR and not occlusion.processor.reads_terms:
                 named["knowledge"] = []  # it reads none
             deletions += [
                 Deletion(test, judge, scorer, label, {part: named[part] for part in parts})

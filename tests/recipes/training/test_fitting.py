@@ -17,6 +17,7 @@ from datasets_scripts.common.checkpoints import MINILM
 from recipes.evaluation.figures.metrics import multi_hot
 from recipes.training import fitting
 from recipes.training.data import ClinRaGenCollator
+from recipes.training.fitting import Described
 from tests.conftest import make_tiny_config, make_tiny_model
 
 
@@ -57,9 +58,9 @@ def collator(tiny_processor):
 def test_the_model_scores_what_the_regression_was_fitted_on(linear_model, tiny_processor, encoded, collator):
     fitting.prepare_decisions(linear_model, tiny_processor, encoded, collator)
     linear = linear_model.diagnosis_head.linear
-    features, gold = fitting.describe(linear_model, encoded, collator)
+    described, gold = fitting.describe(linear_model, encoded, collator)
     assert gold.tolist() == multi_hot(DIAGNOSES, 25).tolist()
-    expected = features @ linear.weight.T.numpy() + linear.bias.numpy()
+    expected = described.features @ linear.weight.T.numpy() + linear.bias.numpy()
     batch = collator([encoded[i] for i in range(len(NOTES))])
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
     found = linear_model.encode(**inputs).member_logits[:, 1]
@@ -126,11 +127,11 @@ def test_sparse_and_dense_regressions_are_scikit_learns():
     features = rng.normal(size=(200, 8)) * (rng.random((200, 8)) < 0.5)
     gold = (features @ rng.normal(size=(8, 3)) + rng.normal(size=(200, 3)) > 0).astype("float32")
     for matrix in (features, sparse.csr_matrix(features.astype("float32"))):
-        weight, bias = fitting.logistic_regression(matrix, torch.from_numpy(gold), c=2.0)
+        found = fitting.logistic_regression(Described.plain(matrix, 3), torch.from_numpy(gold), c=2.0)
         for k in range(3):
             oracle = LogisticRegression(C=2.0, tol=1e-8, max_iter=1000).fit(features, gold[:, k])
-            assert weight[k].numpy() == pytest.approx(oracle.coef_[0], abs=5e-3)
-            assert bias[k].item() == pytest.approx(oracle.intercept_[0], abs=5e-3)
+            assert found.own[k].numpy() == pytest.approx(oracle.coef_[0], abs=5e-3)
+            assert found.bias[k].item() == pytest.approx(oracle.intercept_[0], abs=5e-3)
 
 
 def test_features_that_never_occur_have_no_weight_and_make_no_difference():
@@ -139,12 +140,14 @@ def test_features_that_never_occur_have_no_weight_and_make_no_difference():
     gold = torch.from_numpy((narrow[:, :3] > 0.2).astype("float32"))
     wide = np.zeros((60, 20), dtype="float32")
     wide[:, 3:19:2] = narrow
-    weight, bias = fitting._regression(sparse.csr_matrix(wide), gold)
-    expected = fitting.logistic_regression(wide, gold, fitting.RIDGE_C, fitting.RIDGE_STEPS)
-    torch.testing.assert_close(weight, expected[0], rtol=0, atol=1e-3)
-    torch.testing.assert_close(bias, expected[1], rtol=0, atol=1e-3)
-    assert (weight[:, wide.any(axis=0)] != 0).all()
-    assert not weight[:, ~wide.any(axis=0)].any()
+    found = fitting._regression(Described.plain(sparse.csr_matrix(wide), gold.shape[1]), gold)
+    expected = fitting.logistic_regression(
+        Described.plain(wide, gold.shape[1]), gold, fitting.RIDGE_C, fitting.RIDGE_STEPS
+    )
+    torch.testing.assert_close(found.own, expected.own, rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.bias, expected.bias, rtol=0, atol=1e-3)
+    assert (found.own[:, wide.any(axis=0)] != 0).all()
+    assert not found.own[:, ~wide.any(axis=0)].any()
 
 
 def test_no_patient_is_scored_by_a_regression_that_saw_them():
@@ -152,9 +155,8 @@ def test_no_patient_is_scored_by_a_regression_that_saw_them():
     own = np.repeat(np.eye(20, dtype="float32"), 2, axis=0)
     gold = torch.from_numpy(np.repeat(np.arange(20) % 2, 2).astype("float32")[:, None])
     patients = [str(i) for i in np.repeat(np.arange(20), 2)]
-    held = fitting.held_out_logits(sparse.csr_matrix(own), gold, patients)
-    weight, bias = fitting.logistic_regression(own, gold, fitting.RIDGE_C)
-    seen = torch.from_numpy(own) @ weight.T + bias
+    held = fitting.held_out_logits(Described.plain(sparse.csr_matrix(own), 1), gold, patients)
+    seen = fitting.logistic_regression(Described.plain(own, 1), gold, fitting.RIDGE_C).logits(Described.plain(own, 1))
     assert ((seen > 0) == (gold > 0)).all()
     means = [held[gold[:, 0] == value].mean().item() for value in (0, 1)]
     assert means[1] <= means[0] + 1e-3

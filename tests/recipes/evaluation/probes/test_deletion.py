@@ -309,7 +309,7 @@ def test_an_evaluation_tests_evidence_and_the_decoders_own_text_when_asked(stage
         + ["--limit", "3", "--deletion", "--ungrounded"]
     )
     assert metrics["run"]["ungrounded"] is True
-    assert set(metrics["deletion"]) <= {"note"}  # stage 1 reads notes alone
+    assert set(metrics["deletion"]) <= {"note", "knowledge"}  # stage 1 reads notes, and their terms
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     sentences = [sentence for line in lines for sentence in json.loads(line)["sentences"]]
     assert {sentence["origin"] for sentence in sentences} <= {"written"}
