@@ -34,6 +34,7 @@ PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its m
 EVIDENCE = {"note": "note", "lab": "series"}  # part of a rationale -> the findings that it tells of
 LIST = "disease diagnosed"
 WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
+MAX_SHOWN = 2  # findings that are told where no diagnosis is listed
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
@@ -301,9 +302,20 @@ class GroundedText:
         """Word that a part says nothing; that nothing is there to say only where the knowledge found nothing."""
         if not (self.note.strip() if part == "note" else (~np.isnan(self.values)).any()):
             return NO_NOTE if part == "note" else NO_SERIES
+        if not self.listed and (shown := self._shown_of_any(part)):
+            return self.grounding.composer.telling.unlisted(shown, self.choose)
         if not self.grounding.knows or any(self._points_to(disease, [part]) for disease in self.listed):
             return NO_FINDING[part]
         return self.choose.choice(NO_SIGN[part])
+
+    def _shown_of_any(self, part: str) -> list:
+        """Return findings of a part that point to any diagnosis, names of diseases first, a few at most."""
+        composer = self.grounding.composer
+        found = composer.evidence(self.note, self.times, self.values, composer.labels).values()
+        if part == "lab":
+            return list({id(finding): finding for evidence in found for finding in evidence.series}.values())[:MAX_SHOWN]
+        noted = {finding.start: finding for evidence in found for finding in evidence.note}.values()
+        return sorted(noted, key=lambda finding: (finding.type != "name", finding.start))[:MAX_SHOWN]
 
     def _points_to(self, disease: str, parts: Iterable[str]) -> bool:
         return any(getattr(self.evidence[disease], EVIDENCE[part]) for part in parts)

@@ -335,6 +335,13 @@ class Telling:
         told = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
         return (choose.choice((", while ", ", and ")) if len(told) == 2 else ", ").join(told)
 
+    @staticmethod
+    def unlisted(findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
+        """Write the sentence that says what the note or the series show where no diagnosis is listed."""
+        if isinstance(findings[0], SeriesFinding):
+            return f"{sentence_case(Telling._clauses(findings, choose))}."
+        return f"The note mentions {listed(_written_once(findings))}."
+
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None) -> str:
         """Word that nothing in a place, see [`place_of`], points to the diseases; `None` where none was searched."""
         one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT

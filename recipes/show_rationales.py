@@ -19,6 +19,7 @@ from datasets_scripts.common.command import CommandParser, run_command
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Show rationales of a report, each with the facts of its record beside it.")
     parser.add_argument("--report", type=Path, required=True, help="report folder of evaluate_model.py")
+    parser.add_argument("--beside", type=Path, help="report of another model on the same records, to compare with")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder that was evaluated")
     parser.add_argument("--records", type=int, default=20, help="how many; default: 20")
     parser.add_argument("--seed", type=int, default=0, help="of the choice; default: 0")

@@ -209,6 +209,19 @@ def test_the_decoders_own_words_for_no_sign_stay_where_there_is_none(grounding, 
     assert own not in found.text
 
 
+def test_where_no_diagnosis_is_listed_what_the_record_shows_is_not_denied(grounding):
+    record = record_of("Productive cough and crackles. Known pneumonia.", hr=131)
+    found = ground(grounding, [], record=record, note=NO_SIGN["note"][0], lab=NO_SIGN["lab"][0])
+    told = {sentence.part: sentence for sentence in found.sentences}
+    assert told["note"].text.startswith("The note mentions pneumonia and ")
+    assert told["lab"].text.startswith("Heart rate ")
+    assert "131 /min" in told["lab"].text
+    assert {sentence.origin for sentence in told.values()} == {"composed"}
+    assert {claim.verdict for claims in found.claims.values() for claim in claims} == {"supported"}
+    quiet = ground(grounding, [], record=record_of("Well.", hr=80))
+    assert {sentence.text for sentence in quiet.sentences} <= {*NO_SIGN["note"], *NO_SIGN["lab"]}
+
+
 def test_slots_are_filled_and_a_sentence_whose_slots_are_not_is_left_out(grounding):
     lab = (
         "Heart Rate was higher than normal [times above], up to [highest] /min at hour [hour of highest], which fits"

@@ -43,7 +43,13 @@ def chosen_records(stay_ids: Sequence[str], number: int, seed: int) -> list[int]
 
 
 def rationale_page(
-    metrics: dict, predictions: Sequence[dict], rows: Sequence[dict], metadata: dict, seed: int, permission: str | None
+    metrics: dict,
+    predictions: Sequence[dict],
+    rows: Sequence[dict],
+    metadata: dict,
+    seed: int,
+    permission: str | None,
+    beside: tuple[dict, Sequence[dict]] | None = None,
 ) -> str:
     """
     Return the page.
@@ -54,11 +60,20 @@ def rationale_page(
         metadata (`dict`): of the dataset.
         seed (`int`): of the choice.
         permission (`str`, *optional*): why records of credentialed data may be shown.
+        beside (*optional*): metrics of another model's report, and its predictions of the same records.
     """
     source, channels = metadata["source_description"], metadata["channels"]
-    sections = [_head(metrics, len(rows), source, seed, permission), _figures(metrics)]
+    sections = [_head(metrics, len(rows), source, seed, permission)]
+    if beside is not None:
+        names = (plain(report["run"]["model"]) for report in (metrics, beside[0]))
+        sections.append(
+            wrapped("First stands what {} wrote, and at the end of each record what {} wrote.".format(*names))
+        )
+    sections.append(_figures(metrics))
     for number, (prediction, row) in enumerate(zip(predictions, rows, strict=True), start=1):
         sections += [f"## Record {number}", *_record(prediction, row, channels)]
+        if beside is not None:
+            sections += _answer(beside[1][number - 1], f" ({plain(beside[0]['run']['model'])})")
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
@@ -103,14 +118,21 @@ def _figures(metrics: dict) -> str:
 def _record(prediction: dict, row: dict, channels: list[dict]) -> Iterator[str]:
     yield f"**Note.**\n\n{note_head(row['note'])}" if row["note"].strip() else "**Note.** None."
     yield f"**Series.**\n\n{facts_table(row, channels)}"
+    yield wrapped(f"**Recorded diagnoses.** {plain('; '.join(prediction['gold'])) or 'None of the list'}.")
+    yield from _answer(prediction)
+
+
+def _answer(prediction: dict, model: str = "") -> Iterator[str]:
+    """Yield what a model lists and writes."""
     listed = [
         d["label"] + ("" if d.get("probability") is None else f" ({d['probability']:.2f})")
         for d in prediction["diagnoses"]
     ]
-    yield wrapped(f"**Recorded diagnoses.** {plain('; '.join(prediction['gold'])) or 'None of the list'}.")
-    yield wrapped(f"**Listed by the model.** {plain(', '.join(listed)) or 'None'}.")
+    yield wrapped(f"**Listed by the model{model}.** {plain(', '.join(listed)) or 'None'}.")
     sentences = list(read_sentences(prediction))
-    yield "**Rationale.**\n\n" + ("\n".join(_sentence(*sentence) for sentence in sentences) or "Nothing was written.")
+    yield f"**Rationale{model}.**\n\n" + (
+        "\n".join(_sentence(*sentence) for sentence in sentences) or "Nothing was written."
+    )
 
 
 def note_head(note: str) -> str:

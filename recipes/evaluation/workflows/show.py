@@ -40,9 +40,22 @@ def show_rationales(arguments: argparse.Namespace) -> Path:
     stays = [prediction["stay_id"] for prediction in predictions]
     chosen = [predictions[i] for i in chosen_records(stays, arguments.records, arguments.seed)]
     rows = [records[place[prediction["stay_id"]]] for prediction in chosen]
-    page = rationale_page(metrics, chosen, rows, metadata, arguments.seed, permission)
+    beside = None
+    if arguments.beside is not None:
+        beside = read_metrics(arguments.beside), _of_same_stays(arguments.beside, chosen)
+    page = rationale_page(metrics, chosen, rows, metadata, arguments.seed, permission, beside)
     with held(arguments.output):
         check_free(arguments.output)  # again, since another process may have finished it in between
         write_whole(arguments.output, page)
     logger.info("%s: %d of %d records", arguments.output, len(rows), len(predictions))
     return arguments.output
+
+
+def _of_same_stays(report: Path, chosen: list[dict]) -> list[dict]:
+    """Return another report's predictions of some records."""
+    by_stay = {prediction["stay_id"]: prediction for prediction in read_predictions(report)}
+    if missing := [prediction["stay_id"] for prediction in chosen if prediction["stay_id"] not in by_stay]:
+        raise ClinRaGenInputError(
+            f"--beside: {report} lacks {len(missing)} of the {len(chosen)} records; give a report on the same records"
+        )
+    return [by_stay[prediction["stay_id"]] for prediction in chosen]

@@ -181,6 +181,27 @@ def test_the_page_shows_the_chosen_records_and_no_ids(report, data_folder, tmp_p
     assert not list((tmp_path / "docs").glob("*.unfinished"))
 
 
+def test_another_models_rationales_stand_beside(report, data_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    metrics = json.loads((report / "metrics.json").read_text())
+    metrics["run"]["model"] = "runs/another"
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    lines = (report / "predictions.jsonl").read_text().splitlines()
+    (other / "predictions.jsonl").write_text("\n".join(reversed(lines)) + "\n")  # in an order of its own
+    options = ("--records", "5", "--beside", str(other))
+    page = show_rationales.main(command(report, data_folder / "dataset", tmp_path / "page.md", *options)).read_text()
+    records = page.split("\n## Record ")[1:]
+    assert len(records) == 5
+    for record in records:
+        own, beside = record.split("**Listed by the model (runs/another).**")
+        own = own.split("**Listed by the model.**")[1].replace("**Rationale.**", "**Rationale (runs/another).**")
+        assert own.split() == beside.split()
+    (other / "predictions.jsonl").write_text(lines[0] + "\n")
+    with pytest.raises(ClinRaGenInputError, match=r"--beside: .* lacks \d+ of the \d+ records"):
+        show_rationales.main(command(report, data_folder / "dataset", tmp_path / "b.md", *options))
+
+
 def test_credentialed_records_are_refused_unless_they_are_said_to_be_open(report, data_folder, tmp_path):
     dataset = tmp_path / "dataset"
     dataset.mkdir()
