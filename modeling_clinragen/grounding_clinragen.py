@@ -313,7 +313,8 @@ class GroundedText:
         composer = self.grounding.composer
         found = composer.evidence(self.note, self.times, self.values, composer.labels).values()
         if part == "lab":
-            return list({id(finding): finding for evidence in found for finding in evidence.series}.values())[:MAX_SHOWN]
+            measured = {id(finding): finding for evidence in found for finding in evidence.series}
+            return list(measured.values())[:MAX_SHOWN]
         noted = {finding.start: finding for evidence in found for finding in evidence.note}.values()
         return sorted(noted, key=lambda finding: (finding.type != "name", finding.start))[:MAX_SHOWN]
 
