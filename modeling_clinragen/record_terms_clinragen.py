@@ -116,11 +116,11 @@ class RecordTerms:
                 nothing are left out.
 
         Returns:
-            `term`; `label`, the most probable of its diagnoses; `weight`, how much of its probability that owes to the
-            finding (without `effects` its probability itself); and `part`, `note` or `lab`, that shows it; the highest
-            weight first. A pattern of the series goes by its term of the most probable listed diagnosis, such as "low
-            pressure from blood loss", and without any by its shortest one, which presumes no diagnosis. A term that
-            more than half of the training records show is left out.
+            `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`, `note` or
+            `lab`, that shows it; and with `effects` `effect`, what that diagnosis owes to it. The highest weight first,
+            of one diagnosis the highest effect. A pattern of the series goes by its term of the most probable listed
+            diagnosis, such as "low pressure from blood loss", and without any by its shortest one, which presumes no
+            diagnosis. A term that more than half of the training records show is left out.
         """
         entries = {}
         for i, finding in enumerate(shown):
@@ -131,16 +131,10 @@ class RecordTerms:
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 if effects is not None:
-                    best["weight"] = _owed(best["weight"], effects[i][self.composer.labels.index(best["label"])])
-                if effects is None or best["weight"] > 0:
+                    best["effect"] = round(float(effects[i][self.composer.labels.index(best["label"])]), 4)
+                if best.get("effect", 1.0) > 0:
                     entries.setdefault(best["term"], best)
-        return sorted(entries.values(), key=lambda entry: -entry["weight"])[:number]
-
-
-def _owed(probability: float, effect: float) -> float:
-    """Return how much of a probability is lost with `effect` of its log-odds."""
-    odds = probability / max(1 - probability, 1e-9) * np.exp(-effect)
-    return round(float(probability - odds / (1 + odds)), 4)
+        return sorted(entries.values(), key=lambda entry: (-entry["weight"], -entry.get("effect", 0.0)))[:number]
 
 
 def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:

@@ -259,7 +259,7 @@ def _evidence(linear: ClinRaGenLinearClassifier, batch: dict[str, torch.Tensor])
 
 
 def fit_regression(linear: ClinRaGenLinearClassifier, described: Described, gold: torch.Tensor) -> None:
-    weights = _regression(described, gold)
+    weights = regression(described, gold)
     linear.weight.data.copy_(weights.own)
     linear.bias.data.copy_(weights.bias)
     if linear.reads_terms:
@@ -267,7 +267,7 @@ def fit_regression(linear: ClinRaGenLinearClassifier, described: Described, gold
         linear.evidence_weight.data.copy_(weights.deviation)
 
 
-def _regression(described: Described, gold: torch.Tensor) -> Weights:
+def regression(described: Described, gold: torch.Tensor) -> Weights:
     """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
     occur = np.unique(described.features.indices)
     occurring = Described(described.features[:, occur], described.evidence)
@@ -285,7 +285,7 @@ def held_out_logits(described: Described, gold: torch.Tensor, patients: list[str
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
     logits = torch.empty_like(gold)
     for rest, held in GroupKFold(folds).split(gold, groups=patients):
-        logits[held] = _regression(described[rest], gold[rest]).logits(described[held])
+        logits[held] = regression(described[rest], gold[rest]).logits(described[held])
     return logits
 
 

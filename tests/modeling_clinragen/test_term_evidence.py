@@ -222,9 +222,11 @@ def test_terms_are_shown_by_what_their_diagnoses_owe_them(model, processor):
     pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
     shown = pipe({"note": "CHF with leg edema and rigors."})["knowledge"]
     assert {entry["term"] for entry in shown} == {"CHF", "leg edema", "rigors"}
-    weights = {entry["term"]: entry["weight"] for entry in shown}
-    assert weights["CHF"] > weights["leg edema"] > 0
-    assert [entry["weight"] for entry in shown] == sorted(weights.values(), reverse=True)
+    effects = {entry["term"]: entry["effect"] for entry in shown}
+    assert effects["CHF"] == pytest.approx(2.0)
+    assert effects["CHF"] > effects["leg edema"] > 0
+    assert [entry["term"] for entry in shown if entry["label"] == LABELS[FAILURE]] == ["CHF", "leg edema"]
+    assert [entry["weight"] for entry in shown] == sorted((entry["weight"] for entry in shown), reverse=True)
     model.diagnosis_head.linear.shared_evidence_weight.data[1] = 0.0  # findings no longer count
     assert [entry["term"] for entry in pipe({"note": "CHF with leg edema and rigors."})["knowledge"]] == ["CHF"]
 

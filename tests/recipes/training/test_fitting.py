@@ -140,7 +140,7 @@ def test_features_that_never_occur_have_no_weight_and_make_no_difference():
     gold = torch.from_numpy((narrow[:, :3] > 0.2).astype("float32"))
     wide = np.zeros((60, 20), dtype="float32")
     wide[:, 3:19:2] = narrow
-    found = fitting._regression(Described.plain(sparse.csr_matrix(wide), gold.shape[1]), gold)
+    found = fitting.regression(Described.plain(sparse.csr_matrix(wide), gold.shape[1]), gold)
     expected = fitting.logistic_regression(
         Described.plain(wide, gold.shape[1]), gold, fitting.RIDGE_C, fitting.RIDGE_STEPS
     )
