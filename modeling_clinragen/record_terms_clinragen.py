@@ -18,6 +18,7 @@ import numpy as np
 
 from .composition_clinragen import Composer
 from .links_clinragen import NoteFinding
+from .past_clinragen import ACUTE, is_only_past
 
 
 PARTS = ("note", "lab")
@@ -64,8 +65,15 @@ class RecordTerms:
                 terms[term["term"]] = terms.get(term["term"], frozenset()) | frozenset(term["diseases"])
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
-        """Find what a record shows, each finding once: those of the note in their order, then those of the series."""
-        noted = [(self._term(finding), finding.diseases) for finding in self.composer.links.find_in_note(note)]
+        """
+        Find what a record shows, each finding once: those of the note in their order, then those of the series. An
+        event of the past that speaks for acute diseases alone is none.
+        """
+        noted = [
+            (self._term(finding), finding.diseases)
+            for finding in self.composer.links.find_in_note(note)
+            if not (finding.diseases <= ACUTE and is_only_past(note, finding.text))
+        ]
         evidence = self.composer.evidence("", lab_times, lab_values, self.composer.labels).values()
         patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
         in_note = [Shown("note", {term: diseases}) for term, diseases in noted if term is not None]
@@ -117,10 +125,10 @@ class RecordTerms:
 
         Returns:
             `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`, `note` or
-            `lab`, that shows it; and with `effects` `effect`, what that diagnosis owes to it. The highest weight first,
-            of one diagnosis the highest effect. A pattern of the series goes by its term of the most probable listed
-            diagnosis, such as "low pressure from blood loss", and without any by its shortest one, which presumes no
-            diagnosis. A term that more than half of the training records show is left out.
+            `lab`, that shows it; and with `effects` `effect`, what that diagnosis owes to it. The highest weight comes
+            first, of one diagnosis the highest effect. A pattern of the series goes by its term of the most probable
+            listed diagnosis, such as "low pressure from blood loss", and without any by its shortest one, which
+            presumes no diagnosis. A term that more than half of the training records show is left out.
         """
         entries = {}
         for i, finding in enumerate(shown):

@@ -58,6 +58,22 @@ def test_terms_are_marked_where_they_stand():
     assert lab == ["fast heart rate", "racing heart of shock"]
 
 
+@pytest.mark.parametrize(
+    ("note", "terms"),
+    [
+        ("Pneumonia - within 6 months. Rigors.", ["rigors"]),
+        ("History of pneumonia last year.", []),
+        ("Known pneumonia.", ["pneumonia"]),
+        ("History of pneumonia; now pneumonia again.", ["pneumonia"]),
+        ("History of CHF.", ["CHF"]),  # it lasts
+    ],
+)
+def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, terms):
+    knowledge = [*KNOWLEDGE, {"term": "pneumonia", "type": "name", "diseases": [LABELS[PNEUMONIA]]}]
+    evidence = record_terms(knowledge).evidence(note, *series())
+    assert [knowledge[i]["term"] for i in np.flatnonzero(evidence[0])] == terms
+
+
 def test_the_processor_reads_terms_of_what_the_model_reads(processor):
     times, values = series(Heart_Rate=[124, 131, 118])
     record = {"notes": ["Rigors."], "lab_values": [values], "lab_times": [times]}
