@@ -111,11 +111,14 @@ RARE = ("Fraction inspired oxygen", "Glucose", "Weight", "pH", "Temperature")
 
 
 def make_config(side: str) -> ClinRaGenConfig:
+    patterns = [[i % len(CHANNELS), ("low", "high")[i % 2]] if i < 60 else None for i in range(200)]
+    alignment = {"knowledge_patterns": patterns, "knowledge_alignment_weight": 0.5}
     return ClinRaGenConfig(
         text_config=FLAN_T5_SMALL,
         knowledge_terms=[f"term {i}" for i in range(200)],
         knowledge_input_ids=[[3 + 2 * i, 4 + 2 * i] for i in range(200)],
         max_series_tokens_per_channel=None if side == "published" else ModelArguments.max_series_tokens_per_channel,
+        **({} if side == "published" else alignment),
     )
 
 

@@ -34,6 +34,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.use_residual = config.use_knowledge_residual or not config.knowledge_terms
         self.use_prototypes = config.knowledge_attention_type == "prototype"
         self.has_knowledge = bool(config.knowledge_terms)
+        self.has_patterns = bool(config.knowledge_patterns) and not self.use_prototypes
         if not self.has_knowledge:
             return
         term_ids = config.knowledge_input_ids
@@ -46,7 +47,6 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.query = nn.Linear(d_model, width)
         self.key = nn.Linear(hidden_size, width)
         self.value = nn.Linear(hidden_size, width)
-        self.has_patterns = bool(config.knowledge_patterns) and not self.use_prototypes
         if self.has_patterns:
             self.nothing = nn.Parameter(torch.zeros(self.num_heads, 1, self.head_dim))  # the key of no term
             self.register_buffer("pattern_terms", _pattern_terms(config.knowledge_patterns, len(config.channels)))

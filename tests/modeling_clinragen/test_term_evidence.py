@@ -345,3 +345,12 @@ def test_alignment_counts_in_training_alone_and_by_its_weight(aligned):
 def test_patterns_that_fit_no_term_or_channel_are_refused(tiny_tokenizer, patterns):
     with pytest.raises(ValueError, match="knowledge_patterns"):
         make_tiny_config(tiny_tokenizer, knowledge_patterns=patterns)
+
+
+def test_a_model_without_knowledge_trains_with_the_default_weights(tiny_tokenizer):
+    config = make_tiny_config(tiny_tokenizer, knowledge_alignment_weight=0.5)
+    config.knowledge_terms, config.knowledge_input_ids = [], []
+    model = make_tiny_model(config).train()
+    grid = torch.zeros(1, config.context_length, config.num_input_channels)
+    batch = {"input_ids": torch.ones(1, 4, dtype=torch.long), "labels": torch.ones(1, 3, dtype=torch.long)}
+    assert model(**batch, past_values=grid, past_observed_mask=torch.ones_like(grid)).loss.isfinite()
