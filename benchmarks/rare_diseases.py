@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from datasets_scripts.common.command import run_command
 from datasets_scripts.common.outputs import finished_folder
@@ -208,10 +208,10 @@ def figures(run: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
     gold, made, probabilities = (run[name][rows] for name in ("gold", "made", "probabilities"))
     hits, total = (gold & made).sum(axis=0), gold.sum(axis=0) + made.sum(axis=0)
     f1 = np.divide(2 * hits, total, out=np.zeros(len(total)), where=total > 0)
-    both = gold.any(axis=0) & ~gold.all(axis=0)
-    ranking = np.full(gold.shape[1], np.nan)
-    for label in np.flatnonzero(both):
-        ranking[label] = roc_auc_score(gold[:, label], probabilities[:, label])
+    positives = gold.sum(axis=0)
+    pairs = positives * (len(gold) - positives)
+    above = (rankdata(probabilities, axis=0) * gold).sum(axis=0) - positives * (positives + 1) / 2
+    ranking = np.divide(above, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     is_rare = np.isin(np.arange(gold.shape[1]), run["rare"])
     return np.array([np.nanmean(values[labels]) for labels in (is_rare, ~is_rare) for values in (f1, ranking)])
 

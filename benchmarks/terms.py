@@ -85,7 +85,8 @@ def figures(probabilities: np.ndarray, gold: np.ndarray, patients: np.ndarray, i
     ranking = np.array(
         [roc_auc_score(true[:, i], probabilities[:, i]) if told[i] else np.nan for i in range(len(told))]
     )
-    values = [np.nanmean(of[which]) for of in (ranking, f1) for which in (told, told & is_rare)]
+    groups = (told, told & is_rare)
+    values = [np.mean(of[which]) if which.any() else np.nan for of in (ranking, f1) for which in groups]
     return [float(log_loss(true.ravel(), probabilities.ravel())), *map(float, values)]
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from scipy.special import expit
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -68,7 +69,7 @@ def test_a_disease_that_was_no_label_is_told_from_its_terms():
     rng = np.random.default_rng(0)
     evidence = (rng.random((600, 4)) < 0.4).astype(float)
     gold = torch.from_numpy((rng.random((600, 4)) < expit(4 * evidence - 2)).astype(np.float32))
-    described = Described(np.zeros((600, 1)), evidence[:, :, None])
+    described = Described(sparse.csr_matrix(np.ones((600, 1))), evidence[:, :, None])
     is_test = np.arange(600) >= 400
     unseen = gold.clone()
     unseen[~is_test, 3] = 0  # nobody who was seen has it
