@@ -139,7 +139,8 @@ class RecordTerms:
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 if effects is not None:
-                    best["effect"] = round(float(effects[i][self.composer.labels.index(best["label"])]), 4)
+                    owed = dict(zip(self.composer.labels, effects[i].tolist(), strict=True))
+                    best["effect"] = round(owed.get(best["label"], 0.0), 4)  # the knowledge may know other diseases
                 if best.get("effect", 1.0) > 0:
                     entries.setdefault(best["term"], best)
         return sorted(entries.values(), key=lambda entry: (-entry["weight"], -entry.get("effect", 0.0)))[:number]

@@ -247,6 +247,16 @@ def test_terms_are_shown_by_what_their_diagnoses_owe_them(model, processor):
     assert [entry["term"] for entry in pipe({"note": "CHF with leg edema and rigors."})["knowledge"]] == ["CHF"]
 
 
+def test_terms_of_diseases_that_are_no_labels_are_left_out(tiny_tokenizer, processor):
+    processor.knowledge = [*KNOWLEDGE, {"term": "joint pain", "type": "symptom", "diseases": ["Gout"]}]
+    model = make_tiny_model(make_tiny_config(tiny_tokenizer, num_evidence_terms=len(processor.knowledge)))
+    fitting.learn_terms(model, processor)
+    model.config.decisions.mixture = 1.0
+    model.diagnosis_head.linear.shared_evidence_weight.data.fill_(1.0)
+    pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
+    assert [entry["term"] for entry in pipe({"note": "CHF and joint pain."})["knowledge"]] == ["CHF"]
+
+
 def test_shuffled_knowledge_speaks_for_other_diagnoses(model, processor):
     inputs = processor(notes=["Patient with CHF."], lab_values=[None], lab_times=[None], return_tensors="pt")
     before = model.encode(**inputs).diagnosis_logits
