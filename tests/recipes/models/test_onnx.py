@@ -181,7 +181,7 @@ def test_a_model_that_reads_notes_alone_is_exported(stage1_folder, tmp_path):
     export_model.main([*ONNX, "--model", str(stage1_folder), "--output", str(tmp_path / "onnx")])
     (model, processor), (export, _) = load_model_folder(stage1_folder), load_model_folder(tmp_path / "onnx")
     batch = processor(notes=["fever and cough", "no pain"], lab_values=None, lab_times=None, return_tensors="pt")
-    assert set(batch) == {"input_ids", "attention_mask"}
+    assert set(batch) == {"input_ids", "attention_mask", "term_evidence"}
     torch.testing.assert_close(
         export.diagnosis_probabilities(**batch), model.diagnosis_probabilities(**batch), rtol=0, atol=1e-5
     )
