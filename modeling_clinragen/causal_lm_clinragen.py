@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, Cache, DynamicCache, PreTrainedMo
 from transformers.modeling_outputs import ModelOutput
 
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead
-from .modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenLanguageModel
+from .modeling_clinragen import ClinRaGenLanguageModel
+from .outputs_clinragen import ClinRaGenEncoderOutput
 
 
 @dataclass

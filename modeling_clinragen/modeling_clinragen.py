@@ -7,13 +7,12 @@ it shares with the decoder-only one of `causal_lm_clinragen.py`.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel, initialization
-from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
@@ -22,6 +21,7 @@ from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGr
 from .integrity_clinragen import ClinRaGenWholeModel
 from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
+from .outputs_clinragen import ClinRaGenEncoderOutput, ClinRaGenLMOutput
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, as_number, init_linear
 
 
@@ -34,73 +34,6 @@ ENCODER_INPUTS = (
     "knowledge_mask",
     "term_evidence",
 )
-
-
-@dataclass
-class ClinRaGenEncoderOutput(BaseModelOutput):
-    """
-    Args:
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
-            What the decoder attends to: the backbone encoder's output over note and series tokens, real tokens first,
-            and with a diagnosis head one token for each diagnosis at the end.
-        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
-            1 for the real tokens among them.
-        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
-            Calibrated score of each diagnosis before the sigmoid.
-        member_logits (`torch.FloatTensor` of shape `(batch_size, 1 or 2, num_labels)`, *optional*, likewise):
-            The scores of which that is the mixture: the encoder's, and the linear classifier's where the note came as
-            `input_ids`.
-        time_series_hidden_states (`torch.FloatTensor` of shape
-            `(batch_size, num_input_channels, num_patches, d_model)`, *optional*, when series are given):
-            The series encoder's output.
-        knowledge_attentions (`torch.FloatTensor` of shape
-            `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, *optional*, when series are given
-            and the model has knowledge): mean over heads of what each patch attends to; zero for a patch without
-            measurements. `num_knowledge_tokens` counts terms (`"term"`) or prototypes (`"prototype"`).
-        alignment_losses (`torch.FloatTensor` of shape `(batch_size,)`, *optional*, in training with
-            `knowledge_alignment_weight`): how far the patches of each record attend to other terms than their own.
-    """
-
-    attention_mask: torch.LongTensor | None = None
-    diagnosis_logits: torch.FloatTensor | None = None
-    member_logits: torch.FloatTensor | None = None
-    time_series_hidden_states: torch.FloatTensor | None = None
-    knowledge_attentions: torch.FloatTensor | None = None
-    alignment_losses: torch.FloatTensor | None = None
-
-    def select_rows(self, index):
-        """Select batch rows."""
-        return type(self)(**{name: states[index] for name, states in self.items()})
-
-
-@dataclass
-class ClinRaGenLMOutput(ModelOutput):
-    """
-    Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*, when `labels` are given):
-            Language-model loss, plus the weighted diagnosis loss when `diagnosis_labels` are given.
-        logits (`torch.FloatTensor` of shape `(batch_size, target_length, vocab_size)`, *optional*, see `skip_logits`):
-            Prediction scores of the target's tokens.
-        diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
-            Calibrated score of each diagnosis before the sigmoid.
-        past_key_values (`Cache`, *optional*, with `use_cache=True`): keys and values of the decoder.
-        decoder_hidden_states, decoder_attentions, cross_attentions (*optional*, of a seq2seq model),
-        hidden_states, attentions (*optional*, of a decoder-only model): of the target, as the backbone returns them.
-        encoder_last_hidden_state, time_series_hidden_states, knowledge_attentions: see [`ClinRaGenEncoderOutput`].
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    diagnosis_logits: torch.FloatTensor | None = None
-    past_key_values: object | None = None
-    decoder_hidden_states: tuple | None = None
-    decoder_attentions: tuple | None = None
-    cross_attentions: tuple | None = None
-    hidden_states: tuple | None = None
-    attentions: tuple | None = None
-    encoder_last_hidden_state: torch.FloatTensor | None = None
-    time_series_hidden_states: torch.FloatTensor | None = None
-    knowledge_attentions: torch.FloatTensor | None = None
 
 
 ClinRaGenSeq2SeqLMOutput = ClinRaGenLMOutput  # the name by which it was published

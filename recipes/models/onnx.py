@@ -28,7 +28,8 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration, ClinRaGenInputError
 from modeling_clinragen.diagnosis_clinragen import ClinRaGenDiagnosisHead
-from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput, ClinRaGenPreTrainedModel
+from modeling_clinragen.modeling_clinragen import ClinRaGenPreTrainedModel
+from modeling_clinragen.outputs_clinragen import ClinRaGenEncoderOutput
 
 
 HEAD = "head.safetensors"

@@ -8,7 +8,8 @@ from transformers import AutoTokenizer, BartConfig, T5Config, T5ForConditionalGe
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from modeling_clinragen import ClinRaGenConfig, ClinRaGenForConditionalGeneration
 from modeling_clinragen.generation_clinragen import DiagnosisGrammar
-from modeling_clinragen.modeling_clinragen import ClinRaGenEncoderOutput, pack_sequences
+from modeling_clinragen.modeling_clinragen import pack_sequences
+from modeling_clinragen.outputs_clinragen import ClinRaGenEncoderOutput
 from recipes.models.backbone import load_backbone
 from tests.conftest import make_tiny_config, make_tiny_model
 
