@@ -19,7 +19,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenInputError
@@ -92,8 +92,7 @@ def measure(model, processor, records, own: np.ndarray, limit: int | None) -> tu
 
 
 def auroc(weights: np.ndarray, is_own: np.ndarray) -> float:
-    ranks, number = rankdata(weights), is_own.sum()
-    return (ranks[is_own].sum() - number * (number + 1) / 2) / (number * (len(weights) - number))
+    return float(roc_auc_score(is_own, weights))
 
 
 def variations(weights: dict) -> dict[tuple, float]:

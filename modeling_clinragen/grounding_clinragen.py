@@ -20,8 +20,8 @@ from functools import cached_property
 import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
-from .composition_clinragen import MAX_SENTENCES, Composer, Evidence
-from .links_clinragen import KnowledgeLinks, argue
+from .composition_clinragen import MAX_SENTENCES, Evidence
+from .links_clinragen import argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
@@ -79,8 +79,8 @@ class Grounding:
     def __init__(self, processor: ClinRaGenProcessor):
         channels = processor.feature_extractor.channels
         self.processor, self.knows = processor, bool(processor.knowledge)
-        self.links = KnowledgeLinks(processor.knowledge or [], processor.labels, channels)
-        self.composer = Composer(self.links, channels, processor.labels)
+        self.composer = processor.record_terms.composer
+        self.links = self.composer.links
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
         self.repair, self.series_words = NumberRepair(self.check), SeriesWords(self.check)
         self.slots = processor.slots

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the models return: of reading a record, and of writing a target."""
+"""Hold what the models return: of reading a record, and of writing a target."""
 
 from dataclasses import dataclass
 

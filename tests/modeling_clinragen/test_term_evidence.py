@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which terms of the knowledge a record shows, from the record to the decision."""
+"""Follow the terms of the knowledge that a record shows, from the record to the decision."""
 
 import numpy as np
 import pytest
