@@ -23,8 +23,10 @@ from sklearn.metrics import roc_auc_score
 
 from datasets_scripts.common.command import run_command
 from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen.knowledge_clinragen import pattern_terms
 from recipes.models.folder import load_model_folder
 from recipes.training.data import load_records
+from recipes.training.stages import patterns_of
 
 
 BATCH = 32
@@ -61,14 +63,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 def own_terms(config, knowledge: list[dict]) -> np.ndarray:
     """Mark the attended terms of each channel's low and high level: bool, `(num_channels, 2, num_terms)`."""
-    position = {channel["name"]: i for i, channel in enumerate(config.channels)}
-    patterns = {term["term"]: term.get("pattern") or {} for term in knowledge}
-    marks = np.zeros((len(config.channels), 2, len(config.knowledge_terms)), dtype=bool)
-    for i, term in enumerate(config.knowledge_terms):
-        pattern = patterns.get(term, {})
-        if pattern.get("channel") in position and pattern["direction"] in ("low", "high"):
-            marks[position[pattern["channel"]], int(pattern["direction"] == "high"), i] = True
-    return marks
+    by_name = {term["term"]: term for term in knowledge}
+    attended = [by_name.get(term, {}) for term in config.knowledge_terms]
+    return pattern_terms(patterns_of(attended, config.channels), len(config.channels)).numpy()
 
 
 @torch.no_grad()

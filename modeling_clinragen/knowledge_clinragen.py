@@ -49,7 +49,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.value = nn.Linear(hidden_size, width)
         if self.has_patterns:
             self.nothing = nn.Parameter(torch.zeros(self.num_heads, 1, self.head_dim))  # the key of no term
-            self.register_buffer("pattern_terms", _pattern_terms(config.knowledge_patterns, len(config.channels)))
+            self.register_buffer("pattern_terms", pattern_terms(config.knowledge_patterns, len(config.channels)))
         self.output = nn.Linear(width, hidden_size)
 
     def embed_knowledge(self, embedding: nn.Module) -> torch.Tensor:
@@ -145,7 +145,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
 
 
-def _pattern_terms(patterns: list, num_channels: int) -> torch.Tensor:
+def pattern_terms(patterns: list, num_channels: int) -> torch.Tensor:
     """Mark the terms of each channel's low and high level: bool, `(num_channels, 2, num_terms)`."""
     marks = torch.zeros(num_channels, len(LEVELS), len(patterns), dtype=torch.bool)
     for term, pattern in enumerate(patterns):

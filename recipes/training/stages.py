@@ -184,7 +184,7 @@ def build_model(
             knowledge_terms=terms,
             knowledge_input_ids=[tokenizer(term, add_special_tokens=False)["input_ids"] for term in terms],
             knowledge_attention_type=model_args.knowledge_attention_type,
-            knowledge_patterns=_patterns(attended, channels) if model_args.knowledge_alignment_weight else None,
+            knowledge_patterns=patterns_of(attended, channels) if model_args.knowledge_alignment_weight else None,
             knowledge_alignment_weight=model_args.knowledge_alignment_weight,
             num_evidence_terms=len(knowledge or ()) if reads_terms else 0,
             use_knowledge_residual=model_args.use_knowledge_residual,
@@ -211,7 +211,7 @@ def build_model(
     return model, processor
 
 
-def _patterns(terms: list[dict], channels: list[dict]) -> list[list | None]:
+def patterns_of(terms: list[dict], channels: list[dict]) -> list[list | None]:
     """Return for each term the channel and the level that it names, as `knowledge_patterns` of the configuration."""
     position = {channel["name"]: i for i, channel in enumerate(channels)}
     patterns = [(term.get("pattern") or {}) for term in terms]
