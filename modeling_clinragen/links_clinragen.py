@@ -38,7 +38,8 @@ class NoteFinding:
     Args:
         text (`str`): as the note writes it; `start` and `end` are its characters in the note.
         term (`str`): the knowledge term, and `type`, its type.
-        diseases (`frozenset[str]`): the diagnoses that the knowledge links with it.
+        terms (`dict[str, frozenset[str]]`): all terms that go by these words, with the diagnoses of each: "pneumonia"
+            is the name of one diagnosis and in the history of another.
     """
 
     text: str
@@ -46,7 +47,12 @@ class NoteFinding:
     end: int
     term: str
     type: str
-    diseases: frozenset[str]
+    terms: dict[str, frozenset[str]]
+
+    @property
+    def diseases(self) -> frozenset[str]:
+        """Return the diagnoses that the knowledge links with it."""
+        return frozenset().union(*self.terms.values())
 
 
 class KnowledgeLinks:
@@ -133,8 +139,8 @@ class KnowledgeLinks:
             if says != "argues":
                 continue
             (suspected.add if reading.is_suspected(start) else suspected.discard)(name)
-            linked = frozenset(disease for term in terms for disease in term["diseases"])
-            found.setdefault(name, NoteFinding(note[start:end], start, end, name, terms[0]["type"], linked))
+            if name not in found:
+                found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], _with_diseases(terms))
         return [
             finding for name, finding in found.items() if name not in suspected & denied
         ]  # "concern for PE; no PE"
@@ -230,6 +236,14 @@ class KnowledgeLinks:
 _KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
 _KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
 _KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
+
+
+def _with_diseases(terms: Iterable[dict]) -> dict[str, frozenset[str]]:
+    """Return the diagnoses of each term by its name; of those of one name, all of theirs."""
+    found: dict[str, frozenset[str]] = {}
+    for term in terms:
+        found[term["term"]] = found.get(term["term"], frozenset()) | frozenset(term["diseases"])
+    return found
 
 
 def _kinds(lower: str) -> frozenset[str]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .composition_clinragen import Composer
-from .links_clinragen import NoteFinding
 from .past_clinragen import ACUTE, is_only_past
 
 
@@ -32,8 +31,8 @@ class Shown:
 
     Args:
         part (`str`): `note` or `lab`.
-        terms (`dict`): the terms that name it, with their diagnoses: of the note one, of a pattern of the series all
-            that stand for it.
+        terms (`dict`): the terms that name it, with their diagnoses: of the note all that go by its words, of a
+            pattern of the series all that stand for it.
     """
 
     part: str
@@ -56,10 +55,10 @@ class RecordTerms:
         knowledge = knowledge or ()
         self.num_terms = len(knowledge)
         self.shares = {term["term"]: term.get("share", 0.0) for term in knowledge}
-        self.position = {term["term"]: i for i, term in enumerate(knowledge)}
-        self.by_form = {form.lower(): t["term"] for t in knowledge for form in (t["term"], *t.get("synonyms", ()))}
+        self.positions: dict[str, list[int]] = defaultdict(list)  # one name may be that of several terms
         self.by_pattern: dict[tuple[str, str], dict] = defaultdict(dict)
-        for term in knowledge:
+        for i, term in enumerate(knowledge):
+            self.positions[term["term"]].append(i)
             if pattern := term.get("pattern"):
                 terms = self.by_pattern[pattern["channel"], pattern["direction"]]
                 terms[term["term"]] = terms.get(term["term"], frozenset()) | frozenset(term["diseases"])
@@ -70,13 +69,13 @@ class RecordTerms:
         event of the past that speaks for acute diseases alone is none.
         """
         noted = [
-            (self._term(finding), finding.diseases)
+            {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
             for finding in self.composer.links.find_in_note(note)
             if not (finding.diseases <= ACUTE and is_only_past(note, finding.text))
         ]
         evidence = self.composer.evidence("", lab_times, lab_values, self.composer.labels).values()
         patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
-        in_note = [Shown("note", {term: diseases}) for term, diseases in noted if term is not None]
+        in_note = [Shown("note", terms) for terms in noted if terms]
         return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
 
     def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
@@ -86,12 +85,11 @@ class RecordTerms:
         """
         found = np.zeros((len(PARTS), self.num_terms), dtype=bool)
         for shown in self.find(note, lab_times, lab_values):
-            found[PARTS.index(shown.part), [self.position[term] for term in shown.terms]] = True
+            found[PARTS.index(shown.part), self._places(shown)] = True
         return found
 
-    def _term(self, finding: NoteFinding) -> str | None:
-        """Return the knowledge's own term of a finding; `None` for the name of a label that stands in no term."""
-        return finding.term if finding.term in self.shares else self.by_form.get(finding.text.lower())
+    def _places(self, shown: Shown) -> list[int]:
+        return [i for term in shown.terms for i in self.positions[term]]
 
     def without(self, evidence: np.ndarray, shown: Sequence[Shown]) -> np.ndarray:
         """
@@ -100,7 +98,7 @@ class RecordTerms:
         """
         left = np.repeat(evidence[None], len(shown), axis=0)
         for kept, finding in zip(left, shown, strict=True):
-            kept[PARTS.index(finding.part), [self.position[term] for term in finding.terms]] = False
+            kept[PARTS.index(finding.part), self._places(finding)] = False
         return left
 
     def specific(
