@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The diagnosis head: decisions from the encoder's tokens, and from words and statistics of the record."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from .configuration_clinragen import ClinRaGenConfig
+from .record_terms_clinragen import KINDS, link_terms
 
 
 class ClinRaGenLinearClassifier(nn.Module):
@@ -18,8 +21,6 @@ class ClinRaGenLinearClassifier(nn.Module):
     share, and deviations from them: a label of which the training records hold few patients, or none, is read from
     its terms. Nothing here learns by the stages' optimiser: `recipes/training/fitting.py` sets all of it.
     """
-
-    EVIDENCE = ("name", "finding", "background", "series")  # kinds of terms: three of the note, one of the series
 
     NUM_STATISTICS = 9
     SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # beside words; a ridge penalty holds what is small tightly
@@ -38,7 +39,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         self.mean, self.std = _fitted(num_labels + num_series), _fitted(num_labels + num_series)
         self.reads_terms = config.num_evidence_terms > 0
         if self.reads_terms:
-            kinds, num_terms = len(self.EVIDENCE), config.num_evidence_terms
+            kinds, num_terms = len(KINDS), config.num_evidence_terms
             self.register_buffer("term_links", torch.zeros(kinds, num_terms, num_labels))
             self.register_buffer("term_channels", torch.zeros(num_terms, dtype=torch.long))
             self.shared_evidence_weight = _fitted(kinds)
@@ -57,6 +58,14 @@ class ClinRaGenLinearClassifier(nn.Module):
             return logits
         return logits + self.evidence_logits(term_evidence, past_observed_mask)
 
+    def link(self, knowledge: Sequence[dict], labels: Sequence[str], channels: Sequence[dict]) -> None:
+        """Link the terms of a knowledge with labels, see [`link_terms`], and their patterns with channels."""
+        place = {channel["name"]: i for i, channel in enumerate(channels)}
+        patterns = [term.get("pattern") or {} for term in knowledge]
+        channels = [place.get(pattern.get("channel"), 0) for pattern in patterns]
+        self.term_channels = torch.tensor(channels, device=self.term_channels.device)
+        self.term_links = torch.from_numpy(link_terms(knowledge, labels, place)).to(self.term_links)
+
     def evidence_logits(
         self, term_evidence: torch.Tensor, past_observed_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -64,7 +73,12 @@ class ClinRaGenLinearClassifier(nn.Module):
         weight = self.shared_evidence_weight.float() + self.evidence_weight.float()
         return (self.evidence(term_evidence, past_observed_mask) * weight).sum(dim=-1)
 
-    def evidence(self, term_evidence: torch.Tensor, past_observed_mask: torch.Tensor | None) -> torch.Tensor:
+    def evidence(
+        self,
+        term_evidence: torch.Tensor,
+        past_observed_mask: torch.Tensor | None,
+        links: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         Return how much the terms of each kind that a record shows speak for each label.
 
@@ -73,6 +87,8 @@ class ClinRaGenLinearClassifier(nn.Module):
                 and for those that the series show.
             past_observed_mask (*optional*): as [`~ClinRaGenForConditionalGeneration.forward`] takes it; the terms of
                 a channel without a measurement do not count.
+            links (`torch.Tensor` of shape `(4, num_terms, num_diseases)`, *optional*): of other diseases, as
+                [`link_terms`] gives them. Default: those of the labels.
 
         Returns:
             `(batch_size, num_labels, 4)`: the square root of the number of terms, each divided by the number of its
@@ -81,7 +97,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         note, series = term_evidence.float().unbind(dim=1)
         if past_observed_mask is not None:
             series = series * past_observed_mask.bool().any(dim=1)[:, self.term_channels]
-        links = self.term_links.float()
+        links = (self.term_links if links is None else links).float()
         told = torch.stack([*(note @ of_kind for of_kind in links[:-1]), series @ links[-1]], dim=-1)
         return told.sqrt()
 

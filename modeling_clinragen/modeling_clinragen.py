@@ -403,6 +403,24 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         owed = linear.evidence_logits(term_evidence.unsqueeze(0)) - linear.evidence_logits(left)
         return owed * decisions.mixture / decisions.temperature
 
+    @torch.no_grad()
+    def unseen_scores(self, term_evidence: torch.Tensor, links: torch.Tensor) -> torch.Tensor:
+        """
+        Score diseases that are no labels by their terms alone, with the weights that all labels share.
+
+        Args:
+            term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_evidence_terms)`): of the records.
+            links (`torch.Tensor` of shape `(4, num_evidence_terms, num_diseases)`): see
+                [`RecordTerms.unseen_links`].
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_diseases)`: the log-odds that a label would owe to such terms. No
+            data say how frequent the disease is, so they rank and are no probabilities.
+        """
+        linear, decisions = self.diagnosis_head.linear, self.config.decisions
+        told = linear.evidence(term_evidence, None, links) @ linear.shared_evidence_weight.float()
+        return told * decisions.mixture / decisions.temperature
+
     def diagnosis_decisions(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """
         Return the diagnoses that are made, and listed by `generate`: whose probability reaches its label's threshold.

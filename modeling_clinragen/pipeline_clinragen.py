@@ -22,9 +22,11 @@ from .grounding_clinragen import PARTS, WRITTEN, GroundedSentence, GroundedText,
 from .integrity_clinragen import check_fit
 from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
+from .record_terms_clinragen import Shown, shown_for
 
 
 TASK = "clinical-rationale-generation"
+OPTIONAL_FIELDS = ("evidence", "knowledge_over_time", "own_text", "unseen_diagnoses")
 
 
 class ClinRaGenPipeline(Pipeline):
@@ -48,6 +50,9 @@ class ClinRaGenPipeline(Pipeline):
       of `knowledge` that it may attend to), their
       `weights` (a list for each, with one number for each patch of `patch_hours` hours, or `None` where nothing was
       measured); `None` where no weight belongs to a term and to hours.
+    - `unseen` (`bool`, defaults to `False`): add `unseen_diagnoses`: diseases of the knowledge that are no labels of
+      the model, as far as the record shows terms of them: `label`, `terms`, and `score`, by which they are ranked and
+      which is no probability; see [`~ClinRaGenForConditionalGeneration.unseen_scores`]. For models that read terms.
     - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
       takes them. `doubt` then holds `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, of
       which too little is known to do so; and `confident`, on which one can rely, and `never_confident`.
@@ -75,8 +80,16 @@ class ClinRaGenPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         check_fit(self.model.config, self.processor, self.model.generation_config)
 
-    def _sanitize_parameters(self, grounded: bool | None = None, own_text: bool | None = None, **forward_kwargs):
-        told = {"grounded": grounded, "own_text": own_text}
+    def _sanitize_parameters(
+        self,
+        grounded: bool | None = None,
+        own_text: bool | None = None,
+        unseen: bool | None = None,
+        **forward_kwargs,
+    ):
+        if unseen and not self.processor.reads_terms:
+            raise ClinRaGenInputError("`unseen` needs a model that reads which terms of the knowledge a record shows")
+        told = {"grounded": grounded, "own_text": own_text, "unseen": unseen}
         return {}, forward_kwargs, {name: value for name, value in told.items() if value is not None}
 
     @cached_property
@@ -221,7 +234,7 @@ class ClinRaGenPipeline(Pipeline):
     def _parsed(self, tokens) -> dict:
         return self.processor.parse(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def postprocess(self, outputs, grounded: bool = True, own_text: bool = False):
+    def postprocess(self, outputs, grounded: bool = True, own_text: bool = False, unseen: bool = False):
         record = outputs["record"]
         record = record[0] if isinstance(record, list) else record
         tokens = outputs["tokens"][0]
@@ -242,7 +255,10 @@ class ClinRaGenPipeline(Pipeline):
             record["own_text"] = {**written, "finished": finished}
         probabilities = self._probabilities(outputs.get("probabilities"))
         evidence = outputs["term_evidence"][0] if "term_evidence" in outputs else None
-        knowledge = self._knowledge(record, probabilities, parsed["diagnoses"], evidence)
+        shown = self._shown_terms(record)
+        knowledge = self._knowledge(shown, probabilities, parsed["diagnoses"], evidence)
+        if unseen:
+            record["unseen_diagnoses"] = self._unseen(shown, evidence)
         if "attention" in outputs:
             record["knowledge_over_time"] = self._over_time(outputs["attention"][0], knowledge)
         return {
@@ -255,7 +271,7 @@ class ClinRaGenPipeline(Pipeline):
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
-            **{name: record[name] for name in ("evidence", "knowledge_over_time", "own_text") if name in record},
+            **{name: record[name] for name in OPTIONAL_FIELDS if name in record},
         }
 
     def _is_finished(self, tokens: torch.Tensor) -> bool:
@@ -296,21 +312,36 @@ class ClinRaGenPipeline(Pipeline):
         }
         return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
 
-    def _knowledge(
-        self, record: dict, probabilities: dict[str, float], listed: list[str], evidence: torch.Tensor | None
-    ) -> list[dict]:
-        """Return the terms of the knowledge that are the record's own, of the parts that the model reads."""
+    def _shown_terms(self, record: dict) -> list[Shown]:
+        """Return the terms of the knowledge that a record shows, of the parts that the model reads."""
         reads = self.processor.modalities
         rows = slice(None if "lab" in reads else 0)
         series = record["lab_times"][rows], record["lab_values"][rows]
+        return self.processor.record_terms.find(record["note"] if "note" in reads else "", *series)
+
+    def _knowledge(
+        self, shown: list[Shown], probabilities: dict[str, float], listed: list[str], evidence: torch.Tensor | None
+    ) -> list[dict]:
+        """Return the terms of the knowledge that are the record's own."""
         terms = self.processor.record_terms
-        shown = terms.find(record["note"] if "note" in reads else "", *series)
         probabilities = probabilities or dict.fromkeys(listed, 1.0)  # without a diagnosis head
         effects = None
         if evidence is not None:
             left = torch.from_numpy(terms.without(evidence.cpu().numpy(), shown)).to(evidence.device)
             effects = self.model.term_effects(evidence, left).cpu().numpy()
         return terms.specific(shown, probabilities, listed, self.num_knowledge_terms, effects)
+
+    def _unseen(self, shown: list[Shown], evidence: torch.Tensor) -> list[dict]:
+        """Rank the diseases that are no labels and of which a record shows terms."""
+        terms = self.processor.record_terms
+        links = torch.from_numpy(terms.unseen_links).to(evidence.device)
+        scores = self.model.unseen_scores(evidence.unsqueeze(0), links)[0].tolist()
+        found = [
+            {"label": disease, "score": round(score, 4), "terms": shown_for(disease, shown)}
+            for disease, score in zip(terms.unseen, scores, strict=True)
+            if score > 0
+        ]
+        return sorted(found, key=lambda entry: -entry["score"])
 
     def _over_time(self, attention: torch.Tensor, knowledge: list[dict]) -> dict | None:
         weights = attention_over_time(attention, self.model.config, self.processor.feature_extractor.grid)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from .past_clinragen import ACUTE, is_only_past
 
 
 PARTS = ("note", "lab")
+KINDS = ("name", "finding", "background", "series")  # of terms: three of the note, one of the series
+_KIND_OF_TYPE = {"name": "name", **dict.fromkeys(("history", "drug", "mechanism"), "background")}  # others: findings
 COMMON = 0.5  # a term that more than this share of the training records show is not specific to one
 
 
@@ -62,6 +65,17 @@ class RecordTerms:
             if pattern := term.get("pattern"):
                 terms = self.by_pattern[pattern["channel"], pattern["direction"]]
                 terms[term["term"]] = terms.get(term["term"], frozenset()) | frozenset(term["diseases"])
+
+    @cached_property
+    def unseen(self) -> list[str]:
+        """Return the diseases of the knowledge that are no labels of the model."""
+        diseases = dict.fromkeys(disease for term in self.knowledge or () for disease in term["diseases"])
+        return [disease for disease in diseases if disease not in set(self.composer.labels)]
+
+    @cached_property
+    def unseen_links(self) -> np.ndarray:
+        """Return the links of terms with the diseases that are no labels, as [`link_terms`] gives them."""
+        return link_terms(self.knowledge or (), self.unseen, self.composer.position)
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
         """
@@ -144,9 +158,45 @@ class RecordTerms:
         return sorted(entries.values(), key=lambda entry: (-entry["weight"], -entry.get("effect", 0.0)))[:number]
 
 
+def link_terms(knowledge: Sequence[dict], diseases: Sequence[str], channels: Collection[str]) -> np.ndarray:
+    """
+    Link terms with diseases: each with the inverse number of those that it speaks for; of the terms of one pattern of
+    the series one for each disease.
+
+    Args:
+        knowledge (list of `dict`): terms.
+        diseases (list of `str`): those that count, and by which a term's are counted.
+        channels (`str`): names of those that the model reads.
+
+    Returns:
+        float array of shape `(4, num_terms, num_diseases)`, in the order of `KINDS`.
+    """
+    place = {disease: i for i, disease in enumerate(diseases)}
+    links = np.zeros((len(KINDS), len(knowledge), len(place)), dtype=np.float32)
+    by_pattern: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for i, term in enumerate(knowledge):
+        spoken_for = [place[name] for name in term["diseases"] if name in place]
+        kind = KINDS.index(_KIND_OF_TYPE.get(term["type"], "finding"))
+        links[kind, i, spoken_for] = 1 / max(len(spoken_for), 1)
+        pattern = term.get("pattern")
+        if pattern and pattern["channel"] in channels:
+            first = by_pattern[pattern["channel"], pattern["direction"]]
+            for disease in spoken_for:
+                first.setdefault(disease, i)
+    for first in by_pattern.values():
+        links[-1, list(first.values()), list(first)] = 1 / max(len(first), 1)
+    return links
+
+
+def shown_for(disease: str, shown: Sequence[Shown]) -> list[str]:
+    """Return the terms of a record that speak for a disease, each finding once."""
+    spoken = [[term for term, diseases in finding.terms.items() if disease in diseases] for finding in shown]
+    return list(dict.fromkeys(terms[0] for terms in spoken if terms))
+
+
 def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:
     label = max(sorted(diseases), key=lambda disease: probabilities.get(disease, 0.0))
     return {"term": term, "weight": probabilities.get(label, 0.0), "label": label, "part": part}
 
 
-__all__ = ["RecordTerms", "Shown"]
+__all__ = ["KINDS", "RecordTerms", "Shown", "link_terms", "shown_for"]

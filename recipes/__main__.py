@@ -33,7 +33,7 @@ COMMANDS = {
     "rate_rationales": ("recipes", "Write rating sheets for people, and measure their agreement."),
     "predict": ("recipes", "Answer a file of records."),
     "serve": ("recipes", "Answer records over HTTP on this machine."),
-    "export_model": ("recipes", "Export a model folder to ONNX, or merge an adapter into its base."),
+    "export_model": ("recipes", "Export a model folder to ONNX, merge an adapter, or add diseases."),
     "push_model": ("recipes", "Send a model folder to the Hub."),
 }
 

@@ -1,11 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Export a model folder to ONNX, or merge a LoRA adapter into its base.
+Export a model folder to ONNX, merge a LoRA adapter into its base, or add diseases to a model's knowledge.
 
     python recipes/export_model.py --format onnx --model runs/quickstart/stage3 --output runs/quickstart/onnx
     python recipes/export_model.py --format merged --model google/flan-t5-small --adapter runs/lora/stage1/adapter \
         --output runs/merged
+    python recipes/export_model.py --format extended --model runs/quickstart/stage3 --knowledge more.json \
+        --output runs/quickstart/more
 
 `evaluate_model.py`, `predict.py` and `serve.py` take the folder that it leaves as they take any model folder.
 """
@@ -18,37 +20,49 @@ from datasets_scripts.common.outputs import check_free
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-FORMATS = ("onnx", "merged")
+NEEDED = {"onnx": None, "merged": "adapter", "extended": "knowledge"}  # format -> the option that goes with it
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Export a model folder to ONNX, or merge an adapter into its base.")
-    parser.add_argument("--format", choices=FORMATS, required=True, help="onnx: three graphs; merged: a model folder")
+    parser = CommandParser(description="Export a model folder to ONNX, or write another one of it.")
+    parser.add_argument(
+        "--format",
+        choices=list(NEEDED),
+        required=True,
+        help="onnx: three graphs; merged: a model folder with --adapter in its weights; extended: one that also ranks "
+        "the diseases of --knowledge",
+    )
     parser.add_argument(
         "--model",
         required=True,
-        help="onnx: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a model "
-        "folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
+        help="onnx, extended: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a "
+        "model folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
     )
     parser.add_argument("--adapter", help="merged alone: adapter folder, or its name on the Hub")
+    parser.add_argument("--knowledge", help="extended alone: knowledge.json with diseases that are no labels yet")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    merges = arguments.format == "merged"
-    if merges and arguments.adapter is None:
-        raise ClinRaGenInputError("--format merged needs --adapter, the folder that is merged into --model")
-    if arguments.adapter is not None and not merges:
-        raise ClinRaGenInputError(
-            f"--adapter goes with --format merged, not --format {arguments.format}; merge it first, then export that"
-        )
-    check_free(arguments.output, arguments.model, arguments.adapter)
-    if merges:
+    for form, option in NEEDED.items():
+        given = option is not None and getattr(arguments, option) is not None
+        if given and form != arguments.format:
+            raise ClinRaGenInputError(
+                f"--{option} goes with --format {form}, not --format {arguments.format}; do that first, then export it"
+            )
+        if option is not None and not given and form == arguments.format:
+            raise ClinRaGenInputError(f"--format {form} needs --{option}")
+    check_free(arguments.output, arguments.model, arguments.adapter, arguments.knowledge)
+    if arguments.format == "merged":
         from recipes.models.adapter_folder import merge_into_base
 
         merge_into_base(arguments.model, arguments.adapter, arguments.output)
+    elif arguments.format == "extended":
+        from recipes.models.extended import extend_folder
+
+        extend_folder(arguments.model, arguments.knowledge, arguments.output)
     else:
         from recipes.models.onnx_export import export_folder
 

@@ -104,7 +104,7 @@ FLAGS = {  # command -> options that it needs, and those that it may have; none 
     "rate_rationales": ("report dataset output", "sample seed raters sheets answers judge"),
     "predict": ("model input output", "revision batch-size device"),
     "serve": ("model", "port batch-size revision"),
-    "export_model": ("model output", "format adapter"),
+    "export_model": ("model output", "format adapter knowledge"),
     "push_model": ("model repo-id", "report dataset-id"),
     "stage1_note": ("dataset output_dir", "config lora text_config vocab_size inputs learning_rate max_steps seed "
                     "optim report_to time_series_config knowledge model_name_or_path early_stopping_patience bf16"),

@@ -21,7 +21,8 @@ from modeling_clinragen.shapes_clinragen import TERM, fault_of
 
 SCHEMA_VERSION = 2
 BUILTIN = Path(__file__).with_name("builtin.yaml")
-NAME = "name"  # type of a term that is a disease's own name
+KEPT_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")  # of a term, in a model folder
+NAME = "name"  # type of a term that is a name of its diseases: found in notes, nothing to attend to
 DIRECTIONS = ("high", "low", "rising", "falling")
 DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
@@ -233,6 +234,11 @@ def load_knowledge(path: str | Path) -> dict:
         if first != i:
             raise ClinRaGenInputError(f"{where} ({term['term']}): it is term {first}, too; write it once")
     return knowledge
+
+
+def read_terms(path: str | Path) -> list[dict]:
+    """Read the terms of a `knowledge.json` with the fields that a model keeps; raises as `load_knowledge`."""
+    return [{name: term[name] for name in KEPT_FIELDS if name in term} for term in load_knowledge(path)["terms"]]
 
 
 def _check(term: object, knowledge: dict, where: str) -> None:

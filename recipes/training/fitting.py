@@ -40,9 +40,6 @@ SHARES = np.linspace(0, 1, 21)
 BATCH = 64
 
 
-KIND_OF_TYPE = {"name": "name", **dict.fromkeys(("history", "drug", "mechanism"), "background")}  # others: findings
-
-
 @dataclass
 class Described:
     """
@@ -161,32 +158,10 @@ def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, re
 
 
 def learn_terms(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor) -> None:
-    """
-    Link the terms of the processor's knowledge with labels, if the model reads them: each with the inverse number of
-    the labels that it speaks for; of those with one pattern of the series, one for each label.
-    """
+    """Link the terms of the processor's knowledge with labels, if the model reads them."""
     linear = model.diagnosis_head.linear
-    if not linear.reads_terms:
-        return
-    label_of = {label: i for i, label in enumerate(processor.labels)}
-    channel_of = {channel["name"]: i for i, channel in enumerate(processor.feature_extractor.channels)}
-    linear.term_links.zero_()
-    linear.term_channels.zero_()
-    by_pattern: dict[tuple[str, str], dict[int, int]] = {}
-    for i, term in enumerate(processor.knowledge):
-        labels = [label_of[name] for name in term["diseases"] if name in label_of]
-        kind = linear.EVIDENCE.index(KIND_OF_TYPE.get(term["type"], "finding"))
-        for label in labels:
-            linear.term_links[kind, i, label] = 1 / len(labels)
-        pattern = term.get("pattern")
-        if pattern and pattern["channel"] in channel_of:
-            linear.term_channels[i] = channel_of[pattern["channel"]]
-            first = by_pattern.setdefault((pattern["channel"], pattern["direction"]), {})
-            for label in labels:
-                first.setdefault(label, i)
-    for first in by_pattern.values():
-        for label, i in first.items():
-            linear.term_links[-1, i, label] = 1 / len(first)
+    if linear.reads_terms:
+        linear.link(processor.knowledge, processor.labels, processor.feature_extractor.channels)
 
 
 def label_similarity(

@@ -24,7 +24,7 @@ from datasets_scripts.common.outputs import (
 )
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.terms import with_terms
-from datasets_scripts.knowledge.base import load_knowledge
+from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import (
     ClinRaGenConfig,
     ClinRaGenFeatureExtractor,
@@ -69,8 +69,6 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS = ".training"  # how the name of their folder ends, which stands beside the model folder
 READ_AT_THE_END = 16  # records of which the decoder writes when a stage has ended
-NAME = "name"  # the type of a term that is a name of its diseases: found in notes, but nothing to attend to
-KNOWLEDGE_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")
 
 
 def train_stage(given: StageInput, builds_model: bool = False) -> None:
@@ -151,7 +149,7 @@ def build_model(
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
         return load_for_stage(model_args, data_args)
     labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
-    knowledge = _read_knowledge(data_args.knowledge)
+    knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     attended = [term for term in knowledge or () if term["type"] != NAME]
     terms = [term["term"] for term in attended]
     channels = channels_with_statistics(data_args.dataset, records)
@@ -244,13 +242,6 @@ def _check_config(part: str, given: dict, default: PreTrainedConfig, whole: bool
             raise ClinRaGenInputError(f"arguments: {part}: {name} is {value}; give at least 1")
 
 
-def _read_knowledge(path: str | None) -> list[dict] | None:
-    """Read the terms of a knowledge file, with the fields that a rationale is checked by."""
-    if path is None:
-        return None
-    return [{name: term[name] for name in KNOWLEDGE_FIELDS if name in term} for term in load_knowledge(path)["terms"]]
-
-
 def _tokenizer_texts(records: Dataset | IterableDataset, labels: list[str], terms: list[str]):
     yield from (PROMPT, NO_NOTE, NO_DISEASE, TARGET, ", ".join(labels), *terms)
     for rows in records.select_columns(["note", "note_rationale", "lab_rationale"]).iter(batch_size=1000):
@@ -272,7 +263,7 @@ def load_for_stage(
     model, processor = load(model_args.model_name_or_path)
     check_same_names(processor, model_args.model_name_or_path, data_args.dataset)
     if processor.knowledge is None:  # a folder of before
-        processor.knowledge = _read_knowledge(data_args.knowledge)
+        processor.knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     return model, processor
 
 

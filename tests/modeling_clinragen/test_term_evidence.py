@@ -60,11 +60,14 @@ def test_terms_are_marked_where_they_stand():
 
 def test_a_finding_speaks_for_all_the_diseases_that_go_by_its_words():
     """Pneumonia is the name of one disease and in the history of another; a form of several terms is all of them."""
-    name = {"term": "pneumonia", "type": "name", "diseases": [LABELS[PNEUMONIA]], "synonyms": ["chest infection"]}
-    history = {"term": "pneumonia", "type": "history", "diseases": [LABELS[SEPSIS]], "synonyms": ["chest infection"]}
-    mechanism = {"term": "lung infection", "type": "mechanism", "diseases": [LABELS[SHOCK]], "synonyms": ["chest infection"]}
-    knowledge = [history, name, mechanism, *KNOWLEDGE]
-    for note, expected in (("Admitted for pneumonia.", [0, 1]), ("Chest infection.", [0, 1, 2]), ("Lung infection.", [2])):
+    linked = {"name": ("pneumonia", PNEUMONIA), "history": ("pneumonia", SEPSIS), "sign": ("lung infection", SHOCK)}
+    name, history, sign = (
+        {"term": term, "type": kind, "diseases": [LABELS[label]], "synonyms": ["chest infection"]}
+        for kind, (term, label) in linked.items()
+    )
+    knowledge = [history, name, sign, *KNOWLEDGE]
+    notes = {"Admitted for pneumonia.": [0, 1], "Chest infection.": [0, 1, 2], "Lung infection.": [2]}
+    for note, expected in notes.items():
         terms = record_terms(knowledge)
         evidence = terms.evidence(note, *series())
         assert np.flatnonzero(evidence[0]).tolist() == expected
