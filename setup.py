@@ -53,7 +53,13 @@ extras = {
     "ray": ["ray>=2.40,<3"],
     "onnx": ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "onnxscript>=0.5,<1"],
     "space": ["gradio>=6,<7", "jinja2>=3.1,<4"],
-    "serve": ["starlette>=1,<2", "uvicorn>=0.30,<1"],
+    "serve": [
+        "fastapi>=0.120,<1",
+        "prometheus-client>=0.21,<1",
+        "starlette>=1,<2",
+        "swagger-ui-bundle>=1.1,<2",
+        "uvicorn>=0.30,<1",
+    ],
 }
 extras["all"] = sorted({package for name in ("data", "teacher", "train", "eval", "serve") for package in extras[name]})
 extras["dev"] = sorted(

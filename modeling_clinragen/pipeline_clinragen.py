@@ -23,6 +23,7 @@ from .integrity_clinragen import check_fit
 from .links_clinragen import argue
 from .note_claims_clinragen import check_note_claims
 from .record_terms_clinragen import Shown, shown_for
+from .version_clinragen import version_of
 
 
 TASK = "clinical-rationale-generation"
@@ -66,7 +67,8 @@ class ClinRaGenPipeline(Pipeline):
     own, see [`RecordTerms.specific`]; where the model reads terms, those that its diagnoses owe most to),
     `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
     diagnosis, as there is too little support, the `reasons`, and which unmeasured channels, or the note, `would_help`
-    most. A claim has the fields of [`Claim`]. `stream` gives the text while it is written.
+    most; and `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` gives the
+    text while it is written.
     """
 
     _load_processor = True
@@ -91,6 +93,11 @@ class ClinRaGenPipeline(Pipeline):
             raise ClinRaGenInputError("`unseen` needs a model that reads which terms of the knowledge a record shows")
         told = {"grounded": grounded, "own_text": own_text, "unseen": unseen}
         return {}, forward_kwargs, {name: value for name, value in told.items() if value is not None}
+
+    @cached_property
+    def version(self) -> str:
+        """Return the hash of all that an answer depends on: weights, configuration, processor and tokenizer."""
+        return version_of(self.model, self.processor)
 
     @cached_property
     def grounding(self) -> Grounding:
@@ -271,6 +278,7 @@ class ClinRaGenPipeline(Pipeline):
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
+            "model_version": self.version,
             **{name: record[name] for name in OPTIONAL_FIELDS if name in record},
         }
 

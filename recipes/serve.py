@@ -7,10 +7,11 @@ Answer records over HTTP on one's own machine.
     curl -H 'Content-Type: application/json' -d '{"inputs": {"note": "fever and cough"}}' http://127.0.0.1:8000
 
 `POST /` (or `/predict`) takes what [`EndpointHandler`] takes, and answers the same. Requests that wait are encoded
-together. `GET /health` says whether the server is up.
+together. `GET /health` says whether the server is up, `/metrics` counts for Prometheus, `/docs` is its description.
 """
 
 import argparse
+from pathlib import Path
 
 from datasets_scripts.common.command import CommandParser, run_command
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -27,6 +28,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
     parser.add_argument(
         "--batch-size", type=int, default=16, help="records of waiting requests that are encoded together; default: 16"
+    )
+    parser.add_argument(
+        "--token-file", type=Path, help="file with a token that requests must send; default: anybody may ask"
     )
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     return parser.parse_args(argv)

@@ -103,7 +103,7 @@ FLAGS = {  # command -> options that it needs, and those that it may have; none 
     "judge_rationales": ("report dataset output", "split judge sample seed repeats max-note"),
     "rate_rationales": ("report dataset output", "sample seed raters sheets answers judge"),
     "predict": ("model input output", "revision batch-size device"),
-    "serve": ("model", "port batch-size revision"),
+    "serve": ("model", "port batch-size revision token-file"),
     "export_model": ("model output", "format adapter knowledge"),
     "push_model": ("model repo-id", "report dataset-id"),
     "stage1_note": ("dataset output_dir", "config lora text_config vocab_size inputs learning_rate max_steps seed "

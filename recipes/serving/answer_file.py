@@ -15,7 +15,7 @@ from tqdm import tqdm
 from datasets_scripts.common.cluster import ordered_map
 from modeling_clinragen.handler import EndpointHandler
 from recipes.models.onnx import refuse_onnx
-from recipes.serving.answers import BATCHES_PER_CHUNK, answer_chunk, chunks, fingerprint, load_handler
+from recipes.serving.answers import BATCHES_PER_CHUNK, answer_chunk, chunks, load_handler
 from recipes.serving.cluster import ShippedModel
 from recipes.serving.record_files import Entry, read_records
 from recipes.serving.resumed_file import as_line, file_hash, keep_whole_chunks, place_of_error, resumed_file
@@ -34,7 +34,7 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     options = {"evidence": True} if arguments.evidence else {}
     size = arguments.batch_size * BATCHES_PER_CHUNK
     start = {
-        "model": fingerprint(handler.pipe),
+        "model": handler.pipe.version,
         "input": file_hash(arguments.input),
         "options": {**options, "batch_size": arguments.batch_size},
     }

@@ -4,12 +4,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator
-
-import torch
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from modeling_clinragen.handler import EndpointHandler, RequestError
@@ -56,16 +52,3 @@ def answer_chunk(handler: EndpointHandler, chunk: list[Entry], batch_size: int, 
                 answer = {"error": f"line {chunk[i].line}: the model failed ({type(answer).__name__})"}
             answers[i] = {"id": chunk[i].id, **answer}
     return answers
-
-
-def fingerprint(pipe: ClinRaGenPipeline) -> str:
-    """A hash of all that an answer depends on: weights, configuration, processor and tokenizer."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(pipe.model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    for part in (pipe.model.config, pipe.model.generation_config, pipe.processor):
-        settings = {key: value for key, value in part.to_dict().items() if key != "_name_or_path"}
-        digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(pipe.tokenizer.backend_tokenizer.to_str().encode())
-    return digest.hexdigest()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hmac
 import ipaddress
 import json
 import logging
@@ -13,18 +14,25 @@ import signal
 import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
 
 import uvicorn
-from starlette.applications import Starlette
+from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import Response
 
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from recipes.serving.answers import load_handler
 from recipes.serving.connections import BoundedConnection, max_connections
+from recipes.serving.metrics import Metrics
+from recipes.serving.openapi import add_page, predict_description
 
 
 logger = logging.getLogger(__name__)
@@ -34,6 +42,8 @@ MAX_DROPPED = 8 * MAX_BODY  # of a larger one so much is still taken, and droppe
 MAX_BODIES = 16 * MAX_BODY  # bytes of all requests that are still arriving
 SECONDS_FOR_BODY = 60
 MAX_WAITING = 128  # records in the queue
+SHORTEST_TOKEN = 16  # characters
+BEARER = HTTPBearer(auto_error=False)  # of a request without one the status would be another
 
 
 @dataclass(eq=False)
@@ -56,6 +66,7 @@ class Batcher:
     """
 
     def __init__(self, handler: EndpointHandler, batch_size: int = 16, max_waiting: int = MAX_WAITING):
+        self.metrics = Metrics(handler.pipe.version, self.number_waiting)
         self.handler = handler
         self.batch_size = batch_size
         self.max_waiting = max_waiting
@@ -67,18 +78,22 @@ class Batcher:
         Raises:
             RequestError: with status 503 if the queue is full.
         """
-        if sum(len(item.records) for item in self._waiting) + len(records) > self.max_waiting:
+        if self.number_waiting() + len(records) > self.max_waiting:
             raise RequestError(503, "too many records are waiting; try again in some seconds")
         item = Waiting(records, parameters, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._arrived.set()
         return await item.answers
 
+    def number_waiting(self) -> int:
+        return sum(len(item.records) for item in self._waiting)
+
     async def run(self) -> None:
         while True:
             await self._arrived.wait()
             batch = self._next_batch()
             records = [record for item in batch for record in item.records]
+            self.metrics.batch(len(records))
             answers = await asyncio.to_thread(self.handler.try_answer, records, batch[0].parameters)
             for item in batch:
                 if not item.answers.done():  # whoever asked may be gone
@@ -117,17 +132,34 @@ class Arriving:
         self._sizes.pop(deadline, None)
 
 
-def make_app(handler: EndpointHandler, batch_size: int = 16) -> Starlette:
-    """Return the server's application: `POST /` and `/predict`, `GET /health`."""
+def make_app(handler: EndpointHandler, batch_size: int = 16, token: str | None = None) -> FastAPI:
+    """
+    Return the server's application: `POST /` and `/predict`, `GET /metrics`, `/health`, `/docs` and `/openapi.json`.
+
+    Args:
+        token (`str`, *optional*): who asks for an answer or for metrics must send it as `Authorization: Bearer TOKEN`.
+    """
 
     @asynccontextmanager
-    async def lifespan(app: Starlette):
+    async def lifespan(app: FastAPI):
         app.state.batcher, app.state.arriving = Batcher(handler, batch_size), Arriving()
         worker = asyncio.create_task(app.state.batcher.run())
         yield
         worker.cancel()
 
+    app = FastAPI(title="ClinRaGen", lifespan=lifespan, docs_url=None, redoc_url=None)
+    guarded = [Depends(token_check(token))] if token else []
+
+    @app.post("/", dependencies=guarded, openapi_extra=predict_description(), response_model=None)
+    @app.post("/predict", dependencies=guarded, include_in_schema=False, response_model=None)
     async def predict(request: Request) -> JSONResponse:
+        """Answer a record, or several."""
+        begun = perf_counter()
+        response = await answer(request)
+        app.state.batcher.metrics.request(response.status_code, perf_counter() - begun)
+        return response
+
+    async def answer(request: Request) -> JSONResponse:
         try:
             data = read_json(await read_body(request))
             records, parameters = handler.read_request(data)
@@ -143,18 +175,33 @@ def make_app(handler: EndpointHandler, batch_size: int = 16) -> Starlette:
             return refusal(500, "the model failed on this request; the server's log names the place")
         return JSONResponse(answers if isinstance(data["inputs"], list) else answers[0])
 
-    async def health(request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
+    @app.get("/metrics", dependencies=guarded)
+    async def metrics() -> Response:
+        """Return counts for Prometheus."""
+        return Response(app.state.batcher.metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/health")
+    async def health() -> dict:
+        """Tell that the server is up, and which model answers."""
+        return {"status": "ok", "model_version": handler.pipe.version}
+
+    @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
-    routes = [
-        Route("/", predict, methods=["POST"]),
-        Route("/predict", predict, methods=["POST"]),
-        Route("/health", health, methods=["GET"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: refuse})
+    add_page(app)
+    return app
+
+
+def token_check(token: str):
+    """Return what refuses a request without the token."""
+
+    async def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(401, "send the server's token: Authorization: Bearer TOKEN", headers=headers)
+
+    return check
 
 
 def refusal(status: int, reason: str) -> JSONResponse:
@@ -217,10 +264,10 @@ def read_json(body: bytes) -> object:
         raise RequestError(400, "no JSON of a record: a number of thousands of digits, or brackets") from None
 
 
-def server_config(handler: EndpointHandler, batch_size: int = 16) -> uvicorn.Config:
+def server_config(handler: EndpointHandler, batch_size: int = 16, token: str | None = None) -> uvicorn.Config:
     """Return the settings of the server."""
     return uvicorn.Config(
-        make_app(handler, batch_size),
+        make_app(handler, batch_size, token),
         http=BoundedConnection,
         ws="none",
         access_log=False,
@@ -232,10 +279,11 @@ def server_config(handler: EndpointHandler, batch_size: int = 16) -> uvicorn.Con
 
 def serve(arguments: argparse.Namespace) -> None:
     """Answer requests, as the arguments of `serve.py` say, until the process is ended."""
+    token = read_token(arguments.token_file)
     listener = listen(arguments.host, arguments.port)
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
-    warn_if_open(listener)
-    config = server_config(handler, arguments.batch_size)
+    warn_if_open(listener, token)
+    config = server_config(handler, arguments.batch_size, token)
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     logger.info("answers at http://%s:%d (stop with Ctrl-C)", host, port)
@@ -243,6 +291,19 @@ def serve(arguments: argparse.Namespace) -> None:
     with suppress(KeyboardInterrupt):  # likewise
         uvicorn.Server(config).run(sockets=[listener])
     logger.info("stopped")
+
+
+def read_token(path: Path | None) -> str | None:
+    """Read the token that requests must send; `None` where no file is named."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        raise ClinRaGenInputError(f"--token-file: {path} cannot be read as ASCII text; name another") from None
+    if len(token) < SHORTEST_TOKEN or not token.isprintable() or " " in token:
+        raise ClinRaGenInputError(f"--token-file: {path} needs one token of {SHORTEST_TOKEN} characters or more")
+    return token
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -254,11 +315,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise ClinRaGenInputError(f"--host {host[:60]} is no name of a machine; give one, such as 127.0.0.1") from None
 
 
-def warn_if_open(listener: socket.socket) -> None:
+def warn_if_open(listener: socket.socket, token: str | None) -> None:
     host = listener.getsockname()[0]
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        anybody = "" if token else ", and anybody may ask (no --token-file)"
         logger.warning(
-            "%s can be reached over the network: records and answers will be readable there (no TLS), and anybody may "
-            "ask (no authentication); prefer --host 127.0.0.1",
+            "%s can be reached over the network: records and answers will be readable there (no TLS)%s; prefer --host "
+            "127.0.0.1 behind a proxy with TLS",
             host,
+            anybody,
         )
