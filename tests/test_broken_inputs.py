@@ -102,6 +102,7 @@ FLAGS = {  # command -> options that it needs, and those that it may have; none 
     "show_rationales": ("report dataset output", "records seed data-are-open"),
     "judge_rationales": ("report dataset output", "split judge sample seed repeats max-note"),
     "rate_rationales": ("report dataset output", "sample seed raters sheets answers judge"),
+    "recalibrate": ("model dataset", "split output drift-only"),
     "predict": ("model input output", "revision batch-size device"),
     "serve": ("model", "port batch-size revision token-file"),
     "export_model": ("model output", "format adapter knowledge"),

@@ -38,6 +38,8 @@ FIELDS = {  # of `training.json`, if they are there
     "source?": (None, {str: PLAIN}),
     "stages?": [{"dataset?": {str: PLAIN}, "settings?": dict, "trained_modules?": [str], "lora?": dict}],
     "data?": dict,
+    "inputs?": dict,
+    "recalibrated?": dict,
     "decoder?": {"warnings?": [str], **{f"{name}?": {str: (None, float)} for name in DECODER_GROUPS}},
     "log?": [dict],
 }

@@ -26,14 +26,15 @@ def fit_shares(processor: ClinRaGenProcessor, records: Dataset | IterableDataset
     if not processor.knowledge:
         return
     terms, counts, number = processor.record_terms, Counter(), 0
-    for row in _sample(records.select_columns(["note", "lab_times", "lab_values"])):
+    for row in sample(records.select_columns(["note", "lab_times", "lab_values"])):
         shown = terms.find(row["note"] or "", row["lab_times"], row["lab_values"])
         counts.update({term for finding in shown for term in finding.terms})
         number += 1
     processor.knowledge = [{**term, "share": round(counts[term["term"]] / number, 4)} for term in processor.knowledge]
 
 
-def _sample(records: Dataset | IterableDataset) -> Dataset | IterableDataset:
+def sample(records: Dataset | IterableDataset) -> Dataset | IterableDataset:
+    """Return `SAMPLE` records at equal distances, or the first ones of a stream; all where there are no more."""
     if isinstance(records, IterableDataset) or len(records) <= SAMPLE:
         return records.take(SAMPLE) if isinstance(records, IterableDataset) else records
     return records.select(np.linspace(0, len(records) - 1, SAMPLE).round().astype(int))

@@ -59,6 +59,7 @@ from recipes.training.data import (
     load_records,
 )
 from recipes.training.fitting import fit_decisions, prepare_decisions
+from recipes.training.inputs import input_statistics
 from recipes.training.provenance import ENCODED, begun_with, check_begun, remove_encoded
 from recipes.training.shares import fit_shares
 from recipes.training.streaming import RecordStream, StreamCollator
@@ -406,6 +407,8 @@ def finish_stage(
         model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
         save_model_folder(model, processor, aside)
         pipe = ClinRaGenPipeline(model.eval(), processor.tokenizer, processor=processor, device=model.device)
+        records = load_records(data_args.dataset, data_args.train_split, streaming=data_args.streaming)
+        training["inputs"] = input_statistics(records, processor)
         training["decoder"] = decoder_alone(pipe, data_args, trainer.args.per_device_eval_batch_size)
         write_card(aside, training, model, processor)
     load_model_folder(output)

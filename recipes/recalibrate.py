@@ -1,0 +1,40 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Fit the decisions of a model anew on local records, and tell how its inputs have drifted.
+
+    python recipes/recalibrate.py --model runs/eicu/stage3 --dataset data/hospital --split validation \\
+        --output runs/hospital/recalibrated
+
+prints which inputs differ much from the training records, and what a temperature and thresholds bring that are fitted
+on one half of the patients, for the other half. `--output` gets the model folder with the same weights, and with
+temperature, thresholds and guarantees that are fitted on all of them. `--drift-only` needs no labels.
+"""
+
+import argparse
+from pathlib import Path
+
+from datasets_scripts.common.command import CommandParser, run_command
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = CommandParser(description="Fit the decisions of a model anew on local records.")
+    parser.add_argument("--model", required=True, help="model folder, or its name on the Hub")
+    parser.add_argument("--dataset", required=True, help="dataset folder with records that the model has not seen")
+    parser.add_argument("--split", default="validation", help="default: validation")
+    parser.add_argument("--output", type=Path, help="model folder to write; default: print what it would bring")
+    parser.add_argument(
+        "--drift-only", action="store_true", help="tell the drift of the inputs alone; needs no labels"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> dict:
+    arguments = parse_arguments(argv)
+    from recipes.evaluation.workflows.recalibrate import recalibrate
+
+    return recalibrate(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

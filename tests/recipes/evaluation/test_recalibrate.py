@@ -1,0 +1,119 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions that are fitted anew on local records, and the drift of inputs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from datasets_scripts import build_dataset
+from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen.configuration_clinragen import ClinRaGenDecisionsConfig
+from recipes import recalibrate
+from recipes.evaluation.figures.drift import drift
+from recipes.evaluation.workflows.recalibrate import compare, fit, probabilities_of
+from recipes.models.folder import load_model_folder
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local") / "dataset"
+    build_dataset.main(["--source", "synthetic", "--output", str(folder), "--limit", "800", "--seed", "3"])
+    return folder
+
+
+def run(model, dataset, *options):
+    return recalibrate.main(["--model", str(model), "--dataset", str(dataset), *map(str, options)])
+
+
+def overconfident(number, scale, seed=0):
+    """Logits that are `scale` times too large, and what they tell of."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(-1.5, 2.0, size=(number, 4))
+    return torch.from_numpy(true * scale).float(), torch.from_numpy(rng.random((number, 4)) < expit(true)).float()
+
+
+def test_a_temperature_that_is_wrong_is_found_and_figures_of_other_patients_improve():
+    logits, gold = overconfident(400, 3.0)
+    decisions = ClinRaGenDecisionsConfig(temperature=1.0, thresholds=[0.999] * 4)
+    found = compare(decisions, logits, gold, np.arange(400), list("abcd"))
+    assert found["after"]["expected_calibration_error"] < 0.5 * found["before"]["expected_calibration_error"]
+    assert found["after"]["micro_f1"] > found["before"]["micro_f1"] + 0.05
+    assert (decisions.temperature, decisions.thresholds) == (1.0, [0.999] * 4)  # as they were
+    fit(decisions, logits, gold)
+    assert decisions.temperature == pytest.approx(3.0, rel=0.15)
+
+
+def test_a_diagnosis_that_nobody_has_keeps_what_it_needs_to_be_made():
+    logits, gold = overconfident(400, 2.0)
+    gold[:, 3] = 0
+    decisions = ClinRaGenDecisionsConfig(temperature=1.0, thresholds=[0.3, 0.3, 0.3, 0.3])
+    before = probabilities_of(decisions, logits)[:, 3] >= 0.3
+    fit(decisions, logits, gold)
+    after = probabilities_of(decisions, logits)[:, 3] >= decisions.thresholds[3]
+    assert before.any()
+    assert np.array_equal(before, after)
+    assert decisions.thresholds[0] != pytest.approx(0.3, abs=0.01)
+
+
+def test_the_weights_stay_and_the_history_tells(stage1_folder, local, tmp_path):
+    found = run(stage1_folder, local, "--output", tmp_path / "model")
+    before, _ = load_model_folder(stage1_folder)
+    after, _ = load_model_folder(tmp_path / "model")
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    assert after.config.decisions.mixture == before.config.decisions.mixture
+    assert after.config.decisions.thresholds != before.config.decisions.thresholds
+    assert after.config.decisions.doubt != before.config.decisions.doubt
+    history = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert history["recalibrated"]["records"] > 50
+    assert history["recalibrated"]["after"] == found["after"]
+    assert history["stages"] == json.loads((stage1_folder / "training.json").read_text())["stages"]
+
+
+def test_too_few_patients_are_refused_and_nothing_is_written(stage1_folder, tmp_path):
+    build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "few"), "--limit", "100"])
+    with pytest.raises(ClinRaGenInputError, match=r"split 'validation' holds 1\d patients, too few"):
+        run(stage1_folder, tmp_path / "few", "--output", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert run(stage1_folder, tmp_path / "few", "--drift-only")["drift"]
+
+
+def test_drift_is_told_where_it_is(stage1_folder, local, caplog):
+    caplog.set_level("INFO")
+    rows = run(stage1_folder, local, "--drift-only")["drift"]
+    assert {row["kind"] for row in rows} == {"share", "mean"}
+    assert not [row["what"] for row in rows if row["large"]]  # other patients of the same simulation
+    assert "drift: 0 of" in caplog.text
+
+
+STATISTICS = {
+    "records": 400,
+    "note_words": {"share": 0.9, "mean": 80.0, "std": 20.0},
+    "channels": {
+        "Glucose": {"share": 0.5, "mean": 130.0, "std": 40.0},
+        "pH": {"share": 0.0, "mean": None, "std": None},
+    },
+    "prevalence": {"Shock": 0.1},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"note_words": {"share": 0.9, "mean": 95.0, "std": 20.0}}, [("words of the note", "mean")]),
+        ({"note_words": {"share": 0.2, "mean": 80.0, "std": 20.0}}, [("words of the note", "share")]),
+        ({"channels": {"Glucose": {"share": 0.5, "mean": 7.2, "std": 2.2}}}, [("Glucose", "mean")]),  # mmol/L
+        ({"channels": {"Glucose": {"share": 0.0, "mean": None, "std": None}}}, [("Glucose", "share")]),
+        ({"channels": {"pH": {"share": 0.5, "mean": 7.4, "std": 0.1}}}, [("pH", "share")]),
+        ({"prevalence": {"Shock": 0.3}}, [("Shock", "share")]),
+        ({"prevalence": {"Shock": 0.15}}, []),
+        ({"records": 8, "prevalence": {"Shock": 0.25}}, []),  # by chance
+    ],
+)
+def test_what_differs_much_and_not_by_chance_is_drift(change, expected):
+    rows = drift(STATISTICS, {**STATISTICS, **change})
+    assert [(row["what"], row["kind"]) for row in rows if row["large"]] == expected
