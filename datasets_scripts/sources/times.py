@@ -65,6 +65,9 @@ CREATE OR REPLACE MACRO moment(x) AS
   CASE WHEN strlen(x) = {{length}} AND x = CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR) || '{{suffix}}'
        THEN TRY_CAST(x AS TIMESTAMP)
        ELSE list_transform([read_time(x)], lambda t: {{reading}}(t))[1] END;
+CREATE OR REPLACE MACRO with_zone(x, zone) AS
+  list_transform([time_parts(x)], lambda p: CASE WHEN p.zone = '' AND p.clock || p.hour <> ''
+                                                 THEN x || ' ' || zone ELSE x END)[1];
 CREATE OR REPLACE MACRO is_date(x) AS NOT contains(x, ':') AND NOT regexp_matches(x, '[mM]');
 CREATE OR REPLACE MACRO end_of_date(x) AS CASE WHEN is_date(x) THEN moment(x) + INTERVAL 1 DAY END;
 CREATE OR REPLACE MACRO known(x) AS
@@ -83,6 +86,17 @@ def create_time_macros(connection: duckdb.DuckDBPyConnection, zoned: bool) -> No
 def has_offset(connection: duckdb.DuckDBPyConnection, cell: str) -> bool:
     """Tell whether a time has an offset from UTC or a zone."""
     return bool(connection.execute("SELECT time_parts(?).zone", [cell]).fetchone()[0])
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether a text names a time zone as times may have it: `UTC`, an offset, or one such as `Europe/Berlin`."""
+    connection = duckdb.connect()
+    create_time_macros(connection, zoned=True)
+    try:
+        read = connection.execute("SELECT moment(with_zone('2026-01-01 00:00:00', ?))", [name]).fetchone()[0]
+    except duckdb.Error:
+        return False
+    return read is not None
 
 
 def time_fault(cell: str, zone: str, zoned: bool) -> str:
