@@ -3,10 +3,10 @@
 """
 How the cells of a table are written: what a user says of it, what its first line shows, and what is wrong with it.
 
-Only the first line decides by itself, never a sample of the cells: UTF-16 by its byte order mark; columns are separated
-by commas, unless the header lacks a named column and another sign parts such columns; cells are quoted with `"`, unless
-all names of the header stand in `'`. Decimal sign, order of dates and time zone are declared: `1,234`, `03/04/2026` and
-the time of a ward do not tell which is meant.
+Only the first line decides by itself, never a sample of the cells: UTF-16 by its byte order mark; columns are
+separated by commas, unless the header lacks a named column and another sign parts such columns; cells are quoted with
+`"`, unless all names of the header stand in `'`. Decimal sign, order of dates and time zone are declared: `1,234`,
+`03/04/2026` and the time of a ward do not tell which is meant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars (pipes)"}
 QUOTES = ('"', "'", "none")
-ENCODINGS = {"utf-8": "utf-8", "iso8859-1": "latin-1", "utf-16": "utf-16", "utf-16-le": "utf-16"}  # Python's -> DuckDB's
+ENCODINGS = {
+    "utf-8": "utf-8",
+    "iso8859-1": "latin-1",
+    "utf-16": "utf-16",
+    "utf-16-le": "utf-16",
+}  # Python's -> DuckDB's
 NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"
 PROBED = 2**20  # bytes at the start of a file, whose encoding is checked before it is read
 
@@ -80,7 +85,9 @@ def _encoding(value: str, where: str) -> str:
     return ENCODINGS[name]
 
 
-WORDS = re.compile(r"(?i)(d{1,2}|m{1,3}|y{4})([./-]?)(d{1,2}|m{1,3}|y{4})\2(d{1,2}|m{1,3}|y{4})(?:[ T]+h{1,2}:mm\b.*)?")
+WORDS = re.compile(
+    r"(?i)(d{1,2}|m{1,3}|y{4})([./-]?)(d{1,2}|m{1,3}|y{4})\2(d{1,2}|m{1,3}|y{4})(?:[ T]+h{1,2}:mm\b.*)?"
+)
 DIRECTIVES = {"d": "%d", "m": "%m", "mmm": "%b", "yyyy": "%Y"}
 CLOCK = re.compile(r"[ T]+%[HIk-]+:.*")
 
@@ -100,7 +107,7 @@ def strptime_format(value: str, where: str = "") -> str:
     day = datetime(2019, 11, 23)
     try:
         tells_all = "%" in date and datetime.strptime(day.strftime(date), date).date() == day.date()
-    except ValueError:
+    except (ValueError, re.error):  # the second for a directive that is there twice
         tells_all = False
     if not tells_all:
         raise ClinRaGenInputError(f"{where}: date_format is {value!r}; write it as dd.mm.yyyy, mm/dd/yyyy or %d.%m.%Y")
@@ -136,20 +143,24 @@ def _find(file: Path, columns: Collection[str], settings: dict[str, str]) -> tup
     dialect, found = PLAIN._replace(**settings), []
     if "encoding" not in settings and _beginning(file, 2) == codecs.BOM_UTF16_LE:
         dialect = dialect._replace(encoding="utf-16")
-        found.append("encoding utf-16, by its first bytes")
+        found.append("its encoding is utf-16, by its first bytes")
     _check_encoding(file, dialect.encoding)
     header = read_header(file, dialect)
-    if signs := other_delimiter(header, columns, dialect.delimiter):
+    if sign := other_delimiter(header, columns, dialect.delimiter):
+        named = f"columns are separated by {DELIMITERS[sign]}"
         if "delimiter" in settings:
-            raise ClinRaGenInputError(
-                f"{file.name}: columns are separated by {DELIMITERS[signs]}; give delimiter: {signs!r}"
-            )
-        dialect = dialect._replace(delimiter=signs)
-        found.append(f"columns separated by {DELIMITERS[signs]}, by its header")
+            raise ClinRaGenInputError(f"{file.name}: {named}; give delimiter: {sign!r}")
+        dialect = dialect._replace(delimiter=sign)
+        found.append(f"{named}, by its header")
         header = read_header(file, dialect)
-    if "quote" not in settings and all(len(name) > 1 and name[0] == name[-1] == "'" for name in header):
-        dialect = dialect._replace(quote="'")
-        found.append("cells quoted with ', by its header")
+    wrapped = next(
+        (sign for sign in QUOTES[:2] if all(re.fullmatch(f"{sign}.*{sign}", name) for name in header)), None
+    )
+    if wrapped is not None:
+        if "quote" in settings:
+            raise ClinRaGenInputError(f"{file.name}: cells are quoted with {wrapped}; give quote: {wrapped!r}")
+        dialect = dialect._replace(quote=wrapped)
+        found.append(f"cells are quoted with {wrapped}, by its header")
     return dialect, found
 
 
@@ -158,7 +169,11 @@ def other_delimiter(header: list[str], wanted: Collection[str], used: str = ",")
     have = set(wanted) & {_bare(name) for name in header}
     for sign in DELIMITERS:
         parts = [_bare(part) for part in used.join(header).split(sign)]
-        if sign != used and len(parts) > 1 and len(set(parts) & set(wanted)) >= max(len(have) + 1, min(2, len(wanted))):
+        if (
+            sign != used
+            and len(parts) > 1
+            and len(set(parts) & set(wanted)) >= max(len(have) + 1, min(2, len(wanted)))
+        ):
             return sign
     return None
 

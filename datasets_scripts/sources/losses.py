@@ -21,7 +21,7 @@ NEARLY_ALL = 0.99  # of the patients of a laboratory many were never in an ICU
 NAMED = 5  # examples in a line
 FEW = 5  # fewer values may well all be far from normal
 REASONS = {
-    "no_number": "no number (is there a decimal comma?)",
+    "no_number": "no number (is there a decimal {sign}?)",
     "implausible": "outside of {minimum:g} to {maximum:g} {unit}",
     "marked_as_error": "marked as errors",
     "not_arterial": "not of arterial blood",
@@ -145,10 +145,11 @@ def _of_channels(cohort: Cohort) -> Iterator[str]:
     if empty:
         yield f"no value is charted of {', '.join(empty)}"
     units = Units(cohort.channels)
+    declared = any(spec["dialect"].decimal == "," for spec in cohort.source["tables"].values() if "dialect" in spec)
     for i, (channel, row) in enumerate(zip(cohort.channels, cohort.values, strict=True)):
-        said = [*_of_values(channel["name"], channel, row, units)]
+        said = [*_of_values(channel["name"], channel, row, units, declared)]
         for item in _mapped_items(cohort, i) if not said else ():
-            said += _of_values(f"{channel['name']} by {item['itemid'].strip()}", channel, item, units)
+            said += _of_values(f"{channel['name']} by {item['itemid'].strip()}", channel, item, units, declared)
         yield from said
 
 
@@ -162,8 +163,11 @@ def _mapped_items(cohort: Cohort, channel: int) -> list[dict]:
     )
 
 
-def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[str]:
-    """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
+def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool) -> Iterator[str]:
+    """
+    Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit;
+    `declared`: a table has a decimal comma.
+    """
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
     median, typical, wide = row["unusual_median"], typical_range(channel), far_from_normal(channel)
@@ -171,14 +175,14 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
     hint = _unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
     if is_dropped:
         reason = max(reasons, key=reasons.get)
-        why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
+        why = REASONS.get(reason, reason.replace("_", " ")).format(**channel, sign="point" if declared else "comma")
         yield (
             f"{name}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
             + (f"; the median is {median:.6g}{hint}" if hint else "")
         )
     elif row["with_comma"]:
-        commas = row["with_comma"]
-        yield f"{name}: {commas} of {charted} charted values are dropped, numbers with a comma: write a point"
+        numbers = "numbers with the other decimal sign" if declared else "numbers with a comma: write a point"
+        yield f"{name}: {row['with_comma']} of {charted} charted values are dropped, {numbers}"
     elif implausible := _unit_hint(channel, row["implausible_median"], units, typical):
         yield (
             f"{name}: {row['implausible']} of {charted} charted values are dropped, as "

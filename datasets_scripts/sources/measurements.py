@@ -138,7 +138,8 @@ def measure(cohort: Cohort, hours: float) -> None:
     """
     Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known;
     and `unread`: the results within a stay that are no number, or in another unit, or a bound that is
-    implausible; their text cannot be taken for a number in the channel's unit.
+    implausible; their text cannot be taken for a number in the channel's unit. Of a source with `first_rows` the table
+    `judged` stays, too: one row a charted value, and why it is left out.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
     What names its patient alone and was measured in several stays, as at a transfer, is that of the `later` one.
@@ -164,7 +165,8 @@ def measure(cohort: Cohort, hours: float) -> None:
         """
     )
     _count_values(cohort)
-    run("DROP TABLE judged")
+    if "first_rows" not in cohort.source:
+        run("DROP TABLE judged")
 
 
 def _chart(cohort: Cohort) -> None:

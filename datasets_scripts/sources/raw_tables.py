@@ -108,7 +108,7 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
             return None
         suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
         raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
-    header = _header(path, spec)
+    header = header_of(path, spec)
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
@@ -155,7 +155,7 @@ def files_of(path: Path) -> list[Path]:
     return sorted(file for file in found if file.is_file())
 
 
-def _header(path: Path, spec: dict) -> list[str]:
+def header_of(path: Path, spec: dict) -> list[str]:
     """Return the columns of a table; those of all its files, if it has several."""
     return list(dict.fromkeys(column for header in _headers(path, spec) for column in header))
 
@@ -221,7 +221,7 @@ def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Colle
     """
     if path is None:
         return "SELECT " + ", ".join(f"NULL::VARCHAR AS {identifier(column)}" for column in columns) + " WHERE false"
-    header = _header(path, spec)
+    header = header_of(path, spec)
     dialect, typed = spec.get("dialect", PLAIN), set()
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
@@ -261,7 +261,7 @@ def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:
     if _kind(column, spec) not in ("time", "birth"):
         return text
     if dialect.date_format:
-        parts = f"'^\s*((?:\S+\s+){{{dialect.date_format.count(' ')}}}[^\sT]\S*?)((?:\s|T\d).*)?$'"
+        parts = rf"'^\s*((?:\S+\s+){{{dialect.date_format.count(' ')}}}[^\sT]\S*?)((?:\s|T\d).*)?$'"
         date = f"try_strptime(regexp_extract({text}, {parts}, 1), {quoted(dialect.date_format)})"
         written = "%Y-%m-%d %H:%M:%S" if re.search("%[HI]", dialect.date_format) else "%Y-%m-%d"
         text = f"coalesce(strftime({date}, '{written}') || regexp_extract({text}, {parts}, 2), {text})"
@@ -403,6 +403,10 @@ def _reason(text: str, spec: dict) -> str:
         return "the compressed file is cut short or damaged; fetch it again"
     if "unicode" in text.lower():
         return encoding_fault("utf-8") if "dialect" in spec else NOT_UTF8
+    if "state machine" in text:
+        return "lines end with \\r\\n and with \\n, or a cell goes on after its closing quote; write all lines alike"
+    if "dialect" in spec and "Number of Columns" in text:
+        return "more or fewer cells than its header; put a cell that holds the delimiter in quotes, or give delimiter"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     shown = next((line for line in lines if line.startswith(("Error", "Expected", "Invalid"))), lines[0])
     return re.sub(r'"[^"]*"', "a value", shown)[:200]
@@ -410,6 +414,8 @@ def _reason(text: str, spec: dict) -> str:
 
 def _find_other_encoding(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
     """Look for the file that is not in the encoding that a user has given for it."""
+    connection = duckdb.connect()
+    create_time_macros(connection, zoned=False)
     for table, path in files.items():
         spec = source["tables"][table]
         dialect = spec.get("dialect", PLAIN)
@@ -417,7 +423,7 @@ def _find_other_encoding(source: dict, files: dict[str, Path | None]) -> ClinRaG
             continue
         for file in files_of(path):
             try:
-                duckdb.connect().execute(f"SELECT count(*) FROM ({select_columns(file, spec['columns'], spec)})")
+                connection.execute(f"SELECT count(*) FROM ({select_columns(file, spec['columns'], spec)})")
             except duckdb.InvalidInputException:
                 return ClinRaGenInputError(f"{file.name}: {encoding_fault(dialect.encoding)}")
     return ClinRaGenInputError("the tables cannot be read: a file is not in the encoding that is given")

@@ -63,7 +63,7 @@ IDS = ("patient", "stay", "admission")
 ITEM_CODES = {"measurements": ("code",)}  # which are ids, too; the codes of diagnoses are none: 250.0 is not 250
 
 
-def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
+def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows: int | None = None) -> dict:
     """
     Describe a hospital's tables for the reader.
 
@@ -71,6 +71,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         path (`str`, *optional*): the YAML file; without it, the only one in `root`.
         root (`Path`): the folder of the tables; units are looked up in them.
         channels (list of `dict`): as in `clinical_clinragen`.
+        first_rows (`int`, *optional*): read so many rows of each table.
 
     Raises:
         ClinRaGenInputError: naming file, section and field of what is missing, unknown or contradictory.
@@ -118,6 +119,8 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         settings = general | parse_settings(section, f"{path}: {name.split('_')[1]}")
         _check_zone(settings.get("time_zone"), path)
         spec["dialect"] = _find_dialect(root, spec, settings)
+        if first_rows is not None:
+            spec["first_rows"] = source["first_rows"] = first_rows
     units = Units(channels)
     items = parse_items(hospital["channels"], channels, f"{path}: channels")
     items = _in_units(items, hospital.get("units", {}), f"{path}: units")
@@ -185,6 +188,7 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
     fields = {k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS[kind])}
     spec = {
         "file": str(section["file"]),
+        "fields": fields,
         "columns": sorted(set(fields.values())),
         "times": [fields[field] for field in TIMES if field in fields],
         "births": [fields[field] for field in ("birth",) if field in fields],
@@ -351,7 +355,8 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     found: dict[tuple[str, str], dict] = {}
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
-        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit], tables[name], [code])})"
+        selected = select_columns(file, [code, unit], tables[name], [code])
+        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({selected})"
         cells = f"trim({identifier(code)}) AS code, coalesce(trim({identifier(unit)}), '') AS unit"
         query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
         try:
