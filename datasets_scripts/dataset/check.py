@@ -12,9 +12,10 @@ from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import UNKNOWN, Cohort
 from datasets_scripts.sources.dialects import DELIMITERS, PLAIN, Dialect
 from datasets_scripts.sources.first_rows import FIRST_ROWS
+from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.labels import load_labels
-from datasets_scripts.sources.losses import describe_losses
-from datasets_scripts.sources.measurements import DROPPED
+from datasets_scripts.sources.losses import describe_losses, unit_hint
+from datasets_scripts.sources.measurements import DROPPED, far_from_normal
 from datasets_scripts.sources.raw_tables import files_of, find_tables, header_of
 from datasets_scripts.sources.reader import enough_memory, read_source
 from datasets_scripts.sources.tables import load_hospital
@@ -83,10 +84,12 @@ def _written(dialect: Dialect, is_parquet: bool) -> str:
 
 def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
     """Describe what the rows hold, what is lost of them, and what looks wrong."""
+    read = {table: cohort.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in files}
     yield f"rows read, at most {FIRST_ROWS:,} a table: " + ", ".join(
-        f"{path.name} {cohort.connection.execute(f'SELECT count(*) FROM {table}').fetchone()[0]:,}"
-        for table, path in files.items()
+        f"{path.name} {read[table]:,}" for table, path in files.items()
     )
+    if max(read.values()) == FIRST_ROWS:
+        yield "  of a table that was cut the later rows are unknown: what seems unmatched may have its match there"
     losses = describe_losses(cohort)
     yield "stays"
     for row in cohort.attrition:
@@ -111,18 +114,24 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     if not codes:
         return
     (found,) = cohort.rows(
-        f"SELECT count(value) AS numbers, min(value) AS low, median(value) AS middle, max(value) AS high FROM judged "
-        f"WHERE channel = {position}"
+        "SELECT count(x) AS numbers, min(x) AS low, median(x) AS middle, max(x) AS high FROM (SELECT "
+        'coalesce(c.charted * u.factor + u."offset", c.charted) AS x FROM charted c LEFT JOIN units u '
+        f'ON c.unit = u.unit AND c.charted BETWEEN u."from" AND u."to" WHERE c.channel = {position})'
     )
     counted = next(row for row in cohort.values if row["channel"] == channel["name"])
     low, high = typical_range(channel)
+    limits, middle = far_from_normal(channel), found["middle"]
+    doubt = ""
+    if any(line.startswith((f"{channel['name']}:", f"{channel['name']} by ")) for line in losses):
+        doubt = " <- see below"
+    elif middle is not None and not limits[0] <= middle <= limits[1]:
+        doubt = " <- looks wrong" + unit_hint(channel, middle, Units(cohort.channels), typical_range(channel))
     values = "{low:g} to {high:g}, median {middle:g}".format(**found) if found["numbers"] else "no number"
-    doubt = " <- looks wrong" if any(line.startswith(f"{channel['name']}:") for line in losses) else ""
     yield (
         f"  {channel['name']}, {channel['unit']}: {values}; plausible {channel['minimum']:g} to "
         f"{channel['maximum']:g}, usual {low:g} to {high:g}{doubt}"
     )
-    named = (f"{c['itemid'].strip()} {c['rows']} ({c['unit'] or channel['unit']})" for c in codes)
+    named = (f"{c['itemid'].strip()} {c['rows']} ({c['unit'].split(' of ')[0] or channel['unit']})" for c in codes)
     yield f"    codes: {', '.join(named)}"
     lost = {reason.replace("_", " "): counted[reason] for reason in (*DROPPED, "simultaneous") if counted[reason]}
     changed = {"bounds": counted["censored"], "converted": counted["unit_converted"]}

@@ -172,7 +172,7 @@ def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
     median, typical, wide = row["unusual_median"], typical_range(channel), far_from_normal(channel)
     is_dropped, is_far = dropped > MOST * charted, median is not None and not wide[0] <= median <= wide[1]
-    hint = _unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
+    hint = unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
     if is_dropped:
         reason = max(reasons, key=reasons.get)
         why = REASONS.get(reason, reason.replace("_", " ")).format(**channel, sign="point" if declared else "comma")
@@ -183,7 +183,7 @@ def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool
     elif row["with_comma"]:
         numbers = "numbers with the other decimal sign" if declared else "numbers with a comma: write a point"
         yield f"{name}: {row['with_comma']} of {charted} charted values are dropped, {numbers}"
-    elif implausible := _unit_hint(channel, row["implausible_median"], units, typical):
+    elif implausible := unit_hint(channel, row["implausible_median"], units, typical):
         yield (
             f"{name}: {row['implausible']} of {charted} charted values are dropped, as "
             f"{REASONS['implausible'].format(**channel)}; their median is {row['implausible_median']:.6g}{implausible}"
@@ -195,7 +195,7 @@ def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool
         )
 
 
-def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float]) -> str:
+def unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float]) -> str:
     """Name the units in which a median would lie within the limits."""
     if median is None:
         return ""

@@ -405,7 +405,7 @@ def test_check_prints_what_is_understood_and_writes_nothing(tmp_path):
         assert line in done.stdout.splitlines()
     (glucose,) = [line for line in done.stdout.splitlines() if line.startswith("  Glucose, ")]
     assert glucose.startswith("  Glucose, mg/dL: 3 to 30.5, median 6.425; plausible ")
-    assert glucose.endswith("<- looks wrong")
+    assert glucose.endswith("<- see below")
     assert "as in mmol/L: give the unit" in done.stdout
     assert "nothing looks wrong" in build(root, MAPPING, "--check").stdout
 
@@ -414,6 +414,17 @@ def test_check_reads_the_first_rows_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets_scripts.dataset.check.FIRST_ROWS", 2)
     done = build(write(tmp_path / "export"), MAPPING, "--check")
     assert "at most 2 a table: faelle_*.csv 2, diagnosen_*.csv 2, werte_*.csv 2, briefe_*.csv 2" in done.stdout
+    assert "what seems unmatched may have its match there" in done.stdout
+
+
+def test_check_looks_at_values_of_whatever_stay(tmp_path):
+    tables = {name: [list(line) for line in lines] for name, lines in TABLES.items()}
+    for name in ("werte_1.csv", "werte_2.csv"):
+        tables[name] = [line if line[2] != "GLU" else ["99", *line[1:]] for line in tables[name]]
+    done = build(write(tmp_path / "export", tables), without("units").replace(", GLU_BGA", ""), "--check")
+    assert (
+        "median 7.25; plausible 5 to 2500, usual 43 to 187 <- looks wrong, as in mmol/L: give the unit" in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
