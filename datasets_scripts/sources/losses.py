@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.measurements import DROPPED, far_from_normal
+from datasets_scripts.sources.raw_tables import identifier, quoted
 from modeling_clinragen.clinical_clinragen import typical_range
 
 
@@ -33,6 +34,7 @@ def describe_losses(cohort: Cohort) -> list[str]:
     """Return one line for each kind of loss that a cohort has; none for clean tables."""
     return [
         *_of_stays(cohort),
+        *_of_zones(cohort),
         *_of_sections(cohort),
         *_of_events(cohort),
         *_of_measurements(cohort),
@@ -57,6 +59,21 @@ def _of_stays(cohort: Cohort) -> Iterator[str]:
     for name in cohort.source.get("demographics", ("sex", "ethnicity")):
         if not row[name] and not (name == "sex" and row["misread"]):
             yield f"{name} is known of none of the {row['stays']} ICU stays"
+
+
+def _of_zones(cohort: Cohort) -> Iterator[str]:
+    """Count the times that a table of one time zone writes twice, when its clocks go back."""
+    for table, spec in cohort.source["tables"].items():
+        zone = spec["dialect"].time_zone if "dialect" in spec else ""
+        repeated = [f"is_repeated(moment({identifier(column)}), {quoted(zone)})" for column in spec.get("times", ())]
+        if zone and repeated:
+            counted = ", ".join(f"count(*) FILTER ({condition})" for condition in repeated)
+            number = sum(cohort.connection.execute(f"SELECT {counted} FROM {table}").fetchone())
+            if number:
+                yield (
+                    f"{spec['file']}: times in an hour that the clocks of {zone} repeat: {number}; those without an "
+                    "offset are read as of the later one"
+                )
 
 
 def _of_sections(cohort: Cohort) -> Iterator[str]:
