@@ -146,6 +146,8 @@ def _find(file: Path, columns: Collection[str], settings: dict[str, str]) -> tup
         found.append("its encoding is utf-16, by its first bytes")
     _check_encoding(file, dialect.encoding)
     header = read_header(file, dialect)
+    if header and re.fullmatch("sep=.?", header[0]):
+        raise ClinRaGenInputError(f"{file.name}, row 1: {header[0]} of a spreadsheet, no header; remove this line")
     if sign := other_delimiter(header, columns, dialect.delimiter):
         named = f"columns are separated by {DELIMITERS[sign]}"
         if "delimiter" in settings:

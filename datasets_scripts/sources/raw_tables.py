@@ -31,6 +31,7 @@ from datasets_scripts.sources.times import create_time_macros, has_offset, time_
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
+SHOWN = 20  # columns in a line
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
 READ_ERRORS = (
     duckdb.ConversionException,
@@ -113,26 +114,31 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
         if "dialect" in spec:
-            raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; it has {_listed(header)}")
+            has = ", ".join(header[:SHOWN]) + (", ..." if len(header) > SHOWN else "")
+            raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; it has {has}")
         if sign := other_delimiter(header, spec["columns"]):
             signs = DELIMITERS[sign]
             raise ClinRaGenInputError(f"{path.name}: columns are separated by {signs}; save it with commas instead")
         hint = spec.get("hint", "is it the right table and version?")
         raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; {hint}")
+    if "dialect" in spec:
+        _check_names(path, spec)
     return path
+
+
+def _check_names(path: Path, spec: dict) -> None:
+    """Raise a `ClinRaGenInputError` where a column that is read is there twice in a file."""
+    for header in _headers(path, spec):
+        names = [name.lower() for name in header]
+        twice = next((column for column in spec["columns"] if names.count(column) > 1), None)
+        if twice:
+            raise ClinRaGenInputError(f"{path.name}: column {twice} is there twice; rename one")
 
 
 def locate(root: Path, spec: dict) -> Path | None:
     """Return the file of a table, or its pattern; `None` if there is none."""
     path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
     return path if path is not None and files_of(path) else None
-
-
-SHOWN = 20  # columns in a line
-
-
-def _listed(header: list[str]) -> str:
-    return ", ".join(header[:SHOWN]) + (", ..." if len(header) > SHOWN else "")
 
 
 def _named_file(root: Path, name: str) -> Path | None:
@@ -238,7 +244,7 @@ def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Colle
             if str(kind) != "VARCHAR":
                 typed.add(name.lower())
     elif len(_headers(path, spec)) == 1:
-        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
+        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in _distinct(_headers(path, spec)[0]))
         scan = f"read_csv({scanned(path)}, {_csv(dialect)}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
         scan = f"read_csv({scanned(path)}, {_csv(dialect)}, all_varchar = true, union_by_name = true{filename})"
@@ -249,6 +255,15 @@ def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Colle
         texts = {c: _in_plain(text, c, spec, of_types if c in typed else dialect) for c, text in texts.items()}
     picked = ", ".join(f"{whole_number(t, where[c]) if c in ids else t} AS {identifier(c)}" for c, t in texts.items())
     return f"SELECT {picked} FROM {scan}" + (f" LIMIT {spec['first_rows']}" if "first_rows" in spec else "")
+
+
+def _distinct(header: list[str]) -> list[str]:
+    """Return the names of columns, those that are empty or were there before by their place, as DuckDB needs them."""
+    names: dict[str, str] = {}
+    for place, name in enumerate(header, 1):
+        own = name if name and name.lower() not in names else f"{name} of column {place}"
+        names[own.lower()] = own
+    return list(names.values())
 
 
 def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:

@@ -3,6 +3,7 @@
 """A hospital's export as European programs write it: read by a short description, and each wrong setting named."""
 
 import csv
+import re
 from datetime import datetime
 
 import duckdb
@@ -13,8 +14,9 @@ import yaml
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources.channels import load_channels
-from datasets_scripts.sources.dialects import Dialect, strptime_format
-from datasets_scripts.sources.raw_tables import select_columns
+from datasets_scripts.sources.dialects import Dialect, find_dialect, strptime_format
+from datasets_scripts.sources.raw_tables import find_table, select_columns
+from datasets_scripts.sources.tables import load_hospital
 from datasets_scripts.sources.times import create_time_macros
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
 from tests.commands import run_script
@@ -191,16 +193,7 @@ def without(setting):
         ),
         (MAPPING.replace("dd.mm.yyyy hh", "mm/dd/yyyy hh"), "not a date by date_format (%m/%d/%Y); correct the row"),
         (MAPPING.replace("latin-1", "utf-16"), "faelle_1.csv: not UTF-16; leave encoding out, or give latin-1"),
-        (MAPPING.replace("latin-1", "cp1252"), "encoding is 'cp1252', not utf-8, latin-1 or utf-16; convert"),
-        (MAPPING.replace("latin-1", "klingon"), "encoding is 'klingon', not utf-8, latin-1 or utf-16"),
-        (MAPPING.replace("dd.mm.yyyy hh:mm", "mm.yyyy"), "date_format is 'mm.yyyy'; write it as dd.mm.yyyy"),
-        (MAPPING.replace('";"', '"; "'), "delimiter is '; '; give one sign"),
-        (MAPPING.replace('decimal: ","', "decimal: ;"), "decimal is ';'; give . or ,"),
-        (MAPPING + "time_zone: Berlin\n", "time_zone 'Berlin' is unknown; write it as Europe/Berlin or UTC"),
-        (MAPPING + "quote: '`'\n", "quote is '`'; give \" or ' or none"),
         (MAPPING.replace("FallNr, code", "Fall, code"), "diagnosen_*.csv: column fall missing; it has FallNr, ICD"),
-        (MAPPING.replace("{Glucose: mmol/L}", "{pH: pH}"), "units: pH has no codes under channels"),
-        (MAPPING.replace("mmol/L", "stone"), "channels: Glucose: unit 'stone' is unknown for Glucose"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(tmp_path, mapping, said):
@@ -208,6 +201,55 @@ def test_a_wrong_setting_is_named_in_one_line(tmp_path, mapping, said):
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "version?" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (MAPPING.replace("latin-1", "cp1252"), "encoding is 'cp1252', not utf-8, latin-1 or utf-16; convert"),
+        (MAPPING.replace("latin-1", "klingon"), "encoding is 'klingon', not utf-8, latin-1 or utf-16"),
+        (MAPPING.replace("dd.mm.yyyy hh:mm", "mm.yyyy"), "date_format is 'mm.yyyy'; write it as dd.mm.yyyy"),
+        (MAPPING.replace('";"', '"; "'), "delimiter is '; '; give one sign"),
+        (MAPPING.replace('decimal: ","', "decimal: ;"), "decimal is ';'; give . or ,"),
+        (MAPPING + "time_zone: Berlin\n", "time_zone 'Berlin' is unknown; write it as Europe/Berlin or UTC"),
+        (MAPPING + "quote: '`'\n", "quote is '`'; give \" or ' or none"),
+        (MAPPING + "quote: 7\n", "quote is 7, not text"),
+        (MAPPING.replace("{file: briefe", "{decimal: ';', file: briefe"), "notes: decimal is ';'; give . or ,"),
+        (MAPPING.replace("{Glucose: mmol/L}", "{pH: pH}"), "units: pH has no codes under channels"),
+        (MAPPING.replace("mmol/L", "stone"), "channels: Glucose: unit 'stone' is unknown for Glucose"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_named(tmp_path, mapping, said):
+    (tmp_path / "map.yaml").write_text(mapping, encoding="utf-8")
+    with pytest.raises(ClinRaGenInputError) as error:
+        load_hospital(str(tmp_path / "map.yaml"), tmp_path, CHANNELS)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time;number;\n2026-01-01;1,5;\n", None),
+        ("time;number;;NUMBER of column 3\n2026-01-01;1,5;;x\n", None),
+        ("time;note;number;Note\n2026-01-01;a;1,5;b\n", None),
+        ("time;number;Number\n2026-01-01;1,5;2\n", "a.csv: column number is there twice; rename one"),
+        ("sep=;\ntime;number\n2026-01-01;1,5\n", "a.csv, row 1: sep=; of a spreadsheet, no header; remove this line"),
+    ],
+)
+def test_odd_headers(tmp_path, text, said):
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    spec = {"file": "a", "columns": ["time", "number"], "decimals": ["number"], "times": ["time"]}
+
+    def read():
+        spec["dialect"], _ = find_dialect([tmp_path / "a.csv"], spec["columns"], {"decimal": ","})
+        path = find_table(tmp_path, "raw", spec)
+        return duckdb.sql(select_columns(path, spec["columns"], spec)).fetchall()
+
+    if said is None:
+        assert read() == [("2026-01-01", "1.5")]
+    else:
+        with pytest.raises(ClinRaGenInputError, match=re.escape(said)):
+            read()
 
 
 def test_the_header_tells_the_delimiter_and_a_line_says_so(tmp_path):
