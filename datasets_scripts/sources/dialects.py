@@ -85,10 +85,9 @@ def _encoding(value: str, where: str) -> str:
     return ENCODINGS[name]
 
 
-WORDS = re.compile(
-    r"(?i)(d{1,2}|m{1,3}|y{4})([./-]?)(d{1,2}|m{1,3}|y{4})\2(d{1,2}|m{1,3}|y{4})(?:[ T]+h{1,2}:mm\b.*)?"
-)
-DIRECTIVES = {"d": "%d", "m": "%m", "mmm": "%b", "yyyy": "%Y"}
+PART = "(d{1,2}|m{1,3}|yy|yyyy)"
+WORDS = re.compile(rf"(?i){PART}([./-]?){PART}\2{PART}(?:[ T]+h{{1,2}}:mm\b.*)?")
+DIRECTIVES = {"d": "%d", "m": "%m", "mmm": "%b", "yy": "%y", "yyyy": "%Y"}
 CLOCK = re.compile(r"[ T]+%[HIk-]+:.*")
 
 
@@ -129,7 +128,7 @@ def find_dialect(files: list[Path], columns: Collection[str], settings: dict[str
         ClinRaGenInputError: naming the first file that is written otherwise.
     """
     first, found = _find(files[0], columns, settings)
-    for file in files:
+    for file in files[1:]:
         other, _ = _find(file, columns, settings)
         if other != first:
             name = next(n for n in Dialect._fields if getattr(other, n) != getattr(first, n))
@@ -155,10 +154,8 @@ def _find(file: Path, columns: Collection[str], settings: dict[str, str]) -> tup
         dialect = dialect._replace(delimiter=sign)
         found.append(f"{named}, by its header")
         header = read_header(file, dialect)
-    wrapped = next(
-        (sign for sign in QUOTES[:2] if all(re.fullmatch(f"{sign}.*{sign}", name) for name in header)), None
-    )
-    if wrapped is not None:
+    wrapped = next((q for q in QUOTES[:2] if all(re.fullmatch(f"{q}.*{q}", name) for name in header)), None)
+    if header and wrapped is not None:
         if "quote" in settings:
             raise ClinRaGenInputError(f"{file.name}: cells are quoted with {wrapped}; give quote: {wrapped!r}")
         dialect = dialect._replace(quote=wrapped)
@@ -169,13 +166,10 @@ def _find(file: Path, columns: Collection[str], settings: dict[str, str]) -> tup
 def other_delimiter(header: list[str], wanted: Collection[str], used: str = ",") -> str | None:
     """Return what separates the columns instead, if splitting the header there finds more of those wanted."""
     have = set(wanted) & {_bare(name) for name in header}
+    least = max(len(have) + 1, min(2, len(wanted)))
     for sign in DELIMITERS:
         parts = [_bare(part) for part in used.join(header).split(sign)]
-        if (
-            sign != used
-            and len(parts) > 1
-            and len(set(parts) & set(wanted)) >= max(len(have) + 1, min(2, len(wanted)))
-        ):
+        if sign != used and len(parts) > 1 and len(set(parts) & set(wanted)) >= least:
             return sign
     return None
 
@@ -247,20 +241,30 @@ def encoding_fault(encoding: str, content: bytes = b"") -> str:
     return f"{wrong}; if a program of Windows wrote it, convert the file (iconv -f cp1252 -t utf-8)"
 
 
-DAY_AND_MONTH = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2\d{2,4}\b")
+DAY_AND_MONTH = re.compile(r"\s*(\d{1,2}([./-])\d{1,2}\2(?:\d{4}|\d{2}))\b")
+YEAR_FIRST = re.compile(r"\s*\d{4}[-/]")
 
 
 def date_fault(cell: str, dialect: Dialect) -> str | None:
     """Say of a refused time that its day or month comes first, or that it is not written as `date_format` says."""
+    if dialect.date_format:
+        wrong = f"not a date by date_format ({dialect.date_format}); correct the row, or date_format"
+        return None if YEAR_FIRST.match(cell) else wrong
     match = DAY_AND_MONTH.match(cell)
     if match is None:
         return None
-    sign = match[2]
-    day_first, month_first = f"dd{sign}mm{sign}yyyy", f"mm{sign}dd{sign}yyyy"
-    if dialect.date_format:
-        return f"not a date by date_format ({dialect.date_format}); correct the row, or date_format"
-    if int(match[1]) > 12 or sign == ".":
-        return f"a date with the day first; give date_format: {day_first}"
-    if int(match[3]) > 12:
-        return f"a date with the month first; give date_format: {month_first}"
-    return f"a date with day or month first; give date_format: {day_first} or {month_first}"
+    sign, year = match[2], "yyyy" if re.search(r"\d{4}$", match[1]) else "yy"
+    formats = {"day": sign.join(("dd", "mm", year)), "month": sign.join(("mm", "dd", year))}
+    if sign == ".":
+        del formats["month"]  # nobody writes it so
+    fits = {part: written for part, written in formats.items() if _reads(match[1], strptime_format(written))}
+    if not fits:
+        return None
+    return f"a date with the {' or the '.join(fits)} first; give date_format: {' or '.join(fits.values())}"
+
+
+def _reads(date: str, date_format: str) -> bool:
+    try:
+        return bool(datetime.strptime(date, date_format))
+    except ValueError:
+        return False

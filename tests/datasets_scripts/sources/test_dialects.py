@@ -14,7 +14,7 @@ import yaml
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources.channels import load_channels
-from datasets_scripts.sources.dialects import Dialect, find_dialect, strptime_format
+from datasets_scripts.sources.dialects import Dialect, date_fault, find_dialect, strptime_format
 from datasets_scripts.sources.raw_tables import find_table, select_columns
 from datasets_scripts.sources.tables import load_hospital
 from datasets_scripts.sources.times import create_time_macros
@@ -336,22 +336,28 @@ def test_a_number_with_a_comma_that_may_be_a_thousand_is_no_wrong_setting(tmp_pa
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("03/04/2026 09:00", "a date with day or month first; give date_format: dd/mm/yyyy or mm/dd/yyyy"),
+        ("03/04/2026 09:00", "a date with the day or the month first; give date_format: dd/mm/yyyy or mm/dd/yyyy"),
         ("04/13/2026 09:00", "a date with the month first; give date_format: mm/dd/yyyy"),
-        ("13-04-2026 09:00", "a date with the day first; give date_format: dd-mm-yyyy"),
+        ("13-04-2026", "a date with the day first; give date_format: dd-mm-yyyy"),
+        ("3.4.26 9:00", "a date with the day first; give date_format: dd.mm.yy"),
+        ("31.02.2026 09:00", None),
+        ("31/13/2026 09:00", None),
+        ("2026-13-04 09:00", None),
     ],
 )
-def test_a_date_that_may_be_two_is_refused(tmp_path, cell, said):
-    tables = spoiled("faelle_1.csv", 1, 2, cell)
-    done = build(write(tmp_path / "export", tables), without("date_format"))
-    assert f"faelle_*.csv, row 2, column aufnahme: {said}" in done.stderr
+def test_a_date_that_may_be_two_is_refused(cell, said):
+    assert date_fault(cell, Dialect()) == said
+    wrong = (
+        None if cell.startswith("2026") else "not a date by date_format (%d %b %Y); correct the row, or date_format"
+    )
+    assert date_fault(cell, Dialect(date_format="%d %b %Y")) == wrong
 
 
 @pytest.mark.parametrize(
     ("written", "read"),
     [
         ("dd.mm.yyyy", "%d.%m.%Y"), ("DD.MM.YYYY HH:MM:SS", "%d.%m.%Y"), ("mm/dd/yyyy hh:mm", "%m/%d/%Y"),
-        ("d/m/yyyy", "%d/%m/%Y"), ("dd-mmm-yyyy", "%d-%b-%Y"), ("yyyymmdd", "%Y%m%d"), ("%d.%m.%y %H:%M", "%d.%m.%y"),
+        ("d/m/yyyy", "%d/%m/%Y"), ("dd-mmm-yyyy", "%d-%b-%Y"), ("yyyymmdd", "%Y%m%d"), ("dd.mm.yy hh:mm", "%d.%m.%y"), ("%d.%m.%y %H:%M", "%d.%m.%y"),
         ("%m/%d/%Y %I:%M %p", "%m/%d/%Y"), ("%Y%m%d%H%M", "%Y%m%d%H%M"), ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"),
     ],
 )  # fmt: skip
@@ -359,7 +365,7 @@ def test_a_date_format_is_written_in_words_or_directives(written, read):
     assert strptime_format(written) == read
 
 
-@pytest.mark.parametrize("written", ["", "dd.mm", "mm.mm.yyyy", "yy.mm.dd", "%d.%m", "%d.%m.%Q", "%H:%M", "ISO"])
+@pytest.mark.parametrize("written", ["", "dd.mm", "mm.mm.yyyy", "yyy.mm.dd", "%d.%m", "%d.%m.%Q", "%H:%M", "ISO"])
 def test_a_date_format_without_day_month_or_year_is_refused(written):
     with pytest.raises(ClinRaGenInputError, match="date_format is"):
         strptime_format(written)
