@@ -286,6 +286,7 @@ def test_an_encoding_that_differs_far_down_in_a_file_is_named(tmp_path, monkeypa
     assert "not UTF-8" in done.stderr
 
 
+@pytest.mark.slow
 def test_utf_16_is_known_by_its_first_bytes(tmp_path):
     done = build(
         write(tmp_path / "export", encoding="utf-16", delimiter="\t"), without("encoding").replace('";"', "tab")
@@ -406,6 +407,7 @@ def test_times_of_a_zone_join_those_with_an_offset(tmp_path):
     assert [rows(tmp_path / "dataset")[stay]["lab_times"] for stay in ("00070", "00071")] == [[6.5], [1]]
 
 
+@pytest.mark.slow
 def test_an_hour_that_the_clocks_repeat_is_the_later_one_and_counted(tmp_path):
     tables = spoiled("faelle_1.csv", 1, 2, "25.10.2026 01:00")
     tables["faelle_1.csv"][1][3] = "26.10.2026 00:00"
@@ -424,6 +426,7 @@ def test_an_hour_that_the_clocks_repeat_is_the_later_one_and_counted(tmp_path):
     assert said in build(root, mapping, "--check").stderr
 
 
+@pytest.mark.slow
 def test_cells_in_other_quotes(tmp_path):
     root = write(tmp_path / "export")
     for name, lines in TABLES.items():
