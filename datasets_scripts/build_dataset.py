@@ -4,6 +4,7 @@
 Build a dataset folder from the raw tables of an ICU database.
 
     python datasets_scripts/build_dataset.py --source mimic-iii --root mimic-iii-1.4 --output data/mimic-iii
+    python datasets_scripts/build_dataset.py --source tables --root my-hospital --mapping tables.yaml --check
 """
 
 import argparse
@@ -24,7 +25,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
     parser.add_argument("--source", required=True, choices=SOURCES)
     parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
-    parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
+    parser.add_argument("--output", type=Path, help="dataset folder to write")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="tables: read the first rows of each file and print what is understood of them, instead of a dataset",
+    )
     parser.add_argument(
         "--mapping",
         help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; tables: the YAML file that "
@@ -87,6 +93,13 @@ def main(argv: list[str] | None = None) -> None:
         raise ClinRaGenInputError(f"--threads is {arguments.threads}; give at most {MAX_THREADS}")
     shares = parse_splits(arguments.splits)
     note_view = parse_note_view(arguments.note_view)
+    if arguments.check:
+        from datasets_scripts.dataset.check import check
+
+        check(arguments, shares)
+        return
+    if arguments.output is None:
+        raise ClinRaGenInputError("--output is needed: the dataset folder to write")
     from datasets_scripts.dataset.build import build
 
     build(arguments, shares, note_view)

@@ -57,7 +57,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
     with ExitStack() as places:
         places.enter_context(held(arguments.output))
         if arguments.source == "synthetic":
-            places.enter_context(held(_root(arguments)))  # another build would write other tables there
+            places.enter_context(held(root_of(arguments)))  # another build would write other tables there
         metadata = _build(arguments, shares, note_view, labels, channels)
     for line in metadata["warnings"]:
         logger.warning(line)
@@ -74,14 +74,14 @@ def check_places(arguments: argparse.Namespace) -> None:
     reads = [events, arguments.mapping, arguments.labels, arguments.channels]
     check_free(arguments.output, *reads)
     if simulated:
-        check_separate(_root(arguments), arguments.output)
+        check_separate(root_of(arguments), arguments.output)
     if arguments.also_meds is not None:
         check_separate(arguments.also_meds, arguments.output)
         if not aside_of(arguments.output).exists():  # a build that is resumed may have finished it
             check_free(arguments.also_meds, *reads)
 
 
-def _root(arguments: argparse.Namespace) -> Path:
+def root_of(arguments: argparse.Namespace) -> Path:
     """Return the folder of the raw tables."""
     if arguments.root is None and arguments.source != "synthetic":
         raise ClinRaGenInputError(f"--root is needed: the folder of the {arguments.source} tables")
@@ -98,16 +98,6 @@ def _build(
     """Write the dataset folder whose place is held, and return its metadata."""
     source, root = _raw_tables(arguments, channels)
     sections = sections_of(source, root, parse_sections(arguments.sections, note_view))
-    cohort_options = CohortOptions(
-        min_age=arguments.min_age,
-        max_age=arguments.max_age,
-        min_hours=arguments.min_stay_hours,
-        max_hours=arguments.max_stay_hours,
-        stays=arguments.stays,
-        hours=arguments.hours,
-        limit=None if arguments.source == "synthetic" else arguments.limit,
-        choose=lambda patients, limit: first_patients(patients, limit, shares, arguments.seed),
-    )
     record_options = RecordOptions(
         arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
     )
@@ -122,7 +112,7 @@ def _build(
             folder / "work",
             channels,
             labels,
-            cohort_options,
+            cohort_options(arguments, shares),
             documents_until=None if isinstance(note_view, str) else note_view,
             sections=sections,
             sections_until=hours_of(note_view) or 0,
@@ -140,6 +130,20 @@ def _build(
             write_label_audit(folder, cohort.codes)
         write_metadata(folder, metadata, dataset_card)
     return metadata
+
+
+def cohort_options(arguments: argparse.Namespace, shares: dict[str, float]) -> CohortOptions:
+    """Return the stays to read, as the arguments of `build_dataset.py` say."""
+    return CohortOptions(
+        min_age=arguments.min_age,
+        max_age=arguments.max_age,
+        min_hours=arguments.min_stay_hours,
+        max_hours=arguments.max_stay_hours,
+        stays=arguments.stays,
+        hours=arguments.hours,
+        limit=None if arguments.source == "synthetic" else arguments.limit,
+        choose=lambda patients, limit: first_patients(patients, limit, shares, arguments.seed),
+    )
 
 
 def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict], report: dict) -> dict:
@@ -191,7 +195,7 @@ def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
 
 def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:
     """Return the source's description and the folder of its tables; simulated ones are written first."""
-    root = _root(arguments)
+    root = root_of(arguments)
     if arguments.source == "synthetic":
         write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
         return load_source("mimic-iv"), root

@@ -21,7 +21,8 @@ FIELDS = {"name", "unit", *NEEDED, *CLEAR, "fill", "mean", "std", "decimals", "n
 def load_channels(name_or_path: str, reference_ranges: str = "clinical") -> list[dict]:
     """
     Load `"paper"`, `"extended"`, or a YAML file with a list `channels` of `{name, unit, low, high, minimum, maximum}`
-    and, if wanted, the other `FIELDS`; a name alone takes that channel from the extended set.
+    and, if wanted, the other `FIELDS`; a name alone takes that channel from the extended set. With `extends: paper` or
+    `extended` the list is added to that set.
 
     Args:
         name_or_path (`str`): the set.
@@ -31,18 +32,22 @@ def load_channels(name_or_path: str, reference_ranges: str = "clinical") -> list
     Raises:
         ClinRaGenInputError: naming the file, the channel and the field that is wrong.
     """
-    papers, tests = RANGES[reference_ranges], [_complete(channel) for channel in _read(EXTENDED)]
+    papers, tests = RANGES[reference_ranges], [_complete(channel) for channel in _list(EXTENDED, read_yaml(EXTENDED))]
     if reference_ranges == "paper":
         tests = [{key: value for key, value in test.items() if key not in CLEAR} for test in tests]
-    extended = papers + tests
-    if name_or_path in ("paper", "extended"):
-        return papers if name_or_path == "paper" else extended
+    sets = {"paper": papers, "extended": papers + tests}
+    if name_or_path in sets:
+        return sets[name_or_path]
     path = Path(name_or_path)
     if not path.is_file():
         raise ClinRaGenInputError(f"--channels {name_or_path} is neither paper, extended nor a YAML file")
-    known = {channel["name"]: channel for channel in extended}
-    channels = []
-    for i, channel in enumerate(_read(path)):
+    known = {channel["name"]: channel for channel in sets["extended"]}
+    written = read_yaml(path)
+    added_to = written.get("extends")
+    if added_to is not None and (not isinstance(added_to, str) or added_to not in sets):
+        raise ClinRaGenInputError(f"{path}: extends is {added_to!r}; give paper or extended")
+    channels = [*sets.get(added_to, ())]
+    for i, channel in enumerate(_list(path, written)):
         where = f"{path}, channel {i + 1}"
         if isinstance(channel, str):
             if channel not in known:
@@ -60,8 +65,8 @@ def load_channels(name_or_path: str, reference_ranges: str = "clinical") -> list
     return channels
 
 
-def _read(path: Path) -> list:
-    channels = read_yaml(path).get("channels")
+def _list(path: Path, written: dict) -> list:
+    channels = written.get("channels")
     if not isinstance(channels, list) or not channels:
         raise ClinRaGenInputError(f"{path}: no YAML file with a list `channels`")
     return channels

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.measurements import DROPPED, far_from_normal
+from datasets_scripts.sources.raw_tables import identifier, quoted
 from modeling_clinragen.clinical_clinragen import typical_range
 
 
@@ -21,7 +22,7 @@ NEARLY_ALL = 0.99  # of the patients of a laboratory many were never in an ICU
 NAMED = 5  # examples in a line
 FEW = 5  # fewer values may well all be far from normal
 REASONS = {
-    "no_number": "no number (is there a decimal comma?)",
+    "no_number": "no number (is there a decimal {sign}?)",
     "implausible": "outside of {minimum:g} to {maximum:g} {unit}",
     "marked_as_error": "marked as errors",
     "not_arterial": "not of arterial blood",
@@ -33,6 +34,7 @@ def describe_losses(cohort: Cohort) -> list[str]:
     """Return one line for each kind of loss that a cohort has; none for clean tables."""
     return [
         *_of_stays(cohort),
+        *_of_zones(cohort),
         *_of_sections(cohort),
         *_of_events(cohort),
         *_of_measurements(cohort),
@@ -57,6 +59,21 @@ def _of_stays(cohort: Cohort) -> Iterator[str]:
     for name in cohort.source.get("demographics", ("sex", "ethnicity")):
         if not row[name] and not (name == "sex" and row["misread"]):
             yield f"{name} is known of none of the {row['stays']} ICU stays"
+
+
+def _of_zones(cohort: Cohort) -> Iterator[str]:
+    """Count the times that a table of one time zone writes twice, when its clocks go back."""
+    for table, spec in cohort.source["tables"].items():
+        zone = spec["dialect"].time_zone if "dialect" in spec else ""
+        repeated = [f"is_repeated(moment({identifier(column)}), {quoted(zone)})" for column in spec.get("times", ())]
+        if zone and repeated:
+            counted = ", ".join(f"count(*) FILTER ({condition})" for condition in repeated)
+            number = sum(cohort.connection.execute(f"SELECT {counted} FROM {table}").fetchone())
+            if number:
+                yield (
+                    f"{spec['file']}: times in an hour that the clocks of {zone} repeat: {number}; those without an "
+                    "offset are read as of the later one"
+                )
 
 
 def _of_sections(cohort: Cohort) -> Iterator[str]:
@@ -145,10 +162,11 @@ def _of_channels(cohort: Cohort) -> Iterator[str]:
     if empty:
         yield f"no value is charted of {', '.join(empty)}"
     units = Units(cohort.channels)
+    declared = any(spec["dialect"].decimal == "," for spec in cohort.source["tables"].values() if "dialect" in spec)
     for i, (channel, row) in enumerate(zip(cohort.channels, cohort.values, strict=True)):
-        said = [*_of_values(channel["name"], channel, row, units)]
+        said = [*_of_values(channel["name"], channel, row, units, declared)]
         for item in _mapped_items(cohort, i) if not said else ():
-            said += _of_values(f"{channel['name']} by {item['itemid'].strip()}", channel, item, units)
+            said += _of_values(f"{channel['name']} by {item['itemid'].strip()}", channel, item, units, declared)
         yield from said
 
 
@@ -162,24 +180,27 @@ def _mapped_items(cohort: Cohort, channel: int) -> list[dict]:
     )
 
 
-def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[str]:
-    """Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit."""
+def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool) -> Iterator[str]:
+    """
+    Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit;
+    `declared`: a table has a decimal comma.
+    """
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}
     charted, dropped = row["charted"] - row["after_window"], sum(reasons.values())
     median, typical, wide = row["unusual_median"], typical_range(channel), far_from_normal(channel)
     is_dropped, is_far = dropped > MOST * charted, median is not None and not wide[0] <= median <= wide[1]
-    hint = _unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
+    hint = unit_hint(channel, median, units, wide if is_dropped else typical) if is_far else ""
     if is_dropped:
         reason = max(reasons, key=reasons.get)
-        why = REASONS.get(reason, reason.replace("_", " ")).format(**channel)
+        why = REASONS.get(reason, reason.replace("_", " ")).format(**channel, sign="point" if declared else "comma")
         yield (
             f"{name}: {dropped} of {charted} charted values are dropped, {reasons[reason]} of them as {why}"
             + (f"; the median is {median:.6g}{hint}" if hint else "")
         )
     elif row["with_comma"]:
-        commas = row["with_comma"]
-        yield f"{name}: {commas} of {charted} charted values are dropped, numbers with a comma: write a point"
-    elif implausible := _unit_hint(channel, row["implausible_median"], units, typical):
+        numbers = "numbers with the other decimal sign" if declared else "numbers with a comma: write a point"
+        yield f"{name}: {row['with_comma']} of {charted} charted values are dropped, {numbers}"
+    elif implausible := unit_hint(channel, row["implausible_median"], units, typical):
         yield (
             f"{name}: {row['implausible']} of {charted} charted values are dropped, as "
             f"{REASONS['implausible'].format(**channel)}; their median is {row['implausible_median']:.6g}{implausible}"
@@ -191,7 +212,7 @@ def _of_values(name: str, channel: dict, row: dict, units: Units) -> Iterator[st
         )
 
 
-def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float]) -> str:
+def unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[float, float]) -> str:
     """Name the units in which a median would lie within the limits."""
     if median is None:
         return ""

@@ -138,7 +138,8 @@ def measure(cohort: Cohort, hours: float) -> None:
     """
     Create the table `kept`: one row a value - stay, time, hour, channel, value, and the hour from which it is known;
     and `unread`: the results within a stay that are no number, or in another unit, or a bound that is
-    implausible; their text cannot be taken for a number in the channel's unit.
+    implausible; their text cannot be taken for a number in the channel's unit. Of a source with `first_rows` the table
+    `charted` stays, too: the rows with a code that is read, of whatever stay.
 
     Of several values of a channel at one moment the preferred item counts, then the one stored last, then the smaller.
     What names its patient alone and was measured in several stays, as at a transfer, is that of the `later` one.
@@ -146,7 +147,8 @@ def measure(cohort: Cohort, hours: float) -> None:
     run = cohort.connection.execute
     _chart(cohort)
     _judge(cohort, hours)
-    run("DROP TABLE charted")
+    if "first_rows" not in cohort.source:
+        run("DROP TABLE charted")
     run(
         "CREATE TABLE unread AS SELECT stay, time, hour, channel, stored, "
         "CASE WHEN reading(said).size <> '' THEN 'unread: ' || said ELSE said END AS text FROM judged "

@@ -9,9 +9,7 @@ numbers or words: `200.0` and `1e+05`, as programs write whole numbers that have
 
 from __future__ import annotations
 
-import csv
 import glob
-import gzip
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
@@ -19,10 +17,21 @@ from pathlib import Path
 
 import duckdb
 
+from datasets_scripts.sources.dialects import (
+    DELIMITERS,
+    NOT_UTF8,
+    PLAIN,
+    Dialect,
+    date_fault,
+    encoding_fault,
+    other_delimiter,
+    read_header,
+)
 from datasets_scripts.sources.times import create_time_macros, has_offset, time_fault
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
+SHOWN = 20  # columns in a line
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
 READ_ERRORS = (
     duckdb.ConversionException,
@@ -30,7 +39,6 @@ READ_ERRORS = (
     duckdb.IOException,
     duckdb.NotImplementedException,  # an unknown time zone
 )
-DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars (pipes)"}
 
 MACROS = r"""
 CREATE OR REPLACE MACRO number(x) AS TRY_CAST(trim(x) AS DOUBLE);
@@ -76,7 +84,7 @@ def _first_times(connection: duckdb.DuckDBPyConnection, source: dict, files: dic
     for table, spec in source["tables"].items():
         for column in spec["columns"]:
             if files[table] is not None and _kind(column, spec) == "time":
-                cells = f"SELECT {identifier(column)} AS x FROM ({select_columns(files[table], [column])})"
+                cells = f"SELECT {identifier(column)} AS x FROM ({select_columns(files[table], [column], spec)})"
                 first = connection.execute(f"{cells} WHERE trim(x) <> '' LIMIT 1").fetchone()
                 yield from first or ()
 
@@ -95,30 +103,42 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
 
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
     """Find the file of one table, whatever its case and suffix; see `find_tables`."""
-    path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
-    if path is None or not files_of(path):
+    path = locate(root, spec)
+    if path is None:
         if spec.get("optional"):
             return None
         suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
         raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
-    header = _header(path)
+    header = header_of(path, spec)
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
-        if signs := _other_delimiter(header, spec["columns"]):
+        if "dialect" in spec:
+            has = ", ".join(header[:SHOWN]) + (", ..." if len(header) > SHOWN else "")
+            raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; it has {has}")
+        if sign := other_delimiter(header, spec["columns"]):
+            signs = DELIMITERS[sign]
             raise ClinRaGenInputError(f"{path.name}: columns are separated by {signs}; save it with commas instead")
         hint = spec.get("hint", "is it the right table and version?")
         raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; {hint}")
+    if "dialect" in spec:
+        _check_names(path, spec)
     return path
 
 
-def _other_delimiter(header: list[str], wanted: list[str]) -> str | None:
-    """Name what separates the columns instead of commas, if splitting the header there finds wanted ones."""
-    for sign, name in DELIMITERS.items():
-        parts = [part.strip(" \"'").lower() for part in ",".join(header).split(sign)]
-        if len(parts) > 1 and len(set(parts) & set(wanted)) >= min(2, len(wanted)):
-            return name
-    return None
+def _check_names(path: Path, spec: dict) -> None:
+    """Raise a `ClinRaGenInputError` where a column that is read is there twice in a file."""
+    for header in _headers(path, spec):
+        names = [name.lower() for name in header]
+        twice = next((column for column in spec["columns"] if names.count(column) > 1), None)
+        if twice:
+            raise ClinRaGenInputError(f"{path.name}: column {twice} is there twice; rename one")
+
+
+def locate(root: Path, spec: dict) -> Path | None:
+    """Return the file of a table, or its pattern; `None` if there is none."""
+    path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
+    return path if path is not None and files_of(path) else None
 
 
 def _named_file(root: Path, name: str) -> Path | None:
@@ -141,14 +161,15 @@ def files_of(path: Path) -> list[Path]:
     return sorted(file for file in found if file.is_file())
 
 
-def _header(path: Path) -> list[str]:
+def header_of(path: Path, spec: dict) -> list[str]:
     """Return the columns of a table; those of all its files, if it has several."""
-    return list(dict.fromkeys(column for header in _headers(path) for column in header))
+    return list(dict.fromkeys(column for header in _headers(path, spec) for column in header))
 
 
-def _headers(path: Path) -> list[list[str]]:
+def _headers(path: Path, spec: dict) -> list[list[str]]:
     """Return the headers of the files of a table, each once."""
-    return _read_headers(path, tuple((file, file.stat().st_mtime_ns) for file in files_of(path)))
+    versions = tuple((file, file.stat().st_mtime_ns) for file in files_of(path))
+    return _read_headers(path, versions, spec.get("dialect", PLAIN))
 
 
 # Read together, a date would become midnight, and the time of a ward an instant.
@@ -160,7 +181,7 @@ GROUP BY 1 HAVING count(DISTINCT CASE WHEN logical_type LIKE 'Date%' THEN 'date'
 
 
 @cache
-def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[list[str]]:
+def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...], dialect: Dialect) -> list[list[str]]:
     files = [file for file, _ in versions]
     if files[0].suffix == ".parquet":
         try:
@@ -173,16 +194,7 @@ def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[li
                 f"{path.name}: column {mixed[0][0]} holds dates, times and times with a zone, by file; write all alike"
             )
         return [names]
-    return [list(header) for header in {tuple(_csv_header(file)): None for file in files}]
-
-
-def _csv_header(file: Path) -> list[str]:
-    opener = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
-            return next(csv.reader(lines), [])
-    except (OSError, EOFError) as error:
-        raise ClinRaGenInputError(f"{file.name} cannot be read: {error}; fetch the file again") from None
+    return [list(header) for header in {tuple(read_header(file, dialect)): None for file in files}]
 
 
 def quoted(text: str | Path) -> str:
@@ -203,18 +215,20 @@ def scanned(path: Path) -> str:
 def select_table(path: Path | None, spec: dict) -> str:
     """Write the SQL for the columns of a table, as the source describes it; see `select_columns`."""
     columns = spec["columns"]
-    return select_columns(path, columns, spec.get("ids", [name for name in columns if name.endswith("id")]))
+    return select_columns(path, columns, spec, spec.get("ids", [name for name in columns if name.endswith("id")]))
 
 
-def select_columns(path: Path | None, columns: list[str], ids: Collection[str] = ()) -> str:
+def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Collection[str] = ()) -> str:
     """
     Write the SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column.
 
-    Whole numbers among the `ids` are written without a fraction.
+    Whole numbers among the `ids` are written without a fraction; numbers and times as `spec["dialect"]` tells, with a
+    decimal point and the year first. Of a table with `first_rows` no more are read.
     """
     if path is None:
         return "SELECT " + ", ".join(f"NULL::VARCHAR AS {identifier(column)}" for column in columns) + " WHERE false"
-    header = _header(path)
+    header = header_of(path, spec)
+    dialect, typed = spec.get("dialect", PLAIN), set()
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
     if path.suffix == ".parquet":
@@ -227,15 +241,48 @@ def select_columns(path: Path | None, columns: list[str], ids: Collection[str] =
                 actual[name.lower()] = (
                     f"CASE WHEN abs({identifier(name)}) >= {EXACT['FLOAT']} THEN {refuse} ELSE {cell} END"
                 )
-    elif len(_headers(path)) == 1:
-        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in header)
-        scan = f"read_csv({scanned(path)}, {CSV}, auto_detect = false, columns = {{{types}}}{filename})"
+            if str(kind) != "VARCHAR":
+                typed.add(name.lower())
+    elif len(_headers(path, spec)) == 1:
+        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in _distinct(_headers(path, spec)[0]))
+        scan = f"read_csv({scanned(path)}, {_csv(dialect)}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
-        scan = f"read_csv({scanned(path)}, {CSV}, all_varchar = true, union_by_name = true{filename})"
+        scan = f"read_csv({scanned(path)}, {_csv(dialect)}, all_varchar = true, union_by_name = true{filename})"
     texts = {column: f"CAST({actual.get(column, 'NULL')} AS VARCHAR)" for column in columns}
     where = {column: f"{path.name}, column {column}" for column in columns}
+    if dialect != PLAIN:
+        of_types = dialect._replace(decimal=PLAIN.decimal)  # DuckDB writes them
+        texts = {c: _in_plain(text, c, spec, of_types if c in typed else dialect) for c, text in texts.items()}
     picked = ", ".join(f"{whole_number(t, where[c]) if c in ids else t} AS {identifier(c)}" for c, t in texts.items())
-    return f"SELECT {picked} FROM {scan}"
+    return f"SELECT {picked} FROM {scan}" + (f" LIMIT {spec['first_rows']}" if "first_rows" in spec else "")
+
+
+def _distinct(header: list[str]) -> list[str]:
+    """Return the names of columns, those that are empty or were there before by their place, as DuckDB needs them."""
+    names: dict[str, str] = {}
+    for place, name in enumerate(header, 1):
+        own = name if name and name.lower() not in names else f"{name} of column {place}"
+        names[own.lower()] = own
+    return list(names.values())
+
+
+def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:
+    """
+    Write the SQL for a cell as other sources write it. A sign that is not the decimal one becomes a comma: a number
+    with it is read nowhere, and counted. What is no date by `date_format` stays what it is.
+    """
+    if column in spec["decimals"] and dialect.decimal == ",":
+        return f"CASE WHEN regexp_matches({text}, '[.,][0-9]') THEN translate({text}, '.,', ',.') ELSE {text} END"
+    if _kind(column, spec) not in ("time", "birth"):
+        return text
+    if dialect.date_format:
+        parts = rf"'^\s*((?:\S+\s+){{{dialect.date_format.count(' ')}}}[^\sT]\S*?)((?:\s|T\d).*)?$'"
+        date = f"try_strptime(regexp_extract({text}, {parts}, 1), {quoted(dialect.date_format)})"
+        written = "%Y-%m-%d %H:%M:%S" if re.search("%[HI]", dialect.date_format) else "%Y-%m-%d"
+        text = f"coalesce(strftime({date}, '{written}') || regexp_extract({text}, {parts}, 2), {text})"
+    if dialect.time_zone and _kind(column, spec) == "time":
+        text = f"with_zone({text}, {quoted(dialect.time_zone)})"
+    return text
 
 
 def whole_number(text: str, where: str = "a table") -> str:
@@ -272,7 +319,14 @@ NUMBER = (
 )
 INSTANT = "CAST(timezone('UTC', CAST({0} AS TIMESTAMPTZ)) AS VARCHAR) || '+00'"
 TYPED = {"DOUBLE": NUMBER, "FLOAT": NUMBER, "TIMESTAMP WITH TIME ZONE": INSTANT, "TIMESTAMPTZ_NS": INSTANT}
-CSV = "header = true, delim = ',', quote = '\"', escape = '\"'"
+
+
+def _csv(dialect: Dialect) -> str:
+    """Write the options of DuckDB for a CSV file."""
+    quote = "" if dialect.quote == "none" else dialect.quote
+    delim, quote, encoding = quoted(dialect.delimiter), quoted(quote), quoted(dialect.encoding)
+    options = f"header = true, delim = {delim}, quote = {quote}, escape = {quote}"
+    return options if dialect.encoding == PLAIN.encoding else f"{options}, encoding = {encoding}"
 
 
 def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
@@ -282,7 +336,7 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
     """
     for table, spec in source["tables"].items():
         if files[table] is not None:
-            _check_filled(files[table], spec.get("filled", ()))
+            _check_filled(files[table], spec)
         if "of_one" in spec:
             _check_of_one(connection, table, files[table].name, *spec["of_one"])
         if "key" not in spec or files[table] is None:
@@ -297,9 +351,9 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
             )
 
 
-def _check_filled(path: Path, columns: Collection[str]) -> None:
-    for column in columns:
-        cells = select_columns(path, [column])
+def _check_filled(path: Path, spec: dict) -> None:
+    for column in spec.get("filled", ()):
+        cells = select_columns(path, [column], spec)
         numbered = f"SELECT row_number() OVER () + 1 AS row, {identifier(column)} AS x FROM ({cells})"
         rows = duckdb.connect().execute(
             rf"SELECT row FROM ({numbered}) WHERE regexp_matches(x, '\S') IS NOT TRUE LIMIT 1"
@@ -322,7 +376,6 @@ def _check_of_one(connection: duckdb.DuckDBPyConnection, table: str, name: str, 
         )
 
 
-NOT_UTF8 = "not UTF-8 text; convert the file (iconv -f latin1 -t utf-8)"
 FAULTS = {
     "minutes": "not a number of minutes; correct the row",
     "number": "not a number; correct the row",
@@ -346,24 +399,49 @@ def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) ->
     text = str(error)
     if rounded := re.search(rf"string '(.*: the id .*{ROUNDED})'", text):
         return ClinRaGenInputError(rounded[1])
-    for path in filter(None, files.values()):
+    if "File is not" in text and "encoded" in text:  # without its name
+        return _find_other_encoding(source, files)
+    for table, path in files.items():
+        if path is None:
+            continue
         named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
         if named and named in text:
             row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
             where = f"{named}, row {row[1]}" if row else named
-            return ClinRaGenInputError(f"{where}: {_reason(text)}")
+            return ClinRaGenInputError(f"{where}: {_reason(text, source['tables'][table])}")
     bad = _find_bad_cell(source, files)
-    return bad or ClinRaGenInputError(f"the tables cannot be read: {_reason(text)}")
+    return bad or ClinRaGenInputError(f"the tables cannot be read: {_reason(text, {})}")
 
 
-def _reason(text: str) -> str:
+def _reason(text: str, spec: dict) -> str:
     if "gzip" in text.lower() or "inflate" in text.lower():
         return "the compressed file is cut short or damaged; fetch it again"
     if "unicode" in text.lower():
-        return NOT_UTF8
+        return encoding_fault("utf-8") if "dialect" in spec else NOT_UTF8
+    if "state machine" in text:
+        return "lines end with \\r\\n and with \\n, or a cell goes on after its closing quote; write all lines alike"
+    if "dialect" in spec and "Number of Columns" in text:
+        return "more or fewer cells than its header; put a cell that holds the delimiter in quotes, or give delimiter"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     shown = next((line for line in lines if line.startswith(("Error", "Expected", "Invalid"))), lines[0])
     return re.sub(r'"[^"]*"', "a value", shown)[:200]
+
+
+def _find_other_encoding(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
+    """Look for the file that is not in the encoding that a user has given for it."""
+    connection = duckdb.connect()
+    create_time_macros(connection, zoned=False)
+    for table, path in files.items():
+        spec = source["tables"][table]
+        dialect = spec.get("dialect", PLAIN)
+        if path is None or dialect.encoding == PLAIN.encoding:
+            continue
+        for file in files_of(path):
+            try:
+                connection.execute(f"SELECT count(*) FROM ({select_columns(file, spec['columns'], spec)})")
+            except duckdb.InvalidInputException:
+                return ClinRaGenInputError(f"{file.name}: {encoding_fault(dialect.encoding)}")
+    return ClinRaGenInputError("the tables cannot be read: a file is not in the encoding that is given")
 
 
 def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError | None:
@@ -382,13 +460,17 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
             numbered = f"SELECT row_number() OVER () + 1 AS row, {identifier(column)} AS x"
             found = connection.execute(
                 f"SELECT row, x, time_parts(x).zone FROM ({numbered} "
-                f"FROM ({select_columns(path, [column])})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
+                f"FROM ({select_columns(path, [column], spec)})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
             ).fetchone()
             if found:
                 row, cell, zone = found
-                fault = FAULTS.get(kind) or time_fault(cell, zone, zoned)
+                fault = FAULTS.get(kind) or _date_fault(cell, spec) or time_fault(cell, zone, zoned)
                 return ClinRaGenInputError(f"{path.name}, row {row}, column {column}: {fault}")
     return None
+
+
+def _date_fault(cell: str, spec: dict) -> str | None:
+    return date_fault(cell, spec["dialect"]) if "dialect" in spec else None
 
 
 def _kind(column: str, spec: dict) -> str | None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from datasets_scripts.common.outputs import BusyError, ResumableError, is_full_disk, is_interruption
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
+from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
 from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted
@@ -63,7 +64,7 @@ def sections_of(source: dict, root: Path, asked: Collection[str] | None) -> tupl
 def read_source(
     source: dict,
     root: Path,
-    work: Path,
+    work: Path | None,
     channels: list[dict],
     labels: list[dict],
     options: CohortOptions,
@@ -80,7 +81,8 @@ def read_source(
     Args:
         source (`dict`): the database's description, as `load_source` gives it.
         root (`Path`): folder of its CSV, gzipped CSV or Parquet files; upper or lower case.
-        work (`Path`): folder for the database file and for what does not fit into memory.
+        work (`Path`, *optional*): folder for the database file and for what does not fit into memory; without it,
+            nothing is written.
         channels (list of `dict`): as in `clinical_clinragen`; labels (list of `dict`): as `load_labels` gives them.
         documents_until (`float`, *optional*): read all documents that were stored by that hour after ICU admission,
             too, for the note view `as-of`.
@@ -131,25 +133,29 @@ def enough_memory(memory_limit: str) -> Iterator[None]:
         ) from error
 
 
-def _open(work: Path, memory_limit: str, threads: int | None) -> duckdb.DuckDBPyConnection:
+def _connect(work: Path) -> duckdb.DuckDBPyConnection:
     work.mkdir(parents=True, exist_ok=True)
     try:
-        connection = duckdb.connect(work / DATABASE)
+        return duckdb.connect(work / DATABASE)
     except duckdb.Error as error:
         if "lock" in str(error):
             raise BusyError(f"another process is at work in {work}; wait for it or end it") from None
         (work / DATABASE).unlink()  # killed while the file was written for the first time
         (work / f"{DATABASE}.wal").unlink(missing_ok=True)
-        connection = duckdb.connect(work / DATABASE)
+        return duckdb.connect(work / DATABASE)
+
+
+def _open(work: Path | None, memory_limit: str, threads: int | None) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect() if work is None else _connect(work)
     try:
         connection.execute(f"SET memory_limit = {quoted(memory_limit)}")
         if memory_limit.strip().startswith("-"):  # which stands for no limit at all
             raise duckdb.ParserException
     except duckdb.Error:
         raise ClinRaGenInputError(f"--memory-limit {memory_limit} is no size; write it as in 4GB") from None
-    connection.execute("SET preserve_insertion_order = false")
+    connection.execute(f"SET preserve_insertion_order = {work is None}")  # in which the first rows are the first
     connection.execute("SET TimeZone = 'UTC'")  # else times with a zone would be written in that of the machine
-    connection.execute(f"SET temp_directory = {quoted(work / 'spill')}")
+    connection.execute(f"SET temp_directory = {quoted('' if work is None else work / 'spill')}")
     if threads is not None:
         connection.execute(f"SET threads = {threads}")
     return connection
@@ -180,6 +186,7 @@ def _progress(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None
 
 def _open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
     create_views(cohort.connection, cohort.source, files)
+    check_first_rows(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
     for statement in cohort.source.get("prepare", ()):

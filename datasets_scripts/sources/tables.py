@@ -9,19 +9,32 @@ of the public databases, and read by the same reader.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 import duckdb
 
 from datasets_scripts.common.settings import read_yaml
+from datasets_scripts.sources.dialects import PLAIN, Dialect, find_dialect, parse_settings
 from datasets_scripts.sources.items import Units, parse_items
-from datasets_scripts.sources.raw_tables import READ_ERRORS, explain, find_table, identifier, quoted, select_columns
+from datasets_scripts.sources.raw_tables import (
+    READ_ERRORS,
+    explain,
+    files_of,
+    find_table,
+    identifier,
+    locate,
+    quoted,
+    select_columns,
+)
+from datasets_scripts.sources.times import is_zone
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
 
 
 HERE = Path(__file__).parent
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = {
     "title": "a hospital's own records",
@@ -38,13 +51,19 @@ FIELDS = {
     "measurements": (("time", "code", "value"), ("stay", "patient", "unit", "stored")),
     "notes": (("text",), ("stay", "admission", "kind", "stored")),
 }
-CONSTANTS = {"diagnoses": ("icd",), "notes": ("title",)}  # fields that are a value instead of a column
+# Fields that are a value instead of a column.
+CONSTANTS = {
+    "stays": Dialect._fields,
+    "diagnoses": ("icd", *Dialect._fields),
+    "measurements": Dialect._fields,
+    "notes": ("title", *Dialect._fields),
+}
 TIMES = ("begin", "end", "time", "stored")
 IDS = ("patient", "stay", "admission")
 ITEM_CODES = {"measurements": ("code",)}  # which are ids, too; the codes of diagnoses are none: 250.0 is not 250
 
 
-def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
+def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows: int | None = None) -> dict:
     """
     Describe a hospital's tables for the reader.
 
@@ -52,6 +71,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         path (`str`, *optional*): the YAML file; without it, the only one in `root`.
         root (`Path`): the folder of the tables; units are looked up in them.
         channels (list of `dict`): as in `clinical_clinragen`.
+        first_rows (`int`, *optional*): read so many rows of each table.
 
     Raises:
         ClinRaGenInputError: naming file, section and field of what is missing, unknown or contradictory.
@@ -65,6 +85,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         path = str(found[0])
     hospital = _read(Path(path))
     tables: dict[str, dict] = {}
+    general = parse_settings(hospital, path)
     stays = _table(tables, "stays", hospital["stays"], path)
     age = _age(stays) if "age" in stays else "NULL"
     if "birth" in stays:
@@ -94,8 +115,15 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         "has_notes": bool(hospital.get("notes")),
         "demographics": [name for name in ("sex", "ethnicity") if name in stays],
     }
+    for (name, spec), section in zip(tables.items(), _all_sections(hospital), strict=True):
+        settings = general | parse_settings(section, f"{path}: {name.split('_')[1]}")
+        _check_zone(settings.get("time_zone"), path)
+        spec["dialect"] = _find_dialect(root, spec, settings)
+        if first_rows is not None:
+            spec["first_rows"] = source["first_rows"] = first_rows
     units = Units(channels)
     items = parse_items(hospital["channels"], channels, f"{path}: channels")
+    items = _in_units(items, hospital.get("units", {}), f"{path}: units")
     items = [{**item, "itemid": re.sub(r"^(-?\d+)\.0+$", r"\1", item["itemid"])} for item in items]
     source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
     source["items"] = _with_units(items, units, source, root, path)
@@ -116,7 +144,7 @@ def _read(path: Path) -> dict:
     for name in ("stays", "diagnoses", "measurements", "channels"):
         if not hospital.get(name):
             raise ClinRaGenInputError(f"{path}: section {name} is missing")
-    unknown = set(hospital) - {*FIELDS, *DESCRIPTION, "channels", "sex"}
+    unknown = set(hospital) - {*FIELDS, *DESCRIPTION, *Dialect._fields, "channels", "sex", "units"}
     if unknown:
         raise ClinRaGenInputError(f"{path}: unknown section {sorted(unknown)[0]!r}")
     fault = fault_of(hospital, SHAPE)
@@ -135,7 +163,9 @@ WORD = (str, int, float)
 SHAPE = {  # beside what the sections need, which `_check_section` tells with a hint
     **{f"{name}?": (str, int, float, bool) for name in DESCRIPTION},
     **{f"{name}?": ([{str: WORD}], {str: WORD}) for name in FIELDS},
+    **{f"{name}?": str for name in Dialect._fields},
     "sex?": {str: [WORD]},
+    "units?": {str: str},
 }
 
 
@@ -145,7 +175,7 @@ def _check_section(section: object, name: str, needed: tuple, optional: tuple, p
     missing = [field for field in ("file", *needed) if section.get(field) in (None, "")]
     if missing:
         raise ClinRaGenInputError(f"{path}: {name}: {missing[0]} is missing")
-    unknown = set(section) - {"file", *needed, *optional, *CONSTANTS.get(name, ())}
+    unknown = set(section) - {"file", *needed, *optional, *CONSTANTS[name]}
     if unknown:
         raise ClinRaGenInputError(f"{path}: {name}: unknown field {sorted(unknown)[0]!r}")
     if name == "stays" and not {"age", "birth"} & set(section):
@@ -155,13 +185,15 @@ def _check_section(section: object, name: str, needed: tuple, optional: tuple, p
 def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict[str, str]:
     """Enter a section's file among the tables; give field -> column, in lower case."""
     kind = name.split("_")[0]
-    fields = {k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS.get(kind, ()))}
+    fields = {k: str(v).lower() for k, v in section.items() if k not in ("file", *CONSTANTS[kind])}
     spec = {
         "file": str(section["file"]),
+        "fields": fields,
         "columns": sorted(set(fields.values())),
         "times": [fields[field] for field in TIMES if field in fields],
         "births": [fields[field] for field in ("birth",) if field in fields],
         "ids": [fields[field] for field in (*IDS, *ITEM_CODES.get(kind, ())) if field in fields],
+        "decimals": [fields[field] for field in ("value", "age") if field in fields],
         "ages": [fields["age"]] if "age" in fields else [],
         "versions": [fields["version"]] if "version" in fields else [],
     }
@@ -174,6 +206,36 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
             spec["of_one"] = (fields["admission"], fields["patient"])
     tables[f"raw_{name}"] = spec
     return fields
+
+
+def _all_sections(hospital: dict) -> list[dict]:
+    """Return the sections in the order in which their tables are entered."""
+    return [hospital["stays"], *(section for kind in QUERIES for section in hospital.get(kind, []))]
+
+
+def _check_zone(zone: str | None, path: str) -> None:
+    if zone and not is_zone(zone):
+        raise ClinRaGenInputError(f"{path}: time_zone {zone!r} is unknown; write it as Europe/Berlin or UTC")
+
+
+def _find_dialect(root: Path, spec: dict, settings: dict[str, str]) -> Dialect:
+    """Return how a table is written, and log what was found by itself; a file that is missing is refused later."""
+    path = locate(root.resolve(), spec) if root.is_dir() else None
+    files = [] if path is None else files_of(path)
+    if not files or files[0].suffix == ".parquet":
+        return PLAIN._replace(**settings)
+    dialect, found = find_dialect(files, spec["columns"], settings)
+    if found:
+        logger.info("%s: %s", path.name, "; ".join(found))
+    return dialect
+
+
+def _in_units(items: list[dict], units: dict[str, str], where: str) -> list[dict]:
+    """Return the items, those without a unit in the one that is declared for their channel."""
+    unused = sorted(set(units) - {item["channel"] for item in items})
+    if unused:
+        raise ClinRaGenInputError(f"{where}: {unused[0]} has no codes under channels")
+    return [{**item, "unit": item["unit"] or units.get(item["channel"], "")} for item in items]
 
 
 def _text(fields: dict[str, str], field: str) -> str:
@@ -293,7 +355,8 @@ def _with_units(items: list[dict], units: Units, source: dict, root: Path, path:
     found: dict[tuple[str, str], dict] = {}
     for name, (code, unit) in columns.items():
         file = find_table(root.resolve(), name, tables[name])
-        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit], [code])})"
+        selected = select_columns(file, [code, unit], tables[name], [code])
+        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({selected})"
         cells = f"trim({identifier(code)}) AS code, coalesce(trim({identifier(unit)}), '') AS unit"
         query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
         try:

@@ -31,7 +31,8 @@ ABBREVIATED = re.compile(r"\d{4}[-/]\d+[-/]\d+\s*T?\s*\d+:[\d:.]+\s*([AP]M\s*)?[
 # A cast drops what stands behind a time ("PM", "Z", "+02:00"): its result counts only if it writes back as the cell.
 # `wall_time` is what the clock showed, whatever its zone; `known` is when something is known that was stored then: a
 # date alone (no colon, AM or PM) says no more than by the end of that day. A lambda of one value keeps a part from
-# being computed twice.
+# being computed twice. `with_zone` gives the zone of a table to a time that has none: of an hour that its clocks
+# repeat the later one; an hour that they skip stays as it is, and is refused.
 MACROS = rf"""
 CREATE OR REPLACE MACRO time_parts(x) AS regexp_extract(x, '{TIME}', {PARTS});
 CREATE OR REPLACE MACRO clock_time(p) AS
@@ -65,6 +66,14 @@ CREATE OR REPLACE MACRO moment(x) AS
   CASE WHEN strlen(x) = {{length}} AND x = CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR) || '{{suffix}}'
        THEN TRY_CAST(x AS TIMESTAMP)
        ELSE list_transform([read_time(x)], lambda t: {{reading}}(t))[1] END;
+CREATE OR REPLACE MACRO as_instant(wall, zone) AS
+  CASE WHEN timezone(zone, timezone(zone, wall)) = wall
+       THEN CAST(timezone('UTC', timezone(zone, wall)) AS VARCHAR) || '+00' END;
+CREATE OR REPLACE MACRO with_zone(x, zone) AS
+  list_transform([time_parts(x)], lambda p: CASE
+    WHEN p.zone <> '' OR p.clock || p.hour = '' THEN x
+    ELSE coalesce(TRY(as_instant(clock_time(p), zone)), x || ' ' || zone) END)[1];
+CREATE OR REPLACE MACRO is_repeated(utc, zone) AS in_zone(utc, zone) = in_zone(utc - INTERVAL 1 HOUR, zone);
 CREATE OR REPLACE MACRO is_date(x) AS NOT contains(x, ':') AND NOT regexp_matches(x, '[mM]');
 CREATE OR REPLACE MACRO end_of_date(x) AS CASE WHEN is_date(x) THEN moment(x) + INTERVAL 1 DAY END;
 CREATE OR REPLACE MACRO known(x) AS
@@ -83,6 +92,12 @@ def create_time_macros(connection: duckdb.DuckDBPyConnection, zoned: bool) -> No
 def has_offset(connection: duckdb.DuckDBPyConnection, cell: str) -> bool:
     """Tell whether a time has an offset from UTC or a zone."""
     return bool(connection.execute("SELECT time_parts(?).zone", [cell]).fetchone()[0])
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether a text names one time zone: `UTC`, or as `Europe/Berlin`; an abbreviation may be of several."""
+    known = duckdb.connect().execute("SELECT count(*) FROM pg_timezone_names() WHERE name = ?", [name]).fetchone()[0]
+    return known > 0 and (name == "UTC" or "/" in name)
 
 
 def time_fault(cell: str, zone: str, zoned: bool) -> str:
