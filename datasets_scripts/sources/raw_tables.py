@@ -1,7 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many.
+The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many; or
+the tables of one DuckDB file, where a source allows it. `FILE.duckdb/TABLE` stands for such a table.
 
 Every cell is text here; a source's queries cast it with the macros `number`, `moment` and the like. Ids are whole
 numbers or words: `200.0` and `1e+05`, as programs write whole numbers that have gaps between them, are 200 and 100000.
@@ -88,20 +89,29 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
     Raises:
         ClinRaGenInputError: if a table or one of its columns is missing.
     """
-    if not root.is_dir():
-        raise ClinRaGenInputError(f"--root {root} is no folder")
+    if not root.is_dir() and not (source.get("database") and is_database(root)):
+        raise ClinRaGenInputError(f"--root {root} is no folder{' or .duckdb file' if source.get('database') else ''}")
     return {table: find_table(root.resolve(), table, spec) for table, spec in source["tables"].items()}
+
+
+def is_database(path: Path) -> bool:
+    """Tell whether a path is a DuckDB file."""
+    return path.suffix == ".duckdb" and path.is_file()
 
 
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
     """Find the file of one table, whatever its case and suffix; see `find_tables`."""
-    path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
-    if path is None or not files_of(path):
+    if is_database(root):
+        path = root / spec["file"]
+    else:
+        path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
+    header = _header(path) if path is not None and files_of(path) else None
+    if header is None or (is_database(root) and not header):
         if spec.get("optional"):
             return None
         suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
+        suffixes = " among its tables (views are not read)" if is_database(root) else suffixes
         raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
-    header = _header(path)
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
@@ -110,6 +120,11 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
         hint = spec.get("hint", "is it the right table and version?")
         raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; {hint}")
     return path
+
+
+def is_tab_separated(path: Path) -> bool:
+    """Tell whether the columns of a table's files are separated by tabs."""
+    return any("\t" in name for name in _header(path))
 
 
 def _other_delimiter(header: list[str], wanted: list[str]) -> str | None:
@@ -137,6 +152,8 @@ def files_of(path: Path) -> list[Path]:
     """Return the files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
     if path.is_file():
         return [path]
+    if is_database(path.parent):
+        return [path.parent]
     found = map(Path, glob.glob(str(path), recursive=True, include_hidden=True))
     return sorted(file for file in found if file.is_file())
 
@@ -162,6 +179,8 @@ GROUP BY 1 HAVING count(DISTINCT CASE WHEN logical_type LIKE 'Date%' THEN 'date'
 @cache
 def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[list[str]]:
     files = [file for file, _ in versions]
+    if is_database(path.parent):
+        return [_database_header(path)]
     if files[0].suffix == ".parquet":
         try:
             mixed = duckdb.sql(MIXED_TIMES.format(scanned(path))).fetchall()
@@ -174,6 +193,27 @@ def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...]) -> list[li
             )
         return [names]
     return [list(header) for header in {tuple(_csv_header(file)): None for file in files}]
+
+
+def _database_header(path: Path) -> list[str]:
+    """Return the columns of a table of a DuckDB file; none where the file does not hold it."""
+    try:
+        return duckdb.sql(f"SELECT * FROM {_database_scan(path)} LIMIT 0").columns
+    except duckdb.BinderException as error:
+        if "multiple" in str(error):
+            raise ClinRaGenInputError(
+                f"{path.parent.name}: several schemas hold a table {path.name}; copy the tables to read into a file"
+            ) from None
+        return []
+    except duckdb.Error as error:
+        raise ClinRaGenInputError(
+            f"{path.parent.name} cannot be read as a DuckDB file ({str(error).splitlines()[0][:100]}); "
+            "close what has it open, or fetch it again"
+        ) from None
+
+
+def _database_scan(path: Path) -> str:
+    return f"read_duckdb({scanned(path.parent)}, table_name = {quoted(path.name)})"
 
 
 def _csv_header(file: Path) -> list[str]:
@@ -217,8 +257,9 @@ def select_columns(path: Path | None, columns: list[str], ids: Collection[str] =
     header = _header(path)
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" or is_database(path.parent):
         scan = f"read_parquet({scanned(path)}, union_by_name = true{filename})"
+        scan = _database_scan(path) if is_database(path.parent) else scan
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
         for name, kind in zip(relation.columns, relation.types, strict=True):
             cell = actual[name.lower()] = TYPED.get(str(kind), "{}").format(identifier(name))
