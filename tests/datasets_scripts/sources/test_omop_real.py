@@ -1,0 +1,194 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The public OMOP release of the MIMIC-IV demo, against counts of its files; and the demo tables written as OMOP."""
+
+import csv
+import gzip
+import re
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+import yaml
+
+from datasets_scripts import build_dataset
+from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.sources.phenotypes import phenotypes_of
+from modeling_clinragen import PHENOTYPES
+from tests.datasets_scripts.sources.omop_tables import CONCEPTS, export_mimic, large_id, reduce_mimic
+from tests.datasets_scripts.sources.raw_tables import EQUAL, rows
+
+
+UNITS_OF_ICU = re.compile("Intensive Care|ICU|Coronary Care|Neuro (Stepdown|Intermediate)")
+CLASS_OF = {phenotype["ccs"]: i for i, phenotype in enumerate(PHENOTYPES)}
+
+
+def build(source, root, output, *options):
+    build_dataset.main(["--source", source, "--root", str(root), "--output", str(output), "--splits", EQUAL, *options])
+    return rows(output)
+
+
+def table(folder, name):
+    with gzip.open(folder / f"{name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def classes(codes):
+    """The labels of pairs of code and version, sorted."""
+    return sorted({CLASS_OF[c] for code, version in codes for c in phenotypes_of(code, version)[0] if c in CLASS_OF})
+
+
+@pytest.fixture(scope="module")
+def release(real_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("release")
+    return real_data / "mimic-iv-demo-omop", build("omop", real_data / "mimic-iv-demo-omop", folder / "omop"), folder
+
+
+@pytest.fixture(scope="module")
+def mimic(real_data):
+    """Stays by subject, admission and times; the codes of each admission; patients. Of MIMIC-IV's own tables."""
+    folder = real_data / "mimic-iv-demo"
+    codes = defaultdict(set)
+    for row in table(folder, "hosp/diagnoses_icd"):
+        codes[row["hadm_id"]].add((row["icd_code"].strip(), int(row["icd_version"])))
+    stays = {(r["subject_id"], r["hadm_id"], r["intime"], r["outtime"]): r for r in table(folder, "icu/icustays")}
+    return folder, stays, codes, {row["subject_id"]: row for row in table(folder, "hosp/patients")}
+
+
+def sources(root):
+    """(subject, admission, begin, end) of each ICU stay of the release, counted in plain Python -> its first row."""
+    site = {row["care_site_id"]: row["care_site_name"] for row in table(root, "care_site")}
+    units = [row for row in table(root, "visit_detail") if UNITS_OF_ICU.search(site.get(row["care_site_id"], ""))]
+    units.sort(key=lambda row: (row["visit_occurrence_id"], row["visit_detail_start_datetime"]))
+    stays, last = {}, None
+    for row in units:
+        key, begin, end = (row[f"visit_{name}"] for name in ("occurrence_id", "detail_start_datetime", "detail_end_datetime"))
+        if last and last[0]["visit_occurrence_id"] == key and begin <= last[2]:
+            last[2] = max(last[2], end)
+        else:
+            last = stays[row["visit_detail_id"]] = [row, begin, end]
+    return {(*row["visit_detail_source_value"].split("|")[:2], begin, end): row for row, begin, end in stays.values()}
+
+
+def test_the_release_has_the_stays_ages_and_sexes_of_its_own_files_and_of_mimic_iv(release, mimic):
+    root, found, _ = release
+    stays = sources(root)
+    assert {row["visit_detail_id"] for row in stays.values()} == set(found) and len(found) == 111
+    assert len({row["subject_id"] for row in found.values()}) == len(table(root, "person")) == 76
+    born = {row["person_id"]: row for row in table(root, "person")}
+    for (_, _, begin, end), row in stays.items():
+        person, built = born[row["person_id"]], found[row["visit_detail_id"]]
+        assert built["hadm_id"] == row["visit_occurrence_id"] and built["subject_id"] == row["person_id"]
+        assert built["sex"] == {"8507": "M", "8532": "F"}[person["gender_concept_id"]]
+        assert built["age"] == min(int(begin[:4]) - int(person["year_of_birth"]), 90)
+    # MIMIC-IV lists no ICU stay for a transfer of 53 minutes to the MICU/SICU; all others are equal to the second.
+    _, own, _, patients = mimic
+    assert set(own) <= set(stays) and {row["visit_detail_source_value"] for k, row in stays.items() if k not in own} == {
+        "10037928|20192635|36667139"
+    }
+    for key, stay in own.items():
+        patient, built = patients[key[0]], found[stays[key]["visit_detail_id"]]
+        assert built["sex"] == patient["gender"] and built["care_unit"] == stay["first_careunit"]
+        anchor = int(patient["anchor_age"])
+        age = 90 if anchor > 89 else min(anchor + int(key[2][:4]) - int(patient["anchor_year"]), 90)
+        assert built["age"] == age
+
+
+def test_the_labels_of_the_release_are_those_of_its_codes_and_lack_what_is_no_condition(release, mimic):
+    root, found, folder = release
+    _, _, codes, _ = mimic
+    version = {hadm: next(iter(versions)) for hadm, versions in ((h, {v for _, v in c}) for h, c in codes.items())}
+    hadm = {row["visit_occurrence_id"]: row["visit_source_value"].split("|")[1] for row in table(root, "visit_occurrence")}
+    billed, types = defaultdict(set), Counter()
+    for row in table(root, "condition_occurrence"):
+        types[row["condition_type_concept_id"]] += 1
+        if row["condition_type_concept_id"] == "32821":
+            billed[row["visit_occurrence_id"]].add(row["condition_source_value"].strip())
+    assert types == {"32821": 3059, "32817": 11078}
+    lost = Counter()
+    for stay in found.values():
+        number = hadm[stay["hadm_id"]]
+        own = {(code, version[number]) for code in billed[stay["hadm_id"]]}
+        assert own <= codes[number]
+        assert stay["diagnoses"] == classes(own)
+        lost.update(set(classes(codes[number])) - set(stay["diagnoses"]))
+    assert {PHENOTYPES[i]["name"]: n for i, n in lost.items()} == LOST
+    said = " ".join(read_metadata(folder / "omop")["warnings"])
+    assert "11078 of 12778 rows of the visits with an ICU stay name no ICD code (of type 32817)" in said
+    assert "observation and procedure_occurrence: absent" in said
+
+
+LOST = {  # of the 111 stays: pacemakers (V45.01), bypass grafts (V45.81), abnormal tests (790.4) and the like
+    "Conduction disorders": 4, "Coronary atherosclerosis and other heart disease": 1,
+    "Diabetes mellitus without complication": 1, "Other liver diseases": 3, "Other upper respiratory disease": 1,
+}  # fmt: skip
+
+
+def test_with_the_codes_that_are_no_conditions_the_labels_are_those_of_mimic_iv(release, mimic, tmp_path):
+    """Those that condition_occurrence lacks stand in observation, as the public conversion puts them."""
+    root, _, _ = release
+    folder, stays, codes, _ = mimic
+    copy = tmp_path / "omop"
+    copy.mkdir()
+    for path in root.glob("*.csv.gz"):
+        (copy / path.name).symlink_to(path)
+    hadm = {row["visit_occurrence_id"]: row["visit_source_value"].split("|")[1] for row in table(root, "visit_occurrence")}
+    held = {(hadm[r["visit_occurrence_id"]], r["condition_source_value"].strip()) for r in table(root, "condition_occurrence")}
+    visit = {number: occurrence for occurrence, number in hadm.items()}
+    missing = [(visit[h], code) for h, some in codes.items() for code, _ in some if h in visit and (h, code) not in held]
+    with open(copy / "observation.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([f"observation_{name}" for name in ("concept_id", "type_concept_id", "source_value", "source_concept_id")] + ["visit_occurrence_id"])
+        writer.writerows([4000000, 32821, f"{code:7}", 35200000, occurrence] for occurrence, code in missing)
+        writer.writerows([0, 32817, "V4581", 2000001305, occurrence] for occurrence, _ in missing)  # of the hospital's own
+    found = build("omop", copy, tmp_path / "dataset")
+    direct = build("mimic-iv", folder, tmp_path / "direct")
+    by_key = {key: row["visit_detail_id"] for key, row in sources(root).items()}
+    assert len(direct) == 110
+    for key, stay in stays.items():
+        assert found[by_key[key]]["diagnoses"] == direct[stay["stay_id"]]["diagnoses"]
+
+
+# Items of MIMIC-IV without a standard concept that is read, by their own numbers.
+MAPPING = {
+    "channels": {
+        "Weight": [226512, {"code": 226531, "unit": "lb"}, 224639],
+        "Glucose": [225664, 226537],
+        "Respiratory rate": [224689, 224422],
+    }
+}
+OWN = {226512, 226531, 224639, 225664, 226537, 224689, 224422}
+UNREAD = {50817, 50821, 50810}  # whose concept does not say that the blood is arterial, or is not certain
+
+
+def same(built, direct, identify):
+    """Assert that the rows are equal but for their ids; and the notes, which the demo tables lack."""
+    assert {identify(row) for row in direct.values()} == {(r["subject_id"], r["hadm_id"], r["stay_id"]) for r in built.values()}
+    for row in direct.values():
+        other = built[identify(row)[2]]
+        for name in ("age", "sex", "ethnicity", "care_unit", "diagnoses"):
+            assert other[name] == row[name], (name, row["stay_id"])
+        np.testing.assert_array_equal(other["lab_times"], row["lab_times"])
+        np.testing.assert_array_equal(np.array(other["lab_values"]), np.array(row["lab_values"]))
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".duckdb"])
+def test_of_mimic_iv_as_omop_the_same_rows_are_built(real_data, tmp_path, suffix):
+    tables, copy = real_data / "mimic-iv-layout", tmp_path / "copy"
+    left_out = reduce_mimic(tables, copy, CONCEPTS.keys() - UNREAD | OWN)
+    assert left_out == LEFT_OUT
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAPPING), encoding="utf-8")
+    root = export_mimic(copy, tmp_path / f"omop{suffix if suffix == '.duckdb' else ''}", suffix)
+    options = ("--channels", "extended")
+    direct = build("mimic-iv", copy, tmp_path / "direct", *options)
+    built = build("omop", root, tmp_path / "built", *options, "--mapping", str(tmp_path / "map.yaml"))
+    assert len(built) == 44
+    same(built, direct, lambda r: tuple(str(large_id(k + r[n])) for k, n in (("p", "subject_id"), ("v", "hadm_id"), ("s", "stay_id"))))
+
+
+LEFT_OUT = {
+    "no concept that is read": 389,
+    "not of arterial blood": 27,
+    "outside of the stay": 45,
+    "another value of the channel at that moment": 1569,
+}
