@@ -23,7 +23,9 @@ MAX_THREADS = 1024  # the table engine starts them all at once
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
     parser.add_argument("--source", required=True, choices=SOURCES)
-    parser.add_argument("--root", type=Path, help="folder of the raw tables, or of omop a .duckdb file; synthetic writes there")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the raw tables, or of omop a .duckdb file; synthetic writes there"
+    )
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
     parser.add_argument(
         "--mapping",

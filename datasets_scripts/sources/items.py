@@ -108,7 +108,7 @@ class Units:
             reading (`str`): of `units.yaml`, which reads the units in its name, or the channel's own unit.
         """
         own = {self.spelled.get(_plain(unit), unit) for unit in re.sub(r" of .*", "", reading).split(" or ")}
-        found = {unit: reading if reading in self.readings else "" for unit in ("", *sorted(own))}
+        found = dict.fromkeys(("", *sorted(own)), reading if reading in self.readings else "")
         for rule in self.alternatives(channel):
             found.setdefault(rule["from"], self.conversion(channel, rule["from"], channel))
         return found

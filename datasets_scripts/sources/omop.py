@@ -50,8 +50,8 @@ CREATE TABLE icd AS
 SELECT CAST(concept_id AS BIGINT) AS concept_id, concept_code AS code, concept_class_id AS class, version
 FROM ({concept}) JOIN icd_vocabularies USING (vocabulary_id)
 """
-# Of the codes that mean nothing but a standard concept one stands for it: of ICD-10 before ICD-9, and one that is billed
-# before the beginning of several.
+# Of the codes that mean nothing but a standard concept one stands for it: one of ICD-10 before one of ICD-9, and one
+# that is billed before the beginning of several.
 MAPS = """
 CREATE TABLE maps AS
 WITH pairs AS (

@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The open demo tables in the form of the OMOP Common Data Model, by the rules of the public conversion of MIMIC-IV: ids are
-hashes of 64 bits, source values are joined by `|` and padded, what has no standard concept has concept 0, ICU stays are
-visit details among ambulatory moments, and a code whose standard concept is no condition stands in observation.
+The open demo tables in the form of the OMOP Common Data Model, by the rules of the public conversion of MIMIC-IV: ids
+are hashes of 64 bits, source values are joined by `|` and padded, what has no standard concept has concept 0, stays in
+an ICU are visit details among ambulatory moments, and a code that is no condition stands in observation.
 
 What OMOP cannot say is left out of a copy of the tables: of that copy the direct path must make the very same rows.
 """
@@ -13,24 +13,25 @@ import shutil
 
 import duckdb
 
-from datasets_scripts.sources.raw_tables import CSV, quoted
-from datasets_scripts.sources.reader import HERE
+from datasets_scripts.sources.raw_tables import CSV, create_views, find_tables, quoted
+from datasets_scripts.sources.reader import HERE, load_source
 
 
 # Item of MIMIC-IV -> standard concept, as the public conversion maps it.
 CONCEPTS = {
     220051: 3012888, 225310: 3012888, 220180: 21492240, 224643: 3012888, 227242: 3012888, 223835: 3020716,
-    50931: 3004501, 50809: 3000483, 220621: 3004501, 220045: 3027018, 220052: 3027598, 225312: 3027598, 220181: 21492241,
-    50817: 3013502, 220277: 40762499, 220227: 3016502, 220210: 3024171, 224690: 3024171, 224689: 1175625, 224422: 1175625,
-    220050: 3004249, 225309: 3004249, 220179: 21492239, 224167: 3004249, 227243: 3004249, 223762: 3020891,
-    223761: 3020891, 226512: 3025315, 226531: 3025315, 50820: 3010421, 223830: 3019977, 50862: 3024561, 50861: 3006923,
-    50863: 3035995, 50868: 3037278, 50878: 3013721, 50802: 3012501, 51146: 3013869, 50882: 3016293, 50885: 3024128,
-    51006: 3013682, 50808: 3021119, 50893: 3006906, 50818: 3013290, 50902: 3014576, 50806: 3018572, 50910: 3007220,
-    50911: 3005785, 50912: 3016723, 51200: 3010457, 51214: 3016407, 51221: 3023314, 50810: 3023230, 51222: 3000963,
-    50811: 3000963, 51237: 3022217, 50813: 3047181, 50954: 3016436, 50956: 3004905, 51244: 3037511, 50960: 3001420,
-    51248: 3012030, 51249: 3009744, 51250: 3023599, 51254: 3011948, 51256: 3008342, 50821: 3027315, 51275: 3018677,
-    50970: 3011904, 51265: 3024929, 50971: 3023103, 50822: 3005456, 50976: 3020630, 51274: 3034426, 51279: 3020416,
-    51277: 3019897, 50983: 3019550, 50824: 3000285, 51003: 3019800, 51301: 3000905, 51300: 3000905,
+    50931: 3004501, 50809: 3000483, 220621: 3004501, 220045: 3027018, 220052: 3027598, 225312: 3027598,
+    220181: 21492241, 50817: 3013502, 220277: 40762499, 220227: 3016502, 220210: 3024171, 224690: 3024171,
+    224689: 1175625, 224422: 1175625, 220050: 3004249, 225309: 3004249, 220179: 21492239, 224167: 3004249,
+    227243: 3004249, 223762: 3020891, 223761: 3020891, 226512: 3025315, 226531: 3025315, 50820: 3010421,
+    223830: 3019977, 50862: 3024561, 50861: 3006923, 50863: 3035995, 50868: 3037278, 50878: 3013721, 50802: 3012501,
+    51146: 3013869, 50882: 3016293, 50885: 3024128, 51006: 3013682, 50808: 3021119, 50893: 3006906, 50818: 3013290,
+    50902: 3014576, 50806: 3018572, 50910: 3007220, 50911: 3005785, 50912: 3016723, 51200: 3010457, 51214: 3016407,
+    51221: 3023314, 50810: 3023230, 51222: 3000963, 50811: 3000963, 51237: 3022217, 50813: 3047181, 50954: 3016436,
+    50956: 3004905, 51244: 3037511, 50960: 3001420, 51248: 3012030, 51249: 3009744, 51250: 3023599, 51254: 3011948,
+    51256: 3008342, 50821: 3027315, 51275: 3018677, 50970: 3011904, 51265: 3024929, 50971: 3023103, 50822: 3005456,
+    50976: 3020630, 51274: 3034426, 51279: 3020416, 51277: 3019897, 50983: 3019550, 50824: 3000285, 51003: 3019800,
+    51301: 3000905, 51300: 3000905,
 }  # fmt: skip
 UNITS = {
     "mmHg": 8876, "mm Hg": 8876, "bpm": 8483, "insp/min": 8541, "%": 8554, "?F": 9289, "?C": 586323, "kg": 9529,
@@ -99,7 +100,7 @@ def reduce_mimic(root, copy, read):
                CASE WHEN i.itemid IS NULL THEN 'other item'
                     WHEN a.itemid NOT IN {tuple(map(str, sorted(read)))} THEN 'no concept that is read'
                     WHEN i.specimen = 'ART' AND p.arterial IS NOT TRUE THEN 'not of arterial blood'
-                    WHEN a.stay_id IS NOT NULL AND a.charttime NOT BETWEEN s.intime AND s.outtime THEN 'outside of the stay'
+                    WHEN a.charttime NOT BETWEEN s.intime AND s.outtime THEN 'outside of the stay'
                END AS why
         FROM all_rows a LEFT JOIN items i ON a."table" = i."table" AND a.itemid = i.itemid
         LEFT JOIN specimens p ON a.subject_id = p.subject_id AND a.charttime = p.charttime
@@ -122,7 +123,9 @@ def reduce_mimic(root, copy, read):
         )
     why = dict(connection.execute("SELECT why, count(*) FROM rows WHERE why <> 'other item' GROUP BY 1").fetchall())
     fit = connection.execute("SELECT count(*) FROM rows WHERE why IS NULL").fetchone()[0]
-    kept = connection.execute(f"SELECT count(*) FROM kept JOIN rows USING (\"table\", rowid_) WHERE itemid NOT IN {SPECIMENS}")
+    kept = connection.execute(
+        f'SELECT count(*) FROM kept JOIN rows USING ("table", rowid_) WHERE itemid NOT IN {SPECIMENS}'
+    )
     return why | {"another value of the channel at that moment": fit - kept.fetchone()[0]}
 
 
@@ -133,8 +136,8 @@ def export_mimic(tables, root, suffix):
         diagnoses=tables / "hosp" / "diagnoses_icd.csv.gz", stays=tables / "icu" / "icustays.csv.gz",
         charted=tables / "icu" / "chartevents.csv.gz", tested=tables / "hosp" / "labevents.csv.gz",
     )  # fmt: skip
-    connection.execute("CREATE TABLE concepts AS FROM (VALUES {}) t (itemid, concept)".format(_values(CONCEPTS)))
-    connection.execute("CREATE TABLE unit_ids AS FROM (VALUES {}) t (unit, concept)".format(_values(UNITS)))
+    connection.execute(f"CREATE TABLE concepts AS FROM (VALUES {_values(CONCEPTS)}) t (itemid, concept)")
+    connection.execute(f"CREATE TABLE unit_ids AS FROM (VALUES {_values(UNITS)}) t (unit, concept)")
     codes = """
       SELECT large_id('d' || hadm_id || seq_num) AS {0}_id, large_id('p' || subject_id) AS person_id,
              1 + abs(large_id(icd_code) % 1000000) AS {0}_concept_id, {2} AS {0}_type_concept_id,
@@ -166,20 +169,26 @@ def export_mimic(tables, root, suffix):
       FROM stays
       UNION ALL
       SELECT DISTINCT large_id('a' || subject_id || charttime), large_id('p' || subject_id), 38004207,
-             left(charttime, 10), charttime, left(charttime, 10), charttime, NULL, subject_id || '|' || left(charttime, 10),
+             left(charttime, 10), charttime, left(charttime, 10), charttime, NULL,
+             subject_id || '|' || left(charttime, 10),
              large_id('v' || subject_id || left(charttime, 10))
       FROM tested WHERE hadm_id IS NULL
     """
     no_condition = "regexp_matches(icd_code, '^[VEZ]')"
     queries = {
-        "person": "SELECT large_id('p' || subject_id) AS person_id, if(gender = 'M', 8507, 8532) AS gender_concept_id, "
-        "anchor_year::INTEGER - anchor_age::INTEGER AS year_of_birth, NULL AS month_of_birth, NULL AS birth_datetime, "
-        "0 AS race_concept_id, 0 AS ethnicity_concept_id, subject_id AS person_source_value, (SELECT min(race) FROM "
-        "admissions a WHERE a.subject_id = p.subject_id) AS race_source_value FROM patients p",
-        "care_site": "SELECT DISTINCT large_id('c' || first_careunit) AS care_site_id, first_careunit AS care_site_name "
-        "FROM stays",
+        "person": """
+          SELECT large_id('p' || subject_id) AS person_id, if(gender = 'M', 8507, 8532) AS gender_concept_id,
+                 anchor_year::INTEGER - anchor_age::INTEGER AS year_of_birth, NULL AS month_of_birth,
+                 NULL AS birth_datetime, 0 AS race_concept_id, 0 AS ethnicity_concept_id,
+                 subject_id AS person_source_value,
+                 (SELECT min(race) FROM admissions a WHERE a.subject_id = p.subject_id) AS race_source_value
+          FROM patients p
+        """,
+        "care_site": "SELECT DISTINCT large_id('c' || first_careunit) AS care_site_id, "
+        "first_careunit AS care_site_name FROM stays",
         "visit_occurrence": "SELECT large_id('v' || hadm_id) AS visit_occurrence_id, large_id('p' || subject_id) AS "
-        "person_id, 9201 AS visit_concept_id, left(admittime, 10) AS visit_start_date, admittime AS visit_start_datetime, "
+        "person_id, 9201 AS visit_concept_id, left(admittime, 10) AS visit_start_date, "
+        "admittime AS visit_start_datetime, "
         "left(dischtime, 10) AS visit_end_date, dischtime AS visit_end_datetime, subject_id || '|' || hadm_id AS "
         "visit_source_value FROM admissions",
         "visit_detail": detail,
@@ -193,3 +202,126 @@ def export_mimic(tables, root, suffix):
 
 def _values(table):
     return ", ".join(f"({quoted(key)}, {value})" for key, value in table.items())
+
+
+# Table and item of eICU -> standard concept, unit.
+EICU = {
+    ("vitalAperiodic", "noninvasivesystolic"): (21492239, 8876),
+    ("vitalAperiodic", "noninvasivediastolic"): (21492240, 8876),
+    ("vitalAperiodic", "noninvasivemean"): (21492241, 8876),
+    ("physicalExam", "BP (systolic) Current"): (4152194, 8876),
+    ("physicalExam", "BP (diastolic) Current"): (4154790, 8876), ("physicalExam", "HR Current"): (4239408, 8541),
+    ("physicalExam", "O2 Sat% Current"): (40762499, 8554), ("lab", "O2 Sat (%)"): (3016502, 8554),
+    ("respiratoryCharting", "SaO2"): (40762499, 8554), ("lab", "FiO2"): (3020716, 8554),
+    ("respiratoryCharting", "FiO2"): (3024882, 8554), ("respiratoryCharting", "FIO2 (%)"): (3024882, 8554),
+    ("respiratoryCharting", "O2 Percentage"): (3024882, 8554), ("physicalExam", "FiO2%"): (3020716, 8554),
+    ("lab", "glucose"): (3004501, 8840), ("lab", "bedside glucose"): (3000483, 8840),
+    ("respiratoryCharting", "Total RR"): (3024171, 8541), ("respiratoryCharting", "RR (patient)"): (3024171, 8541),
+    ("respiratoryCharting", "f Total"): (3024171, 8541), ("lab", "Respiratory Rate"): (3024171, 8541),
+    ("physicalExam", "Resp Current"): (4313591, 8541), ("lab", "Temperature"): (3020891, None),
+    ("physicalExam", "Temp Current"): (4302666, None), ("patient", "admissionweight"): (3025315, 9529),
+    ("physicalExam", "Current"): (4099154, 9529), ("lab", "pH"): (3019977, 8482),
+}  # fmt: skip
+EICU_EVENTS = """
+CREATE TABLE measured AS
+WITH events AS (
+  SELECT patientunitstayid AS stay, observationoffset AS minutes, 'vitalAperiodic' AS "table", itemid, number,
+         NULL AS text
+  FROM (UNPIVOT vitalaperiodic ON noninvasivesystolic, noninvasivediastolic, noninvasivemean
+        INTO NAME itemid VALUE number)
+  UNION ALL
+  SELECT patientunitstayid, respchartoffset, 'respiratoryCharting', respchartvaluelabel, NULL, respchartvalue
+  FROM respiratorycharting
+  UNION ALL
+  SELECT patientunitstayid, labresultoffset, 'lab', labname, labresult, labresulttext FROM lab
+  UNION ALL
+  SELECT patientunitstayid, physicalexamoffset, 'physicalExam', physicalexamvalue, NULL, physicalexamtext
+  FROM physicalexam
+  WHERE physicalexampath LIKE '%/Constitutional/Vital Sign%' OR physicalexampath LIKE '%/Weight (kg)/Current'
+  UNION ALL
+  SELECT patientunitstayid, '0', 'patient', 'admissionweight', admissionweight, NULL FROM patient)
+SELECT e.*, c.concept, c.unit, i.channel FROM events e JOIN items i USING ("table", itemid)
+JOIN concepts c USING ("table", itemid)
+"""
+# A hospital stay begins in the year 2000 plus its age, in which years its patient was born; one of unknown age before.
+EICU_STAYS = """
+CREATE TABLE visits AS
+SELECT *, make_timestamp(2000 + years, 2, 1, 0, 0, 0)
+            + to_days(7 * (row_number() OVER (PARTITION BY person, years ORDER BY visit) - 1)::INTEGER) AS began
+FROM (
+  SELECT patienthealthsystemstayid AS visit, uniquepid AS person, min(gender) AS gender, min(ethnicity) AS race,
+         coalesce(CASE WHEN min(age) = '> 89' THEN 90 ELSE TRY_CAST(min(age) AS INTEGER) END, -10) AS years,
+         min(hospitaldischargeoffset::INTEGER - hospitaladmitoffset::INTEGER) AS minutes
+  FROM patient GROUP BY ALL);
+CREATE TABLE unit_stays AS
+SELECT patientunitstayid AS stay, visit, person, unittype, began - to_minutes(hospitaladmitoffset::INTEGER) AS intime,
+       intime + to_minutes(unitdischargeoffset::INTEGER) AS outtime
+FROM patient JOIN visits ON patienthealthsystemstayid = visit
+"""
+
+
+def export_eicu(tables, root):
+    """
+    Write eICU's tables as OMOP, in Parquet, with the vocabulary as it is downloaded; each value and diagnosis names
+    its ICU stay. Return the connection with the tables `unit_stays` and `measured`.
+    """
+    source = load_source("eicu")
+    connection = connect(items=HERE / "eicu_items.csv")
+    create_views(connection, source, find_tables(source, tables))
+    connection.execute(f"CREATE TABLE stays AS {source['stays']}")
+    concepts = ", ".join(f"({quoted(t)}, {quoted(i)}, {c}, {u or 'NULL'})" for (t, i), (c, u) in EICU.items())
+    connection.execute(f'CREATE TABLE concepts AS FROM (VALUES {concepts}) t ("table", itemid, concept, unit)')
+    connection.execute(EICU_EVENTS)
+    connection.execute(EICU_STAYS)
+    diagnoses = source["diagnoses"]
+    connection.execute(
+        "CREATE TABLE codes AS SELECT DISTINCT code, version, "
+        f"45000000 + dense_rank() OVER (ORDER BY code, version) AS id FROM ({diagnoses}) WHERE code <> ''"
+    )
+    ids = (
+        "large_id('s' || stay) AS visit_detail_id, large_id('p' || person) AS person_id, "
+        "large_id('v' || visit) AS visit_occurrence_id"
+    )
+    queries = {
+        "person": """
+          SELECT large_id('p' || person) AS person_id, 2000 AS year_of_birth,
+                 any_value(CASE gender WHEN 'Male' THEN 8507 WHEN 'Female' THEN 8532 ELSE 0 END) AS gender_concept_id,
+                 0 AS race_concept_id, 0 AS ethnicity_concept_id, any_value(race) AS race_source_value
+          FROM visits GROUP BY person
+        """,
+        "visit_occurrence": """
+          SELECT large_id('v' || visit) AS visit_occurrence_id, began::DATE AS visit_start_date,
+                 began AS visit_start_datetime, began + to_minutes(minutes) AS visit_end_datetime,
+                 visit_end_datetime::DATE AS visit_end_date
+          FROM visits
+        """,
+        "visit_detail": f"""
+          SELECT {ids}, 32037 AS visit_detail_concept_id, intime::DATE AS visit_detail_start_date,
+                 intime AS visit_detail_start_datetime, outtime::DATE AS visit_detail_end_date,
+                 outtime AS visit_detail_end_datetime, large_id('c' || unittype) AS care_site_id
+          FROM unit_stays
+        """,
+        "care_site": """
+          SELECT DISTINCT large_id('c' || unittype) AS care_site_id, unittype AS care_site_name FROM unit_stays
+        """,
+        "condition_occurrence": f"""
+          SELECT {ids}, 1 AS condition_concept_id, {BILLING} AS condition_type_concept_id,
+                 'diagnosis|' || code AS condition_source_value, id AS condition_source_concept_id
+          FROM ({diagnoses}) d JOIN codes USING (code, version) JOIN unit_stays u ON d.stay_id = u.stay
+        """,
+        "measurement": f"""
+          SELECT {ids}, concept AS measurement_concept_id, 0 AS measurement_source_concept_id,
+                 "table" || '|' || itemid AS measurement_source_value, 32817 AS measurement_type_concept_id,
+                 intime + to_minutes(m.minutes::INTEGER) AS measurement_datetime,
+                 measurement_datetime::DATE AS measurement_date, number::DOUBLE AS value_as_number,
+                 text AS value_source_value, unit AS unit_concept_id
+          FROM measured m JOIN unit_stays USING (stay)
+        """,
+    }
+    write(connection, root, queries, ".parquet")
+    rows = connection.execute("SELECT id, code, if(version = 9, 'ICD9CM', 'ICD10CM') FROM codes").fetchall()
+    with open(root / "CONCEPT.csv", "w", encoding="utf-8") as file:
+        file.write("concept_id\tconcept_name\tdomain_id\tvocabulary_id\tconcept_class_id\tconcept_code\n")
+        file.write('1\ta "name, as it stands\tCondition\tSNOMED\tDisorder\t1\n')
+        file.writelines(f"{number}\tx\tCondition\t{vocabulary}\tx\t{code}\n" for number, code, vocabulary in rows)
+    return connection
