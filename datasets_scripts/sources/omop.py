@@ -71,7 +71,7 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
 
     Args:
         mapping (`str`, *optional*): a YAML file with `icu` (`concepts`, `names`: a regular expression), `channels`
-            (channel -> concept ids or source values, which come before those of the project), and a description.
+            (channel -> concept ids or source values, after those of the project), and a description of the database.
         root (`Path`): the folder of the tables, or a DuckDB file.
         channels (list of `dict`): as in `clinical_clinragen`.
 
@@ -86,7 +86,7 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
     mapped = parse_items(own["channels"], channels, f"{mapping}: channels") if "channels" in own else []
     mapped = [item for item in mapped if item["channel"] in units.unit_of]
     source["codes"] = [(item["channel"], item["itemid"]) for item in mapped]
-    source["items"] = [*_mapped_items(units, mapped, f"{mapping}: channels"), *_items(units)]
+    source["items"] = [*_items(units), *_mapped_items(units, mapped, f"{mapping}: channels")]
     source["units"], source["has_notes"] = units.ranges, files["note"] is not None
     icu_rows = _icu_rows(source, own.get("icu", {}))
     _check_icu(source, files, icu_rows)
