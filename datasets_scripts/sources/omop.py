@@ -15,6 +15,7 @@ import duckdb
 
 from datasets_scripts.common.settings import read_yaml
 from datasets_scripts.sources.items import Units, parse_items
+from datasets_scripts.sources.meds import DESCRIPTION
 from datasets_scripts.sources.raw_tables import (
     READ_ERRORS,
     explain,
@@ -32,7 +33,6 @@ from modeling_clinragen.shapes_clinragen import fault_of
 
 
 HERE = Path(__file__).parent
-DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
 MAPPING = {
     **{f"{name}?": (str, int, float, bool) for name in DESCRIPTION},
     "icu?": {"concepts?": [int], "names?": str},
