@@ -217,6 +217,7 @@ def test_codes_are_told_by_their_form_and_v_and_e_codes_by_the_others_of_their_v
         condition(2, "I509", 35200001), condition(2, "E871", 35200002),
         condition(3, "4280"), condition(3, "AF (Atrial Fibrillation)", 2000031011, 313217, CHARTED),
         condition(3, "4273", 2000030001, 313217, CHARTED),  # a number of the hospital's own
+        condition(3, "42731", 2000001, 2000001, CHARTED),  # of a vocabulary that has standard concepts
         *(condition(i, "I10") for i in (4, 5, 6)),
     ]  # fmt: skip
     found, warnings = build(tmp_path, tables)
@@ -227,7 +228,7 @@ def test_codes_are_told_by_their_form_and_v_and_e_codes_by_the_others_of_their_v
         {PRESSURE},
     ]
     assert any(
-        "2 of 11 rows of the visits with an ICU stay name no ICD code (of type 32817)" in line for line in warnings
+        "3 of 12 rows of the visits with an ICU stay name no ICD code (of type 32817)" in line for line in warnings
     )
 
 
