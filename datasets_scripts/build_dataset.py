@@ -17,14 +17,16 @@ from datasets_scripts.sources.notes import parse_note_view
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "tables")
+SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "omop", "tables")
 MAX_THREADS = 1024  # the table engine starts them all at once
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
     parser.add_argument("--source", required=True, choices=SOURCES)
-    parser.add_argument("--root", type=Path, help="folder of the raw tables; synthetic writes them there")
+    parser.add_argument(
+        "--root", type=Path, help="folder of the raw tables, or of omop a .duckdb file; synthetic writes there"
+    )
     parser.add_argument("--output", type=Path, help="dataset folder to write")
     parser.add_argument(
         "--check",
@@ -33,8 +35,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--mapping",
-        help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; tables: the YAML file that "
-        "describes them; default: the only one in --root",
+        help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; omop: a YAML file of further "
+        "ICUs and codes; tables: the YAML file that describes them; default: the only one in --root",
     )
     parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
 

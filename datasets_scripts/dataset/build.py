@@ -26,6 +26,7 @@ from datasets_scripts.sources.losses import describe_losses
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.notes import hours_of, parse_sections
+from datasets_scripts.sources.omop import omop_source
 from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, enough_memory, load_source, read_source, sections_of
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
@@ -201,6 +202,8 @@ def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[di
         return load_source("mimic-iv"), root
     if arguments.source == "meds":
         return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), root
+    if arguments.source == "omop":
+        return omop_source(arguments.mapping, root, channels), root
     if arguments.source == "tables":
         return load_hospital(arguments.mapping, root, channels), root
     return load_source(arguments.source), root

@@ -100,6 +100,19 @@ class Units:
             f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
         )
 
+    def readable(self, channel: str, reading: str) -> dict[str, str]:
+        """
+        Return the units in which a channel may be given, as a table may spell them -> the name of the conversion.
+
+        Args:
+            reading (`str`): of `units.yaml`, which reads the units in its name, or the channel's own unit.
+        """
+        own = {self.spelled.get(_plain(unit), unit) for unit in re.sub(r" of .*", "", reading).split(" or ")}
+        found = dict.fromkeys(("", *sorted(own)), reading if reading in self.readings else "")
+        for rule in self.alternatives(channel):
+            found.setdefault(rule["from"], self.conversion(channel, rule["from"], channel))
+        return found
+
     def words(self, channel: str, unit: str) -> str:
         """Return the spellings of an item's unit, or of those that its reading allows, between spaces."""
         units = re.sub(r" of .*", "", unit or self.unit_of[channel]).split(" or ")

@@ -36,6 +36,7 @@ def describe_losses(cohort: Cohort) -> list[str]:
         *_of_stays(cohort),
         *_of_zones(cohort),
         *_of_sections(cohort),
+        *_of_source(cohort),
         *_of_events(cohort),
         *_of_measurements(cohort),
         *_of_codes(cohort),
@@ -97,6 +98,12 @@ def _of_sections(cohort: Cohort) -> Iterator[str]:
             ).fetchone()
             if not known:
                 yield f"{name}: none of its {total} codes is known; is the version right?"
+
+
+def _of_source(cohort: Cohort) -> Iterator[str]:
+    """Give the lines of the source's own queries about what it leaves out."""
+    for query in cohort.source.get("losses", ()):
+        yield from (line for (line,) in cohort.connection.execute(query).fetchall() if line is not None)
 
 
 def _of_events(cohort: Cohort) -> Iterator[str]:

@@ -1,7 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many.
+The raw tables of a database as DuckDB views: CSV, gzipped CSV or Parquet, upper or lower case, one file or many; or
+the tables of one DuckDB file, where a source allows it. `FILE.duckdb/TABLE` stands for such a table.
 
 Every cell is text here; a source's queries cast it with the macros `number`, `moment` and the like. Ids are whole
 numbers or words: `200.0` and `1e+05`, as programs write whole numbers that have gaps between them, are 200 and 100000.
@@ -96,9 +97,14 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
     Raises:
         ClinRaGenInputError: if a table or one of its columns is missing.
     """
-    if not root.is_dir():
-        raise ClinRaGenInputError(f"--root {root} is no folder")
+    if not root.is_dir() and not (source.get("database") and is_database(root)):
+        raise ClinRaGenInputError(f"--root {root} is no folder{' or .duckdb file' if source.get('database') else ''}")
     return {table: find_table(root.resolve(), table, spec) for table, spec in source["tables"].items()}
+
+
+def is_database(path: Path) -> bool:
+    """Tell whether a path is a DuckDB file."""
+    return path.suffix == ".duckdb" and path.is_file()
 
 
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
@@ -108,6 +114,7 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
         if spec.get("optional"):
             return None
         suffixes = "" if "*" in spec["file"] else f"{SUFFIXES[0]} (nor {' or '.join(SUFFIXES[1:])})"
+        suffixes = " among its tables (views are not read)" if is_database(root) else suffixes
         raise ClinRaGenInputError(f"table {spec['file']} is missing: no {spec['file']}{suffixes} in {root}")
     header = header_of(path, spec)
     present = {name.lower() for name in header} | {"filename"}
@@ -126,6 +133,11 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     return path
 
 
+def is_tab_separated(path: Path) -> bool:
+    """Tell whether the columns of a table's files are separated by tabs."""
+    return any("\t" in name for name in header_of(path, {}))
+
+
 def _check_names(path: Path, spec: dict) -> None:
     """Raise a `ClinRaGenInputError` where a column that is read is there twice in a file."""
     for header in _headers(path, spec):
@@ -136,7 +148,10 @@ def _check_names(path: Path, spec: dict) -> None:
 
 
 def locate(root: Path, spec: dict) -> Path | None:
-    """Return the file of a table, or its pattern; `None` if there is none."""
+    """Return the file of a table, its pattern, or its place in a DuckDB file; `None` if there is none."""
+    if is_database(root):
+        path = root / spec["file"]
+        return path if header_of(path, spec) else None
     path = Path(glob.escape(str(root))) / spec["file"] if "*" in spec["file"] else _named_file(root, spec["file"])
     return path if path is not None and files_of(path) else None
 
@@ -157,6 +172,8 @@ def files_of(path: Path) -> list[Path]:
     """Return the files of a table: one, or all that a pattern such as `data/**/*.parquet` finds."""
     if path.is_file():
         return [path]
+    if is_database(path.parent):
+        return [path.parent]
     found = map(Path, glob.glob(str(path), recursive=True, include_hidden=True))
     return sorted(file for file in found if file.is_file())
 
@@ -183,6 +200,8 @@ GROUP BY 1 HAVING count(DISTINCT CASE WHEN logical_type LIKE 'Date%' THEN 'date'
 @cache
 def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...], dialect: Dialect) -> list[list[str]]:
     files = [file for file, _ in versions]
+    if is_database(path.parent):
+        return [_database_header(path)]
     if files[0].suffix == ".parquet":
         try:
             mixed = duckdb.sql(MIXED_TIMES.format(scanned(path))).fetchall()
@@ -195,6 +214,27 @@ def _read_headers(path: Path, versions: tuple[tuple[Path, int], ...], dialect: D
             )
         return [names]
     return [list(header) for header in {tuple(read_header(file, dialect)): None for file in files}]
+
+
+def _database_header(path: Path) -> list[str]:
+    """Return the columns of a table of a DuckDB file; none where the file does not hold it."""
+    try:
+        return duckdb.sql(f"SELECT * FROM {_database_scan(path)} LIMIT 0").columns
+    except duckdb.BinderException as error:
+        if "multiple" in str(error):
+            raise ClinRaGenInputError(
+                f"{path.parent.name}: several schemas hold a table {path.name}; copy the tables to read into a file"
+            ) from None
+        return []
+    except duckdb.Error as error:
+        raise ClinRaGenInputError(
+            f"{path.parent.name} cannot be read as a DuckDB file ({str(error).splitlines()[0][:100]}); "
+            "close what has it open, or fetch it again"
+        ) from None
+
+
+def _database_scan(path: Path) -> str:
+    return f"read_duckdb({scanned(path.parent)}, table_name = {quoted(path.name)})"
 
 
 def quoted(text: str | Path) -> str:
@@ -231,8 +271,9 @@ def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Colle
     dialect, typed = spec.get("dialect", PLAIN), set()
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" or is_database(path.parent):
         scan = f"read_parquet({scanned(path)}, union_by_name = true{filename})"
+        scan = _database_scan(path) if is_database(path.parent) else scan
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")
         for name, kind in zip(relation.columns, relation.types, strict=True):
             cell = actual[name.lower()] = TYPED.get(str(kind), "{}").format(identifier(name))
