@@ -196,11 +196,7 @@ def _unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[
     if median is None:
         return ""
     low, high = limits
-    fits = [
-        rule["from"]
-        for rule in units.alternatives(channel["name"])
-        if low <= median * rule["factor"] + rule.get("offset", 0) <= high
-    ]
+    fits = [unit for unit, known in units.alternatives(channel["name"]).items() if low <= known.of(median) <= high]
     return f", as in {' or '.join(fits)}: give the unit" if fits else ""
 
 

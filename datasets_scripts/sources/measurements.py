@@ -61,7 +61,7 @@ MACROS = (
     "AND NOT contains(own, ' ' || word || ' ') AND NOT contains(own, ' ' || word || '/') "
     f"AND (contains(known, ' ' || word || ' ') OR regexp_matches(word, '{OTHER_UNIT}'))",
     r"CREATE OR REPLACE MACRO unit_word(x) AS "
-    r"lower(translate(regexp_replace(x, '[\s\x{A0}\x{202F}.]', '', 'g'), 'º˚', '°°'))",
+    r"translate(lower(regexp_replace(x, '[\s\x{A0}\x{202F}.]', '', 'g')), 'µμº˚×', 'uu°°x')",
     "CREATE OR REPLACE MACRO finite(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END",
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",

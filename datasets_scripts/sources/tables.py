@@ -97,7 +97,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
     units = Units(channels)
     items = parse_items(hospital["channels"], channels, f"{path}: channels")
     items = [{**item, "itemid": re.sub(r"^(-?\d+)\.0+$", r"\1", item["itemid"])} for item in items]
-    source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
+    source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.channels]
     source["items"] = _with_units(items, units, source, root, path)
     source["units"] = units.ranges
     return source
