@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .clinical_clinragen import ClinRaGenInputError
 
 
-RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values")
+RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values", "units")
 
 
 def plain_name(name: str) -> str:
