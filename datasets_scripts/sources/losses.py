@@ -46,9 +46,11 @@ def describe_losses(cohort: Cohort) -> list[str]:
 def _of_stays(cohort: Cohort) -> Iterator[str]:
     (row,) = cohort.rows(
         "SELECT count(*) AS stays, count(sex) AS sex, count(ethnicity) AS ethnicity, "
-        "count(*) FILTER (sex IS NULL AND sex_said IS NOT NULL) AS misread, "
+        "count(*) FILTER (sex IS NULL AND sex_said IS NOT NULL) AS misread, count(*) FILTER (unended) AS unended, "
         "min(sex_said) FILTER (sex IS NULL) AS word FROM stays"
     )
+    if row["unended"]:
+        yield f"{row['unended']} of {row['stays']} ICU stays have no end; each lasts until its last measurement"
     if row["misread"]:
         yield (
             f"sex is not understood of {row['misread']} of {row['stays']} ICU stays (such as {row['word']!r}); "
@@ -209,7 +211,7 @@ def _of_labels(cohort: Cohort) -> Iterator[str]:
     labels, stays = cohort.connection.execute(
         "SELECT (SELECT count(*) FROM label_names), (SELECT count(*) FROM labels)"
     ).fetchone()
-    if not stays:
+    if not stays and not cohort.source.get("unlabelled"):
         yield f"no ICU stay has any of the {labels} labels"
 
 

@@ -167,14 +167,18 @@ def measure(cohort: Cohort, hours: float) -> None:
     run("DROP TABLE judged")
 
 
+def charted_events(source: dict) -> str:
+    """Write the SQL for all that was charted: the columns of `EVENT`, and the `part`, the position of its query."""
+    parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(source["events"])]
+    return " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
+
+
 def _chart(cohort: Cohort) -> None:
     """
     Create the table `charted`: the rows with a code that is read, and the number that each holds; and `item_counts`,
     how many of these name a stay or a patient that the source does not list, neither, or a stay of another patient.
     """
     run, known = cohort.connection.execute, Units(cohort.channels).all_words
-    parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(cohort.source["events"])]
-    events = " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
     run(
         f"""
         CREATE TEMP TABLE charted AS
@@ -184,7 +188,7 @@ def _chart(cohort: Cohort) -> None:
                END AS charted,
                r.before || r.after <> '' AS censored,
                CASE WHEN charted IS NULL OR censored THEN said(e.text) END AS said
-        FROM (SELECT *, {RESULT_OF_TEXT} AS r FROM ({events})) e
+        FROM (SELECT *, {RESULT_OF_TEXT} AS r FROM ({charted_events(cohort.source)})) e
         JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         """
     )

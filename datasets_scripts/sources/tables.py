@@ -10,6 +10,7 @@ of the public databases, and read by the same reader.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -44,7 +45,7 @@ IDS = ("patient", "stay", "admission")
 ITEM_CODES = {"measurements": ("code",)}  # which are ids, too; the codes of diagnoses are none: 250.0 is not 250
 
 
-def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
+def load_hospital(path: str | None, root: Path, channels: list[dict], labelled: bool = True) -> dict:
     """
     Describe a hospital's tables for the reader.
 
@@ -52,6 +53,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
         path (`str`, *optional*): the YAML file; without it, the only one in `root`.
         root (`Path`): the folder of the tables; units are looked up in them.
         channels (list of `dict`): as in `clinical_clinragen`.
+        labelled (`bool`): `False` for tables that may have neither diagnoses nor ends of stays.
 
     Raises:
         ClinRaGenInputError: naming file, section and field of what is missing, unknown or contradictory.
@@ -63,7 +65,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict]) -> dict:
                 f"--mapping is needed: the YAML file that describes the tables; {root} holds {len(found)} of them"
             )
         path = str(found[0])
-    hospital = _read(Path(path))
+    hospital = _read(Path(path), () if labelled else ("diagnoses", "end"))
     tables: dict[str, dict] = {}
     stays = _table(tables, "stays", hospital["stays"], path)
     age = _age(stays) if "age" in stays else "NULL"
@@ -109,12 +111,12 @@ NO_NOTES = (
 )
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path, may_lack: Collection[str]) -> dict:
     if not path.is_file():
         raise ClinRaGenInputError(f"--mapping {path} is no file; describe the tables in a YAML file")
     hospital = read_yaml(path)
     for name in ("stays", "diagnoses", "measurements", "channels"):
-        if not hospital.get(name):
+        if not hospital.get(name) and name not in may_lack:
             raise ClinRaGenInputError(f"{path}: section {name} is missing")
     unknown = set(hospital) - {*FIELDS, *DESCRIPTION, "channels", "sex"}
     if unknown:
@@ -127,7 +129,8 @@ def _read(path: Path) -> dict:
         if name != "stays" and isinstance(sections, dict):
             sections = hospital[name] = [sections]
         for section in [sections] if name == "stays" else sections:
-            _check_section(section, name, needed, optional, path)
+            wanted = tuple(field for field in needed if field not in may_lack)
+            _check_section(section, name, wanted, (*needed, *optional), path)
     return hospital
 
 

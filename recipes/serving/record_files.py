@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,16 +33,24 @@ class Entry:
     A record of a file, or why it cannot be read.
 
     Args:
-        line (`int`): where it begins.
+        line (`int`): where it begins; a row of a dataset.
         id (`str` or `int`): its own, else `"line N"`.
         record (`dict`, *optional*): as the pipeline takes it.
         error (`str`, *optional*): where and why it cannot be read; without any text of the record.
+        unit (`str`): of `line`: `"line"` of a file, `"row"` of a dataset.
+        ids (`dict[str, str]`): further ids, for the answer.
     """
 
     line: int
     id: str | int
     record: dict | None = None
     error: str | None = None
+    unit: str = "line"
+    ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        return f"{self.unit} {self.line}"
 
 
 def read_records(path: str | Path, channels: list[dict]) -> Iterator[Entry]:

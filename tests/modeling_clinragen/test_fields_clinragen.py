@@ -89,6 +89,11 @@ def test_columns_of_datasets_and_other_fields_are_ignored(name):
     check_fields({"note": "fever", name: 1})
 
 
+def test_units_under_another_name_are_not_ignored():
+    with pytest.raises(ClinRaGenInputError, match="there is no field 'unit'; did you mean 'units'"):
+        check_fields({"labs": {"Glucose": [[1, 5.5]]}, "unit": {"Glucose": "mmol/L"}})
+
+
 def test_a_record_of_other_fields_alone_is_refused_with_their_names():
     with pytest.raises(ClinRaGenInputError, match=r"none of its fields is read .'text', 'vitals'.; give any of note"):
         check_fields({"text": "a secret", "vitals": {}})
