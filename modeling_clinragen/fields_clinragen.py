@@ -60,7 +60,7 @@ def check_fields(record: dict) -> None:
     others = {str(name): value for name, value in record.items() if name not in RECORD_FIELDS}
     for name, value in others.items():
         meant = nearest(name, RECORD_FIELDS)
-        is_ward = meant == "units" and not isinstance(value, dict)  # the `unit` of a stay
+        is_ward = name == "unit" and not isinstance(value, dict)  # of a stay
         if meant is not None and not is_ward:
             raise ClinRaGenInputError(f"there is no field {name[:60]!r}; did you mean {meant!r}? Rename or remove it")
     if others and len(others) == len(record):

@@ -16,7 +16,7 @@ FIELDS = ("note", "lab_times", "lab_values")
 
 
 def read_stays(folder: Path, split: str) -> Iterator[Entry]:
-    """Yield the stays of a split, a row group of them in memory at a time; a row is counted from 0, as in the split."""
+    """Yield the stays of a split, a row group of them in memory at a time; rows count from 0, as in the split."""
     for number, row in enumerate(iterate_rows(folder, split)):
         record = {name: row[name] for name in FIELDS}
         yield Entry(number, row["stay_id"], record, unit="row", ids={name: row[name] for name in STAY_IDS})

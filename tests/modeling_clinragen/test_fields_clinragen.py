@@ -78,7 +78,7 @@ def test_one_wrong_letter_of_any_field_is_seen(field, data):
     wrong = field[:position] + letter + field[position + 1 :]
     assume(wrong not in RECORD_FIELDS)
     with pytest.raises(ClinRaGenInputError, match="did you mean"):
-        check_fields({"note": "fever", wrong: 1})
+        check_fields({"note": "fever", wrong: {} if field == "units" else 1})
 
 
 @pytest.mark.parametrize(
