@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """New patients: stays without diagnoses, of which some have not ended."""
 
+import duckdb
 import pytest
 
+from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import LABEL_AUDIT, load_split
 from datasets_scripts.sources.reader import load_source
 from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources import small_hospital
+from tests.datasets_scripts.sources.raw_tables import rows
 
 
 STAYS = 6
@@ -27,13 +30,13 @@ def new_patients():
 
 def test_every_stay_is_kept_and_one_without_an_end_lasts_until_its_last_measurement(tmp_path):
     tables, mapping = new_patients()
-    rows, metadata = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
-    assert len(rows) == STAYS
-    assert all(row["diagnoses"] == [] for row in rows.values())
-    assert rows["s1"]["lab_times"] == [1, 2, 70]
-    assert rows["s0"]["lab_times"] == [1, 2]
-    assert rows["s2"]["lab_times"] == []
-    assert rows["s2"]["note"]
+    built, metadata = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
+    assert len(built) == STAYS
+    assert all(row["diagnoses"] == [] for row in built.values())
+    assert built["s1"]["lab_times"] == [1, 2, 70]
+    assert built["s0"]["lab_times"] == [1, 2]
+    assert built["s2"]["lab_times"] == []
+    assert built["s2"]["note"]
     assert metadata["labelled"] is False
     assert metadata["leakage"] == {}
     assert {split: count["stays"] for split, count in metadata["counts"].items()} == {
@@ -63,9 +66,9 @@ def test_the_end_of_stays_may_have_no_column_and_values_may_name_the_patient_alo
     tables["vitals"] = [
         {**small_hospital.vital("", hour, "HR", 80 + hour), "patient": "p0"} for hour in (3, 9, 10, 30)
     ]
-    rows, _ = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
-    assert rows["s0"]["lab_times"] == [3, 9]
-    assert rows["s1"]["lab_times"] == [0, 20]
+    built, _ = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
+    assert built["s0"]["lab_times"] == [3, 9]
+    assert built["s1"]["lab_times"] == [0, 20]
 
 
 def test_labelled_tables_need_diagnoses_and_ends(tmp_path):
@@ -80,10 +83,29 @@ def test_labelled_tables_need_diagnoses_and_ends(tmp_path):
 
 def test_diagnoses_that_are_there_are_not_read(tmp_path):
     tables, mapping = small_hospital.hospital(3)
-    rows, metadata = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
-    assert [row["diagnoses"] for row in rows.values()] == [[]] * 3
+    built, metadata = small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
+    assert [row["diagnoses"] for row in built.values()] == [[]] * 3
     assert metadata["warnings"] == []
     assert metadata["codes"]["total"] == 0
+
+
+def test_a_meds_folder_needs_neither_diagnoses_nor_ends(tmp_path):
+    """What names no stay belongs to the one that has begun."""
+    tables, mapping = small_hospital.hospital(4)
+    expected, _ = small_hospital.build(tmp_path, tables, mapping, "--also-meds", str(tmp_path / "meds"))
+    for file in (tmp_path / "meds" / "data").rglob("*.parquet"):
+        named = "CASE WHEN code NOT LIKE 'NOTE%' THEN {0} END AS {0}"
+        duckdb.sql(
+            f"COPY (SELECT * REPLACE ({named.format('stay_id')}, {named.format('hadm_id')}) FROM '{file}' "
+            f"WHERE NOT regexp_matches(code, '^(DIAGNOSIS|ICU_DISCHARGE)')) TO '{file}.new' (FORMAT parquet)"
+        )
+        file.with_name(f"{file.name}.new").rename(file)
+    arguments = ["--source", "meds", "--root", str(tmp_path / "meds"), "--output", str(tmp_path / "again")]
+    build_dataset.main([*arguments, "--unlabelled"])
+    found = rows(tmp_path / "again")
+    for stay, row in expected.items():
+        assert found[stay]["lab_times"] == row["lab_times"]
+        assert found[stay]["note"] == row["note"] != ""
 
 
 @pytest.mark.parametrize(("option", "value"), [("--splits", "train=1"), ("--also-meds", "meds")])
