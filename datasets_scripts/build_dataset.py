@@ -18,6 +18,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "omop", "tables")
+SPLIT_SHARES = "train=0.8,validation=0.1,test=0.1"
 MAX_THREADS = 1024  # the table engine starts them all at once
 
 
@@ -41,7 +42,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
 
     cohort = parser.add_argument_group("which stays")
-    cohort.add_argument("--splits", default="train=0.8,validation=0.1,test=0.1", help="shares of the patients")
+    cohort.add_argument("--splits", help=f"shares of the patients; default {SPLIT_SHARES}")
+    cohort.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="new patients, for predict.py --dataset: no diagnoses are read, a stay without an end lasts until its "
+        "last measurement, and all are in split test",
+    )
     cohort.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
     cohort.add_argument(
         "--limit", type=int, help="only N patients, of each split its share; synthetic: how many (default 2000)"
@@ -93,6 +100,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.threads is not None and arguments.threads > MAX_THREADS:
         raise ClinRaGenInputError(f"--threads is {arguments.threads}; give at most {MAX_THREADS}")
+    if arguments.unlabelled:
+        _check_unlabelled(arguments)
+    arguments.splits = arguments.splits or ("test=1" if arguments.unlabelled else SPLIT_SHARES)
     shares = parse_splits(arguments.splits)
     note_view = parse_note_view(arguments.note_view)
     if arguments.check:
@@ -105,6 +115,16 @@ def main(argv: list[str] | None = None) -> None:
     from datasets_scripts.dataset.build import build
 
     build(arguments, shares, note_view)
+
+
+def _check_unlabelled(arguments: argparse.Namespace) -> None:
+    """Refuse the options that are not for patients without labels."""
+    if arguments.splits is not None:
+        raise ClinRaGenInputError("--splits: --unlabelled patients are all in split test; leave it out")
+    if arguments.also_meds is not None:
+        raise ClinRaGenInputError(
+            "--also-meds: it tells ends and diagnoses, which --unlabelled stays lack; leave it out"
+        )
 
 
 if __name__ == "__main__":

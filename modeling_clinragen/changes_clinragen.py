@@ -8,10 +8,11 @@ import re
 
 import numpy as np
 
+from .conversions_clinragen import scale
 from .levels_clinragen import NOTABLE_CHANGE
 from .phrases_clinragen import compiled, unfolded
 from .ranges_clinragen import Truth, all_normal
-from .units_clinragen import scale, unit_at
+from .units_clinragen import unit_at
 from .wordings_clinragen import NUMERALS, cut
 
 

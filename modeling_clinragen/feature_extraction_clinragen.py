@@ -8,8 +8,9 @@ import numpy as np
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError, with_statistics
+from .conversions_clinragen import known_scale
 from .fields_clinragen import did_you_mean, plain_name
-from .series_csv_clinragen import SeriesTable, gather, read_rows
+from .series_csv_clinragen import SeriesTable, gather, read_rows, without_first
 from .shapes_clinragen import CHANNEL, fault_of
 
 
@@ -125,17 +126,12 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         """
         if not isinstance(labs, dict):
             raise ClinRaGenInputError("the series must be a dict of channel names, each with a list of [hour, value]")
-        index = {plain_name(channel["name"]): position for position, channel in enumerate(self.channels)}
         events = []
         for name, pairs in labs.items():
             name = str(name)
-            if plain_name(name) not in index:
-                known = [channel["name"] for channel in self.channels]
-                raise ClinRaGenInputError(
-                    f"unknown channel {name[:60]!r}{did_you_mean(name, known)}; the model reads: {', '.join(known)}"
-                )
+            position = self._position_of(name)
             try:
-                read = [(float(hour), index[plain_name(name)], float(value)) for hour, value in pairs]
+                read = [(float(hour), position, float(value)) for hour, value in pairs]
             except (TypeError, ValueError, OverflowError):
                 raise ClinRaGenInputError(
                     f"channel {name!r}: every entry must be [hour, value], two numbers"
@@ -145,14 +141,53 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
             events += read
         return gather(events, [hour for hour, *_ in events], len(self.channels))
 
+    def _position_of(self, name: str) -> int:
+        known = [channel["name"] for channel in self.channels]
+        found = [position for position, one in enumerate(known) if plain_name(one) == plain_name(name)]
+        if not found:
+            raise ClinRaGenInputError(
+                f"unknown channel {name[:60]!r}{did_you_mean(name, known)}; the model reads: {', '.join(known)}"
+            )
+        return found[-1]
+
+    def in_own_units(self, values: np.ndarray, units: dict[str, str] | None) -> np.ndarray:
+        """
+        Convert checked `lab_values` into the channels' units.
+
+        Args:
+            values (`np.ndarray` of shape `(T, num_input_channels)`): as `validate` returns them.
+            units (`dict[str, str]`, *optional*): name of a channel -> the unit of its values; a channel that it does
+                not name is in its own. Names are compared as `series_from_events` does.
+
+        Raises:
+            ClinRaGenInputError: for an unknown channel, one that is named twice, or a unit that it has not.
+        """
+        if units is None:
+            return values
+        if not isinstance(units, dict):
+            raise ClinRaGenInputError('the units must be a dict of channel names, as in {"Glucose": "mmol/L"}')
+        scales = {}
+        for name, unit in units.items():
+            position = self._position_of(str(name))
+            if position in scales:
+                raise ClinRaGenInputError(
+                    f"two units are given for {self.channels[position]['name']}; leave one of them"
+                )
+            scales[position] = known_scale(self.channels[position], unit)
+        values = values.copy()
+        for position, known in scales.items():
+            values[:, position] = known.of(values[:, position])
+        return values
+
     def series_from_csv(self, text: str | bytes | Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """
         Read a CSV table, given as its text or lines, into `(lab_values, lab_times)` as `__call__` takes them.
 
         The header gives the layout: wide, `hour` and one column for each channel, an empty cell where nothing was
-        measured; or long, `hour,channel,value`. Names are compared as `series_from_events` does. Rows need no order;
-        those of one hour are merged, and of two values of one channel then the last is kept. `left_out` lists the
-        values that the model will not read.
+        measured; or long, `hour,channel,value`. Below a wide header a row may give the units, with `unit` for its
+        hour; a long table may have a column `unit`. Where a unit is empty, it is the channel's own. Names are compared
+        as `series_from_events` does. Rows need no order; those of one hour are merged, and of two values of one
+        channel then the last is kept. `left_out` lists the values that the model will not read.
 
         Raises:
             ClinRaGenInputError: one sentence with line, column and remedy, if the table cannot be read.
@@ -162,6 +197,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         if not header:
             raise ClinRaGenInputError("the table of the series is empty; begin with hour and one column a channel")
         table = SeriesTable(self.channels, header, where=f"line {line}")
+        rows = without_first(rows, table.read_units)
         read = [row for line, cells in rows if (row := table.read(cells, f"line {line}")) is not None]
         if not read:
             raise ClinRaGenInputError(f"line {line}: no row follows the header; give one row for each hour")

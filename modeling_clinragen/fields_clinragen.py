@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .clinical_clinragen import ClinRaGenInputError
 
 
-RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values")
+RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values", "units")
 
 
 def plain_name(name: str) -> str:
@@ -57,13 +57,14 @@ def check_fields(record: dict) -> None:
     for name in ("lab_values", "lab_times"):
         if _holds_truth(record.get(name)):
             raise ClinRaGenInputError(f"`{name}` holds true or false; give numbers, null where nothing was measured")
-    others = [str(name) for name in record if name not in RECORD_FIELDS]
-    for name in others:
+    others = {str(name): value for name, value in record.items() if name not in RECORD_FIELDS}
+    for name, value in others.items():
         meant = nearest(name, RECORD_FIELDS)
-        if meant is not None:
+        is_ward = name == "unit" and not isinstance(value, dict)  # of a stay
+        if meant is not None and not is_ward:
             raise ClinRaGenInputError(f"there is no field {name[:60]!r}; did you mean {meant!r}? Rename or remove it")
     if others and len(others) == len(record):
-        shown = ", ".join(repr(name[:60]) for name in others[:5])
+        shown = ", ".join(repr(name[:60]) for name in [*others][:5])
         raise ClinRaGenInputError(f"none of its fields is read ({shown}); give any of {', '.join(RECORD_FIELDS)}")
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from transformers import pipeline
@@ -109,7 +110,7 @@ class EndpointHandler:
 
     def read_record(self, record: Any, where: str) -> dict:
         """
-        Return `note`, `lab_values` and `lab_times` of a record, checked.
+        Return `note`, `lab_values` and `lab_times` of a record, checked, values in the channels' units.
 
         Args:
             where (`str`): the record's place, as an error names it.
@@ -133,13 +134,11 @@ class EndpointHandler:
         if labs is not None and (values is not None or times is not None):
             raise RequestError(422, f"{where}.labs: give the series either so or as lab_values and lab_times")
         extractor = processor.feature_extractor
-        field = "lab_values" if labs is None else "labs"
-        try:
-            if labs is not None:
-                values, times = extractor.series_from_events(labs)
-            values, times = extractor.validate(values, times, where="the series")
-        except ValueError as error:
-            raise RequestError(422, f"{where}.{field}: {_short(str(error), 500)}") from None
+        field = f"{where}.lab_values" if labs is None else f"{where}.labs"
+        if labs is not None:
+            values, times = _checked(field, extractor.series_from_events, labs)
+        values, times = _checked(field, extractor.validate, values, times, "the series")
+        values = _checked(f"{where}.units", extractor.in_own_units, values, record.get("units"))
         if not processor.can_read(note, values, times):
             raise RequestError(422, f"{where}: neither a note nor a measurement that the model reads; give one")
         return {"note": note, "lab_values": values, "lab_times": times}
@@ -196,6 +195,14 @@ def as_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _checked(where: str, read: Callable, *given: Any) -> Any:
+    """Return what a reader makes of a field; a `RequestError` that begins with `where` if it refuses it."""
+    try:
+        return read(*given)
+    except ValueError as error:
+        raise RequestError(422, f"{where}: {_short(str(error), 500)}") from None
 
 
 def _count(series: Any) -> int:

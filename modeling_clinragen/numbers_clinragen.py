@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .conversions_clinragen import Scale, scale
 from .ranges_clinragen import Truth
-from .units_clinragen import Scale, scale, scales_without_unit, unit_at
+from .units_clinragen import scales_without_unit, unit_at
 from .wordings_clinragen import (
     ABOUT,
     ABOUT_AFTER,

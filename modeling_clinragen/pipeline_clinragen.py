@@ -35,8 +35,9 @@ class ClinRaGenPipeline(Pipeline):
     Diagnoses, rationale, checked claims and terms of the knowledge for one record or many.
 
     A record is a `dict` with `note` (`str`), and either `lab_times` `(T,)` and `lab_values` `(T, C)`, or `labs`:
-    `{channel name: [[hour, value], ...]}`. Note or series may be missing, not both. Other fields are
-    ignored, unless they are a misspelling of one of these.
+    `{channel name: [[hour, value], ...]}`. `units`, `{channel name: unit}`, gives the units of values that are not in
+    the channel's own. Note or series may be missing, not both. Other fields are ignored, unless they are a misspelling
+    of one of these.
     Arguments of `generate` may be given with the call, and
 
     - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
@@ -127,6 +128,7 @@ class ClinRaGenPipeline(Pipeline):
         else:
             values, times = record.get("lab_values"), record.get("lab_times")
         values, times = extractor.validate(values, times)
+        values = extractor.in_own_units(values, record.get("units"))
         plausible = np.where(extractor.plausible(values), values, np.nan)
         return {"note": note, "lab_values": plausible, "lab_times": times, "measured": values}
 

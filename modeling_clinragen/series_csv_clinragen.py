@@ -4,22 +4,25 @@
 
 import csv
 import io
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .clinical_clinragen import ClinRaGenInputError
+from .conversions_clinragen import SAME, Scale, known_scale
 from .fields_clinragen import did_you_mean, plain_name
 
 
+UNIT_ROWS = ("unit", "units", "h", "hour", "hours")  # what stands under `hour` in a row of units
 SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
 
 
 class SeriesTable:
     """
     The columns of a table of measurements, by its header: wide, `hour` and one column for each channel, or long,
-    `hour,channel,value`. Names are compared without regard to case, spaces and punctuation.
+    `hour,channel,value` and, if wanted, `unit`. Names are compared without regard to case, spaces and punctuation.
 
     Args:
         channels (`list[dict]`): as the feature extractor has them.
@@ -32,6 +35,7 @@ class SeriesTable:
     """
 
     def __init__(self, channels: list[dict], header: list[str], where: str = "line 1", beside: Sequence[str] = ()):
+        self._channels = channels
         self.channels = [channel["name"] for channel in channels]
         self.header = [name.strip()[:60] for name in header]
         plain = [plain_name(name) for name in self.header]
@@ -39,9 +43,10 @@ class SeriesTable:
         if "hour" not in plain:
             self._refuse_without_hour(where)
         self._hour = plain.index("hour")
-        self.is_long = set(plain) == {"hour", "channel", "value"} and "channel" not in self._position
+        self.is_long = set(plain) - {"unit"} == {"hour", "channel", "value"} and "channel" not in self._position
         if self.is_long:
             self._channel, self._value = plain.index("channel"), plain.index("value")
+            self._unit = plain.index("unit") if "unit" in plain else None
         for column, name in enumerate(plain):
             if name in plain[:column]:
                 raise ClinRaGenInputError(f"{where}: two columns are named {self.header[column]!r}; leave one of them")
@@ -52,6 +57,7 @@ class SeriesTable:
                     f"{', '.join(self.channels)}, or hour, channel and value"
                 )
         self._columns = [(column, self._position.get(name)) for column, name in enumerate(plain) if name != "hour"]
+        self._scales: dict[int, Scale] = {}  # by column, of a wide table with a row of units
 
     def _refuse_without_hour(self, where: str):
         for name, sign in (("semicolons", ";"), ("tabs", "\t")):
@@ -61,6 +67,24 @@ class SeriesTable:
             f"{where}: no header with a column hour; begin with hour and one column for each channel, or with "
             "hour,channel,value"
         )
+
+    def read_units(self, line: int, cells: list[str]) -> bool:
+        """
+        Read a row of units, in which `unit` stands under `hour`; tell whether the row is one. An empty cell stands for
+        the channel's own unit.
+
+        Raises:
+            ClinRaGenInputError: if a unit is none of its channel's.
+        """
+        if self.is_long or len(cells) != len(self.header) or plain_name(cells[self._hour]) not in UNIT_ROWS:
+            return False
+        for column, position in self._columns:
+            self._scales[column] = self._scale(cells, column, position, f"line {line}")
+        return True
+
+    def _scale(self, cells: list[str], column: int, position: int, where: str) -> Scale:
+        where = f"{where}, column {self.header[column]!r}: "
+        return known_scale(self._channels[position], cells[column].strip(), where)
 
     def read(self, cells: list[str], where: str) -> tuple[float, dict[int, float]] | None:
         """
@@ -82,7 +106,10 @@ class SeriesTable:
             return None
         hour = self._number(cells, self._hour, where)
         if hour is None:
-            raise ClinRaGenInputError(f"{where}, column {self.header[self._hour]!r}: empty; give the hour of the row")
+            raise ClinRaGenInputError(
+                f"{where}, column {self.header[self._hour]!r}: empty; give the hour of the row, or write unit there "
+                "in a first row of units"
+            )
         values = dict(self._long(cells, where) if self.is_long else self._wide(cells, where))
         return hour, {position: value for position, value in values.items() if value is not None}
 
@@ -94,11 +121,16 @@ class SeriesTable:
                 f"{did_you_mean(cells[self._channel], self.channels)}; the model reads: "
                 f"{', '.join(self.channels)}"
             )
-        yield position, self._number(cells, self._value, where)
+        known = SAME if self._unit is None else self._scale(cells, self._unit, position, where)
+        yield position, self._converted(cells, self._value, known, where)
 
     def _wide(self, cells: list[str], where: str) -> Iterator[tuple[int, float | None]]:
         for column, position in self._columns:
-            yield position, self._number(cells, column, where)
+            yield position, self._converted(cells, column, self._scales.get(column, SAME), where)
+
+    def _converted(self, cells: list[str], column: int, known: Scale, where: str) -> float | None:
+        number = self._number(cells, column, where)
+        return None if number is None else float(known.of(number))
 
     def _number(self, cells: list[str], column: int, where: str) -> float | None:
         if not cells[column]:
@@ -130,6 +162,12 @@ def gather(
     for hour, channel, value in events:
         values[np.searchsorted(times, hour), channel] = value
     return values, times
+
+
+def without_first(rows: Iterator[tuple], is_taken: Callable[..., bool]) -> Iterator[tuple]:
+    """Return the rows without the first, if that is taken by itself."""
+    first = next(rows, None)
+    return rows if first is None or is_taken(*first) else itertools.chain([first], rows)
 
 
 def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -1,12 +1,14 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Answer a file of records with a model folder, or one of the Hub.
+Answer a file of records, or a split of a dataset folder, with a model folder, or one of the Hub.
 
     python recipes/predict.py --model runs/quickstart/stage3 --input records.jsonl --output out.jsonl
+    python recipes/predict.py --model runs/quickstart/stage3 --dataset data/new --split test --output out.jsonl
 
-writes one line for each record, in order: its `id` and what the pipeline returns, or its `id` and an `error` that
-names the line of the input. Killed and started again, it resumes where it stopped, and ends in the same bytes.
+writes one line for each record, in order: its `id` (of a dataset all ids of the stay) and what the pipeline returns,
+or an `error` that names the line or row of the input. Killed and started again, it resumes where it stopped, and ends
+in the same bytes.
 """
 
 import argparse
@@ -15,19 +17,22 @@ from pathlib import Path
 from datasets_scripts.common.cluster import HELP as RAY_HELP
 from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.common.outputs import check_free
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Answer a file of records.")
+    parser = CommandParser(description="Answer a file of records, or a split of a dataset folder.")
     parser.add_argument("--model", required=True, help="model folder or Hub id")
     parser.add_argument("--revision", help="of a Hub id: branch, tag or commit")
-    parser.add_argument(
+    records = parser.add_mutually_exclusive_group(required=True)
+    records.add_argument(
         "--input",
         type=Path,
-        required=True,
-        help="*.jsonl: one object a line with id, note, and labs or lab_times and lab_values; *.csv: columns id, "
-        "note, and hour with one column a channel, or hour, channel and value",
+        help="*.jsonl: one object a line with id, note, and labs or lab_times and lab_values, and units; *.csv: "
+        "columns id, note, and hour with one column a channel, or hour, channel and value",
     )
+    records.add_argument("--dataset", type=Path, help="dataset folder, with or without labels")
+    parser.add_argument("--split", help="of the dataset; default: test")
     parser.add_argument("--output", type=Path, required=True, help="file to write, *.jsonl")
     parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
     parser.add_argument("--evidence", action="store_true", help="add what speaks for each diagnosis")
@@ -38,7 +43,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    check_free(arguments.output, arguments.input, arguments.model)
+    check_free(arguments.output, arguments.input or arguments.dataset, arguments.model)
+    if arguments.input is not None and arguments.split is not None:
+        raise ClinRaGenInputError("--split is of a dataset; give --dataset, or leave it out")
     from recipes.serving.answer_file import answer_file
 
     return answer_file(arguments)

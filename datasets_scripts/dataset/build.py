@@ -31,6 +31,7 @@ from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, enough_memory, load_source, read_source, sections_of
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
 from datasets_scripts.sources.tables import load_hospital
+from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen import __version__
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -98,9 +99,17 @@ def _build(
 ) -> dict:
     """Write the dataset folder whose place is held, and return its metadata."""
     source, root = _raw_tables(arguments, channels)
+    if arguments.unlabelled:
+        source = without_labels(source)
     sections = sections_of(source, root, parse_sections(arguments.sections, note_view))
     record_options = RecordOptions(
-        arguments.source, note_view, arguments.note_text, arguments.caption, shares, arguments.seed
+        arguments.source,
+        note_view,
+        arguments.note_text,
+        arguments.caption,
+        shares,
+        arguments.seed,
+        labelled=not arguments.unlabelled,
     )
     resume = _resume(arguments, source, root, labels, channels)
     with finished_folder(arguments.output, resume) as folder, enough_memory(arguments.memory_limit):
@@ -155,6 +164,7 @@ def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict],
         "source_description": {
             k: description[k] for k in ("title", "version", "licence", "url", "credentialed", "cite")
         },
+        "labelled": not arguments.unlabelled,
         "channels": cohort.channels,
         "labels": [{**label, "stays": stays} for label, stays in zip(labels, report["stays_with_label"], strict=True)],
         "settings": {name: str(getattr(arguments, name)) for name in SETTINGS},
@@ -205,7 +215,7 @@ def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[di
     if arguments.source == "omop":
         return omop_source(arguments.mapping, root, channels), root
     if arguments.source == "tables":
-        return load_hospital(arguments.mapping, root, channels), root
+        return load_hospital(arguments.mapping, root, channels, labelled=not arguments.unlabelled), root
     return load_source(arguments.source), root
 
 

@@ -29,9 +29,15 @@ dataset_info:
 
 # ClinRaGen records from {title}
 
-One row per ICU stay: a note, laboratory and vital-sign series as measured, and which of {num_labels} diagnoses the
-stay has. Made for research on clinical rationale generation; not a medical device.
+One row per ICU stay: a note, laboratory and vital-sign series as measured, and {labels}
+Made for research on clinical rationale generation; not a medical device.
 """
+
+LABELLED = "which of {} diagnoses the stay has."
+UNLABELLED = (
+    "no labels: the patients' diagnoses are not known. `recipes/predict.py --dataset` answers the records; training "
+    "and evaluation refuse them."
+)
 
 USE = """
 ## Source and terms of use
@@ -52,17 +58,17 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
     # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
-    header = HEADER.format(
-        title=source["title"], files=files, num_labels=len(metadata["labels"]), content_hash=metadata["content_hash"]
-    )
+    labelled = metadata.get("labelled", True)
+    labels = LABELLED.format(len(metadata["labels"])) if labelled else UNLABELLED
+    header = HEADER.format(title=source["title"], files=files, labels=labels, content_hash=metadata["content_hash"])
     use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
         "Cohort": _cohort(metadata),
-        "Diagnoses": _diagnoses(metadata),
+        **({"Diagnoses": _diagnoses(metadata)} if labelled else {}),
         "Series": _series(metadata),
-        "What the notes give away": _leakage(metadata),
+        **({"What the notes give away": _leakage(metadata)} if labelled else {}),
     }
     if "rationales" in metadata:
         sections["Rationales"] = _rationales(metadata["rationales"])

@@ -12,7 +12,8 @@ INK, MUTED, BAR, ALARM = "#1f2933", "#7b8794", "#3e7cb1", "#c0392b"
 
 def draw_charts(metadata: dict, folder: Path) -> dict[str, str]:
     """
-    Write `attrition`, `prevalence`, `missingness` and `leakage` as PNG files into `folder`.
+    Write `attrition`, `prevalence`, `missingness` and `leakage` as PNG files into `folder`; of patients without labels
+    `attrition` and `missingness` alone.
 
     Returns:
         Name of a chart -> its file's name.
@@ -46,6 +47,8 @@ def draw_charts(metadata: dict, folder: Path) -> dict[str, str]:
             "% named in the note",
         ),
     }
+    if not metadata.get("labelled", True):
+        bars = {name: bars[name] for name in ("attrition", "missingness")}
     for name, (rows, series, label) in bars.items():
         _bars(rows, series, label).savefig(folder / f"{name}.png", dpi=80)
     return {name: f"{name}.png" for name in bars}

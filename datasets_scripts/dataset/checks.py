@@ -29,6 +29,7 @@ METADATA = {
     "labels": [{"name": str, "ccs": [int], "synonyms": [str], "stays": int}],
     "settings": {"note_view": str},
     "seed": int,
+    "labelled?": bool,
     "counts": {str: {"stays": int}},
     "attrition": [{"step": str, "stays": int, "patients": int, "stays_lost": int, "patients_lost": int, "why": str}],
     "care_units?": [{"care_unit": (None, str), "stays": int}],

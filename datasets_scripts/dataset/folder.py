@@ -166,6 +166,9 @@ def shards(folder: Path, split: str) -> list[Path]:
     return sorted((Path(folder) / "data").glob(f"{split}-*.parquet"))
 
 
+STAY_IDS = ("subject_id", "hadm_id", "stay_id")
+
+
 def iterate_rows(folder: Path, split: str) -> Iterator[dict]:
     """Yield the rows of one split as plain dictionaries, one row group in memory at a time."""
     check_content(folder)
@@ -224,6 +227,20 @@ def _check_records(folder: Path, files: tuple) -> None:
         )
 
 
+def check_labelled(metadata: dict, folder: str | Path) -> None:
+    """
+    Refuse a folder of patients whose diagnoses are not known.
+
+    Raises:
+        ClinRaGenInputError: if it was built so.
+    """
+    if not metadata.get("labelled", True):
+        raise ClinRaGenInputError(
+            f"{folder} has no labels (build_dataset.py --unlabelled): there is nothing to learn from it or to compare "
+            "with; recipes/predict.py --dataset answers it"
+        )
+
+
 def label_names(metadata: dict) -> list[str]:
     return [label["name"] for label in metadata["labels"]]
 
@@ -232,23 +249,30 @@ def load_split(folder: str | Path, split: str, streaming: bool = False) -> Datas
     """
     Load one split as a `datasets.Dataset` in memory; with `streaming` as an `IterableDataset`.
 
-    Neither leaves a copy of the records on disk, as `load_dataset` would in its cache, or asks the network.
+    It is for training and evaluation: patients without labels are refused. Neither form leaves a copy of the records
+    on disk, as `load_dataset` would in its cache, or asks the network.
 
     Raises:
-        ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, or has no such split.
+        ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, has no labels, or no such split.
     """
     from datasets import Dataset, IterableDataset, NamedSplit
     from datasets.table import InMemoryTable
 
-    check_content(folder)
-    files = shards(folder, split)
-    if not files:
-        there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
-        raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {there}")
+    check_labelled(check_content(folder), folder)
+    files = shards_of(folder, split)
     if streaming:
         return IterableDataset.from_parquet([str(path) for path in files], split=NamedSplit(split))
     table = pa.concat_tables([opened(path).read() for path in files])
     return Dataset(InMemoryTable(table), split=NamedSplit(split))
+
+
+def shards_of(folder: str | Path, split: str) -> list[Path]:
+    """Return the files of a split; a `ClinRaGenInputError` where there is none."""
+    files = shards(folder, split)
+    if not files:
+        there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
+        raise ClinRaGenInputError(f"{folder} has no split {split!r}; its splits are {there}")
+    return files
 
 
 def iterate_records(folder: Path) -> Iterator[dict]:

@@ -39,6 +39,7 @@ class RecordOptions:
             text without digits and stop words.
         caption (`str`): `"fixed"`, or `"paper"`, which calls an unmeasured channel normal.
         shares (`dict[str, float]`): of the patients, by split; seed (`int`): of the split.
+        labelled (`bool`): whether the diagnoses are known, so that a note can name them.
     """
 
     source: str
@@ -47,6 +48,7 @@ class RecordOptions:
     caption: str
     shares: dict[str, float]
     seed: int
+    labelled: bool = True
 
 
 def write_records(
@@ -133,7 +135,7 @@ class RecordMaker:
         for stay in block.stays:
             for name, view in views_of(self.options).items():
                 text = note_text(stay["documents"], view)
-                leaks = self.meter.count(text, stay["diagnoses"])
+                leaks = self.meter.count(text, stay["diagnoses"]) if self.options.labelled else {}
                 counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
                 if view == self.options.note_view:
                     notes.append(self.clean(text))
@@ -199,7 +201,7 @@ def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordO
         for split in SPLITS
     }
     leakage = {}
-    for name in views_of(options):
+    for name in views_of(options) if options.labelled else ():
         prefix = f"leak {name} "
         leakage[name] = meter.report(Counter({k[len(prefix) :]: n for k, n in total.items() if k.startswith(prefix)}))
     return {

@@ -18,12 +18,12 @@ SINGLE = f"{ADMISSION} IN (SELECT {ADMISSION} FROM stays GROUP BY ALL HAVING cou
 FIRST = "stay_id IN (SELECT arg_min(stay_id, (intime, stay_id)) FROM stays GROUP BY subject_id)"
 # The columns that a source's query for `stays` may give; what it does not give is null. `reversed`: the admission to
 # which the stay belongs ends before it begins; `sex_said`: the source's own word, where words are mapped; `admission`:
-# null where own tables name none, while `hadm_id` is the stay there.
+# null where own tables name none, while `hadm_id` is the stay there; `unended`: `outtime` is the last measurement.
 STAY = """
 SELECT NULL::VARCHAR AS subject_id, NULL::VARCHAR AS hadm_id, NULL::VARCHAR AS stay_id, NULL::TIMESTAMP AS intime,
        NULL::TIMESTAMP AS outtime, NULL::DOUBLE AS age, NULL::VARCHAR AS sex, NULL::VARCHAR AS ethnicity,
        NULL::VARCHAR AS care_unit, NULL::BOOLEAN AS reversed, NULL::VARCHAR AS sex_said,
-       NULL::VARCHAR AS admission WHERE false
+       NULL::VARCHAR AS admission, NULL::BOOLEAN AS unended WHERE false
 """
 # Ages above 89 count as 90, as the databases publish them; an age that is no number of years is unknown.
 AGE = "CASE WHEN NOT isfinite(age) OR age < 0 THEN NULL WHEN age > 90 THEN 90 ELSE age END"
@@ -166,7 +166,11 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
 def filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, str]]:
     """Yield the conditions in order: what is left, why a stay is lost, and the condition in SQL."""
     length = "hours_between(intime, outtime)"
-    yield "with an end after their beginning", "no end, or an end before it begins", "outtime > intime"
+    yield (
+        "with an end after their beginning",
+        "no end, or an end before it begins",
+        ("outtime > intime OR (unended AND outtime = intime)"),
+    )
     yield "of admissions that end after they begin", "the admission ends before it begins", "reversed IS NOT TRUE"
     yield "of patients of known age", "age unknown", "age IS NOT NULL"
     yield f"of patients of {options.min_age:g} or older", "younger", f"age >= {options.min_age}"
@@ -176,8 +180,9 @@ def filters(source: dict, options: CohortOptions) -> Iterator[tuple[str, str, st
         yield f"of {options.min_hours:g} hours or longer", "shorter", f"{length} >= {options.min_hours}"
     if options.max_hours is not None:
         yield f"of {options.max_hours:g} hours or shorter", "longer", f"{length} <= {options.max_hours}"
-    diagnosed = source.get("diagnosed", f"SELECT stay_id FROM ({source['diagnoses']})")
-    yield "with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})"
+    if not source.get("unlabelled"):
+        diagnosed = source.get("diagnosed", f"SELECT stay_id FROM ({source['diagnoses']})")
+        yield "with at least one recorded diagnosis", "no diagnosis", f"stay_id IN ({diagnosed})"
     if options.stays == "single":
         yield "of admissions with one ICU stay", "one of several of its admission", SINGLE
     if options.stays == "first":

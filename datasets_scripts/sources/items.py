@@ -14,6 +14,17 @@ import yaml
 
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.conversions_clinragen import (
+    SAME,
+    SPELLED,
+    UNITS,
+    Scale,
+    known_scale,
+    plain_unit,
+    scale,
+    unit_name,
+    units_of,
+)
 
 
 HERE = Path(__file__).parent
@@ -47,9 +58,9 @@ def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
 
 
 @cache
-def load_unit_tables() -> dict[str, dict]:
-    """Return `units.yaml`: readings, spellings and conversions."""
-    return yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))
+def load_readings() -> dict[str, list[dict]]:
+    """Return the readings of `units.yaml`."""
+    return yaml.safe_load((HERE / "units.yaml").read_text(encoding="utf-8"))["readings"]
 
 
 class Units:
@@ -61,10 +72,8 @@ class Units:
     """
 
     def __init__(self, channels: list[dict]):
-        self.unit_of = {channel["name"]: channel["unit"] for channel in channels}
-        tables = load_unit_tables()
-        self.readings, self.conversions = tables["readings"], tables["conversions"]
-        self.spelled = {_plain(word): unit for unit, words in tables["spellings"].items() for word in (unit, *words)}
+        self.channels = {channel["name"]: channel for channel in channels}
+        self.readings = load_readings()
         self.ranges: dict[str, list[dict]] = {}
 
     def convert(self, items: list[dict], where: str) -> list[dict]:
@@ -81,24 +90,17 @@ class Units:
         Raises:
             ClinRaGenInputError: beginning with `where`, for an unknown unit.
         """
-        if channel not in self.unit_of:  # not among the channels of this dataset
+        if channel not in self.channels:  # not among the channels of this dataset
             return ""
-        if unit in self.readings:
-            return unit
-        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
-        given = self.spelled.get(_plain(unit), unit)
-        if not unit or given == wanted:
+        given = unit_name(unit)
+        if given in self.readings and given not in UNITS:
+            return given
+        known = known_scale(self.channels[channel], unit, f"{where}: ")
+        if known == SAME:
             return ""
-        for rule in self.conversions:
-            if (rule["from"], rule["to"]) == (given, wanted) and channel in rule.get("channels", [channel]):
-                name = f"{given} of {channel}"
-                self.ranges[name] = [
-                    {"from": -1e300, "to": 1e300, "factor": rule["factor"], "offset": rule.get("offset", 0)}
-                ]
-                return name
-        raise ClinRaGenInputError(
-            f"{where}: unit {unit!r} is unknown for {channel}, which is in {wanted}; correct it, or convert the values"
-        )
+        name = f"{given} of {channel}"
+        self.ranges[name] = [{"from": -1e300, "to": 1e300, "factor": known.factor, "offset": known.offset}]
+        return name
 
     def readable(self, channel: str, reading: str) -> dict[str, str]:
         """
@@ -107,32 +109,31 @@ class Units:
         Args:
             reading (`str`): of `units.yaml`, which reads the units in its name, or the channel's own unit.
         """
-        own = {self.spelled.get(_plain(unit), unit) for unit in re.sub(r" of .*", "", reading).split(" or ")}
+        own = {unit_name(unit) for unit in re.sub(r" of .*", "", reading).split(" or ")}
         found = dict.fromkeys(("", *sorted(own)), reading if reading in self.readings else "")
-        for rule in self.alternatives(channel):
-            found.setdefault(rule["from"], self.conversion(channel, rule["from"], channel))
+        for unit in self.alternatives(channel):
+            found.setdefault(unit, self.conversion(channel, unit, channel))
         return found
 
     def words(self, channel: str, unit: str) -> str:
         """Return the spellings of an item's unit, or of those that its reading allows, between spaces."""
-        units = re.sub(r" of .*", "", unit or self.unit_of[channel]).split(" or ")
-        own = {self.spelled.get(_plain(unit), unit) for unit in units}
-        return _between_spaces({_plain(unit) for unit in own} | {w for w, u in self.spelled.items() if u in own})
+        units = re.sub(r" of .*", "", unit or self.channels[channel]["unit"]).split(" or ")
+        own = [{"name": channel, "unit": unit_name(unit)} for unit in units]
+        alike = {unit for unit in UNITS for each in own if scale(each, unit) == SAME}
+        return _between_spaces(
+            {plain_unit(each["unit"]) for each in own} | {w for w, unit in SPELLED.items() if unit in alike}
+        )
 
     @property
     def all_words(self) -> str:
         """Return the spellings of all units, between spaces."""
-        return _between_spaces(self.spelled)
+        return _between_spaces(SPELLED)
 
-    def alternatives(self, channel: str) -> list[dict]:
-        """Return the conversions of other units into the channel's: `from`, `factor` and, if any, `offset`."""
-        wanted = self.spelled.get(_plain(self.unit_of[channel]), self.unit_of[channel])
-        return [r for r in self.conversions if r["to"] == wanted and channel in r.get("channels", [channel])]
+    def alternatives(self, channel: str) -> dict[str, Scale]:
+        """Return the units whose numbers would be others in the channel's, and what converts them."""
+        found = {unit: known_scale(self.channels[channel], unit) for unit in units_of(self.channels[channel])}
+        return {unit: known for unit, known in found.items() if known != SAME}
 
 
 def _between_spaces(words: Iterable[str]) -> str:
     return f" {' '.join(sorted(words))} "
-
-
-def _plain(unit: str) -> str:
-    return unit.lower().replace(" ", "").replace(".", "")

@@ -49,9 +49,11 @@ def describe_losses(cohort: Cohort) -> list[str]:
 def _of_stays(cohort: Cohort) -> Iterator[str]:
     (row,) = cohort.rows(
         "SELECT count(*) AS stays, count(sex) AS sex, count(ethnicity) AS ethnicity, "
-        "count(*) FILTER (sex IS NULL AND sex_said IS NOT NULL) AS misread, "
+        "count(*) FILTER (sex IS NULL AND sex_said IS NOT NULL) AS misread, count(*) FILTER (unended) AS unended, "
         "min(sex_said) FILTER (sex IS NULL) AS word FROM stays"
     )
+    if row["unended"]:
+        yield f"{row['unended']} of {row['stays']} ICU stays have no end; each lasts until its last measurement"
     if row["misread"]:
         yield (
             f"sex is not understood of {row['misread']} of {row['stays']} ICU stays (such as {row['word']!r}); "
@@ -224,11 +226,7 @@ def unit_hint(channel: dict, median: float | None, units: Units, limits: tuple[f
     if median is None:
         return ""
     low, high = limits
-    fits = [
-        rule["from"]
-        for rule in units.alternatives(channel["name"])
-        if low <= median * rule["factor"] + rule.get("offset", 0) <= high
-    ]
+    fits = [unit for unit, known in units.alternatives(channel["name"]).items() if low <= known.of(median) <= high]
     return f", as in {' or '.join(fits)}: give the unit" if fits else ""
 
 
@@ -241,7 +239,7 @@ def _of_labels(cohort: Cohort) -> Iterator[str]:
     labels, stays = cohort.connection.execute(
         "SELECT (SELECT count(*) FROM label_names), (SELECT count(*) FROM labels)"
     ).fetchone()
-    if not stays:
+    if not stays and not cohort.source.get("unlabelled"):
         yield f"no ICU stay has any of the {labels} labels"
 
 

@@ -61,7 +61,7 @@ MACROS = (
     "AND NOT contains(own, ' ' || word || ' ') AND NOT contains(own, ' ' || word || '/') "
     f"AND (contains(known, ' ' || word || ' ') OR regexp_matches(word, '{OTHER_UNIT}'))",
     r"CREATE OR REPLACE MACRO unit_word(x) AS "
-    r"lower(translate(regexp_replace(x, '[\s\x{A0}\x{202F}.]', '', 'g'), 'º˚', '°°'))",
+    r"translate(lower(regexp_replace(x, '[\s\x{A0}\x{202F}.]', '', 'g')), 'µμº˚×', 'uu°°x')",
     "CREATE OR REPLACE MACRO finite(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END",
     "CREATE OR REPLACE MACRO said(x) AS "
     "CASE WHEN lower(trim(x)) NOT IN ('', '-', 'na', 'n/a', 'nan', 'none', 'null') THEN x END",
@@ -169,14 +169,18 @@ def measure(cohort: Cohort, hours: float) -> None:
     run("DROP TABLE judged")
 
 
+def charted_events(source: dict) -> str:
+    """Write the SQL for all that was charted: the columns of `EVENT`, and the `part`, the position of its query."""
+    parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(source["events"])]
+    return " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
+
+
 def _chart(cohort: Cohort) -> None:
     """
     Create the table `charted`: the rows with a code that is read, and the number that each holds; and `item_counts`,
     how many of these name a stay or a patient that the source does not list, neither, or a stay of another patient.
     """
     run, known = cohort.connection.execute, Units(cohort.channels).all_words
-    parts = [f"(SELECT *, {i} AS part FROM ({query}))" for i, query in enumerate(cohort.source["events"])]
-    events = " UNION ALL BY NAME ".join([f"({EVENT})", *parts])
     run(
         f"""
         CREATE TEMP TABLE charted AS
@@ -186,7 +190,7 @@ def _chart(cohort: Cohort) -> None:
                END AS charted,
                r.before || r.after <> '' AS censored,
                CASE WHEN charted IS NULL OR censored THEN said(e.text) END AS said
-        FROM (SELECT *, {RESULT_OF_TEXT} AS r FROM ({events})) e
+        FROM (SELECT *, {RESULT_OF_TEXT} AS r FROM ({charted_events(cohort.source)})) e
         JOIN items i ON e."table" = i."table" AND e.itemid = i.itemid
         """
     )

@@ -143,7 +143,7 @@ def meds_source(mapping: dict, channels: list[dict]) -> dict:
     source["has_notes"] = "note" in mapping["codes"]
     source["demographics"] = [name for name in ("sex", "ethnicity") if name in mapping["codes"]]
     if not isinstance(items, str):
-        source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
+        source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.channels]
     return {**description, **source, "items": items, "units": units.ranges, "prepare": prepare}
 
 

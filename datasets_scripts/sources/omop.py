@@ -30,6 +30,7 @@ from datasets_scripts.sources.raw_tables import (
 )
 from datasets_scripts.sources.reader import load_source
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.conversions_clinragen import SPELLED
 from modeling_clinragen.shapes_clinragen import fault_of
 
 
@@ -85,7 +86,7 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
     source |= {name: own[name] for name in DESCRIPTION if name in own}
     units, files = Units(channels), find_tables(source, root)
     mapped = parse_items(own["channels"], channels, f"{mapping}: channels") if "channels" in own else []
-    mapped = [item for item in mapped if item["channel"] in units.unit_of]
+    mapped = [item for item in mapped if item["channel"] in units.channels]
     source["codes"] = [(item["channel"], item["itemid"]) for item in mapped]
     source["items"] = [*_items(units), *_mapped_items(units, mapped, f"{mapping}: channels")]
     source["units"], source["has_notes"] = units.ranges, files["note"] is not None
@@ -134,13 +135,13 @@ def _mapped_items(units: Units, mapped: list[dict], where: str) -> Iterator[dict
     for item in mapped:
         channel = item["channel"]
         default = units.conversion(channel, item["unit"], f"{where}: {channel}")
-        readable = units.readable(channel, units.unit_of[channel])
+        readable = units.readable(channel, units.channels[channel]["unit"])
         yield from _with_units(item["itemid"], channel, readable | {"": default})
 
 
 def _items(units: Units) -> Iterator[dict]:
     for row in _rows("omop_concepts.csv"):
-        if row["channel"] in units.unit_of:
+        if row["channel"] in units.channels:
             yield from _with_units(row["itemid"], row["channel"], units.readable(row["channel"], row["unit"]))
 
 
@@ -184,7 +185,7 @@ def _lookups(units: Units) -> Iterator[str]:
     """Write the statements that make the tables of units and of the vocabularies that are ICD."""
     concepts = [(row["unit_concept_id"], row["unit"]) for row in _rows("omop_units.csv")]
     yield _table("unit_concepts (concept_id, unit)", concepts)
-    yield _table("unit_words (word, unit)", units.spelled.items())
+    yield _table("unit_words (word, unit)", SPELLED.items())
     yield _table("icd_vocabularies (vocabulary_id, version)", VERSIONS.items())
 
 

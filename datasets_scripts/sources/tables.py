@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -63,7 +64,9 @@ IDS = ("patient", "stay", "admission")
 ITEM_CODES = {"measurements": ("code",)}  # which are ids, too; the codes of diagnoses are none: 250.0 is not 250
 
 
-def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows: int | None = None) -> dict:
+def load_hospital(
+    path: str | None, root: Path, channels: list[dict], labelled: bool = True, first_rows: int | None = None
+) -> dict:
     """
     Describe a hospital's tables for the reader.
 
@@ -71,6 +74,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows
         path (`str`, *optional*): the YAML file; without it, the only one in `root`.
         root (`Path`): the folder of the tables; units are looked up in them.
         channels (list of `dict`): as in `clinical_clinragen`.
+        labelled (`bool`): `False` for tables that may have neither diagnoses nor ends of stays.
         first_rows (`int`, *optional*): read so many rows of each table.
 
     Raises:
@@ -83,7 +87,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows
                 f"--mapping is needed: the YAML file that describes the tables; {root} holds {len(found)} of them"
             )
         path = str(found[0])
-    hospital = _read(Path(path))
+    hospital = _read(Path(path), () if labelled else ("diagnoses", "end"))
     tables: dict[str, dict] = {}
     general = parse_settings(hospital, path)
     stays = _table(tables, "stays", hospital["stays"], path)
@@ -125,7 +129,7 @@ def load_hospital(path: str | None, root: Path, channels: list[dict], first_rows
     items = parse_items(hospital["channels"], channels, f"{path}: channels")
     items = _in_units(items, hospital.get("units", {}), f"{path}: units")
     items = [{**item, "itemid": re.sub(r"^(-?\d+)\.0+$", r"\1", item["itemid"])} for item in items]
-    source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.unit_of]
+    source["codes"] = [(item["channel"], item["itemid"]) for item in items if item["channel"] in units.channels]
     source["items"] = _with_units(items, units, source, root, path)
     source["units"] = units.ranges
     return source
@@ -137,12 +141,12 @@ NO_NOTES = (
 )
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path, may_lack: Collection[str]) -> dict:
     if not path.is_file():
         raise ClinRaGenInputError(f"--mapping {path} is no file; describe the tables in a YAML file")
     hospital = read_yaml(path)
     for name in ("stays", "diagnoses", "measurements", "channels"):
-        if not hospital.get(name):
+        if not hospital.get(name) and name not in may_lack:
             raise ClinRaGenInputError(f"{path}: section {name} is missing")
     unknown = set(hospital) - {*FIELDS, *DESCRIPTION, *Dialect._fields, "channels", "sex", "units"}
     if unknown:
@@ -155,7 +159,8 @@ def _read(path: Path) -> dict:
         if name != "stays" and isinstance(sections, dict):
             sections = hospital[name] = [sections]
         for section in [sections] if name == "stays" else sections:
-            _check_section(section, name, needed, optional, path)
+            wanted = tuple(field for field in needed if field not in may_lack)
+            _check_section(section, name, wanted, (*needed, *optional), path)
     return hospital
 
 

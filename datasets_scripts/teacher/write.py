@@ -18,6 +18,7 @@ from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import (
     add_rationales,
     check_content,
+    check_labelled,
     iterate_records,
     iterate_stay_ids,
     label_names,
@@ -48,6 +49,7 @@ def write_rationales(arguments: argparse.Namespace) -> None:
     read_metadata(arguments.dataset)
     check_free(arguments.output, arguments.dataset, arguments.knowledge)
     metadata = check_content(arguments.dataset)
+    check_labelled(metadata, arguments.dataset)
     knowledge = load_knowledge(arguments.knowledge)
     names = label_names(metadata)
     unknown = [name for name in names if not any(name in t["diseases"] for t in knowledge["terms"])]

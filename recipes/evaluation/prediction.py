@@ -10,11 +10,11 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
+from datasets_scripts.dataset.folder import STAY_IDS
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes.serving.answers import BATCHES_PER_CHUNK, chunks
 
 
-IDS = ("subject_id", "hadm_id", "stay_id")
 INPUTS = ("note", "lab_times", "lab_values")
 NOTHING = {
     "diagnoses": [],
@@ -87,7 +87,7 @@ def predict(
 def prediction_of(row: dict, labels: list[str], answer: dict | None) -> dict:
     """A line of `predictions.jsonl`; `answer` has the keys of `NOTHING`, and is `None` where nothing could be read."""
     return {
-        **{name: row[name] for name in IDS},
+        **{name: row[name] for name in STAY_IDS},
         "readable": answer is not None,
         "gold": [labels[i] for i in row["diagnoses"]],
         "reference_note_rationale": row["note_rationale"],

@@ -1,14 +1,16 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Answer a file of records, here or on a cluster, and resume where an earlier start stopped."""
+"""Answer a file of records or a dataset, here or on a cluster, and resume where an earlier start stopped."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 from tqdm import tqdm
 
@@ -19,9 +21,37 @@ from recipes.serving.answers import BATCHES_PER_CHUNK, answer_chunk, chunks, loa
 from recipes.serving.cluster import ShippedModel
 from recipes.serving.record_files import Entry, read_records
 from recipes.serving.resumed_file import as_line, file_hash, keep_whole_chunks, place_of_error, resumed_file
+from recipes.serving.stays import check_stays, read_stays
 
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Records:
+    """
+    What is to be answered.
+
+    Args:
+        number (`int`): how many records there are.
+        fingerprint (`str`): a hash of their content.
+        read (callable): gives them, from the first on.
+    """
+
+    number: int
+    fingerprint: str
+    read: Callable[[], Iterator[Entry]]
+
+
+def records_of(arguments: argparse.Namespace, channels: list[dict]) -> Records:
+    """Return the records of the file, or of the split of a dataset, that `predict.py` is to answer."""
+    if arguments.dataset is None:
+        read = partial(read_records, arguments.input, channels)
+        return Records(sum(1 for _ in read()), file_hash(arguments.input), read)
+    split = arguments.split or "test"
+    metadata = check_stays(arguments.dataset, split, channels, arguments.model)
+    number, content = metadata["counts"][split]["stays"], metadata["content_hash"]
+    return Records(number, f"{content} {split}", partial(read_stays, arguments.dataset, split))
 
 
 def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
@@ -29,23 +59,22 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     if arguments.evidence:
         refuse_onnx(arguments.model, "--evidence")
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
-    channels = handler.pipe.processor.feature_extractor.channels
-    total = sum(1 for _ in read_records(arguments.input, channels))
+    records = records_of(arguments, handler.pipe.processor.feature_extractor.channels)
     options = {"evidence": True} if arguments.evidence else {}
     size = arguments.batch_size * BATCHES_PER_CHUNK
     start = {
         "model": handler.pipe.version,
-        "input": file_hash(arguments.input),
+        "input": records.fingerprint,
         "options": {**options, "batch_size": arguments.batch_size},
     }
     refused: list[str] = []
     with (
         resumed_file(arguments.output, start) as file,
-        tqdm(total=total, desc="Answering", unit="record") as bar,
+        tqdm(total=records.number, desc="Answering", unit="record") as bar,
     ):
         done = keep_whole_chunks(file, size, refused)
         bar.update(done)
-        entries = itertools.islice(read_records(arguments.input, channels), done, None)
+        entries = itertools.islice(records.read(), done, None)
         with closing(answer_chunks(arguments, handler, chunks(entries, size), options)) as answered:
             for answers in answered:
                 refused += filter(None, map(place_of_error, answers))
@@ -53,8 +82,8 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
                 file.flush()
                 bar.update(len(answers))
     shown = f" ({', '.join(refused[:10])}{', ...' if len(refused) > 10 else ''})" if refused else ""
-    logger.info("%s: %d answered, %d refused%s", arguments.output, total - len(refused), len(refused), shown)
-    return {"answered": total - len(refused), "refused": len(refused)}
+    logger.info("%s: %d answered, %d refused%s", arguments.output, records.number - len(refused), len(refused), shown)
+    return {"answered": records.number - len(refused), "refused": len(refused)}
 
 
 def answer_chunks(

@@ -42,13 +42,13 @@ def answer_chunk(handler: EndpointHandler, chunk: list[Entry], batch_size: int, 
         try:
             if entry.error is not None:
                 raise RequestError(422, entry.error)
-            readable.append((i, handler.read_record(entry.record, f"line {entry.line}: record")))
+            readable.append((i, handler.read_record(entry.record, f"{entry.place}: record")))
         except RequestError as error:
-            answers[i] = {"id": entry.id, "error": str(error)}
+            answers[i] = {"id": entry.id, **entry.ids, "error": str(error)}
     readable.sort(key=lambda item: len(item[1]["note"]))
     for batch in chunks(readable, batch_size):
         for (i, _), answer in zip(batch, handler.try_answer([record for _, record in batch], options), strict=True):
             if isinstance(answer, Exception):
-                answer = {"error": f"line {chunk[i].line}: the model failed ({type(answer).__name__})"}
-            answers[i] = {"id": chunk[i].id, **answer}
+                answer = {"error": f"{chunk[i].place}: the model failed ({type(answer).__name__})"}
+            answers[i] = {"id": chunk[i].id, **chunk[i].ids, **answer}
     return answers

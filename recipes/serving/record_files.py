@@ -5,7 +5,8 @@ Files of records to be answered, read one record at a time.
 
 `*.jsonl`: one JSON object a line, with the fields that the pipeline takes, and an `id` (or `stay_id`).
 `*.csv`: columns `id` (or `stay_id`), `note`, and those of a table of series, wide or long, see
-[`ClinRaGenFeatureExtractor.series_from_csv`]. Rows of one id follow each other; its note is in the first of them.
+[`ClinRaGenFeatureExtractor.series_from_csv`]. Rows of one id follow each other; its note is in the first of them. A
+row of units, if there is one, follows the header, with neither id nor note.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from modeling_clinragen import ClinRaGenInputError
-from modeling_clinragen.series_csv_clinragen import SeriesTable
+from modeling_clinragen.series_csv_clinragen import SeriesTable, without_first
 
 
 MAX_LINE = 16 * 2**20  # bytes of a line of JSON, characters of a cell: what is longer is no record
@@ -32,16 +33,24 @@ class Entry:
     A record of a file, or why it cannot be read.
 
     Args:
-        line (`int`): where it begins.
+        line (`int`): where it begins; a row of a dataset.
         id (`str` or `int`): its own, else `"line N"`.
         record (`dict`, *optional*): as the pipeline takes it.
         error (`str`, *optional*): where and why it cannot be read; without any text of the record.
+        unit (`str`): of `line`: `"line"` of a file, `"row"` of a dataset.
+        ids (`dict[str, str]`): further ids, for the answer.
     """
 
     line: int
     id: str | int
     record: dict | None = None
     error: str | None = None
+    unit: str = "line"
+    ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        return f"{self.unit} {self.line}"
 
 
 def read_records(path: str | Path, channels: list[dict]) -> Iterator[Entry]:
@@ -129,6 +138,7 @@ def _read_csv(path: Path, channels: list[dict]) -> Iterator[Entry]:
         if header:
             try:
                 table = RecordTable(channels, header, f"line {line}")
+                rows = without_first(rows, table.read_units)
             except ClinRaGenInputError as error:
                 raise ClinRaGenInputError(f"{path}, {error}") from None
             yield from table.entries(rows)
@@ -167,6 +177,16 @@ class RecordTable:
         self._series = [i for i in range(len(header)) if i not in (self._id, self._note)]
         names = [header[i] for i in self._series]
         self._table = SeriesTable(channels, names, where, beside=(*IDS, "note")) if names else None
+
+    def read_units(self, line: int, cells: list[str] | None) -> bool:
+        """Read a row of units, as `SeriesTable.read_units` does; it has neither id nor note."""
+        if self._table is None or cells is None or len(cells) != self.width:
+            return False
+        if not self._table.read_units(line, [cells[i] for i in self._series]):
+            return False
+        if any(cells[i].strip() for i in (self._id, self._note) if i is not None):
+            raise ClinRaGenInputError(f"line {line}: a row of units with an id or a note; leave these cells empty")
+        return True
 
     def entries(self, rows: Iterator[tuple[int, list[str] | None]]) -> Iterator[Entry]:
         """The record of each run of rows with the same id."""

@@ -100,5 +100,5 @@ def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
 
 
 def place_of_error(answer: dict) -> str | None:
-    """The line of the input that was refused."""
-    return re.match(r"line \d+", answer["error"]).group() if "error" in answer else None
+    """The line or row of the input that was refused."""
+    return re.match(r"(?:line|row) \d+", answer["error"]).group() if "error" in answer else None

@@ -78,7 +78,7 @@ def test_one_wrong_letter_of_any_field_is_seen(field, data):
     wrong = field[:position] + letter + field[position + 1 :]
     assume(wrong not in RECORD_FIELDS)
     with pytest.raises(ClinRaGenInputError, match="did you mean"):
-        check_fields({"note": "fever", wrong: 1})
+        check_fields({"note": "fever", wrong: {} if field == "units" else 1})
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,11 @@ def test_one_wrong_letter_of_any_field_is_seen(field, data):
 )
 def test_columns_of_datasets_and_other_fields_are_ignored(name):
     check_fields({"note": "fever", name: 1})
+
+
+def test_units_under_another_name_are_not_ignored():
+    with pytest.raises(ClinRaGenInputError, match="there is no field 'unit'; did you mean 'units'"):
+        check_fields({"labs": {"Glucose": [[1, 5.5]]}, "unit": {"Glucose": "mmol/L"}})
 
 
 def test_a_record_of_other_fields_alone_is_refused_with_their_names():

@@ -16,6 +16,7 @@ from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.reader import HERE
 from modeling_clinragen import PHENOTYPES
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.conversions_clinragen import SPELLED
 from tests.datasets_scripts.sources.omop_tables import write
 from tests.datasets_scripts.sources.raw_tables import measured, rows
 
@@ -144,12 +145,12 @@ def check_digit(code):
 def test_every_concept_has_a_channel_a_unit_that_it_has_and_a_code_of_its_vocabulary():
     table, units = concepts("omop_concepts.csv"), Units(load_channels("extended"))
     assert len({row["itemid"] for row in table}) == len(table)
-    assert {row["channel"] for row in table} == set(units.unit_of)
+    assert {row["channel"] for row in table} == set(units.channels)
     for row in table:
         number, _, digit = row["code"].partition("-")
         assert row["vocabulary"] == "SNOMED" or check_digit(number) == int(digit), row
         assert "" in units.readable(row["channel"], row["unit"])
-    assert {row["unit"] for row in concepts("omop_units.csv")} <= set(units.spelled.values())
+    assert {row["unit"] for row in concepts("omop_units.csv")} <= set(SPELLED.values())
 
 
 def test_the_concepts_that_the_public_release_uses_have_the_names_of_their_channels(real_data):

@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import re
 import threading
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -130,3 +132,35 @@ def test_a_long_file_is_never_whole_in_memory(tmp_path):
         assert all(entry.error is None for entry in itertools.islice(entries, 2000))
         entries.close()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,note,hour,Glucose,Heart Rate\n,,unit,mmol/L,\na,fever,1,10,80\nb,,2,5,\n",
+        "id,hour,channel,value,unit\na,1,Glucose,10,mmol/L\na,1,Heart Rate,80,\nb,2,glucose,90.08,mg/dL\n",
+    ],
+)
+def test_a_table_of_records_takes_units(tmp_path, text):
+    first, second = read(tmp_path / "in.csv", text.encode())
+    assert (first.id, second.id) == ("a", "b")
+    names = [channel["name"] for channel in CHANNELS]
+    glucose, pulse = names.index("Glucose"), names.index("Heart Rate")
+    assert first.record["lab_values"][0, [glucose, pulse]].tolist() == [180.16, 80]
+    assert second.record["lab_values"][0, glucose] == 90.08
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,hour,Glucose\n,unit,stone\na,1,10\n", "in.csv, line 2, column 'Glucose': unit 'stone' is unknown for"),
+        (
+            "id,hour,Glucose\na,unit,mmol/L\na,1,10\n",
+            "in.csv, line 2: a row of units with an id or a note; leave",
+        ),
+        ("id,hour,Glucose\n,unit,mmol/L\n", "in.csv: holds no record"),
+    ],
+)
+def test_a_wrong_row_of_units_refuses_the_table(tmp_path, text, words):
+    with pytest.raises(ClinRaGenInputError, match=re.escape(words)):
+        read(tmp_path / "in.csv", text.encode())
