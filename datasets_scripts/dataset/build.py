@@ -136,7 +136,8 @@ def _build(
             report = write_records(cohort, folder, labels, record_options, arguments.ray)
             metadata = _metadata(arguments, cohort, labels, report)
             metadata["settings"]["sections"] = ",".join(sections) or "none"
-            metadata["warnings"] = [*_warnings(metadata, shares), *describe_losses(cohort)]
+            of_language = filter(None, [report["language_warning"]])
+            metadata["warnings"] = [*_warnings(metadata, shares), *of_language, *describe_losses(cohort)]
             write_label_audit(folder, cohort.codes)
         write_metadata(folder, metadata, dataset_card)
     return metadata

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.dataset.folder import schema_for, shard_path, write_shard
+from datasets_scripts.dataset.language import count_words, language_warning
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.blocks import Block, read_block
@@ -61,7 +62,7 @@ def write_records(
         ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this process does.
 
     Returns:
-        `counts` per split, `stays_with_label` per class id, and `leakage` per note view.
+        `counts` per split, `stays_with_label` per class id, `leakage` per note view, and `language_warning`, if any.
     """
     execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
     execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
@@ -139,6 +140,7 @@ class RecordMaker:
                 counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
                 if view == self.options.note_view:
                     notes.append(self.clean(text))
+                    counts.update(count_words(notes[-1]))
                     left_out.append(notes_left_out(stay["documents"], view))
         return notes, left_out, counts
 
@@ -208,4 +210,5 @@ def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordO
         "counts": counts,
         "stays_with_label": [total[f"label {i}"] for i in range(len(labels))],
         "leakage": leakage,
+        "language_warning": language_warning(total),
     }
