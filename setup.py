@@ -91,7 +91,14 @@ setup(
     packages=find_packages(include=["modeling_clinragen", "datasets_scripts*", "recipes*"]),
     package_data={
         "datasets_scripts": ["**/*.yaml", "**/*.csv"],
-        "recipes": ["**/*.yaml", "**/*.html", "**/*.css", "**/*_template.md", "evaluation/modules/*/*.py"],
+        "recipes": [
+            "**/*.yaml",
+            "**/*.html",
+            "**/*.css",
+            "**/*_template.md",
+            "evaluation/modules/*/*.py",
+            "serving/Dockerfile*",
+        ],
     },
     entry_points={"console_scripts": ["clinragen = recipes.__main__:run"]},
     install_requires=[

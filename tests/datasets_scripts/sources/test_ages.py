@@ -97,12 +97,16 @@ def test_the_age_of_the_oldest_may_be_a_bound(tmp_path, age, years):
     assert found["s0"]["age"] == years
 
 
-@pytest.mark.parametrize("age", ["<18", "old", "61,5"])
-def test_an_age_that_is_no_number_is_named(tmp_path, age):
+@pytest.mark.parametrize(
+    ("age", "named"),
+    [("<18", "row 3, column age: not a number"), ("61,5", "column age holds decimal commas; give decimal: ','")]
+    + [("old", "row 3, column age: not a number")],
+)
+def test_an_age_that_is_no_number_is_named(tmp_path, age, named):
     tables, mapping = small_hospital.hospital(2)
     tables["stays"][0]["age"] = ">89"
     tables["stays"][1]["age"] = age
-    with pytest.raises(ClinRaGenInputError, match=r"stays.csv, row 3, column age: not a number"):
+    with pytest.raises(ClinRaGenInputError, match=named):
         small_hospital.build(tmp_path, tables, mapping)
 
 

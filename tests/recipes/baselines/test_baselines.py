@@ -156,7 +156,8 @@ def test_the_report_has_the_form_of_a_models_report(stage1_folder, data_folder, 
         ["--model", str(stage1_folder), "--dataset", str(dataset), "--output", str(tmp_path / "model")]
     )
     ours, theirs = (predictions(tmp_path / name) for name in ("baseline", "model"))
-    assert [[*row, "own_text"] for row in ours] == [list(row) for row in theirs]  # a baseline has no decoder
+    of_a_model = ["model_version", "own_text"]  # a baseline has no decoder
+    assert [[*row, *of_a_model] for row in ours] == [list(row) for row in theirs]
     assert json.loads((tmp_path / "baseline" / "metrics.json").read_text()) == metrics
     wanted = {"baseline": "tfidf", "split": "test", "seed": 0, "dataset": str(dataset)}
     assert wanted.items() <= metrics["run"].items()

@@ -82,6 +82,7 @@ def test_auto_classes_and_pipeline_load_a_saved_folder(tiny_folder, tmp_path, re
         "knowledge",
         "probabilities",
         "doubt",
+        "model_version",
     }
     model, processor = load_model_folder(tiny_folder)
     batch = processor(notes=[note], lab_values=[values], lab_times=[times], return_tensors="pt")
