@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a build would understand of a user's tables, from their first rows, as `build_dataset.py --check` prints it."""
+"""Print what a build would understand of a user's tables, from their first rows: `build_dataset.py --check`."""
 
 import argparse
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What `serve.py` counts, for Prometheus: numbers alone, nothing of a record."""
+"""Count the requests of `serve.py` for Prometheus: numbers alone, nothing of a record."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What records look like as a whole: how much is measured, how high, how long notes are, how common diagnoses are."""
+"""Describe records as a whole: how much is measured, how high, how long notes are, how common diagnoses are."""
 
 from __future__ import annotations
 

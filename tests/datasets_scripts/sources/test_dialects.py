@@ -117,7 +117,7 @@ def hours(begin, text):
 
 
 def expected():
-    """What the tables say, computed without the package's reader: per stay the row, values and known hours."""
+    """Return what the tables say, computed without the package's reader: per stay the row, values and known hours."""
     channel = {"HF": "Heart Rate", "TEMP": "Temperature", "GLU": "Glucose", "GLU_BGA": "Glucose"}
     stays = {}
     for stay in records("faelle"):
@@ -142,7 +142,7 @@ def expected():
 
 
 def found(output):
-    """What a dataset holds, in the form of `expected`."""
+    """Return what a dataset holds, in the form of `expected`."""
     stays = {}
     for stay_id, row in rows(output).items():
         cells = {
