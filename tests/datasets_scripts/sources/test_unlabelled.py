@@ -90,7 +90,7 @@ def test_diagnoses_that_are_there_are_not_read(tmp_path):
 
 
 def test_a_meds_folder_needs_neither_diagnoses_nor_ends(tmp_path):
-    """Find that what names no stay belongs to the one that has begun."""
+    """Assign what names no stay to the one that has begun."""
     tables, mapping = small_hospital.hospital(4)
     expected, _ = small_hospital.build(tmp_path, tables, mapping, "--also-meds", str(tmp_path / "meds"))
     for file in (tmp_path / "meds" / "data").rglob("*.parquet"):
