@@ -69,7 +69,8 @@ def test_the_steps_of_the_image_lead_to_a_server_that_answers(open_folder, tiny_
     comment = re.search(r"pip wheel (.*)", DOCKERFILE.read_text()).group(1)
     wheel = [str(wheels) if word == "wheels" else word for word in shlex.split(comment)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", *wheel], cwd=ROOT, check=True)
-    subprocess.run([python_for_all(open_folder), "-m", "venv", str(clean)], check=True)
+    python = Path(python_for_all(open_folder))
+    subprocess.run([python, "-m", "venv", str(clean)], check=True)
     install = shlex.split(instruction("RUN")[0].split("&&")[0].replace("/wheels", str(wheels)))
     subprocess.run([str(clean / "bin" / install[0]), *install[1:], "--quiet"], check=True)
     model = shutil.copytree(tiny_folder, open_folder / "model")
@@ -85,12 +86,17 @@ def test_the_steps_of_the_image_lead_to_a_server_that_answers(open_folder, tiny_
     command = [str(clean / "bin" / "clinragen"), *(given.get(word, word) for word in command[1:])]
     user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
     settings = dict(pair.split("=") for pair in instruction("ENV")[0].split())
-    environment = {**os.environ, **settings, "HOME": str(home), "HF_HOME": str(home)}
+    libraries = str(python.parents[1] / "lib")  # a copied interpreter looks for its own elsewhere
+    environment = {**os.environ, **settings, "HOME": str(home), "HF_HOME": str(home), "LD_LIBRARY_PATH": libraries}
     server = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True, **user)
     try:
+        told = []
         for line in server.stderr:
+            told.append(line)
             if "answers at" in line:
                 break
+        else:
+            raise AssertionError("".join(told))
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         status, answer, _ = ask(
             port, {"inputs": {"note": "fever"}, "parameters": {"max_new_tokens": 8}}, headers=headers
