@@ -12,7 +12,7 @@ from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import ClinRaGenInputError
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import read_history
+from recipes.models.history import needed_history
 from recipes.models.onnx import is_onnx_folder
 
 
@@ -34,6 +34,7 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
         ClinRaGenInputError: if one of the two cannot be read, the model reads no terms, or nothing is added.
     """
     folder, terms = fetched(model), read_terms(knowledge)
+    history = needed_history(folder)
     extended, processor = load_model_folder(folder)
     if is_onnx_folder(folder) or not processor.reads_terms:
         reason = "is an ONNX export" if is_onnx_folder(folder) else "does not read which terms a record shows"
@@ -45,7 +46,7 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
     extended.diagnosis_head.linear.link(processor.knowledge, processor.labels, processor.feature_extractor.channels)
     with finished_folder(output) as aside:
         save_model_folder(extended, processor, aside)
-        write_card(aside, read_history(folder), extended, processor)
+        write_card(aside, history, extended, processor)
     unseen = processor.record_terms.unseen
     logger.info("%s: %d diseases that are no labels: %s", output, len(unseen), ", ".join(unseen))
     if left:

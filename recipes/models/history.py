@@ -94,6 +94,19 @@ def read_history(folder: str | Path | None) -> dict:
     return history
 
 
+def needed_history(folder: str | Path) -> dict:
+    """
+    Return `training.json` of a folder from which another is made.
+
+    Raises:
+        ClinRaGenInputError: if it is missing, damaged, or does not name its data.
+    """
+    history = read_history(folder)
+    if "source" not in history:
+        raise ClinRaGenInputError(f"{folder}: {HISTORY} is missing, or does not name its data; run its stage again")
+    return history
+
+
 def read_object(path: Path) -> dict:
     """Read a JSON file that holds an object; a `ClinRaGenInputError` where it does not."""
     try:

@@ -23,7 +23,7 @@ from recipes.evaluation.figures.drift import drift
 from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import OF_A_DATASET, read_history
+from recipes.models.history import OF_A_DATASET, needed_history, read_history
 from recipes.models.onnx import is_onnx_folder
 from recipes.training.data import ClinRaGenCollator, check_same_names, encode_records, load_records
 from recipes.training.fitting import fit_temperature, fit_thresholds
@@ -57,7 +57,8 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
         lacks = "is an ONNX export; give what it was made from" if is_onnx_folder(folder) else "has no diagnosis head"
         raise ClinRaGenInputError(f"--model: {arguments.model} {lacks}")
     check_same_names(processor, arguments.model, arguments.dataset)
-    records, history = load_records(arguments.dataset, arguments.split), read_history(folder)
+    history = read_history(folder) if arguments.output is None else needed_history(folder)
+    records = load_records(arguments.dataset, arguments.split)
     found = {"drift": tell_drift(history, input_statistics(records, processor))}
     if arguments.drift_only:
         return found

@@ -3,6 +3,7 @@
 """Decisions that are fitted anew on local records, and the drift of inputs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -79,6 +80,14 @@ def test_too_few_patients_are_refused_and_nothing_is_written(stage1_folder, tmp_
         run(stage1_folder, tmp_path / "few", "--output", tmp_path / "model")
     assert not (tmp_path / "model").exists()
     assert run(stage1_folder, tmp_path / "few", "--drift-only")["drift"]
+
+
+def test_a_folder_without_its_history_is_one_line(stage1_folder, local, tmp_path):
+    bare = shutil.copytree(stage1_folder, tmp_path / "bare")
+    (bare / "training.json").unlink()
+    with pytest.raises(ClinRaGenInputError, match=r"training.json is missing"):
+        run(bare, local, "--output", tmp_path / "model")
+    assert run(bare, local, "--drift-only") == {"drift": []}
 
 
 def test_drift_is_told_where_it_is(stage1_folder, local, caplog):

@@ -3,6 +3,7 @@
 """Diseases that are added to the knowledge of a model are ranked without training."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -105,6 +106,10 @@ def test_what_cannot_be_added_is_one_line(stage1_folder, tmp_path):
     labels_alone = write_knowledge(tmp_path / "labels.json", ("rusty sputum", "symptom", [PNEUMONIA], None))
     with pytest.raises(ClinRaGenInputError, match="labels of the model already"):
         add(stage1_folder, labels_alone, tmp_path / "more")
+    bare = shutil.copytree(stage1_folder, tmp_path / "bare")
+    (bare / "training.json").unlink()
+    with pytest.raises(ClinRaGenInputError, match=r"training.json is missing"):
+        add(bare, labels_alone, tmp_path / "more")
     assert not (tmp_path / "more").exists()
 
 
