@@ -22,7 +22,8 @@ from recipes.training.data import ClinRaGenCollator
 
 NUM_SCORES = 200  # probabilities of positives that are kept for each label; of more, evenly chosen ones
 UNUSUAL_SHARE = 0.02  # of the calibration records are beyond the limit of each measure of support
-INFLUENCE_RECORDS = 256
+INFLUENCE_RECORDS = 32, 256  # at least, at most: twelve passes each, of which a large model takes fewer
+INFLUENCE_PARAMETERS = 2**33  # records times parameters; 135 million take 63 records
 STEP = 1e-4  # to which probabilities are rounded
 
 
@@ -46,7 +47,7 @@ def fit_doubt(
     model.eval()
     support = [support_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
     gold = np.stack(records.with_format("numpy", columns=["diagnosis_labels"])["diagnosis_labels"])
-    few = records.select(range(min(INFLUENCE_RECORDS, len(records))))
+    few = records.select(range(min(influence_records(model.num_parameters()), len(records))))
     with precision():
         influence = channel_influence(model, processor, few, collator).double().numpy().round(4).tolist()
     model.config.decisions.doubt = asdict(
@@ -113,6 +114,12 @@ def fit_support_limits(support: np.ndarray) -> dict[str, float]:
             limit = np.floor(np.quantile(values, UNUSUAL_SHARE, method="lower") / STEP)
         limits[name] = round(float(limit * STEP), 4)
     return limits
+
+
+def influence_records(num_parameters: int) -> int:
+    """Return on how many records the influence of channels is measured."""
+    fewest, most = INFLUENCE_RECORDS
+    return max(fewest, min(most, INFLUENCE_PARAMETERS // num_parameters))
 
 
 @torch.no_grad()

@@ -19,7 +19,13 @@ from modeling_clinragen.doubt_clinragen import (
     recall_threshold,
 )
 from recipes.training.data import ClinRaGenCollator, encode_records, load_records
-from recipes.training.guarantees import channel_influence, fit_doubt, fit_guarantees, fit_support_limits
+from recipes.training.guarantees import (
+    channel_influence,
+    fit_doubt,
+    fit_guarantees,
+    fit_support_limits,
+    influence_records,
+)
 
 
 def simulated(seed, records, labels=3, digits=4):
@@ -193,3 +199,8 @@ def test_influence_is_the_change_without_the_channel_or_the_note(calibration, ti
             times[11] += 1
     torch.testing.assert_close(influence, (expected / times.clamp(min=1)[:, None]).T, atol=1e-4, rtol=1e-3)
     assert times[11] > 0
+
+
+@pytest.mark.parametrize(("num_parameters", "number"), [(5e5, 256), (2**25, 256), (134_515_008, 63), (7e9, 32)])
+def test_influence_is_measured_on_fewer_records_by_a_large_model(num_parameters, number):
+    assert influence_records(int(num_parameters)) == number
