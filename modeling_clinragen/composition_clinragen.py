@@ -36,6 +36,7 @@ NEAR, FAST, FAR = 0.2, 0.4, 1.0
 RARE = 0.04  # a smaller share of a channel's values counts only that far out
 OFTEN, SOME = 0.2, 0.1  # shares of high pressures that count: with fewer low ones, and far out with hardly any low
 MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
+_MOST_READ = 2**7  # series whose patterns are remembered: an answer asks for them several times
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
 RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
 _WHY_ADMITTED = re.compile(
@@ -83,6 +84,7 @@ class Composer:
         self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
         self.same_names = {label: _same_names(links, label) for label in labels}
         self.telling = Telling(names, self.own_terms)
+        self._read: dict[tuple[bytes, bytes], _Patterns] = {}
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
@@ -143,18 +145,14 @@ class Composer:
     def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
+        key = hours.tobytes(), values.tobytes()
+        if key not in self._read:
+            if len(self._read) >= _MOST_READ:
+                self._read.clear()
+            self._read[key] = _Patterns(self, hours, values)
+        shown = self._read[key]
         asked = dict.fromkeys(pattern for disease in diseases for pattern in self.patterns.get(disease, ()))
-        found, measured = {}, {}
-        for name, direction in asked:
-            column = values[:, self.position[name]]
-            if name not in measured:
-                observed = ~np.isnan(column)
-                measured[name] = hours[observed], column[observed]
-            channel = self.channels[self.position[name]]
-            if _shows(channel, direction, measured[name][1]):
-                linked = self.links.diseases_of_series(name, direction)
-                found[name, direction] = SeriesFinding(channel, direction, frozenset(linked), *measured[name])
-        return found
+        return {pattern: shown[pattern] for pattern in asked if shown[pattern] is not None}
 
     def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the note."""
@@ -317,6 +315,25 @@ def _told_once(findings: list[SeriesFinding]) -> list[SeriesFinding]:
         if finding.channel["name"] not in (PRESSURES[1:] if finding.direction == "low" else PRESSURES[1:2])
         or not any((name, finding.direction) in shown for name in beside.get(finding.direction, ()))
     ]
+
+
+class _Patterns(dict):
+    """The patterns, `(channel, direction)`, that series show, with their findings; `None` for those they do not."""
+
+    def __init__(self, composer: Composer, hours: np.ndarray, values: np.ndarray):
+        self.composer, self.hours, self.values = composer, hours, values
+
+    def __missing__(self, pattern: tuple[str, str]) -> SeriesFinding | None:
+        name, direction = pattern
+        place = self.composer.position[name]
+        observed = ~np.isnan(self.values[:, place])
+        hours, values = self.hours[observed], self.values[observed, place]
+        channel, found = self.composer.channels[place], None
+        if _shows(channel, direction, values):
+            linked = self.composer.links.diseases_of_series(name, direction)
+            found = SeriesFinding(channel, direction, frozenset(linked), hours, values)
+        self[pattern] = found
+        return found
 
 
 def _is_far(finding: SeriesFinding) -> bool:

@@ -3,6 +3,7 @@
 """Names that a user writes: the fields of a record, and which known name one was meant to be."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from .clinical_clinragen import ClinRaGenInputError
 
@@ -10,6 +11,7 @@ from .clinical_clinragen import ClinRaGenInputError
 RECORD_FIELDS = ("note", "labs", "lab_times", "lab_values", "units")
 
 
+@lru_cache(maxsize=2**12)
 def plain_name(name: str) -> str:
     """Strip a name of case, spaces and punctuation."""
     return "".join(character for character in name.lower() if character.isalnum())

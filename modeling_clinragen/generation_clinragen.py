@@ -158,6 +158,11 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         blocked = scores.masked_fill(held_rows, -torch.inf)
         return blocked.scatter_(1, options, own.masked_fill(stuck, 0.0))
 
+    def keep_rows(self, index: torch.LongTensor) -> None:
+        """Go on with some rows of the batch, each of a record of its own."""
+        if self.decided is not None:
+            self.decided = self.decided[index]
+
     def _decided_texts(self, decisions: torch.Tensor) -> torch.LongTensor:
         """Return the fixed part of each record's text, from its begin or its opening on; -1 after its end."""
         lead = () if self.grammar.opens_anywhere else self.grammar.opening

@@ -26,6 +26,7 @@ from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem,
 _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
 _NO_MATTER = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
 _MOST_KNOWN = 2**14  # findings whose diagnoses are remembered
+_MOST_NOTED = 2**7  # notes whose findings are: an answer asks for them several times
 _JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
 _TURNED_JOINS = _JOINS | frozenset(",/")  # and where the term is written so: "infarction, acute myocardial"
 
@@ -89,6 +90,7 @@ class KnowledgeLinks:
         for terms in self.entries.values():
             self._of_name[terms[0]["term"]].update(*(term["diseases"] for term in terms))
         self._known: dict[str, frozenset[str] | None] = {}
+        self._noted: dict[str, list[NoteFinding]] = {}
 
     def _enter(self, term: dict) -> None:
         for form in dict.fromkeys((term["term"], *term.get("synonyms", ()))):
@@ -120,15 +122,20 @@ class KnowledgeLinks:
         Args:
             diseases (*optional*): find only what is linked with them.
         """
-        asked = None if diseases is None else frozenset(diseases)
+        if note not in self._noted:
+            if len(self._noted) >= _MOST_NOTED:
+                self._noted.clear()
+            self._noted[note] = self._read_note(note)
+        found, asked = self._noted[note], None if diseases is None else frozenset(diseases)
+        return [finding for finding in found if asked is None or not asked.isdisjoint(self._of_name[finding.term])]
+
+    def _read_note(self, note: str) -> list[NoteFinding]:
         found: dict[str, NoteFinding] = {}
         suspected, denied = set(), set()
         reading = Reading(note)
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if asked is not None and asked.isdisjoint(self._of_name[name]):
-                continue
             if not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
                 continue
             if name in found and name not in suspected:

@@ -18,6 +18,7 @@ from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
 from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
+from .greedy_clinragen import can_leave_rows, write_greedily
 from .integrity_clinragen import ClinRaGenWholeModel
 from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
@@ -492,6 +493,23 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             logits_processor = [ClinRaGenDiagnosisLogitsProcessor(grammar, decisions), *(logits_processor or [])]
         inputs = self._generation_inputs(encoder_outputs, kwargs.pop("decoder_input_ids", None))
         return super().generate(logits_processor=logits_processor, **inputs, **kwargs)
+
+    def _sample(
+        self,
+        input_ids,
+        logits_processor,
+        stopping_criteria,
+        generation_config,
+        synced_gpus=False,
+        streamer=None,
+        **model_kwargs,
+    ):
+        """Write a text without beams, as transformers does; on a CPU no row is computed beyond its end."""
+        parts = input_ids, logits_processor, stopping_criteria, generation_config
+        keeps_rows = input_ids.device.type != "cpu" or len(input_ids) == 1 or synced_gpus or streamer is not None
+        if not keeps_rows and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
+            return write_greedily(self, *parts, **model_kwargs)
+        return super()._sample(*parts, synced_gpus=synced_gpus, streamer=streamer, **model_kwargs)
 
     def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:
         return self.encode(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})

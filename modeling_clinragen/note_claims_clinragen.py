@@ -415,6 +415,9 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
 
 
+_MOST_FOUND = 2**9  # texts whose diagnoses are remembered: each sentence is asked for several times
+
+
 class DiagnosisFinder:
     """
     Find where a text names diagnoses, and whether it argues for them.
@@ -430,8 +433,16 @@ class DiagnosisFinder:
                 labels_of[" ".join(name.lower().split())].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
         self.find = PhraseFinder(self.labels_of)
+        self._found: dict[str, list[Mention]] = {}
 
     def __call__(self, text: str) -> list[Mention]:
+        if text not in self._found:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[text] = self._mentions(text)
+        return list(self._found[text])
+
+    def _mentions(self, text: str) -> list[Mention]:
         reading, mentions = Reading(text), []
         named = list(self.find(reading.text))
         if not named:

@@ -34,7 +34,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     records.add_argument("--dataset", type=Path, help="dataset folder, with or without labels")
     parser.add_argument("--split", help="of the dataset; default: test")
     parser.add_argument("--output", type=Path, required=True, help="file to write, *.jsonl")
-    parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument(
+        "--processes", type=int, help="that share the work; default: one for each core, of a large model or a GPU one"
+    )
     parser.add_argument("--evidence", action="store_true", help="add what speaks for each diagnosis")
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
@@ -46,6 +49,11 @@ def main(argv: list[str] | None = None) -> dict:
     check_free(arguments.output, arguments.input or arguments.dataset, arguments.model)
     if arguments.input is not None and arguments.split is not None:
         raise ClinRaGenInputError("--split is of a dataset; give --dataset, or leave it out")
+    if arguments.ray is not None and arguments.processes is not None:
+        raise ClinRaGenInputError("--processes is of this machine; leave it out with --ray")
+    for name in ("batch_size", "processes"):
+        if (number := getattr(arguments, name)) is not None and number < 1:
+            raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {number}; give 1 or more")
     from recipes.serving.answer_file import answer_file
 
     return answer_file(arguments)

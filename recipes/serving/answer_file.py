@@ -19,6 +19,7 @@ from modeling_clinragen.handler import EndpointHandler
 from recipes.models.onnx import refuse_onnx
 from recipes.serving.answers import BATCHES_PER_CHUNK, answer_chunk, chunks, load_handler
 from recipes.serving.cluster import ShippedModel
+from recipes.serving.processes import answer_by_processes, default_processes
 from recipes.serving.record_files import Entry, read_records
 from recipes.serving.resumed_file import as_line, file_hash, keep_whole_chunks, place_of_error, resumed_file
 from recipes.serving.stays import check_stays, read_stays
@@ -86,13 +87,26 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     return {"answered": records.number - len(refused), "refused": len(refused)}
 
 
+def answer_here(
+    arguments: argparse.Namespace, handler: EndpointHandler, parts: Iterable[list[Entry]], options: dict
+) -> Iterator[list[dict]]:
+    """The answers of each chunk, in order; of more than one by several processes."""
+    processes = default_processes(handler) if arguments.processes is None else arguments.processes
+    first = list(itertools.islice(parts, 2))
+    parts = itertools.chain(first, parts)
+    if processes < 2 or len(first) < 2:
+        yield from (answer_chunk(handler, chunk, arguments.batch_size, options) for chunk in parts)
+        return
+    model = arguments.model, arguments.revision, arguments.device
+    yield from answer_by_processes(handler, model, parts, processes, arguments.batch_size, options)
+
+
 def answer_chunks(
     arguments: argparse.Namespace, handler: EndpointHandler, parts: Iterable[list[Entry]], options: dict
 ) -> Iterator[list[dict]]:
     """The answers of each chunk, in order, given here or by the machines of a cluster."""
     if arguments.ray is None:
-        for chunk in parts:
-            yield answer_chunk(handler, chunk, arguments.batch_size, options)
+        yield from answer_here(arguments, handler, parts, options)
         return
     device = handler.pipe.device.type
     model = ShippedModel(arguments.model, arguments.revision, device, arguments.batch_size, options)

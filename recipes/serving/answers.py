@@ -13,7 +13,7 @@ from recipes.models.folder import load_model_folder
 from recipes.serving.record_files import Entry
 
 
-BATCHES_PER_CHUNK = 8  # records of a chunk are sorted by the length of their note, so that batches hold like ones
+BATCHES_PER_CHUNK = 4  # records of a chunk are sorted by the length of their note, so that batches hold like ones
 
 
 def load_handler(model: str, revision: str | None, device: str | None) -> EndpointHandler:

@@ -1,0 +1,102 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks of records answered by several processes of this machine, in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import torch
+
+from datasets_scripts.common.outputs import ResumableError
+from datasets_scripts.common.workers import worker_pool
+from modeling_clinragen.handler import EndpointHandler
+from recipes.serving.answers import answer_chunk, load_handler
+from recipes.serving.record_files import Entry
+
+
+MOST_PARAMETERS = 100_000_000  # of a model of which each process holds one by default
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_processes(handler: EndpointHandler) -> int:
+    """
+    Return as many processes as torch may use threads, where the model is small: threads wait for each other at each of
+    its many short steps. Of a large model, or on a GPU, one.
+    """
+    model = handler.pipe.model
+    is_small = model.device.type == "cpu" and model.num_parameters() <= MOST_PARAMETERS
+    return torch.get_num_threads() if is_small else 1
+
+
+def answer_by_processes(
+    handler: EndpointHandler,
+    model: tuple[str, str | None, str | None],
+    parts: Iterable[list[Entry]],
+    processes: int,
+    batch_size: int,
+    options: dict,
+) -> Iterator[list[dict]]:
+    """
+    Yield the answers of each chunk of records, in order. This process answers, too.
+
+    Args:
+        handler (`EndpointHandler`): of this process; the others load theirs.
+        model (`tuple`): name, revision and device, as `load_handler` takes them.
+        processes (`int`): at work, with this one; they share torch's threads.
+
+    Raises:
+        ResumableError: if a process was killed, as by the system for want of memory.
+    """
+    threads = max(1, torch.get_num_threads() // processes)
+    torch.set_num_threads(threads)
+    with worker_pool(processes - 1, _load, *model, threads, batch_size, options) as pool:
+        try:
+            yield from shared_map(
+                pool, _answer, lambda chunk: answer_chunk(handler, chunk, batch_size, options), parts, processes - 1
+            )
+        except BrokenProcessPool:
+            raise ResumableError(
+                "--processes: one of them was killed, perhaps for want of memory; start the same command again to go "
+                "on, with fewer"
+            ) from None
+
+
+def shared_map(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    here: Callable[[Item], Result],
+    items: Iterable[Item],
+    others: int,
+) -> Iterator[Result]:
+    """
+    `map(function, items)`, in order, by a pool and by this process, which calls `here`. Each of the pool's processes
+    has an item to work on and one that waits, and few results wait for one before them.
+    """
+    items, begun = iter(items), deque()
+    while own := list(itertools.islice(items, 1)):
+        result: Future = Future()
+        begun.append(result)
+        while sum(not future.done() for future in begun) <= 2 * others and (more := list(itertools.islice(items, 1))):
+            begun.append(pool.submit(function, *more))
+        result.set_result(here(*own))
+        while begun and (begun[0].done() or len(begun) > 4 * others):
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+def _load(model: str, revision: str | None, device: str | None, threads: int, batch_size: int, options: dict) -> None:
+    global _handler, _arguments
+    torch.set_num_threads(threads)
+    _handler, _arguments = load_handler(model, revision, device), (batch_size, options)
+
+
+def _answer(chunk: list[Entry]) -> list[dict]:
+    return answer_chunk(_handler, chunk, *_arguments)
