@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -54,18 +55,20 @@ def answer_by_processes(
     Raises:
         ResumableError: if a process was killed, as by the system for want of memory.
     """
-    threads = max(1, torch.get_num_threads() // processes)
+    before = torch.get_num_threads()
+    threads = max(1, before // processes)
+    answer = partial(answer_chunk, handler, batch_size=batch_size, options=options)
     torch.set_num_threads(threads)
-    with worker_pool(processes - 1, _load, *model, threads, batch_size, options) as pool:
-        try:
-            yield from shared_map(
-                pool, _answer, lambda chunk: answer_chunk(handler, chunk, batch_size, options), parts, processes - 1
-            )
-        except BrokenProcessPool:
-            raise ResumableError(
-                "--processes: one of them was killed, perhaps for want of memory; start the same command again to go "
-                "on, with fewer"
-            ) from None
+    try:
+        with worker_pool(processes - 1, _load, *model, threads, batch_size, options) as pool:
+            yield from shared_map(pool, _answer, answer, parts, processes - 1)
+    except BrokenProcessPool:
+        raise ResumableError(
+            "--processes: one of them was killed, perhaps for want of memory; start the same command again to go on, "
+            "with fewer"
+        ) from None
+    finally:
+        torch.set_num_threads(before)
 
 
 def shared_map(

@@ -4,11 +4,13 @@
 
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,6 +199,44 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert len(lines) == number
     assert not written.parent.exists()
+
+
+def test_several_processes_write_the_same_bytes(folder, tmp_path):
+    bad = {"id": "stay-x", "note": 3}
+    records = write_jsonl(tmp_path / "in.jsonl", [*made_up(40), bad, *made_up(49)])
+    for number in (1, 2):
+        options = ["--batch-size", "4", "--processes", number]
+        counts, _ = answer(folder, records, tmp_path / f"{number}.jsonl", *options)
+        assert counts == {"answered": 89, "refused": 1}
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_command_in_one_line_and_it_goes_on(folder, tmp_path):
+    records, options = write_jsonl(tmp_path / "in.jsonl", made_up(400)), ["--batch-size", "2"]
+    answer(folder, records, tmp_path / "whole.jsonl", *options)
+    output = tmp_path / "out.jsonl"
+    command_line = command(folder, records, output, *options, "--processes", "2")
+    running = subprocess.Popen(list(map(str, command_line)), stderr=subprocess.PIPE, text=True)
+    worker = kill_worker_of(running)
+    message = running.communicate()[1].splitlines()[-1]
+    assert running.returncode == 2, message
+    assert "--processes: one of them was killed" in message
+    assert worker is not None
+    assert not output.exists()
+    answer(folder, records, output, *options)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def kill_worker_of(running):
+    """Kill the first process of multiprocessing that a command starts."""
+    while running.poll() is None:
+        for child in map(int, Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(child, signal.SIGKILL)
+                return child
+        time.sleep(0.01)
+    return None
 
 
 @pytest.mark.nightly
