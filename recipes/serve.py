@@ -30,6 +30,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--batch-size", type=int, default=16, help="records of waiting requests that are encoded together; default: 16"
     )
     parser.add_argument(
+        "--processes",
+        type=int,
+        help="that answer; default: one for each core, at most four, of a large model or on a GPU one",
+    )
+    parser.add_argument(
         "--token-file", type=Path, help="file with a token that requests must send; default: anybody may ask"
     )
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
@@ -40,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if not 1 <= arguments.batch_size <= MAX_RECORDS:
         raise ClinRaGenInputError(f"--batch-size is {arguments.batch_size}; give 1 to {MAX_RECORDS}")
+    if arguments.processes is not None and arguments.processes < 1:
+        raise ClinRaGenInputError(f"--processes is {arguments.processes}; give 1 or more")
     from recipes.serving.server import serve
 
     serve(arguments)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -55,18 +56,34 @@ def answer_by_processes(
     Raises:
         ResumableError: if a process was killed, as by the system for want of memory.
     """
-    before = torch.get_num_threads()
-    threads = max(1, before // processes)
-    answer = partial(answer_chunk, handler, batch_size=batch_size, options=options)
-    torch.set_num_threads(threads)
+    here = partial(answer_chunk, handler, batch_size=batch_size, options=options)
+    there = partial(_answer_chunk, batch_size=batch_size, options=options)
     try:
-        with worker_pool(processes - 1, _load, *model, threads, batch_size, options) as pool:
-            yield from shared_map(pool, _answer, answer, parts, processes - 1)
+        with handlers(model, processes - 1, processes) as pool:
+            yield from shared_map(pool, there, here, parts, processes - 1)
     except BrokenProcessPool:
         raise ResumableError(
             "--processes: one of them was killed, perhaps for want of memory; start the same command again to go on, "
             "with fewer"
         ) from None
+
+
+@contextmanager
+def handlers(model: tuple[str, str | None, str | None], number: int, sharing: int) -> Iterator[ProcessPoolExecutor]:
+    """
+    Give a pool of processes that have loaded a model.
+
+    Args:
+        model (`tuple`): name, revision and device, as `load_handler` takes them.
+        number (`int`): of processes.
+        sharing (`int`): processes that share torch's threads: those, and this one if it answers, too.
+    """
+    before = torch.get_num_threads()
+    threads = max(1, before // sharing)
+    torch.set_num_threads(threads)
+    try:
+        with worker_pool(number, _load, *model, threads) as pool:
+            yield pool
     finally:
         torch.set_num_threads(before)
 
@@ -95,11 +112,21 @@ def shared_map(
         yield begun.popleft().result()
 
 
-def _load(model: str, revision: str | None, device: str | None, threads: int, batch_size: int, options: dict) -> None:
-    global _handler, _arguments
+def _load(model: str, revision: str | None, device: str | None, threads: int) -> None:
+    global _handler
     torch.set_num_threads(threads)
-    _handler, _arguments = load_handler(model, revision, device), (batch_size, options)
+    _handler = load_handler(model, revision, device)
 
 
-def _answer(chunk: list[Entry]) -> list[dict]:
-    return answer_chunk(_handler, chunk, *_arguments)
+def _answer_chunk(chunk: list[Entry], batch_size: int, options: dict) -> list[dict]:
+    return answer_chunk(_handler, chunk, batch_size, options)
+
+
+def get_ready() -> None:
+    """Make what the first answer needs, in a process of `handlers`."""
+    _ = _handler.pipe.version, _handler.pipe.grounding
+
+
+def answer_records(records: list[dict], parameters: dict) -> list[dict | Exception]:
+    """Answer checked records in a process of `handlers`, as `EndpointHandler.try_answer`."""
+    return _handler.try_answer(records, parameters)

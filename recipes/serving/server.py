@@ -12,7 +12,9 @@ import json
 import logging
 import signal
 import socket
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -33,6 +35,7 @@ from recipes.serving.answers import load_handler
 from recipes.serving.connections import BoundedConnection, max_connections
 from recipes.serving.metrics import Metrics
 from recipes.serving.openapi import add_page, predict_description
+from recipes.serving.processes import answer_records, default_processes, get_ready, handlers
 
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ MAX_BODY = 8 * 2**20  # bytes of a request
 MAX_DROPPED = 8 * MAX_BODY  # of a larger one so much is still taken, and dropped, that its sender reads the answer
 MAX_BODIES = 16 * MAX_BODY  # bytes of all requests that are still arriving
 SECONDS_FOR_BODY = 60
+MOST_PROCESSES = 4  # unless another number is given: each holds the model
 MAX_WAITING = 128  # records in the queue
 SHORTEST_TOKEN = 16  # characters
 BEARER = HTTPBearer(auto_error=False)  # of a request without one the status would be another
@@ -60,16 +64,26 @@ class Batcher:
     A queue before the model: what waits while the model is at work is answered together afterwards.
 
     Args:
-        handler (`EndpointHandler`): its answers are made in a thread, one batch at a time.
+        handler (`EndpointHandler`): its answers are made in one thread, a batch at a time.
         batch_size (`int`): the most records of requests that are joined.
         max_waiting (`int`): the most records that may wait.
+        pool (`ProcessPoolExecutor`, *optional*): processes of `handlers`, which answer instead.
     """
 
-    def __init__(self, handler: EndpointHandler, batch_size: int = 16, max_waiting: int = MAX_WAITING):
+    def __init__(
+        self,
+        handler: EndpointHandler,
+        batch_size: int = 16,
+        max_waiting: int = MAX_WAITING,
+        pool: ProcessPoolExecutor | None = None,
+    ):
         self.metrics = Metrics(handler.pipe.version, self.number_waiting)
-        self.handler = handler
+        # Of several threads each would have threads of torch's own.
+        self._executor = ThreadPoolExecutor(1) if pool is None else pool
+        self._answer = handler.try_answer if pool is None else answer_records
         self.batch_size = batch_size
         self.max_waiting = max_waiting
+        self.is_broken = False  # a process was killed
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
 
@@ -89,12 +103,21 @@ class Batcher:
         return sum(len(item.records) for item in self._waiting)
 
     async def run(self) -> None:
+        """Answer batches, one after the other; one such task for each process."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
+            if not self._waiting:  # another one took it
+                continue
             batch = self._next_batch()
             records = [record for item in batch for record in item.records]
             self.metrics.batch(len(records))
-            answers = await asyncio.to_thread(self.handler.try_answer, records, batch[0].parameters)
+            try:
+                answers = await loop.run_in_executor(self._executor, self._answer, records, batch[0].parameters)
+            except BrokenProcessPool as error:
+                self.is_broken = True
+                signal.raise_signal(signal.SIGTERM)  # answers what it can, and stops
+                answers = [error] * len(records)
             for item in batch:
                 if not item.answers.done():  # whoever asked may be gone
                     item.answers.set_result(answers[: len(item.records)])
@@ -132,20 +155,28 @@ class Arriving:
         self._sizes.pop(deadline, None)
 
 
-def make_app(handler: EndpointHandler, batch_size: int = 16, token: str | None = None) -> FastAPI:
+def make_app(
+    handler: EndpointHandler,
+    batch_size: int = 16,
+    token: str | None = None,
+    pool: ProcessPoolExecutor | None = None,
+    processes: int = 1,
+) -> FastAPI:
     """
     Return the server's application: `POST /` and `/predict`, `GET /metrics`, `/health`, `/docs` and `/openapi.json`.
 
     Args:
         token (`str`, *optional*): who asks for an answer or for metrics must send it as `Authorization: Bearer TOKEN`.
+        pool (`ProcessPoolExecutor`, *optional*), processes (`int`): those of `handlers` that answer, and their number.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
-        app.state.batcher, app.state.arriving = Batcher(handler, batch_size), Arriving()
-        worker = asyncio.create_task(app.state.batcher.run())
+        app.state.batcher, app.state.arriving = Batcher(handler, batch_size, pool=pool), Arriving()
+        tasks = [asyncio.create_task(app.state.batcher.run()) for _ in range(processes)]
         yield
-        worker.cancel()
+        for task in tasks:
+            task.cancel()
 
     app = FastAPI(title="ClinRaGen", lifespan=lifespan, docs_url=None, redoc_url=None)
     guarded = [Depends(token_check(token))] if token else []
@@ -264,10 +295,10 @@ def read_json(body: bytes) -> object:
         raise RequestError(400, "no JSON of a record: a number of thousands of digits, or brackets") from None
 
 
-def server_config(handler: EndpointHandler, batch_size: int = 16, token: str | None = None) -> uvicorn.Config:
-    """Return the settings of the server."""
+def server_config(handler: EndpointHandler, batch_size: int = 16, token: str | None = None, **pool) -> uvicorn.Config:
+    """Return the settings of the server; the arguments are those of `make_app`."""
     return uvicorn.Config(
-        make_app(handler, batch_size, token),
+        make_app(handler, batch_size, token, **pool),
         http=BoundedConnection,
         ws="none",
         access_log=False,
@@ -281,16 +312,30 @@ def serve(arguments: argparse.Namespace) -> None:
     """Answer requests, as the arguments of `serve.py` say, until the process is ended."""
     token = read_token(arguments.token_file)
     listener = listen(arguments.host, arguments.port)
-    handler = load_handler(arguments.model, arguments.revision, arguments.device)
+    model = arguments.model, arguments.revision, arguments.device
+    handler = load_handler(*model)
     warn_if_open(listener, token)
-    config = server_config(handler, arguments.batch_size, token)
-    host, port = listener.getsockname()[:2]
-    host = f"[{host}]" if ":" in host else host
-    logger.info("answers at http://%s:%d (stop with Ctrl-C)", host, port)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # the server ends by it, and raises it again when all is answered
-    with suppress(KeyboardInterrupt):  # likewise
-        uvicorn.Server(config).run(sockets=[listener])
+    processes = arguments.processes or min(default_processes(handler), MOST_PROCESSES)
+    with handlers(model, processes, processes) if processes > 1 else nullcontext() as pool:
+        if pool is not None:
+            wait([pool.submit(get_ready) for _ in range(processes)])
+        config = server_config(handler, arguments.batch_size, token, pool=pool, processes=processes)
+        logger.info("answers at http://%s (stop with Ctrl-C)", address_of(listener))
+        # the server ends by it, and raises it again when all is answered; Ctrl-C likewise
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+        if config.app.state.batcher.is_broken:
+            raise ClinRaGenInputError(
+                "--processes: one of them was killed, perhaps for want of memory; start the server again, with fewer"
+            )
     logger.info("stopped")
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return host and port as an address has them."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read_token(path: Path | None) -> str | None:

@@ -29,9 +29,11 @@ from recipes.serving import connections
 from recipes.serving import server as serving
 from recipes.serving.answers import load_handler
 from tests.modeling_clinragen.test_handler import same
+from tests.recipes.test_predict import kill_worker_of
 
 
 SHORT = {"max_new_tokens": 8}
+TWO = ("--processes", "2")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -94,9 +96,9 @@ def pipe(folder):
 
 
 @pytest.fixture
-def server(folder):
+def server(folder, request):
     """One that a test may stop."""
-    server = Server(folder)
+    server = Server(folder, *getattr(request, "param", ()))
     yield server
     if server.process.poll() is None:
         server.stop()
@@ -189,10 +191,11 @@ def test_a_hundred_requests_at_once_good_and_bad_are_all_answered_and_the_memory
     assert "Traceback" not in log
 
 
-def test_where_no_requests_are_joined_each_answer_is_that_of_the_pipeline_to_the_last_digit(folder, pipe):
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_where_no_requests_are_joined_each_answer_is_that_of_the_pipeline_to_the_last_digit(folder, pipe, processes):
     draw = random.Random(1)
     records = [made_up_record(draw) for _ in range(24)]
-    server = Server(folder, "--batch-size", "1")
+    server = Server(folder, "--batch-size", "1", "--processes", processes)
     with ThreadPoolExecutor(24) as threads:
         results = list(threads.map(lambda record: server.ask({"inputs": record, "parameters": SHORT}), records))
     assert server.stop()[0] == 0
@@ -245,6 +248,7 @@ def slow_request(number=32):
     return {"inputs": [{"note": "fever and cough"}] * number, "parameters": {"evidence": True, "max_new_tokens": 200}}
 
 
+@pytest.mark.parametrize("server", [(), pytest.param(TWO, marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, number):
     with ThreadPoolExecutor(3) as threads:
@@ -256,6 +260,21 @@ def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, nu
     assert code == 0
     assert "Traceback" not in log
     assert log.rstrip().endswith("stopped")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [TWO], indirect=True)
+def test_when_a_process_that_answers_is_killed_then_the_server_ends_and_says_so(server):
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(server.ask, slow_request()) for _ in range(2)]
+        time.sleep(0.3)
+        assert kill_worker_of(server.process) is not None
+        assert [future.result()[0] for future in asked] == [500] * 2
+    assert server.process.wait(60) == 2
+    server.reader.join()
+    log = "".join(server.lines)
+    assert "--processes: one of them was killed" in log
+    assert "Traceback" not in log
 
 
 @pytest.mark.slow
