@@ -26,7 +26,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
     parser.add_argument("--source", required=True, choices=SOURCES)
     parser.add_argument(
-        "--root", type=Path, help="folder of the raw tables, or of omop a .duckdb file; synthetic writes there"
+        "--root",
+        type=lambda text: text if "://" in text else Path(text),
+        help="folder of the raw tables, or of omop a .duckdb file or postgresql://USER@HOST/DATABASE?schema=SCHEMA, "
+        "without a password; synthetic writes there",
     )
     parser.add_argument("--output", type=Path, help="dataset folder to write")
     parser.add_argument(
@@ -100,6 +103,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     if arguments.threads is not None and arguments.threads > MAX_THREADS:
         raise ClinRaGenInputError(f"--threads is {arguments.threads}; give at most {MAX_THREADS}")
+    if isinstance(arguments.root, str) and arguments.source != "omop":
+        raise ClinRaGenInputError(f"--root: of {arguments.source} no server is read, only of omop; name a folder")
     if arguments.unlabelled:
         _check_unlabelled(arguments)
     arguments.splits = arguments.splits or ("test=1" if arguments.unlabelled else SPLIT_SHARES)

@@ -29,6 +29,7 @@ PARAMETERS = {
     "evidence": (bool, None, None),
     "grounded": (bool, None, None),
     "attention": (bool, None, None),
+    "unseen": (bool, None, None),
     "recall": (float, 0.5, 0.999),
     "precision": (float, 0.5, 0.999),
     "confidence": (float, 0.5, 0.999),
@@ -90,6 +91,8 @@ class EndpointHandler:
         for name in ("recall", "precision"):
             if name in parameters and self.pipe.model.config.decisions.doubt is None:
                 raise RequestError(422, f"parameters.{name}: this model was not calibrated for it; leave it out")
+        if parameters.get("unseen") and not self.pipe.processor.reads_terms:
+            raise RequestError(422, "parameters.unseen: this model reads no terms of the knowledge; leave it out")
         if not isinstance(inputs, list):
             return [self._read_small(inputs, "inputs")], parameters
         if not inputs:

@@ -42,7 +42,7 @@ def commands() -> list[tuple[str, bool]]:
             continue
         text = read(name).replace("\\\n", " ")
         for block in re.findall(r"^```bash\n(.*?)^```$", text, re.M | re.S):
-            found |= {(line, True) for line in re.findall(rf"^{COMMAND}.*$", block, re.M)}
+            found |= {(line.removesuffix(" &"), True) for line in re.findall(rf"^{COMMAND}.*$", block, re.M)}
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
         found |= {(span, False) for span in re.findall(rf"`((?:{COMMAND}|{OPTIONS})[^`]*)`", prose)}
     return sorted({(" ".join(command.split()), whole) for command, whole in found})

@@ -28,7 +28,12 @@ LIMITS = {  # of options for which they are not from 1 for whole numbers, and fr
 }
 # Errors of a path that a user gave, and of no other cause.
 OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
-EXTRAS = {"ray": "ray", "gradio": "space", "onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}  # else "all"
+EXTRAS = {  # package -> the extra that installs it, else "all"
+    "ray": "ray",
+    "gradio": "space",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "adbc_driver_postgresql": "postgres",
+}
 REQUIRES = re.compile(
     r"requires (?:the )?[`'\"]?([\w.-]+)\S* (?:library |package )?(?:to be installed|but it was not found)"
 )

@@ -26,7 +26,8 @@ from datasets_scripts.sources.losses import describe_losses
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.notes import hours_of, parse_sections
-from datasets_scripts.sources.omop import omop_source
+from datasets_scripts.sources.omop import omop_source, tables_to_copy
+from datasets_scripts.sources.postgres import copied_tables
 from datasets_scripts.sources.raw_tables import files_of, find_tables
 from datasets_scripts.sources.reader import DATABASE, enough_memory, load_source, read_source, sections_of
 from datasets_scripts.sources.synthetic import read_world, write_synthetic_tables
@@ -60,6 +61,9 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         places.enter_context(held(arguments.output))
         if arguments.source == "synthetic":
             places.enter_context(held(root_of(arguments)))  # another build would write other tables there
+        if isinstance(arguments.root, str):  # a URL
+            copied = places.enter_context(copied_tables(arguments.root, tables_to_copy()))
+            arguments = argparse.Namespace(**{**vars(arguments), "root": copied})
         metadata = _build(arguments, shares, note_view, labels, channels)
     for line in metadata["warnings"]:
         logger.warning(line)

@@ -67,6 +67,16 @@ QUALIFY row_number() OVER (
 """
 
 
+def tables_to_copy() -> dict[str, dict]:
+    """Return what is read of a database that is no folder, as `copied_tables` takes it."""
+    tables = {spec["file"]: spec for spec in load_source("omop")["tables"].values()}
+    vocabularies = ", ".join(map(quoted, VERSIONS))
+    rows = {"concept": f"vocabulary_id IN ({vocabularies})", "concept_relationship": "relationship_id = 'Maps to'"}
+    for name, columns in VOCABULARY.items():
+        tables[name] = {"columns": columns, "optional": True, "rows": rows[name]}
+    return tables
+
+
 def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
     """
     Describe an OMOP database for the reader, as `mimic-iv.yaml` is for its tables.
@@ -80,8 +90,6 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
     Raises:
         ClinRaGenInputError: naming the file, table or field that is missing or wrong.
     """
-    if str(root).startswith(("postgres:", "postgresql:")):
-        raise ClinRaGenInputError("--root: PostgreSQL is not read; export the tables to Parquet or a .duckdb file")
     source, own = load_source("omop"), _read_mapping(mapping)
     source |= {name: own[name] for name in DESCRIPTION if name in own}
     units, files = Units(channels), find_tables(source, root)

@@ -26,7 +26,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
-            "clinragen_requests", "Requests for answers, by HTTP status.", ["status"], registry=self.registry
+            "clinragen_requests",
+            "Requests for answers, and all that lack the token, by HTTP status.",
+            ["status"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "clinragen_request_seconds",
@@ -40,9 +43,11 @@ class Metrics:
         Gauge("clinragen_waiting_records", "Records in the queue.", registry=self.registry).set_function(waiting)
         Info("clinragen_model", "The model that answers.", registry=self.registry).info({"version": version})
 
-    def request(self, status: int, seconds: float) -> None:
+    def request(self, status: int, seconds: float | None) -> None:
+        """Count a request; one that was not read, whose `seconds` are `None`, tells nothing of the time of answers."""
         self._requests.labels(str(status)).inc()
-        self._seconds.observe(seconds)
+        if seconds is not None:
+            self._seconds.observe(seconds)
 
     def batch(self, records: int) -> None:
         self._records.observe(records)

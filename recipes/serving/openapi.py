@@ -48,12 +48,25 @@ ANSWER = {
         "note_rationale": {"type": "string"},
         "lab_rationale": {"type": "string"},
         "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+        "unseen_diagnoses": {
+            "type": "array",
+            "description": "With the parameter unseen: diseases that are no labels, by their score, no probability.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "label": {"type": "string"},
+                    "score": {"type": "number"},
+                    "terms": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        },
         "model_version": {"type": "string", "description": "Hash of weights and settings."},
     },
 }
 ERROR = {"type": "object", "properties": {"error": {"type": "string"}}}
 REFUSALS = {
     400: "No request at all",
+    401: "The server has a token, and it was not sent",
     408: "The request did not arrive in time",
     413: "Too large",
     415: "Not application/json",

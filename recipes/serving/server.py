@@ -225,10 +225,11 @@ def make_app(
 
 
 def token_check(token: str):
-    """Return what refuses a request without the token."""
+    """Return what refuses, and counts, a request without the token."""
 
-    async def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
+            request.app.state.batcher.metrics.request(401, None)
             headers = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, "send the server's token: Authorization: Bearer TOKEN", headers=headers)
 

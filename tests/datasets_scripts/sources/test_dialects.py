@@ -21,6 +21,7 @@ from datasets_scripts.sources.times import create_time_macros
 from modeling_clinragen import CHANNELS, ClinRaGenInputError
 from tests.commands import run_script
 from tests.datasets_scripts.sources.raw_tables import rows
+from tests.hospital_export import write_tables
 
 
 COLUMN = {channel["name"]: i for i, channel in enumerate(CHANNELS)}
@@ -81,12 +82,8 @@ TABLES = {  # file -> lines, without the order of rows or columns that another p
 }
 
 
-def write(root, tables=TABLES, encoding="latin-1", delimiter=";"):
-    root.mkdir()
-    for name, lines in tables.items():
-        with open(root / name, "w", encoding=encoding, newline="") as file:
-            csv.writer(file, delimiter=delimiter).writerows(lines)
-    return root
+def write(root, tables=TABLES, *form, **named):
+    return write_tables(root, tables, *form, **named)
 
 
 def build(root, mapping, *options):

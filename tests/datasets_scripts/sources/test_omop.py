@@ -389,5 +389,3 @@ def test_a_database_that_cannot_be_read_is_refused_by_name(tmp_path, tables):
     (tmp_path / "no.duckdb").write_text("no database")
     with pytest.raises(ClinRaGenInputError, match=r"no\.duckdb cannot be read as a DuckDB file"):
         run(tmp_path / "no.duckdb", tmp_path / "a")
-    with pytest.raises(ClinRaGenInputError, match="PostgreSQL is not read; export the tables"):
-        run("postgresql://host/omop", tmp_path / "a")

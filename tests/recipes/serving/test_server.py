@@ -6,12 +6,16 @@ import http.client
 import re
 
 import pytest
+import torch
 
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.handler import PARAMETERS
 from recipes import predict
+from recipes.models.folder import save_model_folder
 from recipes.serving.answers import load_handler
 from recipes.serving.server import read_token
+from tests.modeling_clinragen.test_handler import same
+from tests.recipes.models.test_extended import add, gout  # noqa: F401
 from tests.recipes.test_serve import JSON, SHORT, Server, folder  # noqa: F401
 
 
@@ -63,10 +67,12 @@ def test_metrics_count_requests_batches_and_refusals(guarded):
     before = counted()
     for body in (REQUEST, {**REQUEST, "inputs": [REQUEST["inputs"]] * 3}, {"inputs": {"note": 5}}):
         guarded.ask(body, headers={**JSON, **BEARER})
+    assert guarded.ask(REQUEST)[0] == page(guarded, "/metrics", {"Authorization": "Bearer wrong"})[0] == 401
     after = counted()
     told = {name: after[name] - before.get(name, 0.0) for name in after}
     assert told['clinragen_requests_total{status="200"}'] == 2
     assert told['clinragen_requests_total{status="422"}'] == 1
+    assert told['clinragen_requests_total{status="401"}'] == 2  # for an answer, and for metrics
     assert told["clinragen_request_seconds_count"] == 3
     assert told["clinragen_batch_records_sum"] == 4
     assert after["clinragen_waiting_records"] == 0
@@ -81,9 +87,44 @@ def test_the_description_names_what_a_request_may_hold(guarded):
     predicted = described["paths"]["/"]["post"]
     schema = predicted["requestBody"]["content"]["application/json"]["schema"]
     assert set(schema["properties"]["parameters"]["properties"]) == set(PARAMETERS)
-    assert {"200", "413", "422", "503"} <= set(predicted["responses"])
+    assert {"200", "401", "413", "422", "503"} <= set(predicted["responses"])
+    assert schema["properties"]["parameters"]["properties"]["unseen"] == {"type": "boolean"}
+    answer = predicted["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"][0]
+    assert set(answer["properties"]["unseen_diagnoses"]["items"]["properties"]) == {"label", "score", "terms"}
     assert predicted["security"] == [{"HTTPBearer": []}]
     assert set(described["paths"]) == {"/", "/metrics", "/health"}
+
+
+def test_diseases_that_are_no_labels_are_ranked_on_request(stage1_folder, gout, tmp_path):  # noqa: F811
+    model, processor = add(stage1_folder, gout, tmp_path / "more")
+    model.diagnosis_head.linear.shared_evidence_weight.data.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
+    save_model_folder(model, processor, tmp_path / "model")
+    record, other = {"note": "Podagra, swollen great toe."}, {"note": "Erythema migrans."}
+    server = Server(tmp_path / "model")
+    try:
+        parameters = {**SHORT, "unseen": True}
+        status, answers, _ = server.ask({"inputs": [record, other], "parameters": parameters})
+        assert status == 200
+        assert [[entry["label"] for entry in answer["unseen_diagnoses"]] for answer in answers] == [
+            ["Gout"],
+            ["Lyme disease"],
+        ]
+        pipe = load_handler(str(tmp_path / "model"), None, None).pipe
+        assert same(answers[0], pipe(record, **parameters))
+        assert "unseen_diagnoses" not in server.ask({"inputs": record, "parameters": SHORT})[1]
+        status, answer, _ = server.ask({"inputs": record, "parameters": {"unseen": 1}})
+        assert (status, answer) == (422, {"error": "parameters.unseen: must be true or false"})
+    finally:
+        assert server.stop()[0] == 0
+
+
+def test_a_model_that_reads_no_terms_says_so(guarded):
+    request = {**REQUEST, "parameters": {"unseen": True}}
+    status, answer, _ = guarded.ask(request, headers={**JSON, **BEARER})
+    assert (status, list(answer)) == (422, ["error"])
+    assert answer["error"] == "parameters.unseen: this model reads no terms of the knowledge; leave it out"
+    request["parameters"] = {**SHORT, "unseen": False}
+    assert guarded.ask(request, headers={**JSON, **BEARER})[0] == 200
 
 
 def test_the_page_of_the_description_loads_nothing_from_elsewhere(guarded):
