@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from modeling_clinragen.shapes_clinragen import CHANNEL, fault_of
+from modeling_clinragen.shapes_clinragen import CHANNEL, LANGUAGE, fault_of
 
 
 AGAIN = "copy the folder again, or build it again with datasets_scripts/build_dataset.py"
@@ -56,6 +56,7 @@ METADATA = {
     "content_hash": str,
     "rationales?": {"claims": {str: int}, "outcomes": {str: int}, "reasons": {str: int}},
     "permissions?": {str: str},
+    "language?": (None, LANGUAGE),
 }
 NEVER_NULL = (
     "subject_id",

@@ -1,0 +1,222 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Notes and rationales of another language: its closed-class words, channel words and levels are rewritten as the English
+phrases that the readers know, and what these find is mapped back to the characters of the text as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from .claims_clinragen import Claim
+from .shapes_clinragen import LANGUAGE, fault_of
+
+
+# with which rationales are composed -> what stands in them
+SENTENCES = {
+    "note": ("finding", "diagnosis"),
+    "named": ("finding",),
+    **dict.fromkeys(("high", "low"), ("channel", "value", "diagnosis")),
+    **dict.fromkeys(("rising", "falling"), ("channel", "first", "last", "diagnosis")),
+    "unexplained": ("diagnoses",),
+    "nothing": (),
+}
+_MARK = "\u0300-\u036f"  # combining: "a" and one of them are "ä" in another spelling
+_LETTER = rf"[\w{_MARK}]"
+_STOP = r"\.\s*"  # "z.B." and "z. B."
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """
+    A text as the readers take it.
+
+    Args:
+        text (`str`): in their English.
+        original (`str`): as it was written.
+        pieces (`tuple`): for each piece that was rewritten, in order, its start and end in `text` and in `original`.
+    """
+
+    text: str
+    original: str
+    pieces: tuple[tuple[int, int, int, int], ...] = ()
+
+    def back(self, start: int, end: int) -> tuple[int, int]:
+        """Return the characters of the original for some of `text`; of a rewritten piece always all of it."""
+        return self._place(start, at_end=False), self._place(end, at_end=True)
+
+    def _place(self, place: int, at_end: bool) -> int:
+        find = bisect_left if at_end else bisect_right
+        number = find(self.pieces, place, key=lambda piece: piece[0]) - 1
+        if number < 0:
+            return place
+        _, last, start, end = self.pieces[number]
+        if place < last or (at_end and place == last):
+            return end if at_end else start
+        return place - last + end
+
+    def words(self, start: int, end: int) -> str:
+        """Return some of `text` as it was written."""
+        return self.original[slice(*self.back(start, end))]
+
+    def restored(self, claims: Iterable[Claim], note: Rewritten | None = None) -> list[Claim]:
+        """
+        Return claims of `text` in the words and characters of the original.
+
+        Args:
+            note (`Rewritten`, *optional*): what the claims' spans are of.
+        """
+        return [self._restored(claim, note) for claim in claims] if self.pieces or note else list(claims)
+
+    def _restored(self, claim: Claim, note: Rewritten | None) -> Claim:
+        start, end = self.back(claim.start, claim.end)
+        spans, quote = claim.spans, claim.quote
+        if note is not None and spans:
+            quote = f"{quote.partition(': ')[0]}: {note.words(*spans[0])}" if note.pieces else quote
+            spans = [note.back(*span) for span in spans]
+        return replace(claim, text=self.original[start:end], start=start, end=end, spans=spans, quote=quote)
+
+
+class Language:
+    """
+    Rewrite texts of a language.
+
+    Args:
+        description (`dict`, *optional*): `name`; `words`, English phrase -> the words or phrases that mean it, of
+            which one that ends in `*` stands for any ending; `decimal`, the sign of decimals; and `sentences`, those
+            of `SENTENCES`. Default: English, which is read as it is.
+    """
+
+    def __init__(self, description: dict | None = None):
+        self.description = description or {}
+        self.is_english = description is None
+        self.sentences: dict[str, str] = self.description.get("sentences") or {}
+        forms = [(form, english) for english, forms in self.description.get("words", {}).items() for form in forms]
+        forms.sort(key=lambda pair: len(pair[0].rstrip("*")), reverse=True)  # of two that fit the longer one
+        self.forms = forms
+        patterns = [f"({pattern_of(form)})" for form, _ in forms]
+        if self.description.get("decimal", ".") != ".":
+            patterns.append(rf"(?<=\d)({re.escape(self.description['decimal'])})(?=\d)")
+        patterns.append(rf"([A-Za-z][{_MARK}]+|[^\x00-\x7f])")
+        self.pattern = re.compile("|".join(patterns), re.IGNORECASE)
+
+    @property
+    def composes(self) -> bool:
+        """Tell if rationales can be composed in this language."""
+        return self.is_english or bool(self.sentences)
+
+    def read(self, text: str) -> Rewritten:
+        """Rewrite a text; letters with marks lose them, all else that holds no word of the language stays."""
+        return Rewritten(text, text) if self.is_english else _rewritten(self, text)
+
+    def english(self, text: str) -> str:
+        """Return a text as the readers take it."""
+        return self.read(text).text
+
+    def found(self, text: str) -> list[str]:
+        """Return the words and phrases of the language in a text, as they stand there."""
+        return [m[0] for m in self.pattern.finditer(text) if m.lastindex <= len(self.forms)]
+
+    def word_for(self, english: Iterable[str]) -> str | None:
+        """Return the first plain word of the language for one of some English phrases."""
+        words = self.description.get("words", {})
+        plain = (form for phrase in english for form in words.get(phrase, ()) if not form.endswith("*"))
+        return next(plain, None)
+
+    def replacement(self, match: re.Match) -> str:
+        """Return what stands for a match of `pattern`."""
+        number = match.lastindex - 1
+        if number < len(self.forms):
+            follows = match.string[match.end() : match.end() + 1]
+            return self.forms[number][1] + (" " if follows.isalnum() else "")
+        return _without_mark(match[0]) if match.lastindex == self.pattern.groups else "."
+
+
+@lru_cache(maxsize=256)  # a note is read for its findings, for its terms and for each sentence about it
+def _rewritten(language: Language, text: str) -> Rewritten:
+    parts, pieces, length, done = [], [], 0, 0
+    for match in language.pattern.finditer(text):
+        new = language.replacement(match)
+        if new == match[0]:
+            continue
+        start = length + match.start() - done
+        parts += [text[done : match.start()], new]
+        length, done = start + len(new), match.end()
+        pieces.append((start, length, match.start(), done))
+    return Rewritten("".join([*parts, text[done:]]), text, tuple(pieces))
+
+
+def pattern_of(form: str) -> str:
+    """Return the pattern of a word or phrase: any spaces between its words, marked letters in either spelling."""
+    plain = unicodedata.normalize("NFC", form.rstrip("*").strip())
+    pattern = "".join(map(_pattern_of_letter, plain)).replace(r"\.\s*\s+", _STOP).removesuffix(r"\s*")
+    ending = rf"{_LETTER}*" if form.endswith("*") else ""
+    before = rf"(?<!{_LETTER})" if plain[0].isalnum() else ""
+    after = rf"(?!{_LETTER})" if plain[-1].isalnum() else ""
+    return f"{before}{pattern}{ending}{after}"
+
+
+def _pattern_of_letter(letter: str) -> str:
+    if letter.isspace():
+        return r"\s+"
+    if letter == ".":
+        return _STOP
+    spellings = dict.fromkeys((letter, unicodedata.normalize("NFD", letter), *(("ss",) if letter == "ß" else ())))
+    return re.escape(letter) if len(spellings) == 1 else f"(?:{'|'.join(spellings)})"
+
+
+@lru_cache(maxsize=2**12)
+def _without_mark(letter: str) -> str:
+    """Return a letter without its marks, "ss" for "ß", nothing for a mark of its own; another sign as it is."""
+    if letter in "ßẞ":
+        return "ss"
+    if unicodedata.combining(letter):
+        return ""
+    base = unicodedata.normalize("NFD", letter)[0]
+    return base if base.isascii() and base.isalpha() else letter
+
+
+def fault_of_language(description: object) -> str | None:
+    """Return the first thing that is wrong with a description, `None` where nothing is."""
+    fault = fault_of(description, LANGUAGE)
+    if fault:
+        return fault
+    for english, forms in description["words"].items():
+        blank = next((form for form in forms if not form.rstrip("*").strip()), None)
+        if not english.isascii() or english != english.strip().lower() or not english:
+            return f"words: {english!r} is no English phrase in lower case"
+        if blank is not None or not forms:
+            return f"words: {english!r} stands for no word"
+    sentences = description.get("sentences") or {}
+    missing = [name for name in SENTENCES if sentences and name not in sentences]
+    if missing or not sentences.keys() <= SENTENCES.keys():
+        return f"sentences: give {', '.join(SENTENCES)}, or none of them"
+    for name, text in sentences.items():
+        try:
+            text.format(**dict.fromkeys(SENTENCES[name], ""))
+        except (KeyError, IndexError, ValueError, AttributeError):
+            return f"sentences: {name} may hold {', '.join(f'{{{field}}}' for field in SENTENCES[name]) or 'no field'}"
+    return None
+
+
+ENGLISH = Language()
+
+
+def language_of(description: dict | None) -> Language:
+    """Return the language of a processor or a dataset; without any, English."""
+    return ENGLISH if description is None else _made(json.dumps(description))
+
+
+@lru_cache(maxsize=8)
+def _made(description: str) -> Language:
+    return Language(json.loads(description))
+
+
+__all__ = ["ENGLISH", "Language", "Rewritten", "fault_of_language", "language_of"]
