@@ -177,7 +177,7 @@ def _without_mark(letter: str) -> str:
     """Return a letter without its marks, "ss" for "ß", nothing for a mark of its own; another sign as it is."""
     if letter in "ßẞ":
         return "ss"
-    if unicodedata.combining(letter):
+    if unicodedata.combining(letter[0]):
         return ""
     base = unicodedata.normalize("NFD", letter)[0]
     return base if base.isascii() and base.isalpha() else letter
