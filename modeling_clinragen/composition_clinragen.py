@@ -210,8 +210,10 @@ class Composer:
             read_values = values if "lab" in modalities else np.full_like(values, np.nan)
             found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
         told_by_note = {disease for disease in diseases if found[disease].note}
+        said = self.links.language.read(note)
+        why = said.back(*why_admitted(said.text))
         parts = {
-            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why_admitted(note)),
+            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why),
             "lab": self._part("lab", {d: found[d].series for d in diseases}, told_by_note, choose),
         }
         for part in ("note", "lab"):

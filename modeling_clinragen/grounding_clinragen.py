@@ -357,13 +357,16 @@ class GroundedText:
             any(self._tell(tell(disease, [finding], self.choose), part) for finding in left[disease])
 
     def _tell(self, sentence: str, part: str) -> bool:
-        """Add a composed sentence if it holds."""
-        said = self.grounding.language.read(sentence)
-        claims = self._claims(said.text, part)
-        holds = self._holds(said.text, claims)
-        if holds:
-            self._add(said, part, COMPOSED, claims)
-        return holds
+        """Add what was composed if it holds; of another language it is a sentence for each finding."""
+        language = self.grounding.language
+        single = [sentence] if language.is_english else sentences_read(language.read(sentence))
+        held = []
+        for said in map(language.read, single):
+            claims = self._claims(said.text, part)
+            if self._holds(said.text, claims):
+                self._add(said, part, COMPOSED, claims)
+                held.append(said)
+        return bool(held)
 
     def _left(self, part: str) -> dict[str, list]:
         """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""

@@ -73,13 +73,15 @@ class Rewritten:
         Args:
             note (`Rewritten`, *optional*): what the claims' spans are of.
         """
-        return [self._restored(claim, note) for claim in claims] if self.pieces or note else list(claims)
+        if not (self.pieces or (note and note.pieces)):
+            return list(claims)
+        return [self._restored(claim, note) for claim in claims]
 
     def _restored(self, claim: Claim, note: Rewritten | None) -> Claim:
         start, end = self.back(claim.start, claim.end)
         spans, quote = claim.spans, claim.quote
         if note is not None and spans:
-            quote = f"{quote.partition(': ')[0]}: {note.words(*spans[0])}" if note.pieces else quote
+            quote = f"{quote.partition(': ')[0]}: {note.words(*spans[0])}"
             spans = [note.back(*span) for span in spans]
         return replace(claim, text=self.original[start:end], start=start, end=end, spans=spans, quote=quote)
 

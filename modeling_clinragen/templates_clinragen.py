@@ -66,7 +66,7 @@ class TemplateTelling:
     def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
         """Word what the note names where no diagnosis is listed; of the series that there is no evidence."""
         named = [finding.text for finding in findings if isinstance(finding, NoteFinding)]
-        return " ".join(self.language.sentences["named"].format(finding=text) for text in named) or self.nothing()
+        return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
 
     def nothing(self, *_) -> str:
         """Word that a part holds no evidence."""

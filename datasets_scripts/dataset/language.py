@@ -13,7 +13,8 @@ from pathlib import Path
 
 from datasets_scripts.common.settings import read_yaml
 from datasets_scripts.sources.language_sections import SectionHeadings
-from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.channel_words_clinragen import vocabulary
+from modeling_clinragen.clinical_clinragen import CHANNELS, ClinRaGenInputError
 from modeling_clinragen.fields_clinragen import did_you_mean
 from modeling_clinragen.language_clinragen import Language, fault_of_language
 from modeling_clinragen.shapes_clinragen import LANGUAGE
@@ -86,11 +87,15 @@ def _fault_of_headings(description: dict) -> str | None:
 
 
 def headings_of(description: dict | None) -> SectionHeadings | None:
-    """Return the headings of a language file; `None` for English, whose own are read."""
+    """
+    Return the headings of a language file; `None` for English, whose own are read. A word for a measurement, as in
+    "Kreatinin: 1,2", is a label within a section.
+    """
     if description is None:
         return None
     lists = {name: tuple(description.get(name) or ()) for name in ("summaries", "ends", "after")}
-    words = [form for forms in description["words"].values() for form in forms]
+    measured = vocabulary(CHANNELS)
+    words = [form for english, forms in description["words"].items() if english in measured for form in forms]
     sections = tuple((name, tuple(headings)) for name, headings in (description.get("sections") or {}).items())
     return SectionHeadings(**lists, sections=sections, parts=(*description.get("parts", ()), *words))
 
