@@ -11,7 +11,8 @@ import json
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -30,6 +31,7 @@ SENTENCES = {
 }
 _MARK = "\u0300-\u036f"  # combining: "a" and one of them are "ä" in another spelling
 _LETTER = rf"[\w{_MARK}]"
+_MARKED = re.compile(rf"[A-Za-z][{_MARK}]+|[^\x00-\x7f]")
 _STOP = r"\.\s*"  # "z.B." and "z. B."
 
 
@@ -102,12 +104,17 @@ class Language:
         self.sentences: dict[str, str] = self.description.get("sentences") or {}
         forms = [(form, english) for english, forms in self.description.get("words", {}).items() for form in forms]
         forms.sort(key=lambda pair: len(pair[0].rstrip("*")), reverse=True)  # of two that fit the longer one
-        self.forms = forms
-        patterns = [f"({pattern_of(form)})" for form, _ in forms]
-        if self.description.get("decimal", ".") != ".":
-            patterns.append(rf"(?<=\d)({re.escape(self.description['decimal'])})(?=\d)")
-        patterns.append(rf"([A-Za-z][{_MARK}]+|[^\x00-\x7f])")
-        self.pattern = re.compile("|".join(patterns), re.IGNORECASE)
+        by_letter: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for form, english in forms:
+            by_letter[_plain_letter(form[0])].append((pattern_of(form), english))
+        self.forms = {
+            letter: (re.compile("|".join(f"({p})" for p, _ in found), re.IGNORECASE), [word for _, word in found])
+            for letter, found in by_letter.items()
+        }
+        decimal = self.description.get("decimal", ".")
+        self.places = re.compile(
+            rf"(?P<word>(?<!{_LETTER})[^\W_])|(?P<decimal>(?<=\d){re.escape(decimal)}(?=\d))|(?P<mark>{_MARKED.pattern})"
+        )
 
     @property
     def composes(self) -> bool:
@@ -122,9 +129,28 @@ class Language:
         """Return a text as the readers take it."""
         return self.read(text).text
 
-    def found(self, text: str) -> list[str]:
-        """Return the words and phrases of the language in a text, as they stand there."""
-        return [m[0] for m in self.pattern.finditer(text) if m.lastindex <= len(self.forms)]
+    def _match(self, place: re.Match) -> re.Match | None:
+        """Return the word or phrase of the language that begins at a place."""
+        forms = self.forms.get(_plain_letter(place[0][0])) if place["word"] else None
+        return forms and forms[0].match(place.string, place.start())
+
+    def replacements(self, text: str) -> Iterator[tuple[int, int, str, bool]]:
+        """Yield start and end of what is rewritten in a text, what stands for it, and if it is of `words`."""
+        done = 0
+        for place in self.places.finditer(text):
+            start = place.start()
+            if start < done:
+                continue
+            match = self._match(place)
+            if match:
+                done = match.end()
+                new = self.forms[_plain_letter(place[0][0])][1][match.lastindex - 1]
+                yield start, done, new + (" " if text[done : done + 1].isalnum() else ""), True
+            elif place["decimal"]:
+                yield start, place.end(), ".", False
+            elif marked := _MARKED.match(text, start):
+                done = marked.end()
+                yield start, done, _without_mark(marked[0]), False
 
     def word_for(self, english: Iterable[str]) -> str | None:
         """Return the first plain word of the language for one of some English phrases."""
@@ -132,26 +158,17 @@ class Language:
         plain = (form for phrase in english for form in words.get(phrase, ()) if not form.endswith("*"))
         return next(plain, None)
 
-    def replacement(self, match: re.Match) -> str:
-        """Return what stands for a match of `pattern`."""
-        number = match.lastindex - 1
-        if number < len(self.forms):
-            follows = match.string[match.end() : match.end() + 1]
-            return self.forms[number][1] + (" " if follows.isalnum() else "")
-        return _without_mark(match[0]) if match.lastindex == self.pattern.groups else "."
-
 
 @lru_cache(maxsize=256)  # a note is read for its findings, for its terms and for each sentence about it
 def _rewritten(language: Language, text: str) -> Rewritten:
     parts, pieces, length, done = [], [], 0, 0
-    for match in language.pattern.finditer(text):
-        new = language.replacement(match)
-        if new == match[0]:
+    for begin, end, new, _ in language.replacements(text):
+        if new == text[begin:end]:
             continue
-        start = length + match.start() - done
-        parts += [text[done : match.start()], new]
-        length, done = start + len(new), match.end()
-        pieces.append((start, length, match.start(), done))
+        start = length + begin - done
+        parts += [text[done:begin], new]
+        length, done = start + len(new), end
+        pieces.append((start, length, begin, end))
     return Rewritten("".join([*parts, text[done:]]), text, tuple(pieces))
 
 
@@ -160,9 +177,8 @@ def pattern_of(form: str) -> str:
     plain = unicodedata.normalize("NFC", form.rstrip("*").strip())
     pattern = "".join(map(_pattern_of_letter, plain)).replace(r"\.\s*\s+", _STOP).removesuffix(r"\s*")
     ending = rf"{_LETTER}*" if form.endswith("*") else ""
-    before = rf"(?<!{_LETTER})" if plain[0].isalnum() else ""
     after = rf"(?!{_LETTER})" if plain[-1].isalnum() else ""
-    return f"{before}{pattern}{ending}{after}"
+    return rf"(?<!{_LETTER}){pattern}{ending}{after}"
 
 
 def _pattern_of_letter(letter: str) -> str:
@@ -172,6 +188,11 @@ def _pattern_of_letter(letter: str) -> str:
         return _STOP
     spellings = dict.fromkeys((letter, unicodedata.normalize("NFD", letter), *(("ss",) if letter == "ß" else ())))
     return re.escape(letter) if len(spellings) == 1 else f"(?:{'|'.join(spellings)})"
+
+
+@lru_cache(maxsize=2**10)
+def _plain_letter(letter: str) -> str:
+    return unicodedata.normalize("NFD", letter)[0].lower()
 
 
 @lru_cache(maxsize=2**12)
@@ -191,11 +212,15 @@ def fault_of_language(description: object) -> str | None:
     if fault:
         return fault
     for english, forms in description["words"].items():
-        blank = next((form for form in forms if not form.rstrip("*").strip()), None)
+        blank = next((form for form in forms if not form[:1].isalnum()), None)
         if not english.isascii() or english != english.strip().lower() or not english:
             return f"words: {english!r} is no English phrase in lower case"
         if blank is not None or not forms:
-            return f"words: {english!r} stands for no word"
+            return (
+                f"words: {english!r} stands for {blank!r}, which is no word"
+                if forms
+                else f"words: {english!r} is empty"
+            )
     sentences = description.get("sentences") or {}
     missing = [name for name in SENTENCES if sentences and name not in sentences]
     if missing or not sentences.keys() <= SENTENCES.keys():

@@ -79,8 +79,8 @@ def _fault_of_headings(description: dict) -> str | None:
     places: dict[str, str] = {}
     for place, headings in lists.items():
         for heading in headings:
-            if not heading.rstrip("*").strip():
-                return f"{place}: a heading is blank"
+            if not heading[:1].isalnum():
+                return f"{place}: {heading!r} is no heading"
             if places.setdefault(heading.lower(), place) != place:
                 return f"{place}: {heading!r} stands under {places[heading.lower()]}, too; write it once"
     return None
@@ -105,7 +105,8 @@ def count_words(note: str, language: Language | None = None) -> Counter:
     words = WORD.findall(note[:READ].lower())
     counts = Counter({"words": len(words), "English words": sum(word in ENGLISH for word in words)})
     if language is not None:
-        counts["words of the language"] = sum(len(WORD.findall(form)) for form in language.found(note[:READ]))
+        found = (note[start:end] for start, end, _, is_word in language.replacements(note[:READ]) if is_word)
+        counts["words of the language"] = sum(len(WORD.findall(form)) for form in found)
     return counts
 
 

@@ -19,9 +19,9 @@ from modeling_clinragen.language_clinragen import pattern_of
 
 
 MOST_WORDS = 6  # of a heading that is in no list
-_LEAD = r"^[ \t]*(?:[-*#•=_]+[ \t]*|\d+[.)][ \t]*)*"
-_LABEL = re.compile(rf"(?m){_LEAD}(?P<name>[^\W\d_][^\n:.;!?]{{0,80}}?)[ \t*_]*:(?!\d)")
-_LONE = re.compile(rf"(?m){_LEAD}(?P<name>[^\W\d_][^\n:.;!?,]{{0,80}}?)[ \t*_=]*$")
+_LEAD = r"^[-*#•=_ \t]*(?:\d{1,3}[.)][ \t]*)?"
+_LABEL = re.compile(rf"(?m){_LEAD}(?P<name>[^\W\d_][^\n:.;!?]{{0,80}}?)[ \t*_]{{0,9}}:(?!\d)")
+_LONE = re.compile(rf"(?m){_LEAD}(?P<name>[^\W\d_][^\n:.;!?,]{{0,80}}?)[ \t*_=]{{0,9}}$")
 
 
 class Section(NamedTuple):
@@ -66,7 +66,7 @@ class SectionHeadings:
         self._patterns.update(
             summaries=re.compile("|".join(map(re.escape, self.summaries)) or r"(?!)", re.IGNORECASE),
             admission={
-                name: re.compile(rf"(?:{_LEAD}|(?<=[.;!?|\t])[ \t]+){any_of}[ \t*_]*(?::|$)", FLAGS)
+                name: re.compile(rf"(?:{_LEAD}|(?<=[.;!?|\t])[ \t]{{1,9}}){any_of}[ \t*_]{{0,9}}(?::|$)", FLAGS)
                 for name, any_of in named.items()
             },
             parts=re.compile(_any_of(self.parts), FLAGS),
@@ -111,7 +111,7 @@ class SectionHeadings:
             if len(name.split()) <= MOST_WORDS and not self._patterns["parts"].fullmatch(name):
                 yield match.start("name"), match.end()
         for match in _LONE.finditer(text):
-            before = text[: match.start()].rstrip(" \t")
+            before = text[max(0, match.start() - 200) : match.start()].rstrip(" \t")
             alone = before.endswith("\n\n") and not before.rstrip().endswith(":")
             if len(match["name"].split()) <= MOST_WORDS and (alone or match["name"].isupper()):
                 yield match.start("name"), match.end()
@@ -128,7 +128,7 @@ def _any_of(headings: tuple[str, ...]) -> str:
 def _later(headings: tuple[str, ...]) -> re.Pattern:
     """A later heading counts where a line begins with it, whatever follows, and anywhere before a colon."""
     any_of = _any_of(headings)
-    return re.compile(rf"{_LEAD}{any_of}[ \t*_]*:?|{any_of}[ \t*_]*:", FLAGS)
+    return re.compile(rf"{_LEAD}{any_of}[ \t*_]{{0,9}}:?|{any_of}[ \t*_]{{0,9}}:", FLAGS)
 
 
 def _span(match: re.Match) -> tuple[int, int]:

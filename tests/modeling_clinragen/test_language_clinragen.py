@@ -98,8 +98,8 @@ def test_the_longest_phrase_counts_and_words_within_words_do_not():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"words": {"no": [" "]}}, "words: 'no' stands for no word"),
-        ({"words": {"no": []}}, "words: 'no' stands for no word"),
+        ({"words": {"no": [" "]}}, "words: 'no' stands for ' ', which is no word"),
+        ({"words": {"no": []}}, "words: 'no' is empty"),
         ({"words": {"No": ["kein"]}}, "words: 'No' is no English phrase in lower case"),
         ({"words": {"no": "kein"}}, "words.no is 'kein', not a list"),
         ({"sentences": {"note": "x"}}, "sentences: give note, named, high"),
@@ -289,5 +289,5 @@ def test_a_saved_processor_keeps_its_language_and_one_of_before_reads_english(pr
 
 
 def test_a_damaged_language_of_a_processor_is_refused(tiny_tokenizer):
-    with pytest.raises(ValueError, match="words: 'no' stands for no word"):
+    with pytest.raises(ValueError, match="words: 'no' stands for '', which is no word"):
         german_processor(tiny_tokenizer, {"name": "x", "words": {"no": [""]}})

@@ -110,8 +110,8 @@ def change_of(tmp_path, **changes):
         ),
         ({"after": []}, "after: give the headings of what is written at discharge"),
         ({"ends": ["Anamnese"]}, "'Anamnese' stands under ends, too; write it once"),
-        ({"parts": ["*"]}, "parts: a heading is blank"),
-        ({"words": {"no": []}}, "words: 'no' stands for no word"),
+        ({"parts": ["*"]}, "parts: '*' is no heading"),
+        ({"words": {"no": []}}, "words: 'no' is empty"),
         ({"ends": "Diagnosen"}, "ends is 'Diagnosen', not a list"),
     ],
 )
