@@ -15,9 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from .claims_clinragen import Claim
 from .shapes_clinragen import LANGUAGE, fault_of
+
+
+if TYPE_CHECKING:  # a command reads its note view before numpy is needed
+    from .claims_clinragen import Claim
 
 
 # with which rationales are composed -> what stands in them

@@ -153,3 +153,21 @@ def test_a_teacher_that_cannot_write_the_language_is_refused(made, tmp_path, opt
             ["--dataset", str(tmp_path / "dataset"), "--knowledge", str(made / "data/klinik.json"), *options]
             + ["--output", str(tmp_path / "out")]
         )
+
+
+def test_rewards_tell_true_german_from_false(made, model):
+    from recipes.training.rewards import REWARD_PARTS, RationaleReward
+
+    processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)
+    row = next(r for r in iterate_rows(made / "data/klinik-rationales", "train") if r["diagnoses"] == [0])
+    texts = [
+        processor.target_text([0], "Der Befund Husten spricht für Pneumonie.", "Die Temperatur war erhöht."),
+        processor.target_text([0], "Der Befund Beinödeme spricht für Pneumonie.", "Die Temperatur war erniedrigt."),
+    ]
+    columns = {name: [row[name]] * 2 for name in row}
+    true, false = (
+        dict(zip(REWARD_PARTS, parts, strict=True)) for parts in RationaleReward(processor).parts(texts, **columns)
+    )
+    for part in ("note_claims", "series_claims"):
+        assert (true[part], false[part]) == (1, 0)
+    assert true["agreement"] == false["agreement"] == 1
