@@ -199,7 +199,7 @@ class Gate:
 
     @staticmethod
     def _judge_repeats(sentences: list[Sentence], judgement: Judgement) -> None:
-        counts = Counter(_plain(text) for sentence in sentences for text in _split(sentence.text))
+        counts = Counter(_plain(text) for sentence in sentences for text in _split(sentence.said.original))
         for text, count in counts.items():
             if count > 1:
                 judgement.faults.append(("repeated sentence", f"{text!r} is said {count} times."))

@@ -19,6 +19,7 @@ from modeling_clinragen.grounding_clinragen import Grounding
 from modeling_clinragen.language_clinragen import ENGLISH, Language, fault_of_language
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 from modeling_clinragen.note_claims_clinragen import check_note_claims
+from modeling_clinragen.version_clinragen import version_of
 from tests.german import HEART, LUNG, german
 
 
@@ -291,3 +292,20 @@ def test_a_saved_processor_keeps_its_language_and_one_of_before_reads_english(pr
 def test_a_damaged_language_of_a_processor_is_refused(tiny_tokenizer):
     with pytest.raises(ValueError, match="words: 'no' stands for '', which is no word"):
         german_processor(tiny_tokenizer, {"name": "x", "words": {"no": [""]}})
+
+
+def test_a_model_without_a_language_keeps_its_version_and_a_language_makes_another(tiny_model, tiny_tokenizer):
+    class OfBefore:
+        def __init__(self, processor):
+            self.tokenizer, self.fields = processor.tokenizer, processor.to_dict()
+            assert self.fields.pop("language") is None
+
+        def to_dict(self):
+            return self.fields
+
+    english = german_processor(tiny_tokenizer, None)
+    assert version_of(tiny_model, english) == version_of(tiny_model, OfBefore(english))
+    versions = {
+        version_of(tiny_model, german_processor(tiny_tokenizer, d)) for d in (None, DESCRIPTION, german().description)
+    }
+    assert len(versions) == 3
