@@ -88,6 +88,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default="all",
         help="what the view reads of its hours beside the notes: treatments (of eicu), none, or all (default)",
     )
+    content.add_argument(
+        "--language",
+        type=Path,
+        help="YAML file of the words and headings of notes that are not in English, such as "
+        "datasets_scripts/sources/language_german.yaml",
+    )
     versions = {"choices": ("fixed", "paper"), "default": "fixed"}
     content.add_argument("--note-text", **versions, help="paper strips digits and stop words")
     content.add_argument("--caption", **versions, help="paper calls an unmeasured channel normal")

@@ -24,7 +24,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--corpus",
         required=True,
-        help="builtin (this project's own), pubmed, wikipedia, hf:REPO, or a text, JSONL or Parquet file, or a folder",
+        help="builtin (this project's own), pubmed, wikipedia, hf:REPO, a text, JSONL or Parquet file or a folder, or "
+        "a YAML file of terms",
     )
     parser.add_argument("--output", type=Path, required=True, help="knowledge.json to write; a report goes beside it")
     parser.add_argument("--labels", default="phenotypes", help="phenotypes, or a YAML file of labels")

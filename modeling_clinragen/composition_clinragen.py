@@ -12,16 +12,18 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
+from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_past, places_of
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
-from .telling_clinragen import NO_NOTE, NO_SERIES, NO_SIGN, SeriesFinding, Telling, is_risk, place_of, said_of
+from .telling_clinragen import SeriesFinding, Telling, is_risk, place_of, said_of
+from .templates_clinragen import TemplateTelling
 from .words_clinragen import content_words
 
 
@@ -83,7 +85,10 @@ class Composer:
         names = {label: links.names_of(label) for label in labels}
         self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
         self.same_names = {label: _same_names(links, label) for label in labels}
-        self.telling = Telling(names, self.own_terms)
+        language = links.language
+        self.telling = (
+            Telling(names, self.own_terms) if language.is_english else TemplateTelling(language, self.own_terms)
+        )
         self._read: dict[tuple[bytes, bytes], _Patterns] = {}
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
@@ -96,11 +101,13 @@ class Composer:
         where the medians of the first and the last third differ (see `trend_of`), and the last value from the first
         by at least 2%.
         """
-        noted = self.links.find_in_note(note, diseases) if note.strip() else []
+        said = self.links.language.read(note)
+        noted = self.links.find_in_note(said.text, diseases) if note.strip() else []
+        written = {id(finding): _as_written(finding, said) for finding in noted}
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
-                self._ranked_note(disease, self._of_this_stay(disease, noted, note), note),
+                [written[id(f)] for f in self._note_evidence(disease, noted, said.text)],
                 _told_once(
                     [
                         shown[pattern]
@@ -111,6 +118,9 @@ class Composer:
             )
             for disease in diseases
         }
+
+    def _note_evidence(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
+        return self._ranked_note(disease, self._of_this_stay(disease, findings, note), note)
 
     @staticmethod
     def _of_this_stay(disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
@@ -140,7 +150,9 @@ class Composer:
     def _is_own(self, disease: str, finding: NoteFinding) -> bool:
         """Tell if a finding of the note is a name of the disease itself."""
         own = self.own_terms[disease]
-        return isinstance(finding, NoteFinding) and (finding.term.lower() in own or finding.text.lower() in own)
+        return isinstance(finding, NoteFinding) and (
+            self.links.language.english(finding.term).lower() in own or finding.text.lower() in own
+        )
 
     def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
@@ -196,13 +208,15 @@ class Composer:
             read_values = values if "lab" in modalities else np.full_like(values, np.nan)
             found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
         told_by_note = {disease for disease in diseases if found[disease].note}
+        said = self.links.language.read(note)
+        why = said.back(*why_admitted(said.text))
         parts = {
-            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why_admitted(note)),
+            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why),
             "lab": self._part("lab", {d: found[d].series for d in diseases}, told_by_note, choose),
         }
-        for part, absent in (("note", NO_NOTE), ("lab", NO_SERIES)):
+        for part in ("note", "lab"):
             if part in modalities and not parts[part]:
-                parts[part] = [Sentence(choose.choice(NO_SIGN[part]) if read[part] else absent)]
+                parts[part] = [Sentence(self.telling.nothing(part, choose, read[part]))]
         left = [disease for disease in diseases if not (found[disease].note or found[disease].series)]
         if left:
             parts["lab" if "lab" in modalities else "note"].append(
@@ -285,6 +299,14 @@ class Composer:
         if isinstance(finding, NoteFinding):
             return 0
         return self.patterns[disease].index((finding.channel["name"], finding.direction))
+
+
+def _as_written(finding: NoteFinding, said: Rewritten) -> NoteFinding:
+    """Return a finding of a rewritten note in the words of the note itself."""
+    if not said.pieces:
+        return finding
+    start, end = said.back(finding.start, finding.end)
+    return replace(finding, text=said.original[start:end], start=start, end=end)
 
 
 def why_admitted(note: str) -> tuple[int, int]:
@@ -372,10 +394,10 @@ def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
 
 def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
     """Return the names that mean the same as what a disease is called in a sentence, in lower case."""
-    said = said_of(disease, links.names_of(disease)).lower()
+    said = links.language.english(said_of(disease, links.names_of(disease))).lower()
     same = {said}
     for term in (term for terms in links.entries.values() for term in terms):
-        forms = {form.lower() for form in (term["term"], *term.get("synonyms", ()))}
+        forms = {form.lower() for form in links.forms_of(term)}
         if term["type"] == "name" and disease in term["diseases"] and said in forms:
             same |= forms
     return same

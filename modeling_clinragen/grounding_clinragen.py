@@ -10,6 +10,7 @@ in it, or left out; then sentences composed from the record are added for the di
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import zlib
@@ -21,13 +22,14 @@ import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
 from .composition_clinragen import MAX_SENTENCES, Evidence
+from .language_clinragen import ENGLISH, Rewritten
 from .links_clinragen import argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair, without_findings
-from .telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN, place_of
+from .telling_clinragen import NO_SIGN, place_of
 
 
 PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
@@ -50,6 +52,13 @@ _VERB = re.compile(
 
 def split_sentences(text: str) -> list[str]:
     return _BOUNDARY.split(text.strip()) if text.strip() else []
+
+
+def sentences_read(said: Rewritten) -> list[str]:
+    """Return the sentences of a text as it was written; "z. B." is no end of one where its language knows it."""
+    ends = [match.start() for match in _BOUNDARY.finditer(said.text.strip())]
+    places = [0, *(said.back(end, end)[1] for end in ends), len(said.original)]
+    return [text for a, b in itertools.pairwise(places) if (text := said.original[a:b].strip())]
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Grounding:
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
         self.repair, self.series_words = NumberRepair(self.check), SeriesWords(self.check)
         self.slots = processor.slots
+        self.language = self.links.language
 
     def of(self, record: dict) -> GroundedText:
         """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""
@@ -111,7 +121,8 @@ class GroundedText:
         self.values = np.asarray(record["lab_values"], dtype=float).reshape(len(self.times), grounding.num_channels)
         if "lab" not in reads:
             self.times, self.values = self.times[:0], self.values[:0]
-        self.index, self.details = NoteIndex(self.note), details(self.note)
+        self.said_note = grounding.language.read(self.note)
+        self.index, self.details = NoteIndex(self.said_note.text), details(self.said_note.text)
         note = self.note.encode(errors="surrogatepass")
         seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(note))
         self.choose = random.Random(seed)
@@ -143,7 +154,8 @@ class GroundedText:
             self.listed = parsed["diagnoses"]
         for part in PARTS:
             is_last = self._is_last(part)
-            sentences = split_sentences(parsed[f"{part}_rationale"]) if self._is_in_order(part) else []
+            said = self.grounding.language.read(parsed[f"{part}_rationale"].strip())
+            sentences = sentences_read(said) if self._is_in_order(part) else []
             waits = is_last and not (ended and finished)
             for sentence in sentences[self._read[part] : len(sentences) - waits]:
                 self._read[part] += 1
@@ -168,9 +180,13 @@ class GroundedText:
             return
         if sentence in NO_SIGN[part]:
             self._no_sign[part] = sentence
-        if _LACK.search(sentence):
-            return
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
+        said = self.grounding.language.read(sentence)
+        if _LACK.search(said.text):
+            return
+        if not self.grounding.language.is_english:  # what is wrong in it is put right in English only
+            self._add_if_it_holds(said, part, origin, self._claims(said.text, part))
+            return
         if part == "lab":
             sentence = self.grounding.slots.fill_sentence(sentence, self.times, self.values)
             if sentence is None:
@@ -181,9 +197,12 @@ class GroundedText:
             return
         if repaired != sentence:
             sentence, origin, claims = repaired, REPAIRED, self._claims(repaired, part)
+        self._add_if_it_holds(ENGLISH.read(sentence), part, origin, claims)
+
+    def _add_if_it_holds(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
         adds = self._adds_to_note if part == "note" else self._adds_to_series
-        if self._holds(sentence, claims) and not adds(sentence, claims):
-            self._add(sentence, part, origin, claims)
+        if self._holds(said.text, claims) and not adds(said.text, claims):
+            self._add(said, part, origin, claims)
 
     def _with_right_numbers(self, sentence: str, claims: list[Claim]) -> str | None:
         if any(claim.verdict == "contradicted" for claim in claims):
@@ -267,12 +286,12 @@ class GroundedText:
         findings = [_plain(claim.text) for claim in claims if claim.kind != "other"]
         return len(set(findings)) < len(findings) or bool(_said(sentence, claims) & self._said)
 
-    def _add(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
-        self._append(sentence, part, origin, claims)
+    def _add(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
+        self._append(said, part, origin, claims)
         for claim in claims:
             if claim.verdict == "supported":
                 self.explained[part] |= set(claim.diagnoses)
-        self._said |= _said(sentence, claims)
+        self._said |= _said(said.text, claims)
         self._said |= {(said[0], None) for said in self._said if len(said) > 1 and not self._is_owed(said[0])}
 
     def _is_owed(self, finding: str | tuple) -> bool:
@@ -285,7 +304,7 @@ class GroundedText:
         if part in self.closed:
             return
         self.closed.add(part)
-        if part not in self.processor.modalities:
+        if part not in self.processor.modalities or not self.grounding.language.composes:
             return
         self._explain(part)
         if not any(sentence.part == part for sentence in self.sentences):
@@ -300,13 +319,12 @@ class GroundedText:
 
     def _nothing(self, part: str) -> str:
         """Word that a part says nothing; that nothing is there to say only where the knowledge found nothing."""
-        if not (self.note.strip() if part == "note" else (~np.isnan(self.values)).any()):
-            return NO_NOTE if part == "note" else NO_SERIES
-        if not self.listed and (shown := self._shown_of_any(part)):
-            return self.grounding.composer.telling.unlisted(shown, self.choose)
-        if not self.grounding.knows or any(self._points_to(disease, [part]) for disease in self.listed):
-            return NO_FINDING[part]
-        return self.choose.choice(NO_SIGN[part])
+        telling = self.grounding.composer.telling
+        read = bool(self.note.strip() if part == "note" else (~np.isnan(self.values)).any())
+        if read and not self.listed and (shown := self._shown_of_any(part)):
+            return telling.unlisted(shown, self.choose)
+        searched = self.grounding.knows and not any(self._points_to(disease, [part]) for disease in self.listed)
+        return telling.nothing(part, self.choose, read, searched)
 
     def _shown_of_any(self, part: str) -> list:
         """Return findings of a part that point to any diagnosis, names of diseases first, a few at most."""
@@ -339,12 +357,16 @@ class GroundedText:
             any(self._tell(tell(disease, [finding], self.choose), part) for finding in left[disease])
 
     def _tell(self, sentence: str, part: str) -> bool:
-        """Add a composed sentence if it holds."""
-        claims = self._claims(sentence, part)
-        holds = self._holds(sentence, claims)
-        if holds:
-            self._add(sentence, part, COMPOSED, claims)
-        return holds
+        """Add what was composed if it holds; of another language it is a sentence for each finding."""
+        language = self.grounding.language
+        single = [sentence] if language.is_english else sentences_read(language.read(sentence))
+        held = []
+        for said in map(language.read, single):
+            claims = self._claims(said.text, part)
+            if self._holds(said.text, claims):
+                self._add(said, part, COMPOSED, claims)
+                held.append(said)
+        return bool(held)
 
     def _left(self, part: str) -> dict[str, list]:
         """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""
@@ -359,16 +381,17 @@ class GroundedText:
 
     def _state(self, sentence: str, part: str, origin: str = COMPOSED) -> None:
         """Add a sentence about the whole record, which argues for nothing."""
-        self._append(sentence, part, origin, self._claims(sentence, part))
+        said = self.grounding.language.read(sentence)
+        self._append(said, part, origin, self._claims(said.text, part))
 
-    def _append(self, sentence: str, part: str, origin: str, claims: list[Claim]) -> None:
+    def _append(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
         before = self.rationale(part)
         offset = len(before) + bool(before)
-        for claim in claims:
+        for claim in said.restored(claims, self.said_note):
             argument = {} if self.grounding.knows else {"diagnoses": [], "argument": ""}
             moved = {"start": claim.start + offset, "end": claim.end + offset}
             self.claims[part].append(replace(claim, **moved, **argument))
-        self.sentences.append(GroundedSentence(sentence, part, origin))
+        self.sentences.append(GroundedSentence(said.original, part, origin))
 
     def rationale(self, part: str) -> str:
         return " ".join(sentence.text for sentence in self.sentences if sentence.part == part)

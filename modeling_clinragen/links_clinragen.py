@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
 from .homonyms_clinragen import names_something_else
+from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
@@ -64,15 +65,24 @@ class KnowledgeLinks:
         terms (list of `dict`): `term`, `type`, `synonyms`, `diseases` and `pattern`, as in `knowledge.json`.
         labels (list of `str`): the names of the diagnoses, in class-id order.
         channels (list of `dict`, *optional*): the channels of the series; patterns of others are left out.
+        language (`Language`, *optional*): of the terms and labels; texts are looked up as it has rewritten them.
     """
 
-    def __init__(self, terms: Sequence[dict], labels: Sequence[str], channels: Sequence[dict] = ()):
-        self.labels = list(labels)
+    def __init__(
+        self,
+        terms: Sequence[dict],
+        labels: Sequence[str],
+        channels: Sequence[dict] = (),
+        language: Language = ENGLISH,
+    ):
+        self.labels, self.language = list(labels), language
         self.entries: dict[tuple[str, ...], list[dict]] = defaultdict(list)  # stems -> terms that go by these words
         self._turned: set[tuple[str, ...]] = set()
         self._patterns: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._series: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._names: dict[str, list[str]] = {label: [label, short_name(label)] for label in self.labels}
+        self._names: dict[str, list[str]] = {
+            label: [language.english(name) for name in (label, short_name(label))] for label in self.labels
+        }
         for label in self.labels:
             self._enter({"term": label, "type": "name", "synonyms": [short_name(label)], "diseases": [label]})
         for term in terms:
@@ -93,12 +103,16 @@ class KnowledgeLinks:
         self._noted: dict[str, list[NoteFinding]] = {}
 
     def _enter(self, term: dict) -> None:
-        for form in dict.fromkeys((term["term"], *term.get("synonyms", ()))):
+        for form in self.forms_of(term):
             stems = tuple(word[0] for word in words_of(form.lower()))
             if stems and term not in self.entries[stems]:
                 self.entries[stems].append(term)
             if "," in form or "/" in form:
                 self._turned.add(stems)
+
+    def forms_of(self, term: dict) -> list[str]:
+        """Return the forms of a term, as texts are looked up."""
+        return [self.language.english(form) for form in dict.fromkeys((term["term"], *term.get("synonyms", ())))]
 
     def _take_pattern(self, term: dict, known: set[str]) -> None:
         pattern = term.get("pattern")
@@ -113,7 +127,7 @@ class KnowledgeLinks:
     def _take_names(self, term: dict) -> None:
         for disease in term["diseases"] if term["type"] == "name" else ():
             names = self._names.setdefault(disease, [])
-            names += [form for form in (term["term"], *term.get("synonyms", ())) if form not in names]
+            names += [form for form in self.forms_of(term) if form not in names]
 
     def find_in_note(self, note: str, diseases: Iterable[str] | None = None) -> list[NoteFinding]:
         """
@@ -201,7 +215,7 @@ class KnowledgeLinks:
         plain = tuple(word for word in whole if word not in _NO_MATTER)
         kinds, found = _kinds(lower), []
         for term in self.entries.get(whole) or self.entries.get(plain) or ():
-            for form in (term["term"], *term.get("synonyms", ())):
+            for form in self.forms_of(term):
                 if kinds <= _kinds(form.lower()):
                     found.append([word[0] for word in content_words(form.lower(), 0, len(form))])
         return [stems for stems in found if stems]

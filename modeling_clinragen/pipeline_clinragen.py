@@ -292,15 +292,16 @@ class ClinRaGenPipeline(Pipeline):
 
     def _claims(self, parsed: dict, record: dict) -> dict[str, list[Claim]]:
         """Return the claims of each part of a rationale, with their verdicts and those of their arguments."""
-        note, lab = parsed["note_rationale"], parsed["lab_rationale"]
+        read = self.processor.spoken.read
+        note, lab, about = (read(text) for text in (parsed["note_rationale"], parsed["lab_rationale"], record["note"]))
         found = {
-            "note": check_note_claims(note, record["note"], self.grounding.links),
-            "lab": self.grounding.check(lab, record["lab_times"], record["lab_values"]),
+            "note": check_note_claims(note.text, about.text, self.grounding.links),
+            "lab": self.grounding.check(lab.text, record["lab_times"], record["lab_values"]),
         }
         if self.grounding.knows:
-            argue(found["note"], note, self.grounding.links)
-            argue(found["lab"], lab, self.grounding.links)
-        return found
+            argue(found["note"], note.text, self.grounding.links)
+            argue(found["lab"], lab.text, self.grounding.links)
+        return {"note": note.restored(found["note"], about), "lab": lab.restored(found["lab"])}
 
     def _probabilities(self, probabilities) -> dict[str, float]:
         if probabilities is None:

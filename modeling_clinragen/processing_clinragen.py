@@ -15,6 +15,7 @@ from .clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from .composition_clinragen import Composer
 from .feature_extraction_clinragen import ClinRaGenFeatureExtractor
 from .fields_clinragen import check_fields, plain_name
+from .language_clinragen import Language, fault_of_language, language_of
 from .links_clinragen import KnowledgeLinks
 from .record_terms_clinragen import RecordTerms
 from .shapes_clinragen import TERM, fault_of
@@ -62,6 +63,8 @@ class ClinRaGenProcessor(ProcessorMixin):
             `[highest]` for the numbers of the series, see [`NumericSlots`].
         term_evidence (`bool`, *optional*, defaults to `False`): whether the model reads which terms of `knowledge` a
             record shows.
+        language (`dict`, *optional*): how notes, knowledge and rationales of another language are read, as
+            [`Language`] takes it. Default: English.
 
     Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
     """
@@ -76,12 +79,14 @@ class ClinRaGenProcessor(ProcessorMixin):
         knowledge: list[dict] | None = None,
         numeric_slots: bool = False,
         term_evidence: bool = False,
+        language: dict | None = None,
         **kwargs,
     ):
         super().__init__(feature_extractor, tokenizer, **kwargs)
         given = {"labels": labels, "max_note_tokens": max_note_tokens, "modalities": modalities}
         flags = {"numeric_slots": numeric_slots, "term_evidence": term_evidence}
         fault = fault_of({**given, "knowledge": knowledge, **flags}, FIELDS)
+        fault = fault or (None if language is None else fault_of_language(language))
         if fault:
             raise ValueError(fault)
         if not all(term["term"].strip() and term["diseases"] for term in knowledge or ()):
@@ -94,6 +99,12 @@ class ClinRaGenProcessor(ProcessorMixin):
         self.knowledge = knowledge
         self.numeric_slots = numeric_slots
         self.term_evidence = term_evidence
+        self.language = language
+
+    @property
+    def spoken(self) -> Language:
+        """Return what rewrites notes and rationales for those who read them."""
+        return language_of(self.language)
 
     @property
     def slots(self) -> NumericSlots:
@@ -115,9 +126,9 @@ class ClinRaGenProcessor(ProcessorMixin):
     def record_terms(self) -> RecordTerms:
         """Return what looks up the terms of the knowledge in records."""
         made = _RECORD_TERMS.get(self)
-        if made is None or made.knowledge is not self.knowledge:
+        if made is None or made.knowledge is not self.knowledge or made.composer.links.language is not self.spoken:
             channels = self.feature_extractor.channels
-            links = KnowledgeLinks(self.knowledge or [], self.labels, channels)
+            links = KnowledgeLinks(self.knowledge or [], self.labels, channels, self.spoken)
             made = _RECORD_TERMS[self] = RecordTerms(Composer(links, channels, self.labels), self.knowledge)
         return made
 

@@ -82,6 +82,7 @@ class RecordTerms:
         Find what a record shows, each finding once: those of the note in their order, then those of the series. An
         event of the past that speaks for acute diseases alone is none.
         """
+        note = self.composer.links.language.english(note)
         noted = [
             {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
             for finding in self.composer.links.find_in_note(note)

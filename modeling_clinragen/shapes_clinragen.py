@@ -40,6 +40,12 @@ TERM = {  # of knowledge
     "pattern?": (None, {"channel": str, "direction": str}),
     "share?": float,
 }
+LANGUAGE = {  # of processor and dataset
+    "name": str,
+    "words": {str: [str]},
+    "decimal?": str,
+    "sentences?": {str: str},
+}
 
 
 def fault_of(value: object, shape: object, place: str = "") -> str | None:

@@ -342,6 +342,13 @@ class Telling:
             return f"{sentence_case(Telling._clauses(findings, choose))}."
         return f"The note mentions {listed(_written_once(findings))}."
 
+    @staticmethod
+    def nothing(part: str, choose: random.Random, read: bool = True, searched: bool = True) -> str:
+        """Word that a part holds no evidence: `read`, or absent from the record; `searched`, or not looked at."""
+        if not read:
+            return NO_NOTE if part == "note" else NO_SERIES
+        return choose.choice(NO_SIGN[part]) if searched else NO_FINDING[part]
+
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None) -> str:
         """Word that nothing in a place, see [`place_of`], points to the diseases; `None` where none was searched."""
         one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT
@@ -449,7 +456,8 @@ def _is_plural(text: str) -> bool:
     return last.islower() and last.endswith("s") and not _SINGULAR.search(last)
 
 
-def _number(finding: SeriesFinding, position: int, unit: bool = True) -> str:
+def number_of(finding: SeriesFinding, position: int, unit: bool = True) -> str:
+    """Write a value of a finding, with its unit."""
     channel, value = finding.channel, finding.values[position]
     shown = channel.get("unit", "")
     if shown == "fraction":
@@ -474,9 +482,9 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
     return words | {
         "name": name,
         "sign": _SIGNS.get((finding.channel["name"], finding.direction), name),
-        "first": _number(finding, 0, unit=choose.random() < 0.3),
-        "extreme": _number(finding, finding.extreme),
-        "last": _number(finding, -1, unit=choose.random() < 0.5),
+        "first": number_of(finding, 0, unit=choose.random() < 0.3),
+        "extreme": number_of(finding, finding.extreme),
+        "last": number_of(finding, -1, unit=choose.random() < 0.5),
         "hour": f"{finding.hours[finding.extreme]:.0f}",
         "times": often(finding.count),
     }
@@ -486,8 +494,8 @@ def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
     """Word a finding as a noun with its extreme value."""
     if finding.direction in ("rising", "falling") or len(finding.values) == 1:
         name = _name(finding.channel)
-        course = f"{name} {finding.direction} from {_number(finding, 0, unit=False)} to {_number(finding, -1)}"
-        return course if len(finding.values) > 1 else f"{name} of {_number(finding, 0)}"
+        course = f"{name} {finding.direction} from {number_of(finding, 0, unit=False)} to {number_of(finding, -1)}"
+        return course if len(finding.values) > 1 else f"{name} of {number_of(finding, 0)}"
     known = (finding.channel["name"], finding.direction) in _SIGNS
     return choose.choice(_PHRASES[: len(_PHRASES) if known else 3]).format(**_words(finding, choose))
 
@@ -495,7 +503,7 @@ def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
 def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) -> str:
     """Word a finding as a clause: its course with first, extreme and last value, or how often it was how far out."""
     words = _words(finding, choose)
-    first, last, extreme = (_number(finding, at) for at in (0, -1, finding.extreme))
+    first, last, extreme = (number_of(finding, at) for at in (0, -1, finding.extreme))
     if first == last == extreme:
         return "{name} was {extreme}".format(**words)
     if first == last:

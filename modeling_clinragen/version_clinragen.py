@@ -28,7 +28,10 @@ def version_of(model, processor) -> str:
 def _without(settings):
     """Return settings without `NO_MATTER`, at any depth."""
     if isinstance(settings, dict):
-        return {key: _without(value) for key, value in settings.items() if key not in NO_MATTER}
+        kept = {key: value for key, value in settings.items() if key not in NO_MATTER}
+        if kept.get("language", "") is None:  # English, as before there was another
+            del kept["language"]
+        return {key: _without(value) for key, value in kept.items()}
     return [_without(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 

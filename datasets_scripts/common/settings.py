@@ -11,12 +11,13 @@ from modeling_clinragen.shapes_clinragen import fault_of
 MAX_DEPTH, MAX_PARTS = 50, 1_000_000  # of what a file holds, each alias counted as what it stands for
 
 
-def read_yaml(path: Path, shape: object = dict) -> object:
+def read_yaml(path: Path, shape: object = dict, only_text: bool = False) -> object:
     """
     Return what a YAML file holds: texts, numbers, truth values, lists, and tables whose names are texts.
 
     Args:
         shape (*optional*): as [`fault_of`] takes it.
+        only_text (`bool`): numbers and truth values are texts, too: `no` is the word.
 
     Raises:
         ClinRaGenInputError: naming the file, and the line or field that is wrong.
@@ -24,7 +25,8 @@ def read_yaml(path: Path, shape: object = dict) -> object:
     import yaml
 
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = yaml.BaseLoader if only_text else yaml.SafeLoader
+        value = yaml.load(path.read_text(encoding="utf-8"), loader)
     except UnicodeDecodeError:
         raise ClinRaGenInputError(f"{path}: not a YAML file: no text in UTF-8") from None
     except yaml.MarkedYAMLError as error:

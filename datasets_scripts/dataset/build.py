@@ -17,6 +17,7 @@ from datasets_scripts.common.outputs import (
 )
 from datasets_scripts.dataset.card import dataset_card, write_label_audit
 from datasets_scripts.dataset.folder import write_metadata
+from datasets_scripts.dataset.language import load_language
 from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, write_records
 from datasets_scripts.dataset.splits import SPLITS, first_patients, split_of
 from datasets_scripts.sources.channels import load_channels
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 SYNTHETIC_PATIENTS = 2000
 SETTINGS = (
     "splits", "seed", "limit", "min_age", "max_age", "min_stay_hours", "max_stay_hours", "stays", "labels", "channels",
-    "reference_ranges", "hours", "note_view", "sections", "note_text", "caption",
+    "reference_ranges", "hours", "note_view", "sections", "note_text", "caption", "language",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         note_view (`str` or `float`): as `parse_note_view` gives it.
     """
     labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
+    language = _language_of(arguments)
     check_places(arguments)
     with ExitStack() as places:
         places.enter_context(held(arguments.output))
@@ -64,11 +66,32 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         if isinstance(arguments.root, str):  # a URL
             copied = places.enter_context(copied_tables(arguments.root, tables_to_copy()))
             arguments = argparse.Namespace(**{**vars(arguments), "root": copied})
-        metadata = _build(arguments, shares, note_view, labels, channels)
+        metadata = _build(arguments, shares, note_view, labels, channels, language)
     for line in metadata["warnings"]:
         logger.warning(line)
+    if language is not None:
+        share, name = metadata["language"]["share_of_words"], language["name"]
+        logger.info("%.1f%% of the words of the notes stand in the language file of %s", 100 * share, name)
     logger.info(
         "%s: %s", arguments.output, ", ".join(f"{split} {metadata['counts'][split]['stays']}" for split in SPLITS)
+    )
+
+
+def _language_of(arguments: argparse.Namespace) -> dict | None:
+    """Return what the file of `--language` says."""
+    if arguments.language is None:
+        return None
+    if arguments.note_view == "paper":
+        raise ClinRaGenInputError("--note-view paper: its hospital course is found in English; leave out --language")
+    return load_language(arguments.language)
+
+
+def _told_of_headings(report: dict) -> str | None:
+    if not report["unknown_headings"]:
+        return None
+    return (
+        f"{report['unknown_headings']} sections about the admission ended at a heading that the --language file does "
+        "not list; add those that tell of the admission to `sections` or `parts`"
     )
 
 
@@ -77,7 +100,7 @@ def check_places(arguments: argparse.Namespace) -> None:
     simulated = arguments.source == "synthetic"
     is_meds = arguments.source == "meds" and arguments.root is not None  # its files are found in all folders below
     events = arguments.root / "data" if is_meds else None
-    reads = [events, arguments.mapping, arguments.labels, arguments.channels]
+    reads = [events, arguments.mapping, arguments.labels, arguments.channels, arguments.language]
     check_free(arguments.output, *reads)
     if simulated:
         check_separate(root_of(arguments), arguments.output)
@@ -100,6 +123,7 @@ def _build(
     note_view: str | float,
     labels: list[dict],
     channels: list[dict],
+    language: dict | None,
 ) -> dict:
     """Write the dataset folder whose place is held, and return its metadata."""
     source, root = _raw_tables(arguments, channels)
@@ -114,8 +138,9 @@ def _build(
         shares,
         arguments.seed,
         labelled=not arguments.unlabelled,
+        language=language,
     )
-    resume = _resume(arguments, source, root, labels, channels)
+    resume = {**_resume(arguments, source, root, labels, channels), "language": language}
     with finished_folder(arguments.output, resume) as folder, enough_memory(arguments.memory_limit):
         resumed = (folder / "work" / DATABASE).exists()
         if arguments.also_meds is not None and not resumed:
@@ -139,8 +164,10 @@ def _build(
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
             report = write_records(cohort, folder, labels, record_options, arguments.ray)
             metadata = _metadata(arguments, cohort, labels, report)
+            if language is not None:
+                metadata["language"] = {**language, "share_of_words": round(report["language_words"], 4)}
             metadata["settings"]["sections"] = ",".join(sections) or "none"
-            of_language = filter(None, [report["language_warning"]])
+            of_language = filter(None, [report["language_warning"], _told_of_headings(report)])
             metadata["warnings"] = [*_warnings(metadata, shares), *of_language, *describe_losses(cohort)]
             write_label_audit(folder, cohort.codes)
         write_metadata(folder, metadata, dataset_card)

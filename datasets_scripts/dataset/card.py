@@ -61,6 +61,8 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     labelled = metadata.get("labelled", True)
     labels = LABELLED.format(len(metadata["labels"])) if labelled else UNLABELLED
     header = HEADER.format(title=source["title"], files=files, labels=labels, content_hash=metadata["content_hash"])
+    if metadata.get("language"):
+        header = header.replace("language: [en]\n", "")
     use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {

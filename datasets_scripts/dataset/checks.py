@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from modeling_clinragen.shapes_clinragen import CHANNEL, fault_of
+from modeling_clinragen.language_clinragen import fault_of_language
+from modeling_clinragen.shapes_clinragen import CHANNEL, LANGUAGE, fault_of
 
 
 AGAIN = "copy the folder again, or build it again with datasets_scripts/build_dataset.py"
@@ -56,6 +57,7 @@ METADATA = {
     "content_hash": str,
     "rationales?": {"claims": {str: int}, "outcomes": {str: int}, "reasons": {str: int}},
     "permissions?": {str: str},
+    "language?": (None, LANGUAGE),
 }
 NEVER_NULL = (
     "subject_id",
@@ -91,6 +93,8 @@ def _contradiction(metadata: dict) -> str | None:
         twice = next((other for i, other in enumerate(names) if other in names[:i]), None)
         if twice is not None or not names:
             return f"{name} names {twice!r} twice" if names else f"{name} is empty"
+    if metadata.get("language") is not None and (fault := fault_of_language(metadata["language"])):
+        return f"language: {fault}"
     counts = metadata["counts"]
     if counts.keys() != set(SPLITS) or any(count["stays"] < 0 for count in counts.values()):
         return f"counts needs the records of {', '.join(SPLITS)}"

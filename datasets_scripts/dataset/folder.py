@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from datasets_scripts.dataset.checks import AGAIN, check_cells, check_files, check_metadata, opened, unreadable
 from datasets_scripts.dataset.splits import SPLITS
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.shapes_clinragen import LANGUAGE
 
 
 if TYPE_CHECKING:
@@ -243,6 +244,13 @@ def check_labelled(metadata: dict, folder: str | Path) -> None:
 
 def label_names(metadata: dict) -> list[str]:
     return [label["name"] for label in metadata["labels"]]
+
+
+def language_in(metadata: dict) -> dict | None:
+    """Return the language of notes and rationales, as a processor takes it; `None` for English."""
+    described = metadata.get("language")
+    fields = [name.rstrip("?") for name in LANGUAGE]
+    return described and {name: described[name] for name in fields if name in described}
 
 
 def load_split(folder: str | Path, split: str, streaming: bool = False) -> Dataset | IterableDataset:

@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
 from datasets_scripts.dataset.folder import schema_for, shard_path, write_shard
-from datasets_scripts.dataset.language import count_words, language_warning
+from datasets_scripts.dataset.language import count_words, headings_of, language_warning
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.dataset.splits import SPLITS, split_of
 from datasets_scripts.sources.blocks import Block, read_block
 from datasets_scripts.sources.cohort import Cohort
-from datasets_scripts.sources.notes import note_text, notes_left_out, strip_as_the_release
+from datasets_scripts.sources.notes import note_text, notes_left_out, strip_as_the_release, unknown_headings
 from modeling_clinragen.claims_clinragen import UNMEASURED, describe_anomalies
+from modeling_clinragen.language_clinragen import Language
 
 
 STAYS_PER_BLOCK = 500
@@ -41,6 +42,7 @@ class RecordOptions:
         caption (`str`): `"fixed"`, or `"paper"`, which calls an unmeasured channel normal.
         shares (`dict[str, float]`): of the patients, by split; seed (`int`): of the split.
         labelled (`bool`): whether the diagnoses are known, so that a note can name them.
+        language (`dict`, *optional*): of the notes, as `load_language` gives it; default: English.
     """
 
     source: str
@@ -50,6 +52,7 @@ class RecordOptions:
     shares: dict[str, float]
     seed: int
     labelled: bool = True
+    language: dict | None = None
 
 
 def write_records(
@@ -62,7 +65,8 @@ def write_records(
         ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this process does.
 
     Returns:
-        `counts` per split, `stays_with_label` per class id, `leakage` per note view, and `language_warning`, if any.
+        `counts` per split, `stays_with_label` per class id, `leakage` per note view, `language_warning`, if any, and
+        with a language `language_words`, the share of its words in the notes, and `unknown_headings`.
     """
     execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
     execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
@@ -115,6 +119,8 @@ class RecordMaker:
     def __init__(self, channels: list[dict], labels: list[dict], options: RecordOptions):
         self.channels, self.labels, self.options = channels, [label["name"] for label in labels], options
         self.meter = LeakMeter(labels)
+        self.headings = headings_of(options.language)
+        self.language = None if options.language is None else Language(options.language)
         self.clean: Callable[[str], str] = strip_as_the_release if options.note_text == "paper" else str
 
     def __call__(self, block: Block) -> tuple[dict[str, pa.Table], Counter]:
@@ -135,13 +141,15 @@ class RecordMaker:
         notes, left_out, counts = [], [], Counter()
         for stay in block.stays:
             for name, view in views_of(self.options).items():
-                text = note_text(stay["documents"], view)
+                text = note_text(stay["documents"], view, self.headings)
                 leaks = self.meter.count(text, stay["diagnoses"]) if self.options.labelled else {}
                 counts.update({f"leak {name} {key}": count for key, count in leaks.items()})
                 if view == self.options.note_view:
                     notes.append(self.clean(text))
-                    counts.update(count_words(notes[-1]))
-                    left_out.append(notes_left_out(stay["documents"], view))
+                    counts.update(count_words(notes[-1], self.language))
+                    left_out.append(notes_left_out(stay["documents"], view, self.headings))
+            if self.headings is not None:
+                counts["unknown headings"] += unknown_headings(stay["documents"], self.headings)
         return notes, left_out, counts
 
 
@@ -210,5 +218,7 @@ def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordO
         "counts": counts,
         "stays_with_label": [total[f"label {i}"] for i in range(len(labels))],
         "leakage": leakage,
-        "language_warning": language_warning(total),
+        "language_warning": language_warning(total, options.language and options.language["name"]),
+        "language_words": total["words of the language"] / max(total["words"], 1),
+        "unknown_headings": total["unknown headings"],
     }

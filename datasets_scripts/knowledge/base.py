@@ -43,7 +43,11 @@ def builtin_entries(names: bool = False) -> Iterator[tuple[str, str, str]]:
     Args:
         names (`bool`): with those of type `name`, what the diseases themselves are called.
     """
-    for disease, groups in read_builtin()["diseases"].items():
+    yield from _entries(read_builtin(), names)
+
+
+def _entries(raw: dict, names: bool) -> Iterator[tuple[str, str, str]]:
+    for disease, groups in raw["diseases"].items():
         for kind, entries in groups.items():
             for entry in entries if kind != "source" and (names or kind != NAME) else ():
                 yield disease, kind, entry
@@ -68,17 +72,22 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     """
     raw = read_builtin()
     labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
-    terms: dict[tuple[str, bool], dict] = {}
-    names = _forms_of_names()
-    for disease, kind, entry in builtin_entries(names=True):
-        if disease in labels:
-            _add_builtin(terms, disease, kind, entry, raw["sources"], raw["diseases"][disease]["source"], names)
-    if not terms:
+    if not raw["diseases"].keys() & set(labels):
         raise ClinRaGenInputError(
             "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus"
         )
+    return knowledge_of(raw, labels, {"corpus": "builtin", "date": raw["date"].isoformat()})
+
+
+def knowledge_of(raw: dict, labels: list[str], settings: dict, name_source: str = "ccs") -> dict:
+    """Return the knowledge base of `sources` and `diseases` that are written as in `builtin.yaml`."""
+    terms: dict[tuple[str, bool], dict] = {}
+    names = _forms_of_names(raw)
+    for disease, kind, entry in _entries(raw, names=True):
+        if disease in labels:
+            source = name_source if kind == NAME else raw["diseases"][disease]["source"]
+            _add_builtin(terms, disease, kind, entry, raw["sources"], source, names)
     cited = {cited["document"] for term in terms.values() for cited in term["provenance"]}
-    settings = {"corpus": "builtin", "date": raw["date"].isoformat()}
     return {
         "schema_version": SCHEMA_VERSION,
         "labels": labels,
@@ -90,9 +99,9 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     }
 
 
-def _forms_of_names() -> dict[str, list[str]]:
+def _forms_of_names(raw: dict) -> dict[str, list[str]]:
     """Return the first form of each name -> all its forms."""
-    named = [parse_entry(entry)[0] for _, kind, entry in builtin_entries(names=True) if kind == NAME]
+    named = [parse_entry(entry)[0] for _, kind, entry in _entries(raw, names=True) if kind == NAME]
     return {forms[0]: forms for forms in named}
 
 
@@ -107,7 +116,7 @@ def _add_builtin(
 ) -> None:
     forms, pattern, key = parse_entry(entry)
     forms = list(dict.fromkeys((*forms, *names.get(forms[0], ()))))
-    key = key or ("ccs" if kind == NAME else default_source)
+    key = key or default_source
     new = {
         "term": forms[0],
         "type": kind,

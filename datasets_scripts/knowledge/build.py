@@ -18,6 +18,7 @@ from datasets_scripts.common.outputs import check_free, held, write_whole
 from datasets_scripts.knowledge.base import SCHEMA_VERSION, Finding, builtin_knowledge, collect_terms
 from datasets_scripts.knowledge.documents import Document, check_corpus_path, collect, read_files, read_hub
 from datasets_scripts.knowledge.extraction import Prompt, extract_by_contrast, extract_by_model
+from datasets_scripts.knowledge.own_terms import SUFFIXES, own_knowledge
 from datasets_scripts.knowledge.queries import queries_for
 from datasets_scripts.knowledge.report import write_report
 from datasets_scripts.knowledge.retrieval import Retriever, evaluate_retrieval, load_encoder
@@ -48,6 +49,8 @@ def build(arguments: argparse.Namespace) -> None:
     with held(arguments.output):
         if arguments.corpus == "builtin":
             knowledge, details = builtin_knowledge([label["name"] for label in labels]), {}
+        elif arguments.corpus.endswith(SUFFIXES):
+            knowledge, details = own_knowledge(Path(arguments.corpus), [label["name"] for label in labels]), {}
         else:
             knowledge, details = _from_documents(arguments, labels)
         _write(arguments, knowledge, details)

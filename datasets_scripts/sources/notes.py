@@ -7,9 +7,11 @@ A discharge summary is written when everything is known: its hospital course and
 labels. The `admission` view keeps only sections about the time before and at admission.
 """
 
+import itertools
 import re
 
 from datasets_scripts.sources.heading_words import COURSE, LATER, tables
+from datasets_scripts.sources.language_sections import SectionHeadings
 from datasets_scripts.sources.sections import split_sections
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -64,7 +66,7 @@ def parse_sections(text: str, view: str | float) -> tuple[str, ...] | None:
     return names
 
 
-def note_text(documents: list[dict], view: str | float) -> str:
+def note_text(documents: list[dict], view: str | float, headings: SectionHeadings | None = None) -> str:
     """
     Return the text that a model may read.
 
@@ -76,13 +78,14 @@ def note_text(documents: list[dict], view: str | float) -> str:
             no heading of them; of other notes what was stored within a day of ICU admission. `"paper"`: of a discharge
             summary the brief hospital course, which names the diagnoses. A number: all documents stored that many
             hours after ICU admission or earlier.
+        headings (`SectionHeadings`, *optional*): of another language, for the view `"admission"`.
 
     Returns:
         `str`: `Kind: text` parts, one a line; empty when nothing of the kind was written.
     """
     parts: dict[tuple, dict[str, None]] = {}  # (rank, kind) -> its items, each once
     for document in sorted(documents, key=_order):
-        for heading, body in _read(document, view):
+        for heading, body in _read(document, view, headings):
             text = " ".join((body or "").split())
             if text:
                 parts.setdefault((document["rank"], heading), {})[text] = None
@@ -94,15 +97,26 @@ def _order(document: dict) -> tuple:
     return document["rank"], document["kind"], float("inf") if hour is None else hour, document["text"] or ""
 
 
-def notes_left_out(documents: list[dict], view: str | float) -> int:
+def notes_left_out(documents: list[dict], view: str | float, headings: SectionHeadings | None = None) -> int:
     """Count the discharge summaries of which a view reads nothing, because they have no heading of its sections."""
     if not isinstance(view, str):
         return 0
-    summaries = [d for d in documents if d["origin"] == "note" and (d["text"] or "").strip() and _is_summary(d, view)]
-    return sum(not any(body.strip() for _, body in _read(document, view)) for document in summaries)
+    written = [d for d in documents if d["origin"] == "note" and (d["text"] or "").strip()]
+    summaries = [document for document in written if _is_summary(document, view, headings)]
+    return sum(not any(body.strip() for _, body in _read(document, view, headings)) for document in summaries)
 
 
-def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
+def unknown_headings(documents: list[dict], headings: SectionHeadings) -> int:
+    """Count the headings of discharge summaries that are in no list, and end a section about the admission."""
+    texts = [d["text"] or "" for d in documents if d["origin"] == "note" and _is_summary(d, "admission", headings)]
+    return sum(
+        not section.known and before.name != LATER
+        for text in texts
+        for before, section in itertools.pairwise(headings.split(text))
+    )
+
+
+def _read(document: dict, view: str | float, headings: SectionHeadings | None) -> list[tuple[str, str]]:
     """Return what a view reads of one document: headings and text."""
     hour = document["hour"]
     if not isinstance(view, str):
@@ -112,9 +126,12 @@ def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
         return [(document["kind"], document["text"])] if read else []
     if document["origin"] != "note":
         return []
-    if not _is_summary(document, view):
+    if not _is_summary(document, view, headings):
         late = view == "admission" and hour is not None and hour > ADMISSION_HOURS
         return [] if late else [(document["kind"], document["text"])]
+    if headings is not None and view == "admission":
+        read = [section for section in headings.split(document["text"] or "") if section.name != LATER]
+        return [(section.name, _without_rules(section.body)) for section in read]
     return [
         (section, _without_rules(body))
         for section, _, body in split_sections(document["text"] or "")
@@ -122,10 +139,12 @@ def _read(document: dict, view: str | float) -> list[tuple[str, str]]:
     ]
 
 
-def _is_summary(document: dict, view: str) -> bool:
+def _is_summary(document: dict, view: str, headings: SectionHeadings | None) -> bool:
     """Tell whether a document is a discharge summary, by its kind or, if of no known time, by its headings."""
     if _SUMMARY.search(document["kind"] or ""):
         return True
+    if headings is not None:
+        return headings.is_summary(document["kind"], document["text"], document["hour"] is not None)
     if view != "admission" or document["hour"] is not None:
         return False
     headings = [(section, heading.lower()) for section, heading, _ in split_sections(document["text"] or "")]

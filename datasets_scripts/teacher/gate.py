@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modeling_clinragen.claims_clinragen import Claim, ClaimChecker
 from modeling_clinragen.clinical_clinragen import short_name
 from modeling_clinragen.composition_clinragen import Composer, Evidence
+from modeling_clinragen.language_clinragen import ENGLISH, Rewritten
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, Mention, NoteIndex, check_note_claims
 from modeling_clinragen.phrases_clinragen import compiled
@@ -39,10 +40,12 @@ class Sentence:
         text (`str`): one sentence of a rationale.
         evidence (`tuple[str, ...]`, *optional*): what it rests on: quotes of the note, or names of channels; `None`
             where the teacher does not tell.
+        said (`Rewritten`, *optional*): `text`, and as it was written; set by the gate.
     """
 
     text: str
     evidence: tuple[str, ...] | None = None
+    said: Rewritten | None = None
 
 
 @dataclass
@@ -71,10 +74,11 @@ class Gate:
         channels (list of `dict`): of the dataset.
         labels (list of `dict`): of the dataset, with `name` and `synonyms`, in class-id order.
         links (`KnowledgeLinks`, *optional*): of the knowledge; without them no argument is judged, and overlooked
-            evidence is not seen.
+            evidence is not seen. Notes and rationales are in their language.
     """
 
     def __init__(self, channels: list[dict], labels: list[dict], links: KnowledgeLinks | None = None):
+        self.language = ENGLISH if links is None else links.language
         self.check_claims = ClaimChecker(channels)
         self.channel_names = {channel["name"].lower(): i for i, channel in enumerate(channels)}
         self.names = [label["name"] for label in labels]
@@ -84,9 +88,8 @@ class Gate:
         self.find_diagnoses = DiagnosisFinder(
             {
                 label["name"]: (
-                    label["name"],
-                    short_name(label["name"]),
-                    *label.get("synonyms", ()),
+                    *map(self.language.english, (label["name"], short_name(label["name"]))),
+                    *map(self.language.english, label.get("synonyms", ())),
                     *(links.names_of(label["name"]) if links else ()),
                 )
                 for label in labels
@@ -107,8 +110,10 @@ class Gate:
         if not any(sentence.text.strip() for sentence in (*note, *lab)):
             judgement.faults.append(("empty", "The rationale is empty."))
             return judgement
-        index, gold = NoteIndex(row["note"]), {self.names[i] for i in row["diagnoses"]}
-        self._judge_note(note, row, index, gold, judgement)
+        about, gold = self.language.read(row["note"]), {self.names[i] for i in row["diagnoses"]}
+        index = NoteIndex(about.text)
+        note, lab = ([self._as_read(sentence) for sentence in part] for part in (note, lab))
+        self._judge_note(note, row, about, index, gold, judgement)
         self._judge_lab(lab, row, judgement)
         judgement.without["records"] = int(bool(gold))
         for part, sentences in zip(PARTS, (note, lab), strict=True):
@@ -121,8 +126,18 @@ class Gate:
             self._judge_overlooked(note, lab, evidence, judgement)
         return judgement
 
+    def _as_read(self, sentence: Sentence) -> Sentence:
+        said = self.language.read(sentence.text)
+        return replace(sentence, text=said.text, said=said)
+
     def _judge_note(
-        self, sentences: list[Sentence], row: dict, index: NoteIndex, gold: set[str], judgement: Judgement
+        self,
+        sentences: list[Sentence],
+        row: dict,
+        about: Rewritten,
+        index: NoteIndex,
+        gold: set[str],
+        judgement: Judgement,
     ) -> None:
         """Check findings against the note; what is said of a channel may stand in the note or in the series."""
         for sentence in sentences:
@@ -130,15 +145,15 @@ class Gate:
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
                 self._judge_series(sentence, row, judgement)
                 continue
-            for claim in claims:
+            for claim, written in zip(claims, sentence.said.restored(claims, about), strict=True):
                 judgement.claims[f"note {claim.verdict}"] += 1
                 if claim.verdict == "contradicted":
-                    judgement.faults.append(("note contradicted", _told(claim)))
+                    judgement.faults.append(("note contradicted", _told(written)))
                 if claim.verdict == "absent" and not self._is_diagnosis(claim, sentence.text, gold):
-                    judgement.faults.append(("finding not in the note", f"The note does not hold {claim.text!r}."))
+                    judgement.faults.append(("finding not in the note", f"The note does not hold {written.text!r}."))
             self._judge_arguments(claims, sentence, judgement)
             for quote in sentence.evidence or ():
-                if _plain(quote) not in _plain(index.text):
+                if _plain(quote) not in _plain(row["note"]):
                     judgement.faults.append(("quote not in the note", f"The note does not hold the words {quote!r}."))
 
     def _mentions(self, text: str) -> list[Mention]:
@@ -163,7 +178,7 @@ class Gate:
 
     def _judge_series(self, sentence: Sentence, row: dict, judgement: Judgement) -> None:
         claims = self.check_claims(sentence.text, row["lab_times"], row["lab_values"])
-        for claim in claims:
+        for claim in sentence.said.restored(claims):
             if claim.channel is not None:
                 judgement.claims[f"{claim.kind} {claim.verdict}"] += 1
             if claim.verdict == "contradicted":
@@ -175,7 +190,7 @@ class Gate:
         if self.links is None:
             return
         argue(claims, sentence.text, self.links)
-        for claim in claims:
+        for claim in sentence.said.restored(claims):
             if claim.argument:
                 judgement.claims[f"argument {claim.argument}"] += 1
             if claim.argument == "unlinked":
@@ -184,7 +199,7 @@ class Gate:
 
     @staticmethod
     def _judge_repeats(sentences: list[Sentence], judgement: Judgement) -> None:
-        counts = Counter(_plain(text) for sentence in sentences for text in _split(sentence.text))
+        counts = Counter(_plain(text) for sentence in sentences for text in _split(sentence.said.original))
         for text, count in counts.items():
             if count > 1:
                 judgement.faults.append(("repeated sentence", f"{text!r} is said {count} times."))
@@ -215,13 +230,14 @@ class Gate:
         for sentence in sentences:
             mentions = self._mentions(sentence.text)
             for mention in mentions:
-                named = sentence.text[mention.start : mention.end]
+                named = sentence.said.words(mention.start, mention.end)
+                said = sentence.text[mention.start : mention.end]
                 if mention.says == "denies" and len(mention.labels) == 1 and mention.labels <= gold:
                     judgement.faults.append(
                         ("denies a diagnosis", f"The patient has {named}; the rationale denies it.")
                     )
                 argued |= mention.says == "argues" and bool(mention.labels & gold)
-                if mention.says == "argues" and not mention.labels & gold and not self._cited(mention, named, index):
+                if mention.says == "argues" and not mention.labels & gold and not self._cited(mention, said, index):
                     judgement.faults.append(
                         ("argues for an absent diagnosis", f"{named} is not among the patient's diagnoses.")
                     )

@@ -23,6 +23,7 @@ from datasets_scripts.common.workers import worker_pool
 from datasets_scripts.teacher.gate import Gate, Sentence
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale
 from modeling_clinragen.composition_clinragen import Composer, Evidence
+from modeling_clinragen.language_clinragen import ENGLISH, Language
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 
 
@@ -37,13 +38,20 @@ class TemplateTeacher:
         labels (list of `dict`): of the dataset, in class-id order: `name`, and `synonyms` for the gate.
         seed (`int`): of the wording; with the stay's id it decides every choice.
         keep_rejected (`bool`): give what the gate rejects, too.
+        language (`Language`, *optional*): of the notes, and of the sentences that it writes.
     """
 
     def __init__(
-        self, knowledge: dict, channels: list[dict], labels: list[dict], seed: int = 0, keep_rejected: bool = False
+        self,
+        knowledge: dict,
+        channels: list[dict],
+        labels: list[dict],
+        seed: int = 0,
+        keep_rejected: bool = False,
+        language: Language = ENGLISH,
     ):
         self.labels, self.seed, self.keep_rejected = [label["name"] for label in labels], seed, keep_rejected
-        links = KnowledgeLinks(knowledge["terms"], self.labels, channels)
+        links = KnowledgeLinks(knowledge["terms"], self.labels, channels, language)
         self.gate, self.composer = Gate(channels, labels, links), Composer(links, channels, self.labels)
 
     def __call__(self, rows: Iterable[dict]) -> list[Rationale]:

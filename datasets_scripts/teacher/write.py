@@ -22,6 +22,7 @@ from datasets_scripts.dataset.folder import (
     iterate_records,
     iterate_stay_ids,
     label_names,
+    language_in,
     read_metadata,
     write_metadata,
 )
@@ -35,6 +36,8 @@ from datasets_scripts.teacher.language_model import LanguageModelTeacher
 from datasets_scripts.teacher.prompt import PROMPT, Prompt
 from datasets_scripts.teacher.rationale import DROPPED, KEPT, Rationale, report_of, without_evidence
 from datasets_scripts.teacher.template import TemplateTeacher, write_in_processes, write_on_cluster
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from modeling_clinragen.language_clinragen import language_of
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 
 
@@ -63,8 +66,19 @@ def write_rationales(arguments: argparse.Namespace) -> None:
         "rejected": arguments.rejected,
     }
     if arguments.teacher == "template":
+        language = language_of(language_in(metadata))
+        if not language.composes:
+            raise ClinRaGenInputError(
+                f"--teacher template: the language file of {arguments.dataset} gives no `sentences` to write; add "
+                "them and build the dataset again, or take another teacher"
+            )
         teacher = TemplateTeacher(
-            knowledge, metadata["channels"], metadata["labels"], arguments.seed, arguments.rejected == "keep"
+            knowledge,
+            metadata["channels"],
+            metadata["labels"],
+            arguments.seed,
+            arguments.rejected == "keep",
+            language,
         )
         records = iterate_records(arguments.dataset)
         rationales = (
@@ -84,6 +98,11 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
     prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), path, arguments.max_note)
     confined = not is_open(arguments.dataset, metadata)
     check_model_options(arguments, kind, confined)
+    if arguments.sentences in ("grounded", "chosen") and language_in(metadata):
+        raise ClinRaGenInputError(
+            f"--sentences {arguments.sentences}: they are English, and the notes of {arguments.dataset} are in "
+            f"{metadata['language']['name']}; give --sentences free"
+        )
     if arguments.dry_run:
         records = sum(counts["stays"] for counts in metadata["counts"].values())
         chats = (prompt(row) for row in iterate_records(arguments.dataset))
@@ -92,8 +111,9 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
     requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
     with closing(RequestLog(requests)) as log:
         model = open_model(arguments, kind, model_name, log, confined)
-        links = KnowledgeLinks(knowledge["terms"], label_names(metadata), metadata["channels"])
-        sentences = arguments.sentences or ("grounded" if kind == "transformers" else "free")
+        language = language_of(language_in(metadata))
+        links = KnowledgeLinks(knowledge["terms"], label_names(metadata), metadata["channels"], language)
+        sentences = arguments.sentences or ("grounded" if kind == "transformers" and language.is_english else "free")
         gate = Gate(metadata["channels"], metadata["labels"], links)
         teacher = LanguageModelTeacher(
             model,

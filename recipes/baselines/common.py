@@ -31,6 +31,7 @@ class Task:
         extractor (`ClinRaGenFeatureExtractor`): gives the series as ClinRaGen models read them.
         seed (`int`): of everything that is drawn.
         work (`Path`): folder for checkpoints; after a kill it is there again.
+        language (`dict`, *optional*): of notes and rationales, as `ClinRaGenProcessor` takes it.
     """
 
     train: Dataset
@@ -39,6 +40,7 @@ class Task:
     extractor: ClinRaGenFeatureExtractor
     seed: int
     work: Path
+    language: dict | None = None
 
     def gold(self, records: Dataset) -> np.ndarray:
         """The recorded diagnoses, float32 of shape `(num_records, num_labels)`."""

@@ -50,7 +50,9 @@ def fit(task: Task, settings: DecoderSettings) -> Fitted:
         model, tokenizer = pretrained_on_texts(task, settings)
     else:
         model, tokenizer = load_language_model(settings.model_name_or_path)
-    processor = ClinRaGenProcessor(task.extractor, tokenizer, task.labels, settings.max_note_tokens)
+    processor = ClinRaGenProcessor(
+        task.extractor, tokenizer, task.labels, settings.max_note_tokens, language=task.language
+    )
     num_parameters = model.num_parameters()
     trainer = adapter_trainer(model, processor, task, settings)
     trained = trainer.model.get_nb_trainable_parameters()[0]
@@ -209,10 +211,12 @@ def answers(
 ) -> list[dict]:
     """Read and check what the model writes, as the pipeline does."""
     extractor = processor.feature_extractor
-    check, found = ClaimChecker(extractor.channels), []
+    check, read, found = ClaimChecker(extractor.channels), processor.spoken.read, []
     for row, text in zip(records, written(model, processor, records, settings), strict=True):
         parsed = processor.parse(text)
-        claims = check(parsed["lab_rationale"], row["lab_times"], row["lab_values"])
+        note, lab, about = (read(part) for part in (parsed["note_rationale"], parsed["lab_rationale"], row["note"]))
+        claims = lab.restored(check(lab.text, row["lab_times"], row["lab_values"]))
+        note_claims = note.restored(check_note_claims(note.text, about.text), about)
         found.append(
             {
                 **NOTHING,
@@ -221,7 +225,7 @@ def answers(
                 "lab_rationale": parsed["lab_rationale"],
                 "generated_text": text,
                 "claims": [asdict(claim) for claim in claims],
-                "note_claims": [asdict(claim) for claim in check_note_claims(parsed["note_rationale"], row["note"])],
+                "note_claims": [asdict(claim) for claim in note_claims],
             }
         )
     return found

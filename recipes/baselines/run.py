@@ -10,8 +10,9 @@ from pathlib import Path
 from datasets import Dataset
 
 from datasets_scripts.common.outputs import check_free, finished_folder
-from datasets_scripts.dataset.folder import label_names, read_metadata
+from datasets_scripts.dataset.folder import label_names, language_in, read_metadata
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenInputError
+from modeling_clinragen.language_clinragen import language_of
 from recipes.baselines.common import Fitted, Task
 from recipes.baselines.settings import RunArguments
 from recipes.evaluation.figures.compute import compute_metrics
@@ -40,7 +41,14 @@ def evaluate_baseline(run: RunArguments, settings) -> dict:
         trained = time.perf_counter()
         predictions = predict(fitted, records, baseline.READS, task)
         synonyms = {label["name"]: label["synonyms"] for label in metadata["labels"]}
-        metrics = compute_metrics(predictions, task.labels, records, synonyms, channels=task.extractor.channels)
+        metrics = compute_metrics(
+            predictions,
+            task.labels,
+            records,
+            synonyms,
+            channels=task.extractor.channels,
+            language=language_of(task.language),
+        )
         metrics["run"] = {
             **asdict(run),
             "settings": asdict(settings),
@@ -63,9 +71,9 @@ def read_task(run: RunArguments, reads: tuple[str, ...], work: Path) -> Task:
         splits[split] = records.select(readable(records, reads, extractor))
         if not len(splits[split]):
             raise ClinRaGenInputError(f"{run.dataset}: no record of split {split!r} holds a {' or '.join(reads)}")
-    return Task(
-        **splits, labels=label_names(read_metadata(run.dataset)), extractor=extractor, seed=run.seed, work=work
-    )
+    metadata = read_metadata(run.dataset)
+    told = {"labels": label_names(metadata), "language": language_in(metadata)}
+    return Task(**splits, **told, extractor=extractor, seed=run.seed, work=work)
 
 
 def readable(records: Dataset, reads: tuple[str, ...], extractor: ClinRaGenFeatureExtractor) -> list[int]:

@@ -106,6 +106,7 @@ def model_card(
     }
     header = card_header(
         gated,
+        processor.spoken.is_english,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["clinragen", "clinical", "diagnosis", "rationale", "time-series", "knowledge-augmented", "custom_code"],
@@ -125,12 +126,13 @@ def _typical(channel: dict) -> float:
     return sum(known) / len(known)
 
 
-def card_header(gated: bool, **fields) -> ModelCardData:
+def card_header(gated: bool, is_english: bool = True, **fields) -> ModelCardData:
     """Return the header of a card, with its licence, and for a gated repository what it asks of who wants access."""
+    language = "en" if is_english else None
     if not gated:
-        return ModelCardData(language="en", license="apache-2.0", **fields)
+        return ModelCardData(language=language, license="apache-2.0", **fields)
     return ModelCardData(
-        language="en",
+        language=language,
         license="other",
         license_name="see-data-use-agreement",
         extra_gated_prompt=GATED_PROMPT,

@@ -54,8 +54,10 @@ class RationaleReward:
     ):
         self.__name__ = "rationale_reward"  # what TRL logs it as
         self.processor, self.weights = processor, _normalized(weights or {})
+        self.english = processor.spoken.english
         self.phrases = {
-            label: (label, short_name(label), *(synonyms or {}).get(label, ())) for label in processor.labels
+            label: tuple(map(self.english, (label, short_name(label), *(synonyms or {}).get(label, ()))))
+            for label in processor.labels
         }
         self.check_series = ClaimChecker(processor.feature_extractor.channels)
         self.index_of = lru_cache(maxsize=1024)(NoteIndex)  # several texts are written for each note
@@ -87,7 +89,10 @@ class RationaleReward:
         Returns:
             Array of shape `(num_texts, 5)`, in the order of `REWARD_PARTS`.
         """
-        texts = [self.processor.parse(*row) for row in zip(completions, lab_times, lab_values, strict=True)]
+        texts = [self._parsed(*row) for row in zip(completions, lab_times, lab_values, strict=True)]
+        note, note_rationale, lab_rationale = (
+            [self.english(text) for text in column] for column in (note, note_rationale, lab_rationale)
+        )
         gold = [[self.processor.labels[i] for i in ids] for ids in diagnoses]
         columns = [
             [diagnosis_f1(text["diagnoses"], names) for text, names in zip(texts, gold, strict=True)],
@@ -97,6 +102,10 @@ class RationaleReward:
             [_length(*row) for row in zip(texts, note_rationale, lab_rationale, strict=True)],
         ]
         return np.array(columns).T
+
+    def _parsed(self, text: str, lab_times, lab_values) -> dict:
+        parsed = self.processor.parse(text, lab_times, lab_values)
+        return parsed | {name: self.english(parsed[name]) for name in ("note_rationale", "lab_rationale")}
 
     def _series(self, text: dict, lab_times, lab_values, reference: str) -> float:
         claims = [claim for claim in self.check_series(text["lab_rationale"], lab_times, lab_values) if claim.channel]

@@ -22,7 +22,7 @@ from datasets_scripts.common.outputs import (
     is_full_disk,
     is_interruption,
 )
-from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.dataset.folder import label_names, language_in, read_metadata
 from datasets_scripts.dataset.terms import with_terms
 from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import (
@@ -149,7 +149,9 @@ def build_model(
     if is_model_folder(model_args.model_name_or_path):
         logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
         return load_for_stage(model_args, data_args)
-    labels = [label["name"] for label in read_metadata(data_args.dataset)["labels"]]
+    metadata = read_metadata(data_args.dataset)
+    labels, language = label_names(metadata), language_in(metadata)
+    _write_no_slots(data_args, language)
     knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     attended = [term for term in knowledge or () if term["type"] != NAME]
     terms = [term["term"] for term in attended]
@@ -206,8 +208,34 @@ def build_model(
         knowledge=knowledge,
         numeric_slots=data_args.numeric_slots,
         term_evidence=reads_terms and bool(knowledge),
+        language=language,
     )
     return model, processor
+
+
+def _write_no_slots(data_args: DataArguments, language: dict | None) -> None:
+    """Have the decoder learn numbers as they stand where rationales are not in English: slots are English."""
+    if language is not None and data_args.numeric_slots:
+        logger.info("numeric_slots: rationales are in %s, so that numbers are learned as they stand", language["name"])
+        data_args.numeric_slots = False
+
+
+def _take_language(processor: ClinRaGenProcessor, model: str, folder: str) -> None:
+    """Take the language of a dataset; a file of it may be better than that of the stage before."""
+    language = language_in(read_metadata(folder))
+    if language is None and processor.language is not None:
+        raise ClinRaGenInputError(
+            f"{folder}: its notes are read as English, those of {model} as {processor.language['name']}; build the "
+            "dataset with build_dataset.py --language"
+        )
+    if language != processor.language and processor.numeric_slots:
+        raise ClinRaGenInputError(
+            f"{folder}: its notes are in {language['name']}, but {model} learned English slots for numbers; train "
+            "stage 1 again on this dataset"
+        )
+    if language != processor.language:
+        logger.info("%s: notes and rationales are read as its language %s says", folder, language["name"])
+        processor.language = language
 
 
 def patterns_of(terms: list[dict], channels: list[dict]) -> list[list | None]:
@@ -263,6 +291,7 @@ def load_for_stage(
         raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
     model, processor = load(model_args.model_name_or_path)
     check_same_names(processor, model_args.model_name_or_path, data_args.dataset)
+    _take_language(processor, model_args.model_name_or_path, data_args.dataset)
     if processor.knowledge is None:  # a folder of before
         processor.knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     return model, processor

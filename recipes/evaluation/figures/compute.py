@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from modeling_clinragen.clinical_clinragen import short_name
+from modeling_clinragen.language_clinragen import ENGLISH, Language
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 from recipes.evaluation.figures.calibration import calibration
 from recipes.evaluation.figures.faithfulness import (
@@ -55,6 +56,7 @@ def compute_metrics(
     knowledge_terms: Sequence[str] = (),
     knowledge: Sequence[dict] | None = None,
     bertscore: BertScorer | None = None,
+    language: Language = ENGLISH,
 ) -> dict:
     """
     All figures of one evaluation, with 95% intervals over patients under `intervals`.
@@ -70,6 +72,7 @@ def compute_metrics(
         knowledge (list of `dict`, *optional*): terms with the diagnoses that they are linked with, as the processor of
             a model holds them; without them there are no figures of arguments.
         bertscore (`BertScorer`, *optional*): without it rationales have no BERTScore.
+        language (`Language`, *optional*): of notes and rationales, for what reads them; texts are compared as written.
     """
     position = {label: i for i, label in enumerate(labels)}
     gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
@@ -86,21 +89,23 @@ def compute_metrics(
         "diagnosis": intervals(set_figures(true, written), patients),
         "per_label": label_intervals(true, written, labels, patients),
     }
+    read, names = as_read(language, predictions), names_of(labels, synonyms or {}, language)
     parts = {
         **probabilities_of(predictions, gold, labels, patients),
         **rationales_of(predictions, bertscore),
         "claims": series_claims(predictions, patients),
-        "agreement": agreement(predictions, labels, synonyms or {}, patients),
+        "agreement": agreement(read, names, patients),
         **knowledge_use(predictions, knowledge_terms),
         **knowledge_shown(predictions, knowledge),
     }
     if records is not None:
-        links = KnowledgeLinks(list(knowledge), labels, channels or ()) if knowledge else None
-        parts |= note_recall(predictions, records, patients, links)
-        parts |= lab_recall(predictions, records, channels or [], patients)
+        links = KnowledgeLinks(list(knowledge), labels, channels or (), language) if knowledge else None
+        notes = [language.english(note) for note in records["note"]]
+        parts |= note_recall(read, notes, patients, links)
+        parts |= lab_recall(read, records, channels or [], patients)
     if records is not None and channels:
-        reader = RationaleReader(channels, names_of(labels, synonyms or {}), knowledge)
-        parts |= what_a_reader_meets(reader, predictions, records, patients)
+        reader = RationaleReader(channels, names, knowledge, language)
+        parts |= what_a_reader_meets(reader, read, notes, records, patients)
     parts |= sentence_origins(predictions, patients)
     for name, (figures, interval) in parts.items():
         metrics[name], bounds[name] = figures, interval
@@ -156,7 +161,7 @@ def series_claims(predictions: list[dict], patients: list[str]) -> Part:
 
 
 def note_recall(
-    predictions: list[dict], records: Dataset, patients: list[str], links: KnowledgeLinks | None
+    predictions: list[dict], notes: list[str], patients: list[str], links: KnowledgeLinks | None
 ) -> dict[str, Part]:
     """
     `note_claims`, shares of the findings that rationales name (a precision), and where there are the teacher's
@@ -164,7 +169,7 @@ def note_recall(
     """
     rationales = [prediction["note_rationale"] for prediction in predictions]
     references = [prediction["reference_note_rationale"] for prediction in predictions]
-    counts = note_claim_counts(records["note"], rationales, references, links)
+    counts = note_claim_counts(notes, rationales, references, links)
     named = {name: counts[name] for name in NOTE_VERDICTS}
     parts = {"note_claims": _shares(named, sum(named.values()), patients)}
     if any(references):
@@ -189,13 +194,14 @@ def lab_recall(
 
 
 def what_a_reader_meets(
-    reader: RationaleReader, predictions: list[dict], records: Dataset, patients: list[str]
+    reader: RationaleReader, predictions: list[dict], notes: list[str], records: Dataset, patients: list[str]
 ) -> dict[str, Part]:
     """
     `supported_per_record`, `arguments` (`None` without knowledge), `listed_diagnoses`, `count_claims`, `sentences`,
     and where there are the teacher's rationales `teacher_evidence`.
     """
-    rows = records.select_columns(["note", "lab_times", "lab_values"])
+    series = records.select_columns(["lab_times", "lab_values"])
+    rows = ({"note": note, **row} for note, row in zip(notes, series, strict=True))
     counts = reading_counts(reader, predictions, rows)
     supported = {name: counts[name] for name in ("note", "series")} | {"both": counts["note"] + counts["series"]}
 
@@ -293,9 +299,16 @@ def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
     return {**diagnosis_metrics(gold, matched, labels), "intervals": intervals(figures, patients)}
 
 
-def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patients: list[str]) -> tuple[dict, dict]:
+def as_read(language: Language, predictions: list[dict]) -> list[dict]:
+    """Return predictions whose rationales are rewritten as the readers take them."""
+    if language.is_english:
+        return predictions
+    parts = [f"{kind}{part}_rationale" for kind in ("", "reference_") for part in ("note", "lab")]
+    return [{**row, **{part: language.english(row[part] or "") for part in parts}} for row in predictions]
+
+
+def agreement(predictions: list[dict], phrases: dict, patients: list[str]) -> tuple[dict, dict]:
     """Shares of written diagnoses that the rationale argues for or denies, and of argued ones that are not written."""
-    phrases = names_of(labels, synonyms)
     written = [[d["label"] for d in prediction["diagnoses"]] for prediction in predictions]
     rationales = [f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in predictions]
     counts = agreement_counts(written, rationales, phrases)
@@ -306,9 +319,10 @@ def agreement(predictions: list[dict], labels: list[str], synonyms: dict, patien
     return first | second, first_bounds | second_bounds
 
 
-def names_of(labels: list[str], synonyms: dict) -> dict[str, tuple[str, ...]]:
+def names_of(labels: list[str], synonyms: dict, language: Language = ENGLISH) -> dict[str, tuple[str, ...]]:
     """Label -> what a text may call it: its name, the short form of that, and its synonyms."""
-    return {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
+    names = {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
+    return {label: tuple(map(language.english, own)) for label, own in names.items()}
 
 
 def _shares(

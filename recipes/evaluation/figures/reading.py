@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modeling_clinragen.claims_clinragen import Claim, ClaimChecker
+from modeling_clinragen.language_clinragen import ENGLISH, Language
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder, Mention, NoteIndex, check_note_claims
 
@@ -80,10 +81,17 @@ class RationaleReader:
         names (`dict`): diagnosis -> the names by which a text may call it.
         knowledge (list of `dict`, *optional*): terms, as `KnowledgeLinks` takes them; without them every supported
             claim counts as evidence for what its sentence argues for.
+        language (`Language`, *optional*): of the knowledge; names and texts come as it has rewritten them.
     """
 
-    def __init__(self, channels: list[dict], names: dict[str, Sequence[str]], knowledge: Sequence[dict] | None = None):
-        self.links = KnowledgeLinks(list(knowledge), list(names), channels) if knowledge else None
+    def __init__(
+        self,
+        channels: list[dict],
+        names: dict[str, Sequence[str]],
+        knowledge: Sequence[dict] | None = None,
+        language: Language = ENGLISH,
+    ):
+        self.links = KnowledgeLinks(list(knowledge), list(names), channels, language) if knowledge else None
         known = {label: self.links.names_of(label) if self.links else () for label in names}
         self.names = names
         self.find = DiagnosisFinder({label: (*own, *known[label]) for label, own in names.items()})

@@ -171,6 +171,7 @@ class Comparison:
         self.labels = pipe.processor.labels
         self.position = {label: i for i, label in enumerate(self.labels)}
         self.check = ClaimChecker(pipe.processor.feature_extractor.channels)
+        self.english = pipe.processor.spoken.english
         self.series = records.select_columns(list(SERIES))
         self.patients = records["subject_id"]
         self.true = cells_of(records["diagnoses"], len(self.labels))
@@ -218,7 +219,7 @@ class Comparison:
         verdicts = [
             claim.verdict
             for prediction, row in zip(predictions, self.series, strict=True)
-            for claim in self.check(prediction["lab_rationale"], row["lab_times"], row["lab_values"])
+            for claim in self.check(self.english(prediction["lab_rationale"]), row["lab_times"], row["lab_values"])
             if claim.channel
         ]
         return verdicts.count("supported"), len(verdicts)

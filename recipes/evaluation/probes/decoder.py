@@ -140,12 +140,15 @@ def _rationales(predictions: list[dict]) -> Part:
 
 def _checked(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset) -> dict[str, Part]:
     """Check findings and claims of the decoder's own text, as far as the model reads what they are about."""
-    parts, grounding = {}, pipe.grounding
+    parts, grounding, english = {}, pipe.grounding, pipe.processor.spoken.english
     if "note" in pipe.processor.modalities:
-        counts = own_finding_counts(predictions, rows["note"], grounding.links if grounding.knows else None)
+        notes = [english(note) for note in rows["note"]]
+        own = [english(row["own_text"]["note_rationale"]) for row in predictions]
+        read = [{**row, "own_text": {"note_rationale": text}} for row, text in zip(predictions, own, strict=True)]
+        counts = own_finding_counts(read, notes, grounding.links if grounding.knows else None)
         parts["findings"] = _shares({n: counts[n] for n in FINDINGS}, counts["total"], predictions, "total")
     if "lab" in pipe.processor.modalities:
-        texts = [prediction["own_text"]["lab_rationale"] for prediction in predictions]
+        texts = [english(prediction["own_text"]["lab_rationale"]) for prediction in predictions]
         series = rows.select_columns(["lab_times", "lab_values"])
         claims = [grounding.check(text, *row.values()) for text, row in zip(texts, series, strict=True)]
         counts = series_claim_counts([[vars(claim) for claim in found] for found in claims])

@@ -110,6 +110,7 @@ def measure(
         knowledge_terms=config.knowledge_terms,
         knowledge=getattr(processor, "knowledge", None),
         bertscore=bertscore,
+        language=processor.spoken,
     )
     if arguments.embedding_matching:
         metrics["diagnosis_by_embedding"] = figures_by_embedding(predictions, processor.labels)

@@ -1,0 +1,80 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Wordings of composed rationales in another language: the sentences that its file gives, one for each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .channel_words_clinragen import CHANNEL_WORDS
+from .clinical_clinragen import short_name
+from .language_clinragen import Language
+from .links_clinragen import NoteFinding
+from .telling_clinragen import SeriesFinding, number_of
+
+
+class TemplateTelling:
+    """
+    Word sentences by the templates of a language; arguments and methods are those of [`Telling`].
+
+    Args:
+        language (`Language`): with `sentences`.
+        own (`dict`): diagnosis -> its names, as texts are looked up in, in lower case.
+    """
+
+    def __init__(self, language: Language, own: dict[str, set[str]]):
+        self.language, self.own = language, own
+
+    def note(self, diseases: list[str], findings: list[NoteFinding], *_) -> str:
+        """Word a sentence for each finding; one that is a name of the disease is only told."""
+        sentences = self.language.sentences
+        return " ".join(
+            sentences["named" if any(self.is_name(finding, d) for d in diseases) else "note"].format(
+                finding=finding.text, diagnosis=self._listed(map(short_name, diseases))
+            )
+            for finding in findings
+        )
+
+    def is_name(self, finding: NoteFinding, disease: str) -> bool:
+        """Tell if a finding of the note is a name of the disease itself."""
+        return self.language.english(finding.text).lower() in self.own[disease]
+
+    def series(self, diseases: list[str], findings: list[SeriesFinding], *_) -> str:
+        """Word a sentence for each finding, with its extreme value, or its first and last one."""
+        diagnosis = self._listed(map(short_name, diseases))
+        return " ".join(self._of_series(finding, diagnosis) for finding in findings)
+
+    def _of_series(self, finding: SeriesFinding, diagnosis: str) -> str:
+        channel = finding.channel
+        names = (channel["name"].lower(), *channel.get("words", ()), *CHANNEL_WORDS.get(channel["name"], ()))
+        first, value, last = (self._number(finding, place) for place in (0, finding.extreme, -1))
+        return self.language.sentences[finding.direction].format(
+            channel=self.language.word_for(names) or channel["name"],
+            diagnosis=diagnosis,
+            first=first,
+            value=value,
+            last=last,
+        )
+
+    def _number(self, finding: SeriesFinding, place: int) -> str:
+        return number_of(finding, place).replace(".", self.language.description.get("decimal", "."), 1)
+
+    def unexplained(self, diseases: list[str], *_) -> str:
+        """Word that nothing that was read points to the diseases."""
+        return self.language.sentences["unexplained"].format(diagnoses=self._listed(map(short_name, diseases)))
+
+    def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
+        """Word what the note names where no diagnosis is listed; of the series that there is no evidence."""
+        named = [finding.text for finding in findings if isinstance(finding, NoteFinding)]
+        return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
+
+    def nothing(self, *_) -> str:
+        """Word that a part holds no evidence."""
+        return self.language.sentences["nothing"]
+
+    def _listed(self, items: Iterable[str]) -> str:
+        *before, last = items
+        return f" {self.language.word_for(['and']) or '+'} ".join(filter(None, (", ".join(before), last)))
+
+
+__all__ = ["TemplateTelling"]
