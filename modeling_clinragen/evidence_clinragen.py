@@ -61,19 +61,21 @@ class Occlusion:
         model (`ClinRaGenLanguageModel`): with a diagnosis head.
         processor (`ClinRaGenProcessor`): its `modalities` say what is read.
         note (`str`, *optional*), lab_values, lab_times (arrays, *optional*): the record, as the processor takes it.
-        batch_size (`int`, *optional*, defaults to 64): removals that are scored at once.
+        batch_size (`int`, *optional*): removals that are scored at once. Default: 16 on a CPU, whose caches hold no
+            more, else 64.
 
     Raises:
         ClinRaGenInputError: if the model has no diagnosis head.
     """
 
-    def __init__(self, model, processor, note, lab_values, lab_times, batch_size: int = 64):
+    def __init__(self, model, processor, note, lab_values, lab_times, batch_size: int | None = None):
         if model.diagnosis_head is None:
             raise ClinRaGenInputError(
                 "evidence is what moves a probability, and this model has none: it was trained with "
                 "diagnosis_loss_weight=0"
             )
-        self.model, self.processor, self.batch_size = model, processor, batch_size
+        self.model, self.processor = model, processor
+        self.batch_size = batch_size or (16 if model.device.type == "cpu" else 64)
         self.note = part_read(processor, note)
         self.values, self.times = processor.feature_extractor.validate(lab_values, lab_times)
         self.units: dict[str, list[Unit]] = {"note": clauses(self.note), "series": [], "knowledge": []}

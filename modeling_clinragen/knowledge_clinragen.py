@@ -85,20 +85,36 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         if knowledge_mask is not None:
             records, _, _ = indices_of(shape, positions)
             knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
-        patches = hidden_states.flatten(0, 2)[positions].unsqueeze(0)
-        tokens, attention = self._attend(patches, embedding, knowledge_mask)
+        patches, place = hidden_states.flatten(0, 2)[positions], None
+        if not self.training and _are_copies(hidden_states, patch_mask):
+            patches, place = patches.unique(dim=0, return_inverse=True)
+        tokens, attention = self._attend(patches.unsqueeze(0), embedding, place, knowledge_mask)
         tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)
         tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
         if attention is not None:
-            attention = scatter(attention.mean(dim=1), positions, shape.numel()).view(*shape, -1)
+            attention = _at(attention.mean(dim=1), place, dim=1)
+            attention = scatter(attention, positions, shape.numel()).view(*shape, -1)
             attention = attention * patch_mask.unsqueeze(-1)
         return tokens.flatten(1, 2), token_mask.flatten(1), attention
 
     def _attend(
-        self, hidden_states: torch.Tensor, embedding: nn.Module, knowledge_mask: torch.Tensor | None
+        self,
+        hidden_states: torch.Tensor,
+        embedding: nn.Module,
+        place: torch.LongTensor | None,
+        knowledge_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return tokens (1, patches, hidden_size), and weights (1, num_heads, patches, num_knowledge_tokens)."""
-        projected = self.series_projection(hidden_states)
+        """
+        Attend to the terms.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(1, distinct, d_model)`): patches, of like ones one.
+            place (`torch.LongTensor` of shape `(patches,)`, *optional*): which of them each patch is. Default: all.
+
+        Returns:
+            Tokens `(1, patches, hidden_size)`, and weights `(1, num_heads, distinct, num_knowledge_tokens)`.
+        """
+        projected = _at(self.series_projection(hidden_states), place, dim=1)
         if not self.has_knowledge:
             return self.norm(projected), None
         knowledge = self._unit_scale(self.embed_knowledge(embedding))
@@ -108,8 +124,13 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             key = torch.cat([key, self.nothing], dim=-2)
         attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
         attention = attention[..., : value.shape[-2]]
-        weights = attention if knowledge_mask is None else attention * knowledge_mask
-        attended = self.output((weights @ value).transpose(1, 2).flatten(2))
+        attended = _at(attention @ value, place, dim=2)
+        if knowledge_mask is not None:
+            left_out = knowledge_mask.logical_not()  # (patches, num_knowledge_tokens)
+            terms = left_out.any(dim=0).nonzero().squeeze(1)
+            weights = _at(attention[..., terms], place, dim=2) * left_out[:, terms]
+            attended = attended - weights @ value[..., terms, :]
+        attended = self.output(attended.transpose(1, 2).flatten(2))
         return self.norm(projected + attended if self.use_residual else attended), attention
 
     def alignment_losses(
@@ -143,6 +164,17 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
         """Remove the scale of a backbone's embeddings, which ranges from 0.02 to 20."""
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+def _are_copies(hidden_states: torch.Tensor, patch_mask: torch.BoolTensor) -> bool:
+    """Tell if records look like copies of one, as where each lacks something else: most patches of two are alike."""
+    if torch.compiler.is_exporting() or len(patch_mask) < 2 or not patch_mask[0].any():
+        return False
+    return bool((hidden_states[0] == hidden_states[1]).all(dim=-1)[patch_mask[0]].float().mean() > 0.5)
+
+
+def _at(states: torch.Tensor, place: torch.LongTensor | None, dim: int) -> torch.Tensor:
+    return states if place is None else states.index_select(dim, place)
 
 
 def pattern_terms(patterns: list, num_channels: int) -> torch.Tensor:

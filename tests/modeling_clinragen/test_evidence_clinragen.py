@@ -167,6 +167,28 @@ def test_a_masked_term_is_left_out_of_what_patches_attend_to(model, tiny_process
         torch.testing.assert_close(logits[0], by_hand, atol=1e-4, rtol=0)
 
 
+def test_patches_of_copies_of_a_record_attend_once(model, tiny_processor, records):
+    note, values, times = records[3]
+    copies = [values.copy() for _ in range(6)]
+    for i, copy_of_values in enumerate(copies[1:]):
+        copy_of_values[3 * i : 3 * i + 4, i] = np.nan
+    batch = tiny_processor([note] * 6, copies, [times] * 6, return_tensors="pt")
+    mask = torch.ones(6, 4, dtype=torch.long)
+    mask[2, 1] = mask[5, 0] = mask[5, 3] = 0
+    asked = []
+    model.knowledge_attention.query.register_forward_pre_hook(lambda module, given: asked.append(given[0].shape[1]))
+    with torch.no_grad():
+        together = model.encode(**batch, knowledge_mask=mask)
+        alone = [
+            model.encode(**{name: rows[i : i + 1] for name, rows in batch.items()}, knowledge_mask=mask[i : i + 1])
+            for i in range(6)
+        ]
+    assert asked[0] < asked[1] + 5 * 4  # of each copy no more than one channel's patches
+    for name in ("diagnosis_logits", "knowledge_attentions"):
+        expected = torch.cat([one[name] for one in alone])
+        torch.testing.assert_close(together[name], expected, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["term", "prototype"])
 def test_knowledge_is_masked_for_each_record_of_a_batch(tiny_tokenizer, tiny_processor, records, kind):
     model = make_tiny_model(make_tiny_config(tiny_tokenizer, knowledge_attention_type=kind))
