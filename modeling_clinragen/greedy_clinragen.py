@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor
+from .t5_decoding_clinragen import T5Decoding
 
 
 FINISHED_SHARE = 0.25  # of the rows, from which on those left are copied together
@@ -41,6 +42,7 @@ def write_greedily(
     logits_processor: LogitsProcessorList,
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
+    streamer=None,
     **model_kwargs,
 ) -> torch.LongTensor:
     """
@@ -53,24 +55,63 @@ def write_greedily(
     """
     padding = 0 if generation_config._pad_token_tensor is None else int(generation_config._pad_token_tensor)
     texts: dict[int, torch.LongTensor] = {}  # row of the batch -> its text, where that has ended
-    rows, outputs = torch.arange(len(input_ids)), None  # of the batch, those that are still computed
+    rows, decoding = torch.arange(len(input_ids)), decoding_of(model, model_kwargs)
     while True:
-        step = {"next_sequence_length": None if outputs is None else 1, "is_first_iteration": outputs is None}
-        outputs = model(**model.prepare_inputs_for_generation(input_ids, **step, **model_kwargs), return_dict=True)
-        model_kwargs = model._update_model_kwargs_for_generation(
-            outputs, model_kwargs, is_encoder_decoder=model.config.is_encoder_decoder
-        )
-        scores = logits_processor(input_ids, outputs.logits[:, -1].float())
+        scores = logits_processor(input_ids, decoding.logits(input_ids).float())
         input_ids = torch.cat([input_ids, scores.argmax(dim=-1, keepdim=True)], dim=-1)
+        if streamer is not None:
+            streamer.put(input_ids[:, -1])
         for row in stopping_criteria(input_ids, None).nonzero().flatten().tolist():
             texts.setdefault(int(rows[row]), input_ids[row])
         left = torch.tensor([i for i, row in enumerate(rows.tolist()) if row not in texts], dtype=torch.long)
         if not len(left):
-            return pad_sequence([texts[row] for row in sorted(texts)], batch_first=True, padding_value=padding)
+            break
         if len(left) <= (1 - FINISHED_SHARE) * len(rows):
             rows, input_ids = rows[left], input_ids[left]
-            model_kwargs = {name: _rows_of(value, left) for name, value in model_kwargs.items()}
+            decoding.keep_rows(left)
             _keep_rows(logits_processor, left)
+    if streamer is not None:
+        streamer.end()
+    return pad_sequence([texts[row] for row in sorted(texts)], batch_first=True, padding_value=padding)
+
+
+def decoding_of(model, model_kwargs: dict) -> T5Decoding | Decoding:
+    """Return what reads texts as they grow: of a plain T5 its own, of others the model's."""
+    source = model_kwargs.get("encoder_outputs")
+    if source is None or "decoder_attention_mask" in model_kwargs or not T5Decoding.fits(model.backbone):
+        return Decoding(model, model_kwargs)
+    return T5Decoding(model.backbone, source.last_hidden_state, source.attention_mask)
+
+
+class Decoding:
+    """
+    The decoder of a batch of records, by the model's own forward pass and cache.
+
+    Args:
+        model (`ClinRaGenLanguageModel`).
+        model_kwargs (`dict`): arguments of its forward pass, as `generate` prepares them.
+    """
+
+    def __init__(self, model, model_kwargs: dict):
+        self.model, self.model_kwargs, self.has_begun = model, model_kwargs, False
+
+    def logits(self, input_ids: torch.LongTensor) -> torch.Tensor:
+        """
+        Read what is new of texts, `(batch_size, length)`; return the scores of the token that follows, `(batch_size,
+        vocab_size)`.
+        """
+        step = {"next_sequence_length": 1 if self.has_begun else None, "is_first_iteration": not self.has_begun}
+        inputs = self.model.prepare_inputs_for_generation(input_ids, **step, **self.model_kwargs)
+        outputs = self.model(**inputs, return_dict=True)
+        self.model_kwargs = self.model._update_model_kwargs_for_generation(
+            outputs, self.model_kwargs, is_encoder_decoder=self.model.config.is_encoder_decoder
+        )
+        self.has_begun = True
+        return outputs.logits[:, -1]
+
+    def keep_rows(self, index: torch.LongTensor) -> None:
+        """Go on with some texts of the batch."""
+        self.model_kwargs = {name: _rows_of(value, index) for name, value in self.model_kwargs.items()}
 
 
 def _keep_rows(logits_processor: LogitsProcessorList, index: torch.LongTensor) -> None:

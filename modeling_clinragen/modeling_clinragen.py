@@ -504,11 +504,11 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         streamer=None,
         **model_kwargs,
     ):
-        """Write a text without beams, as transformers does; on a CPU no row is computed beyond its end."""
+        """Write a text without beams, as transformers does; greedily on a CPU by `write_greedily`, which is faster."""
         parts = input_ids, logits_processor, stopping_criteria, generation_config
-        keeps_rows = input_ids.device.type != "cpu" or len(input_ids) == 1 or synced_gpus or streamer is not None
-        if not keeps_rows and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
-            return write_greedily(self, *parts, **model_kwargs)
+        has_own = input_ids.device.type == "cpu" and not synced_gpus
+        if has_own and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
+            return write_greedily(self, *parts, streamer, **model_kwargs)
         return super()._sample(*parts, synced_gpus=synced_gpus, streamer=streamer, **model_kwargs)
 
     def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:

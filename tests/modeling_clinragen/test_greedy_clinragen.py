@@ -4,9 +4,11 @@ import random
 
 import pytest
 import torch
-from transformers import LogitsProcessor, StoppingCriteria
+from peft import LoraConfig, get_peft_model
+from transformers import LogitsProcessor, StoppingCriteria, T5Config, T5ForConditionalGeneration
 
 from modeling_clinragen import modeling_clinragen as modeling
+from modeling_clinragen.t5_decoding_clinragen import T5Decoding
 from tests.modeling_clinragen.test_causal_lm_clinragen import FAMILIES, make_causal_model
 from tests.modeling_clinragen.test_generation_clinragen import (  # noqa: F401 - fixtures
     made_records,
@@ -47,21 +49,28 @@ def as_transformers_writes(monkeypatch, model, **options):
 
 
 def rows_computed(model, **options):
-    """The text, and how many rows the decoder has read in all steps."""
+    """The text, and for how many rows the vocabulary's scores were computed in all steps."""
     rows = []
-    hook = model.register_forward_pre_hook(
-        lambda module, args, given: rows.append(len(given["decoder_input_ids"])), with_kwargs=True
-    )
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
     text = model.generate(**options)
     hook.remove()
     return text, sum(rows)
 
 
+@pytest.fixture
+def all_shapes(shapes, phrase_processor):  # noqa: F811
+    """Those of `shapes`, and T5 as FLAN-T5 is: gated, its head not tied to the embedding."""
+    flan = {"model_type": "t5", "vocab_size": len(phrase_processor.tokenizer), "d_model": 24, "d_ff": 32, "d_kv": 8}
+    flan |= {"num_heads": 2, "num_layers": 2, "num_decoder_layers": 2, "feed_forward_proj": "gated-gelu"}
+    return [*shapes, (phrase_processor, {**flan, "tie_word_embeddings": False, "scale_decoder_outputs": False})]
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 @pytest.mark.parametrize("head", [False, True])
-def test_texts_are_those_of_transformers(shapes, batch_size, head, monkeypatch):  # noqa: F811
+def test_texts_are_those_of_transformers(all_shapes, batch_size, head, monkeypatch):
     draw, saved = random.Random(batch_size), 0
-    for processor, text_config in shapes:
+    for processor, text_config in all_shapes:
         model = shaken(model_with(processor, head, text_config=text_config, seed=draw.randrange(10**6)))
         batch = processor(notes=made_records(draw, batch_size), return_tensors="pt")
         for _ in range(4):
@@ -86,6 +95,59 @@ def test_texts_of_a_decoder_only_model_are_those_of_transformers(family, phrase_
         assert torch.equal(found, as_transformers_writes(monkeypatch, model, **options))
         saved += 7 * (found.shape[1] - 1) - rows
     assert saved > 0
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_t5_decodes_step_by_step_as_it_does_at_once(gated):
+    torch.manual_seed(0)
+    config = {"feed_forward_proj": "gated-gelu"} if gated else {}
+    backbone = T5ForConditionalGeneration(
+        T5Config(vocab_size=50, d_model=16, d_ff=32, d_kv=8, num_heads=2, num_layers=2, **config)
+    ).eval()
+    source, mask = torch.randn(5, 11, 16), (torch.rand(5, 11) > 0.3).long()
+    mask[:, 0] = 1
+    texts = torch.randint(0, 50, (5, 150))
+    with torch.no_grad():
+        expected = backbone(encoder_outputs=(source,), attention_mask=mask, decoder_input_ids=texts).logits
+        decoding = T5Decoding(backbone, source, mask)
+        for length in (1, 2, 7, 64, 65, 100):  # several tokens at once, and more than there is room for at first
+            found = decoding.logits(texts[:, :length])
+            torch.testing.assert_close(found, expected[:, length - 1], atol=1e-5, rtol=1e-4)
+        decoding.keep_rows(torch.tensor([3, 0]))
+        for length in (101, 140, 150):
+            found = decoding.logits(texts[[3, 0], :length])
+            torch.testing.assert_close(found, expected[[3, 0], length - 1], atol=1e-5, rtol=1e-4)
+
+
+def test_another_than_a_plain_t5_decodes_by_itself(tiny_model):
+    assert T5Decoding.fits(tiny_model.backbone)
+    assert not T5Decoding.fits(tiny_model.train().backbone)
+    assert not T5Decoding.fits(tiny_model.eval().bfloat16().backbone)
+    hook = tiny_model.float().get_decoder().block[0].register_forward_hook(lambda *_: None)
+    assert not T5Decoding.fits(tiny_model.backbone)
+    hook.remove()
+    lora = get_peft_model(tiny_model.backbone, LoraConfig(target_modules=["q"]))
+    assert not T5Decoding.fits(lora.base_model.model.eval())
+
+
+def test_a_streamer_gets_each_token_when_it_is_written(phrase_processor, monkeypatch):  # noqa: F811
+    class Kept:
+        def __init__(self):
+            self.given, self.ended = [], False
+
+        def put(self, tokens):
+            self.given += tokens.flatten().tolist()
+
+        def end(self):
+            self.ended = True
+
+    draw, model = random.Random(3), shaken(model_with(phrase_processor))
+    options = {**phrase_processor(notes=made_records(draw, 1), return_tensors="pt"), **options_of(draw, model)}
+    streamers = Kept(), Kept()
+    text = model.generate(**options, streamer=streamers[0])
+    as_transformers_writes(monkeypatch, model, **options, streamer=streamers[1])
+    assert [streamer.ended for streamer in streamers] == [True, True]
+    assert streamers[0].given == streamers[1].given == text[0].tolist()
 
 
 class _Callers(LogitsProcessor, StoppingCriteria):
