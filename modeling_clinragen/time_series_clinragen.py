@@ -105,7 +105,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         patch_mask = patch_mask[:, :, :num_patches]
 
         shape = patch_mask.shape
-        positions = nonzero_positions(patch_mask.flatten())
+        positions = patch_mask.flatten().nonzero().squeeze(1)
         _, channels, patches = indices_of(shape, positions)
         hidden_state = self.embedder(values).flatten(0, 2)[positions]
         hidden_state = hidden_state + self.observed_embedding(observed).flatten(0, 2)[positions]
@@ -154,13 +154,6 @@ def _standardised_limits(channels: list[dict]) -> list[list[float]]:
     return [list(limits) for limits in zip(*rows, strict=True)]
 
 
-def nonzero_positions(flags: torch.Tensor) -> torch.Tensor:
-    """Return where flags are `True`; for `torch.export`, which has to know their number, all positions."""
-    if torch.compiler.is_exporting():
-        return torch.arange(flags.shape[0], device=flags.device)
-    return flags.nonzero().squeeze(1)
-
-
 def indices_of(shape: torch.Size, positions: torch.Tensor) -> list[torch.Tensor]:
     """Return the index along each axis of positions in a flattened tensor of that shape."""
     axes = [torch.arange(size, device=positions.device) for size in shape]
@@ -200,7 +193,7 @@ def pool_patches(
 
 def _last_true(flags: torch.Tensor) -> int:
     """Return 1 + the index of the last `True`; 1 without any."""
-    return as_number((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max(), len(flags))
+    return max(1, int((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max()))
 
 
 def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -208,14 +201,6 @@ def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor
     blocked = torch.zeros(patch_mask.shape, dtype=dtype, device=patch_mask.device)
     blocked = blocked.masked_fill(~patch_mask, torch.finfo(dtype).min)
     return blocked[:, None, None, :].expand(-1, 1, patch_mask.shape[-1], -1)
-
-
-def as_number(length: torch.Tensor, longest: int) -> int:
-    """Return a length of at least 1 as a number, with its bounds for `torch.export`, which knows no values."""
-    number = length.clamp(min=1).item()
-    torch._check(number >= 1)
-    torch._check(number <= longest)
-    return number
 
 
 def init_linear(module):

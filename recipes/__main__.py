@@ -34,7 +34,7 @@ COMMANDS = {
     "recalibrate": ("recipes", "Fit the decisions of a model anew on local records, and tell its drift."),
     "predict": ("recipes", "Answer a file of records."),
     "serve": ("recipes", "Answer records over HTTP on this machine."),
-    "export_model": ("recipes", "Export a model folder to ONNX, merge an adapter, or add diseases."),
+    "export_model": ("recipes", "Merge an adapter into its base, or add diseases to a model."),
     "push_model": ("recipes", "Send a model folder to the Hub."),
 }
 

@@ -1,9 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Export a model folder to ONNX, merge a LoRA adapter into its base, or add diseases to a model's knowledge.
+Merge a LoRA adapter into its base, or add diseases to a model's knowledge.
 
-    python recipes/export_model.py --format onnx --model runs/quickstart/stage3 --output runs/quickstart/onnx
     python recipes/export_model.py --format merged --model google/flan-t5-small --adapter runs/lora/stage1/adapter \
         --output runs/merged
     python recipes/export_model.py --format extended --model runs/quickstart/stage3 --knowledge more.json \
@@ -20,23 +19,22 @@ from datasets_scripts.common.outputs import check_free
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-NEEDED = {"onnx": None, "merged": "adapter", "extended": "knowledge"}  # format -> the option that goes with it
+NEEDED = {"merged": "adapter", "extended": "knowledge"}  # format -> the option that goes with it
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Export a model folder to ONNX, or write another one of it.")
+    parser = CommandParser(description="Write another model folder of one.")
     parser.add_argument(
         "--format",
         choices=list(NEEDED),
         required=True,
-        help="onnx: three graphs; merged: a model folder with --adapter in its weights; extended: one that also ranks "
-        "the diseases of --knowledge",
+        help="merged: with --adapter in its weights; extended: one that also ranks the diseases of --knowledge",
     )
     parser.add_argument(
         "--model",
         required=True,
-        help="onnx, extended: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a "
-        "model folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
+        help="extended: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a model "
+        "folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
     )
     parser.add_argument("--adapter", help="merged alone: adapter folder, or its name on the Hub")
     parser.add_argument("--knowledge", help="extended alone: knowledge.json with diseases that are no labels yet")
@@ -47,26 +45,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     for form, option in NEEDED.items():
-        given = option is not None and getattr(arguments, option) is not None
+        given = getattr(arguments, option) is not None
         if given and form != arguments.format:
             raise ClinRaGenInputError(
                 f"--{option} goes with --format {form}, not --format {arguments.format}; do that first, then export it"
             )
-        if option is not None and not given and form == arguments.format:
+        if not given and form == arguments.format:
             raise ClinRaGenInputError(f"--format {form} needs --{option}")
     check_free(arguments.output, arguments.model, arguments.adapter, arguments.knowledge)
     if arguments.format == "merged":
         from recipes.models.adapter_folder import merge_into_base
 
         merge_into_base(arguments.model, arguments.adapter, arguments.output)
-    elif arguments.format == "extended":
+    else:
         from recipes.models.extended import extend_folder
 
         extend_folder(arguments.model, arguments.knowledge, arguments.output)
-    else:
-        from recipes.models.onnx_export import export_folder
-
-        export_folder(arguments.model, arguments.output)
 
 
 if __name__ == "__main__":

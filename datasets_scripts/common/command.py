@@ -31,7 +31,6 @@ OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAME
 EXTRAS = {  # package -> the extra that installs it, else "all"
     "ray": "ray",
     "gradio": "space",
-    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
     "adbc_driver_postgresql": "postgres",
 }
 REQUIRES = re.compile(

@@ -13,7 +13,6 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
 from recipes.models.history import needed_history
-from recipes.models.onnx import is_onnx_folder
 
 
 logger = logging.getLogger(__name__)
@@ -36,9 +35,10 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
     folder, terms = fetched(model), read_terms(knowledge)
     history = needed_history(folder)
     extended, processor = load_model_folder(folder)
-    if is_onnx_folder(folder) or not processor.reads_terms:
-        reason = "is an ONNX export" if is_onnx_folder(folder) else "does not read which terms a record shows"
-        raise ClinRaGenInputError(f"{model} {reason}; give a model folder that was trained with knowledge")
+    if not processor.reads_terms:
+        raise ClinRaGenInputError(
+            f"{model} does not read which terms a record shows; give a model folder that was trained with knowledge"
+        )
     processor.knowledge, left = merged(processor.knowledge, terms, processor.labels)
     if len(left) == len(terms):
         raise ClinRaGenInputError(f"{knowledge}: all its diseases are labels of the model already")

@@ -23,7 +23,6 @@ from modeling_clinragen import (
 )
 from modeling_clinragen.integrity_clinragen import AGAIN, check_fit
 from recipes.models.history import read_history, read_object
-from recipes.models.onnx import GRAPHS, is_onnx_folder, read_onnx_model
 
 
 AutoConfig.register("clinragen", ClinRaGenConfig, exist_ok=True)
@@ -31,7 +30,13 @@ AutoModelForSeq2SeqLM.register(ClinRaGenConfig, ClinRaGenForConditionalGeneratio
 AutoModelForCausalLM.register(ClinRaGenConfig, ClinRaGenForCausalLM, exist_ok=True)
 AutoFeatureExtractor.register(ClinRaGenConfig, ClinRaGenFeatureExtractor, exist_ok=True)
 
-REQUIRED_FILES = ("config.json", "processor_config.json", "tokenizer_config.json")
+REQUIRED_FILES = (
+    "config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "model*.safetensors",
+    "generation_config.json",
+)
 
 
 CODE = Path(modeling_clinragen.__file__).parent
@@ -69,7 +74,7 @@ def load_model_folder(
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
     try:
-        model = read_onnx_model(folder) if is_onnx_folder(folder) else _read_model(folder, with_weights)
+        model = _read_model(folder, with_weights)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
         check_fit(model.config, processor, model.generation_config, str(folder))
     except ClinRaGenInputError:
@@ -131,8 +136,7 @@ def check_model_folder(folder: str | Path) -> Path:
             raise ClinRaGenInputError(
                 f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
             )
-    weights = GRAPHS if is_onnx_folder(folder) else ("model*.safetensors", "generation_config.json")
-    missing = [name.replace("*", "") for name in (*REQUIRED_FILES, *weights) if not any(folder.glob(name))]
+    missing = [name.replace("*", "") for name in REQUIRED_FILES if not any(folder.glob(name))]
     if missing:
         raise ClinRaGenInputError(
             f"{folder} is not a finished model folder: {', '.join(missing)} missing; run its stage again to resume it"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def weights_hash(folder: str | Path) -> str:
-    """SHA-256 of the weights of a model folder, or of the graphs of an ONNX export."""
+    """SHA-256 of the weights of a model folder."""
     total = hashlib.sha256()
-    for path in sorted([*Path(folder).glob("model*.safetensors"), *Path(folder).glob("*.onnx")]):
+    for path in sorted(Path(folder).glob("model*.safetensors")):
         with open(path, "rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
 from modeling_clinragen.handler import EndpointHandler
-from recipes.models.onnx import refuse_onnx
 from recipes.serving.answers import BATCHES_PER_CHUNK, answer_chunk, chunks, load_handler
 from recipes.serving.cluster import ShippedModel
 from recipes.serving.processes import answer_by_processes, default_processes
@@ -57,8 +56,6 @@ def records_of(arguments: argparse.Namespace, channels: list[dict]) -> Records:
 
 def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     """Write the answers of `predict.py`, whose arguments these are, and return how many records have one."""
-    if arguments.evidence:
-        refuse_onnx(arguments.model, "--evidence")
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     records = records_of(arguments, handler.pipe.processor.feature_extractor.channels)
     options = {"evidence": True} if arguments.evidence else {}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Grounded texts of students that were trained to write what is wrong, of kinds whose tokenizers or graphs differ."""
+"""Grounded texts of students that were trained to write what is wrong, of kinds whose tokenizers and marks differ."""
 
 import pytest
 import torch
@@ -13,7 +13,6 @@ from modeling_clinragen.clinical_clinragen import CHANNELS
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from tests.conftest import make_tiny_config, make_tiny_model
 from tests.modeling_clinragen.test_grounding_clinragen import ILL, KNOWLEDGE, LABELS, PNEUMONIA, SEPSIS, record_of
-from tests.recipes.models.test_onnx import BART, exported
 
 
 pytestmark = pytest.mark.slow
@@ -27,6 +26,9 @@ RIGHT = [
     ("Crackles suggest Pneumonia.", "Temperature peaked at 39.2 °C at hour 2, which fits Septicemia."),
 ]
 RECORDS = [ILL, FEVERISH, WELL]  # the student writes of the last one what holds of the first
+BART = {"model_type": "bart", "d_model": 48, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+BART |= {"decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+BART |= {"max_position_embeddings": 256, "pad_token_id": 0}
 LISTED = [LABELS.index(name) for name in (PNEUMONIA, SEPSIS)]
 
 
@@ -86,17 +88,12 @@ def trained(tokenizer, text_config):
     return model.eval(), processor
 
 
-@pytest.fixture(scope="module", params=["bert to bert", "onnx"])
-def student(request, wordpiece, tmp_path_factory):
+@pytest.fixture(scope="module", params=["bert to bert", "bart"])
+def student(request, wordpiece):
     text_config = bert_to_bert(len(wordpiece))
-    if request.param == "onnx":
-        text_config = {**BART, "d_model": 48, "max_position_embeddings": 256, "vocab_size": len(wordpiece)}
-        text_config |= {"decoder_start_token_id": 3, "eos_token_id": 3}  # the same, as BART's own are
+    if request.param == "bart":  # decoder's start and end are the same, as BART's own are
+        text_config = {**BART, "vocab_size": len(wordpiece), "decoder_start_token_id": 3, "eos_token_id": 3}
     model, processor = trained(wordpiece, text_config)
-    if request.param == "onnx":
-        options = model.generation_config
-        model = exported(model, processor, tmp_path_factory.mktemp("student"))
-        model.generation_config = options
     return ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer, device="cpu")
 
 

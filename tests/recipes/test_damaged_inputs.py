@@ -16,7 +16,6 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes import (
     evaluate_baseline,
     evaluate_model,
-    export_model,
     predict,
     push_model,
     stage1_note,
@@ -117,9 +116,6 @@ READ_MODELS = {
     ),
     "push": lambda model, dataset, output, arguments: push_model.main(
         ["--model", str(model), "--repo-id", "user/model", "--dry-run"]
-    ),
-    "export": lambda model, dataset, output, arguments: export_model.main(
-        ["--format", "onnx", "--model", str(model), "--output", str(output)]
     ),
     "serve": lambda model, dataset, output, arguments: load_handler(str(model), None, "cpu"),
 }

@@ -24,7 +24,6 @@ from recipes.evaluation.report.reader import decoder_warnings
 from recipes.evaluation.report.text import decimals
 from recipes.evaluation.report.write import write_report
 from recipes.models.folder import fetched, load_model_folder
-from recipes.models.onnx import refuse_onnx
 from recipes.models.weights import weights_hash
 from recipes.training.data import check_same_names, load_records
 
@@ -43,9 +42,6 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
     except ClinRaGenInputError as error:
         raise ClinRaGenInputError(f"--compare: {error}") from None
     folder = fetched(arguments.model)
-    for option in ("counterfactual", "deletion"):
-        if getattr(arguments, option):
-            refuse_onnx(folder, f"--{option}")
     model, processor = load_model_folder(folder)
     check_same_names(processor, arguments.model, arguments.dataset)
     records = load_records(arguments.dataset, arguments.split, limit=arguments.limit)

@@ -24,7 +24,6 @@ from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
 from recipes.models.history import OF_A_DATASET, needed_history, read_history
-from recipes.models.onnx import is_onnx_folder
 from recipes.training.data import ClinRaGenCollator, check_same_names, encode_records, load_records
 from recipes.training.fitting import fit_temperature, fit_thresholds
 from recipes.training.guarantees import batches, fit_doubt
@@ -53,9 +52,8 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
         check_free(arguments.output, arguments.model, arguments.dataset)
     folder = fetched(arguments.model)
     model, processor = load_model_folder(folder)
-    if is_onnx_folder(folder) or model.diagnosis_head is None:
-        lacks = "is an ONNX export; give what it was made from" if is_onnx_folder(folder) else "has no diagnosis head"
-        raise ClinRaGenInputError(f"--model: {arguments.model} {lacks}")
+    if model.diagnosis_head is None:
+        raise ClinRaGenInputError(f"--model: {arguments.model} has no diagnosis head")
     check_same_names(processor, arguments.model, arguments.dataset)
     history = read_history(folder) if arguments.output is None else needed_history(folder)
     records = load_records(arguments.dataset, arguments.split)

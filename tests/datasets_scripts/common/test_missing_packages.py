@@ -31,7 +31,6 @@ def told_by(main, capsys):
     [
         ("aiohttp", "'clinragen[all]'"),
         ("gradio.blocks", "'clinragen[space]'"),
-        ("onnxruntime", "'clinragen[onnx]'"),
         ("ray", "'clinragen[ray]'"),
     ],
 )

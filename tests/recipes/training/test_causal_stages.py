@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from datasets_scripts.dataset.folder import read_metadata
 from modeling_clinragen import ClinRaGenForCausalLM, ClinRaGenInputError
-from recipes import evaluate_model, export_model, predict, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
+from recipes import evaluate_model, predict, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.backbone import load_backbone
 from recipes.models.folder import load_model_folder
 from tests.conftest import NIGHTLY
@@ -69,8 +69,6 @@ def test_what_needs_a_decoder_of_its_own_is_refused(stages, data_folder, stage_a
     stage4 = stage_arguments(tmp_path / "stage4", "--model_name_or_path", stages[2])
     with pytest.raises(ClinRaGenInputError, match="decoder-only model; stage 4"):
         stage4_rewards.main(stage4)
-    with pytest.raises(ClinRaGenInputError, match="decoder-only model; only seq2seq models are exported"):
-        export_model.main(["--format", "onnx", "--model", str(stages[2]), "--output", str(tmp_path / "onnx")])
 
 
 @pytest.mark.parametrize("family", ["opt", "qwen2", "llama"])
