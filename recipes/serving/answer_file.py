@@ -59,7 +59,7 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     records = records_of(arguments, handler.pipe.processor.feature_extractor.channels)
     options = {"evidence": True} if arguments.evidence else {}
-    size = arguments.batch_size * BATCHES_PER_CHUNK
+    size = arguments.batch_size * (1 if arguments.evidence else BATCHES_PER_CHUNK)  # evidence takes many passes
     start = {
         "model": handler.pipe.version,
         "input": records.fingerprint,
