@@ -64,7 +64,8 @@ def build(arguments: argparse.Namespace, shares: dict[str, float], note_view: st
         if arguments.source == "synthetic":
             places.enter_context(held(root_of(arguments)))  # another build would write other tables there
         if isinstance(arguments.root, str):  # a URL
-            copied = places.enter_context(copied_tables(arguments.root, tables_to_copy()))
+            tables = tables_to_copy(labelled=not arguments.unlabelled)
+            copied = places.enter_context(copied_tables(arguments.root, tables))
             arguments = argparse.Namespace(**{**vars(arguments), "root": copied})
         metadata = _build(arguments, shares, note_view, labels, channels, language)
     for line in metadata["warnings"]:
@@ -238,16 +239,16 @@ def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
 
 def _raw_tables(arguments: argparse.Namespace, channels: list[dict]) -> tuple[dict, Path]:
     """Return the source's description and the folder of its tables; simulated ones are written first."""
-    root = root_of(arguments)
+    root, labelled = root_of(arguments), not arguments.unlabelled
     if arguments.source == "synthetic":
         write_synthetic_tables(root, arguments.limit or SYNTHETIC_PATIENTS, arguments.seed)
         return load_source("mimic-iv"), root
     if arguments.source == "meds":
-        return meds_source(load_mapping(arguments.mapping or "clinragen"), channels), root
+        return meds_source(load_mapping(arguments.mapping or "clinragen", labelled), channels), root
     if arguments.source == "omop":
-        return omop_source(arguments.mapping, root, channels), root
+        return omop_source(arguments.mapping, root, channels, labelled), root
     if arguments.source == "tables":
-        return load_hospital(arguments.mapping, root, channels, labelled=not arguments.unlabelled), root
+        return load_hospital(arguments.mapping, root, channels, labelled), root
     return load_source(arguments.source), root
 
 

@@ -19,6 +19,7 @@ from datasets_scripts.sources.measurements import DROPPED, far_from_normal
 from datasets_scripts.sources.raw_tables import files_of, find_tables, header_of
 from datasets_scripts.sources.reader import enough_memory, read_source
 from datasets_scripts.sources.tables import load_hospital
+from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError, typical_range
 
 
@@ -40,7 +41,9 @@ def check(arguments: argparse.Namespace, shares: dict[str, float]) -> None:
         raise ClinRaGenInputError("--check reads a hospital's own tables; give --source tables")
     labels, channels = load_labels(arguments.labels), load_channels(arguments.channels, arguments.reference_ranges)
     root = root_of(arguments)
-    source = load_hospital(arguments.mapping, root, channels, first_rows=FIRST_ROWS)
+    source = load_hospital(arguments.mapping, root, channels, not arguments.unlabelled, FIRST_ROWS)
+    if arguments.unlabelled:
+        source = without_labels(source)
     files = find_tables(source, root)
     print(*_of_files(source, files), sep="\n")
     with enough_memory(arguments.memory_limit):
@@ -99,7 +102,8 @@ def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
     for position, channel in enumerate(cohort.channels):
         yield from _of_channel(cohort, position, channel, losses)
     yield from _of_other_codes(cohort)
-    yield from _of_diagnoses(cohort)
+    if not cohort.source.get("unlabelled"):
+        yield from _of_diagnoses(cohort)
     yield "what looks wrong" if losses else "nothing looks wrong"
     yield from (f"  {line}" for line in losses)
 

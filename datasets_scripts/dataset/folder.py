@@ -238,7 +238,7 @@ def check_labelled(metadata: dict, folder: str | Path) -> None:
     if not metadata.get("labelled", True):
         raise ClinRaGenInputError(
             f"{folder} has no labels (build_dataset.py --unlabelled): there is nothing to learn from it or to compare "
-            "with; recipes/predict.py --dataset answers it"
+            "with; recipes/recalibrate.py --drift-only tells how it drifts, recipes/predict.py --dataset answers it"
         )
 
 
@@ -253,12 +253,14 @@ def language_in(metadata: dict) -> dict | None:
     return described and {name: described[name] for name in fields if name in described}
 
 
-def load_split(folder: str | Path, split: str, streaming: bool = False) -> Dataset | IterableDataset:
+def load_split(
+    folder: str | Path, split: str, streaming: bool = False, needs_labels: bool = True
+) -> Dataset | IterableDataset:
     """
     Load one split as a `datasets.Dataset` in memory; with `streaming` as an `IterableDataset`.
 
-    It is for training and evaluation: patients without labels are refused. Neither form leaves a copy of the records
-    on disk, as `load_dataset` would in its cache, or asks the network.
+    It is for training and evaluation: patients without labels are refused, unless `needs_labels` is `False`. Neither
+    form leaves a copy of the records on disk, as `load_dataset` would in its cache, or asks the network.
 
     Raises:
         ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, has no labels, or no such split.
@@ -266,7 +268,9 @@ def load_split(folder: str | Path, split: str, streaming: bool = False) -> Datas
     from datasets import Dataset, IterableDataset, NamedSplit
     from datasets.table import InMemoryTable
 
-    check_labelled(check_content(folder), folder)
+    metadata = check_content(folder)
+    if needs_labels:
+        check_labelled(metadata, folder)
     files = shards_of(folder, split)
     if streaming:
         return IterableDataset.from_parquet([str(path) for path in files], split=NamedSplit(split))

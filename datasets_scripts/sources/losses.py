@@ -104,8 +104,9 @@ def _of_sections(cohort: Cohort) -> Iterator[str]:
 
 def _of_source(cohort: Cohort) -> Iterator[str]:
     """Give the lines of the source's own queries about what it leaves out."""
-    for query in cohort.source.get("losses", ()):
-        yield from (line for (line,) in cohort.connection.execute(query).fetchall() if line is not None)
+    for name in ("losses_of_diagnoses", "losses"):
+        for query in cohort.source.get(name, ()):
+            yield from (line for (line,) in cohort.connection.execute(query).fetchall() if line is not None)
 
 
 def _of_events(cohort: Cohort) -> Iterator[str]:

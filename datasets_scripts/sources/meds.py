@@ -34,9 +34,13 @@ SUBJECTS = ("patients", "admissions")
 DESCRIPTION = ("title", "version", "licence", "url", "credentialed", "cite")
 
 
-def load_mapping(name_or_path: str) -> dict:
+def load_mapping(name_or_path: str, labelled: bool = True) -> dict:
     """
     Load a mapping of codes: a ready one by its name, or a YAML file with `columns`, `codes`, `items`, a description.
+
+    Args:
+        labelled (`bool`, *optional*, defaults to `True`): `False` for a folder that may have neither diagnoses, whose
+            rules are left out, nor ends of stays.
 
     Returns:
         The mapping, each role of its `codes` as a list of rules: `code` and `parent` (regular expressions over the
@@ -52,14 +56,16 @@ def load_mapping(name_or_path: str) -> dict:
         names = ", ".join(sorted(p.stem for p in (HERE / "meds").glob("*.yaml")))
         raise ClinRaGenInputError(f"--mapping {name_or_path} is neither a file nor one of {names}")
     mapping = read_yaml(path)
-    _check_fields(mapping, path)
+    _check_fields(mapping, path, [role for role in NEEDED if labelled or role not in ("stay_end", "diagnosis")])
+    if not labelled:
+        mapping["codes"].pop("diagnosis", None)
     for role, rules in mapping["codes"].items():
         where = f"{path}: codes: {role}"
         mapping["codes"][role] = [_rule(role, rule, where) for rule in (rules if isinstance(rules, list) else [rules])]
     return mapping
 
 
-def _check_fields(mapping: object, path: Path) -> None:
+def _check_fields(mapping: object, path: Path, needed: list[str]) -> None:
     for name, allowed in (("columns", COLUMNS), ("codes", tuple(GROUPS))):
         part = mapping.get(name) if isinstance(mapping, dict) else None
         if not isinstance(part, dict) or set(part) - set(allowed):
@@ -70,7 +76,7 @@ def _check_fields(mapping: object, path: Path) -> None:
     items = mapping.get("items")
     if isinstance(items, str) and items != "channels" and not (HERE / items).is_file():
         raise ClinRaGenInputError(f"{path}: items: {items} is no table of this project; list channels and their codes")
-    missing = [f"codes: {role}" for role in NEEDED if not mapping["codes"].get(role)]
+    missing = [f"codes: {role}" for role in needed if not mapping["codes"].get(role)]
     missing += [name for name in ("items", *DESCRIPTION) if name not in mapping]
     missing += [] if "stay_id" in mapping["columns"] else ["columns: stay_id"]
     if missing:

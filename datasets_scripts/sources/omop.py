@@ -29,6 +29,7 @@ from datasets_scripts.sources.raw_tables import (
     select_table,
 )
 from datasets_scripts.sources.reader import load_source
+from datasets_scripts.sources.unlabelled import needed_tables
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.conversions_clinragen import SPELLED
 from modeling_clinragen.shapes_clinragen import fault_of
@@ -67,9 +68,12 @@ QUALIFY row_number() OVER (
 """
 
 
-def tables_to_copy() -> dict[str, dict]:
-    """Return what is read of a database that is no folder, as `copied_tables` takes it."""
-    tables = {spec["file"]: spec for spec in load_source("omop")["tables"].values()}
+def tables_to_copy(labelled: bool = True) -> dict[str, dict]:
+    """Return what is read of a database that is no folder, as `copied_tables` takes it; of diagnoses if `labelled`."""
+    source = load_source("omop")
+    if not labelled:
+        return {spec["file"]: spec for spec in needed_tables(source).values()}
+    tables = {spec["file"]: spec for spec in source["tables"].values()}
     vocabularies = ", ".join(map(quoted, VERSIONS))
     rows = {"concept": f"vocabulary_id IN ({vocabularies})", "concept_relationship": "relationship_id = 'Maps to'"}
     for name, columns in VOCABULARY.items():
@@ -77,7 +81,7 @@ def tables_to_copy() -> dict[str, dict]:
     return tables
 
 
-def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
+def omop_source(mapping: str | None, root: Path, channels: list[dict], labelled: bool = True) -> dict:
     """
     Describe an OMOP database for the reader, as `mimic-iv.yaml` is for its tables.
 
@@ -86,12 +90,15 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
             (channel -> concept ids or source values, after those of the project), and a description of the database.
         root (`Path`): the folder of the tables, or a DuckDB file.
         channels (list of `dict`): as in `clinical_clinragen`.
+        labelled (`bool`, *optional*, defaults to `True`): `False` for a database that need not hold diagnoses.
 
     Raises:
         ClinRaGenInputError: naming the file, table or field that is missing or wrong.
     """
     source, own = load_source("omop"), _read_mapping(mapping)
     source |= {name: own[name] for name in DESCRIPTION if name in own}
+    if not labelled:
+        source["tables"] = needed_tables(source)
     units, files = Units(channels), find_tables(source, root)
     mapped = parse_items(own["channels"], channels, f"{mapping}: channels") if "channels" in own else []
     mapped = [item for item in mapped if item["channel"] in units.channels]
@@ -100,15 +107,17 @@ def omop_source(mapping: str | None, root: Path, channels: list[dict]) -> dict:
     source["units"], source["has_notes"] = units.ranges, files["note"] is not None
     icu_rows = _icu_rows(source, own.get("icu", {}))
     _check_icu(source, files, icu_rows)
-    filled_in = [text.replace("{icu_rows}", icu_rows).replace("{icd}", ICD) for text in source["prepare"]]
-    source["prepare"] = [*_lookups(units), *_vocabulary(root), *filled_in]
+    source["prepare"] = [*_lookups(units), *(text.replace("{icu_rows}", icu_rows) for text in source["prepare"])]
+    if labelled:
+        filled_in = [text.replace("{icd}", ICD) for text in source["prepare_diagnoses"]]
+        source["prepare_diagnoses"] = [*_vocabulary(root), *filled_in]
     source["losses"] += [f"SELECT {quoted(line)}" for line in _absent(files)]
     return source
 
 
 def _absent(files: dict[str, Path | None]) -> Iterator[str]:
     """Yield one line for each table that is absent and missed."""
-    absent = [name for name in ("observation", "procedure_occurrence") if files[name] is None]
+    absent = [name for name in ("observation", "procedure_occurrence") if name in files and files[name] is None]
     if absent:
         yield (
             f"{' and '.join(absent)}: absent; diagnosis codes whose standard concept is no condition (many V, Z and E "

@@ -57,6 +57,8 @@ CREATE OR REPLACE MACRO icd_version(x) AS
 CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 3.6e9;
 CREATE OR REPLACE MACRO after(minutes) AS
   TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
+CREATE OR REPLACE MACRO unless_filled(x, other) AS CASE WHEN trim(x) <> '' THEN NULL ELSE other END;
+CREATE OR REPLACE MACRO whole(x) AS coalesce(CAST(TRY_CAST(number(x) AS INTEGER) AS VARCHAR), trim(x));
 CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
 """
 
@@ -445,7 +447,9 @@ def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) ->
     for table, path in files.items():
         if path is None:
             continue
-        named = path.name if "*" not in path.name else next((f.name for f in files_of(path) if str(f) in text), None)
+        named = path.parent.name if is_database(path.parent) else path.name  # a table's own name may stand in a cell
+        if "*" in named:
+            named = next((f.name for f in files_of(path) if str(f) in text), None)
         if named and named in text:
             row = re.search(r"(?:Line|line)[: ]+(\d+)", text)
             where = f"{named}, row {row[1]}" if row else named
@@ -494,20 +498,27 @@ def _find_bad_cell(source: dict, files: dict[str, Path | None]) -> ClinRaGenInpu
         if path is None:
             continue
         spec = source["tables"][table]
-        for column in spec["columns"]:
-            kind = _kind(column, spec)
-            if kind is None:
-                continue
-            numbered = f"SELECT row_number() OVER () + 1 AS row, {identifier(column)} AS x"
+        for column, kind, read in _readings(spec):
+            numbered = f"SELECT row_number() OVER () + 1 AS row, {read} AS x"
             found = connection.execute(
-                f"SELECT row, x, time_parts(x).zone FROM ({numbered} "
-                f"FROM ({select_columns(path, [column], spec)})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
+                f"SELECT row, x, time_parts(x).zone FROM ({numbered} FROM "
+                f"({select_columns(path, spec['columns'], spec)})) WHERE trim(x) <> '' AND {UNREADABLE[kind]} LIMIT 1"
             ).fetchone()
             if found:
                 row, cell, zone = found
                 fault = FAULTS.get(kind) or _date_fault(cell, spec) or time_fault(cell, zone, zoned)
                 return ClinRaGenInputError(f"{path.name}, row {row}, column {column}: {fault}")
     return None
+
+
+def _readings(spec: dict) -> Iterator[tuple[str, str, str]]:
+    """Yield each column that must be of a kind, the kind, and the SQL of what is read of it; see `omop.yaml`."""
+    for column in spec["columns"]:
+        kind = _kind(column, spec)
+        if kind is not None:
+            yield column, kind, identifier(column)
+        for kind, read in spec.get("read_as", {}).get(column, {}).items():
+            yield column, kind, read
 
 
 def _date_fault(cell: str, spec: dict) -> str | None:

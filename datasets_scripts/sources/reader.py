@@ -189,8 +189,9 @@ def _open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
     check_first_rows(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
-    for statement in cohort.source.get("prepare", ()):
-        cohort.connection.execute(statement)
+    for name in ("prepare", "prepare_diagnoses"):
+        for statement in cohort.source.get(name, ()):
+            cohort.connection.execute(statement)
 
 
 def _map_diagnoses(cohort: Cohort, labels: list[dict]) -> None:

@@ -11,7 +11,7 @@ from datasets_scripts.sources.measurements import charted_events
 
 
 NO_DIAGNOSES = "SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS code, NULL::INTEGER AS version WHERE false"
-OF_DIAGNOSES = ("diagnoses", "diagnosed")  # queries of a source
+OF_DIAGNOSES = ("diagnoses", "diagnosed", "prepare_diagnoses", "losses_of_diagnoses")  # queries of a source
 # A stay without an end lasts until its last measurement that is read, or ends as it begins. What names its patient
 # alone belongs to the last of the patient's stays that had begun.
 UNTIL_LAST_MEASUREMENT = """
@@ -39,18 +39,26 @@ def without_labels(source: dict) -> dict:
     Return a source, as `load_source` gives it, that has no diagnoses, needs none of their tables, and whose stays
     without an end last until their last measurement.
     """
-    named = _tables_of(text for name in OF_DIAGNOSES for text in _texts(source.get(name, "")))
-    others = {name: part for name, part in source.items() if name not in (*OF_DIAGNOSES, "tables", "sections")}
-    sections = [section for section in source.get("sections", ()) if section["kind"] != "diagnoses"]
-    unneeded = named - _tables_of(_texts(others)) - _tables_of(_texts(sections))
     return {
         **{name: part for name, part in source.items() if name not in OF_DIAGNOSES},
         "unlabelled": True,
-        "tables": {table: spec for table, spec in source["tables"].items() if table not in unneeded},
+        "tables": needed_tables(source),
         "stays": UNTIL_LAST_MEASUREMENT.format(stays=source["stays"], events=charted_events(source)),
         "diagnoses": NO_DIAGNOSES,
-        **({"sections": sections} if "sections" in source else {}),
+        **({"sections": _other_sections(source)} if "sections" in source else {}),
     }
+
+
+def needed_tables(source: dict) -> dict[str, dict]:
+    """Return the tables of a source but for those that its diagnoses alone are read from."""
+    named = _tables_of(text for name in OF_DIAGNOSES for text in _texts(source.get(name, "")))
+    others = {name: part for name, part in source.items() if name not in (*OF_DIAGNOSES, "tables", "sections")}
+    unneeded = named - _tables_of(_texts(others)) - _tables_of(_texts(_other_sections(source)))
+    return {table: spec for table, spec in source["tables"].items() if table not in unneeded}
+
+
+def _other_sections(source: dict) -> list[dict]:
+    return [section for section in source.get("sections", ()) if section["kind"] != "diagnoses"]
 
 
 def _texts(part: object) -> Iterator[str]:

@@ -22,15 +22,20 @@ BATCH = 256
 
 
 def load_records(
-    folder: str, split: str, needs_rationales: bool = False, limit: int | None = None, streaming: bool = False
+    folder: str,
+    split: str,
+    needs_rationales: bool = False,
+    limit: int | None = None,
+    streaming: bool = False,
+    needs_labels: bool = True,
 ) -> Dataset | IterableDataset:
     """
     One split of a dataset folder, as it is stored; with `streaming` read from its files each time.
 
     Raises:
-        ClinRaGenInputError: if it is missing, empty, or has no rationales where they are needed.
+        ClinRaGenInputError: if it is missing, empty, or has no rationales or labels where they are needed.
     """
-    records = load_split(folder, split, streaming)
+    records = load_split(folder, split, streaming, needs_labels)
     if limit is not None:
         records = records.take(min(limit, len(records)) if isinstance(records, Dataset) else limit)
     if next(iter(records), None) is None:
@@ -44,7 +49,7 @@ def load_records(
 
 def check_same_names(processor: ClinRaGenProcessor, model: str, folder: str) -> None:
     """
-    Check that class ids and columns of series mean the same to a model and in a dataset.
+    Check that columns of series, and class ids of a labelled dataset, mean the same to a model and in a dataset.
 
     Args:
         model, folder (`str`): the names of both, for the message.
@@ -57,7 +62,8 @@ def check_same_names(processor: ClinRaGenProcessor, model: str, folder: str) -> 
         [(channel["name"], channel["unit"]) for channel in each]
         for each in (processor.feature_extractor.channels, metadata["channels"])
     )
-    for name, ours, given in (("labels", processor.labels, label_names(metadata)), ("channels", channels, theirs)):
+    labels = label_names(metadata) if metadata.get("labelled", True) else processor.labels
+    for name, ours, given in (("labels", processor.labels, labels), ("channels", channels, theirs)):
         if ours != given:
             raise ClinRaGenInputError(
                 f"{model} and {folder} differ in their {name}, or in the order of these; train stage 1 again on this "

@@ -11,33 +11,34 @@ from modeling_clinragen import ClinRaGenProcessor
 from recipes.training.shares import sample
 
 
-def input_statistics(records: Dataset | IterableDataset, processor: ClinRaGenProcessor) -> dict:
+def input_statistics(records: Dataset | IterableDataset, processor: ClinRaGenProcessor, labelled: bool = True) -> dict:
     """
     Describe records, or a sample of many, by numbers of which none is a single patient's.
 
     Args:
         records: of a dataset folder's split.
+        labelled (`bool`, *optional*, defaults to `True`): `False` for patients whose diagnoses are not known.
 
     Returns:
         `records`, how many; `note_words` (`share`, of the records with a note, `mean` and `std`); `channels`, name ->
         `share` (of the records with a measurement), `mean` and `std` (of the mean of each record); `prevalence`,
-        label -> share of the records, where they have labels.
+        label -> share of the records, if they are labelled.
     """
     channels = [channel["name"] for channel in processor.feature_extractor.channels]
     words, means, gold = [], [], []
     for row in sample(records):
         words.append(len((row["note"] or "").split()) or np.nan)
         means.append(_means(row["lab_values"], len(channels)))
-        gold.append(row.get("diagnosis_labels"))
+        gold += row["diagnoses"] if labelled else ()
     means = np.array(means)
     described = {
         "records": len(words),
         "note_words": _spread(np.array(words, dtype=float)),
         "channels": {name: _spread(means[:, i]) for i, name in enumerate(channels)},
     }
-    if all(labels is not None for labels in gold):
-        counts = np.bincount([i for labels in gold for i in labels], minlength=len(processor.labels))
-        described["prevalence"] = dict(zip(processor.labels, (counts / len(gold)).round(4).tolist(), strict=True))
+    if labelled:
+        counts = np.bincount(np.array(gold, dtype=int), minlength=len(processor.labels))
+        described["prevalence"] = dict(zip(processor.labels, (counts / len(words)).round(4).tolist(), strict=True))
     return described
 
 

@@ -234,7 +234,10 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             Path(output_dir or self.args.output_dir, "training_args.bin").unlink()
 
     def _issue_warnings_after_load(self, load_result):
-        kept = base_weights(self.model)
+        """As ever; but weights of the base that adapters stand upon, and tied ones, are stored under no such name."""
+        weights, absent = self.model.state_dict(keep_vars=True), set(load_result.missing_keys)
+        loaded = {id(weight) for name, weight in weights.items() if name not in absent}
+        kept = base_weights(self.model) | {name for name, weight in weights.items() if id(weight) in loaded}
         missing = [name for name in load_result.missing_keys if name not in kept]
         super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 

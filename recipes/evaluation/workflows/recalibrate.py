@@ -56,8 +56,10 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
         raise ClinRaGenInputError(f"--model: {arguments.model} has no diagnosis head")
     check_same_names(processor, arguments.model, arguments.dataset)
     history = read_history(folder) if arguments.output is None else needed_history(folder)
-    records = load_records(arguments.dataset, arguments.split)
-    found = {"drift": tell_drift(history, input_statistics(records, processor))}
+    metadata = read_metadata(arguments.dataset)
+    records = load_records(arguments.dataset, arguments.split, needs_labels=not arguments.drift_only)
+    now = input_statistics(records, processor, metadata.get("labelled", True))
+    found = {"drift": tell_drift(history, now)}
     if arguments.drift_only:
         return found
     patients = np.array(records["subject_id"])
@@ -74,7 +76,7 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
     if arguments.output is not None:
         fit(model.config.decisions, logits, gold)
         fit_doubt(model, processor, encoded, collator, probabilities_of(model.config.decisions, logits))
-        history = with_recalibration(history, read_metadata(arguments.dataset), arguments.split, len(encoded), found)
+        history = with_recalibration(history, metadata, arguments.split, len(encoded), found)
         with finished_folder(Path(arguments.output)) as aside:
             save_model_folder(model, processor, aside)
             write_card(aside, history, model, processor)
@@ -137,6 +139,13 @@ def tell_drift(history: dict, now: dict) -> list[dict]:
     if before is None:
         logger.warning("the model folder does not say what it was trained on: no drift can be told")
         return []
+    if "prevalence" not in now:
+        logger.info("the records have no labels: how common diagnoses are is not compared")
+    elif "prevalence" not in before:
+        logger.warning(
+            "the model folder does not say how common diagnoses were in training, and they are not compared; its "
+            "stage tells it when it is trained again"
+        )
     rows = drift(before, now)
     large = [row for row in rows if row["large"]]
     logger.info("drift: %d of %d figures differ much from the training records", len(large), len(rows))

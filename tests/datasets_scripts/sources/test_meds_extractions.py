@@ -317,6 +317,21 @@ def test_without_the_metadata_the_folder_is_refused(tmp_path):
         build(folder, tmp_path / "out", "eicu")
 
 
+def test_new_patients_need_neither_the_metadata_nor_rules_for_diagnoses_and_ends(tmp_path):
+    folder = eicu_folder(tmp_path / "meds", (1, "pulmonary|pneumonia"))
+    (folder / "metadata" / "codes.parquet").unlink()
+    mapping = yaml.safe_load((MAPPINGS / "eicu.yaml").read_text(encoding="utf-8"))
+    del mapping["codes"]["diagnosis"], mapping["codes"]["stay_end"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    for name, place in (("eicu", tmp_path / "ready"), (str(tmp_path / "mine.yaml"), tmp_path / "own")):
+        arguments = ["--source", "meds", "--root", str(folder), "--output", str(place), "--mapping", name]
+        build_dataset.main([*arguments, "--unlabelled"])
+        found = rows(place)
+        assert len(found) == 24
+        assert {len(row["diagnoses"]) for row in found.values()} == {0}
+        assert measured(found["1001"], "Glucose") == {4: 150}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

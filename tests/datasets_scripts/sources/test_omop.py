@@ -13,6 +13,7 @@ from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.items import Units
+from datasets_scripts.sources.omop import tables_to_copy
 from datasets_scripts.sources.reader import HERE
 from modeling_clinragen import PHENOTYPES
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -39,7 +40,8 @@ HEADERS = {
     "procedure_source_value procedure_source_concept_id",
     "measurement": "person_id visit_occurrence_id visit_detail_id measurement_concept_id "
     "measurement_source_concept_id measurement_source_value measurement_type_concept_id measurement_date "
-    "measurement_datetime operator_concept_id value_as_number value_source_value unit_concept_id unit_source_value",
+    "measurement_datetime measurement_time operator_concept_id value_as_number value_source_value unit_concept_id "
+    "unit_source_value",
     "note": "visit_occurrence_id visit_detail_id note_date note_datetime note_title note_text",
     "concept": "concept_id concept_name vocabulary_id concept_class_id concept_code",
     "concept_relationship": "concept_id_1 concept_id_2 relationship_id invalid_reason",
@@ -326,6 +328,22 @@ def spoil(tables, table, **cells):
     tables[table][2] |= cells
 
 
+def add_notes(tables, **third):
+    note = {"note_date": at(0)[:10], "note_datetime": "", "note_title": "Admission", "note_text": "private"}
+    tables["note"] = [note | {"visit_occurrence_id": 100 + i} for i in (1, 2, 3)]
+    if "note_datetime" in third and not third["note_datetime"]:
+        for row in tables["note"][:2]:
+            row |= {"note_datetime": at(0) + "+00:00"}
+    tables["note"][2] |= third
+
+
+def zone(tables):
+    """Give all times an offset."""
+    for rows_ in tables.values():
+        for row in rows_:
+            row |= {name: f"{cell}+00:00" for name, cell in row.items() if name.endswith("_datetime") and cell}
+
+
 REFUSED = [
     (
         lambda t: [spoil(t, "measurement", measurement_datetime="noon")],
@@ -339,14 +357,80 @@ REFUSED = [
     (lambda t: [spoil(t, "visit_detail", visit_detail_id=201)], "visit_detail.csv: visit_detail_id 201 is in 2 rows"),
     (lambda t: [spoil(t, "visit_detail", person_id="")], "visit_detail.csv, row 4, column person_id: empty"),
     (lambda t: [t.pop("condition_occurrence")], "table condition_occurrence is missing"),
+    (lambda t: [spoil(t, "person", year_of_birth="19x6")], "person.csv, row 4, column year_of_birth: not a number"),
+    (lambda t: [spoil(t, "person", month_of_birth="May")], "person.csv, row 4, column month_of_birth: not a number"),
+    (lambda t: [spoil(t, "person", month_of_birth=13)], "person.csv, row 4, column month_of_birth: not a date"),
+    (
+        lambda t: [spoil(t, "person", month_of_birth=2, day_of_birth=31)],
+        "person.csv, row 4, column day_of_birth: not a date and time; correct the row",
+    ),
+    (lambda t: [spoil(t, "person", birth_datetime="May")], "person.csv, row 4, column birth_datetime: not a date"),
+    (
+        lambda t: [spoil(t, "measurement", measurement_datetime="", measurement_date="noon")],
+        "measurement.csv, row 4, column measurement_date: not a date and time; correct the row",
+    ),
+    (
+        lambda t: [spoil(t, "measurement", measurement_datetime="", measurement_date="x", measurement_time="10:00")],
+        "measurement.csv, row 4, column measurement_date: not a date and time; correct the row",
+    ),
+    (
+        lambda t: [spoil(t, "measurement", measurement_datetime="", measurement_time="25:00:00")],
+        "measurement.csv, row 4, column measurement_time: not a date and time; correct the row",
+    ),
+    *(
+        (
+            lambda t, name=name, table=table: [spoil(t, table, **{f"{name}_datetime": "", f"{name}_date": "13.2.26"})],
+            f"{table}.csv, row 4, column {name}_date: not a date and time; correct the row",
+        )
+        for table, start in (("visit_detail", "visit_detail"), ("visit_occurrence", "visit"))
+        for name in (f"{start}_start", f"{start}_end")
+    ),
+    *(
+        (
+            lambda t, name=name, table=table: [spoil(t, table, **{f"{name}_datetime": "soon"})],
+            f"{table}.csv, row 4, column {name}_datetime: not a date and time; correct the row",
+        )
+        for table, start in (("visit_detail", "visit_detail"), ("visit_occurrence", "visit"))
+        for name in (f"{start}_start", f"{start}_end")
+    ),
+    (lambda t: [add_notes(t, note_date="soon")], "note.csv, row 4, column note_date: not a date and time; correct"),
+    (
+        lambda t: [add_notes(t, note_datetime="soon")],
+        "note.csv, row 4, column note_datetime: not a date and time; correct the row",
+    ),
+    (
+        lambda t: [zone(t), add_notes(t, note_datetime="")],
+        "note.csv, row 4, column note_date: the time has no offset from UTC, others of this source have one",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("fault", "said"), REFUSED)
 def test_a_fault_ends_the_build_in_a_line_that_names_its_place(tmp_path, tables, fault, said):
     fault(tables)
-    with pytest.raises(ClinRaGenInputError, match="^[^\n]*" + said.replace("(", r"\(")):
+    with pytest.raises(ClinRaGenInputError, match="^[^\n]*" + said.replace("(", r"\(")) as caught:
         build(tmp_path, tables)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".duckdb"])
+def test_a_date_that_is_none_is_named_in_every_form_of_storage(tmp_path, tables, suffix):
+    add_notes(tables, note_date="no note yet")
+    write_tables(tmp_path / "csv", tables)
+    root = write_tables(tmp_path / f"other{suffix if suffix == '.duckdb' else ''}", tables, suffix)
+    said = (
+        f"note{'' if suffix == '.duckdb' else suffix}, row 4, column note_date: not a date and time; correct the row"
+    )
+    with pytest.raises(ClinRaGenInputError) as caught:
+        run(root, tmp_path / "dataset")
+    assert str(caught.value) == said
+
+
+def test_a_date_beside_its_time_is_not_read(tmp_path, tables):
+    spoil(tables, "measurement", measurement_date="soon")
+    spoil(tables, "visit_detail", visit_detail_start_date="soon", visit_detail_end_date="later")
+    found, _ = build(tmp_path, tables)
+    assert measured(found["203"], "Heart Rate") == {1: 80}
 
 
 @pytest.mark.parametrize(
@@ -389,3 +473,27 @@ def test_a_database_that_cannot_be_read_is_refused_by_name(tmp_path, tables):
     (tmp_path / "no.duckdb").write_text("no database")
     with pytest.raises(ClinRaGenInputError, match=r"no\.duckdb cannot be read as a DuckDB file"):
         run(tmp_path / "no.duckdb", tmp_path / "a")
+
+
+def test_new_patients_need_no_table_of_diagnoses(tmp_path, tables):
+    tables["note"] = [
+        {"visit_occurrence_id": 101, "note_date": at(0)[:10], "note_title": "Admission", "note_text": "ill"}
+    ]
+    expected, _ = build(tmp_path, tables)
+    del tables["condition_occurrence"]
+    tables["visit_detail"][1] |= {"visit_detail_end_date": "", "visit_detail_end_datetime": ""}
+    root, output = write_tables(tmp_path / "new", tables), tmp_path / "unlabelled"
+    build_dataset.main(["--source", "omop", "--root", str(root), "--output", str(output), "--unlabelled"])
+    found = rows(output)
+    assert found.keys() == expected.keys()
+    assert repr(measured(found["201"], "Heart Rate")) == repr(measured(expected["201"], "Heart Rate"))
+    assert found["201"]["note"] == expected["201"]["note"] != ""
+    assert {len(row["diagnoses"]) for row in found.values()} == {0}
+    warnings = read_metadata(output)["warnings"]
+    assert "1 of 6 ICU stays have no end; each lasts until its last measurement" in warnings
+    assert not [line for line in warnings if "diagnos" in line or "condition" in line]
+
+
+def test_tables_of_diagnoses_and_the_vocabulary_are_not_copied_for_new_patients():
+    left_out = {"condition_occurrence", "observation", "procedure_occurrence", "concept", "concept_relationship"}
+    assert tables_to_copy().keys() - tables_to_copy(labelled=False).keys() == left_out

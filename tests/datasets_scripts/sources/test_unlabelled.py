@@ -8,10 +8,12 @@ import pytest
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import LABEL_AUDIT, load_split
 from datasets_scripts.sources.reader import load_source
+from datasets_scripts.sources.synthetic import write_synthetic_tables
 from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen import ClinRaGenInputError
-from tests.datasets_scripts.sources import small_hospital
+from tests.datasets_scripts.sources import raw_tables, small_hospital
 from tests.datasets_scripts.sources.raw_tables import rows
+from tests.datasets_scripts.sources.test_eicu import write_eicu
 
 
 STAYS = 6
@@ -122,3 +124,48 @@ def test_options_that_do_not_fit_are_refused(tmp_path, option, value):
 def test_no_source_needs_its_table_of_diagnoses(name, table):
     source = load_source(name)
     assert set(source["tables"]) - set(without_labels(source)["tables"]) == {table}
+
+
+def mimic_iii(root):
+    raw_tables.write_tables(root, raw_tables.base_tables())
+    (root / "DIAGNOSES_ICD.csv.gz").unlink()
+    return {str(200 + patient) for patient in raw_tables.PATIENTS}
+
+
+def mimic_iv(root):
+    write_synthetic_tables(root, 12, 0)
+    (diagnoses,) = root.glob("hosp/diagnoses_icd*")
+    diagnoses.unlink()
+    (stays,) = root.glob("icu/icustays*")
+    return {str(stay) for (stay,) in duckdb.sql(f"SELECT stay_id FROM read_csv('{stays}')").fetchall()}
+
+
+def eicu(root):
+    write_eicu(root, [("428.0", ""), ("038.9", "")])
+    (root / "diagnosis.csv").unlink()
+    return {"1000", "1001"}
+
+
+@pytest.mark.parametrize(("source", "write"), [("mimic-iii", mimic_iii), ("mimic-iv", mimic_iv), ("eicu", eicu)])
+def test_every_stay_is_read_of_a_database_without_its_table_of_diagnoses(tmp_path, source, write):
+    stays = write(tmp_path / "raw")
+    arguments = ["--source", source, "--root", str(tmp_path / "raw"), "--output", str(tmp_path / "dataset")]
+    build_dataset.main([*arguments, "--unlabelled"])
+    found = rows(tmp_path / "dataset")
+    assert found.keys() == stays
+    assert {len(row["diagnoses"]) for row in found.values()} == {0}
+
+
+def test_tables_of_new_patients_can_be_checked(tmp_path, capsys):
+    """By the description of those with diagnoses."""
+    tables, mapping = new_patients()
+    mapping["diagnoses"] = small_hospital.MAPPING["diagnoses"]
+    small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
+    capsys.readouterr()
+    arguments = ["--source", "tables", "--root", str(tmp_path / "hospital"), "--check"]
+    build_dataset.main([*arguments, "--unlabelled"])
+    said = capsys.readouterr().out
+    assert f"stays\n  {STAYS} ICU stays in the tables" in said
+    assert "diagnos" not in said
+    with pytest.raises(ClinRaGenInputError, match="table diagnoses is missing"):
+        build_dataset.main(arguments)

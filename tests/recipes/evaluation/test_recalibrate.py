@@ -4,19 +4,22 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.special import expit
 
 from datasets_scripts import build_dataset
-from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen import PHENOTYPES, ClinRaGenInputError
 from modeling_clinragen.configuration_clinragen import ClinRaGenDecisionsConfig
 from recipes import recalibrate
 from recipes.evaluation.figures.drift import drift
 from recipes.evaluation.workflows.recalibrate import compare, fit, probabilities_of
 from recipes.models.folder import load_model_folder
+from tests.datasets_scripts.sources import small_hospital
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,63 @@ def test_drift_is_told_where_it_is(stage1_folder, local, caplog):
     assert {row["kind"] for row in rows} == {"share", "mean"}
     assert not [row["what"] for row in rows if row["large"]]  # other patients of the same simulation
     assert "drift: 0 of" in caplog.text
+
+
+LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
+
+
+def shares(dataset, split):
+    """Share of the records that have each diagnosis, counted in the files."""
+    rows = [row for path in dataset.glob(f"data/{split}-*") for row in pq.read_table(path)["diagnoses"].to_pylist()]
+    counts = Counter(i for row in rows for i in row)
+    return {label: counts[i] / len(rows) for i, label in enumerate(LABELS)}
+
+
+def test_how_common_diagnoses_are_is_compared(stage1_folder, data_folder, local):
+    trained = json.loads((stage1_folder / "training.json").read_text())["inputs"]["prevalence"]
+    assert trained == pytest.approx(shares(data_folder / "dataset", "train"), abs=1e-4)
+    rows = {row["what"]: row for row in run(stage1_folder, local, "--drift-only")["drift"]}
+    now = shares(local, "validation")
+    assert {label: rows[label]["now"] for label in LABELS} == pytest.approx(now, abs=1e-4)
+    assert {label: rows[label]["before"] for label in LABELS} == trained
+
+
+def test_a_folder_that_does_not_tell_how_common_diagnoses_were_is_said(stage1_folder, local, tmp_path, caplog):
+    older = shutil.copytree(stage1_folder, tmp_path / "older")
+    history = json.loads((older / "training.json").read_text())
+    del history["inputs"]["prevalence"]
+    (older / "training.json").write_text(json.dumps(history))
+    rows = run(older, local, "--drift-only")["drift"]
+    assert not {row["what"] for row in rows} & set(LABELS)
+    assert "does not say how common diagnoses were" in caplog.text
+
+
+def test_the_drift_of_new_patients_needs_no_labels(stage1_folder, tmp_path, caplog):
+    """Glucose of the hospital's patients is far from that of training; diagnoses are not compared, which is said."""
+    caplog.set_level("INFO")
+    tables, mapping = small_hospital.hospital(40)
+    del tables["diagnoses"], mapping["diagnoses"]
+    tables["vitals"] = [small_hospital.vital(f"s{i}", 1, "GLU", 400 + i) for i in range(40)]
+    small_hospital.build(tmp_path, tables, mapping, "--unlabelled")
+    rows = run(stage1_folder, tmp_path / "dataset", "--split", "test", "--drift-only")["drift"]
+    (glucose,) = (row for row in rows if (row["what"], row["kind"]) == ("Glucose", "mean"))
+    assert (glucose["now"], glucose["large"]) == (pytest.approx(419.5), True)
+    assert not {row["what"] for row in rows} & set(LABELS)
+    assert "have no labels: how common diagnoses are is not compared" in caplog.text
+    with pytest.raises(ClinRaGenInputError, match=r"dataset has no labels .*recalibrate\.py --drift-only"):
+        run(stage1_folder, tmp_path / "dataset", "--split", "test")
+
+
+def test_labels_of_patients_without_any_need_not_be_the_models(stage1_folder, tmp_path):
+    """As for `predict.py`: only channels have to be the same."""
+    (tmp_path / "labels.yaml").write_text("labels: [{name: Gout, codes: {icd10: [M10]}}]")
+    tables, mapping = small_hospital.hospital(3)
+    options = ("--labels", str(tmp_path / "labels.yaml"))
+    small_hospital.build(tmp_path / "new", tables, mapping, "--unlabelled", *options)
+    assert run(stage1_folder, tmp_path / "new" / "dataset", "--split", "test", "--drift-only")["drift"]
+    small_hospital.build(tmp_path / "old", tables, mapping, *options)
+    with pytest.raises(ClinRaGenInputError, match="differ in their labels"):
+        run(stage1_folder, tmp_path / "old" / "dataset", "--drift-only")
 
 
 STATISTICS = {

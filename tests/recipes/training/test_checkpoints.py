@@ -3,16 +3,21 @@
 """Checkpoints that are damaged: training resumes from the whole one before them, and says so."""
 
 import json
+import logging
 import re
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import Seq2SeqTrainingArguments
 
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note
+from recipes.models.folder import load_model_folder
 from recipes.training.checkpoints import fault_of_checkpoint, last_checkpoint
+from recipes.training.trainer import ClinRaGenTrainer
+from tests.recipes.conftest import STAGE
 
 
 OPTIONS = {"max_steps": 4, "save_total_limit": 9, "load_best_model_at_end": False}
@@ -154,3 +159,43 @@ def test_a_stage_without_the_optimizers_state_is_refused(checkpoints, stage_argu
     with pytest.raises(ClinRaGenInputError, match="it lacks the optimizer's state"):
         stage1_note.main(stage_arguments(tmp_path / "run", **OPTIONS))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def told(caplog):
+    """What is logged, by transformers as well, whose records reach no handler but its own."""
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    yield caplog
+    logging.getLogger("transformers").removeHandler(caplog.handler)
+
+
+GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2}
+
+
+@pytest.mark.parametrize("text_config", [STAGE["text_config"], GPT2], ids=["t5", "gpt2"])
+def test_a_weight_that_is_tied_to_a_stored_one_is_not_missing(stage_arguments, tmp_path, told, text_config):
+    """Neither the best checkpoint, which a stage reads at its end, nor one that it resumes from, nor its folder."""
+    arguments = stage_arguments(tmp_path / "run", text_config=text_config, save_total_limit=9)
+    stage1_note.main(arguments)
+    shutil.rmtree(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run.training" / "checkpoint-2")
+    first = tmp_path / "run.training" / "checkpoint-1" / "model.safetensors"
+    written = first.stat().st_mtime_ns
+    stage1_note.main(arguments)
+    assert first.stat().st_mtime_ns == written  # it was resumed
+    model, _ = load_model_folder(tmp_path / "run")
+    assert len(model.state_dict()) > len(load_file(tmp_path / "run" / "model.safetensors"))  # some are tied
+    assert "missing keys" not in told.text
+
+
+def test_a_weight_that_is_stored_under_no_name_is_missing(tiny_model, tiny_processor, tmp_path, told):
+    tied = sorted({*tiny_model.all_tied_weights_keys, *tiny_model.all_tied_weights_keys.values()})
+    arguments = Seq2SeqTrainingArguments(tmp_path, report_to=[], use_cpu=True)
+    trainer = ClinRaGenTrainer(tiny_model, arguments, processing_class=tiny_processor)
+    stored = {name: weight for name, weight in tiny_model.state_dict().items() if name != tied[0]}
+    trainer._issue_warnings_after_load(tiny_model.load_state_dict(stored, strict=False))
+    assert "missing keys" not in told.text
+    stored = {name: weight for name, weight in stored.items() if name not in tied}
+    trainer._issue_warnings_after_load(tiny_model.load_state_dict(stored, strict=False))
+    (line,) = {record.getMessage() for record in told.records if "missing keys" in record.getMessage()}
+    assert all(repr(name) in line for name in tied)
