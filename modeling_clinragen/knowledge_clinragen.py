@@ -86,7 +86,11 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             records, _, _ = indices_of(shape, positions)
             knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
         patches, place = hidden_states.flatten(0, 2)[positions], None
-        if not self.training and _are_copies(hidden_states, patch_mask):
+        if (
+            hidden_states.device.type == "cpu"
+            and not torch.is_grad_enabled()
+            and _are_copies(hidden_states, patch_mask)
+        ):
             patches, place = patches.unique(dim=0, return_inverse=True)
         tokens, attention = self._attend(patches.unsqueeze(0), embedding, place, knowledge_mask)
         tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)

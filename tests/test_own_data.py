@@ -50,7 +50,8 @@ def keep_in_use() -> str:
 PATH = blocks_of(section(TEXT))
 REMOVES = [block for block in blocks_of(TEXT) if "--remove" in block]
 SERVER = [block for block in blocks_of(TEXT) if '--root "postgresql:' in block]  # of USER: sources/test_postgres.py
-OTHERS = [block for block in blocks_of(TEXT) if block not in PATH + REMOVES + SERVER]
+GERMAN = [block for block in blocks_of(TEXT) if "--root klinik" in block]  # recipes/test_another_language.py
+OTHERS = [block for block in blocks_of(TEXT) if block not in PATH + REMOVES + SERVER + GERMAN]
 
 
 def run(block: str, home: Path) -> str:
@@ -198,7 +199,12 @@ def test_the_last_commands_list_notes_and_remove_them(home, tmp_path):
 
 def test_no_block_of_the_page_is_left_out_unawares():
     assert len(PATH) == 7
-    assert (len(OTHERS), len(REMOVES), len(SERVER)) == (2, 1, 1)  # OMOP and MEDS are the others
+    assert [len(blocks) for blocks in (OTHERS, REMOVES, SERVER, GERMAN)] == [
+        2,
+        1,
+        1,
+        1,
+    ]  # OMOP and MEDS are the others
 
 
 def test_the_notebook_has_the_cells_of_the_page_and_what_they_print():

@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from datasets_scripts.dataset.folder import STAY_IDS
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
-from recipes.serving.answers import BATCHES_PER_CHUNK, chunks
+from recipes.serving.answers import chunks
 
 
 INPUTS = ("note", "lab_times", "lab_values")
+BATCHES_PER_CHUNK = 8
 NOTHING = {
     "diagnoses": [],
     "note_rationale": "",
