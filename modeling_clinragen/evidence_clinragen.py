@@ -122,7 +122,7 @@ class Occlusion:
             inputs["knowledge_mask"] = without_terms(attended, self.model.config.num_knowledge_tokens)
         if "term_evidence" in inputs:
             inputs["term_evidence"] &= without_terms(terms, len(self.terms)).bool().unsqueeze(1)
-        return self.model.encode(**inputs.to(self.model.device))
+        return self.model.encode(**inputs.to(self.model.device), are_copies=True)
 
     def _shown_terms(self) -> list[Unit]:
         """Return the terms that the record shows."""

@@ -65,6 +65,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         patch_mask: torch.BoolTensor,
         embedding: nn.Module,
         knowledge_mask: torch.Tensor | None = None,
+        are_copies: bool = False,
     ) -> tuple[torch.Tensor, torch.BoolTensor, torch.Tensor | None]:
         """
         Args:
@@ -75,6 +76,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             embedding (`nn.Module`): the language model's token embedding.
             knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for those
                 whose values are left out of the sum over what is attended to. Default: 1 for all.
+            are_copies (`bool`): as [`~ClinRaGenForConditionalGeneration.encode`] takes it.
 
         Returns:
             The series' tokens `(batch_size, num_tokens, hidden_size)`; which of them are real; and what each patch
@@ -86,11 +88,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             records, _, _ = indices_of(shape, positions)
             knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
         patches, place = hidden_states.flatten(0, 2)[positions], None
-        if (
-            hidden_states.device.type == "cpu"
-            and not torch.is_grad_enabled()
-            and _are_copies(hidden_states, patch_mask)
-        ):
+        if are_copies:
             patches, place = patches.unique(dim=0, return_inverse=True)
         tokens, attention = self._attend(patches.unsqueeze(0), embedding, place, knowledge_mask)
         tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)
@@ -168,13 +166,6 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
         """Remove the scale of a backbone's embeddings, which ranges from 0.02 to 20."""
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
-
-
-def _are_copies(hidden_states: torch.Tensor, patch_mask: torch.BoolTensor) -> bool:
-    """Tell if records look like copies of one, as where each lacks something else: most patches of two are alike."""
-    if len(patch_mask) < 2 or not patch_mask[0].any():
-        return False
-    return bool((hidden_states[0] == hidden_states[1]).all(dim=-1)[patch_mask[0]].float().mean() > 0.5)
 
 
 def _at(states: torch.Tensor, place: torch.LongTensor | None, dim: int) -> torch.Tensor:

@@ -165,10 +165,20 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         inputs_embeds: torch.Tensor | None = None,
         knowledge_mask: torch.Tensor | None = None,
         term_evidence: torch.Tensor | None = None,
+        are_copies: bool = False,
     ) -> ClinRaGenEncoderOutput:
-        """Read note and series, and decide; arguments as in [`~ClinRaGenForConditionalGeneration.forward`]."""
+        """
+        Read note and series, and decide.
+
+        Args:
+            are_copies (`bool`): the rows are copies of a record, each without another part of it, of which what is
+                alike is computed once; without gradients.
+            others: as in [`~ClinRaGenForConditionalGeneration.forward`].
+        """
         record = (past_values, past_observed_mask)
-        embeds, mask, fields = self._embed(input_ids, attention_mask, *record, inputs_embeds, knowledge_mask)
+        embeds, mask, fields = self._embed(
+            input_ids, attention_mask, *record, inputs_embeds, knowledge_mask, are_copies
+        )
         decide = partial(self._decide, input_ids, attention_mask, *record, self._checked(term_evidence, embeds))
         return self._read_record(embeds, mask, decide, fields)
 
@@ -270,7 +280,14 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         return token_loss_of_states(hidden_states, self.get_output_embeddings(), bias, labels, num_items_in_batch)
 
     def _embed(
-        self, input_ids, attention_mask, past_values, past_observed_mask, inputs_embeds, knowledge_mask
+        self,
+        input_ids,
+        attention_mask,
+        past_values,
+        past_observed_mask,
+        inputs_embeds,
+        knowledge_mask,
+        are_copies=False,
     ) -> tuple[torch.Tensor, torch.Tensor, dict]:
         """
         Embed what the backbone reads of a record.
@@ -286,7 +303,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
         if past_values is not None:
             series = self.time_series_encoder(past_values, past_observed_mask)
             tokens, token_mask, attention = self.knowledge_attention(
-                series.last_hidden_state, series.patch_mask, self.get_input_embeddings(), knowledge_mask
+                series.last_hidden_state, series.patch_mask, self.get_input_embeddings(), knowledge_mask, are_copies
             )
             if self._aligns_knowledge():
                 levels = self.time_series_encoder.patch_levels(past_values, past_observed_mask, attention.shape[2])

@@ -178,7 +178,7 @@ def test_patches_of_copies_of_a_record_attend_once(model, tiny_processor, record
     asked = []
     model.knowledge_attention.query.register_forward_pre_hook(lambda module, given: asked.append(given[0].shape[1]))
     with torch.no_grad():
-        together = model.encode(**batch, knowledge_mask=mask)
+        together = model.encode(**batch, knowledge_mask=mask, are_copies=True)
         alone = [
             model.encode(**{name: rows[i : i + 1] for name, rows in batch.items()}, knowledge_mask=mask[i : i + 1])
             for i in range(6)
