@@ -245,7 +245,7 @@ def test_a_client_that_goes_away_harms_nobody(lasting_server, pipe):
 
 
 def slow_request(number=32):
-    return {"inputs": [{"note": "fever and cough"}] * number, "parameters": {"evidence": True, "max_new_tokens": 200}}
+    return {"inputs": [{"note": "fever and cough"}] * number, "parameters": {"num_beams": 4, "max_new_tokens": 150}}
 
 
 @pytest.mark.parametrize("server", [(), pytest.param(TWO, marks=pytest.mark.slow)], indirect=True)

@@ -52,7 +52,7 @@ def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, mo
         lambda *arguments: (answered.append(len(a)) or a for a in answer_chunks(*arguments)),
     )
     answer(folder, records, tmp_path / "begun.jsonl", *OPTIONS, "--ray", cluster.address)
-    assert sum(answered) == 60 - 16
+    assert sum(answered) == 60 - 8
     assert (tmp_path / "begun.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 
