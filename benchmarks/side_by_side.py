@@ -153,7 +153,7 @@ def watch(process: subprocess.Popen) -> int:
     peak = 0
     while process.poll() is None:
         peak = max(peak, sum(map(private_kb, family(process.pid))))
-        time.sleep(0.1)
+        time.sleep(1)  # the kernel counts for long, and stops the process meanwhile
     if process.returncode:
         raise RuntimeError(f"{process.args[1]} ended with code {process.returncode}")
     return round(peak / 1024)
