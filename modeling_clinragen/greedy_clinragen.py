@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Cache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import Cache, GenerationConfig, GenerationMixin, LogitsProcessorList, StoppingCriteriaList
 
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor
 from .t5_decoding_clinragen import T5Decoding
@@ -14,6 +14,27 @@ from .t5_decoding_clinragen import T5Decoding
 
 FINISHED_SHARE = 0.25  # of the rows, from which on those left are copied together
 OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states")
+
+
+class GreedyGenerationMixin(GenerationMixin):
+    """`generate` of transformers, whose greedy decoding on a CPU is [`write_greedily`]."""
+
+    def _sample(
+        self,
+        input_ids,
+        logits_processor,
+        stopping_criteria,
+        generation_config,
+        synced_gpus=False,
+        streamer=None,
+        **model_kwargs,
+    ):
+        """Write a text without beams, as transformers does."""
+        parts = input_ids, logits_processor, stopping_criteria, generation_config
+        has_own = input_ids.device.type == "cpu" and not synced_gpus
+        if has_own and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
+            return write_greedily(self, *parts, streamer, **model_kwargs)
+        return super()._sample(*parts, synced_gpus=synced_gpus, streamer=streamer, **model_kwargs)
 
 
 def can_leave_rows(
@@ -130,4 +151,4 @@ def _rows_of(value: object, index: torch.LongTensor) -> object:
     return value[index] if isinstance(value, torch.Tensor) and value.dim() else value
 
 
-__all__ = ["can_leave_rows", "write_greedily"]
+__all__ = ["GreedyGenerationMixin", "can_leave_rows", "write_greedily"]

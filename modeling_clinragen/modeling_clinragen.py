@@ -11,18 +11,19 @@ from functools import partial
 
 import torch
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedModel, initialization
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, initialization
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_clinragen import ClinRaGenConfig
 from .diagnosis_clinragen import ClinRaGenDiagnosisHead, ClinRaGenLinearClassifier
 from .doubt_clinragen import ClinRaGenDiagnosisSets, ClinRaGenDoubt
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor, DiagnosisGrammar
-from .greedy_clinragen import can_leave_rows, write_greedily
+from .greedy_clinragen import GreedyGenerationMixin
 from .integrity_clinragen import ClinRaGenWholeModel
 from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .outputs_clinragen import ClinRaGenEncoderOutput, ClinRaGenLMOutput
+from .packing_clinragen import pack_sequences
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, init_linear
 
 
@@ -38,29 +39,6 @@ ENCODER_INPUTS = (
 
 
 ClinRaGenSeq2SeqLMOutput = ClinRaGenLMOutput  # the name by which it was published
-
-
-def pack_sequences(
-    inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, padding_side: str = "right"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Move the real tokens of each row to its front, in their order, and cut what is padding in all rows.
-
-    A record then has the same tokens at the same positions whatever the batch around it, for backbones with absolute
-    and with relative positions alike, and nothing is computed for patches without a measurement.
-
-    Args:
-        inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, hidden_size)`): token embeddings.
-        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`): 1 for real tokens.
-        padding_side (`str`, *optional*, defaults to `"right"`): `"left"` moves them to the row's end.
-    """
-    length = max(1, int(attention_mask.sum(dim=1).max()))
-    if padding_side == "left":
-        order = attention_mask.argsort(dim=1, stable=True)[:, -length:]  # (batch, length)
-    else:
-        order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :length]
-    index = order.unsqueeze(-1).expand(-1, -1, inputs_embeds.shape[-1])
-    return inputs_embeds.gather(1, index), attention_mask.gather(1, order)
 
 
 class ClinRaGenPreTrainedModel(ClinRaGenWholeModel):
@@ -104,7 +82,7 @@ class ClinRaGenPreTrainedModel(ClinRaGenWholeModel):
                 initialization.normal_(embedding.weight)
 
 
-class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
+class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
     """
     The base of both models: a language model as the backbone, the series encoder, the knowledge attention and the
     diagnosis head, the loss and generation.
@@ -510,23 +488,6 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GenerationMixin):
             logits_processor = [ClinRaGenDiagnosisLogitsProcessor(grammar, decisions), *(logits_processor or [])]
         inputs = self._generation_inputs(encoder_outputs, kwargs.pop("decoder_input_ids", None))
         return super().generate(logits_processor=logits_processor, **inputs, **kwargs)
-
-    def _sample(
-        self,
-        input_ids,
-        logits_processor,
-        stopping_criteria,
-        generation_config,
-        synced_gpus=False,
-        streamer=None,
-        **model_kwargs,
-    ):
-        """Write a text without beams, as transformers does; greedily on a CPU by `write_greedily`, which is faster."""
-        parts = input_ids, logits_processor, stopping_criteria, generation_config
-        has_own = input_ids.device.type == "cpu" and not synced_gpus
-        if has_own and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
-            return write_greedily(self, *parts, streamer, **model_kwargs)
-        return super()._sample(*parts, synced_gpus=synced_gpus, streamer=streamer, **model_kwargs)
 
     def _encode_inputs(self, inputs: dict) -> ClinRaGenEncoderOutput:
         return self.encode(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})

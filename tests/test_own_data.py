@@ -170,7 +170,7 @@ def test_the_other_sources_of_the_page_are_read(home):
 
 @pytest.mark.nightly
 def test_a_model_is_kept_in_use(home, tmp_path):
-    """What serve_and_update.md shows, as if the path's model were that of another hospital."""
+    """Run what serve_and_update.md shows, as if the path's model were that of another hospital."""
     for name in ("recipes", "datasets_scripts", "data"):
         (tmp_path / name).symlink_to(home[0] / name)
     (tmp_path / "runs" / "eicu").mkdir(parents=True)

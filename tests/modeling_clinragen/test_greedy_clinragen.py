@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LogitsProcessor, StoppingCriteria, T5Config, T5ForConditionalGeneration
 
-from modeling_clinragen import modeling_clinragen as modeling
+from modeling_clinragen import greedy_clinragen
 from modeling_clinragen.t5_decoding_clinragen import T5Decoding
 from tests.modeling_clinragen.test_causal_lm_clinragen import FAMILIES, make_causal_model
 from tests.modeling_clinragen.test_generation_clinragen import (  # noqa: F401 - fixtures
@@ -44,7 +44,7 @@ def shaken(model):
 
 def as_transformers_writes(monkeypatch, model, **options):
     with monkeypatch.context() as patched:
-        patched.setattr(modeling, "can_leave_rows", lambda *parts: False)
+        patched.setattr(greedy_clinragen, "can_leave_rows", lambda *parts: False)
         return model.generate(**options)
 
 

@@ -163,7 +163,7 @@ def test_a_stage_without_the_optimizers_state_is_refused(checkpoints, stage_argu
 
 @pytest.fixture
 def told(caplog):
-    """What is logged, by transformers as well, whose records reach no handler but its own."""
+    """Yield what is logged, by transformers as well, whose records reach no handler but its own."""
     logging.getLogger("transformers").addHandler(caplog.handler)
     yield caplog
     logging.getLogger("transformers").removeHandler(caplog.handler)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What training records look like as a whole."""
+"""Tests of the statistics of training records as a whole."""
 
 import numpy as np
 import pytest
