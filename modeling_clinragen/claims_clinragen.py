@@ -23,6 +23,7 @@ from .clauses_clinragen import MAX_CLAUSE, ClauseReader
 from .hedges_clinragen import EXCEPTION, leaves_open
 from .phrases_clinragen import compiled, lowered
 from .ranges_clinragen import Truth, beyond, every, some
+from .remembered_clinragen import Remembered
 from .segments_clinragen import MAY_DENY_THINGS, denials_of_other_things, read_part, segments
 from .statements_clinragen import Judgement, deciding, is_negated, judge
 from .wordings_clinragen import (
@@ -121,7 +122,7 @@ class ClaimChecker(ClauseReader):
 
     def __init__(self, channels: list[dict]):
         super().__init__(channels)
-        self._readings: dict[tuple[str, str], tuple[str, list[str]]] = {}
+        self._readings: dict[tuple[str, str], tuple[str, list[str]]] = Remembered(self._read_anew, _MAX_READINGS)
 
     def __call__(self, text: str, lab_times, lab_values, only_support: bool = False) -> list[Claim]:
         """
@@ -291,14 +292,10 @@ class ClaimChecker(ClauseReader):
         Blank the words for a channel in a clause in lower case ("low" in a name states nothing of a value), and return
         with it what findings state of the channel. "Above room air" is above the channel's normal.
         """
-        key = (words, name)
-        if key not in self._readings:
-            if len(self._readings) > _MAX_READINGS:
-                self._readings.clear()
-            self._readings[key] = self._read_anew(words, name)
-        return self._readings[key]
+        return self._readings[words, name]
 
-    def _read_anew(self, words: str, name: str) -> tuple[str, list[str]]:
+    def _read_anew(self, key: tuple[str, str]) -> tuple[str, list[str]]:
+        words, name = key
         own = self.channels[self.position[name]].get("normal")
         if own:
             words = re.sub(rf"(?<=than |bove ){re.escape(own)}", "normal".ljust(len(own)), words)

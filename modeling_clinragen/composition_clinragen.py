@@ -21,6 +21,7 @@ from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_past, places_of
+from .remembered_clinragen import Remembered
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .telling_clinragen import SeriesFinding, Telling, is_risk, place_of, said_of
 from .templates_clinragen import TemplateTelling
@@ -89,7 +90,7 @@ class Composer:
         self.telling = (
             Telling(names, self.own_terms) if language.is_english else TemplateTelling(language, self.own_terms)
         )
-        self._read: dict[tuple[bytes, bytes], _Patterns] = {}
+        self._read: dict[tuple[bytes, bytes], _Patterns] = Remembered(self._patterns_of, _MOST_READ)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
@@ -158,13 +159,13 @@ class Composer:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
         key = hours.tobytes(), values.tobytes()
-        if key not in self._read:
-            if len(self._read) >= _MOST_READ:
-                self._read.clear()
-            self._read[key] = _Patterns(self, hours, values)
         shown = self._read[key]
         asked = dict.fromkeys(pattern for disease in diseases for pattern in self.patterns.get(disease, ()))
         return {pattern: shown[pattern] for pattern in asked if shown[pattern] is not None}
+
+    def _patterns_of(self, key: tuple[bytes, bytes]) -> _Patterns:
+        hours, values = map(np.frombuffer, key)
+        return _Patterns(self, hours, values.reshape(-1, len(self.channels)))
 
     def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the note."""

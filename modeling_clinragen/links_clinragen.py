@@ -21,6 +21,7 @@ from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
+from .remembered_clinragen import Remembered
 from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem, words_of
 
 
@@ -99,8 +100,8 @@ class KnowledgeLinks:
         self._of_name: dict[str, set[str]] = defaultdict(set)  # first term of its words -> diagnoses
         for terms in self.entries.values():
             self._of_name[terms[0]["term"]].update(*(term["diseases"] for term in terms))
-        self._known: dict[str, frozenset[str] | None] = {}
-        self._noted: dict[str, list[NoteFinding]] = {}
+        self._known: dict[str, frozenset[str] | None] = Remembered(self._look_up, _MOST_KNOWN)
+        self._noted: dict[str, list[NoteFinding]] = Remembered(self._read_note, _MOST_NOTED)
 
     def _enter(self, term: dict) -> None:
         for form in self.forms_of(term):
@@ -136,10 +137,6 @@ class KnowledgeLinks:
         Args:
             diseases (*optional*): find only what is linked with them.
         """
-        if note not in self._noted:
-            if len(self._noted) >= _MOST_NOTED:
-                self._noted.clear()
-            self._noted[note] = self._read_note(note)
         found, asked = self._noted[note], None if diseases is None else frozenset(diseases)
         return [finding for finding in found if asked is None or not asked.isdisjoint(self._of_name[finding.term])]
 
@@ -189,10 +186,6 @@ class KnowledgeLinks:
             `None` where the knowledge does not know the finding.
         """
         lower = lowered(finding)
-        if lower not in self._known:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[lower] = self._look_up(lower)
         return self._known[lower]
 
     def _look_up(self, lower: str) -> frozenset[str] | None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from .claims_clinragen import Claim
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words
 from .reading_clinragen import Reading
+from .remembered_clinragen import Remembered
 from .synonyms_clinragen import other_names
 from .words_clinragen import MODIFIER_STEMS, content_words, stem
 
@@ -433,13 +434,9 @@ class DiagnosisFinder:
                 labels_of[" ".join(name.lower().split())].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
         self.find = PhraseFinder(self.labels_of)
-        self._found: dict[str, list[Mention]] = {}
+        self._found: dict[str, list[Mention]] = Remembered(self._mentions, _MOST_FOUND)
 
     def __call__(self, text: str) -> list[Mention]:
-        if text not in self._found:
-            if len(self._found) >= _MOST_FOUND:
-                self._found.clear()
-            self._found[text] = self._mentions(text)
         return list(self._found[text])
 
     def _mentions(self, text: str) -> list[Mention]:
