@@ -362,6 +362,8 @@ def run_stage(
     trainer.history = partial(stage_history, trainer, data_args, metadata, began_from, clock)
     trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))
     trainer.model = trainer.whole_model()
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # a process that leaves with its group alive may abort on the way out
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
             fit_decisions(trainer.model, processor, train, evaluation, collator, trainer.compute_loss_context_manager)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +53,25 @@ def launched(launcher, stage, arguments, processes=2, **kwargs):
     command += ["--num_processes", processes, STAGES[stage].__file__, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([str(word) for word in command], env=environment, **kwargs)
+
+
+LEAVES = """
+import sys
+import torch
+from recipes import stage1_note
+stage1_note.main(sys.argv[1:])
+assert torch.distributed.is_available() and not torch.distributed.is_initialized()
+"""
+
+
+@pytest.mark.slow
+def test_no_process_leaves_a_stage_with_its_group_alive(stage_arguments, tmp_path, monkeypatch):
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setitem(STAGES, "leaves", SimpleNamespace(__file__=script))
+    run("fsdp2", "leaves", stage_arguments(tmp_path / "two", max_steps=1))
+    assert (tmp_path / "two" / "config.json").is_file()
 
 
 def run(*args, **kwargs):
