@@ -10,6 +10,7 @@ from transformers import Cache, GenerationConfig, GenerationMixin, LogitsProcess
 
 from .generation_clinragen import ClinRaGenDiagnosisLogitsProcessor
 from .t5_decoding_clinragen import T5Decoding
+from .t5_encoding_clinragen import is_plain_t5
 
 
 FINISHED_SHARE = 0.25  # of the rows, from which on those left are copied together
@@ -99,7 +100,7 @@ def write_greedily(
 def decoding_of(model, model_kwargs: dict) -> T5Decoding | Decoding:
     """Return what reads texts as they grow: of a plain T5 its own, of others the model's."""
     source = model_kwargs.get("encoder_outputs")
-    if source is None or "decoder_attention_mask" in model_kwargs or not T5Decoding.fits(model.backbone):
+    if source is None or "decoder_attention_mask" in model_kwargs or not is_plain_t5(model.backbone, "decoder"):
         return Decoding(model, model_kwargs)
     return T5Decoding(model.backbone, source.last_hidden_state, source.attention_mask)
 

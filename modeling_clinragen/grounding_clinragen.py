@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -409,6 +409,7 @@ class GroundedText:
         return text if "note" in self.closed else text[: text.rindex("### Lab Test:")].rstrip()
 
 
+@lru_cache(maxsize=4096)  # of a name it is asked for each diagnosis and sentence
 def _plain(text: str) -> str:
     return _PLAIN.sub(" ", text.lower()).strip()
 

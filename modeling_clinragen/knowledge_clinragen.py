@@ -124,7 +124,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
         if self.has_patterns:  # what attends to nothing has the value 0
             key = torch.cat([key, self.nothing], dim=-2)
-        attention = (query @ key.transpose(-1, -2) * self.head_dim**-0.5).softmax(dim=-1)
+        attention = (query @ key.transpose(-1, -2)).mul_(self.head_dim**-0.5).softmax(dim=-1)
         attention = attention[..., : value.shape[-2]]
         attended = _at(attention @ value, place, dim=2)
         if knowledge_mask is not None:

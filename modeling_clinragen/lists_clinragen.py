@@ -127,6 +127,7 @@ _DESCRIBED = re.compile(
     r"[a-z][^,;:]{0,60}, (?:no|without|w/o) (?:(?!\b(?:or|and|nor)\b)[^,;:()]){1,40}, (?P<item>(?!(?:no|not|denies) )"
     r"[\w-]+ [\w-]+ (?:of|for|with) (?!(?:the|breath)\b)[\w-]+(?: [\w-]+){0,3})\s*(?=$|[,;])(?![^;]*\bor\b)"
 )
+_NOTHING = ("no ", "without ", "w/o ")  # one of which both have
 
 
 def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
@@ -172,6 +173,8 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
 
 def is_unclear(sentence: str, start: int) -> bool:
     """Tell if what stands at `start` may be denied or not: "no edema, palmar erythema"."""
+    if ", " not in sentence or not any(word in sentence for word in _NOTHING):
+        return False
     unclear = _UNCLEAR.search(sentence)
     if unclear is not None and unclear.start("item") <= start and not _GRADED.match(unclear["item"]):
         return True

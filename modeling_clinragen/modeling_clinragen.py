@@ -24,6 +24,7 @@ from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .outputs_clinragen import ClinRaGenEncoderOutput, ClinRaGenLMOutput
 from .packing_clinragen import pack_sequences
+from .t5_encoding_clinragen import encode_each, is_plain_t5
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, init_linear
 
 
@@ -536,13 +537,18 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
     def _read_record(
         self, embeds: torch.Tensor, mask: torch.Tensor, decide: Callable, fields: dict
     ) -> ClinRaGenEncoderOutput:
-        hidden_states = self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
+        hidden_states = self._encode_record(embeds, mask)
         if self.diagnosis_head is not None:
             tokens, scores = decide(hidden_states, mask)
             fields |= scores
             hidden_states = torch.cat([hidden_states, tokens], dim=1)
             mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
         return ClinRaGenEncoderOutput(last_hidden_state=hidden_states, attention_mask=mask, **fields)
+
+    def _encode_record(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if embeds.device.type == "cpu" and not torch.is_grad_enabled() and is_plain_t5(self.backbone, "encoder"):
+            return encode_each(self.backbone, embeds, mask.sum(dim=1).tolist())
+        return self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
 
     def _decode(
         self,

@@ -3,7 +3,6 @@
 """The `clinical-rationale-generation` pipeline: a patient's record in, diagnoses with their rationale out."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cached_property
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -275,7 +274,7 @@ class ClinRaGenPipeline(Pipeline):
             "note_rationale": parsed["note_rationale"],
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
-            "sentences": [asdict(sentence) for sentence in sentences],
+            "sentences": [dict(vars(sentence)) for sentence in sentences],
             **_told(made.claims if grounded else self._claims(parsed, record)),
             "knowledge": knowledge,
             "probabilities": probabilities,
@@ -375,7 +374,7 @@ def _written_sentences(parsed: dict) -> list[GroundedSentence]:
 
 def _told(claims: dict[str, list[Claim]]) -> dict[str, list[dict]]:
     names = {"claims": "lab", "note_claims": "note"}
-    return {name: [asdict(claim) for claim in claims[part]] for name, part in names.items()}
+    return {name: [dict(vars(claim)) for claim in claims[part]] for name, part in names.items()}
 
 
 def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarray | None:

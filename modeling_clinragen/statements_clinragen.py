@@ -194,12 +194,14 @@ def deciding(
     Returns:
         bool array of shape `(T,)`.
     """
+    if kind == "other":
+        return np.zeros(len(values), bool)
     read = _restrict(_readable(clause, channel), hours, values)
     numbers = quantities(read.clause, channel)
     counted, left = _counts(read, states, numbers, channel)
     found = [quantity for quantity in numbers if left[quantity.start] != " "]
     chosen = _are_among(hours, read.hours if counted else read.hours[read.near()])
-    if kind == "other" or not chosen.any():
+    if not chosen.any():
         return np.zeros(len(values), bool)
     sides = {way for _, way in levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
         "high",

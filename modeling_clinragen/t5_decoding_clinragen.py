@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import T5ForConditionalGeneration
 
+from .t5_encoding_clinragen import fed, normalized
+
 
 FIRST_LENGTH = 64  # tokens for which there is room at first; doubled when it is full
 
@@ -24,14 +26,14 @@ class T5Decoding:
     The decoder of a batch of records.
 
     Args:
-        backbone (`T5ForConditionalGeneration`): one that `fits`.
+        backbone (`T5ForConditionalGeneration`): one that [`is_plain_t5`].
         hidden_states (`torch.Tensor` of shape `(batch_size, source_length, d_model)`): what the decoder attends to.
         attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`): 1 where it may.
     """
 
     def __init__(self, backbone: T5ForConditionalGeneration, hidden_states, attention_mask):
         stack, config = backbone.decoder, backbone.config
-        self.embedding, self.head, self.norm = backbone.shared, backbone.lm_head, stack.final_layer_norm
+        self.embedding, self.head, self.norm = backbone.shared.weight, backbone.lm_head.weight, stack.final_layer_norm
         self.scale = config.d_model**-0.5 if config.scale_decoder_outputs else 1.0
         blocked = torch.zeros(attention_mask.shape, dtype=hidden_states.dtype)
         blocked = blocked.masked_fill(attention_mask == 0, torch.finfo(hidden_states.dtype).min)
@@ -42,19 +44,6 @@ class T5Decoding:
         self.length, self.room = 0, FIRST_LENGTH
         self.bias = self._biases()
 
-    @staticmethod
-    def fits(backbone: nn.Module) -> bool:
-        """Tell if a language model is a T5 in single precision whose modules are as transformers makes them."""
-        if type(backbone) is not T5ForConditionalGeneration or backbone.training:
-            return False
-        modules = [*backbone.decoder.modules(), backbone.lm_head]
-        modules = [module for module in modules if list(module.parameters())]  # LoRA's hold other ones
-        return (
-            all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in modules)
-            and all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.decoder.modules())
-        )
-
     def logits(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """
         Read what is new of texts, `(batch_size, length)`; return the scores of the token that follows, `(batch_size,
@@ -63,11 +52,14 @@ class T5Decoding:
         while self.length < input_ids.shape[1]:
             if self.length == self.room:
                 self._make_room()
-            states, bias = self.embedding(input_ids[:, self.length]), self.bias[..., self.room - self.length - 1 :]
+            states, bias = (
+                F.embedding(input_ids[:, self.length], self.embedding),
+                self.bias[..., self.room - self.length - 1 :],
+            )
             for layer in self.layers:
                 states = layer.read(states, self.length, bias, self.source_mask)
             self.length += 1
-        return self.head(self.norm(states) * self.scale)
+        return F.linear(normalized(self.norm, states) * self.scale, self.head)
 
     def keep_rows(self, index: torch.LongTensor) -> None:
         """Go on with some texts of the batch."""
@@ -92,23 +84,26 @@ class _Layer:
         own, cross, self.feed = block.layer
         self.heads, self.own_norm, self.cross_norm = heads, own.layer_norm, cross.layer_norm
         own, cross = own.SelfAttention, cross.EncDecAttention
-        self.own_output, self.cross_query, self.cross_output = own.o, cross.q, cross.o
+        self.own_output, self.cross_query, self.cross_output = (part.weight for part in (own.o, cross.q, cross.o))
         self.joint = torch.cat([own.q.weight, own.k.weight, own.v.weight])
         number, length = hidden_states.shape[:2]
         read = cross.k(hidden_states), cross.v(hidden_states)
-        self.source = [part.view(number, length, *heads).transpose(1, 2).contiguous() for part in read]
+        keys, values = (part.view(number, length, *heads) for part in read)
+        self.source = [keys.permute(0, 2, 3, 1).contiguous(), values.transpose(1, 2).contiguous()]
         self.text = [hidden_states.new_empty(number, heads[0], room, heads[1]) for _ in read]
 
     def read(self, states: torch.Tensor, place: int, bias: torch.Tensor, source_mask: torch.Tensor) -> torch.Tensor:
         """Read a token of each text, `(batch_size, d_model)`, which stands at `place`."""
-        query, *new = F.linear(self.own_norm(states), self.joint).view(len(states), 3, *self.heads).unbind(dim=1)
+        query, *new = (
+            F.linear(normalized(self.own_norm, states), self.joint).view(len(states), 3, *self.heads).unbind(dim=1)
+        )
         for kept, one in zip(self.text, new, strict=True):
             kept[:, :, place] = one
         keys, values = (kept[:, :, : place + 1] for kept in self.text)
-        states = states + self.own_output(_attend(query, keys, values, bias))
-        query = self.cross_query(self.cross_norm(states)).view(len(states), *self.heads)
-        states = states + self.cross_output(_attend(query, *self.source, source_mask))
-        return self.feed(states)
+        states = states + F.linear(_attend(query, keys.transpose(2, 3), values, bias), self.own_output)
+        query = F.linear(normalized(self.cross_norm, states), self.cross_query).view(len(states), *self.heads)
+        states = states + F.linear(_attend(query, *self.source, source_mask), self.cross_output)
+        return fed(self.feed, states)
 
     def move(self, length: int, room: int, index: torch.LongTensor | slice = slice(None)) -> None:
         """Copy keys and values of the first `length` tokens, of some texts, to where `room` tokens have place."""
@@ -119,8 +114,11 @@ class _Layer:
 
 
 def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Attend from one place, `(batch_size, heads, width)`, to others: `(batch_size, heads * width)`."""
-    scores = query.unsqueeze(2) @ keys.transpose(2, 3) + bias
+    """
+    Attend from one place, `(batch_size, heads, width)`, to others, of which the keys stand in columns: `(batch_size,
+    heads * width)`.
+    """
+    scores = query.unsqueeze(2) @ keys + bias
     return (scores.softmax(dim=-1) @ values).flatten(1)
 
 

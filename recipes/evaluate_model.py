@@ -12,6 +12,7 @@ leaves `metrics.json`, `predictions.jsonl` and `report.html`.
 import argparse
 
 from datasets_scripts.common.command import CommandParser, run_command
+from datasets_scripts.common.workers import quick_imports
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -73,7 +74,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> dict:
     arguments = parse_arguments(argv)
-    from recipes.evaluation.workflows.evaluate import evaluate_model
+    with quick_imports():
+        from recipes.evaluation.workflows.evaluate import evaluate_model
 
     return evaluate_model(arguments)
 

@@ -17,7 +17,11 @@ from pathlib import Path
 from datasets_scripts.common.cluster import HELP as RAY_HELP
 from datasets_scripts.common.command import CommandParser, run_command
 from datasets_scripts.common.outputs import check_free
+from datasets_scripts.common.workers import import_ahead, quick_imports, several_wanted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+
+
+MANY_BYTES = 2**18  # of a file: over a hundred records
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -54,9 +58,19 @@ def main(argv: list[str] | None = None) -> dict:
     for name in ("batch_size", "processes"):
         if (number := getattr(arguments, name)) is not None and number < 1:
             raise ClinRaGenInputError(f"--{name.replace('_', '-')} is {number}; give 1 or more")
-    from recipes.serving.answer_file import answer_file
+    if _may_share(arguments):
+        import_ahead("recipes.serving.processes")
+    with quick_imports():
+        from recipes.serving.answer_file import answer_file
 
     return answer_file(arguments)
+
+
+def _may_share(arguments: argparse.Namespace) -> bool:
+    """Tell if several processes may answer: the records look many, and nothing says one."""
+    if arguments.ray is not None or not several_wanted(arguments.processes):
+        return False
+    return arguments.dataset is not None or (arguments.input.is_file() and arguments.input.stat().st_size > MANY_BYTES)
 
 
 if __name__ == "__main__":

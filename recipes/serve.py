@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from datasets_scripts.common.command import CommandParser, run_command
+from datasets_scripts.common.workers import import_ahead, quick_imports, several_wanted
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -47,7 +48,10 @@ def main(argv: list[str] | None = None) -> None:
         raise ClinRaGenInputError(f"--batch-size is {arguments.batch_size}; give 1 to {MAX_RECORDS}")
     if arguments.processes is not None and arguments.processes < 1:
         raise ClinRaGenInputError(f"--processes is {arguments.processes}; give 1 or more")
-    from recipes.serving.server import serve
+    if several_wanted(arguments.processes):
+        import_ahead("recipes.serving.processes")
+    with quick_imports():
+        from recipes.serving.server import serve
 
     serve(arguments)
 

@@ -72,6 +72,15 @@ def outputs(model, batch, decoder_input_ids):
     return output.logits, output.diagnosis_logits, output.knowledge_attentions
 
 
+def test_a_record_is_read_the_same_with_gradients_and_without(tiny_model, batch):
+    learned = tiny_model.eval().encode(**batch)
+    with torch.no_grad():
+        read = tiny_model.encode(**batch)
+    real = learned.attention_mask.bool()
+    torch.testing.assert_close(read.last_hidden_state[real], learned.last_hidden_state[real], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(read.diagnosis_logits, learned.diagnosis_logits, atol=1e-5, rtol=1e-4)
+
+
 def test_batch_composition_and_padding_do_not_change_a_record(model, batch):
     decoder_input_ids = torch.arange(3, 11).repeat(4, 1)
     together = outputs(model, batch, decoder_input_ids)
