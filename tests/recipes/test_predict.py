@@ -229,14 +229,45 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line_and_it_goes_on(fo
 
 
 def kill_worker_of(running):
-    """Kill the first process of multiprocessing that a command starts."""
+    """Kill the first process of multiprocessing that a command starts, itself or by one that copies itself."""
     while running.poll() is None:
-        for child in map(int, Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()):
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                os.kill(child, signal.SIGKILL)
-                return child
+        for child in children_of(running.pid):
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            workers = [child] if b"spawn_main" in command else children_of(child) if b"forkserver" in command else []
+            if workers:
+                os.kill(workers[0], signal.SIGKILL)
+                return workers[0]
         time.sleep(0.01)
     return None
+
+
+def children_of(process):
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+@pytest.mark.slow
+def test_of_many_records_workers_are_copies_of_a_process_that_imported_meanwhile(folder, tmp_path):
+    records = write_jsonl(tmp_path / "in.jsonl", [{**one, "text": "x" * 2000} for one in made_up(200)])
+    assert records.stat().st_size > predict.MANY_BYTES
+    output = tmp_path / "two.jsonl"
+    command_line = list(map(str, command(folder, records, output, "--batch-size", "8", "--processes", "2")))
+    running, servers = subprocess.Popen(command_line), set()
+    while running.poll() is None:
+        servers |= {child for child in children_of(running.pid) if is_forkserver(child)}
+        time.sleep(0.01)
+    assert running.returncode == 0
+    assert len(servers) == 1
+    ends = time.monotonic() + 30
+    while is_forkserver(*servers) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not is_forkserver(*servers)
+    answer(folder, records, tmp_path / "one.jsonl", "--batch-size", "8", "--processes", "1")
+    assert output.read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+
+
+def is_forkserver(process):
+    command = Path(f"/proc/{process}/cmdline")
+    return command.exists() and b"forkserver" in command.read_bytes()
 
 
 @pytest.mark.nightly
