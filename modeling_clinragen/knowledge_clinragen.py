@@ -94,7 +94,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)
         tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
         if attention is not None:
-            attention = _at(attention.mean(dim=1), place, dim=1)
+            attention = _at(attention, place, dim=1)
             attention = scatter(attention, positions, shape.numel()).view(*shape, -1)
             attention = attention * patch_mask.unsqueeze(-1)
         return tokens.flatten(1, 2), token_mask.flatten(1), attention
@@ -114,26 +114,24 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             place (`torch.LongTensor` of shape `(patches,)`, *optional*): which of them each patch is. Default: all.
 
         Returns:
-            Tokens `(1, patches, hidden_size)`, and weights `(1, num_heads, distinct, num_knowledge_tokens)`.
+            Tokens `(1, patches, hidden_size)`, and weights `(1, distinct, num_knowledge_tokens)`, the mean of all heads.
         """
         projected = _at(self.series_projection(hidden_states), place, dim=1)
         if not self.has_knowledge:
             return self.norm(projected), None
         knowledge = self._unit_scale(self.embed_knowledge(embedding))
-        query = self._heads(self.query(hidden_states))  # (1, num_heads, patches, head_dim)
-        key, value = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
+        queries = self._heads(self.query(hidden_states))[0]  # (num_heads, distinct, head_dim)
+        keys, values = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
         if self.has_patterns:  # what attends to nothing has the value 0
-            key = torch.cat([key, self.nothing], dim=-2)
-        attention = (query @ key.transpose(-1, -2)).mul_(self.head_dim**-0.5).softmax(dim=-1)
-        attention = attention[..., : value.shape[-2]]
-        attended = _at(attention @ value, place, dim=2)
-        if knowledge_mask is not None:
-            left_out = knowledge_mask.logical_not()  # (patches, num_knowledge_tokens)
-            terms = left_out.any(dim=0).nonzero().squeeze(1)
-            weights = _at(attention[..., terms], place, dim=2) * left_out[:, terms]
-            attended = attended - weights @ value[..., terms, :]
-        attended = self.output(attended.transpose(1, 2).flatten(2))
-        return self.norm(projected + attended if self.use_residual else attended), attention
+            keys = torch.cat([keys, self.nothing], dim=-2)
+        attended, total = [], 0
+        for query, key, value in zip(queries, keys, values, strict=True):  # all at once would not fit into caches
+            weights = (query @ key.transpose(0, 1)).mul_(self.head_dim**-0.5).softmax(dim=-1)[:, : len(value)]
+            attended.append(_told(weights, value, place, knowledge_mask))
+            total = total + weights
+        attended = self.output(torch.cat(attended, dim=-1).unsqueeze(0))
+        tokens = self.norm(projected + attended if self.use_residual else attended)
+        return tokens, (total / self.num_heads).unsqueeze(0)
 
     def alignment_losses(
         self, attention: torch.Tensor, levels: torch.BoolTensor, patch_mask: torch.BoolTensor
@@ -166,6 +164,18 @@ class ClinRaGenKnowledgeAttention(nn.Module):
     def _unit_scale(vectors: torch.Tensor) -> torch.Tensor:
         """Remove the scale of a backbone's embeddings, which ranges from 0.02 to 20."""
         return nn.functional.layer_norm(vectors, vectors.shape[-1:])
+
+
+def _told(
+    weights: torch.Tensor, value: torch.Tensor, place: torch.LongTensor | None, knowledge_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Return what patches are told by one head, `(patches, head_dim)`, without the terms that are masked."""
+    told = _at(weights @ value, place, dim=0)
+    if knowledge_mask is None:
+        return told
+    left_out = knowledge_mask.logical_not()  # (patches, num_knowledge_tokens)
+    terms = left_out.any(dim=0).nonzero().squeeze(1)
+    return told - (_at(weights[:, terms], place, dim=0) * left_out[:, terms]) @ value[terms]
 
 
 def _at(states: torch.Tensor, place: torch.LongTensor | None, dim: int) -> torch.Tensor:
