@@ -225,8 +225,8 @@ def _weights_by_block(draw: _Draw | None, query, key, bias, mask, scaling) -> It
 
 def _rows(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None):
     """
-    Row of the batch, its keys up to the last that any query sees, and which of them each of the queries sees, or all of
-    them alike, unless all are seen.
+    Row of the batch, its keys up to the last that any query sees, and which of them each of the queries sees, or all
+    of them alike, unless all are seen.
     """
     for row in range(query.shape[0]):
         length, seen = key.shape[2], None
@@ -337,11 +337,11 @@ class LeanGatedLayer(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         layers = (self.wi_0, self.wi_1, self.wo)
-        weights = [layer.weight for layer in layers]
         is_plain = all(type(layer) is nn.Linear and layer.bias is None and not _is_watched(layer) for layer in layers)
-        if not (
-            is_plain and isinstance(self.act, nn.GELU | nn.ReLU | nn.SiLU) and _learns_in_full(hidden_states, *weights)
-        ):
+        if not (is_plain and isinstance(self.act, nn.GELU | nn.ReLU)):
+            return super().forward(hidden_states)
+        weights = [layer.weight for layer in layers]
+        if not _learns_in_full(hidden_states, *weights):
             return super().forward(hidden_states)
         output = _GatedLayer.apply(hidden_states.flatten(0, -2), *weights, self.act, self.dropout.p * self.training)
         return output.unflatten(0, hidden_states.shape[:-1])
