@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Training steps a second on idle cores and beside busy processes, by how long waiting threads of OpenMP spin.
+Training steps a second, alone and beside busy processes, by how long waiting threads of OpenMP spin.
 
     OMP_NUM_THREADS=2 python -m benchmarks.busy_cores --output runs/busy_cores.json
 
