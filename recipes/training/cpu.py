@@ -28,7 +28,7 @@ from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "blockwise"
 BLOCK_SIZE = 2**18  # scores at a time: they stay in a core's cache
-KEPT_SCORES = 2**24  # of a layer and a batch: so many weights of attention are kept, more are made again
+KEPT_SCORES = 14 * 2**20  # of a layer and a batch: so many weights of attention are kept, more are made again
 LANES = 2**8  # an element is dropped by 8 random bits
 GATED_SIZE = 2**19  # numbers of a gated layer at a time
 SMALLEST_SCALE = 1e-30  # of a norm: below it, what was read is not found again from what is given
