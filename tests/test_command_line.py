@@ -50,6 +50,26 @@ def test_every_command_prints_its_help_before_anything_heavy_is_loaded(help_text
     assert not loaded
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
+def test_threads_wait_as_the_user_says_or_else_shortly_and_torch_is_not_loaded_before(given, expected):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    script = (
+        "import json, os, sys\n"
+        "from recipes import evaluate_model, predict, stage1_note, stage2_lab, stage3_multimodal, stage4_rewards\n"
+        f"print(json.dumps([dict((k, os.environ[k]) for k in {names} if k in os.environ), 'torch' in sys.modules]))"
+    )
+    variables = {name: value for name, value in os.environ.items() if name not in names} | given
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=variables, cwd=ROOT)
+    assert json.loads(done.stdout) == [expected, False], done.stderr
+
+
 def test_the_app_prints_its_help_before_anything_heavy_is_loaded():
     script = "import runpy, sys; sys.argv = ['app.py', '--help']; runpy.run_path('space/app.py', run_name='__main__')"
     arguments = [sys.executable, "-X", "importtime", "-c", script]

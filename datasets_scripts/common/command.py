@@ -38,10 +38,16 @@ REQUIRES = re.compile(
 )
 OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
 SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read when they are imported
+# Waiting threads of GNU's OpenMP, which PyTorch brings, look for work so often before they sleep; by its own default,
+# 300,000, they keep cores from other programs, and from the thread they wait for. Read when PyTorch is imported.
+WAITING = {"GOMP_SPINCOUNT": "10000"}
+OWN_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # a user's own settings
 OWNER_ALONE = 0o077  # what is taken from the modes of files: what commands write holds, or was learned from, notes
 
 for _name, _value in SENDS_NOTHING.items():
     os.environ.setdefault(_name, _value)
+if not any(_name in os.environ for _name in OWN_WAITING):
+    os.environ.update(WAITING)
 
 
 def run_command(main: Callable[[list[str] | None], object]) -> None:

@@ -30,6 +30,7 @@ aten = torch.ops.aten
 # What PyTorch's counter leaves out, by the shapes of its arguments; as its `custom_mapping` takes it.
 MORE_FLOPS = {
     aten.addmm_: lambda own, left, right, *_, **__: 2 * left[0] * left[1] * right[1],
+    aten.baddbmm_: lambda own, left, right, *_, **__: 2 * left[0] * left[1] * left[2] * right[2],
     aten._scaled_dot_product_flash_attention_for_cpu: lambda query, key, value, *_, **__: sdpa_flop_count(
         query, key, value
     ),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, EncoderDecoderModel, set_seed
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.t5.modeling_t5 import T5Attention, T5Config, T5DenseGatedActDense, T5LayerNorm
 
 from recipes.training import cpu as cpu_training
 from recipes.training.arguments import StageArguments
@@ -24,6 +25,7 @@ BACKBONES = {
         "feed_forward_proj": "gated-gelu",
         "decoder_start_token_id": 0,
     },
+    "mt5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
     "bart": {
         "d_model": 32,
         "encoder_layers": 2,
@@ -62,7 +64,7 @@ def make_backbone(model_type, dropout=0.0):
             decoder=AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**changed)),
         )
         model.config.decoder_start_token_id, model.config.pad_token_id = 1, 0
-    elif model_type in ("t5", "bart"):
+    elif model_type in ("t5", "mt5", "bart"):
         model = AutoModelForSeq2SeqLM.from_config(config)
     else:
         model = AutoModelForCausalLM.from_config(config)
@@ -92,11 +94,15 @@ def inputs_of(model):
 def small_blocks(monkeypatch, request):
     monkeypatch.setattr(cpu_training, "BLOCK_SIZE", 60)
     monkeypatch.setattr(cpu_training, "KEPT_SCORES", request.param)
+    monkeypatch.setattr(cpu_training, "GATED_SIZE", 300)
 
 
 @pytest.mark.parametrize("model_type", BACKBONES)
 def test_every_family_of_backbones_learns_the_same(model_type):
     model = make_backbone(model_type)
+    for name, weight in model.named_parameters():
+        if "norm" in name and name.endswith("weight"):
+            nn.init.uniform_(weight, -2, 2)
     quick = copy.deepcopy(model)
     speed_up_on_cpu(quick)
     losses = [each(**inputs_of(each)).loss for each in (model, quick)]
@@ -218,6 +224,126 @@ def test_what_the_backward_pass_needs_grows_with_the_length_not_its_square(monke
     assert kept_for_a_record(model, 400) / kept_for_a_record(model, 200) > 3
     speed_up_on_cpu(model)
     assert kept_for_a_record(model, 400) / kept_for_a_record(model, 200) == pytest.approx(2, rel=0.01)
+
+
+def lean(module):
+    """A copy as `speed_up_on_cpu` makes it."""
+    holder = nn.Module()
+    holder.part = copy.deepcopy(module)
+    holder.set_attn_implementation = lambda name: None
+    speed_up_on_cpu(holder)
+    return holder.part
+
+
+def gradients_of(module, states):
+    states = states.clone().requires_grad_()
+    output = module(states)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype)
+    (output * weights).sum().backward()
+    return [output, states.grad, *(weight.grad for weight in module.parameters())]
+
+
+def test_a_norm_gives_the_same_and_keeps_what_it_gives():
+    norm = T5LayerNorm(6)
+    nn.init.uniform_(norm.weight, -1, 1)
+    states = torch.randn(2, 5, 6)
+    twin = lean(norm)
+    torch.testing.assert_close(gradients_of(twin, states), gradients_of(norm, states))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        output = twin(states.requires_grad_())
+    assert sorted(tensor.numel() for tensor in kept) == [6, 10, 60]
+    assert output.data_ptr() in {tensor.data_ptr() for tensor in kept}
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-35, 1e-20])
+def test_what_a_norm_read_is_not_sought_where_it_gives_nothing(scale):
+    norm = T5LayerNorm(6)
+    nn.init.uniform_(norm.weight, 0.5, 1)
+    norm.weight.data[2] = scale
+    states = torch.randn(3, 6)
+    torch.testing.assert_close(gradients_of(lean(norm), states), gradients_of(norm, states))
+
+
+@pytest.mark.parametrize("act", ["gelu_new", "relu"])
+@pytest.mark.parametrize("frozen", [[], ["wi_0", "wo"]])
+def test_a_gated_layer_gives_the_same(act, frozen):
+    config = T5Config(d_model=8, d_ff=20, feed_forward_proj=f"gated-{act}", dropout_rate=0.0)
+    layer = T5DenseGatedActDense(config).double()
+    for name in frozen:
+        getattr(layer, name).weight.requires_grad_(False)
+    states = torch.randn(3, 17, 8, dtype=torch.float64)  # in blocks of 15 rows
+    twin = lean(layer)
+    assert type(twin(states).grad_fn.next_functions[0][0]).__name__ == "_GatedLayerBackward"
+    torch.testing.assert_close(gradients_of(twin, states), gradients_of(layer, states))
+
+
+def test_a_gated_layer_drops_the_same_in_both_passes():
+    layer = lean(T5DenseGatedActDense(T5Config(d_model=4, d_ff=6, dropout_rate=0.5, feed_forward_proj="gated-gelu")))
+    layer, states = layer.double().train(), torch.randn(60, 4, dtype=torch.float64, requires_grad=True)
+
+    def forward(states, *weights):
+        torch.manual_seed(3)
+        names = ("wi_0.weight", "wi_1.weight", "wo.weight")
+        return torch.func.functional_call(layer, dict(zip(names, weights, strict=True)), states)
+
+    assert torch.autograd.gradcheck(forward, [states, *layer.parameters()])
+    dropped = [layer(states) for _ in range(2000)]
+    torch.testing.assert_close(torch.stack(dropped).mean(dim=0), layer.eval()(states), atol=0.05, rtol=0)
+
+
+def test_a_gated_layer_calls_layers_that_do_more_than_multiply():
+    layer = lean(T5DenseGatedActDense(T5Config(d_model=8, d_ff=20, feed_forward_proj="gated-gelu")))
+    calls, states = [], torch.randn(3, 8)
+    layer.wi_1.register_forward_pre_hook(lambda *_: calls.append("wi_1"))
+    layer(states)
+    layer.wi_1 = nn.Sequential(layer.wi_0)
+    layer(states)
+    assert calls == ["wi_1"]
+    assert all("GatedLayer" not in type(layer(states).grad_fn).__name__ for _ in range(2))
+
+
+@pytest.mark.parametrize("is_decoder", [True, False])
+@pytest.mark.parametrize(("queries", "keys"), [(5, 5), (150, 150), (3, 7), (7, 3)])
+def test_a_bias_by_distance_is_that_of_the_pairs(is_decoder, queries, keys):
+    config = T5Config(d_model=8, num_heads=2, d_kv=4, is_decoder=is_decoder)
+    config._attn_implementation = "blockwise"
+    attention = T5Attention(config, has_relative_attention_bias=True, layer_idx=0)
+    line = lean(attention).compute_bias(queries, keys)
+    assert line.shape == (1, 2, queries + keys - 1)
+    pairs = cpu_training._of_pairs(line, torch.empty(1, 2, keys, 4))
+    torch.testing.assert_close(pairs, attention.compute_bias(queries, keys), atol=0, rtol=0)
+
+
+def test_under_mixed_precision_pytorch_computes_with_the_same_bias():
+    model = make_backbone("t5")
+    quick = copy.deepcopy(model)
+    speed_up_on_cpu(quick)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = [each(**inputs_of(each)).loss for each in (model, quick)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[1], losses[0], atol=0.02, rtol=0.01)
+
+
+def test_a_t5_keeps_half_of_what_pytorch_keeps_for_the_backward_pass(monkeypatch):
+    monkeypatch.setattr(cpu_training, "KEPT_SCORES", 0)
+
+    def kept(model):
+        sizes = {}
+
+        def pack(tensor):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.encoder(input_ids=torch.randint(3, 50, (3, 100)))
+        return sum(sizes.values()) - sum(weight.nbytes for weight in model.parameters())
+
+    model = make_backbone("t5", dropout=0.1)
+    quick = copy.deepcopy(model)
+    speed_up_on_cpu(quick)
+    assert kept(quick) < kept(model) / 2
 
 
 def test_without_gradients_pytorch_does_it_as_before():
