@@ -78,7 +78,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
                 embedding.weight.mul_(backbone.get_input_embeddings().weight.float().std() / embedding.weight.std())
 
     def _read_record(
-        self, embeds: torch.Tensor, mask: torch.Tensor, decide: Callable, fields: dict
+        self, embeds: torch.Tensor, mask: torch.Tensor, decide: Callable, fields: dict, are_copies: bool
     ) -> ClinRaGenPrefixOutput:
         cache = DynamicCache() if self._keeps_key_values() else None
         hidden_states, decisions = None, embeds[:, :0]

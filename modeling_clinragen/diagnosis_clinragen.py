@@ -191,7 +191,14 @@ class ClinRaGenDiagnosisHead(nn.Module):
         """Return the encoder's logits (batch, num_labels) of states (batch, sequence, hidden)."""
         scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
         scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
-        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
+        return self._pool(scores, hidden_states)
+
+    def encoder_scores(self, hidden_states: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's logits (num_labels,) of states (sequence, hidden), each attended to by its weight."""
+        return self._pool(self.attention(hidden_states) + log_weights.unsqueeze(-1), hidden_states)
+
+    def _pool(self, scores: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+        pooled = scores.softmax(dim=-2).transpose(-1, -2) @ hidden_states  # (..., num_labels, hidden)
         return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
 
     def decision_tokens(self, logits: torch.Tensor) -> torch.Tensor:

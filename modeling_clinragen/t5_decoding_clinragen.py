@@ -10,6 +10,8 @@ computed once, those of the text are written into their place, and the bias of e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -45,15 +47,7 @@ class T5Decoding:
     @staticmethod
     def fits(backbone: nn.Module) -> bool:
         """Tell if a language model is a T5 in single precision whose modules are as transformers makes them."""
-        if type(backbone) is not T5ForConditionalGeneration or backbone.training:
-            return False
-        modules = [*backbone.decoder.modules(), backbone.lm_head]
-        modules = [module for module in modules if list(module.parameters())]  # LoRA's hold other ones
-        return (
-            all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in modules)
-            and all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in backbone.decoder.modules())
-        )
+        return is_plain_t5(backbone, lambda model: [model.decoder, model.lm_head])
 
     def logits(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """
@@ -124,4 +118,17 @@ def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias:
     return (scores.softmax(dim=-1) @ values).flatten(1)
 
 
-__all__ = ["T5Decoding"]
+def is_plain_t5(backbone: nn.Module, parts_of: Callable) -> bool:
+    """Tell if a model is a T5 of which some parts, in single precision, are as transformers makes them."""
+    if type(backbone) is not T5ForConditionalGeneration or backbone.training:
+        return False
+    modules = [module for part in parts_of(backbone) for module in part.modules()]
+    if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
+        return False
+    modules = [module for module in modules if list(module.parameters())]  # LoRA's hold other ones
+    return all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in modules) and all(
+        weight.dtype == torch.float32 for module in modules for weight in module.parameters()
+    )
+
+
+__all__ = ["T5Decoding", "is_plain_t5"]
