@@ -7,12 +7,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import BatchEncoding
 
 from .processing_clinragen import PROMPT, beginning
+from .record_terms_clinragen import Shown
 from .remembered_clinragen import Remembered
 
 
@@ -51,10 +54,19 @@ class RecordCopies:
         self._notes = Remembered(self._note_without, MOST_REMEMBERED)
         self._series = Remembered(self._series_without, MOST_REMEMBERED)
         self._note_terms = Remembered(self._terms_of_note, MOST_REMEMBERED)
-        self.prompt, self.tokens = self._tokens_of_words()
+        self.prompt: list[int] = []
+        self.tokens: dict[tuple[int, int], list[int]] | None = {}
+        if self.words:
+            self._cut_into_words()
 
-    def inputs(self, removals: Sequence[Removal]) -> dict[str, torch.Tensor]:
-        """Return the inputs of the record without each of `removals`, except for what these take of the knowledge."""
+    def inputs(self, removals: Sequence[Removal], reads_notes: bool = True) -> dict[str, torch.Tensor]:
+        """
+        Return the inputs of the record without each of `removals`, except for what these take of the knowledge.
+
+        Args:
+            reads_notes (`bool`): the terms that a changed note shows are looked up in it; else those are assumed of
+                which no word is removed.
+        """
         notes, series = ([tuple(getattr(removal, part)) for removal in removals] for part in ("note", "series"))
         ids = [torch.tensor(self._notes[words][0]) for words in notes]
         inputs = {
@@ -65,7 +77,8 @@ class RecordCopies:
             grids = zip(*(self._series[cells][:2] for cells in series), strict=True)
             inputs |= zip(("past_values", "past_observed_mask"), map(torch.stack, grids), strict=True)
         if self.processor.reads_terms:
-            terms = [(self._note_terms[w], self._series[c][2]) for w, c in zip(notes, series, strict=True)]
+            terms_of = self._note_terms.__getitem__ if reads_notes else self._assumed_terms
+            terms = [(terms_of(words), self._series[cells][2]) for words, cells in zip(notes, series, strict=True)]
             inputs["term_evidence"] = torch.from_numpy(np.array(terms))
         return inputs
 
@@ -77,55 +90,90 @@ class RecordCopies:
         """Return the tokens of the prompt without some words of the note, and what is read of the note."""
         text = without_words(self.note, words)
         if self.tokens is not None and len(set(words)) < len(self.words):
-            removed = set(self.removed_tokens(words))
-            return [token for place, token in enumerate(self.prompt) if place not in removed], text.rstrip()
-        ids, cut = self._prompt_of(text)
-        return ids, beginning(text, cut)
+            return self._prompt_without(words), text.rstrip()
+        cut = self.processor.cut_notes([text])[0]
+        return self._prompt_of(cut)["input_ids"], beginning(text, cut)
 
-    def _prompt_of(self, note: str) -> tuple[list[int], str]:
-        (cut,) = self.processor.cut_notes([note])
-        return self.processor.tokenizer(PROMPT.format(note=cut))["input_ids"], cut
+    def _prompt_without(self, words: Sequence[tuple[int, int]]) -> list[int]:
+        removed = set(self.removed_tokens(words))
+        return [token for place, token in enumerate(self.prompt) if place not in removed]
 
-    def _tokens_of_words(self) -> tuple[list[int], dict[tuple[int, int], list[int]] | None]:
+    def _prompt_of(self, cut: str, **options) -> BatchEncoding:
+        return self.processor.tokenizer(PROMPT.format(note=cut), **options)
+
+    def _cut_into_words(self) -> None:
         """
-        Return the tokens of the prompt, and the places among them of each word's: `None` where a note without words
-        is not the tokens of the others, as of a tokenizer that joins words.
+        Find the tokens of each word of the note in the prompt.
+
+        `tokens` stays `None` where those of the other words are not the note without a word, as of a tokenizer that
+        joins words: that is tried with every other word.
         """
-        if not self.words:
-            return [], {}
-        (cut,) = self.processor.cut_notes([self.note])
-        encoded = self.processor.tokenizer(PROMPT.format(note=cut), return_offsets_mapping=True)
-        ids, start = encoded["input_ids"], PROMPT.index("{note}")
+        cut = self.processor.cut_notes([self.note])[0]
+        encoded = self._prompt_of(cut, return_offsets_mapping=True)
+        self.prompt, start = encoded["input_ids"], PROMPT.index("{note}")
         ends = [start + match.end() for match in re.finditer(r"\S+", cut)]
-        tokens: dict[tuple[int, int], list[int]] = {word: [] for word in self.words}
-        if len(ends) != len(self.words):
-            return ids, None
-        number = 0
-        for place, (first, last) in enumerate(encoded["offset_mapping"]):
-            if first < start - 1 or first >= ends[-1]:  # a word's first token may hold the space before it
-                continue
-            while last > ends[number]:
-                number += 1
-                if first < ends[number - 1] or number == len(ends):
-                    return ids, None
-            tokens[self.words[number]].append(place)
-        halves = (self.words[::2], self.words[1::2]) if len(self.words) > 1 else ()
-        kept = all(
-            self._prompt_of(without_words(self.note, half))[0]
-            == [token for place, token in enumerate(ids) if not any(place in tokens[word] for word in half)]
-            for half in halves
-        )
-        return ids, tokens if kept else None
+        found = tokens_of_words(encoded["offset_mapping"], start, ends) if len(ends) == len(self.words) else None
+        self.tokens = None if found is None else dict(zip(self.words, found, strict=True))
+        for half in (self.words[::2], self.words[1::2]) if self.tokens and len(self.words) > 1 else ():
+            left = self.processor.cut_notes([without_words(self.note, half)])[0]
+            if self._prompt_of(left)["input_ids"] != self._prompt_without(half):
+                self.tokens = None
+                return
 
     def _series_without(self, cells: tuple) -> tuple[torch.Tensor, torch.Tensor, np.ndarray | None]:
         """Return grid and mask of the series without some measurements, and the terms that they show."""
         values = without_measurements(self.values, cells)
+        if "lab" not in self.processor.modalities:
+            return None, None, np.zeros(len(self.processor.knowledge), dtype=bool)
         grid = self.processor.feature_extractor([values], [self.times], return_tensors="pt")
-        terms = self.processor.shown_terms("", values, self.times)[1] if self.processor.reads_terms else None
+        terms = self._terms_of_series(values) if self.processor.reads_terms else None
         return grid["past_values"][0], grid["past_observed_mask"][0], terms
 
     def _terms_of_note(self, words: tuple) -> np.ndarray:
-        return self.processor.shown_terms(self._notes[words][1], self.values[:0], self.times[:0])[0]
+        terms = self.processor.record_terms
+        return terms.mark(terms.find_in_note(self._notes[words][1]))
+
+    def _assumed_terms(self, words: tuple) -> np.ndarray:
+        shown = [
+            finding
+            for finding in self._shown
+            if not any(start < finding.span[1] and finding.span[0] < end for start, end in words)
+        ]
+        return self.processor.record_terms.mark(shown)
+
+    @cached_property
+    def _shown(self) -> list[Shown]:
+        return self.processor.record_terms.find_in_note(self.note)
+
+    def _terms_of_series(self, values: np.ndarray) -> np.ndarray:
+        terms, extractor = self.processor.record_terms, self.processor.feature_extractor
+        read = np.where(extractor.reaches_model(values, self.times), values, np.nan)
+        return terms.mark(terms.find_in_series(self.times, read))
+
+
+def tokens_of_words(offsets: Sequence[tuple[int, int]], start: int, ends: Sequence[int]) -> list[list[int]] | None:
+    """
+    Return the places of the tokens of each word of a text.
+
+    Args:
+        offsets (list of `(first, last)`): characters of each token of the text, as a fast tokenizer gives them.
+        start (`int`): where the first word begins; its first token may hold the space before it.
+        ends (list of `int`): where each word ends, in order. What stands after the last one is no word.
+
+    Returns:
+        `None` if a token holds letters of two words.
+    """
+    found: list[list[int]] = [[] for _ in ends]
+    number = 0
+    for place, (first, last) in enumerate(offsets):
+        if first < start - 1 or first >= ends[-1]:
+            continue
+        while last > ends[number]:
+            number += 1
+            if number == len(ends) or first < ends[number - 1]:
+                return None
+        found[number].append(place)
+    return found
 
 
 def without_words(note: str, words: Sequence[tuple[int, int]]) -> str:

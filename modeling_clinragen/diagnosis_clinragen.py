@@ -164,6 +164,13 @@ class ClinRaGenLinearClassifier(nn.Module):
         scale[: self.num_labels] = self.SIMILARITY_SCALE
         return torch.cat([weighted, measured * scale], dim=1)
 
+    def series_logits(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
+        """Return what the statistics of the series add to the logits, `(batch_size, num_labels)`."""
+        statistics = self.statistics(past_values, past_observed_mask).flatten(1)
+        mean, std = (part.float()[self.num_labels :] for part in (self.mean, self.std))
+        measured = ((statistics - mean) / std).nan_to_num(0.0).clamp(-3, 3) * self.SERIES_SCALE
+        return measured @ self.weight.float()[:, -measured.shape[1] :].T
+
 
 def _fitted(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape), requires_grad=False)

@@ -18,8 +18,9 @@ import torch
 
 from .clinical_clinragen import ClinRaGenInputError
 from .copies_clinragen import RecordCopies, Removal
-from .estimation_clinragen import can_estimate, estimate_drops
 from .processing_clinragen import beginning
+from .scored_copies_clinragen import ScoredCopies
+from .t5_encoding_clinragen import T5Encoding
 
 
 MAX_CLAUSE_WORDS = 15
@@ -96,23 +97,28 @@ class Occlusion:
         """
         Measure those effects on some diagnoses that are likely to be among the `number` largest of a part.
 
-        Units are measured by the order of their estimated effects, see [`estimate_drops`]: of each diagnosis `number`
-        and one more, then those that are estimated to be larger than the last of the `number` largest measured ones.
-        Of a model without estimates all are.
+        Units are measured by the order of their estimated effects, see [`ScoredCopies`]: of each diagnosis and part
+        `number` and one more, then those that are estimated to be larger than the last of the `number` largest
+        measured ones. By a model without estimates all are.
 
         Returns:
             `diagnosis_logits` of the whole record, `(len(labels),)`, and for each of `PARTS` their drop without each
             unit, `(num_units, len(labels))`, `-inf` where it was not measured.
         """
-        removals, labels = self._removals(), list(labels)
-        whole = self.logits([Removal()])[0, 0, labels]
-        estimates = self._estimates(removals, labels)
-        drops = torch.full(estimates.shape, -torch.inf)
+        labels, removals = list(labels), self._removals()
+        removed = [self.copies.removed_tokens(removal.note) for removal in removals]
+        if None in removed or not removals or not T5Encoding.fits(self.model.backbone):
+            whole, effects = self.effects()
+            return whole[0, labels], {part: drops[:, 0, labels] for part, drops in effects.items()}
+        scored = ScoredCopies(self.model, self._inputs([Removal(), *removals], reads_notes=False), removed)
+        whole, estimates = scored.logits([0])[0, labels], scored.estimated_drops(labels)
+        drops = torch.full_like(estimates, -torch.inf)
         for _ in range(2):
             parts = zip(estimates.split(self._sizes()), drops.split(self._sizes()), strict=True)
             chosen = torch.cat([_promising(*part, number) for part in parts]).nonzero().flatten()
             if len(chosen):
-                drops[chosen] = whole - self.logits([removals[i] for i in chosen])[:, 0, labels]
+                terms = self._inputs([removals[i] for i in chosen]).get("term_evidence")
+                drops[chosen] = whole - scored.logits((chosen + 1).tolist(), terms)[:, labels]
         return whole, dict(zip(PARTS, drops.split(self._sizes()), strict=True))
 
     def _removals(self) -> list[Removal]:
@@ -121,19 +127,12 @@ class Occlusion:
     def _sizes(self) -> list[int]:
         return [len(self.units[part]) for part in PARTS]
 
-    def _estimates(self, removals: Sequence[Removal], labels: Sequence[int]) -> torch.Tensor:
-        """Estimate the effects of `removals`, `(len(removals), len(labels))`; without limit where none is known."""
-        removed = [self.copies.removed_tokens(removal.note) for removal in removals]
-        if None in removed or not can_estimate(self.model):
-            return torch.full((len(removals), len(labels)), torch.inf)
-        return estimate_drops(self.model, self._inputs([Removal(), *removals]), removed, labels)
-
     @torch.no_grad()
     def _encode(self, removals: Sequence[Removal]):
         return self.model.encode(**self._inputs(removals), are_copies=True)
 
-    def _inputs(self, removals: Sequence[Removal]) -> dict[str, torch.Tensor]:
-        inputs = self.copies.inputs(removals)
+    def _inputs(self, removals: Sequence[Removal], reads_notes: bool = True) -> dict[str, torch.Tensor]:
+        inputs = self.copies.inputs(removals, reads_notes)
         terms = [removal.knowledge for removal in removals]
         if self.model.config.knowledge_attention_type == "term":
             attended = [[self.attended[i] for i in removed if i in self.attended] for removed in terms]
@@ -204,11 +203,11 @@ def _promising(estimates: torch.Tensor, drops: torch.Tensor, number: int) -> tor
     Args:
         estimates, drops (`torch.Tensor` of shape `(num_units, num_labels)`): estimated, and measured so far.
     """
-    if not len(drops) or (drops > -torch.inf).any():
-        limits = drops.topk(min(number, len(drops)), dim=0).values.amin(dim=0).clamp(min=NEGLIGIBLE) if len(drops) else 0
-        return ((estimates > limits) & (drops == -torch.inf)).any(dim=1)
-    limits = estimates.topk(min(number + 1, len(drops)), dim=0).values.amin(dim=0)
-    return (estimates >= limits).any(dim=1)
+    measured = (drops > -torch.inf).any(dim=1)
+    if not measured.any():
+        return estimates.argsort(dim=0, descending=True).argsort(dim=0).le(number).any(dim=1)
+    limits = drops.sort(dim=0, descending=True).values[:number][-1].clamp(min=NEGLIGIBLE)
+    return (estimates > limits).any(dim=1) & ~measured
 
 
 def _clause(occlusion: Occlusion, unit: Unit) -> dict:

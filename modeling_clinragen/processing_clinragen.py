@@ -185,11 +185,11 @@ class ClinRaGenProcessor(ProcessorMixin):
             data.update(self.feature_extractor(lab_values, lab_times, return_tensors=return_tensors))
         if self.reads_terms:
             read = [beginning(note or "", kept) for note, kept in zip(notes, cut, strict=True)]
-            shown = [self.shown_terms(*record) for record in zip(read, lab_values, lab_times, strict=True)]
+            shown = [self._shown_terms(*record) for record in zip(read, lab_values, lab_times, strict=True)]
             data.update(BatchFeature({"term_evidence": np.stack(shown)}, tensor_type=return_tensors))
         return BatchFeature(data)
 
-    def shown_terms(self, note: str, lab_values, lab_times) -> np.ndarray:
+    def _shown_terms(self, note: str, lab_values, lab_times) -> np.ndarray:
         """Mark the terms that a record shows in what of it reaches the model: bool, `(2, num_terms)`."""
         values, times = self.feature_extractor.validate(lab_values, lab_times)
         if "lab" not in self.modalities:

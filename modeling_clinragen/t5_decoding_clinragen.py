@@ -126,9 +126,9 @@ def is_plain_t5(backbone: nn.Module, parts_of: Callable) -> bool:
     if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
         return False
     modules = [module for module in modules if list(module.parameters())]  # LoRA's hold other ones
-    return all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in modules) and all(
-        weight.dtype == torch.float32 for module in modules for weight in module.parameters()
-    )
+    return all(
+        type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in modules
+    ) and all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())
 
 
 __all__ = ["T5Decoding", "is_plain_t5"]

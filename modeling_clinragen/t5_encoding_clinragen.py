@@ -65,7 +65,7 @@ class T5Encoding:
         return _norm(self.stack.final_layer_norm, states)
 
     def _bias_of(self, length: int) -> torch.Tensor:
-        """Return the bias of all pairs of tokens, `(num_heads, length, length)`: it depends on their distance alone."""
+        """Return the bias of all pairs of tokens, `(num_heads, length, length)`: it depends on their distance."""
         if self.bias is None or self.bias.shape[1] < length:
             self.bias, self.biases = self.attentions[0].compute_bias(length, length)[0], {}
         if length not in self.biases:
