@@ -55,7 +55,8 @@ class RecordCopies:
         self._series = Remembered(self._series_without, MOST_REMEMBERED)
         self._note_terms = Remembered(self._terms_of_note, MOST_REMEMBERED)
         self.prompt: list[int] = []
-        self.tokens: dict[tuple[int, int], list[int]] | None = {}
+        self.tokens: dict[tuple[int, int], list[int]] | None = None if self.words else {}
+        self.phrases = [token for token in processor.tokenizer.get_added_vocab() if " " in token.strip()]
         if self.words:
             self._cut_into_words()
 
@@ -83,16 +84,28 @@ class RecordCopies:
         return inputs
 
     def removed_tokens(self, words: Sequence[tuple[int, int]]) -> list[int] | None:
-        """Return the places in the prompt of the tokens of some words; `None` where tokens belong to no one word."""
+        """Return the places in the prompt of the tokens of some words; `None` where they are not known."""
         return None if self.tokens is None else [place for word in words for place in self.tokens[word]]
 
     def _note_without(self, words: tuple) -> tuple[list[int], str]:
         """Return the tokens of the prompt without some words of the note, and what is read of the note."""
         text = without_words(self.note, words)
-        if self.tokens is not None and len(set(words)) < len(self.words):
+        cut = " ".join(text.split())
+        if self.tokens is not None and cut and self._keeps_tokens(words, cut):
             return self._prompt_without(words), text.rstrip()
-        cut = self.processor.cut_notes([text])[0]
+        (cut,) = self.processor.cut_notes([text])
         return self._prompt_of(cut)["input_ids"], beginning(text, cut)
+
+    def _keeps_tokens(self, words: Sequence[tuple[int, int]], left: str) -> bool:
+        """
+        Tell if a note of which some words are `left` has their tokens: no token of several words goes or comes, and
+        the note, which is measured without the prompt, is not cut for another word at its beginning.
+        """
+        removed, gone = set(self.removed_tokens(words)), set(words)
+        if self.words[0] in gone and len(self.prompt) > self.processor.max_note_tokens:
+            return False
+        kept = (place for word in self.words if word not in gone for place in self.tokens[word])
+        return removed.isdisjoint(kept) and not any(phrase in left for phrase in self.phrases)
 
     def _prompt_without(self, words: Sequence[tuple[int, int]]) -> list[int]:
         removed = set(self.removed_tokens(words))
@@ -102,23 +115,14 @@ class RecordCopies:
         return self.processor.tokenizer(PROMPT.format(note=cut), **options)
 
     def _cut_into_words(self) -> None:
-        """
-        Find the tokens of each word of the note in the prompt.
-
-        `tokens` stays `None` where those of the other words are not the note without a word, as of a tokenizer that
-        joins words: that is tried with every other word.
-        """
+        """Find the tokens of each word of the note in the prompt; `tokens` stays `None` where words share them."""
         cut = self.processor.cut_notes([self.note])[0]
         encoded = self._prompt_of(cut, return_offsets_mapping=True)
         self.prompt, start = encoded["input_ids"], PROMPT.index("{note}")
-        ends = [start + match.end() for match in re.finditer(r"\S+", cut)]
-        found = tokens_of_words(encoded["offset_mapping"], start, ends) if len(ends) == len(self.words) else None
-        self.tokens = None if found is None else dict(zip(self.words, found, strict=True))
-        for half in (self.words[::2], self.words[1::2]) if self.tokens and len(self.words) > 1 else ():
-            left = self.processor.cut_notes([without_words(self.note, half)])[0]
-            if self._prompt_of(left)["input_ids"] != self._prompt_without(half):
-                self.tokens = None
-                return
+        spans = [(start + match.start(), start + match.end()) for match in re.finditer(r"\S+", cut)]
+        if len(spans) != len(self.words) or not parts_words(self.processor.tokenizer):
+            return
+        self.tokens = dict(zip(self.words, tokens_of_words(encoded["offset_mapping"], spans), strict=True))
 
     def _series_without(self, cells: tuple) -> tuple[torch.Tensor, torch.Tensor, np.ndarray | None]:
         """Return grid and mask of the series without some measurements, and the terms that they show."""
@@ -151,28 +155,30 @@ class RecordCopies:
         return terms.mark(terms.find_in_series(self.times, read))
 
 
-def tokens_of_words(offsets: Sequence[tuple[int, int]], start: int, ends: Sequence[int]) -> list[list[int]] | None:
+def parts_words(tokenizer) -> bool:
+    """Tell if a tokenizer makes the tokens of each word by itself, but for those that were added to its vocabulary."""
+    text, split = " ab cd ef", getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
+    return split is not None and all(
+        " " not in text[start:end].strip() for _, (start, end) in split.pre_tokenize_str(text)
+    )
+
+
+def tokens_of_words(offsets: Sequence[tuple[int, int]], words: Sequence[tuple[int, int]]) -> list[list[int]]:
     """
-    Return the places of the tokens of each word of a text.
+    Return the places of the tokens of each word of a text; a token of several words is a token of each.
 
     Args:
-        offsets (list of `(first, last)`): characters of each token of the text, as a fast tokenizer gives them.
-        start (`int`): where the first word begins; its first token may hold the space before it.
-        ends (list of `int`): where each word ends, in order. What stands after the last one is no word.
-
-    Returns:
-        `None` if a token holds letters of two words.
+        offsets (list of `(start, end)`): characters of each token of the text, as a fast tokenizer gives them.
+        words (list of `(start, end)`): some of the words of the text, in order. The space before a word is its own.
     """
-    found: list[list[int]] = [[] for _ in ends]
-    number = 0
-    for place, (first, last) in enumerate(offsets):
-        if first < start - 1 or first >= ends[-1]:
-            continue
-        while last > ends[number]:
+    found, number = [[] for _ in words], 0
+    for place, (start, end) in enumerate(offsets):
+        while number < len(words) and words[number][1] <= start:
             number += 1
-            if number == len(ends) or first < ends[number - 1]:
-                return None
-        found[number].append(place)
+        for i in range(number, len(words)):
+            if end < words[i][0]:
+                break
+            found[i].append(place)
     return found
 
 

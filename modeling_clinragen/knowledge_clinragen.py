@@ -106,6 +106,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         """
         shape, positions = patch_mask.shape, patch_mask.flatten().nonzero().squeeze(1)
         records, _, _ = indices_of(shape, positions)
+        knowledge_mask = knowledge_mask if self.has_knowledge else None
         patches, place, read, made = hidden_states.flatten(0, 2)[positions], None, None, None
         if are_copies:
             patches, place = patches.unique(dim=0, return_inverse=True)
