@@ -29,7 +29,7 @@ class T5Encoding:
         self.heads = backbone.config.num_heads, backbone.config.d_kv
         self.attentions = [block.layer[0].SelfAttention for block in self.stack.block]
         self.joint = [torch.cat([layer.q.weight, layer.k.weight, layer.v.weight]) for layer in self.attentions]
-        self.bias, self.biases = None, {}
+        self.bias: torch.Tensor | None = None  # of the longest row so far
 
     @staticmethod
     def fits(backbone) -> bool:
@@ -67,10 +67,8 @@ class T5Encoding:
     def _bias_of(self, length: int) -> torch.Tensor:
         """Return the bias of all pairs of tokens, `(num_heads, length, length)`: it depends on their distance."""
         if self.bias is None or self.bias.shape[1] < length:
-            self.bias, self.biases = self.attentions[0].compute_bias(length, length)[0], {}
-        if length not in self.biases:
-            self.biases[length] = self.bias[:, :length, :length].contiguous()
-        return self.biases[length]
+            self.bias = self.attentions[0].compute_bias(length, length)[0]
+        return self.bias[:, :length, :length]
 
 
 def _norm(module: torch.nn.Module, states: torch.Tensor) -> torch.Tensor:
