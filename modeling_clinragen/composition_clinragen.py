@@ -40,6 +40,7 @@ RARE = 0.04  # a smaller share of a channel's values counts only that far out
 OFTEN, SOME = 0.2, 0.1  # shares of high pressures that count: with fewer low ones, and far out with hardly any low
 MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
 _MOST_READ = 2**7  # series whose patterns are remembered: an answer asks for them several times
+_MOST_SHOWN = 2**12  # values of a channel of which it is remembered whether they show a level or a trend
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
 RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
 _WHY_ADMITTED = re.compile(
@@ -91,6 +92,7 @@ class Composer:
             Telling(names, self.own_terms) if language.is_english else TemplateTelling(language, self.own_terms)
         )
         self._read: dict[tuple[bytes, bytes], _Patterns] = Remembered(self._patterns_of, _MOST_READ)
+        self.is_shown: dict[tuple[int, str, bytes], bool] = Remembered(self._shows, _MOST_SHOWN)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
@@ -105,17 +107,24 @@ class Composer:
         said = self.links.language.read(note)
         noted = self.links.find_in_note(said.text, diseases) if note.strip() else []
         written = {id(finding): _as_written(finding, said) for finding in noted}
-        shown = self._series_findings(lab_times, lab_values, diseases)
+        series = self.series_evidence(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
-                [written[id(f)] for f in self._note_evidence(disease, noted, said.text)],
-                _told_once(
-                    [
-                        shown[pattern]
-                        for pattern in self.patterns.get(disease, ())
-                        if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
-                    ]
-                ),
+                [written[id(f)] for f in self._note_evidence(disease, noted, said.text)], series[disease]
+            )
+            for disease in diseases
+        }
+
+    def series_evidence(self, lab_times, lab_values, diseases: list[str]) -> dict[str, list[SeriesFinding]]:
+        """Find what the series hold for each disease, as [`Composer.evidence`] does."""
+        shown = self._series_findings(lab_times, lab_values, diseases)
+        return {
+            disease: _told_once(
+                [
+                    shown[pattern]
+                    for pattern in self.patterns.get(disease, ())
+                    if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
+                ]
             )
             for disease in diseases
         }
@@ -166,6 +175,10 @@ class Composer:
     def _patterns_of(self, key: tuple[bytes, bytes]) -> _Patterns:
         hours, values = map(np.frombuffer, key)
         return _Patterns(self, hours, values.reshape(-1, len(self.channels)))
+
+    def _shows(self, key: tuple[int, str, bytes]) -> bool:
+        place, direction, values = key
+        return _shows(self.channels[place], direction, np.frombuffer(values))
 
     def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the note."""
@@ -352,7 +365,7 @@ class _Patterns(dict):
         observed = ~np.isnan(self.values[:, place])
         hours, values = self.hours[observed], self.values[observed, place]
         channel, found = self.composer.channels[place], None
-        if _shows(channel, direction, values):
+        if self.composer.is_shown[place, direction, values.tobytes()]:
             linked = self.composer.links.diseases_of_series(name, direction)
             found = SeriesFinding(channel, direction, frozenset(linked), hours, values)
         self[pattern] = found

@@ -164,6 +164,13 @@ class ClinRaGenLinearClassifier(nn.Module):
         scale[: self.num_labels] = self.SIMILARITY_SCALE
         return torch.cat([weighted, measured * scale], dim=1)
 
+    def series_logits(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
+        """Return what the statistics of the series add to the logits, `(batch_size, num_labels)`."""
+        statistics = self.statistics(past_values, past_observed_mask).flatten(1)
+        mean, std = (part.float()[self.num_labels :] for part in (self.mean, self.std))
+        measured = ((statistics - mean) / std).nan_to_num(0.0).clamp(-3, 3) * self.SERIES_SCALE
+        return measured @ self.weight.float()[:, -measured.shape[1] :].T
+
 
 def _fitted(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape), requires_grad=False)
@@ -191,7 +198,14 @@ class ClinRaGenDiagnosisHead(nn.Module):
         """Return the encoder's logits (batch, num_labels) of states (batch, sequence, hidden)."""
         scores = self.attention(hidden_states)  # (batch, sequence, num_labels)
         scores = scores.masked_fill(~attention_mask.bool().unsqueeze(-1), torch.finfo(scores.dtype).min)
-        pooled = scores.softmax(dim=1).transpose(1, 2) @ hidden_states  # (batch, num_labels, hidden)
+        return self._pool(scores, hidden_states)
+
+    def encoder_scores(self, hidden_states: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's logits (num_labels,) of states (sequence, hidden), each attended to by its weight."""
+        return self._pool(self.attention(hidden_states) + log_weights.unsqueeze(-1), hidden_states)
+
+    def _pool(self, scores: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+        pooled = scores.softmax(dim=-2).transpose(-1, -2) @ hidden_states  # (..., num_labels, hidden)
         return (pooled * self.classifier.weight).sum(dim=-1) + self.classifier.bias
 
     def decision_tokens(self, logits: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Evidence for a diagnosis: the clauses of the note, the stretches of a channel's series and the knowledge terms without
-which the model would hold the diagnosis for less likely. Each is taken away in turn, and the record is scored anew.
+which the model would hold the diagnosis for less likely. One is taken away, and the record is scored anew: of all, or
+of those whose estimated effects are the largest. No effect is given that was not measured.
 
 What is found is what moved this model, for better or worse; it need not be what causes or proves the disease. Two
 clauses that say the same may both seem to matter little, since either of them is enough.
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .clinical_clinragen import ClinRaGenInputError
+from .copies_clinragen import RecordCopies, Removal
 from .processing_clinragen import beginning
+from .scored_copies_clinragen import ScoredCopies
+from .t5_encoding_clinragen import T5Encoding
 
 
 MAX_CLAUSE_WORDS = 15
@@ -28,23 +31,6 @@ NEGLIGIBLE = 1e-3  # of log-odds: as much as may come of rounding
 PARTS = ("note", "series", "knowledge")
 
 Unit = tuple  # of atoms: words as (start, end), measurements as (row, channel), terms as their number
-
-
-@dataclass(frozen=True)
-class Removal:
-    """
-    Parts to take from a record.
-
-    Args:
-        note (sequence of `(start, end)`): words of the note.
-        series (sequence of `(row, channel)`): measurements.
-        knowledge (sequence of `int`): terms, by their number among [`Occlusion.terms`]; they are not read, and
-            attending to them has no effect.
-    """
-
-    note: Sequence[tuple[int, int]] = ()
-    series: Sequence[tuple[int, int]] = ()
-    knowledge: Sequence[int] = ()
 
 
 class Occlusion:
@@ -78,6 +64,7 @@ class Occlusion:
         self.batch_size = batch_size or (16 if model.device.type == "cpu" else 64)
         self.note = part_read(processor, note)
         self.values, self.times = processor.feature_extractor.validate(lab_values, lab_times)
+        self.copies = RecordCopies(processor, self.note, self.values, self.times)
         self.units: dict[str, list[Unit]] = {"note": clauses(self.note), "series": [], "knowledge": []}
         attended = model.config.knowledge_terms
         self.terms = [term["term"] for term in processor.knowledge] if processor.reads_terms else attended
@@ -104,29 +91,60 @@ class Occlusion:
         Return the `logits` of the whole record, `(num_scores, num_labels)`, and for each of `PARTS` their drop without
         each unit, `(num_units, num_scores, num_labels)`.
         """
-        removals = [Removal(**{part: unit}) for part in PARTS for unit in self.units[part]]
-        whole, *without = self.logits([Removal(), *removals]).split([1] + [len(self.units[part]) for part in PARTS])
+        whole, *without = self.logits([Removal(), *self._removals()]).split([1, *self._sizes()])
         return whole[0], {part: whole - logits for part, logits in zip(PARTS, without, strict=True)}
+
+    def largest_effects(self, labels: Sequence[int], number: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        Measure those effects on some diagnoses that are likely to be among the `number` largest of a part.
+
+        Units are measured by the order of their estimated effects, see [`ScoredCopies`]: of each diagnosis and part
+        `number` and one more, then those that are estimated to be larger than the last of the `number` largest
+        measured ones. By a model without estimates all are.
+
+        Returns:
+            `diagnosis_logits` of the whole record, `(len(labels),)`, and for each of `PARTS` their drop without each
+            unit, `(num_units, len(labels))`, `-inf` where it was not measured.
+        """
+        labels, removals = list(labels), self._removals()
+        removed = [self.copies.removed_tokens(removal.note) for removal in removals]
+        if None in removed or not removals or not T5Encoding.fits(self.model.backbone):
+            whole, effects = self.effects()
+            return whole[0, labels], {part: drops[:, 0, labels] for part, drops in effects.items()}
+        scored = ScoredCopies(self.model, self._inputs([Removal(), *removals], reads_notes=False), removed)
+        whole, estimates = scored.logits([0])[0, labels], scored.estimated_drops(labels)
+        drops = torch.full_like(estimates, -torch.inf)
+        for _ in range(2):
+            parts = zip(estimates.split(self._sizes()), drops.split(self._sizes()), strict=True)
+            chosen = torch.cat([_promising(*part, number) for part in parts]).nonzero().flatten()
+            if len(chosen):
+                terms = self._inputs([removals[i] for i in chosen]).get("term_evidence")
+                drops[chosen] = whole - scored.logits((chosen + 1).tolist(), terms)[:, labels]
+        return whole, dict(zip(PARTS, drops.split(self._sizes()), strict=True))
+
+    def _removals(self) -> list[Removal]:
+        return [Removal(**{part: unit}) for part in PARTS for unit in self.units[part]]
+
+    def _sizes(self) -> list[int]:
+        return [len(self.units[part]) for part in PARTS]
 
     @torch.no_grad()
     def _encode(self, removals: Sequence[Removal]):
-        inputs = self.processor.encode(
-            [without_words(self.note, removal.note) for removal in removals],
-            [without_measurements(self.values, removal.series) for removal in removals],
-            [self.times] * len(removals),
-            return_tensors="pt",
-        )
+        return self.model.encode(**self._inputs(removals), are_copies=True)
+
+    def _inputs(self, removals: Sequence[Removal], reads_notes: bool = True) -> dict[str, torch.Tensor]:
+        inputs = self.copies.inputs(removals, reads_notes)
         terms = [removal.knowledge for removal in removals]
         if self.model.config.knowledge_attention_type == "term":
             attended = [[self.attended[i] for i in removed if i in self.attended] for removed in terms]
             inputs["knowledge_mask"] = without_terms(attended, self.model.config.num_knowledge_tokens)
         if "term_evidence" in inputs:
             inputs["term_evidence"] &= without_terms(terms, len(self.terms)).bool().unsqueeze(1)
-        return self.model.encode(**inputs.to(self.model.device), are_copies=True)
+        return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
 
     def _shown_terms(self) -> list[Unit]:
         """Return the terms that the record shows."""
-        evidence = self.processor.encode([self.note], [self.values], [self.times])["term_evidence"][0]
+        evidence = self.copies.inputs([Removal()])["term_evidence"][0]
         return [(int(i),) for i in np.flatnonzero(evidence.any(axis=0))]
 
     def _attended_terms(self) -> list[Unit]:
@@ -144,7 +162,7 @@ class Occlusion:
 
 def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 5) -> list[dict]:
     """
-    Find the evidence for each of some diagnoses by `Occlusion`.
+    Find the evidence for each of some diagnoses by [`Occlusion.largest_effects`].
 
     Args:
         labels (list of `int`): class ids of the diagnoses.
@@ -159,13 +177,13 @@ def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 
     if not len(labels):
         return []
     describe = {"note": _clause, "series": _segment, "knowledge": _term}
-    (whole, *_), effects = occlusion.effects()
+    whole, effects = occlusion.largest_effects(labels, max_units)
     found = []
-    for label in labels:
+    for column, label in enumerate(labels):
         entry = {"label": occlusion.processor.labels[label]}
         for part, drops in effects.items():
-            drops = drops[:, 0, label]
-            lost = whole[label].sigmoid() - (whole[label] - drops).sigmoid()
+            drops = drops[:, column]
+            lost = whole[column].sigmoid() - (whole[column] - drops).sigmoid()
             first = [i for i in drops.argsort(descending=True).tolist() if drops[i] > NEGLIGIBLE][:max_units]
             entry[part] = [
                 {
@@ -177,6 +195,20 @@ def find_evidence(occlusion: Occlusion, labels: Sequence[int], max_units: int = 
             ]
         found.append(entry)
     return found
+
+
+def _promising(estimates: torch.Tensor, drops: torch.Tensor, number: int) -> torch.BoolTensor:
+    """
+    Choose the units of a part to measure.
+
+    Args:
+        estimates, drops (`torch.Tensor` of shape `(num_units, num_labels)`): estimated, and measured so far.
+    """
+    measured = (drops > -torch.inf).any(dim=1)
+    if not measured.any():
+        return estimates.argsort(dim=0, descending=True).argsort(dim=0).le(number).any(dim=1)
+    limits = drops.sort(dim=0, descending=True).values[:number][-1].clamp(min=NEGLIGIBLE)
+    return (estimates > limits).any(dim=1) & ~measured
 
 
 def _clause(occlusion: Occlusion, unit: Unit) -> dict:
@@ -243,22 +275,6 @@ def segments(times: np.ndarray, read: np.ndarray) -> list[Unit]:
     return [tuple(unit) for unit in found.values()]
 
 
-def without_words(note: str, words: Sequence[tuple[int, int]]) -> str:
-    """Return the note with spaces in place of some of its words."""
-    for start, end in words:
-        note = note[:start] + " " * (end - start) + note[end:]
-    return note
-
-
-def without_measurements(values: np.ndarray, cells: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return the series with some of its measurements marked as not made."""
-    if not cells:
-        return values
-    values = values.copy()
-    values[tuple(np.array(cells).T)] = np.nan
-    return values
-
-
 def without_terms(terms: Sequence[Sequence[int]], num_terms: int) -> torch.Tensor:
     """Return a mask of shape `(len(terms), num_terms)`: 0 for the terms of each record, 1 for the others."""
     mask = torch.ones(len(terms), num_terms, dtype=torch.long)
@@ -267,4 +283,4 @@ def without_terms(terms: Sequence[Sequence[int]], num_terms: int) -> torch.Tenso
     return mask
 
 
-__all__ = ["Occlusion", "find_evidence"]
+__all__ = ["Occlusion", "Removal", "find_evidence"]

@@ -84,20 +84,43 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             or `None` without knowledge.
         """
         shape, positions = patch_mask.shape, patch_mask.flatten().nonzero().squeeze(1)
-        if knowledge_mask is not None:
-            records, _, _ = indices_of(shape, positions)
-            knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
-        patches, place = hidden_states.flatten(0, 2)[positions], None
-        if are_copies:
-            patches, place = patches.unique(dim=0, return_inverse=True)
-        tokens, attention = self._attend(patches.unsqueeze(0), embedding, place, knowledge_mask)
-        tokens = scatter(tokens, positions, shape.numel()).view(*shape, -1)
-        tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
+        read = (hidden_states, patch_mask, embedding, knowledge_mask, are_copies)
+        tokens, token_mask, attention, place = self.tokens(*read)
         if attention is not None:
             attention = _at(attention, place, dim=1)
             attention = scatter(attention, positions, shape.numel()).view(*shape, -1)
             attention = attention * patch_mask.unsqueeze(-1)
-        return tokens.flatten(1, 2), token_mask.flatten(1), attention
+        return tokens, token_mask, attention
+
+    def tokens(
+        self,
+        hidden_states: torch.Tensor,
+        patch_mask: torch.BoolTensor,
+        embedding: nn.Module,
+        knowledge_mask: torch.Tensor | None = None,
+        are_copies: bool = False,
+    ) -> tuple[torch.Tensor, torch.BoolTensor, torch.Tensor | None, torch.LongTensor | None]:
+        """
+        Return tokens and their mask, as `forward`; what distinct patches attend to, `(1, distinct,
+        num_knowledge_tokens)`; and which of them each patch is, `None` where all are.
+        """
+        shape, positions = patch_mask.shape, patch_mask.flatten().nonzero().squeeze(1)
+        records, _, _ = indices_of(shape, positions)
+        knowledge_mask = knowledge_mask if self.has_knowledge else None
+        patches, place, read, made = hidden_states.flatten(0, 2)[positions], None, None, None
+        if are_copies:
+            patches, place = patches.unique(dim=0, return_inverse=True)
+            made = place
+        if knowledge_mask is not None and are_copies:  # copies share masks, too
+            masks, kind = knowledge_mask.bool().unique(dim=0, return_inverse=True)
+            pairs, made = (place * len(masks) + kind[records]).unique(return_inverse=True)
+            read, knowledge_mask = pairs // len(masks), masks[pairs % len(masks)]
+        elif knowledge_mask is not None:
+            knowledge_mask = knowledge_mask.bool()[records]  # (patches, num_knowledge_tokens)
+        tokens, attention = self._attend(patches.unsqueeze(0), embedding, read, knowledge_mask)
+        tokens = scatter(_at(tokens, made, dim=1), positions, shape.numel()).view(*shape, -1)
+        tokens, token_mask = pool_patches(tokens, patch_mask, self.max_tokens_per_channel)
+        return tokens.flatten(1, 2), token_mask.flatten(1), attention, place
 
     def _attend(
         self,
@@ -114,7 +137,8 @@ class ClinRaGenKnowledgeAttention(nn.Module):
             place (`torch.LongTensor` of shape `(patches,)`, *optional*): which of them each patch is. Default: all.
 
         Returns:
-            Tokens `(1, patches, hidden_size)`, and weights `(1, distinct, num_knowledge_tokens)`, the mean of all heads.
+            Tokens `(1, patches, hidden_size)`; and weights, the mean of all heads, `(1, distinct,
+            num_knowledge_tokens)`.
         """
         projected = _at(self.series_projection(hidden_states), place, dim=1)
         if not self.has_knowledge:

@@ -24,7 +24,7 @@ from .knowledge_clinragen import ClinRaGenKnowledgeAttention
 from .loss_clinragen import token_loss, token_loss_of_states
 from .outputs_clinragen import ClinRaGenEncoderOutput, ClinRaGenLMOutput
 from .packing_clinragen import pack_sequences
-from .t5_encoding_clinragen import encode_each, is_plain_t5
+from .t5_encoding_clinragen import T5Encoding
 from .time_series_clinragen import ClinRaGenTimeSeriesEncoder, init_linear
 
 
@@ -280,7 +280,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
             inputs_embeds = self.get_input_embeddings()(input_ids)  # (batch, note_length, hidden)
         attention_mask, fields = self._mask_of(inputs_embeds, attention_mask), {}
         if past_values is not None:
-            series = self.time_series_encoder(past_values, past_observed_mask)
+            series = self.time_series_encoder(past_values, past_observed_mask, are_copies)
             tokens, token_mask, attention = self.knowledge_attention(
                 series.last_hidden_state, series.patch_mask, self.get_input_embeddings(), knowledge_mask, are_copies
             )
@@ -334,11 +334,12 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
             text_mask = self._mask_of(input_ids, text_mask)
             read = (input_ids, text_mask, past_values, past_observed_mask, term_evidence)
             member_logits.append(self.diagnosis_head.linear(*read))
-        diagnosis_logits = self._mix(member_logits)
+        diagnosis_logits = self.mix(member_logits)
         tokens = self.diagnosis_head.decision_tokens(diagnosis_logits).to(hidden_states.dtype)
         return tokens, {"diagnosis_logits": diagnosis_logits, "member_logits": torch.stack(member_logits, dim=1)}
 
-    def _mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
+    def mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
+        """Mix the scores of the encoder and, where there is one, of the linear classifier, or differences of them."""
         share = self.config.decisions.mixture
         weights = (1 - share, share) if len(member_logits) == 2 else (1.0,)
         mixed = sum(weight * logits for weight, logits in zip(weights, member_logits, strict=True))
@@ -546,8 +547,8 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         return ClinRaGenEncoderOutput(last_hidden_state=hidden_states, attention_mask=mask, **fields)
 
     def _encode_record(self, embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if embeds.device.type == "cpu" and not torch.is_grad_enabled() and is_plain_t5(self.backbone, "encoder"):
-            return encode_each(self.backbone, embeds, mask.sum(dim=1).tolist())
+        if not torch.is_grad_enabled() and T5Encoding.fits(self.backbone):
+            return T5Encoding(self.backbone).read(embeds, mask)
         return self.backbone.get_encoder()(inputs_embeds=embeds, attention_mask=mask)[0]
 
     def _decode(

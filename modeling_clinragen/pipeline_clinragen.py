@@ -41,7 +41,7 @@ class ClinRaGenPipeline(Pipeline):
 
     - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
       of the series and knowledge terms without which it would be less probable, see [`find_evidence`]. The record is
-      encoded anew without each of them.
+      encoded anew without each of them, and without some more, which a gradient chooses.
     - `grounded` (`bool`, defaults to `True`): of the decoder's rationale only what the record supports is given, and
       each listed diagnosis is explained from the record or said to be unexplained, see [`GroundedText`]. `False` gives
       the decoder's own text.

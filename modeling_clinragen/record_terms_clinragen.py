@@ -36,10 +36,12 @@ class Shown:
         part (`str`): `note` or `lab`.
         terms (`dict`): the terms that name it, with their diagnoses: of the note all that go by its words, of a
             pattern of the series all that stand for it.
+        span (`tuple`, *optional*): start and end of the words in the note that show it.
     """
 
     part: str
     terms: dict[str, frozenset[str]]
+    span: tuple[int, int] | None = None
 
 
 class RecordTerms:
@@ -78,29 +80,36 @@ class RecordTerms:
         return link_terms(self.knowledge or (), self.unseen, self.composer.position)
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
-        """
-        Find what a record shows, each finding once: those of the note in their order, then those of the series. An
-        event of the past that speaks for acute diseases alone is none.
-        """
-        note = self.composer.links.language.english(note)
-        noted = [
-            {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
-            for finding in self.composer.links.find_in_note(note)
-            if not (finding.diseases <= ACUTE and is_only_past(note, finding.text))
-        ]
-        evidence = self.composer.evidence("", lab_times, lab_values, self.composer.labels).values()
-        patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
-        in_note = [Shown("note", terms) for terms in noted if terms]
-        return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
+        """Find what a record shows, each finding once: those of the note in their order, then those of the series."""
+        return self.find_in_note(note) + self.find_in_series(lab_times, lab_values)
+
+    def find_in_note(self, note: str) -> list[Shown]:
+        """Find what a note shows. An event of the past that speaks for acute diseases alone is no finding."""
+        said, found = self.composer.links.language.read(note), []
+        for finding in self.composer.links.find_in_note(said.text):
+            terms = {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
+            if terms and not (finding.diseases <= ACUTE and is_only_past(said.text, finding.text)):
+                found.append(Shown("note", terms, said.back(finding.start, finding.end)))
+        return found
+
+    def find_in_series(self, lab_times, lab_values) -> list[Shown]:
+        """Find the patterns that series show."""
+        evidence = self.composer.series_evidence(lab_times, lab_values, self.composer.labels).values()
+        patterns = {(finding.channel["name"], finding.direction): None for found in evidence for finding in found}
+        return [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
 
     def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
         """
         Mark the terms that a record shows: bool, `(2, num_terms)`, in the order of the knowledge, those of its note
         and those of its series.
         """
-        found = np.zeros((len(PARTS), self.num_terms), dtype=bool)
-        for shown in self.find(note, lab_times, lab_values):
-            found[PARTS.index(shown.part), self._places(shown)] = True
+        return np.stack([self.mark(self.find_in_note(note)), self.mark(self.find_in_series(lab_times, lab_values))])
+
+    def mark(self, shown: Sequence[Shown]) -> np.ndarray:
+        """Mark the terms of some findings: bool, `(num_terms,)`."""
+        found = np.zeros(self.num_terms, dtype=bool)
+        for finding in shown:
+            found[self._places(finding)] = True
         return found
 
     def _places(self, shown: Shown) -> list[int]:

@@ -9,6 +9,8 @@ copied for each record and joined with a mask, and but for rounding what is read
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -25,9 +27,10 @@ def is_plain_t5(backbone: nn.Module, stack: str) -> bool:
     if type(backbone) is not T5ForConditionalGeneration or backbone.training:
         return False
     modules = list(getattr(backbone, stack).modules())
+    # LoRA's modules hold other ones
     holders = [
         module for module in (*modules, backbone.lm_head) if list(module.parameters())
-    ]  # LoRA's hold other ones
+    ]
     return (
         all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in holders)
         and all(weight.dtype == torch.float32 for module in holders for weight in module.parameters())
@@ -35,32 +38,79 @@ def is_plain_t5(backbone: nn.Module, stack: str) -> bool:
     )
 
 
-def encode_each(backbone: T5ForConditionalGeneration, inputs_embeds: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+class T5Encoding:
     """
-    Encode records, without gradients.
+    The encoder of a backbone.
 
     Args:
-        backbone (`T5ForConditionalGeneration`): one that [`is_plain_t5`].
-        inputs_embeds (`torch.Tensor` of shape `(batch_size, sequence_length, d_model)`): the records' tokens first.
-        lengths (`list[int]`): how many tokens each record has.
-
-    Returns:
-        `torch.Tensor` of the same shape: 0 after a record's tokens.
+        backbone (`T5ForConditionalGeneration`): one that `fits`.
     """
-    stack, config = backbone.encoder, backbone.config
-    states = torch.cat([row[:length] for row, length in zip(inputs_embeds, lengths, strict=True)])
-    bias = stack.block[0].layer[0].SelfAttention.compute_bias(max(lengths), max(lengths))  # (1, num_heads, most, most)
-    for block in stack.block:
-        own, feed = block.layer
-        attention = own.SelfAttention
-        joint = torch.cat([attention.q.weight, attention.k.weight, attention.v.weight])
-        joint = F.linear(normalized(own.layer_norm, states), joint).view(len(states), 3, config.num_heads, config.d_kv)
-        attended = [_attend(part, bias[:, :, : len(part), : len(part)]) for part in joint.split(lengths)]
-        states = fed(feed, states + attention.o(torch.cat(attended)))
-    encoded = torch.zeros_like(inputs_embeds)
-    for row, part in zip(encoded, normalized(stack.final_layer_norm, states).split(lengths), strict=True):
-        row[: len(part)] = part
-    return encoded
+
+    def __init__(self, backbone: T5ForConditionalGeneration):
+        self.stack = backbone.encoder
+        self.heads = backbone.config.num_heads, backbone.config.d_kv
+        self.attentions = [block.layer[0].SelfAttention for block in self.stack.block]
+        self.joint = [torch.cat([layer.q.weight, layer.k.weight, layer.v.weight]) for layer in self.attentions]
+        self.bias: torch.Tensor | None = None  # of the longest record so far
+
+    @staticmethod
+    def fits(backbone: nn.Module) -> bool:
+        """Tell if a language model is a T5 on a CPU, in single precision, as transformers makes it."""
+        return is_plain_t5(backbone, "encoder") and backbone.device.type == "cpu"
+
+    def read(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Encode records whose tokens stand first: `(batch_size, sequence_length, d_model)`, zeros for padding."""
+        lengths = attention_mask.sum(dim=1).tolist()
+        biases = [self._bias_of(length) for length in (max(lengths), *lengths)][1:]  # the longest first
+
+        def attend(joint: torch.Tensor) -> torch.Tensor:
+            parts = zip(joint.split(lengths), biases, strict=True)
+            return torch.cat([self._attend(part, bias) for part, bias in parts])
+
+        states = torch.cat([row[:length] for row, length in zip(inputs_embeds, lengths, strict=True)])
+        read = torch.zeros_like(inputs_embeds)
+        for row, part in zip(read, self._pass(states, attend).split(lengths), strict=True):
+            row[: len(part)] = part
+        return read
+
+    def read_row(self, states: torch.Tensor, log_weights: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Encode one record.
+
+        Args:
+            states (`torch.Tensor` of shape `(sequence_length, d_model)`): embeddings.
+            log_weights (`torch.Tensor` of shape `(sequence_length,)`, *optional*): added to all scores of a token: the
+                logarithm of how much of it is attended to. Default: 0, all of it.
+        """
+        bias = self._bias_of(len(states))
+        bias = bias if log_weights is None else bias + log_weights
+        return self._pass(states, lambda joint: self._attend(joint, bias))
+
+    def _pass(self, states: torch.Tensor, attend: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """
+        Pass states through all layers.
+
+        Args:
+            states (`torch.Tensor` of shape `(tokens, d_model)`): of one record or several.
+            attend (callable): gives what tokens attend to, of their queries, keys and values side by side.
+        """
+        for block, attention, joint in zip(self.stack.block, self.attentions, self.joint, strict=True):
+            own, feed = block.layer
+            states = states + attention.o(attend(F.linear(normalized(own.layer_norm, states), joint)))
+            states = fed(feed, states)
+        return normalized(self.stack.final_layer_norm, states)
+
+    def _attend(self, joint: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Attend from each place of a record to all, `(sequence_length, heads * width)`."""
+        query, key, value = joint.view(len(joint), 3, *self.heads).permute(1, 2, 0, 3).unsqueeze(1)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
+        return attended[0].transpose(0, 1).flatten(1)
+
+    def _bias_of(self, length: int) -> torch.Tensor:
+        """Return the bias of all pairs of tokens, `(1, num_heads, length, length)`: it depends on their distance."""
+        if self.bias is None or self.bias.shape[-1] < length:
+            self.bias = self.attentions[0].compute_bias(length, length)
+        return self.bias[:, :, :length, :length]
 
 
 def normalized(norm: nn.Module, states: torch.Tensor) -> torch.Tensor:
@@ -78,11 +128,4 @@ def fed(layer: nn.Module, states: torch.Tensor) -> torch.Tensor:
     return states + F.linear(hidden, dense.wo.weight)
 
 
-def _attend(joint: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Attend from each place of a record to all: `(length, 3, heads, width)` to `(length, heads * width)`."""
-    query, key, value = joint.permute(1, 2, 0, 3).unsqueeze(1)
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
-    return attended[0].transpose(0, 1).flatten(1)
-
-
-__all__ = ["encode_each", "fed", "is_plain_t5", "normalized"]
+__all__ = ["T5Encoding", "fed", "is_plain_t5", "normalized"]

@@ -89,12 +89,15 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         if isinstance(module, nn.Embedding):
             initialization.normal_(module.weight)
 
-    def forward(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> ClinRaGenTimeSeriesOutput:
+    def forward(
+        self, past_values: torch.Tensor, past_observed_mask: torch.Tensor, are_copies: bool = False
+    ) -> ClinRaGenTimeSeriesOutput:
         """
         Args:
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
                 Standardised values; what unobserved cells hold does not matter.
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
+            are_copies (`bool`): many of the series are alike, and are encoded once.
         """
         observed = past_observed_mask.bool()
         past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
@@ -104,20 +107,43 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         values, observed = values[:, :, :num_patches], observed[:, :, :num_patches]
         patch_mask = patch_mask[:, :, :num_patches]
 
-        shape = patch_mask.shape
+        channels = torch.arange(patch_mask.shape[1], device=patch_mask.device).repeat(len(patch_mask))
+        embedded = (self.embedder(values), self.observed_embedding(observed), patch_mask)
+        rows, place = [part.flatten(0, 1) for part in embedded] + [channels], None
+        if are_copies:
+            first, place = _distinct(values.flatten(0, 1), observed.flatten(0, 1), channels)
+            rows = [part[first] for part in rows]
+        hidden_state = self._encode(*rows)
+        hidden_state = hidden_state if place is None else hidden_state[place]
+        return ClinRaGenTimeSeriesOutput(hidden_state.view(*patch_mask.shape, -1), patch_mask)
+
+    def _encode(
+        self,
+        values: torch.Tensor,
+        observed: torch.Tensor,
+        patch_mask: torch.BoolTensor,
+        channels: torch.LongTensor,
+    ) -> torch.Tensor:
+        """
+        Encode series of one channel each, `(rows, num_patches, d_model)`.
+
+        Args:
+            values, observed (`torch.Tensor` of shape `(rows, num_patches, d_model)`): their embedded patches.
+            patch_mask (`torch.BoolTensor` of shape `(rows, num_patches)`): those that hold a measurement.
+            channels (`torch.LongTensor` of shape `(rows,)`): of which channel each is.
+        """
         positions = patch_mask.flatten().nonzero().squeeze(1)
-        _, channels, patches = indices_of(shape, positions)
-        hidden_state = self.embedder(values).flatten(0, 2)[positions]
-        hidden_state = hidden_state + self.observed_embedding(observed).flatten(0, 2)[positions]
-        hidden_state = hidden_state + self.channel_embedding(channels)
+        rows, patches = indices_of(patch_mask.shape, positions)
+        hidden_state = values.flatten(0, 1)[positions] + observed.flatten(0, 1)[positions]
+        hidden_state = hidden_state + self.channel_embedding(channels[rows])
         hidden_state = hidden_state + self.positional_encoder.position_enc[patches]
         hidden_state = self.positional_encoder.positional_dropout(hidden_state).unsqueeze(0)
 
-        attention_mask = _additive_mask(patch_mask.flatten(0, 1), hidden_state.dtype)
+        attention_mask = _additive_mask(patch_mask, hidden_state.dtype)
         for layer in self.layers:
             hidden_state = layer(hidden_state, positions, attention_mask)
-        hidden_state = scatter(self.norm(hidden_state), positions, shape.numel())
-        return ClinRaGenTimeSeriesOutput(hidden_state.view(*shape, -1), patch_mask)
+        hidden_state = scatter(self.norm(hidden_state), positions, patch_mask.numel())
+        return hidden_state.view(*patch_mask.shape, -1)
 
     def patch_levels(
         self, past_values: torch.Tensor, past_observed_mask: torch.Tensor, num_patches: int
@@ -194,6 +220,14 @@ def pool_patches(
 def _last_true(flags: torch.Tensor) -> int:
     """Return 1 + the index of the last `True`; 1 without any."""
     return max(1, int((flags.long() * torch.arange(1, len(flags) + 1, device=flags.device)).max()))
+
+
+def _distinct(*parts: torch.Tensor) -> tuple[torch.LongTensor, torch.LongTensor]:
+    """Return one row of each kind, of rows that are described by several tensors, and of which kind each row is."""
+    described = torch.cat([part.flatten(1) if part.dim() > 1 else part.unsqueeze(1) for part in parts], dim=1)
+    kinds, place = described.unique(dim=0, return_inverse=True)
+    first = torch.zeros(len(kinds), dtype=torch.long, device=place.device)
+    return first.scatter(0, place, torch.arange(len(place), device=place.device)), place
 
 
 def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -59,7 +59,9 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     records = records_of(arguments, handler.pipe.processor.feature_extractor.channels)
     options = {"evidence": True} if arguments.evidence else {}
-    size = arguments.batch_size * (1 if arguments.evidence else BATCHES_PER_CHUNK)  # evidence takes many passes
+    size = arguments.batch_size * BATCHES_PER_CHUNK
+    if arguments.evidence:  # it takes many passes: processes that start later still find work
+        size = max(1, arguments.batch_size // 4)
     start = {
         "model": handler.pipe.version,
         "input": records.fingerprint,

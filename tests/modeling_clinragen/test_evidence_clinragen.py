@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
+from modeling_clinragen.copies_clinragen import without_measurements, without_words
 from modeling_clinragen.evidence_clinragen import (
     MAX_CLAUSE_WORDS,
     MAX_SEGMENTS,
@@ -22,8 +23,6 @@ from modeling_clinragen.evidence_clinragen import (
     find_evidence,
     part_read,
     segments,
-    without_measurements,
-    without_words,
 )
 from tests.conftest import make_tiny_config, make_tiny_model
 
@@ -175,7 +174,9 @@ def test_patches_of_copies_of_a_record_attend_once(model, tiny_processor, record
     batch = tiny_processor([note] * 6, copies, [times] * 6, return_tensors="pt")
     mask = torch.ones(6, 4, dtype=torch.long)
     mask[2, 1] = mask[5, 0] = mask[5, 3] = 0
-    asked = []
+    asked, series = [], []
+    layer = model.time_series_encoder.layers[0]
+    layer.register_forward_pre_hook(lambda module, given: series.append(given[0].shape[1]))
     model.knowledge_attention.query.register_forward_pre_hook(lambda module, given: asked.append(given[0].shape[1]))
     with torch.no_grad():
         together = model.encode(**batch, knowledge_mask=mask, are_copies=True)
@@ -184,6 +185,7 @@ def test_patches_of_copies_of_a_record_attend_once(model, tiny_processor, record
             for i in range(6)
         ]
     assert asked[0] < asked[1] + 5 * 4  # of each copy no more than one channel's patches
+    assert series[0] < series[1] + 5 * 4
     for name in ("diagnosis_logits", "knowledge_attentions"):
         expected = torch.cat([one[name] for one in alone])
         torch.testing.assert_close(together[name], expected, atol=1e-5, rtol=1e-4)

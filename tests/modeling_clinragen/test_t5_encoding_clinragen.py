@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from modeling_clinragen.t5_encoding_clinragen import encode_each, is_plain_t5
+from modeling_clinragen.t5_encoding_clinragen import T5Encoding, is_plain_t5
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["relu", "gated"])
@@ -23,26 +23,46 @@ def backbone(request):
     return made
 
 
+def mask_of(lengths):
+    return (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+
+
 @settings(deadline=None, max_examples=40)
 @given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=5))
 def test_it_encodes_as_transformers_does(backbone, lengths):
     inputs = torch.randn(len(lengths), max(lengths), 16)
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    mask = mask_of(lengths)
     expected = backbone.encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)
-    found = encode_each(backbone, inputs, lengths)
+    found = T5Encoding(backbone).read(inputs, mask_of(lengths))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_what_is_read_of_a_record_depends_on_no_other(backbone):
     lengths = [7, 130, 1, 64, 65]
     inputs = torch.randn(len(lengths), max(lengths), 16)
-    together = encode_each(backbone, inputs, lengths)
+    together = T5Encoding(backbone).read(inputs, mask_of(lengths))
     for row, length in enumerate(lengths):
         inputs[row, length:] = torch.nan
-        alone = encode_each(backbone, inputs[row : row + 1, :length], [length])[0]
+        alone = T5Encoding(backbone).read_row(inputs[row, :length])
         torch.testing.assert_close(alone, together[row, :length], atol=1e-5, rtol=1e-5)
         assert not together[row, length:].any()
-    torch.testing.assert_close(encode_each(backbone, inputs, lengths), together, atol=0, rtol=0)
+    torch.testing.assert_close(T5Encoding(backbone).read(inputs, mask_of(lengths)), together, atol=0, rtol=0)
+
+
+def test_a_token_without_weight_is_as_one_that_is_masked(backbone):
+    states, mask = torch.randn(1, 20, 16), torch.ones(1, 20, dtype=torch.long)
+    mask[0, [3, 11]] = 0  # its place stays, unlike that of a token that is removed
+    log_weights = torch.zeros(20).masked_fill(mask[0] == 0, -1e9)
+    expected = backbone.encoder(inputs_embeds=states, attention_mask=mask)[0][0]
+    found = T5Encoding(backbone).read_row(states[0], log_weights)
+    torch.testing.assert_close(found[mask[0] == 1], expected[mask[0] == 1], atol=1e-4, rtol=1e-4)
+
+
+def test_only_a_t5_on_a_cpu_is_encoded(backbone):
+    assert T5Encoding.fits(backbone)
+    sizes = {"vocab_size": 50, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8}
+    assert not T5Encoding.fits(BartForConditionalGeneration(BartConfig(**sizes, decoder_ffn_dim=8)).eval())
+    assert not T5Encoding.fits(T5ForConditionalGeneration(backbone.config).eval().to("meta"))
 
 
 @pytest.mark.parametrize("stack", ["encoder", "decoder"])
