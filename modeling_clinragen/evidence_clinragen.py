@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Evidence for a diagnosis: the clauses of the note, the stretches of a channel's series and the knowledge terms without
-which the model would hold the diagnosis for less likely. One is taken away, and the record is scored anew: of all, or of
-those whose estimated effects are the largest. No effect is given that was not measured.
+which the model would hold the diagnosis for less likely. One is taken away, and the record is scored anew: of all, or
+of those whose estimated effects are the largest. No effect is given that was not measured.
 
 What is found is what moved this model, for better or worse; it need not be what causes or proves the disease. Two
 clauses that say the same may both seem to matter little, since either of them is enough.
