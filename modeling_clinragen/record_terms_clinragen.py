@@ -36,10 +36,12 @@ class Shown:
         part (`str`): `note` or `lab`.
         terms (`dict`): the terms that name it, with their diagnoses: of the note all that go by its words, of a
             pattern of the series all that stand for it.
+        text (`str`): it, as the note writes it, or channel and direction of a pattern, as in "Temperature high".
     """
 
     part: str
     terms: dict[str, frozenset[str]]
+    text: str
 
 
 class RecordTerms:
@@ -84,14 +86,14 @@ class RecordTerms:
         """
         note = self.composer.links.language.english(note)
         noted = [
-            {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
+            (finding.text, {term: diseases for term, diseases in finding.terms.items() if term in self.shares})
             for finding in self.composer.links.find_in_note(note)
             if not (finding.diseases <= ACUTE and is_only_past(note, finding.text))
         ]
         evidence = self.composer.evidence("", lab_times, lab_values, self.composer.labels).values()
         patterns = {(s.channel["name"], s.direction): None for found in evidence for s in found.series}
-        in_note = [Shown("note", terms) for terms in noted if terms]
-        return in_note + [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
+        in_note = [Shown("note", terms, text) for text, terms in noted if terms]
+        return in_note + [Shown("lab", self.by_pattern[pattern], " ".join(pattern)) for pattern in patterns]
 
     def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
         """
@@ -138,17 +140,18 @@ class RecordTerms:
 
         Returns:
             `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`, `note` or
-            `lab`, that shows it; and with `effects` `effect`, what that diagnosis owes to it. The highest weight comes
-            first, of one diagnosis the highest effect. A pattern of the series goes by its term of the most probable
-            listed diagnosis, such as "low pressure from blood loss", and without any by its shortest one, which
-            presumes no diagnosis. A term that more than half of the training records show is left out.
+            `lab`, that shows it, and `text`, how; and with `effects` `effect`, what that diagnosis owes to it. The
+            highest weight comes first, of one diagnosis the highest effect. A pattern of the series goes by its term
+            of the most probable listed diagnosis, such as "low pressure from blood loss", and without any by its
+            shortest one, which presumes no diagnosis. A term that more than half of the training records show is left
+            out.
         """
         entries = {}
         for i, finding in enumerate(shown):
             rare = {term: diseases for term, diseases in finding.terms.items() if self.shares[term] <= COMMON}
             made = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
             plainest = sorted(rare.items(), key=lambda item: len(item[0]))[:1]
-            candidates = [_entry(*term, finding.part, probabilities) for term in made.items() or plainest]
+            candidates = [_entry(*term, finding, probabilities) for term in made.items() or plainest]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 if effects is not None:
@@ -195,9 +198,10 @@ def shown_for(disease: str, shown: Sequence[Shown]) -> list[str]:
     return list(dict.fromkeys(terms[0] for terms in spoken if terms))
 
 
-def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:
+def _entry(term: str, diseases: frozenset[str], finding: Shown, probabilities: Mapping[str, float]) -> dict:
     label = max(sorted(diseases), key=lambda disease: probabilities.get(disease, 0.0))
-    return {"term": term, "weight": probabilities.get(label, 0.0), "label": label, "part": part}
+    weight = probabilities.get(label, 0.0)
+    return {"term": term, "weight": weight, "label": label, "part": finding.part, "text": finding.text}
 
 
 __all__ = ["KINDS", "RecordTerms", "Shown", "link_terms", "shown_for"]

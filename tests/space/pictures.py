@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.space.conftest import SPACE, App, Visit, new_browser
+from tests.browser import new_browser
+from tests.space.conftest import SPACE, App, Visit
 
 
 SIZES = {1280: 1300, 400: 1700}  # width and height of the window
