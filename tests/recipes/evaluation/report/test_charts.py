@@ -37,3 +37,17 @@ def test_a_plot_shades_the_range_within_its_axis():
     red = [len(axis.collections[1].get_offsets()) for axis in figure.axes[:2]]
     assert red == [1, 0]
     plt.close(figure)
+
+
+def test_a_plot_says_what_its_marks_mean_and_its_axis_is_no_finer_than_the_values():
+    oxygen = {"name": "Fraction inspired oxygen", "unit": "fraction", "low": None, "high": 0.21, "decimals": 2}
+    figure = series_plot([SATURATION, oxygen], [0, 1], [[90, 0.21], [100, 0.21]])
+    (legend,) = figure.legends
+    marks = {text.get_text(): handle for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)}
+    assert to_rgba(marks["reference range"].get_facecolor()) == to_rgba(BAND)
+    drawn = [tuple(axis.collections[1].get_facecolor()[0]) for axis in figure.axes[:1]]
+    assert to_rgba(marks["outside of it"].get_color()) in drawn
+    assert figure.axes[0].get_title(loc="left") == "Oxygen saturation, reference at least 94 %"
+    low, high = figure.axes[1].get_ylim()
+    assert high - low >= 0.04
+    plt.close(figure)
