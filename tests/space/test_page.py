@@ -45,7 +45,7 @@ def test_an_example_is_answered_with_diagnoses_text_claims_and_doubt(visit):
     assert visit.all("#diagnoses .made")
     assert len(visit.all("#diagnoses li")) == 25
     assert "listed from 50.0%" in visit.text("#diagnoses")
-    assert "It is 50.0% for all" in visit.text("#diagnoses")
+    assert "listed, 50.0% for all" in visit.text("#diagnoses")
     assert visit.all("#rationale .part")
     assert visit.text("#doubt")
     assert "knows no finding that is specific" in visit.text("#knowledge")  # its processor holds none
