@@ -41,7 +41,11 @@ def axe_source(folder: Path) -> str | None:
     """Return axe-core from npm's cache or registry, its checksum compared; `None` where npm or the registry lacks."""
     npm = shutil.which("npm")
     command = [npm, "pack", AXE, "--prefer-offline", "--ignore-scripts", "--silent", "--fetch-retries=0"]
-    if npm is None or subprocess.run(command, cwd=folder, capture_output=True, timeout=120).returncode:
+    try:
+        packed = npm and subprocess.run(command, cwd=folder, capture_output=True, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        packed = False
+    if not packed:
         return None
     (package,) = folder.glob("axe-core-*.tgz")
     content = package.read_bytes()

@@ -47,6 +47,17 @@ def page_and_visit(app, chrome, tmp_path_factory):
     return before, saved(visit), parts
 
 
+def test_a_click_saves_it(visit, tmp_path):
+    visit.write()
+    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    visit.browser.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
+    visit.click(".export-link")
+    path = tmp_path / "clinragen-answer.html"
+    visit.wait(path.exists)
+    visit.wait(lambda: path.read_text() == saved(visit))
+    assert visit.browser.get_log("browser") == []
+
+
 def test_it_holds_the_record_and_all_that_the_page_shows(page_and_visit):
     before, page, parts = page_and_visit
     text = text_of(page)

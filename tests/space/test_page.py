@@ -34,7 +34,7 @@ def answered(visit, table):
 
 
 def test_an_example_is_answered_with_diagnoses_text_claims_and_doubt(visit):
-    example = visit.all("#example label")[4]
+    example = visit.all("#example label")[5]
     name = example.text
     example.click()
     visit.wait(lambda: "home oxygen" in visit.text("#note-view"))
@@ -325,7 +325,7 @@ def test_two_visitors_see_their_own_data_only(app, answered):
     answered.browser.switch_to.new_window("tab")
     try:
         other = Visit(answered.browser, app.address)
-        other.all("#example label")[4].click()
+        other.all("#example label")[5].click()
         other.wait(lambda: "home oxygen" in other.text("#note-view"))
         other.write()
         assert "Productive" not in other.text("#note-view")
@@ -367,6 +367,19 @@ def test_all_of_it_works_by_keyboard(visit):
     visit.press("\ue007")
     visit.wait(lambda: visit.all("#status .done"))
     assert visit.all("#diagnoses .made")
+    reached = set()
+    for _ in range(60):
+        visit.press(tab)
+        where = visit.js("return [...document.activeElement.classList, document.activeElement.tagName, ''].join(' ')")
+        style, thickness, _ = visit.js(outline)
+        assert (style != "none", thickness != "0px") == (True, True), f"no visible focus at {where}"
+        reached |= set(where.split())
+        if "SUMMARY" in where and not visit.all("details[open]"):
+            visit.press("\ue007")
+            assert visit.all("details[open]")
+        if "export-link" in reached:
+            break
+    assert {"SUMMARY", "BUTTON", "export-link"} <= reached
 
 
 def test_everything_has_a_name_and_a_role(answered):
@@ -459,18 +472,21 @@ def contrast(*colours) -> float:
 def test_the_model_of_the_quickstart_answers_each_example(chrome, tmp_path):
     served = App(TRAINED, tmp_path)
     try:
-        visit, names = Visit(chrome, served.address), []
+        visit, names, abstained = Visit(chrome, served.address), [], []
         for position in range(len(visit.all("#example label"))):
             visit.all("#example label")[position].click()
             names.append(visit.text("#example label.selected"))
             visit.wait(lambda: visit.unanswered())
             visit.write()
             assert visit.all("#diagnoses .made")
+            abstained.append(bool(visit.all("#doubt .abstain")))
+            assert ("Not to be relied on" in visit.text("#diagnoses")) == abstained[-1]
             for claim in visit.all("#rationale .claim:not([data-links=''])"):
                 visit.js("arguments[0].focus()", claim)
                 assert visit.linked() == set(claim.get_attribute("data-links").split())
         assert len(set(names)) == 9
-        assert visit.all("#doubt .abstain")  # the last of them has few measurements
+        assert abstained[5:] == [True] * 4  # a short note, none, no measurements, few of them
+        assert not all(abstained[:5])
         assert chrome.get_log("browser") == []
     finally:
         served.stop()
