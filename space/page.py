@@ -137,7 +137,7 @@ class Page:
     def _build_record(self) -> None:
         note, series = self.examples[self.example.value]
         html("<h2>Record</h2>")
-        html("<h3>Note as last read</h3>")
+        html("<h3>Note as last read <small>dotted: words that the answer cites</small></h3>")
         with gr.Column(elem_id="note-view", elem_classes="plain"):
             self.note_view = html(draw.note([], note), "note-given")
             self.note_read = html("", "note-read")  # instead of it, once there is an answer
@@ -311,7 +311,10 @@ class Page:
     def find_evidence(self, current: str, answered: dict | None) -> dict:
         if answered is None or current != draw.only(answered["record"], START):
             return {self.refusal: draw.error("There is no answer yet; write one first.")}
-        evidence = answers.evidence(self.pipe, *answered["given"])
+        try:
+            evidence = answers.evidence(self.pipe, *answered["given"])
+        except ValueError as error:  # of a model without probabilities
+            return {self.refusal: draw.error(sentence(error))}
         links = self._links(answered["given"], answered["answer"], evidence)
         drawn = views.evidence_view(evidence, answered["answer"]["probabilities"], links)
         shown = {self.evidence: drawn, self.export: self._export(answered, evidence)}

@@ -12,6 +12,9 @@ from tests.space.conftest import Visit
 from tests.space.test_page import NOTE, table  # noqa: F401 - a fixture
 
 
+pytestmark = pytest.mark.usefixtures("space_modules")
+
+
 def saved(visit) -> str:
     kind, page = visit.one(".export-link").get_attribute("href").split(",", 1)
     assert kind == "data:text/html;base64"
@@ -110,3 +113,25 @@ def test_what_was_left_out_is_said(app, chrome, table):  # noqa: F811
     visit.js("arguments[0].click()", visit.all("#example input")[1])
     visit.wait(visit.unanswered)  # of another record nothing of this answer can be saved
     assert not visit.one("#export").is_displayed()
+
+
+def test_an_answer_without_probabilities_is_saved_and_its_evidence_refused(tiny_tokenizer, tiny_processor):
+    from export import export_page
+    from page import NOTICE, START, Page
+    from page import draw as draw_page
+
+    from modeling_clinragen import ClinRaGenPipeline
+    from tests.conftest import make_tiny_config, make_tiny_model
+
+    config = make_tiny_config(tiny_tokenizer, diagnosis_loss_weight=0.0)
+    pipe = ClinRaGenPipeline(make_tiny_model(config), processor=tiny_processor, tokenizer=tiny_tokenizer)
+    page = Page(pipe, "somebody/model")
+    given = ("Productive cough.", next(iter(page.examples.values()))[1])
+    *_, answer = pipe.stream({"note": given[0], "lab_values": given[1][0], "lab_times": given[1][1]})
+    answered = {"given": given, "left_out": "", "answer": answer, "modalities": "", "record": 0}
+    text = text_of(export_page("somebody/model", NOTICE, page.channels, page.thresholds, answered, "", None))
+    assert "Productive cough." in text
+    assert "With the note or the measurements alone" not in text
+    shown = page.find_evidence(draw_page.only(0, START), answered)
+    assert list(shown) == [page.refusal]
+    assert "this model has none" in shown[page.refusal]

@@ -49,5 +49,5 @@ def test_a_plot_says_what_its_marks_mean_and_its_axis_is_no_finer_than_the_value
     assert to_rgba(marks["outside of it"].get_color()) in drawn
     assert figure.axes[0].get_title(loc="left") == "Oxygen saturation, reference at least 94 %"
     low, high = figure.axes[1].get_ylim()
-    assert high - low >= 0.04
+    assert high - low == pytest.approx(0.04)  # four of the last digit
     plt.close(figure)
