@@ -8,6 +8,8 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
+
 
 PUBLISHED = json.loads((Path(__file__).parent / "ranges.json").read_text(encoding="utf-8"))
 LIMITS = ("low", "high", "clearly_low", "clearly_high")
@@ -62,6 +64,16 @@ def source(channel: dict) -> str:
     published = PUBLISHED.get(channel["name"])
     same = published and all(channel.get(name) == published[name] for name in LIMITS)
     return published["source"] if same else OWN
+
+
+def borderline(channel: dict, values: np.ndarray, direction: str | None) -> bool:
+    """Tell if values are beyond the reference range on a side (`high` or `low`), none beyond the clear limit there."""
+    (low, high), clear = usual_limits(channel), dict(clear_limits(channel))
+    if direction == "high" and "above" in clear:
+        return bool((values > high).any() and not (values > clear["above"]).any())
+    if direction == "low" and "below" in clear:
+        return bool((values < low).any() and not (values < clear["below"]).any())
+    return False
 
 
 def position(channel: dict, value: float) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from charts import measured_words, point_id
 from markup import counted, macros, plain, upper_first
 from markupsafe import Markup
+from ranges import borderline
 
 
 draw, draw_note = macros("answer.html"), macros("page.html").note
@@ -48,6 +49,8 @@ ARGUMENTS = {  # what the knowledge base of the model says of a finding and the 
     "unknown": "not in the knowledge base, so whether it goes with {} is unknown",
 }
 ORIGINS = {"repaired": "corrected", "composed": "by rule"}  # what the model wrote itself bears no word
+RARE_WORDS = "the words of the note are unusual"  # a reason of the pipeline
+BORDERLINE = "? borderline, guidelines differ"
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
 SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown
@@ -85,6 +88,11 @@ class Links:
         """Sum up what was measured of a channel, beside its reference range."""
         column = self.position[channel]
         return measured_words(self.channels[column], self.values[:, column], self.hours)
+
+    def is_borderline(self, channel: str, direction: str | None) -> bool:
+        """Tell if the values of a channel are beyond the reference range, but not beyond the limit all agree on."""
+        column = self.position[channel]
+        return borderline(self.channels[column], self.values[self.measured[:, column], column], direction)
 
     def stretch(self, channel: str, start: float, end: float) -> list[str]:
         """Return the points of a channel from one hour to another, hours of two decimals."""
@@ -156,7 +164,14 @@ def doubt_view(doubt: dict) -> Markup:
     """Say if the model abstains and why, and what would help."""
     helpful = [entry for entry in doubt["would_help"] if entry["change"] >= SMALL_CHANGE]
     names = ", ".join(f"{entry['missing']} (for {plain(entry['diagnosis'])})" for entry in helpful)
-    return draw.doubt(doubt["abstain"], upper_first("; ".join(doubt["reasons"])), names, bool(doubt["would_help"]))
+    reasons = upper_first("; ".join(map(plain_reason, doubt["reasons"])))
+    return draw.doubt(doubt["abstain"], reasons, names, bool(doubt["would_help"]))
+
+
+def plain_reason(reason: str) -> str:
+    """Return a reason to abstain without the one figure that says nothing to a reader: the rarity of words."""
+    words, figures = reason.partition(" (")[::2]
+    return f"{words}, rarer than those of nearly all patients" if words == RARE_WORDS and figures else reason
 
 
 def streamed_view(note_rationale: str, lab_rationale: str) -> Markup:
@@ -228,6 +243,9 @@ def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Marku
 def _finding(name: str, claim: dict, links: Links) -> dict:
     """Return what is shown of a claim: its words, the verdict, what the record says, and what it is linked to."""
     channel, argument = claim["channel"], claim.get("argument")  # of an older model folder no argument
+    verdict = VERDICTS[name][claim["verdict"]]
+    if claim["verdict"] == "unverifiable" and channel and links.is_borderline(channel, claim.get("direction")):
+        verdict = BORDERLINE
     ids, about = links.pieces(claim["spans"]), upper_first(claim["quote"])
     if channel:
         ids += links.points(channel, claim["hours"])
@@ -237,7 +255,7 @@ def _finding(name: str, claim: dict, links: Links) -> dict:
     return {
         "text": claim["text"][start:end],
         "kind": claim["verdict"],
-        "verdict": VERDICTS[name][claim["verdict"]],
+        "verdict": verdict,
         "about": about,
         "argument": upper_first(ARGUMENTS[argument].format(names)) if argument else "",
         "warning": f"no known link with {names}" if argument in ("unlinked", "unknown") else "",

@@ -265,6 +265,8 @@ def test_html_in_a_record_or_an_answer_stays_text():
 def test_doubt_is_said_plainly():
     from views import doubt_view
 
+    from modeling_clinragen.doubt_clinragen import UNUSUAL
+
     helpful = {"missing": "Weight", "change": 0.2, "diagnosis": "Shock"}
     said = words(doubt_view({"abstain": True, "reasons": ["the note is empty"], "would_help": [helpful]}))
     assert said.startswith(
@@ -275,6 +277,10 @@ def test_doubt_is_said_plainly():
     said = words(doubt_view({"abstain": False, "reasons": [], "would_help": [helpful | {"change": 0.001}]}))
     assert "does not abstain" in said
     assert "No single missing measurement" in said
+    rare = f"{UNUSUAL['token_rarity']} (4.906; nearly all patients at most 2.49)"
+    few = "few measurements (98; nearly all patients at least 119)"
+    said = words(doubt_view({"abstain": True, "reasons": [rare, few], "would_help": []}))
+    assert "unusual, rarer than those of nearly all patients; few measurements (98; nearly all" in said
 
 
 def test_a_probability_is_never_shown_as_certain():
@@ -421,6 +427,24 @@ def test_the_sources_of_the_ranges_are_those_of_the_documents_and_the_limits_tho
         assert [channel.get(limit) for limit in LIMITS] == [PUBLISHED[name][limit] for limit in LIMITS]
     report = root / "recipes" / "evaluation" / "report" / "ranges.json"
     assert report.read_bytes() == (SPACE / "ranges.json").read_bytes()
+
+
+def test_a_word_between_range_and_clear_limit_is_borderline():
+    from ranges import borderline
+    from views import BORDERLINE, Links, rationale_view
+
+    values = {"low": [93.0, 91, 97], "clearly low": [93.0, 88, 97], "usual": [96.0, 95, 97]}
+    assert [borderline(SATURATION, np.array(v), "low") for v in values.values()] == [True, False, False]
+    assert not borderline(SATURATION, np.array(values["low"]), "high")
+    assert not borderline(SATURATION, np.array(values["low"]), None)
+    assert borderline(RATE | {"clearly_high": 110.0}, np.array([105.0]), "high")
+    assert not borderline(RATE, np.array([105.0]), "high")  # it has one limit alone
+    claim = {"text": "saturation is low", "start": 0, "end": 17, "channel": "Oxygen saturation", "kind": "level",
+             "verdict": "unverifiable", "quote": "", "hours": [], "spans": [], "direction": "low"}  # fmt: skip
+    answer = {"note_rationale": "", "note_claims": [], "lab_rationale": "saturation is low", "claims": [claim]}
+    for name, shown in (("low", BORDERLINE), ("usual", "? cannot be checked")):
+        series = Links([SATURATION], np.array([0.0, 1, 2]), np.array(values[name])[:, None], [])
+        assert f'class="verdict"> {shown}<' in str(rationale_view(answer, series))
 
 
 def test_a_range_names_its_source_only_where_its_limits_are_the_published_ones():
