@@ -163,7 +163,8 @@ def diagnoses_view(
 def doubt_view(doubt: dict) -> Markup:
     """Say if the model abstains and why, and what would help."""
     helpful = [entry for entry in doubt["would_help"] if entry["change"] >= SMALL_CHANGE]
-    names = ", ".join(f"{entry['missing']} (for {plain(entry['diagnosis'])})" for entry in helpful)
+    named = [("the note" if entry["missing"] == "note" else entry["missing"], entry["diagnosis"]) for entry in helpful]
+    names = ", ".join(f"{missing} (for {plain(diagnosis)})" for missing, diagnosis in named)
     reasons = upper_first("; ".join(map(plain_reason, doubt["reasons"])))
     return draw.doubt(doubt["abstain"], reasons, names, bool(doubt["would_help"]))
 

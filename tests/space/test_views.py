@@ -274,6 +274,9 @@ def test_doubt_is_said_plainly():
     )
     assert "The note is empty." in said
     assert "Weight (for Shock)" in said
+    note = {"missing": "note", "change": 0.2, "diagnosis": "Septicemia (except in labor)"}
+    said_of_note = words(doubt_view({"abstain": True, "reasons": ["the note is empty"], "would_help": [note]}))
+    assert "answer most: the note (for Septicemia)." in said_of_note
     said = words(doubt_view({"abstain": False, "reasons": [], "would_help": [helpful | {"change": 0.001}]}))
     assert "does not abstain" in said
     assert "No single missing measurement" in said
