@@ -93,6 +93,7 @@ setup(
         "datasets_scripts": ["**/*.yaml", "**/*.csv"],
         "recipes": [
             "**/*.yaml",
+            "**/*.json",
             "**/*.html",
             "**/*.css",
             "**/*_template.md",

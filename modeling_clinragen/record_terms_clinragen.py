@@ -36,11 +36,13 @@ class Shown:
         part (`str`): `note` or `lab`.
         terms (`dict`): the terms that name it, with their diagnoses: of the note all that go by its words, of a
             pattern of the series all that stand for it.
+        text (`str`): it, as the note writes it, or channel and direction of a pattern, as in "Temperature high".
         span (`tuple`, *optional*): start and end of the words in the note that show it.
     """
 
     part: str
     terms: dict[str, frozenset[str]]
+    text: str
     span: tuple[int, int] | None = None
 
 
@@ -89,14 +91,14 @@ class RecordTerms:
         for finding in self.composer.links.find_in_note(said.text):
             terms = {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
             if terms and not (finding.diseases <= ACUTE and is_only_past(said.text, finding.text)):
-                found.append(Shown("note", terms, said.back(finding.start, finding.end)))
+                found.append(Shown("note", terms, finding.text, said.back(finding.start, finding.end)))
         return found
 
     def find_in_series(self, lab_times, lab_values) -> list[Shown]:
         """Find the patterns that series show."""
         evidence = self.composer.series_evidence(lab_times, lab_values, self.composer.labels).values()
         patterns = {(finding.channel["name"], finding.direction): None for found in evidence for finding in found}
-        return [Shown("lab", self.by_pattern[pattern]) for pattern in patterns]
+        return [Shown("lab", self.by_pattern[pattern], " ".join(pattern)) for pattern in patterns]
 
     def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
         """
@@ -147,17 +149,18 @@ class RecordTerms:
 
         Returns:
             `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`, `note` or
-            `lab`, that shows it; and with `effects` `effect`, what that diagnosis owes to it. The highest weight comes
-            first, of one diagnosis the highest effect. A pattern of the series goes by its term of the most probable
-            listed diagnosis, such as "low pressure from blood loss", and without any by its shortest one, which
-            presumes no diagnosis. A term that more than half of the training records show is left out.
+            `lab`, that shows it, and `text`, how; and with `effects` `effect`, what that diagnosis owes to it. The
+            highest weight comes first, of one diagnosis the highest effect. A pattern of the series goes by its term
+            of the most probable listed diagnosis, such as "low pressure from blood loss", and without any by its
+            shortest one, which presumes no diagnosis. A term that more than half of the training records show is left
+            out.
         """
         entries = {}
         for i, finding in enumerate(shown):
             rare = {term: diseases for term, diseases in finding.terms.items() if self.shares[term] <= COMMON}
             made = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
             plainest = sorted(rare.items(), key=lambda item: len(item[0]))[:1]
-            candidates = [_entry(*term, finding.part, probabilities) for term in made.items() or plainest]
+            candidates = [_entry(*term, finding, probabilities) for term in made.items() or plainest]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 if effects is not None:
@@ -204,9 +207,10 @@ def shown_for(disease: str, shown: Sequence[Shown]) -> list[str]:
     return list(dict.fromkeys(terms[0] for terms in spoken if terms))
 
 
-def _entry(term: str, diseases: frozenset[str], part: str, probabilities: Mapping[str, float]) -> dict:
+def _entry(term: str, diseases: frozenset[str], finding: Shown, probabilities: Mapping[str, float]) -> dict:
     label = max(sorted(diseases), key=lambda disease: probabilities.get(disease, 0.0))
-    return {"term": term, "weight": probabilities.get(label, 0.0), "label": label, "part": part}
+    weight = probabilities.get(label, 0.0)
+    return {"term": term, "weight": weight, "label": label, "part": finding.part, "text": finding.text}
 
 
 __all__ = ["KINDS", "RecordTerms", "Shown", "link_terms", "shown_for"]

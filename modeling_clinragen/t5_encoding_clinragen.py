@@ -28,9 +28,7 @@ def is_plain_t5(backbone: nn.Module, stack: str) -> bool:
         return False
     modules = list(getattr(backbone, stack).modules())
     # LoRA's modules hold other ones
-    holders = [
-        module for module in (*modules, backbone.lm_head) if list(module.parameters())
-    ]
+    holders = [module for module in (*modules, backbone.lm_head) if list(module.parameters())]
     return (
         all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in holders)
         and all(weight.dtype == torch.float32 for module in holders for weight in module.parameters())

@@ -21,7 +21,8 @@ from datasets_scripts.common.workers import import_ahead, quick_imports, several
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-MANY_BYTES = 2**18  # of a file: over a hundred records
+MANY_BYTES = 2**20  # of a file: for fewer records no process is worth its start
+MANY_WITH_EVIDENCE = 2**17
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -70,7 +71,8 @@ def _may_share(arguments: argparse.Namespace) -> bool:
     """Tell if several processes may answer: the records look many, and nothing says one."""
     if arguments.ray is not None or not several_wanted(arguments.processes):
         return False
-    return arguments.dataset is not None or (arguments.input.is_file() and arguments.input.stat().st_size > MANY_BYTES)
+    many = MANY_WITH_EVIDENCE if arguments.evidence else MANY_BYTES
+    return arguments.dataset is not None or (arguments.input.is_file() and arguments.input.stat().st_size > many)
 
 
 if __name__ == "__main__":

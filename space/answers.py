@@ -87,7 +87,7 @@ def answer(pipe: Pipeline, note: str, series: Series, grounded: bool = True) -> 
         grounded (`bool`, defaults to `True`): give only what the record supports, of a model that can tell.
     """
     options = {"grounded": grounded} if can_ground(pipe) else {}
-    return pipe.stream(_record(note, series), attention=True, **options)
+    return pipe.stream(_record(note, series), **options)
 
 
 def written(pipe: Pipeline, text: str) -> tuple[str, str]:
@@ -110,9 +110,9 @@ def probabilities_without(pipe: Pipeline, note: str, series: Series) -> dict[str
     """Return each diagnosis's probability with both inputs and without each; `None` where nothing is left to read."""
     processor, nothing = pipe.processor, no_series(pipe)
     variants = {
-        "note and series": (note, *series),
-        "without the note": ("", *series),
-        "without the series": (note, *nothing),
+        "both": (note, *series),
+        "note alone": (note, *nothing),
+        "measurements alone": ("", *series),
     }
     readable = {name: record for name, record in variants.items() if processor.can_read(*record)}
     found: dict[str, dict[str, float] | None] = dict.fromkeys(variants)

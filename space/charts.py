@@ -11,10 +11,15 @@ from collections.abc import Callable
 import numpy as np
 from markup import counted, macros
 from markupsafe import Markup
+from ranges import clear_limits, full_range, position, range_text, short_range, source, unit, usual_limits
 
 
 draw = macros("series.html")
 GAP_HOURS = 6  # this long without a measurement is shown as missing
+FIRST = (  # the order of a chart at the bedside; other channels follow in the model's
+    "Heart Rate", "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure", "Respiratory rate",
+    "Oxygen saturation", "Fraction inspired oxygen", "Temperature",
+)  # fmt: skip
 
 
 def point_id(channel: int, row: int) -> str:
@@ -36,10 +41,15 @@ def series_panels(channels: list[dict], values: np.ndarray, hours: np.ndarray) -
     if not measured.any():
         return draw.nothing()
     last = max(float(hours[measured.any(axis=1)].max()), 1.0)
-    seen = [i for i in range(len(channels)) if measured[:, i].any()]
-    unseen = [channel["name"] for i, channel in enumerate(channels) if i not in seen]
+    order = sorted(range(len(channels)), key=lambda i: bedside_place(channels[i]["name"]))
+    seen = [i for i in order if measured[:, i].any()]
+    unseen = [channels[i]["name"] for i in order if i not in seen]
     panels = [_panel(i, channels[i], values[:, i], hours, last) for i in seen]
     return draw.series(panels, unseen, GAP_HOURS, any(clear_limits(channel) for channel in channels))
+
+
+def bedside_place(name: str) -> int:
+    return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
 def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, last: float) -> dict:
@@ -61,7 +71,10 @@ def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, las
         "x": x,
         "y": y,
         "band": band(channel, y),
-        "limits": limits(channel),
+        "range": short_range(channel),
+        "full_range": full_range(channel),
+        "source": source(channel),
+        "last": {"number": number(channel, values[-1]), "position": position(channel, values[-1])},
         "clear_at": [y(limit) for _, limit in clear_limits(channel) if low < limit < high],
         "spoken": spoken(channel, values, hours, last),
         "gaps": gaps(hours, last),
@@ -90,46 +103,15 @@ def _range(channel: dict, values: np.ndarray) -> tuple[float, float]:
         low = min(low, usual_high)
     if low < usual_low:
         high = max(high, usual_low)
-    margin = 0.12 * max(high - low, 0.02 * max(abs(low), abs(high)), 1e-3)
+    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - (high - low), 0)  # no axis of a thousandth
+    margin = 0.12 * (high - low) + missing / 2
     return low - margin, high + margin
-
-
-def position(channel: dict, value: float) -> str:
-    """Return where a value stands: `"above"` or `"below"` the reference range, or `"inside"`, bounds included."""
-    low, high = usual_limits(channel)
-    if value > high:
-        return "above"
-    return "below" if value < low else "inside"
-
-
-def usual_limits(channel: dict) -> tuple[float, float]:
-    """Return the bounds of the reference range, infinite where there is none on that side."""
-    low, high = channel.get("low"), channel.get("high")
-    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def band(channel: dict, y: Callable[[float], float]) -> tuple[float, float] | None:
     """Return top and height of the reference range in a panel; `None` for a channel without one."""
     low, high = usual_limits(channel)
-    return (y(high), round(y(low) - y(high), 2)) if limits(channel) else None
-
-
-def limits(channel: dict) -> str:
-    """Write the reference range of a channel, and the limits beyond which conventions agree; empty without any."""
-    low, high = channel.get("low"), channel.get("high")
-    unit = "" if channel["unit"] == channel["name"] else f" {channel['unit']}"
-    if low is None and high is None:
-        return ""
-    words = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-    clear = [f"{side} {limit:g}" for side, limit in clear_limits(channel)]
-    return words + unit + (f"; clearly {' or '.join(clear)}" if clear else "")
-
-
-def clear_limits(channel: dict) -> list[tuple[str, float]]:
-    """Return the limits beyond which conventions agree, each with its side, where they are not the usual ones."""
-    sides = (("below", "clearly_low", "low"), ("above", "clearly_high", "high"))
-    given = [(side, channel.get(clear), channel.get(usual)) for side, clear, usual in sides]
-    return [(side, clear) for side, clear, usual in given if clear not in (None, usual)]
+    return (y(high), round(y(low) - y(high), 2)) if range_text(channel) else None
 
 
 def number(channel: dict, value: float) -> str:
@@ -153,11 +135,33 @@ def ticks(low: float, high: float, most: int = 3) -> list[float]:
 
 def spoken(channel: dict, values: np.ndarray, hours: np.ndarray, last: float) -> str:
     """Describe a panel for those who do not see it."""
-    low, high = usual_limits(channel)
-    outside = f", {(values > high).sum()} above and {(values < low).sum()} below the reference range"
     missing = " and ".join(f"from hour {start:.0f} to {end:.0f}" for start, end in gaps(hours, last))
     return (
         f"{channel['name']}: {counted(len(values), 'value')} from {number(channel, values.min())} to "
-        f"{number(channel, values.max())} {channel['unit']}{outside if limits(channel) else ''}"
+        f"{number(channel, values.max())}{unit(channel)}{beyond(channel, values)}"
         + (f"; not measured {missing}" if missing else "")
+    )
+
+
+def beyond(channel: dict, values: np.ndarray) -> str:
+    """Say how many values lie beyond the reference range; empty without one."""
+    low, high = usual_limits(channel)
+    counts = {"above": int((values > high).sum()), "below": int((values < low).sum())}
+    found = " and ".join(f"{number} {side}" for side, number in counts.items() if number)
+    return f", {found or 'all within'} the reference range" if range_text(channel) else ", no reference range"
+
+
+def measured_words(channel: dict, column: np.ndarray, hours: np.ndarray) -> str:
+    """Sum up the measurements of a channel beside its reference range; `column` has NaN where nothing was measured."""
+    rows = np.flatnonzero(~np.isnan(column))
+    if not len(rows):
+        return "never measured"
+    hours, values = hours[rows], column[rows]
+    lowest, highest = (
+        f"{number(channel, values[at])}{unit(channel)} (hour {hours[at]:.1f})"
+        for at in (values.argmin(), values.argmax())
+    )
+    known = range_text(channel)
+    return f"{counted(len(values), 'value')}, lowest {lowest}, highest {highest}{beyond(channel, values)}" + (
+        f" ({known})" if known else ""
     )

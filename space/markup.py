@@ -26,13 +26,30 @@ def upper_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def plain(diagnosis: str) -> str:
+    """Return the name of a diagnosis without what stands in brackets at its end."""
+    return ASIDE.sub("", diagnosis)
+
+
+def aside(diagnosis: str) -> str:
+    """Return what stands in brackets at the end of a diagnosis; empty without any."""
+    return diagnosis[len(plain(diagnosis)) :].strip()
+
+
+ASIDE = re.compile(r"(?<=\S)\s*\([^()]*\)$")
 LAYOUT = re.compile(r"(?<=[>}])\n\s*(?=[<{])")  # line breaks between elements, which the page must not show as spaces
 SOURCES = {
     path.name: LAYOUT.sub("", path.read_text(encoding="utf-8")).strip()
     for path in (Path(__file__).parent / "templates").glob("*.html")
 }
 TEMPLATES = Environment(loader=DictLoader(SOURCES), autoescape=True, undefined=StrictUndefined)
-TEMPLATES.filters |= {"percent": percent, "counted": counted, "upper_first": upper_first}
+TEMPLATES.filters |= {
+    "percent": percent,
+    "counted": counted,
+    "upper_first": upper_first,
+    "plain": plain,
+    "aside": aside,
+}
 
 
 def macros(name: str) -> TemplateModule:

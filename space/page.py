@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 
 import answers
+import export
 import gradio as gr
 import place
 import views
@@ -39,8 +40,8 @@ NOTICE = (
 )
 START = "Choose a patient or enter one, then write. The answer appears here."
 CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
-GROUNDED = "say only what the record supports"
-TO_FIND = "Each part of the record is left out once, and the diagnoses are made anew."
+GROUNDED = "write only what the record bears out"
+TO_FIND = "Leaves out each part of the record in turn, and compares the probabilities."
 
 
 Record = tuple[int, answers.Series]
@@ -62,6 +63,7 @@ class Page:
 
     def __init__(self, pipe, model: str):
         self.pipe = pipe
+        self.model = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
         self.channels = answers.channels_of(pipe)
         self.thresholds = answers.thresholds(pipe)
         self.examples = answers.examples(pipe)
@@ -69,7 +71,7 @@ class Page:
         reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
         self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
         with self.blocks:
-            html(self._header(model))
+            html(self._header())
             with gr.Column(elem_classes="page"):
                 with gr.Column(elem_classes="patient"):
                     self._build_patient(reads_both)
@@ -107,9 +109,9 @@ class Page:
         print(f"ClinRaGen at {address}", flush=True)
         self.blocks.block_thread()
 
-    def _header(self, model: str) -> Markup:
-        name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).exists() else model
-        about = f"Model {name}: {len(self.thresholds)} diagnoses, {counted(len(self.channels), 'channel')} of series."
+    def _header(self) -> Markup:
+        known = counted(len(self.channels), "kind of measurement", "kinds of measurement")
+        about = f"Model {self.model}: {len(self.thresholds)} diagnoses (groups of diagnosis codes), {known}."
         return draw.header(NOTICE, place.where_it_goes(), about)
 
     def _build_patient(self, reads_both: bool) -> None:
@@ -117,10 +119,10 @@ class Page:
         note, series = self.examples[first]
         self.record = gr.State((0, series))  # the number of the record, and its series
         html("<h2>Patient</h2>")
-        self.example = gr.Radio(list(self.examples), value=first, label="Simulated patients", elem_id="example")
+        self.example = gr.Radio(list(self.examples), value=first, label="Invented patients", elem_id="example")
         self.note = gr.Textbox(note, label="Note", lines=8, max_lines=8, max_length=LONGEST_NOTE, elem_id="note")
         with gr.Row(elem_classes="upload"):
-            self.upload = gr.UploadButton("Upload series (CSV)", elem_id="upload", scale=0)
+            self.upload = gr.UploadButton("Upload measurements (CSV)", elem_id="upload", scale=0)
             html(self._template())
         with gr.Column(elem_id="message", elem_classes="plain"):
             self.message = html("")  # of a table
@@ -128,18 +130,18 @@ class Page:
         grounds = answers.can_ground(self.pipe)
         with gr.Row(elem_classes="use", visible=reads_both or grounds):
             self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note", visible=reads_both)
-            self.use_series = gr.Checkbox(True, label="use the series", elem_id="use-series", visible=reads_both)
+            self.use_series = gr.Checkbox(True, label="use the measurements", elem_id="use-series", visible=reads_both)
             self.grounded = gr.Checkbox(True, label=GROUNDED, elem_id="grounded", visible=grounds)
         self.run = gr.Button("Write diagnoses and rationale", variant="primary", elem_id="run")
 
     def _build_record(self) -> None:
         note, series = self.examples[self.example.value]
         html("<h2>Record</h2>")
-        html("<h3>Note as last read</h3>")
+        html("<h3>Note as last read <small>dotted: words that the answer cites</small></h3>")
         with gr.Column(elem_id="note-view", elem_classes="plain"):
             self.note_view = html(draw.note([], note), "note-given")
             self.note_read = html("", "note-read")  # instead of it, once there is an answer
-        html("<h3>Series over the hours since ICU admission</h3>")
+        html("<h3>Measurements over the hours since ICU admission</h3>")
         with gr.Column(elem_id="series-view", elem_classes="plain"):
             self.series_unread = html("", "series-unread")
             self.series_view = html(series_panels(self.channels, *series), "series-given")
@@ -150,33 +152,33 @@ class Page:
         self.current = html(draw.only(0, START))  # of which record the page shows what was answered
         self.status = html("", "status")
         with gr.Column(elem_classes="plain"):
+            self.doubt = html("", "doubt")
             html("<h3>Diagnoses</h3>")
             self.diagnoses = html("", "diagnoses")
-            self.doubt = html("", "doubt")
             html("<h3>Rationale</h3>")
             self.rationale = html("", "rationale")
             with gr.Column(visible=reads_both, elem_classes="plain"):
-                html("<h3>Without the note, without the series</h3>")
+                html("<h3>With the note or the measurements alone</h3>")
                 self.modalities = html("", "modalities")
             html("<h3>What each diagnosis rests on</h3>")
             self.find = gr.Button("Find the evidence", elem_id="find", size="sm")
             self.evidence = html(draw.hint(TO_FIND), "evidence")
-            html("<h3>Knowledge that this record shows</h3>")
+            html("<h3>Findings of this record in the knowledge base</h3>")
             self.knowledge = html("", "knowledge")
+            self.export = html("", "export")
 
     def _connect(self) -> None:
         read = [self.note_read, self.series_unread, self.answered, self.status]
         answer = [self.refusal, self.diagnoses, self.doubt, self.rationale]
-        answer += [self.modalities, self.evidence, self.knowledge]
+        answer += [self.modalities, self.evidence, self.knowledge, self.export]
         record = [self.current, self.record, self.note_view, self.series_view, self.message]
         at_hand = [self.current, self.record]
         given = [*at_hand, self.note, self.use_note, self.use_series, self.grounded]
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         model = {**quiet, "concurrency_id": "model"}  # visitors are served in turn
         write = self.run.click(self.write, given, [*read, *answer], **model)
-        find = self.find.click(
-            self.find_evidence, [self.current, self.answered], [self.note_read, self.refusal, self.evidence], **model
-        )
+        found = [self.note_read, self.refusal, self.evidence, self.export]
+        find = self.find.click(self.find_evidence, [self.current, self.answered], found, **model)
         self.example.input(
             self.take_example, self.example, [self.note, *record, *read], trigger_mode="always_last", **quiet
         )
@@ -242,12 +244,14 @@ class Page:
         self, note: str, series: answers.Series, use_note: bool, use_series: bool, grounded: bool
     ) -> Iterator[dict]:
         given = (note if use_note else "", series if use_series else answers.no_series(self.pipe))
-        left_out = " and the ".join(name for name, used in (("note", use_note), ("series", use_series)) if not used)
+        left_out = " and the ".join(
+            name for name, used in (("note", use_note), ("measurements", use_series)) if not used
+        )
         start, redrawn = monotonic(), 0.0
         try:
             for part in answers.answer(self.pipe, *given, grounded):
                 if "claims" in part:
-                    yield self._whole(part, given, (note, series)) | {
+                    yield self._whole(part, given, (note, series), left_out) | {
                         self.status: views.status_view(part, left_out, monotonic() - start)
                     }
                 elif "probabilities" in part:
@@ -265,28 +269,38 @@ class Page:
         return {
             self.refusal: "",
             self.note_read: note_view if use_note else draw.left_out("note", note_view),
-            self.series_unread: "" if use_series else draw.left_out("series"),
+            self.series_unread: "" if use_series else draw.left_out("measurements"),
             self.status: draw.begun(),
             self.diagnoses: views.diagnoses_view(part["diagnoses"], part["probabilities"], self.thresholds),
-            **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge), ""),
+            **dict.fromkeys((self.doubt, self.rationale, self.modalities, self.knowledge, self.export), ""),
             self.evidence: draw.hint(TO_FIND),
         }
 
-    def _whole(self, answer: dict, given: tuple[str, answers.Series], record: tuple[str, answers.Series]) -> dict:
+    def _whole(
+        self, answer: dict, given: tuple[str, answers.Series], record: tuple[str, answers.Series], left_out: str
+    ) -> dict:
         links = self._links(given, answer)
+        made = answer["diagnoses"], answer["probabilities"], self.thresholds
+        answered = {"given": given, "left_out": left_out, "answer": answer, "modalities": Markup("")}
+        if answer["probabilities"]:
+            variants = answers.probabilities_without(self.pipe, *record)
+            answered["modalities"] = views.modalities_view(variants, self.thresholds)
         shown = {
-            self.answered: {"given": given, "answer": answer},
-            self.diagnoses: views.diagnoses_view(answer["diagnoses"], answer["probabilities"], self.thresholds),
+            self.answered: answered,
             self.doubt: views.doubt_view(answer["doubt"]),
+            self.diagnoses: views.diagnoses_view(*made, answer["doubt"]["abstain"]),
             self.rationale: views.rationale_view(answer, links),
-            self.knowledge: views.knowledge_view(answer["knowledge"], answer["knowledge_over_time"]),
+            self.modalities: answered["modalities"],
+            self.knowledge: views.knowledge_view(answer["knowledge"], *made[1:]),
+            self.export: self._export(answered),
         }
         if given[0]:
             shown[self.note_read] = links.note(given[0])
-        if answer["probabilities"]:
-            variants = answers.probabilities_without(self.pipe, *record)
-            shown[self.modalities] = views.modalities_view(variants, self.thresholds)
         return shown
+
+    def _export(self, answered: dict, evidence: list[dict] | None = None) -> Markup:
+        about = self.model, NOTICE, self.channels, self.thresholds
+        return export.export_link(*about, answered, answered["modalities"], evidence)
 
     def _links(self, given: tuple[str, answers.Series], answer: dict, evidence: list[dict] = ()) -> views.Links:
         values, hours = given[1]
@@ -297,9 +311,13 @@ class Page:
     def find_evidence(self, current: str, answered: dict | None) -> dict:
         if answered is None or current != draw.only(answered["record"], START):
             return {self.refusal: draw.error("There is no answer yet; write one first.")}
-        evidence = answers.evidence(self.pipe, *answered["given"])
+        try:
+            evidence = answers.evidence(self.pipe, *answered["given"])
+        except ValueError as error:  # of a model without probabilities
+            return {self.refusal: draw.error(sentence(error))}
         links = self._links(answered["given"], answered["answer"], evidence)
-        shown = {self.evidence: views.evidence_view(evidence, links)}
+        drawn = views.evidence_view(evidence, answered["answer"]["probabilities"], links)
+        shown = {self.evidence: drawn, self.export: self._export(answered, evidence)}
         if answered["given"][0]:
             shown[self.note_read] = links.note(answered["given"][0])
         return of_record(answered["record"], shown)

@@ -3,40 +3,66 @@
 """
 The answer as HTML: what `templates/answer.html` draws is chosen, ordered and linked to the record here.
 
-A claim or a piece of evidence names in `data-links` the ids of what it speaks of, points of the series and pieces of
-the note; `link.js` marks these when it is pointed at, focused or tapped.
+A finding that is cited, or a piece of evidence, names in `data-links` the ids of what it speaks of, points of the
+series and pieces of the note; `link.js` marks these when it is pointed at, focused or tapped.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from charts import point_id
-from markup import counted, macros, upper_first
+from charts import measured_words, point_id
+from markup import counted, macros, plain, upper_first
 from markupsafe import Markup
+from ranges import borderline
 
 
 draw, draw_note = macros("answer.html"), macros("page.html").note
 VERDICTS = {
-    "supported": "✓ supported",
-    "contradicted": "✗ contradicted",
-    "absent": "✗ not in the note",
-    "unverifiable": "? not checkable",
+    "note": {
+        "supported": "✓ noted",
+        "contradicted": "✗ noted otherwise",
+        "absent": "✗ not noted",
+        "unverifiable": "? cannot be checked",
+    },
+    "series": {
+        "supported": "✓ measured",
+        "contradicted": "✗ measured otherwise",
+        "absent": "✗ not measured",
+        "unverifiable": "? cannot be checked",
+    },
 }
-ARGUMENTS = {
-    "linked": "the knowledge links it with {}",
-    "unlinked": "the knowledge does not link it with {}",
-    "unknown": "the knowledge does not know it as a finding of {}",
+COUNTED = {  # a verdict in a count of findings
+    "supported": "borne out by the record",
+    "contradicted": "contradicted by it",
+    "absent": "not in the note",
+    "unverifiable": "that cannot be checked",
 }
-ORIGINS = {"repaired": "put right", "composed": "composed"}  # what the model wrote itself bears no word
+ARGUMENTS = {  # what the knowledge base of the model says of a finding and the diagnoses it is said to point to
+    "linked": "known to go with {}",
+    "unlinked": "not known to go with {}",
+    "unknown": "not in the knowledge base, so whether it goes with {} is unknown",
+}
+ORIGINS = {"repaired": "corrected", "composed": "by rule"}  # what the model wrote itself bears no word
+RARE_WORDS = "the words of the note are unusual"  # a reason of the pipeline
+BORDERLINE = "? borderline, guidelines differ"
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
 SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown
 SMALL_CHANGE = 0.005  # of a probability
+# "…, which is consistent with sepsis" behind a finding, and "Sepsis is supported by" before it
+_LEADS = (
+    r"(?:points?|suggest|support|indicat|favor|fits?|reflect|back|consistent|compatible|in keeping|in line|makes?)"
+)
+CONCLUSION = re.compile(
+    rf",?(?:\s+(?:which|and this|this))?(?:\s+(?:is|are|was|were|also|may))*\s+{_LEADS}[^\d.;]*$", re.I
+)
+PREMISE = re.compile(rf"^[^\d.;]*\b(?:is|are)\s+(?:also\s+)?{_LEADS}\w*\s+by\s+", re.I)
 
 
 class Links:
@@ -50,12 +76,23 @@ class Links:
 
     def __init__(self, channels: list[dict], hours: np.ndarray, values: np.ndarray, spans: Iterable[Sequence[int]]):
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
-        self.hours, self.measured = hours, ~np.isnan(values)
+        self.channels, self.hours, self.values = channels, hours, values
+        self.measured = ~np.isnan(values)
         self.spans = sorted({(int(start), int(end)) for start, end in spans})
 
     def points(self, channel: str, hours: Sequence[float]) -> list[str]:
         """Return the points of a channel at given hours."""
         return self._points(channel, np.isclose(self.hours[:, None], np.asarray(hours), atol=1e-6).any(axis=1))
+
+    def summary(self, channel: str) -> str:
+        """Sum up what was measured of a channel, beside its reference range."""
+        column = self.position[channel]
+        return measured_words(self.channels[column], self.values[:, column], self.hours)
+
+    def is_borderline(self, channel: str, direction: str | None) -> bool:
+        """Tell if the values of a channel are beyond the reference range, but not beyond the limit all agree on."""
+        column = self.position[channel]
+        return borderline(self.channels[column], self.values[self.measured[:, column], column], direction)
 
     def stretch(self, channel: str, start: float, end: float) -> list[str]:
         """Return the points of a channel from one hour to another, hours of two decimals."""
@@ -92,12 +129,12 @@ class Links:
 def status_view(answer: dict, left_out: str, seconds: float) -> Markup:
     """Sum up the answer in words that are also read aloud; `left_out` names the inputs that were left out."""
     verdicts = Counter(claim["verdict"] for claim in (*answer["note_claims"], *checkable(answer["claims"])))
-    counts = [
-        f"{verdicts[verdict]} {word.split(' ', 1)[1]}" for verdict, word in VERDICTS.items() if verdicts[verdict]
-    ]
-    diagnoses = counted(len(answer["diagnoses"]), "diagnosis", "diagnoses")
-    claims = f"{counted(verdicts.total(), 'claim')} about the record: {', '.join(counts)}" if counts else "no claims"
-    return draw.status(left_out, f"{diagnoses}; {claims}", seconds)
+    counts = [f"{verdicts[verdict]} {words}" for verdict, words in COUNTED.items() if verdicts[verdict]]
+    if set(verdicts) == {"supported"}:
+        counts = ["all borne out by the record"] if verdicts.total() > 1 else ["borne out by the record"]
+    diagnoses = f"{counted(len(answer['diagnoses']), 'diagnosis', 'diagnoses')} listed"
+    findings = f"{counted(verdicts.total(), 'finding')} cited, {', '.join(counts)}" if counts else "no finding cited"
+    return draw.status(left_out, answer["doubt"]["abstain"], f"{diagnoses}; {findings}", seconds)
 
 
 def checkable(claims: list[dict]) -> list[dict]:
@@ -105,8 +142,13 @@ def checkable(claims: list[dict]) -> list[dict]:
     return [claim for claim in claims if claim["channel"]]
 
 
-def diagnoses_view(diagnoses: list[dict], probabilities: dict[str, float], thresholds: dict[str, float]) -> Markup:
-    """Draw all diagnoses that are made, the next most probable ones, and the rest to unfold; the highest first."""
+def diagnoses_view(
+    diagnoses: list[dict], probabilities: dict[str, float], thresholds: dict[str, float], abstain: bool = False
+) -> Markup:
+    """
+    Draw all diagnoses that are listed, the next most probable ones, and the rest to unfold; the highest first.
+    `abstain` says that they are not to be relied on.
+    """
     made = [entry["label"] for entry in diagnoses]
     if not probabilities:
         return draw.names(made)
@@ -114,14 +156,23 @@ def diagnoses_view(diagnoses: list[dict], probabilities: dict[str, float], thres
     bars = [(label, probabilities[label], thresholds[label]) for label in ranked]
     others = [bar for bar in bars if bar[0] not in made]
     near, rest = others[:NEXT_MOST_PROBABLE], others[NEXT_MOST_PROBABLE:]
-    return draw.diagnoses([bar for bar in bars if bar[0] in made], near, rest)
+    limits = min(thresholds.values()), max(thresholds.values())
+    return draw.diagnoses([bar for bar in bars if bar[0] in made], near, rest, limits, abstain)
 
 
 def doubt_view(doubt: dict) -> Markup:
     """Say if the model abstains and why, and what would help."""
     helpful = [entry for entry in doubt["would_help"] if entry["change"] >= SMALL_CHANGE]
-    names = ", ".join(f"{entry['missing']} (for {entry['diagnosis']})" for entry in helpful)
-    return draw.doubt(doubt["abstain"], upper_first("; ".join(doubt["reasons"])), names, bool(doubt["would_help"]))
+    named = [("the note" if entry["missing"] == "note" else entry["missing"], entry["diagnosis"]) for entry in helpful]
+    names = ", ".join(f"{missing} (for {plain(diagnosis)})" for missing, diagnosis in named)
+    reasons = upper_first("; ".join(map(plain_reason, doubt["reasons"])))
+    return draw.doubt(doubt["abstain"], reasons, names, bool(doubt["would_help"]))
+
+
+def plain_reason(reason: str) -> str:
+    """Return a reason to abstain without the one figure that says nothing to a reader: the rarity of words."""
+    words, figures = reason.partition(" (")[::2]
+    return f"{words}, rarer than those of nearly all patients" if words == RARE_WORDS and figures else reason
 
 
 def streamed_view(note_rationale: str, lab_rationale: str) -> Markup:
@@ -129,23 +180,32 @@ def streamed_view(note_rationale: str, lab_rationale: str) -> Markup:
     return draw.streamed(note_rationale, lab_rationale)
 
 
-def rationale_view(answer: dict, links: Links) -> Markup:
-    """Draw both parts of the rationale with their claims and the origin of their sentences marked."""
+def rationale_view(answer: dict, links: Links, printed: bool = False) -> Markup:
+    """
+    Draw both parts of the rationale with their findings and the origin of their sentences marked, and the findings as
+    a list; `printed` leaves out what can be pointed at.
+    """
     sentences = answer.get("sentences", [])  # the code of an older model folder tells none
+    parts = {
+        "note": (answer["note_rationale"], answer["note_claims"]),
+        "series": (answer["lab_rationale"], checkable(answer["claims"])),
+    }
     origins = Counter(sentence["origin"] for sentence in sentences)
-    return draw.rationale(
-        _marked("note", answer["note_rationale"], answer["note_claims"], sentences, links),
-        _marked("series", answer["lab_rationale"], checkable(answer["claims"]), sentences, links),
-        origins,
-    )
+    drawn = [_marked(name, *part, sentences, links, printed) for name, part in parts.items()]
+    findings = [_finding(name, claim, links) for name, (_, claims) in parts.items() for claim in claims]
+    return draw.rationale(*drawn, origins, findings, printed)
 
 
 def _marked(
-    name: str, text: str, claims: list[dict], sentences: list[dict], links: Links
+    name: str, text: str, claims: list[dict], sentences: list[dict], links: Links, printed: bool
 ) -> tuple[list[tuple[str, Markup]], str, bool]:
     """Return claims and origins, each with the words before it; the words after the last one; if there are claims."""
     part = {"note": "note", "series": "lab"}[name]
-    marks = [(c["start"], c["end"], _claim(f"{name}-claim-{i}", c, links)) for i, c in enumerate(claims)]
+    marks = []
+    for i, claim in enumerate(claims):
+        start, end = finding_span(claim)
+        drawn = draw.claim(f"{name}-claim-{i}", text[start:end], _finding(name, claim, links), printed)
+        marks.append((start, end, drawn))
     marks += origin_marks(text, [sentence for sentence in sentences if sentence["part"] == part])
     drawn, at = [], 0
     for start, end, mark in sorted(marks, key=lambda mark: mark[:2]):
@@ -153,6 +213,19 @@ def _marked(
             drawn.append((text[at:start], mark))
             at = end
     return drawn, text[at:], bool(claims)
+
+
+def finding_span(claim: dict) -> tuple[int, int]:
+    """Return start and end of a claim without the diagnoses it argues for: these the record does not bear out."""
+    text, start, end = claim["text"], claim["start"], claim["end"]
+    if not claim["channel"] or not claim.get("diagnoses") or len(text) != end - start:
+        return start, end
+    before, after = PREMISE.search(text), CONCLUSION.search(text)
+    if before:
+        start += before.end()
+    if after and claim["start"] + after.start() > start:
+        end = claim["start"] + after.start()
+    return start, end
 
 
 def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Markup]]:
@@ -168,36 +241,56 @@ def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Marku
     return marks
 
 
-def _claim(name: str, claim: dict, links: Links) -> Markup:
+def _finding(name: str, claim: dict, links: Links) -> dict:
+    """Return what is shown of a claim: its words, the verdict, what the record says, and what it is linked to."""
+    channel, argument = claim["channel"], claim.get("argument")  # of an older model folder no argument
+    verdict = VERDICTS[name][claim["verdict"]]
+    if claim["verdict"] == "unverifiable" and channel and links.is_borderline(channel, claim.get("direction")):
+        verdict = BORDERLINE
     ids, about = links.pieces(claim["spans"]), upper_first(claim["quote"])
-    if claim["channel"]:
-        ids += links.points(claim["channel"], claim["hours"])
-        about = f"{claim['channel']}: {claim['quote']}"
-    return draw.claim(name, claim["text"], claim["verdict"], VERDICTS[claim["verdict"]], about, _argument(claim), ids)
+    if channel:
+        ids += links.points(channel, claim["hours"])
+        about = f"{channel}: {links.summary(channel)}"
+    start, end = (at - claim["start"] for at in finding_span(claim))
+    names = " and ".join(plain(name) for name in claim["diagnoses"]) if argument else ""
+    return {
+        "text": claim["text"][start:end],
+        "kind": claim["verdict"],
+        "verdict": verdict,
+        "about": about,
+        "argument": upper_first(ARGUMENTS[argument].format(names)) if argument else "",
+        "warning": f"no known link with {names}" if argument in ("unlinked", "unknown") else "",
+        "links": ids,
+    }
 
 
-def _argument(claim: dict) -> str:
-    """Say if the knowledge links the finding with the diagnoses that its sentence argues for; empty without any."""
-    if not claim.get("argument"):  # the code of an older model folder knows no arguments
-        return ""
-    return upper_first(ARGUMENTS[claim["argument"]].format(" and ".join(claim["diagnoses"])))
+def evidence_view(
+    evidence: list[dict], probabilities: dict[str, float], links: Links, printed: bool = False
+) -> Markup:
+    """
+    Draw, for each diagnosis, the parts of the record without which it would be less probable; `printed` leaves out
+    what can be pointed at.
+    """
+    ranked = sorted(evidence, key=lambda entry: -probabilities[entry["label"]])
+    drawn = [(entry["label"], probabilities[entry["label"]]) for entry in ranked]
+    found = [_strongest(entry, probability, links) for entry, (_, probability) in zip(ranked, drawn, strict=True)]
+    return draw.evidence([(*made, items) for made, items in zip(drawn, found, strict=True)], printed)
 
 
-def evidence_view(evidence: list[dict], links: Links) -> Markup:
-    """Draw, for each diagnosis, the parts of the record without which it would be less probable."""
-    return draw.evidence([(entry["label"], _strongest(entry, links)) for entry in evidence])
-
-
-def _strongest(entry: dict, links: Links) -> list[tuple[str, list[str], str]]:
-    """Return the evidence that matters most for a diagnosis: its words, the ids it links to, and its divisor."""
-    items = [item for kind in ("note", "series", "knowledge") for item in entry[kind]]
+def _strongest(entry: dict, probability: float, links: Links) -> list[tuple[str, list[str], float, str]]:
+    """
+    Return what of note and series matters most for a diagnosis: words, ids that they link to, probability without it,
+    and the divisor of the odds.
+    """
+    items = [item for kind in ("note", "series") for item in entry[kind]]
     items = sorted((item for item in items if item["effect"] >= SMALL_EFFECT), key=lambda item: -item["effect"])
-    return [(*_named(item, links), divisor(item["effect"])) for item in items[:MOST_EVIDENCE]]
+    return [
+        (*_named(item, links), max(probability - item["probability_drop"], 0.0), divisor(item["effect"]))
+        for item in items[:MOST_EVIDENCE]
+    ]
 
 
 def _named(item: dict, links: Links) -> tuple[str, list[str]]:
-    if "term" in item:
-        return f"Knowledge term: {item['term']}", []
     if "channel" in item:
         start, end = item["from_hour"], item["to_hour"]
         when = f"hour {start:.1f}" if start == end else f"hours {start:.1f} to {end:.1f}"
@@ -223,25 +316,15 @@ def modalities_view(variants: dict[str, dict[str, float] | None], thresholds: di
     return draw.modalities(variants, thresholds, labels)
 
 
-def knowledge_view(knowledge: list[dict], over_time: dict | None) -> Markup:
+def knowledge_view(knowledge: list[dict], probabilities: dict[str, float], thresholds: dict[str, float]) -> Markup:
     """
-    Draw the terms of the knowledge that a record shows, and how far the series attended to them over time: the darker
-    the more. The code of an older model folder names the terms most attended to, nearly the same of all patients:
-    they are not drawn.
+    Draw the findings of a record that the model's knowledge base knows, under the most probable diagnosis of each.
+    The code of an older model folder names the terms most attended to, nearly the same of all patients: they are not
+    drawn.
     """
-    own = [term for term in knowledge if "label" in term]
-    if not own:
-        return draw.no_knowledge()
-    attended = dict(zip(over_time["terms"], over_time["weights"], strict=True)) if over_time else {}
-    weights = [weight for row in attended.values() for weight in row if weight is not None]
-    num_patches = max(map(len, attended.values()), default=0)
-    hours = over_time["patch_hours"] if over_time else 0
-    return draw.knowledge(own, attended, num_patches, hours, max(weights, default=0) or 1, shade)
-
-
-LIGHTEST, DARKEST = (231, 240, 247), (8, 48, 107)
-
-
-def shade(share: float) -> str:
-    """Return a colour from light to dark blue: the darker the more, with or without colour vision."""
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(LIGHTEST, DARKEST, strict=True))
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for entry in knowledge:
+        if "label" in entry:
+            where = {"note": "note", "lab": "measurements"}[entry["part"]]
+            groups.setdefault(entry["label"], []).append((entry.get("text", ""), where, entry["term"]))
+    return draw.knowledge([(label, probabilities.get(label), thresholds.get(label), f) for label, f in groups.items()])

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.browser import AXE, axe_source, new_browser
+
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -25,6 +27,24 @@ def real_data():
     if not REAL_DATA.is_dir():
         pytest.skip(f"needs the open MIMIC-III and eICU demo extracts in {REAL_DATA.parent.name}/{REAL_DATA.name}")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    browser = new_browser()
+    if browser is None:
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The source of axe-core, which npm fetches once and then has at hand."""
+    source = axe_source(tmp_path_factory.mktemp("axe"))
+    if source is None:
+        pytest.skip(f"needs {AXE} (npm pack {AXE})")
+    return source
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from recipes.evaluation.report.plots import INK, MUTED
 
@@ -29,13 +30,30 @@ def plot_results(path: Path, results: list[dict], reference: str) -> None:
         axis.set_xlabel(f"{title}, mean over seeds, 95% interval over patients", color=MUTED, fontsize=9)
     axes[0][0].set_yticks(range(len(results)), [result["name"] for result in results], fontsize=9)
     axes[0][0].invert_yaxis()
+    hollow = any("decided_f1" in result for result in results)
+    figure.legend(handles=_legend(groups, reference, hollow), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
+def _legend(groups: list[str], reference: str = "", hollow: bool = False) -> list[Line2D]:
+    """Return what the colours mean, and of the plot of results what hollow points and the dotted line do."""
+    point = {"marker": "o", "linestyle": "", "markersize": 5}
+    marks = [Line2D([], [], color=_colour(group, groups), label=group, **point) for group in groups]
+    if hollow:
+        marks.append(Line2D([], [], color=INK, markerfacecolor="white", label="at a threshold of 0.5", **point))
+    if reference:
+        marks.append(Line2D([], [], color=INK, linewidth=0.7, linestyle=":", label=reference))
+    return marks
+
+
+def _colour(group: str, groups: list[str]) -> str:
+    return COLOURS[groups.index(group) % len(COLOURS)]
+
+
 def _draw_dots(axis: Axes, results: list[dict], groups: list[str], name: str, reference: str) -> None:
     for y, result in enumerate(results):
-        colour = COLOURS[groups.index(result["group"]) % len(COLOURS)]
+        colour = _colour(result["group"], groups)
         axis.plot([result[f"{name}_low"], result[f"{name}_high"]], [y, y], color=colour, linewidth=1.6)
         axis.plot(result[name], y, "o", color=colour, markersize=5)
         if name == "micro_f1" and "decided_f1" in result:
@@ -54,7 +72,7 @@ def plot_cost(path: Path, results: list[dict]) -> None:
         1, 3, figsize=(12, 4.4), sharey=True, layout="constrained", width_ratios=(4, 4, 3)
     )
     groups = list(dict.fromkeys(result["group"] for result in results))
-    colours = [COLOURS[groups.index(result["group"]) % len(COLOURS)] for result in results]
+    colours = [_colour(result["group"], groups) for result in results]
     titles = {"minutes": "minutes of training, one process", "parameters": "parameters"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         for number, (result, colour) in enumerate(zip(results, colours, strict=True), start=1):
@@ -71,5 +89,6 @@ def plot_cost(path: Path, results: list[dict]) -> None:
     for number, (result, colour) in enumerate(zip(results, colours, strict=True), start=1):
         y = 1 - number / (len(results) + 1)
         names.text(0, y, f"{number}  {result['name']}", transform=names.transAxes, fontsize=8, color=colour)
+    figure.legend(handles=_legend(groups), loc="outside lower center", ncols=len(groups), frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

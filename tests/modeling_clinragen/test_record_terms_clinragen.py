@@ -75,13 +75,17 @@ def test_a_name_of_a_disease_is_a_term_and_what_is_finding_and_name_belongs_to_t
 
 def test_the_most_probable_diagnosis_of_a_term_is_its_weight():
     terms = record_terms()
-    shown = terms.find("Productive cough, leg edema, rigors.", *series(Heart_Rate=[124, 131]))
+    shown = terms.find("Productive cough, leg edema. Rigors.", *series(Heart_Rate=[124, 131]))
+
+    def entry(term, weight, label, part, text):
+        return {"term": term, "weight": weight, "label": label, "part": part, "text": text}
+
     probabilities = {PNEUMONIA: 0.6, SEPSIS: 0.3, SHOCK: 0.8, FAILURE: 0.1}
     assert terms.specific(shown, probabilities, [SHOCK, PNEUMONIA], 10) == [
-        {"term": "racing heart of shock", "weight": 0.8, "label": SHOCK, "part": "lab"},
-        {"term": "productive cough", "weight": 0.6, "label": PNEUMONIA, "part": "note"},
-        {"term": "rigors", "weight": 0.6, "label": PNEUMONIA, "part": "note"},
-        {"term": "leg edema", "weight": 0.1, "label": FAILURE, "part": "note"},
+        entry("racing heart of shock", 0.8, SHOCK, "lab", "Heart Rate high"),
+        entry("productive cough", 0.6, PNEUMONIA, "note", "Productive cough"),
+        entry("rigors", 0.6, PNEUMONIA, "note", "Rigors"),
+        entry("leg edema", 0.1, FAILURE, "note", "leg edema"),
     ]
     first = terms.specific(shown, probabilities, [SHOCK], 2)
     assert [entry["term"] for entry in first] == ["racing heart of shock", "productive cough"]

@@ -247,7 +247,7 @@ def children_of(process):
 
 @pytest.mark.slow
 def test_of_many_records_workers_are_copies_of_a_process_that_imported_meanwhile(folder, tmp_path):
-    records = write_jsonl(tmp_path / "in.jsonl", [{**one, "text": "x" * 2000} for one in made_up(200)])
+    records = write_jsonl(tmp_path / "in.jsonl", [{**one, "text": "x" * 8000} for one in made_up(200)])
     assert records.stat().st_size > predict.MANY_BYTES
     output = tmp_path / "two.jsonl"
     command_line = list(map(str, command(folder, records, output, "--batch-size", "8", "--processes", "2")))

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.browser import resize
+
 
 SPACE = Path(__file__).resolve().parents[2] / "space"
 
@@ -136,31 +138,6 @@ def app(small_folder, tmp_path_factory):
     served.stop()
 
 
-def new_browser():
-    """Headless Chromium that logs its console and all it asks for, or `None` where there is none."""
-    from selenium import webdriver
-
-    binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not binary or not driver:
-        return None
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    for argument in [*arguments, "--force-prefers-reduced-motion"]:  # nothing moves under the pointer
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-
-
-@pytest.fixture(scope="session")
-def chrome():
-    browser = new_browser()
-    if browser is None:
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    yield browser
-    browser.quit()
-
-
 class Visit:
     """One visitor's view of the app in a browser."""
 
@@ -172,8 +149,7 @@ class Visit:
         self.wait(lambda: self.all("#run") and self.all("#status[role=status]"))
 
     def resize(self, width: int, height: int) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        resize(self.browser, width, height)
 
     def all(self, selector: str) -> list:
         return self.browser.find_elements("css selector", selector)

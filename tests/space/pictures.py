@@ -11,11 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.space.conftest import SPACE, App, Visit, new_browser
+from tests.browser import new_browser
+from tests.space.conftest import SPACE, App, Visit
 
 
-SIZES = {1280: 1300, 400: 1700}  # width and height of the window
-PATIENT, WORD = 3, "egophony"  # the fourth example, and a word of its note
+SIZES = {1280: 1500, 400: 1900}  # width and height of the window
+PATIENT, WORD = 0, "lobar consolidation"  # an example, and words of its note
 
 
 def main(model: str) -> None:

@@ -26,6 +26,11 @@ def words(html) -> str:
     return unescape(re.sub(r"<[^>]*>", "", str(html)))
 
 
+def spaced(html) -> str:
+    """Return the words of HTML, those of different elements apart."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", str(html))).split())
+
+
 def links(spans=()):
     from views import Links
 
@@ -66,6 +71,7 @@ def test_each_point_is_marked_by_its_place():
     assert kinds == [("point-0-0", "inside"), ("point-0-1", "above"), ("point-0-2", "below"), ("point-0-3", "inside")]
     assert "hour 1.0: 101 /min, above the reference range" in html
     assert "Heart Rate: 4 values from 59 to 101 /min, 1 above and 1 below the reference range; not measured" in html
+    assert "ref. 60–100; last 60" in words(html)
     assert "Never measured: pH." in words(html)
     assert html.count('class="gap"') == 1
     nothing = series_panels([RATE, PH], np.full((2, 2), NAN), np.array([0.0, 1]))
@@ -95,11 +101,12 @@ def test_a_range_may_be_open_on_a_side_or_there_may_be_none():
     assert re.findall(r'class="mark (\w+)"', saturation.split("<figure")[-1]) == ["below", "inside"]
     (height,) = re.findall(r'y="([\d.]+)%" width="100%" height="[\d.]+%" class="band"', saturation)
     assert float(height) == 0  # to the top of the panel
-    assert "2 values from 93 to 100 %, 0 above and 1 below the reference range" in saturation
+    assert "2 values from 93 to 100 %, 1 below the reference range" in saturation
+    assert "ref. ≥ 94; last 100" in words(saturation)
     assert 'class="band"' not in weight
-    assert "reference range" not in weight
-    assert "at least 94 %; clearly below 90" in table
-    assert "<td>none</td>" in table
+    assert "no reference range; last 82.0" in words(weight)
+    assert "at least 94 %; clearly below 90</td><td>&lt;94 BTS; hypoxemia &lt;90 WHO" in table
+    assert "<td>none</td><td>–</td>" in table
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e4))
@@ -123,8 +130,14 @@ def test_all_made_diagnoses_come_first_then_the_next_most_probable():
     assert shown == [8, 1, 9, 7, 6, 5, 4, 3, 2, 0]
     assert html.index("disease 5") < html.index("<details>") < html.index("disease 4")
     assert "left:95.00%" in html
-    assert "threshold 5.0%" in words(html)
+    assert "listed from 5.0%" in words(html)
+    said = " ".join(words(html).split())
+    assert "set for each on validation patients" in said
+    assert "one of 5.0% lists a diagnosis even where about 95 of 100 such patients do not have it." in said
     assert "No diagnosis reaches its threshold." in words(diagnoses_view([], probabilities, thresholds))
+    same = words(diagnoses_view(made, probabilities, dict.fromkeys(probabilities, 0.5)))
+    assert "listed, 50.0% for all." in " ".join(same.split())
+    assert "even where" not in same
     assert words(diagnoses_view(made, {}, thresholds)) == "disease 1disease 8"
 
 
@@ -149,8 +162,10 @@ def test_a_claim_is_told_by_a_word_and_linked():
     assert re.findall(r'data-links="([^"]*)"', html) == ["note-2", "point-1-2"]
     assert html.count('class="claim') == 2  # what states nothing of a channel is no claim
     assert "pH is &lt;low&gt;" in html
-    assert "✗ contradicted. pH: 1 value." in words(html)
-    assert "✓ supported. Affirmed." in words(html)
+    assert "✗ measured otherwise. pH: 2 values, lowest 7.20 (hour 2.5), highest 7.40 (hour 1.0), 1 below" in words(
+        html
+    )
+    assert "✓ noted. Affirmed." in words(html)
 
 
 def test_a_finding_that_is_not_in_the_note_and_its_argument_are_told():
@@ -159,20 +174,47 @@ def test_a_finding_that_is_not_in_the_note_and_its_argument_are_told():
     claim = {"text": "rigors", "start": 0, "end": 6, "channel": None, "kind": "note", "verdict": "absent",
              "quote": "not in the note", "hours": [], "spans": [], "diagnoses": ["Shock", "<b>Pneumonia"]}  # fmt: skip
     answer = {"note_rationale": "Rigors.", "note_claims": [claim], "lab_rationale": "", "claims": [], "diagnoses": []}
-    assert "1 not in the note" in words(status_view(answer, "", 1.0))
-    assert "✗ not in the note. Not in the note." in words(rationale_view(answer, links()))
-    for argument, said in (
-        ("linked", "The knowledge links it with Shock and <b>Pneumonia."),
-        ("unlinked", "The knowledge does not link it with Shock and <b>Pneumonia."),
-        ("unknown", "The knowledge does not know it as a finding of Shock and <b>Pneumonia."),
+    answer["doubt"] = {"abstain": False}
+    assert "1 finding cited, 1 not in the note" in words(status_view(answer, "", 1.0))
+    assert "✗ not noted. Not in the note." in words(rationale_view(answer, links()))
+    for argument, said, warned in (
+        ("linked", "Known to go with Shock and <b>Pneumonia.", False),
+        ("unlinked", "Not known to go with Shock and <b>Pneumonia.", True),
+        ("unknown", "Not in the knowledge base, so whether it goes with Shock and <b>Pneumonia is unknown.", True),
     ):
         html = str(rationale_view(answer | {"note_claims": [claim | {"argument": argument}]}, links()))
         assert said in words(html)
         assert "<b>" not in html
-        assert ("finding of" in html) == (argument == "unknown")
+        assert ("✗ not noted; no known link with Shock and <b>Pneumonia" in words(html)) == warned
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("heart rate reached 134 /min, which is consistent with septicemia", "heart rate reached 134 /min"),
+        ("pH rose from 7.24 to 7.36, and this is in keeping with renal failure", "pH rose from 7.24 to 7.36"),
+        ("Hyperglycemia up to 325 mg/dL points to diabetes", "Hyperglycemia up to 325 mg/dL"),
+        ("Heart failure is supported by weight rising from 74.1 to 78.7 kg", "weight rising from 74.1 to 78.7 kg"),
+        ("Temperature was above normal 10 times", "Temperature was above normal 10 times"),
+        ("A rate that suggests 80 /min was normal", "A rate that suggests 80 /min was normal"),  # a number behind it
+    ],
+)  # fmt: skip
+def test_a_mark_ends_before_the_diagnosis_that_is_concluded(text, finding):
+    from views import rationale_view
+
+    claim = {"text": text, "start": 5, "end": 5 + len(text), "channel": "pH", "kind": "level", "verdict": "supported",
+             "quote": "", "hours": [2.5], "spans": [], "diagnoses": ["Shock"], "argument": "linked"}  # fmt: skip
+    answer = {"note_rationale": "", "note_claims": [], "lab_rationale": f"Now, {text}.", "claims": [claim]}
+    html = str(rationale_view(answer, links()))
+    (marked,) = re.findall(r'<span class="words">([^<]*)</span>', html)
+    assert marked == finding
+    shown = re.sub(r'<span class="verdict">[^<]*</span>|<span id="[^"]*" class="explanation".*?</span>', "", html)
+    assert f"Now, {text}." in words(shown)  # nothing of the text is lost
+    assert f"<q>{finding}</q>" in html
 
 
 def test_html_in_a_record_or_an_answer_stays_text():
+    import export
     import html5lib
     import views
     from charts import series_panels
@@ -186,9 +228,11 @@ def test_html_in_a_record_or_an_answer_stays_text():
              "hours": [0.0], "spans": [(0, 4)]}  # fmt: skip
     answer = {"note_rationale": evil, "note_claims": [claim | {"channel": None}], "lab_rationale": evil,
               "claims": [claim], "diagnoses": []}  # fmt: skip
-    series = {"channel": evil, "from_hour": 0.0, "to_hour": 9.0, "effect": 2.0}
-    evidence = {"label": evil, "note": [{"text": evil, "start": 0, "end": 4, "effect": 3.0}], "series": [series],
-                "knowledge": [{"term": evil, "effect": 1.0}]}  # fmt: skip
+    answer["doubt"] = {"abstain": True, "reasons": [evil], "would_help": []}
+    answered = {"answer": {**answer, "probabilities": {evil: 0.6}, "knowledge": []}, "left_out": evil}
+    series = {"channel": evil, "from_hour": 0.0, "to_hour": 9.0, "effect": 2.0, "probability_drop": 0.1}
+    evidence = {"label": evil, "note": [{**series, "text": evil, "start": 0, "end": 4}], "series": [series]}
+    evidence["note"][0].pop("channel")
     page, share = macros("page.html"), {evil: 0.6}
     shown = [
         series_panels([channel, channel | {"low": 0}], np.c_[values, [[NAN], [NAN]]], hours),
@@ -201,11 +245,11 @@ def test_html_in_a_record_or_an_answer_stays_text():
         views.rationale_view(answer, links),
         views.streamed_view(evil, evil),
         views.status_view(answer, evil, 1.0),
-        views.evidence_view([evidence], links),
+        views.evidence_view([evidence], share, links),
         views.modalities_view({evil: share}, share),
-        views.knowledge_view(
-            [{"term": evil, "label": evil, "part": "note", "weight": 0.1}],
-            {"patch_hours": 8, "terms": [evil], "weights": [[0.2]]},
+        views.knowledge_view([{"term": evil, "label": evil, "part": "note", "text": evil}], share, share),
+        export.export_page(
+            evil, evil, [channel], share, {**answered, "given": (evil, (values, hours))}, "", [evidence]
         ),
         page.header(evil, evil, evil),
         page.table_read(evil, [evil], 1),
@@ -221,13 +265,25 @@ def test_html_in_a_record_or_an_answer_stays_text():
 def test_doubt_is_said_plainly():
     from views import doubt_view
 
+    from modeling_clinragen.doubt_clinragen import UNUSUAL
+
     helpful = {"missing": "Weight", "change": 0.2, "diagnosis": "Shock"}
     said = words(doubt_view({"abstain": True, "reasons": ["the note is empty"], "would_help": [helpful]}))
-    assert said.startswith("The model abstains: the record holds too little. The note is empty.")
+    assert said.startswith(
+        "The model abstains: this record holds less than those it was tested on, or is unlike them."
+    )
+    assert "The note is empty." in said
     assert "Weight (for Shock)" in said
+    note = {"missing": "note", "change": 0.2, "diagnosis": "Septicemia (except in labor)"}
+    said_of_note = words(doubt_view({"abstain": True, "reasons": ["the note is empty"], "would_help": [note]}))
+    assert "answer most: the note (for Septicemia)." in said_of_note
     said = words(doubt_view({"abstain": False, "reasons": [], "would_help": [helpful | {"change": 0.001}]}))
-    assert "no reason to abstain" in said
+    assert "does not abstain" in said
     assert "No single missing measurement" in said
+    rare = f"{UNUSUAL['token_rarity']} (4.906; nearly all patients at most 2.49)"
+    few = "few measurements (98; nearly all patients at least 119)"
+    said = words(doubt_view({"abstain": True, "reasons": [rare, few], "would_help": []}))
+    assert "unusual, rarer than those of nearly all patients; few measurements (98; nearly all" in said
 
 
 def test_a_probability_is_never_shown_as_certain():
@@ -245,30 +301,49 @@ def test_odds_are_divided_by_what_the_log_odds_drop():
     assert divisor(20) == "over 50,000"
 
 
-def test_terms_of_the_knowledge_say_where_they_stand_and_what_they_belong_to():
+def test_evidence_shows_the_probability_with_and_without_or_says_that_it_stays():
+    from views import evidence_view
+
+    drop = {"text": "rigors", "start": 0, "end": 6, "effect": 3.0, "probability_drop": 0.5}
+    series = {"channel": "pH", "from_hour": 1.0, "to_hour": 2.5, "effect": 1.0, "probability_drop": 0.2}
+    small = {**drop, "text": "cough", "effect": 0.1}
+    term = {"term": "rigors", "effect": 5.0, "probability_drop": 0.6}
+    shock = {"label": "Shock", "note": [small, drop], "series": [series], "knowledge": [term]}
+    stays = {"label": "Sepsis", "note": [{**drop, "probability_drop": 0.0004}], "series": [], "knowledge": []}
+    html = str(evidence_view([shock, stays], {"Shock": 0.9, "Sepsis": 1.0}, links([(0, 6)])))
+    said = spaced(html)
+    assert said.index("Sepsis") < said.index("Shock")  # the most probable first
+    assert "It stays at >99.9% without any single part. Those that weigh most: “rigors” odds ÷ 20" in said
+    assert "without “rigors” 90.0% → 40.0%" in said
+    assert "without pH, hours 1.0 to 2.5 90.0% → 70.0%" in said
+    assert "cough" not in said  # too little
+    assert "100.0%" not in said
+    assert re.findall(r'data-links="([^"]*)"', html) == ["note-0", "note-0", "point-1-1 point-1-2"]
+    printed = str(evidence_view([shock], {"Shock": 0.9}, links([(0, 6)]), printed=True))
+    assert "data-links" not in printed
+    assert spaced(printed) == spaced(evidence_view([shock], {"Shock": 0.9}, links()))
+
+
+def test_findings_that_the_knowledge_base_knows_stand_under_their_diagnosis_in_the_words_of_the_record():
     from views import knowledge_view
 
-    fever = {"term": "fever", "label": "Pneumonia", "part": "note", "weight": 0.6}
-    pulse = {"term": "fast heart rate", "label": "Shock", "part": "lab", "weight": 0.2}
-    over_time = {"patch_hours": 8, "terms": ["fever"], "weights": [[0.2, None, 0.1]]}
-    shown = str(knowledge_view([fever, pulse], over_time))
-    cells = [cell.strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", shown, re.DOTALL)]
-    gap = '<span class="unseen">not measured</span>'
-    assert cells[:5] == ["note", "Pneumonia (60.0%)", "20.0", gap, "10.0"]
-    assert cells[5:] == ["series", "Shock (20.0%)", "–"]
-    assert "0–8" in shown
-    assert "16–24" in shown
-    alone = str(knowledge_view([pulse], None))
-    assert re.findall(r"<td[^>]*>(.*?)</td>", alone) == ["series", "Shock (20.0%)"]
-    assert "attention" not in alone
-    assert "No term" in words(knowledge_view([], None))
-
-
-def test_the_most_attended_terms_of_an_older_model_folder_are_not_drawn_as_the_patients_own():
-    from views import knowledge_view
-
-    over_time = {"patch_hours": 8, "terms": ["tendon xanthoma"], "weights": [[0.2]]}
-    assert "No term" in words(knowledge_view([{"term": "tendon xanthoma", "weight": 0.2}], over_time))
+    eyes = {"term": "retinopathy", "label": "Diabetes", "part": "note", "weight": 0.6, "text": "laser of the eyes"}
+    cough = {"term": "cough", "label": "Pneumonia", "part": "note", "weight": 0.6, "text": "Cough"}
+    pulse = {"term": "fast pulse", "label": "Shock", "part": "lab", "weight": 0.2, "text": "Heart Rate high"}
+    share = {"Diabetes": 0.6, "Pneumonia": 0.5, "Shock": 0.2}
+    html = knowledge_view([eyes, cough, pulse], share, dict.fromkeys(share, 0.3))
+    said = spaced(html)
+    assert "Diabetes 60.0% laser of the eyes in the note; known as “retinopathy”" in said
+    assert "Pneumonia 50.0% Cough in the note" in said
+    assert "known as “cough”" not in said
+    assert "Shock 20.0%, not listed Heart Rate high in the measurements; known as “fast pulse”" in said
+    assert "knows no finding" in words(knowledge_view([], {}, {}))
+    most_attended = {
+        "term": "tendon xanthoma",
+        "weight": 0.2,
+    }  # of the code of an older model folder: no patient's own
+    assert "knows no finding" in words(knowledge_view([most_attended], {}, {}))
+    assert "cough" in words(knowledge_view([{**cough, "text": ""}], share, share))
 
 
 def test_what_changes_without_an_input_is_a_row_for_each_diagnosis_that_is_made():
@@ -277,12 +352,19 @@ def test_what_changes_without_an_input_is_a_row_for_each_diagnosis_that_is_made(
     variants = {"both": {"a": 0.9, "b": 0.1, "c": 0.2}, "no note": {"a": 0.3, "b": 0.6, "c": 0.1}, "no series": None}
     html = str(modalities_view(variants, dict.fromkeys("abc", 0.5)))
     assert re.findall(r'<th scope="row">(\w)</th>', html) == ["a", "b"]
-    assert re.findall(r"<td[^>]*>(.*?)</td>", html)[:3] == ["90.0%", "30.0%<small>not made</small>", "–"]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html)[:3] == [
+        "90.0%",
+        "30.0%<small>not listed</small>",
+        "–<small>nothing to read</small>",
+    ]
 
 
 def test_examples_are_small_and_whole():
     paths = sorted((SPACE / "examples").glob("*.json"))
-    assert len(paths) == 5
+    assert len(paths) == 9
+    notes, labs = ([json.loads(path.read_text())[part] for path in paths] for part in ("note", "labs"))
+    assert notes.count("") == labs.count({}) == 1  # one without either
+    assert min(len(note) for note in notes if note) < 150  # one as short as those of eICU
     for path in paths:
         example = json.loads(path.read_text())
         assert set(example) == {"name", "note", "labs"}
@@ -295,12 +377,13 @@ def test_what_normal_means_is_told_as_the_model_has_it():
 
     values, hours = np.array([[93.0], [88.0]]), np.array([0.0, 1])
     clinical = str(series_panels([SATURATION], values, hours))
-    assert "clear limit" in words(clinical)
+    assert "limit on which guidelines agree" in words(clinical)
     (height,) = re.findall(r'y1="([\d.]+)%" y2="\1%" class="clear"', clinical)
     points = [float(y) for y in re.findall(r'<svg x="[\d.]+%" y="([\d.]+)%"', clinical)]
     assert points[0] < float(height) < points[1]  # 93 above the clear limit of 90, 88 below it
     trained = str(series_panels([{**SATURATION, "clearly_low": None}], values, hours))
-    assert "clear" not in trained
+    assert "guidelines" not in trained
+    assert "limits of this model" in trained  # not the published ones
     assert "wider than what clinicians call normal" in " ".join(words(trained).split())
     above = str(series_panels([SATURATION], values + 8, hours))
     assert 'class="clear"' not in above  # 90 lies below the panel
@@ -320,9 +403,76 @@ def test_sentences_that_are_not_the_models_own_say_so():
     shown = " ".join(
         words(re.sub(r'<span id="[^"]*" class="explanation".*?</span>', "", html, flags=re.DOTALL)).split()
     )
-    assert "3 sentences: 1 as the model wrote it, 1 put right from the record, 1 composed" in shown
-    assert "A cough ✓ supported. A cough ✓ supported. [composed]" in shown
-    assert "pH was 7.2. [put right]" in shown
+    assert "3 sentences: 1 as the model wrote it, 1 corrected from the record, 1 written by rule" in shown
+    assert "A cough ✓ noted. A cough ✓ noted. [by rule]" in shown
+    assert "pH was 7.2. [corrected]" in shown
     told = words(rationale_view({key: answer[key] for key in answer if key != "sentences"}, links()))
     assert "[" not in told
     assert "as the model wrote" not in told
+
+
+def test_the_sources_of_the_ranges_are_those_of_the_documents_and_the_limits_those_of_the_code():
+    import yaml
+    from ranges import LIMITS, PUBLISHED
+
+    from modeling_clinragen import CHANNELS
+
+    root = SPACE.parent
+    table = (root / "docs" / "data.md").read_text().split("| channel | unit | usual | clear | source |\n")[1]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n\n")[0].splitlines()[1:]]
+    assert {name: [channel["unit"], channel["source"]] for name, channel in PUBLISHED.items()} == {
+        name: [unit, source] for name, unit, _, _, source in rows
+    }
+    extended = yaml.safe_load((root / "datasets_scripts" / "sources" / "channels_extended.yaml").read_text())
+    channels = {channel["name"]: channel for channel in [*CHANNELS, *extended["channels"]]}
+    assert set(channels) == set(PUBLISHED)
+    for name, channel in channels.items():
+        assert [channel.get(limit) for limit in LIMITS] == [PUBLISHED[name][limit] for limit in LIMITS]
+    report = root / "recipes" / "evaluation" / "report" / "ranges.json"
+    assert report.read_bytes() == (SPACE / "ranges.json").read_bytes()
+
+
+def test_a_word_between_range_and_clear_limit_is_borderline():
+    from ranges import borderline
+    from views import BORDERLINE, Links, rationale_view
+
+    values = {"low": [93.0, 91, 97], "clearly low": [93.0, 88, 97], "usual": [96.0, 95, 97]}
+    assert [borderline(SATURATION, np.array(v), "low") for v in values.values()] == [True, False, False]
+    assert not borderline(SATURATION, np.array(values["low"]), "high")
+    assert not borderline(SATURATION, np.array(values["low"]), None)
+    assert borderline(RATE | {"clearly_high": 110.0}, np.array([105.0]), "high")
+    assert not borderline(RATE, np.array([105.0]), "high")  # it has one limit alone
+    claim = {"text": "saturation is low", "start": 0, "end": 17, "channel": "Oxygen saturation", "kind": "level",
+             "verdict": "unverifiable", "quote": "", "hours": [], "spans": [], "direction": "low"}  # fmt: skip
+    answer = {"note_rationale": "", "note_claims": [], "lab_rationale": "saturation is low", "claims": [claim]}
+    for name, shown in (("low", BORDERLINE), ("usual", "? cannot be checked")):
+        series = Links([SATURATION], np.array([0.0, 1, 2]), np.array(values[name])[:, None], [])
+        assert f'class="verdict"> {shown}<' in str(rationale_view(answer, series))
+
+
+def test_a_range_names_its_source_only_where_its_limits_are_the_published_ones():
+    from ranges import OWN, full_range, short_range, source
+
+    rate = RATE | {"clearly_low": 50.0}
+    assert source(rate) == "bradycardia <60, <50 ACC/AHA/HRS; tachycardia >100"
+    assert source(rate | {"high": 110}) == source(RATE) == OWN  # one has no clear limit
+    assert source(rate | {"name": "Pulse"}) == OWN
+    assert source(WEIGHT) == ""
+    assert (full_range(rate), short_range(rate)) == ("60 to 100 /min; clearly below 50", "60–100")
+    assert [short_range(channel) for channel in (SATURATION, {**WEIGHT, "high": 0.21}, WEIGHT)] == [
+        "≥ 94",
+        "≤ 0.21",
+        "",
+    ]
+
+
+def test_channels_stand_as_at_the_bedside_and_an_axis_is_no_finer_than_the_values():
+    from charts import series_panels
+
+    oxygen = {"name": "Fraction inspired oxygen", "unit": "fraction", "low": None, "high": 0.21, "decimals": 2}
+    values = np.array([[7.4, 0.21, 80], [7.4, 0.21, 90]])
+    html = str(series_panels([PH, oxygen, RATE], values, np.array([0.0, 1])))
+    assert re.findall(r"<figcaption>([^<]*?) <", html) == ["Heart Rate", "Fraction inspired oxygen", "pH"]
+    assert re.findall('id="(point-\\d)-0"', html) == ["point-2", "point-1", "point-0"]
+    ticks = [float(tick) for tick in re.findall(r'text-anchor="end">([^<]*)<', html.split("<figure")[2])]
+    assert all(round(tick, 2) == tick for tick in ticks)

@@ -11,7 +11,6 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recipes.evaluation.report.charts import shares, unit_axis
-from recipes.evaluation.report.text import ARGUMENTS
 
 
 FOLDER = Path(__file__).with_name("templates")
@@ -42,7 +41,6 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.globals["ARGUMENTS"] = ARGUMENTS
 TEMPLATES.filters |= {"number": number, "span": span, "named": named}
 TEMPLATES.globals |= {"shares": shares, "unit_axis": unit_axis}
 

@@ -11,6 +11,7 @@ from modeling_clinragen import ClinRaGenPipeline
 from modeling_clinragen.pipeline_clinragen import attention_over_time
 from recipes.evaluation.report.charts import DARKEST, LIGHTEST, heat_cells, hour_axis, series_panel
 from recipes.evaluation.report.html import render
+from recipes.evaluation.report.ranges import range_rows
 
 
 NUM_PATIENTS = 10
@@ -42,7 +43,8 @@ def worked_patients(predictions: list[dict], records, pipe: ClinRaGenPipeline) -
     """
     patients = [worked_patient(predictions[i], records[i], pipe) for i in choose_records(predictions)]
     num_readable = sum(prediction["readable"] for prediction in predictions)
-    return render("worked_patients", patients=patients, num_readable=num_readable, seed=SEED)
+    ranges = range_rows(pipe.processor.feature_extractor.channels)
+    return render("worked_patients", patients=patients, num_readable=num_readable, seed=SEED, ranges=ranges)
 
 
 def worked_patient(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict:
@@ -51,7 +53,7 @@ def worked_patient(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> d
         "prediction": prediction,
         "record": record,
         "f1": record_f1(prediction),
-        "diagnoses": _diagnoses(prediction),
+        "diagnoses": _diagnoses(prediction, thresholds_of(pipe)),
         "attention": _attention(prediction, record, pipe),
         **_series(record, pipe.processor.feature_extractor.channels),
     }
@@ -72,12 +74,18 @@ def _series(record: dict, channels: list[dict]) -> dict[str, list]:
     return {"panels": panels, "missing": missing}
 
 
-def _diagnoses(prediction: dict) -> list[tuple]:
-    """Return name, recorded or not, written or not, and probability of each diagnosis that is either."""
+def thresholds_of(pipe: ClinRaGenPipeline) -> dict[str, float]:
+    """Return the probability from which on each diagnosis is listed; empty without a diagnosis head."""
+    decisions = pipe.model.config.decisions
+    return dict(zip(pipe.processor.labels, decisions.thresholds, strict=True)) if pipe.model.diagnosis_head else {}
+
+
+def _diagnoses(prediction: dict, thresholds: dict[str, float]) -> list[tuple]:
+    """Return name, recorded or not, written or not, probability and threshold of each diagnosis that is either."""
     gold, written = prediction["gold"], [d["label"] for d in prediction["diagnoses"]]
     probabilities = prediction["probabilities"]
     names = dict.fromkeys([*gold, *written])
-    return [(name, name in gold, name in written, probabilities.get(name)) for name in names]
+    return [(name, name in gold, name in written, probabilities.get(name), thresholds.get(name)) for name in names]
 
 
 def _attention(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict | None:

@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from modeling_clinragen.clinical_clinragen import range_text, usual_limits
 
@@ -43,12 +45,27 @@ def series_plot(channels: list[dict], lab_times, lab_values, title: str | None =
     for axis in axes.flat[max(len(shown) - 3, 0) : len(shown)]:  # the lowest of each column
         axis.tick_params(labelbottom=True)
         axis.set_xlabel("hours since ICU admission", color=MUTED, fontsize=8)
+    if shown:
+        legend = figure.legend(handles=_legend(), loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set_color(INK)
     missing = [channel["name"] for i, channel in enumerate(channels) if i not in shown]
     heading = [title] if title else []
     heading += [f"not measured: {', '.join(missing)}"] if missing else []
     if heading:
         figure.suptitle("\n".join(heading), fontsize=10, color=INK, x=0.01, ha="left")
     return figure
+
+
+def _legend() -> list[Line2D | Patch]:
+    """Return what the marks of a plot of series mean."""
+    point = {"marker": "o", "linestyle": ""}
+    return [
+        Line2D([], [], color=INK, markersize=3, label="in the reference range", **point),
+        Line2D([], [], color=ALARM, markersize=4, label="outside of it", **point),
+        Patch(color=BAND, label="reference range"),
+        Line2D([], [], color=MUTED, linewidth=0.8, label="measurements less than 6 hours apart"),
+    ]
 
 
 def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) -> None:
@@ -60,13 +77,15 @@ def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) ->
     outside = (y < low) | (y > high)
     axis.scatter(x[~outside], y[~outside], s=7, color=INK, zorder=2)
     axis.scatter(x[outside], y[outside], s=11, color=ALARM, zorder=3)
-    margin = 0.1 * max(np.ptp(y), 1e-3 + abs(y).max() * 0.05)
+    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - np.ptp(y), 0)  # no axis finer than the values
+    margin = 0.1 * np.ptp(y) + missing / 2
     bottom, top = y.min() - margin, y.max() + margin
     axis.set_ylim(bottom, top)
     if range_text(channel):
         axis.axhspan(np.clip(low, bottom, top), np.clip(high, bottom, top), color=BAND, zorder=0)
     unit = "" if channel["unit"] == channel["name"] else f" ({channel['unit']})"
-    axis.set_title(channel["name"] + unit, fontsize=9, color=INK, loc="left")
+    usual = f", reference {range_text(channel)}" if range_text(channel) else ""
+    axis.set_title(channel["name"] + (usual or unit), fontsize=8, color=INK, loc="left")
     axis.tick_params(labelsize=7, colors=MUTED)
     axis.spines[["top", "right"]].set_visible(False)
 

@@ -342,11 +342,11 @@ def test_a_report_of_before_these_figures_and_one_without_knowledge_show_what_th
 
 def test_the_argument_of_a_claim_is_told_with_its_verdict():
     told = {"verdict": "supported", "argument": "unlinked", "diagnoses": ["Shock", "Pneumonia"]}
-    for argument, words in (("linked", "links it with"), ("unlinked", "does not link it with"),
-                            ("unknown", "does not know it as a finding of")):  # fmt: skip
+    for argument, words in (("linked", "known to go with"), ("unlinked", "not known to go with"),
+                            ("unknown", "not in the knowledge base, so unknown whether it goes with")):  # fmt: skip
         said = macros_of("claims.html").verdict(told | {"argument": argument})
-        assert said == f"supported (the knowledge {words} Shock, Pneumonia)"
-    assert macros_of("claims.html").verdict({"verdict": "absent"}) == "absent"
+        assert said == f"present in the record ({words} Shock, Pneumonia)"
+    assert macros_of("claims.html").verdict({"verdict": "absent"}) == "absent from the note"
 
 
 def test_each_part_tells_where_its_sentences_come_from():
@@ -362,13 +362,14 @@ def test_each_part_tells_where_its_sentences_come_from():
     rationale = macros_of("claims.html").rationale
     claim = {"channel": None, "text": "C", "verdict": "supported", "quote": "x", "start": 8, "end": 9}
     said = rationale("Note", answer, "note_rationale", [claim])
-    sentence = '<mark class="supported" title="supported: x">C</mark>. <small>(composed)</small>'
-    assert f"A. <small>(written)</small> &lt;B&gt;. <small>(composed)</small> {sentence}" in " ".join(said.split())
-    assert "1 as the model wrote them, 2 composed by rule from the record and the knowledge." in said
-    assert "put right" not in said
+    sentence = '<mark class="supported" title="present in the record: x">C</mark>. <small>(by rule)</small>'
+    shown = f"A. <small>(the model&#39;s)</small> &lt;B&gt;. <small>(by rule)</small> {sentence}"
+    assert shown in " ".join(said.split())
+    assert "1 as the model wrote them, 2 written by rule from the record and the knowledge base." in said
+    assert "corrected" not in said
     series = rationale("Series", answer, "lab_rationale", [])
-    assert "Sentences: 1 put right from the record." in series
-    assert "D. <small>(put right)</small>" in series
+    assert "Sentences: 1 corrected from the record." in series
+    assert "D. <small>(corrected)</small>" in series
     del answer["sentences"]  # of a report of before
     assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
     assert "A. &lt;B&gt;. C." in rationale("Note", answer, "note_rationale", [])
@@ -377,7 +378,9 @@ def test_each_part_tells_where_its_sentences_come_from():
 def test_claims_are_marked_and_text_is_escaped():
     text = "pH is <low> once, and more."
     claim = {"channel": "pH", "verdict": "supported", "quote": '"x"', "start": 0, "end": 16}
-    page = '<mark class="supported" title="supported: &#34;x&#34;">pH is &lt;low&gt; once</mark>, and more.'
+    page = (
+        '<mark class="supported" title="present in the record: &#34;x&#34;">pH is &lt;low&gt; once</mark>, and more.'
+    )
     assert macros_of("claims.html").marked(text, [claim]) == page
 
 
