@@ -7,8 +7,9 @@ Answers of this code beside those of an earlier commit: speed, memory, and wheth
     python -m benchmarks.side_by_side --before ../before --model runs/quickstart/stage3 \
         --dataset runs/quickstart/dataset --output runs/side_by_side.json
 
-Both sides run whole commands, in turns, each with its own defaults: `predict.py`, `predict.py --evidence`, `serve.py`
-asked by `--clients` at the same time, and the first word of commands that only print their help.
+Both sides run whole commands, in turns, each with its own defaults: `predict.py` for one record and for many,
+`predict.py --evidence`, `serve.py` asked by `--clients` at the same time, and the first word of commands that only print
+their help.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> dict:
     found: dict[str, dict[str, list[dict]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         sources = {}
-        for work, number in (("predict", arguments.records), ("evidence", arguments.evidence_records)):
+        for work, number in (("predict", arguments.records), ("evidence", arguments.evidence_records), ("first", 1)):
             sources[work] = Path(folder, f"{work}.jsonl")
             lines = (json.dumps(record) + "\n" for record in read_inputs(arguments.dataset, number))
             sources[work].write_text("".join(lines), encoding="utf-8")
@@ -120,6 +121,7 @@ def measure_help(root: Path, arguments: argparse.Namespace, source: Path, folder
 
 
 MEASURES = {
+    "first": measure_predict,
     "predict": measure_predict,
     "evidence": measure_evidence,
     "serve": measure_serve,
