@@ -8,8 +8,8 @@ Answers of this code beside those of an earlier commit: speed, memory, and wheth
         --dataset runs/quickstart/dataset --output runs/side_by_side.json
 
 Both sides run whole commands, in turns, each with its own defaults: `predict.py` for one record and for many,
-`predict.py --evidence`, `serve.py` asked by `--clients` at the same time, and the first word of commands that only print
-their help.
+`predict.py --evidence`, `serve.py` asked by `--clients` at the same time, and the first word of commands that only
+print their help.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def measure_serve(root: Path, arguments: argparse.Namespace, source: Path, folde
     """Requests a second of many clients, and the time in which 95% of them have an answer."""
     with open(source, encoding="utf-8") as file:
         records = [json.loads(line) for line, _ in zip(file, range(arguments.requests), strict=False)]
-    with server(root, arguments.model) as port, ThreadPoolExecutor(arguments.clients) as clients:
+    with running_server(root, arguments.model) as (_, port), ThreadPoolExecutor(arguments.clients) as clients:
         list(clients.map(lambda record: ask(port, record), records[: arguments.clients]))
         started = time.perf_counter()
         times = sorted(clients.map(lambda record: ask(port, record), records))
@@ -139,13 +139,13 @@ def started_in(root: Path) -> dict:
 
 
 @contextmanager
-def server(root: Path, model: Path):
-    """The port of a server of a checkout."""
+def running_server(root: Path, model: Path):
+    """Give a server of a checkout, and its port."""
     command = [sys.executable, root / "recipes/serve.py", "--model", model.resolve(), "--port", "0"]
     process = subprocess.Popen(command, **{**started_in(root), "stderr": subprocess.PIPE}, text=True)
     try:
         line = next(line for line in process.stderr if "answers at" in line)
-        yield int(re.search(r":(\d+) ", line).group(1))
+        yield process, int(re.search(r":(\d+) ", line).group(1))
     finally:
         process.send_signal(signal.SIGTERM)
         process.stderr.close()
