@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.handler import ask, read_inputs
@@ -157,7 +157,8 @@ def watch(process: subprocess.Popen) -> int:
     peak = 0
     while process.poll() is None:
         peak = max(peak, sum(map(private_kb, family(process.pid))))
-        time.sleep(1)  # the kernel counts for long, and stops the process meanwhile
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)  # not less: the kernel counts for long, and stops the process meanwhile
     if process.returncode:
         raise RuntimeError(f"{process.args[1]} ended with code {process.returncode}")
     return round(peak / 1024)

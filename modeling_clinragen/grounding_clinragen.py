@@ -30,6 +30,7 @@ from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .repair_clinragen import NumberRepair, without_findings
 from .telling_clinragen import NO_SIGN, place_of
+from .wellformed_clinragen import is_well_formed
 
 
 PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
@@ -200,6 +201,10 @@ class GroundedText:
         self._add_if_it_holds(ENGLISH.read(sentence), part, origin, claims)
 
     def _add_if_it_holds(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
+        if self.grounding.language.is_english and not is_well_formed(
+            said.text, part, self.grounding.links.find_diagnoses(said.text)
+        ):
+            return
         adds = self._adds_to_note if part == "note" else self._adds_to_series
         if self._holds(said.text, claims) and not adds(said.text, claims):
             self._add(said, part, origin, claims)

@@ -1,0 +1,54 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sentences of a decoder that nobody would write, whatever the record says: words twice, conclusions of nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from .note_claims_clinragen import Mention
+from .phrases_clinragen import compiled_words
+
+
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")  # the note's own words
+_WORD_TWICE = re.compile(r"(?<![\w.])(?!(?:had|that) )(\w+(?:\.\d+)?) \1(?!\w|\.\d)")
+_PHRASE_TWICE = re.compile(r"(?<![\w.])(\S+(?: \S+){1,9}),?(?: and| or| but)? \1(?!\w|\.\d)")
+_CONCLUDES = compiled_words(r"""
+    (?:consistent|compatible|in keeping|in line) with|suggest(?:s|ing)?|suggestive of|point(?:s|ing)? (?:to|towards?)
+    |argu(?:es?|ing) for|favou?r(?:s|ing)?|support(?:s|ing)?|supportive of|indicat(?:es?|ing)|indicative of
+    |(?:typical|characteristic) of|fits?(?! with)
+    """)
+_NOTE_TELLS = re.compile(
+    r"(?:the )?(?:note|record|chart|history) (?:describes|mentions|records|documents|reports|notes|states|lists)\b"
+    r"[^,;:]*?(?<!\bwhich )(?<!\bthat )(?<!\bthis )(?<!\band )(?<!\bas )(?<!\bit )"
+    r"\b(?:suggests|points to|supports|argues for|indicates|fits|favors)\b"
+)
+
+
+def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:
+    """
+    Tell if an English sentence of a rationale concludes diagnoses where it concludes, and says nothing twice in a row.
+
+    "A low of 90 90%"; "which is consistent with a minimum of 71 mmHg"; "the note describes fever suggests sepsis".
+
+    Args:
+        sentence (`str`): as the decoder wrote it.
+        part (`str`): `note` or `lab`: what series conclude is a diagnosis, a note may conclude findings, too.
+        mentions (list of [`Mention`]): the diagnoses that it names.
+    """
+    lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
+    if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _NOTE_TELLS.match(lower):
+        return False
+    found = list(_CONCLUDES.finditer(lower))
+    words = Counter(match[0] for match in found)
+    ends = [match.start() for match in found[1:]] + [len(lower)]
+    return all(
+        any(match.end() <= mention.start < end for mention in mentions)
+        for match, end in zip(found, ends, strict=False)
+        if part == "lab" or words[match[0]] > 1
+    )
+
+
+__all__ = ["is_well_formed"]

@@ -1,0 +1,75 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a decoder garbles is no sentence, though each number in it is right; what people write is one."""
+
+import pytest
+
+from modeling_clinragen.links_clinragen import KnowledgeLinks
+from modeling_clinragen.wellformed_clinragen import is_well_formed
+
+
+LABELS = ["Pneumonia", "Acute renal failure", "Essential hypertension", "Chronic obstructive pulmonary disease"]
+LINKS = KnowledgeLinks([], LABELS)
+
+
+def is_kept(sentence, part):
+    return is_well_formed(sentence, part, LINKS.find_diagnoses(sentence))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Oxygen saturation was low, with a low of 90 90%, which suggests pneumonia.",
+        "Heart rate was up up up to 128 /min, which suggests pneumonia.",
+        "Oxygen saturation was lower than normal, as low as 87%, as 87%, as low as 87%, which suggests pneumonia.",
+        "Oxygen saturation was as low as 87%, as low as 87%, which suggests pneumonia.",
+        "Systolic blood pressure ended at the start and ended at the start and ended, which suggests pneumonia.",
+        "Systolic blood pressure was low, and this is consistent with a minimum of 71 mmHg at hour 5, and this is "
+        "consistent with acute renal failure.",
+        "Temperature was high, which is compatible with respiratory rate up to 31 /min, which is consistent with "
+        "pneumonia.",
+        "Systolic blood pressure was low, which is consistent with a bronchodilator.",
+        "Systolic blood pressure was 189 mmHg, which is consistent with fluid and diastolic blood pressure was 112 "
+        "mmHg, which is consistent with essential hypertension.",
+    ],
+)
+def test_a_garbled_sentence_about_series_is_none(sentence):
+    assert not is_kept(sentence, "lab")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The note describes cough in the note suggests pneumonia.",
+        "Cough is consistent with fever, which is consistent with pneumonia.",
+        "Uncontrolled hypertension is in keeping with essential hypertension with essential hypertension.",
+        "Cough cough suggests pneumonia.",
+    ],
+)
+def test_a_garbled_sentence_about_a_note_is_none(sentence):
+    assert not is_kept(sentence, "note")
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("lab", "Temperature rose from 37.0 to 39.2 °C and respiratory rate to 31 /min, which fits pneumonia."),
+        (
+            "lab",
+            "Systolic blood pressure was low 20 of 20 times, down to 71 mmHg; this points to acute renal failure.",
+        ),
+        ("lab", "Heart rate was 90 at hour 1 and 90 at hour 2, which suggests pneumonia."),
+        ("lab", "Systolic blood pressure was 92 at the start and 102 at the end, with a low of 65 mmHg at hour 3."),
+        ("lab", "A fall of 5 5.0 mmol/L units suggests acute renal failure."),
+        ("lab", "Fever suggests pneumonia, and a creatinine of 3.1 mg/dL suggests acute renal failure."),
+        ("note", "The note mentions cough and fever, which points to pneumonia."),
+        ("note", "The note reports a cough that suggests pneumonia."),
+        ("note", "The note lists edema and supports acute renal failure."),
+        ("note", "Imaging suggestive of infiltrate points to pneumonia."),
+        ("note", "Uncontrolled hypertension, hypertension requiring treatment, and labetalol suggest hypertension."),
+        ("note", 'The note reads "very very short of breath", which suggests pneumonia.'),
+        ("note", "She had had a cough, which suggests pneumonia."),
+    ],
+)
+def test_what_people_write_is_a_sentence(part, sentence):
+    assert is_kept(sentence, part)
