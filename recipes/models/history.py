@@ -9,14 +9,11 @@ Folders are named by their last part alone, so that it can be shared.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from transformers import TrainerCallback
 
-from datasets_scripts.common.outputs import write_whole
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
 
@@ -47,34 +44,6 @@ SETTINGS = (
     "seed", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "num_train_epochs",
     "per_device_train_batch_size", "gradient_accumulation_steps", "world_size", "bf16",
 )  # fmt: skip
-
-
-class StageClock(TrainerCallback):
-    """
-    Seconds that a stage took, over restarts: those until a checkpoint are kept beside it.
-
-    Args:
-        folder (`Path`): of the stage's checkpoints.
-    """
-
-    def __init__(self, folder: Path):
-        self.path = folder / "seconds.json"
-        self.before = self._seconds_before()
-        self.started = time.perf_counter()
-
-    def _seconds_before(self) -> float:
-        try:
-            return float(json.loads(self.path.read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):  # none yet, or cut short by a kill: only the time is lost
-            return 0.0
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.started
-
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            write_whole(self.path, json.dumps(self.seconds))
 
 
 def read_history(folder: str | Path | None) -> dict:
@@ -183,7 +152,7 @@ def merged_history(base: str, training: dict) -> dict:
     return {**training, "stages": stages, "source": {**training["source"], "credentialed": credentialed}}
 
 
-def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clock: StageClock) -> dict:
+def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clock) -> dict:
     """
     Return the content of `training.json`.
 

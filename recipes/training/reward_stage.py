@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.dataset.terms import with_terms
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from recipes.models.history import StageClock, stage_history
+from recipes.models.history import stage_history
 from recipes.training.arguments import (
     DataArguments,
     ModelArguments,
@@ -17,6 +17,7 @@ from recipes.training.arguments import (
     check_unsharded,
     complete,
 )
+from recipes.training.clock import StageClock
 from recipes.training.data import encode_records, load_records, readable_records, taught_records
 from recipes.training.provenance import ENCODED, remove_encoded
 from recipes.training.reinforcement import Split, learn_in_rounds

@@ -46,10 +46,11 @@ from recipes.models.adapter_folder import ADAPTER, finish_adapters
 from recipes.models.backbone import load_backbone, special_tokens, train_tokenizer
 from recipes.models.card import write_card
 from recipes.models.folder import is_model_folder, load_model_folder, model_class, save_model_folder
-from recipes.models.history import StageClock, shown, stage_history
+from recipes.models.history import shown, stage_history
 from recipes.training.adapters import with_adapters
 from recipes.training.arguments import DataArguments, ModelArguments, StageArguments, StageInput, complete
 from recipes.training.checkpoints import last_checkpoint
+from recipes.training.clock import StageClock
 from recipes.training.data import (
     ClinRaGenCollator,
     channels_with_statistics,

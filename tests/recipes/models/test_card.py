@@ -15,9 +15,10 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes.evaluation.report.folder import read_metrics
 from recipes.models import card as model_card
 from recipes.models.folder import load_model_folder
-from recipes.models.history import StageClock, read_history, stage_history
+from recipes.models.history import read_history, stage_history
 from recipes.models.weights import weights_hash
 from recipes.training.arguments import StageArguments
+from recipes.training.clock import StageClock
 
 
 SOURCE = {

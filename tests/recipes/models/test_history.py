@@ -12,7 +12,6 @@ from modeling_clinragen import ClinRaGenInputError
 from recipes.models.card import model_card
 from recipes.models.folder import save_model_folder
 from recipes.models.history import (
-    StageClock,
     datasets_of,
     history_before,
     is_credentialed,
@@ -22,6 +21,7 @@ from recipes.models.history import (
 )
 from recipes.models.push import push_model
 from recipes.training.arguments import StageArguments
+from recipes.training.clock import StageClock
 
 
 def dataset(title, credentialed):
