@@ -409,12 +409,10 @@ def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
 def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
     """Return the names that mean the same as what a disease is called in a sentence, in lower case."""
     said = links.language.english(said_of(disease, links.names_of(disease))).lower()
-    same = {said}
-    for term in (term for terms in links.entries.values() for term in terms):
-        forms = {form.lower() for form in links.forms_of(term)}
-        if term["type"] == "name" and disease in term["diseases"] and said in forms:
-            same |= forms
-    return same
+    terms = (term for terms in links.entries.values() for term in terms)
+    named = (term for term in terms if term["type"] == "name" and disease in term["diseases"])
+    forms = [{form.lower() for form in links.forms_of(term)} for term in named]
+    return {said}.union(*(those for those in forms if said in those))
 
 
 def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:

@@ -39,11 +39,12 @@ def several_wanted(processes: int | None) -> bool:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without looking for garbage, which otherwise takes a sixth of the time that transformers needs."""
+    """Import without looking for garbage, and keep out of later looks, and of the last one, what is imported."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 
