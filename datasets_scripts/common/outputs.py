@@ -14,6 +14,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -264,8 +265,12 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Tell whether Ctrl-C led to an error; DuckDB has one of its own for it, and others are raised on the way."""
-    return any(isinstance(e, KeyboardInterrupt) or str(e) == "Query interrupted" for e in causes(error))
+    """
+    Tell whether Ctrl-C led to an error; DuckDB has one of its own for it, tells in words of one within a file system
+    of ours, and others are raised on the way.
+    """
+    words = r"Query interrupted|Traceback .*\nKeyboardInterrupt\W*"
+    return any(isinstance(e, KeyboardInterrupt) or re.fullmatch(words, str(e), re.DOTALL) for e in causes(error))
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ from datasets_scripts.sources.dialects import (
     read_header,
 )
 from datasets_scripts.sources.times import create_time_macros, has_offset, time_fault
+from datasets_scripts.sources.unpacked import unpacked_files
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -64,10 +65,13 @@ CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
-    """Create one view a table, with the columns that the source names in lower case, and the macros."""
+    """
+    Create one view a table, with the columns that the source names in lower case, and the macros; those of gzipped
+    files need the connection's `UnpackedFileSystem`.
+    """
     create_macros(connection, source, files)
     for table, spec in source["tables"].items():
-        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_table(files[table], spec)}")
+        connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_table(files[table], spec, unpacked=True)}")
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> bool:
@@ -254,18 +258,22 @@ def scanned(path: Path) -> str:
     return quoted(glob.escape(str(path)) if path.is_file() else path)
 
 
-def select_table(path: Path | None, spec: dict) -> str:
+def select_table(path: Path | None, spec: dict, unpacked: bool = False) -> str:
     """Write the SQL for the columns of a table, as the source describes it; see `select_columns`."""
     columns = spec["columns"]
-    return select_columns(path, columns, spec, spec.get("ids", [name for name in columns if name.endswith("id")]))
+    ids = spec.get("ids", [name for name in columns if name.endswith("id")])
+    return select_columns(path, columns, spec, ids, unpacked)
 
 
-def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Collection[str] = ()) -> str:
+def select_columns(
+    path: Path | None, columns: list[str], spec: dict, ids: Collection[str] = (), unpacked: bool = False
+) -> str:
     """
     Write the SQL for the columns as text; no rows where an optional table is absent, nulls for an absent column.
 
     Whole numbers among the `ids` are written without a fraction; numbers and times as `spec["dialect"]` tells, with a
-    decimal point and the year first. Of a table with `first_rows` no more are read.
+    decimal point and the year first. Of a table with `first_rows` no more are read. `unpacked`: the connection has an
+    `UnpackedFileSystem`, which is to read the gzipped files.
     """
     if path is None:
         return "SELECT " + ", ".join(f"NULL::VARCHAR AS {identifier(column)}" for column in columns) + " WHERE false"
@@ -286,11 +294,9 @@ def select_columns(path: Path | None, columns: list[str], spec: dict, ids: Colle
                 )
             if str(kind) != "VARCHAR":
                 typed.add(name.lower())
-    elif len(_headers(path, spec)) == 1:
-        types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in _distinct(_headers(path, spec)[0]))
-        scan = f"read_csv({scanned(path)}, {_csv(dialect)}, auto_detect = false, columns = {{{types}}}{filename})"
     else:
-        scan = f"read_csv({scanned(path)}, {_csv(dialect)}, all_varchar = true, union_by_name = true{filename})"
+        named = (unpacked and not filename and unpacked_files(files_of(path))) or scanned(path)
+        scan = f"read_csv({named}, {_csv(dialect)}, {_csv_columns(_headers(path, spec))}{filename})"
     texts = {column: f"CAST({actual.get(column, 'NULL')} AS VARCHAR)" for column in columns}
     where = {column: f"{path.name}, column {column}" for column in columns}
     if dialect != PLAIN:
@@ -362,6 +368,14 @@ NUMBER = (
 )
 INSTANT = "CAST(timezone('UTC', CAST({0} AS TIMESTAMPTZ)) AS VARCHAR) || '+00'"
 TYPED = {"DOUBLE": NUMBER, "FLOAT": NUMBER, "TIMESTAMP WITH TIME ZONE": INSTANT, "TIMESTAMPTZ_NS": INSTANT}
+
+
+def _csv_columns(headers: list[list[str]]) -> str:
+    """Write the options of DuckDB for columns of text, in files of one header or of several."""
+    if len(headers) > 1:
+        return "all_varchar = true, union_by_name = true"
+    types = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in _distinct(headers[0]))
+    return f"auto_detect = false, columns = {{{types}}}"
 
 
 def _csv(dialect: Dialect) -> str:
@@ -437,9 +451,14 @@ UNREADABLE = {
 }
 
 
+def is_unreadable(error: duckdb.Error) -> bool:
+    """Tell whether a failure is one to read; those of an `UnpackedFileSystem` have no class of their own."""
+    return isinstance(error, READ_ERRORS) or type(error) is duckdb.Error
+
+
 def explain(error: duckdb.Error, source: dict, files: dict[str, Path | None]) -> ClinRaGenInputError:
     """Explain a failure to read in one line that names the file and, where it can be found, row and field."""
-    text = str(error)
+    text = re.sub(r"(?s)^Traceback .*\n(?=\S)", "", str(error))  # whose lines are of our code
     if rounded := re.search(rf"string '(.*: the id .*{ROUNDED})'", text):
         return ClinRaGenInputError(rounded[1])
     if "File is not" in text and "encoded" in text:  # without its name

@@ -24,7 +24,8 @@ from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
 from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
-from datasets_scripts.sources.raw_tables import READ_ERRORS, check_keys, create_views, explain, find_tables, quoted
+from datasets_scripts.sources.raw_tables import check_keys, create_views, explain, find_tables, is_unreadable, quoted
+from datasets_scripts.sources.unpacked import UnpackedFileSystem
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -112,8 +113,8 @@ def read_source(
                     step()
                     connection.execute("INSERT INTO steps VALUES (?)", [name])
                     connection.commit()
-    except READ_ERRORS as error:
-        if is_full_disk(error) or is_interruption(error):
+    except duckdb.Error as error:
+        if is_full_disk(error) or is_interruption(error) or not is_unreadable(error):
             raise
         raise explain(error, source, files) from error
     return cohort
@@ -154,6 +155,7 @@ def _open(work: Path | None, memory_limit: str, threads: int | None) -> duckdb.D
     except duckdb.Error:
         raise ClinRaGenInputError(f"--memory-limit {memory_limit} is no size; write it as in 4GB") from None
     connection.execute(f"SET preserve_insertion_order = {work is None}")  # in which the first rows are the first
+    connection.register_filesystem(UnpackedFileSystem())
     connection.execute("SET TimeZone = 'UTC'")  # else times with a zone would be written in that of the machine
     connection.execute(f"SET temp_directory = {quoted('' if work is None else work / 'spill')}")
     if threads is not None:

@@ -6,20 +6,42 @@ import numpy as np
 import pytest
 
 from benchmarks import etl
+from datasets_scripts.sources.notes import note_text
 
 
 @pytest.mark.slow
 def test_the_benchmark_measures_real_builds_of_copied_tables(real_data, tmp_path, capsys):
+    others = ["--before", str(etl.HERE), "--output", str(tmp_path / "etl")]
     output, ballast = tmp_path / "etl", np.ones(150_000_000)  # 1.2 GB of ours, no part of the build's peak
-    etl.main(["--root", str(real_data / "mimic-iii-demo"), "--factors", "1", "2", "--output", str(output)])
+    etl.main(["--root", str(real_data / "mimic-iii-demo"), "--factors", "1", "2", "--summaries", "200", *others])
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
-    one, two = metrics["runs"]
+    one, two, noted = metrics["runs"]
+    assert noted["content_hash"] != two["content_hash"]
+    assert noted["stays"] == two["stays"]
+    assert {name for run in metrics["runs"] for name in run["sides"]} == {"now", "before", "scan"}
     for name in ("chart_rows", "lab_rows", "stays"):
         assert two[name] == 2 * one[name] > 0
     assert 0.05 < one["peak_memory_gb"] < ballast.nbytes / 2**30
     assert set(metrics["extrapolated"]["databases"]) == {"MIMIC-III 1.4", "MIMIC-IV 3.1"}
     assert "| 2 | 1,086,526 |" in capsys.readouterr().out
     assert {path.name for path in output.iterdir()} == {"metrics.json", "etl.png"}
+
+
+def test_a_summary_is_as_long_as_those_of_mimic_and_is_read_in_the_admission_view():
+    for seed in range(20):
+        text = etl.summary(seed)
+        assert 9_900 < len(text) < 10_100
+        view = note_text(
+            [{"kind": "Discharge summary", "text": text, "rank": 0, "hour": 30.0, "origin": "note"}], "admission"
+        )
+        assert 0.3 * len(text) < len(view) < 0.7 * len(text)
+
+
+def test_summaries_add_what_they_took_in_the_last_run():
+    database = {"minutes": 4.0}
+    beside = {"seconds": 18.0, "summaries": etl.FULL_SUMMARIES // 20}
+    etl.add_summaries(database, {"seconds": 12.0}, beside)
+    assert database == {"minutes": 6.0, "summaries": etl.FULL_SUMMARIES}
 
 
 def test_the_extrapolation_follows_the_line_and_the_memory_limit():
