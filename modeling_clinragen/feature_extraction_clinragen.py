@@ -217,7 +217,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return sentences
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
-        """Tell if anything of a checked record reaches the model."""
+        """Return whether anything of a checked record reaches the model."""
         return bool(self.reaches_model(values, times).any())
 
     def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -167,7 +167,7 @@ class GroundedText:
         return self._marks[-1:] == [PARTS[part]] and self._marks.count(PARTS[part]) == 1
 
     def _is_in_order(self, part: str) -> bool:
-        """Tell if a part stands in its place: what is written of the note after the series is read no more."""
+        """Return whether a part stands in its place: what is written of the note after the series is read no more."""
         before = self._marks[: self._marks.index(PARTS[part])] if PARTS[part] in self._marks else []
         return part == "lab" or PARTS["lab"] not in before
 
@@ -229,7 +229,7 @@ class GroundedText:
         return without_findings(sentence, claims, wrong) if wrong else sentence
 
     def _is_new_detail(self, claim: Claim) -> bool:
-        """Tell if a finding holds a number or a side that the note does not."""
+        """Return whether a finding holds a number or a side that the note does not."""
         return not details(claim.text) <= self.details
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
@@ -240,7 +240,7 @@ class GroundedText:
         return argue(claims, sentence, self.grounding.links)
 
     def _holds(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if the record supports a sentence, and it agrees with the list of diagnoses and says something new."""
+        """Return whether the record supports a sentence that agrees with the diagnoses and says something new."""
         verdicts = {claim.verdict for claim in claims}
         if "supported" not in verdicts or verdicts & {"contradicted", "absent"}:
             return False
@@ -249,14 +249,14 @@ class GroundedText:
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence about the note holds a number or a side that the note does not."""
+        """Return whether a sentence about the note holds a number or a side that the note does not."""
         for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
             if mention.inferred:  # the number of "type 2 diabetes" is no finding
                 sentence = sentence[: mention.start] + sentence[mention.end :]
         return not details(sentence) <= self.details
 
     def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence about the series is none, or names what is neither theirs nor the note's."""
+        """Return whether a sentence about the series is none, or names what is neither theirs nor the note's."""
         links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
         argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         named, said = links.find_diagnoses(sentence), lowered(sentence)
@@ -270,7 +270,7 @@ class GroundedText:
         )
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence argues for listed diagnoses only, each from a finding, and against none."""
+        """Return whether a sentence argues for listed diagnoses only, each from a finding, and against none."""
         listed, argued = set(self.listed), {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         if any(not listed >= set(claim.diagnoses) for claim in claims):
             return False
@@ -282,7 +282,7 @@ class GroundedText:
         return True
 
     def _repeats(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence says what one before says, or names a finding twice itself."""
+        """Return whether a sentence says what one before says, or names a finding twice itself."""
         findings = [_plain(claim.text) for claim in claims if claim.kind != "other"]
         return len(set(findings)) < len(findings) or bool(_said(sentence, claims) & self._said)
 
@@ -295,7 +295,7 @@ class GroundedText:
         self._said |= {(said[0], None) for said in self._said if len(said) > 1 and not self._is_owed(said[0])}
 
     def _is_owed(self, finding: str | tuple) -> bool:
-        """Tell if a finding, told for another diagnosis, is the name of a listed one that nothing explains yet."""
+        """Return whether a finding, given for another diagnosis, is the name of a listed one still unexplained."""
         left = set(self.listed).difference(*self.explained.values())
         return any(finding == _plain(name) for disease in left for name in self.grounding.links.names_of(disease))
 

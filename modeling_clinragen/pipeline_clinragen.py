@@ -284,7 +284,7 @@ class ClinRaGenPipeline(Pipeline):
         }
 
     def _is_finished(self, tokens: torch.Tensor) -> bool:
-        """Tell if the decoder came to the end of its text, instead of being cut."""
+        """Return whether the decoder came to the end of its text, instead of being cut."""
         ends = self.model.generation_config.eos_token_id
         written = tokens[1:]  # the decoder's start is BART's end, too
         return ends is None or bool(torch.isin(written, torch.tensor(ends, device=tokens.device)).any())

@@ -119,7 +119,7 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     @property
     def reads_terms(self) -> bool:
-        """Tell if the model reads which terms of the knowledge a record shows."""
+        """Return whether the model reads which terms of the knowledge a record shows."""
         return self.term_evidence and bool(self.knowledge)
 
     @property
@@ -200,7 +200,7 @@ class ClinRaGenProcessor(ProcessorMixin):
     check_fields = staticmethod(check_fields)  # of a record, for who has the processor alone
 
     def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
-        """Tell if a record holds anything of the modalities that the model reads; its series are checked for form."""
+        """Return whether a record holds a modality that the model reads; the form of its series is checked."""
         checked = self.feature_extractor.validate(lab_values, lab_times, where)
         has_note = "note" in self.modalities and bool(note and note.strip())
         return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def _may_share(arguments: argparse.Namespace) -> bool:
-    """Tell if several processes may answer: the records look many, and nothing says one."""
+    """Return whether several processes may answer: the records look many, and nothing says one."""
     if arguments.ray is not None or not several_wanted(arguments.processes):
         return False
     many = MANY_WITH_EVIDENCE if arguments.evidence else MANY_BYTES

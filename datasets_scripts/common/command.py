@@ -127,7 +127,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _fault_of(value, action: argparse.Action) -> str | None:
-    """Tell what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
+    """Say what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
     if isinstance(value, str | Path) and "\0" in str(value):
         return "holds a zero byte, which no name can hold"
     if isinstance(value, int | float) and action.type in (int, float):

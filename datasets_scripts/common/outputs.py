@@ -264,12 +264,12 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Tell whether Ctrl-C led to an error; DuckDB has one of its own for it, and others are raised on the way."""
+    """Return whether Ctrl-C led to an error; DuckDB has one of its own for it, and others are raised on the way."""
     return any(isinstance(e, KeyboardInterrupt) or str(e) == "Query interrupted" for e in causes(error))
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Tell whether a full disk, a quota or a limit of file sizes led to an error."""
+    """Return whether a full disk, a quota or a limit of file sizes led to an error."""
     return any(
         (isinstance(e, OSError) and e.errno in FULL) or any(words in str(e) for words in FULL_WORDS)
         for e in causes(error)

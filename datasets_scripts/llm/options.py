@@ -129,7 +129,7 @@ def open_model(
 
 
 def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
-    """Tell what so many requests would take, from the mean length of the first chats; nothing is sent."""
+    """Estimate what so many requests would take, from the mean length of the first chats; nothing is sent."""
     from datasets_scripts.llm.endpoint import Budget, estimated_tokens
 
     sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]

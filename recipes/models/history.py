@@ -163,7 +163,7 @@ def _of_stages(training: dict) -> list[dict]:
 
 
 def is_credentialed(training: dict) -> bool:
-    """Tell if any of the data that a model has learned from is credentialed, or not known to be open."""
+    """Return whether any of the data that a model has learned from is credentialed, or not known to be open."""
     return any(one.get("credentialed") is not False for one in (training["source"], *_of_stages(training)))
 
 

@@ -213,7 +213,7 @@ def make_app(
 
     @app.get("/health")
     async def health() -> dict:
-        """Tell that the server is up, and which model answers."""
+        """Report that the server is up, and which model answers."""
         return {"status": "ok", "model_version": handler.pipe.version}
 
     @app.exception_handler(HTTPException)

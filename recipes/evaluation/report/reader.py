@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Tell what a reader of the rationales meets, and what the decoder writes by itself, as rows of the report, the model
+Show what a reader of the rationales meets, and what the decoder writes by itself, as rows of the report, the model
 card and the page of rationales.
 """
 

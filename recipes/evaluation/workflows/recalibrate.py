@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fit a model's decisions anew on local records, its weights untouched, and tell how its inputs have drifted."""
+"""Fit a model's decisions anew on local records, its weights untouched, and report how its inputs have drifted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIGURES = ("micro_f1", "macro_f1", "expected_calibration_error")
 
 def recalibrate(arguments: argparse.Namespace) -> dict:
     """
-    Tell the drift of a split's records; where they have labels, measure what new temperature and thresholds would
+    Report the drift of a split's records; where they have labels, measure what new temperature and thresholds would
     bring, and write the model folder with them to `--output`, if it is given.
 
     Returns:
