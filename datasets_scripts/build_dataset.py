@@ -151,7 +151,7 @@ def _check_unlabelled(arguments: argparse.Namespace) -> None:
         raise ClinRaGenInputError("--splits: --unlabelled patients are all in split test; leave it out")
     if arguments.also_meds is not None:
         raise ClinRaGenInputError(
-            "--also-meds: it tells ends and diagnoses, which --unlabelled stays lack; leave it out"
+            "--also-meds: it writes ends and diagnoses, which --unlabelled stays lack; leave it out"
         )
 
 

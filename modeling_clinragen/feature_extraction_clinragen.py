@@ -195,7 +195,9 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         rows = read_rows(text)
         line, header = next(rows, (0, []))
         if not header:
-            raise ClinRaGenInputError("the table of the series is empty; begin with hour and one column a channel")
+            raise ClinRaGenInputError(
+                "the table of the series is empty; begin with hour and one column for each channel"
+            )
         table = SeriesTable(self.channels, header, where=f"line {line}")
         rows = without_first(rows, table.read_units)
         read = [row for line, cells in rows if (row := table.read(cells, f"line {line}")) is not None]

@@ -67,7 +67,7 @@ class GroundedSentence:
     Args:
         text (`str`): one sentence.
         part (`str`): `note` or `lab`, the part of the rationale in which it stands.
-        origin (`str`): `written` by the decoder, `repaired` where its numbers were put right or findings left out of
+        origin (`str`): `written` by the decoder, `repaired` where its numbers were corrected or findings left out of
             it, or `composed` from the record.
     """
 
@@ -175,7 +175,7 @@ class GroundedText:
         return not {PARTS[part], PARTS["lab"]} & set(self._marks)
 
     def _take(self, sentence: str, part: str) -> None:
-        """Keep a sentence of the decoder, put right where that is enough, or leave it out."""
+        """Keep a sentence of the decoder, corrected where that is enough, or leave it out."""
         if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
         if sentence in NO_SIGN[part]:
@@ -184,7 +184,7 @@ class GroundedText:
         said = self.grounding.language.read(sentence)
         if _LACK.search(said.text):
             return
-        if not self.grounding.language.is_english:  # what is wrong in it is put right in English only
+        if not self.grounding.language.is_english:  # what is wrong in it is corrected in English only
             self._add_if_it_holds(said, part, origin, self._claims(said.text, part))
             return
         if part == "lab":

@@ -58,7 +58,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         modalities (`list[str]`, *optional*): what the model was trained to read, of `"note"` and `"lab"`; the other
             is left out of its inputs. Default: both.
         knowledge (`list[dict]`, *optional*): terms with their diseases, as [`KnowledgeLinks`] takes them, with which
-            the rationale is checked and completed. Default: none, as in folders of before.
+            the rationale is checked and completed. Default: none, as in older folders.
         numeric_slots (`bool`, *optional*, defaults to `False`): whether the decoder learned to write slots such as
             `[highest]` for the numbers of the series, see [`NumericSlots`].
         term_evidence (`bool`, *optional*, defaults to `False`): whether the model reads which terms of `knowledge` a

@@ -63,7 +63,7 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
         main(None)
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
-            sys.exit(_fail("interrupted; start the same command again to go on", code=130))
+            sys.exit(_fail("interrupted; start the same command again to resume", code=130))
         line = _line_of(error)
         if line is None:
             raise

@@ -166,11 +166,11 @@ def hub_errors(repo_id: str) -> Iterator[None]:
         response = getattr(cause, "response", None)
         if response is None:
             raise ClinRaGenInputError(
-                f"{repo_id} was not pushed to {constants.ENDPOINT} ({type(cause).__name__}: {cause}); look after the "
-                "network, then start the same command again to go on"
+                f"{repo_id} was not pushed to {constants.ENDPOINT} ({type(cause).__name__}: {cause}); check the "
+                "network, then start the same command again to resume"
             ) from error
         said = cause.server_message or response.reason_phrase
-        remedy = REMEDIES.get(response.status_code, "start the same command again to go on")
+        remedy = REMEDIES.get(response.status_code, "start the same command again to resume")
         raise ClinRaGenInputError(
             f"the Hub answered {response.status_code} for {repo_id} ({said}); {remedy}"
         ) from error

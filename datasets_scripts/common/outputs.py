@@ -237,7 +237,7 @@ def _begin(aside: Path, resume: dict | None) -> bool:
     if resume is not None and start.is_file() and start.read_text(encoding="utf-8") == wanted:
         return True
     if resume is not None and start.is_file():
-        logger.info("%s was begun with other settings or files: it is begun anew", aside)
+        logger.info("%s was begun with other settings or files: starting over", aside)
     if aside.exists():
         shutil.rmtree(aside)
     aside.mkdir(mode=0o700, parents=True)  # the output's own: what is in it, its owner alone can read

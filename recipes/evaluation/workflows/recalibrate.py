@@ -137,14 +137,14 @@ def tell_drift(history: dict, now: dict) -> list[dict]:
     """Say which inputs differ much from those of training; return all that were compared."""
     before = history.get("inputs")
     if before is None:
-        logger.warning("the model folder does not say what it was trained on: no drift can be told")
+        logger.warning("the model folder does not say what it was trained on: drift cannot be measured")
         return []
     if "prevalence" not in now:
         logger.info("the records have no labels: how common diagnoses are is not compared")
     elif "prevalence" not in before:
         logger.warning(
-            "the model folder does not say how common diagnoses were in training, and they are not compared; its "
-            "stage tells it when it is trained again"
+            "the model folder does not say how common diagnoses were in training, so they are not compared; a "
+            "stage that is trained again records it"
         )
     rows = drift(before, now)
     large = [row for row in rows if row["large"]]
