@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := modeling_clinragen datasets_scripts recipes space tests benchmarks setup.py
+SOURCES := modeling_clinragen datasets_scripts recipes space tests benchmarks docs/draw_model.py setup.py
 INSTALLED := $(VENV)/.installed
 
 .PHONY: quickstart test slow_test nightly_test style quality clean

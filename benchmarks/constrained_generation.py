@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What it costs that lists of diagnoses are valid by construction: processor time of generation with the constraint and
-without, in turn, from random weights. Every text has the same number of tokens, so that the work is equal.
+Measure what lists of diagnoses that are valid by construction cost: processor time of generation with the constraint
+and without, in turn, from random weights. Every text has the same number of tokens, so that the work is equal.
 
     python -m benchmarks.constrained_generation
 """

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a training step costs against the length of notes and stays, the size of the batch, the number of channels and of
+Measure a training step against the length of notes and stays, the size of the batch, the number of channels and of
 knowledge terms, and the number of processes: random weights at the shape of FLAN-T5 small. Linux only.
 
     OMP_NUM_THREADS=1 python -m benchmarks.cost --output runs/cost

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How fast the recipes load records, beside how fast a model at the shape of FLAN-T5 small learns from them.
+Measure how fast the recipes load records, beside how fast a model at the shape of FLAN-T5 small trains on them.
 
     OMP_NUM_THREADS=1 python -m benchmarks.data_loading --output runs/data_loading.json
 
@@ -89,7 +89,7 @@ def write_folder(folder: Path, number: int) -> None:
 
 
 def described(number: int) -> dict:
-    """Return what a dataset folder tells of itself, of records that are made up."""
+    """Return the description of a dataset folder of made-up records."""
     nothing = dict.fromkeys(("title", "version", "licence", "url", "cite"))
     step = {"step": "made up", "stays": number, "patients": number, "stays_lost": 0, "patients_lost": 0, "why": ""}
     return {

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What the quality gate is worth: 30% of the rationales are corrupted, and a student learns from what passes the gate,
-another from all of them.
+Measure the worth of the quality gate: 30% of the rationales are corrupted; one student learns from what passes the
+gate, another from all of them.
 
     python -m benchmarks.gate --output runs/gate
 """

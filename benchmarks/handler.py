@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How fast `recipes/predict.py` and `recipes/serve.py` answer, and in how much memory. Linux only.
+Measure how fast `recipes/predict.py` and `recipes/serve.py` answer, and in how much memory. Linux only.
 
     python -m benchmarks.handler --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/handler

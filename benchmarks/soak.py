@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Whether memory stays flat while one process trains and generates in turn, on batches of many lengths. Linux only.
+Check that memory stays flat while one process trains and generates in turn on batches of many lengths. Linux only.
 
     OMP_NUM_THREADS=1 python -m benchmarks.soak --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/soak
@@ -192,7 +192,7 @@ def memory(field: str) -> float:
 
 
 def figures(samples: list[dict]) -> dict:
-    """How memory went after the warm-up: means of thirds of the samples, and the slope of the line through them."""
+    """Return the course of memory after the warm-up: means of thirds of the samples, and the slope through them."""
     end = samples[-1]["seconds"]
     counted = [sample for sample in samples if sample["seconds"] >= WARM_UP * end] or samples
     hours = np.array([sample["seconds"] for sample in counted]) / 3600

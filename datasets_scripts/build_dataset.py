@@ -24,83 +24,100 @@ MAX_THREADS = 1024  # the table engine starts them all at once
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Build a dataset folder from the raw tables of an ICU database.")
-    parser.add_argument("--source", required=True, choices=SOURCES)
+    parser.add_argument("--source", required=True, choices=SOURCES, help="database to read")
     parser.add_argument(
         "--root",
         type=lambda text: text if "://" in text else Path(text),
-        help="folder of the raw tables, or of omop a .duckdb file or postgresql://USER@HOST/DATABASE?schema=SCHEMA, "
-        "without a password; synthetic writes there",
+        help="folder of the raw tables; omop: also a .duckdb file or postgresql://USER@HOST/DATABASE?schema=SCHEMA "
+        "without a password; synthetic: folder for the simulated tables",
     )
     parser.add_argument("--output", type=Path, help="dataset folder to write")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="tables: read the first rows of each file and print what is understood of them, instead of a dataset",
+        help="tables: read the first rows of each file and print how they are understood; write nothing",
     )
     parser.add_argument(
         "--mapping",
-        help="meds: what its codes mean, clinragen (default), mimic-iv or a YAML file; omop: a YAML file of further "
-        "ICUs and codes; tables: the YAML file that describes them; default: the only one in --root",
+        help="meds: the meaning of its codes: clinragen (default), mimic-iv, eicu or a YAML file; omop: a YAML file "
+        "of further ICUs and codes; tables: the YAML file that describes them (default: the only one in --root)",
     )
-    parser.add_argument("--also-meds", type=Path, metavar="DIR", help="write the same stays as a MEDS folder, too")
+    parser.add_argument("--also-meds", type=Path, metavar="DIR", help="also write the same stays as a MEDS folder")
 
     cohort = parser.add_argument_group("which stays")
-    cohort.add_argument("--splits", help=f"shares of the patients; default {SPLIT_SHARES}")
+    cohort.add_argument("--splits", help=f"shares of the patients; default: {SPLIT_SHARES}")
     cohort.add_argument(
         "--unlabelled",
         action="store_true",
-        help="new patients, for predict.py --dataset: no diagnoses are read, a stay without an end lasts until its "
-        "last measurement, and all are in split test",
+        help="read new patients, for predict.py --dataset: no diagnoses are read, a stay without an end lasts until "
+        "its last measurement, and all patients are in the split test",
     )
-    cohort.add_argument("--seed", type=int, default=0, help="of the split, and of the synthetic patients")
     cohort.add_argument(
-        "--limit", type=int, help="only N patients, of each split its share; synthetic: how many (default 2000)"
+        "--seed", type=int, default=0, help="seed of the split and of the simulated patients; default: 0"
     )
-    cohort.add_argument("--min-age", type=float, default=18, help="years at ICU admission; default 18")
-    cohort.add_argument("--max-age", type=float, help="years at ICU admission; those above 89 count as 90")
-    cohort.add_argument("--min-stay-hours", type=float, default=0, help="only stays of that length or longer")
-    cohort.add_argument("--max-stay-hours", type=float, help="only stays of that length or shorter")
+    cohort.add_argument(
+        "--limit",
+        type=int,
+        help="keep N patients, from each split its share; synthetic: simulate N patients (default: 2000)",
+    )
+    cohort.add_argument(
+        "--min-age", type=float, default=18, help="youngest age at ICU admission, in years; default: 18"
+    )
+    cohort.add_argument(
+        "--max-age", type=float, help="oldest age at ICU admission, in years; ages above 89 count as 90"
+    )
+    cohort.add_argument("--min-stay-hours", type=float, default=0, help="keep stays of at least this length")
+    cohort.add_argument("--max-stay-hours", type=float, help="keep stays of at most this length")
     cohort.add_argument(
         "--stays",
         choices=("all", "single", "first"),
         default="all",
-        help="all; single: of admissions with one ICU stay, as mimic3-benchmarks does; first: of each patient",
+        help="all (default); single: of admissions with one stay, as in mimic3-benchmarks; first: of each patient",
     )
 
-    content = parser.add_argument_group("what of them")
-    content.add_argument("--labels", default="phenotypes", help="phenotypes (the paper's 25) or a YAML file of labels")
-    content.add_argument("--channels", default="paper", help="paper (11), extended (45 tests more) or a YAML file")
+    content = parser.add_argument_group("content of a stay")
+    content.add_argument(
+        "--labels", default="phenotypes", help="phenotypes (the paper's 25, default) or a YAML file of labels"
+    )
+    content.add_argument(
+        "--channels", default="paper", help="paper (11, default), extended (45 more tests) or a YAML file"
+    )
     content.add_argument(
         "--reference-ranges",
         choices=("clinical", "paper"),
         default="clinical",
-        help="what captions and rationales call normal: clinical limits of adults (default), or the paper's wide ones",
+        help="limits of normal in captions and rationales: clinical, for adults (default), or the paper's wide ones",
     )
-    content.add_argument("--hours", type=float, default=1440, help="after ICU admission; later values are left out")
+    content.add_argument(
+        "--hours",
+        type=float,
+        default=1440,
+        help="hours after ICU admission to keep; later values are left out; default: 1440",
+    )
     content.add_argument(
         "--note-view",
         default="admission",
-        help="admission: of a discharge summary the sections about the time up to admission; paper: its brief "
-        "hospital course, which names the diagnoses; as-of=HOURS: all documents stored by then",
+        help="admission (default): a discharge summary's sections up to admission, and other notes of the first 24 "
+        "hours; paper: its brief hospital course, which names the diagnoses; as-of=HOURS: documents stored by then",
     )
     content.add_argument(
         "--sections",
         default="all",
-        help="what the view reads of its hours beside the notes: treatments (of eicu), none, or all (default)",
+        help="further records of the view's hours: treatments (of eicu), none, or all (default)",
     )
     content.add_argument(
         "--language",
         type=Path,
-        help="YAML file of the words and headings of notes that are not in English, such as "
+        help="YAML file of the words and headings of notes in another language than English, such as "
         "datasets_scripts/sources/language_german.yaml",
     )
     versions = {"choices": ("fixed", "paper"), "default": "fixed"}
-    content.add_argument("--note-text", **versions, help="paper strips digits and stop words")
-    content.add_argument("--caption", **versions, help="paper calls an unmeasured channel normal")
+    content.add_argument("--note-text", **versions, help="paper: strip digits and stop words, as the release does")
+    content.add_argument("--caption", **versions, help="paper: call an unmeasured channel normal, as the release does")
 
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--memory-limit", default="4GB", help="of the table engine; default 4GB")
-    machine.add_argument("--threads", type=int, help="of the table engine; default: all cores")
+    machine.add_argument("--memory-limit", default="4GB", help="memory of the table engine; default: 4GB")
+    machine.add_argument("--threads", type=int, help="threads of the table engine; default: all cores")
     machine.add_argument("--ray", metavar="ADDRESS", help=f"{RAY_HELP}; tables are read here")
     return parser.parse_args(argv)
 
@@ -134,7 +151,7 @@ def _check_unlabelled(arguments: argparse.Namespace) -> None:
         raise ClinRaGenInputError("--splits: --unlabelled patients are all in split test; leave it out")
     if arguments.also_meds is not None:
         raise ClinRaGenInputError(
-            "--also-meds: it tells ends and diagnoses, which --unlabelled stays lack; leave it out"
+            "--also-meds: it writes ends and diagnoses, which --unlabelled stays lack; leave it out"
         )
 
 

@@ -24,27 +24,37 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--corpus",
         required=True,
-        help="builtin (this project's own), pubmed, wikipedia, hf:REPO, a text, JSONL or Parquet file or a folder, or "
-        "a YAML file of terms",
+        help="builtin (this project's own), pubmed, wikipedia, hf:REPO, a text, JSONL or Parquet file, a folder of "
+        "these, or a YAML file of terms",
     )
-    parser.add_argument("--output", type=Path, required=True, help="knowledge.json to write; a report goes beside it")
-    parser.add_argument("--labels", default="phenotypes", help="phenotypes, or a YAML file of labels")
-    parser.add_argument("--retriever", default=MINILM, help="sentence encoder: a folder or Hub id")
-    parser.add_argument("--top-k", type=_positive, default=10, help="documents for each label")
-    parser.add_argument("--terms", type=_positive, default=40, help="terms for each label, at most")
+    parser.add_argument("--output", type=Path, required=True, help="knowledge.json to write, with a report beside it")
+    parser.add_argument(
+        "--labels", default="phenotypes", help="phenotypes (the paper's 25, default) or a YAML file of labels"
+    )
+    parser.add_argument(
+        "--retriever", default=MINILM, help="sentence encoder that ranks documents: a folder or Hub id"
+    )
+    parser.add_argument("--top-k", type=_positive, default=10, help="documents to read for each label; default: 10")
+    parser.add_argument("--terms", type=_positive, default=40, help="most terms of each label; default: 40")
     parser.add_argument(
         "--extractor",
         default="offline",
-        help="what finds the terms: offline, by contrast with the corpus; openai:MODEL or transformers:MODEL",
+        help="finds the terms: offline (default, by contrast with the corpus), openai:MODEL or transformers:MODEL",
     )
-    parser.add_argument("--tokenizer", default=MINILM, help="whose tokens of the terms the report counts")
-    parser.add_argument("--limit", type=_positive, help="documents at most; of a service: for each label, 50")
-    parser.add_argument("--text-column", default="text", help="of hf:REPO")
-    parser.add_argument("--split", default="train", help="of hf:REPO")
-    parser.add_argument("--cache", type=Path, help="folder of a service's replies; default: OUTPUT.cache")
-    parser.add_argument("--api-key", default=os.environ.get("NCBI_API_KEY"), help="of NCBI; default: NCBI_API_KEY")
-    parser.add_argument("--email", help="which the services may write to")
-    parser.add_argument("--seed", type=int, default=0, help="of a language model")
+    parser.add_argument("--tokenizer", default=MINILM, help="tokenizer by which the report counts tokens of terms")
+    parser.add_argument(
+        "--limit", type=_positive, help="most documents; of pubmed and wikipedia: for each label, default: 50"
+    )
+    parser.add_argument("--text-column", default="text", help="column of hf:REPO with the text; default: text")
+    parser.add_argument("--split", default="train", help="split of hf:REPO; default: train")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for the replies of pubmed or wikipedia; default: OUTPUT.cache"
+    )
+    parser.add_argument(
+        "--api-key", default=os.environ.get("NCBI_API_KEY"), help="NCBI key; default: NCBI_API_KEY of the environment"
+    )
+    parser.add_argument("--email", help="address at which pubmed and wikipedia may reach you")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a language model; default: 0")
     add_model_options(parser)
     return parser.parse_args(argv)
 

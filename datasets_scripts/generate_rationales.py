@@ -25,38 +25,49 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher",
         required=True,
-        help="template: offline, from the record; openai:MODEL: by the endpoint at --base-url; transformers:MODEL: a "
+        help="template: offline, from the record; openai:MODEL: behind the endpoint --base-url; transformers:MODEL: a "
         "causal language model in this process",
     )
     parser.add_argument("--output", type=Path, required=True, help="dataset folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the wording")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="template: default: all cores")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the wording; default: 0")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="template: number of processes; default: one per core"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help=f"template: {RAY_HELP}")
-    parser.add_argument("--max-note", type=int, default=8000, help="characters of a note for a language model")
+    parser.add_argument(
+        "--max-note", type=int, default=8000, help="longest note in characters for a language model; default: 8000"
+    )
     parser.add_argument(
         "--prompt",
         type=Path,
         metavar="FILE",
-        help="YAML: a language model's own words or language; see docs/teacher.md",
+        help="YAML file of a prompt of your own, also in another language; see docs/teacher.md",
     )
     parser.add_argument(
         "--sentences",
         choices=("chosen", "grounded", "free"),
-        help="what a language model is kept to. chosen: it chooses finding, verb and diagnosis of what the record "
-        "holds; grounded: and writes words of its own between them; free: it writes as it likes; default: grounded "
-        "for transformers:MODEL, free for openai:MODEL",
+        help="form of a language model's sentences. chosen: it chooses finding, verb and diagnosis from the record; "
+        "grounded: it also writes words of its own between them; free: any text; default: grounded for "
+        "transformers:MODEL, free for openai:MODEL",
     )
     gate = parser.add_argument_group("the quality gate")
-    gate.add_argument("--tries", type=int, default=3, help="a rejected rationale is asked for again, with the reason")
+    gate.add_argument(
+        "--tries",
+        type=int,
+        default=3,
+        help="attempts at a rationale, each with the reason of the rejection; default: 3",
+    )
     gate.add_argument(
         "--rejected",
         choices=("drop", "keep"),
         default="drop",
-        help="after the last try: drop leaves the record without a rationale, so that only its diagnoses are learned "
-        "from; keep takes it",
+        help="after the last attempt: drop (default) leaves the record without a rationale, so that a model learns "
+        "only its diagnoses; keep takes the rejected one",
     )
     add_model_options(parser)
-    parser.add_argument("--dry-run", action="store_true", help="send nothing; tell what a model would take")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="send nothing; estimate requests, tokens, cost and time"
+    )
     return parser.parse_args(argv)
 
 

@@ -29,8 +29,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--i-am-permitted-to-send",
         dest="send_permission",
         metavar="REASON",
-        help="credentialed data are pushed, even to a private repo, only with this; the reason is recorded in what is "
-        "pushed",
+        help="permit pushing credentialed data, even to a private repo; the reason is recorded in the pushed files",
     )
     return parser.parse_args(argv)
 

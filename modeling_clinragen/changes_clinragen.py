@@ -153,7 +153,7 @@ def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match
 
 
 def _is_amount(amount: float, half: float, match: re.Match, sizes: np.ndarray) -> Truth:
-    """Tell if one of the changes is the amount; half a unit of the last digit is rounding."""
+    """Return whether one of the changes is the amount; half a unit of the last digit is rounding."""
     if match["bound"]:
         more = match["bound"] in ("more than", "over", "at least", ">")
         return bool((sizes >= amount - half / 50).any() if more else (sizes <= amount + half / 50).any())

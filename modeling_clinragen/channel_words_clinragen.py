@@ -288,7 +288,7 @@ SHORT_NAMES = {
 @dataclass(frozen=True)
 class Said:
     """
-    What a word says: of which channels, and what they show.
+    The meaning of a word: which channels it names, and what they show.
 
     Args:
         parts (`tuple[tuple[str, str | None], ...]`): channel, and `high`, `low`, `normal`, `not_high`, `room air`, or

@@ -170,7 +170,7 @@ class ClaimChecker(ClauseReader):
         return claims
 
     def _is_excepted(self, text: str, start: int, end: int) -> bool:
-        """Tell if a sentence makes an exception, "apart from one reading of 89%", other than of a whole channel."""
+        """Return whether a sentence excepts more than a whole channel: "apart from one reading of 89%"."""
         first, last = text.rfind(".", 0, start) + 1, text.find(".", end)
         sentence = lowered(text[first : last if last >= 0 else len(text)])
         return any(

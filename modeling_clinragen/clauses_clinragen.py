@@ -139,7 +139,7 @@ class ClauseReader:
                 yield start, end
 
     def names_a_channel(self, text: str) -> bool:
-        """Tell if the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
+        """Return whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
         lower = lowered(text)
         said = (self.by_word[lower[start:end]] for start, end in self.find(lower))
         return any(word.parts and not word.finding for word in said)
@@ -216,7 +216,7 @@ class ClauseReader:
         return self.by_word[lowered(text[start:end])]
 
     def _is_wished(self, text: str, start: int, mention: tuple[int, int]) -> bool:
-        """Tell if a channel is named for a goal, a condition, a fear or the past: "goal MAP >65", "risk of fever"."""
+        """Return whether a channel is named as a goal, condition, fear or past: "goal MAP >65", "risk of fever"."""
         before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
         after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
         condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
@@ -346,7 +346,7 @@ class ClauseReader:
                     stated[i] = _SLASHED.sub(r"\2", stated[i])
 
     def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
-        """Tell if the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
+        """Return whether the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
         (_, _, before, sentence), (_, end, mention, own) = clauses[i - 1], clauses[i]
         if before is None or mention is None or sentence != own or not is_negated(stated[i - 1]):
             return False
@@ -375,7 +375,7 @@ class ClauseReader:
         return after if _COURSE.search(after) or _PREDICATE.match(after) else "" if after.strip() else shared
 
     def _states_nothing(self, words: str) -> bool:
-        """Tell if a clause is a channel's name alone."""
+        """Return whether a clause is a channel's name alone."""
         rest = words
         for start, end in self.find(words):
             if self.by_word[words[start:end]].finding:

@@ -153,12 +153,12 @@ class Composer:
         return kept
 
     def _is_named_again(self, finding: NoteFinding, kept: list[NoteFinding]) -> bool:
-        """Tell if a finding is another name of one before: of this disease, or of another one."""
+        """Return whether a finding is another name of one before: of this disease, or of another one."""
         named = finding.text.lower()
         return any(named in same and any(f.text.lower() in same for f in kept) for same in self.same_names.values())
 
     def _is_own(self, disease: str, finding: NoteFinding) -> bool:
-        """Tell if a finding of the note is a name of the disease itself."""
+        """Return whether a finding of the note is a name of the disease itself."""
         own = self.own_terms[disease]
         return isinstance(finding, NoteFinding) and (
             self.links.language.english(finding.term).lower() in own or finding.text.lower() in own
@@ -246,7 +246,7 @@ class Composer:
         choose: random.Random,
         why: tuple[int, int] = (0, 0),
     ) -> list[Sentence]:
-        """Tell the findings of one part; diseases explained elsewhere are passed over where there are too many."""
+        """Word the findings of one part; diseases explained elsewhere are passed over where there are too many."""
         tell = self.telling.note if part == "note" else self.telling.series
         shared = self._share_out(found, MAX_FINDINGS[part], explained, why)
         if part == "note":
@@ -263,7 +263,7 @@ class Composer:
         return sentences
 
     def _names_apart(self, shared: dict[tuple[str, ...], list]) -> dict[tuple[str, ...], list]:
-        """Tell a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
+        """Name a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
         apart: dict[tuple[str, ...], list] = {}
         for diseases, findings in shared.items():
             named = {d: [f for f in findings if self.telling.is_name(f, d)] for d in diseases if len(diseases) > 1}
@@ -330,7 +330,7 @@ def why_admitted(note: str) -> tuple[int, int]:
 
 
 def _lies_in(finding: NoteFinding | SeriesFinding, place: tuple[int, int]) -> bool:
-    """Tell if a finding lies in a place of the note; one of the series does anyway."""
+    """Return whether a finding lies in a place of the note; one of the series does anyway."""
     return isinstance(finding, SeriesFinding) or place[0] <= finding.start < place[1]
 
 
@@ -373,13 +373,13 @@ class _Patterns(dict):
 
 
 def _is_far(finding: SeriesFinding) -> bool:
-    """Tell if a level lies clearly beyond the clear limit; a low one is enough."""
+    """Return whether a level lies clearly beyond the clear limit; a low one is enough."""
     limit = clear_limits(finding.channel)[1] + FAST * finding.channel.get("std", 0.0)
     return finding.direction == "low" or bool(finding.values.max() >= limit)
 
 
 def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
-    """Tell if a channel's values show a level, or a trend, credibly."""
+    """Return whether a channel's values show a level, or a trend, credibly."""
     if direction in ("rising", "falling"):
         if len(values) < MIN_VALUES_OF_TREND or trend_of(values) != direction:
             return False
@@ -401,7 +401,7 @@ def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
 
 
 def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
-    """Tell if most values lie beyond the usual limit; one beyond the clear limit is then no error."""
+    """Return whether most values lie beyond the usual limit; one beyond the clear limit is then no error."""
     low, high = usual_limits(channel)
     return bool(np.mean(values > high if direction == "high" else values < low) > 0.5)
 
@@ -417,7 +417,7 @@ def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
 
 def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:
     """
-    Tell if another finding says what one does, and more: "unstable angina" than "angina", "norepinephrine" than
+    Return whether another finding says what one does, and more: "unstable angina" than "angina", "norepinephrine" than
     "vasopressors" of "vasopressors norepinephrine".
     """
     if finding.end <= other.start and not note[finding.end : other.start].strip():

@@ -98,8 +98,8 @@ class RecordCopies:
 
     def _keeps_tokens(self, words: Sequence[tuple[int, int]], left: str) -> bool:
         """
-        Tell if a note of which some words are `left` has their tokens: no token of several words goes or comes, and
-        the note, which is measured without the prompt, is not cut for another word at its beginning.
+        Return whether a note of which some words are `left` has their tokens: no token of several words goes or
+        comes, and the note, which is measured without the prompt, is not cut for another word at its beginning.
         """
         removed, gone = set(self.removed_tokens(words)), set(words)
         if self.words[0] in gone and len(self.prompt) > self.processor.max_note_tokens:
@@ -156,7 +156,7 @@ class RecordCopies:
 
 
 def parts_words(tokenizer) -> bool:
-    """Tell if a tokenizer makes the tokens of each word by itself, but for those that were added to its vocabulary."""
+    """Return whether a tokenizer splits each word by itself, except for tokens that were added to its vocabulary."""
     text, split = " ab cd ef", getattr(getattr(tokenizer, "backend_tokenizer", None), "pre_tokenizer", None)
     return split is not None and all(
         " " not in text[start:end].strip() for _, (start, end) in split.pre_tokenize_str(text)

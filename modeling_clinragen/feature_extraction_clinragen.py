@@ -195,7 +195,9 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         rows = read_rows(text)
         line, header = next(rows, (0, []))
         if not header:
-            raise ClinRaGenInputError("the table of the series is empty; begin with hour and one column a channel")
+            raise ClinRaGenInputError(
+                "the table of the series is empty; begin with hour and one column for each channel"
+            )
         table = SeriesTable(self.channels, header, where=f"line {line}")
         rows = without_first(rows, table.read_units)
         read = [row for line, cells in rows if (row := table.read(cells, f"line {line}")) is not None]
@@ -217,7 +219,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return sentences
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
-        """Tell if anything of a checked record reaches the model."""
+        """Return whether anything of a checked record reaches the model."""
         return bool(self.reaches_model(values, times).any())
 
     def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def check_fields(record: dict) -> None:
             raise ClinRaGenInputError(f"there is no field {name[:60]!r}; did you mean {meant!r}? Rename or remove it")
     if others and len(others) == len(record):
         shown = ", ".join(repr(name[:60]) for name in [*others][:5])
-        raise ClinRaGenInputError(f"none of its fields is read ({shown}); give any of {', '.join(RECORD_FIELDS)}")
+        raise ClinRaGenInputError(f"it has no known field ({shown}); give any of {', '.join(RECORD_FIELDS)}")
 
 
 def _holds_truth(series) -> bool:

@@ -237,7 +237,7 @@ def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
 
 
 def _stand_before(piece: str, signs: list[tuple[int, int, bool]]) -> bool:
-    """Tell if signs stand before their findings, as in "(+) fever", or after them, as in "fever (+)"."""
+    """Return whether signs stand before their findings, as in "(+) fever", or after them, as in "fever (+)"."""
     lead, tail = piece[: signs[0][0]], piece[signs[-1][1] :]
     first = piece[signs[0][1] :].strip(" )")
     if not first or first.startswith(","):

@@ -45,7 +45,7 @@ def can_leave_rows(
     cache: object,
 ) -> bool:
     """
-    Tell if a call of `generate` without beams can go on with some of its rows: the most probable tokens are wanted,
+    Return whether a call of `generate` without beams can continue with some rows: the most probable tokens are wanted,
     and no more than they, the cache is one that grows, and whatever else takes part reads each row by itself.
     """
     known = ("transformers.", __package__ + ".")

@@ -68,7 +68,7 @@ class GroundedSentence:
     Args:
         text (`str`): one sentence.
         part (`str`): `note` or `lab`, the part of the rationale in which it stands.
-        origin (`str`): `written` by the decoder, `repaired` where its numbers were put right or findings left out of
+        origin (`str`): `written` by the decoder, `repaired` where its numbers were corrected or findings left out of
             it, or `composed` from the record.
     """
 
@@ -168,7 +168,7 @@ class GroundedText:
         return self._marks[-1:] == [PARTS[part]] and self._marks.count(PARTS[part]) == 1
 
     def _is_in_order(self, part: str) -> bool:
-        """Tell if a part stands in its place: what is written of the note after the series is read no more."""
+        """Return whether a part stands in its place: what is written of the note after the series is read no more."""
         before = self._marks[: self._marks.index(PARTS[part])] if PARTS[part] in self._marks else []
         return part == "lab" or PARTS["lab"] not in before
 
@@ -176,7 +176,7 @@ class GroundedText:
         return not {PARTS[part], PARTS["lab"]} & set(self._marks)
 
     def _take(self, sentence: str, part: str) -> None:
-        """Keep a sentence of the decoder, put right where that is enough, or leave it out."""
+        """Keep a sentence of the decoder, corrected where that is enough, or leave it out."""
         if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
         if sentence in NO_SIGN[part]:
@@ -185,7 +185,7 @@ class GroundedText:
         said = self.grounding.language.read(sentence)
         if _LACK.search(said.text):
             return
-        if not self.grounding.language.is_english:  # what is wrong in it is put right in English only
+        if not self.grounding.language.is_english:  # what is wrong in it is corrected in English only
             self._add_if_it_holds(said, part, origin, self._claims(said.text, part))
             return
         if part == "lab":
@@ -234,7 +234,7 @@ class GroundedText:
         return without_findings(sentence, claims, wrong) if wrong else sentence
 
     def _is_new_detail(self, claim: Claim) -> bool:
-        """Tell if a finding holds a number or a side that the note does not."""
+        """Return whether a finding holds a number or a side that the note does not."""
         return not details(claim.text) <= self.details
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
@@ -245,7 +245,7 @@ class GroundedText:
         return argue(claims, sentence, self.grounding.links)
 
     def _holds(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if the record supports a sentence, and it agrees with the list of diagnoses and says something new."""
+        """Return whether the record supports a sentence that agrees with the diagnoses and says something new."""
         verdicts = {claim.verdict for claim in claims}
         if "supported" not in verdicts or verdicts & {"contradicted", "absent"}:
             return False
@@ -254,14 +254,14 @@ class GroundedText:
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence about the note holds a number or a side that the note does not."""
+        """Return whether a sentence about the note holds a number or a side that the note does not."""
         for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
             if mention.inferred:  # the number of "type 2 diabetes" is no finding
                 sentence = sentence[: mention.start] + sentence[mention.end :]
         return not details(sentence) <= self.details
 
     def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence about the series is none, or names what is neither theirs nor the note's."""
+        """Return whether a sentence about the series is none, or names what is neither theirs nor the note's."""
         links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
         argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         named, said = links.find_diagnoses(sentence), lowered(sentence)
@@ -275,7 +275,7 @@ class GroundedText:
         )
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence argues for listed diagnoses only, each from a finding, and against none."""
+        """Return whether a sentence argues for listed diagnoses only, each from a finding, and against none."""
         listed, argued = set(self.listed), {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         if any(not listed >= set(claim.diagnoses) for claim in claims):
             return False
@@ -287,7 +287,7 @@ class GroundedText:
         return True
 
     def _repeats(self, sentence: str, claims: list[Claim]) -> bool:
-        """Tell if a sentence says what one before says, or names a finding twice itself."""
+        """Return whether a sentence says what one before says, or names a finding twice itself."""
         findings = [_plain(claim.text) for claim in claims if claim.kind != "other"]
         return len(set(findings)) < len(findings) or bool(_said(sentence, claims) & self._said)
 
@@ -300,7 +300,7 @@ class GroundedText:
         self._said |= {(said[0], None) for said in self._said if len(said) > 1 and not self._is_owed(said[0])}
 
     def _is_owed(self, finding: str | tuple) -> bool:
-        """Tell if a finding, told for another diagnosis, is the name of a listed one that nothing explains yet."""
+        """Return whether a finding, given for another diagnosis, is the name of a listed one still unexplained."""
         left = set(self.listed).difference(*self.explained.values())
         return any(finding == _plain(name) for disease in left for name in self.grounding.links.names_of(disease))
 

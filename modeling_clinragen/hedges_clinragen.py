@@ -63,7 +63,7 @@ _NEITHER = re.compile(r"\b(?:neither|nor)\b")
 
 def leaves_open(words: str, finding: bool = False) -> bool:
     """
-    Tell if a clause in lower case, without the channel's name, holds a word that may turn round what was read.
+    Return whether a clause in lower case, without the channel's name, holds a word that may turn round what was read.
 
     "Possibly", "at home before admission", "lower than the day before", "not without", "the fever had lysed".
 

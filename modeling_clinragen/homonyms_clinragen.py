@@ -30,5 +30,5 @@ def _places(lower: str) -> list[tuple[int, int]]:
 
 
 def names_something_else(lower: str, start: int, end: int) -> bool:
-    """Tell if what stands at `start` to `end` of a lower-case text is a part of another thing's name."""
+    """Return whether what stands at `start` to `end` of a lower-case text is a part of another thing's name."""
     return any(first <= start and end <= last and last - first > end - start for first, last in _places(lower))

@@ -193,7 +193,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
 def _told(
     weights: torch.Tensor, value: torch.Tensor, place: torch.LongTensor | None, knowledge_mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return what patches are told by one head, `(patches, head_dim)`, without the terms that are masked."""
+    """Return the values that one head attends to, `(patches, head_dim)`, without the terms that are masked."""
     told = _at(weights @ value, place, dim=0)
     if knowledge_mask is None:
         return told

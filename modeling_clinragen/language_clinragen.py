@@ -122,7 +122,7 @@ class Language:
 
     @property
     def composes(self) -> bool:
-        """Tell if rationales can be composed in this language."""
+        """Return whether rationales can be composed in this language."""
         return self.is_english or bool(self.sentences)
 
     def read(self, text: str) -> Rewritten:

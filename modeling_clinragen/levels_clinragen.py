@@ -85,7 +85,7 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
 
 
 def progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
-    """Tell if the values came nearer to the usual limits, or went away from them; `None` where it can be argued."""
+    """Return whether values came nearer to the usual limits, or moved away; `None` where it can be argued."""
     low, high = usual_limits(channel)
     outside = np.zeros(len(values))
     if "high" in sides and np.isfinite(high):

@@ -270,7 +270,7 @@ def _are_together(lower: str, run: list[tuple[str, int, int]], joins: frozenset[
 
 
 def _is_spelled(written: str) -> bool:
-    """Tell if a word is no small word of grammar: "AS" is aortic stenosis, "as" is not."""
+    """Return whether a word is no small word of grammar: "AS" is aortic stenosis, "as" is not."""
     return written.lower() not in GRAMMAR_WORDS or written.isupper()
 
 

@@ -132,7 +132,7 @@ _NOTHING = ("no ", "without ", "w/o ")  # one of which both have
 
 def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
     """
-    Tell if a denial does not reach what stands at `start` to `end`, because the list that it denies ended before.
+    Return whether a denial does not reach what stands at `start` to `end`, since the list that it denies ended before.
 
     Args:
         sentence (`str`): in lower case.
@@ -172,7 +172,7 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
 
 
 def is_unclear(sentence: str, start: int) -> bool:
-    """Tell if what stands at `start` may be denied or not: "no edema, palmar erythema"."""
+    """Return whether what stands at `start` may be denied or not: "no edema, palmar erythema"."""
     if ", " not in sentence or not any(word in sentence for word in _NOTHING):
         return False
     unclear = _UNCLEAR.search(sentence)
@@ -191,7 +191,7 @@ _FINITE = compiled_words(r"""
 
 
 def _is_of_the_main_clause(sentence: str, denial: tuple[int, int], start: int) -> bool:
-    """Tell if a phrase at the head denies, and its sentence follows: "in the absence of fever, cough was treated"."""
+    """Return whether a denying phrase opens the sentence: "in the absence of fever, cough was treated"."""
     lead, word = sentence[: denial[0]], sentence[slice(*denial)]
     if word not in _AHEAD or not _FIRST.fullmatch(lead) or (word == "no" and not lead.strip()):
         return False
@@ -201,13 +201,13 @@ def _is_of_the_main_clause(sentence: str, denial: tuple[int, int], start: int) -
 
 
 def _is_past_and(sentence: str, trigger: int, start: int) -> bool:
-    """Tell if an "and" turns to what is: "no pulse and dilated pupils", but not "no warm and tender joints"."""
+    """Return whether an "and" turns to what is: "no pulse and dilated pupils", but not "no warm and tender joints"."""
     turn = _AND.search(sentence, trigger, start + 40)
     return turn is not None and turn.end() <= start and not _ADJECTIVE.search(sentence[trigger : turn.start()])
 
 
 def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int) -> bool:
-    """Tell if one of the items behind the first is not of the kind of a denied list."""
+    """Return whether one of the items behind the first is not of the kind of a denied list."""
     head = sentence[denial[1] : commas[0]]
     if _ADJECTIVE.search(head):  # "no red, tender joints"
         return False
@@ -229,14 +229,14 @@ def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int)
 
 
 def _is_missing(head: str, item: str) -> bool:
-    """Tell if something usual is denied, and an item is something else: "no bowel sounds, guarding"."""
+    """Return whether something usual is denied, and an item is something else: "no bowel sounds, guarding"."""
     return bool(_USUAL.search(head)) and not (
         _USUAL.search(item) or _TROUBLE.search(head) or _OWN_NO.match("," + item)
     )
 
 
 def _is_chronic(item: str, head: str, among_others: bool) -> bool:
-    """Tell if an item is a disease of the patient: a treated one, or one among symptoms or other diseases."""
+    """Return whether an item is a disease of the patient: a treated one, or one among symptoms or other diseases."""
     if not _CHRONIC.match(item):
         return False
     others = not _HISTORY.search(head) and (among_others or not _CHRONIC.search(head))
@@ -244,6 +244,6 @@ def _is_chronic(item: str, head: str, among_others: bool) -> bool:
 
 
 def _is_repeated(head: str, item: str) -> bool:
-    """Tell if an item is the denied finding under other circumstances: "no dyspnea at rest, dyspnea on stairs"."""
+    """Return whether an item is the denied finding in another situation: "no dyspnea at rest, dyspnea on stairs"."""
     denied, said = _WORD.search(head), _WORD.search(item)
     return bool(denied and said) and denied[0] == said[0] and len(item.split()) > 1

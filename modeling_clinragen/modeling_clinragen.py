@@ -247,7 +247,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return output if return_dict is not False else output.to_tuple()
 
     def _head_is_linear(self) -> bool:
-        """Tell whether the loss can be taken from the decoder's states, without the logits."""
+        """Return whether the loss can be taken from the decoder's states, without the logits."""
         is_linear = type(self.get_output_embeddings()) is nn.Linear
         return is_linear and self.backbone.config.model_type in self.linear_heads
 
@@ -300,7 +300,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return inputs_embeds, attention_mask, fields
 
     def _aligns_knowledge(self) -> bool:
-        """Tell if the weights learn to attend to the terms of a patch's own channel and level."""
+        """Return whether the weights learn to attend to the terms of a patch's own channel and level."""
         attention = self.knowledge_attention
         return (
             self.training

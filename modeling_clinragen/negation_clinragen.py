@@ -196,7 +196,7 @@ def _may_be_about_relatives(sentence: str) -> bool:
 
 
 def is_negated(sentence: str, start: int, end: int) -> bool:
-    """Tell if a lower-case sentence states that what stands at `start` to `end` is absent."""
+    """Return whether a lower-case sentence states that what stands at `start` to `end` is absent."""
     if not _may_negate(sentence):
         return False
     before, after = sentence[:start], sentence[end:]
@@ -219,7 +219,7 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
 
 
 def _governs(before: str, trigger: int) -> bool:
-    """Tell if a denial that ends at `trigger` reaches to the end of `before`."""
+    """Return whether a denial that ends at `trigger` reaches to the end of `before`."""
     verb = _DENIED_VERB.match(before, trigger)  # "not complaining of", "no reports of"
     if _SAID_OF_BEFORE.match(before, trigger) or _SINCE.search(before, trigger):
         return False
@@ -251,7 +251,7 @@ def _last(pattern: re.Pattern, text: str) -> re.Match | None:
 
 
 def is_about_relatives(sentence: str, start: int) -> bool:
-    """Tell if what stands at `start` of a lower-case sentence is stated of the patient's family."""
+    """Return whether what stands at `start` of a lower-case sentence is stated of the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
     if _IN_FAMILY.match(sentence, start):
@@ -275,7 +275,7 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
 
 
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
-    """Tell if a lower-case sentence speaks of a risk, a plan or another sense of what stands at `start` to `end`."""
+    """Return whether a lower-case sentence states a risk, plan or another sense of what stands at `start` to `end`."""
     clause = _CLAUSE.split(sentence[:start])[-1]
     after = sentence[end:]
     return bool(
@@ -298,7 +298,7 @@ NOT_KNOWN = compiled(r"""
 
 
 def _in_another_sense(sentence: str, start: int, end: int) -> bool:
-    """Tell if a finding is part of another thing's name: an electric shock, a "CT PE", a "code stroke"."""
+    """Return whether a finding is part of another thing's name: an electric shock, a "CT PE", a "code stroke"."""
     before = max(start - 40, 0)
     return any(
         before + m.end() == end or before + m.end() > start for m in _OTHER_SENSE.finditer(sentence[before:end])
@@ -306,7 +306,7 @@ def _in_another_sense(sentence: str, start: int, end: int) -> bool:
 
 
 def is_suspected(sentence: str, start: int) -> bool:
-    """Tell if a lower-case sentence only suspects what stands at `start`: "concern for PE", "possible PE"."""
+    """Return whether a lower-case sentence only suspects what stands at `start`: "concern for PE", "possible PE"."""
     return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]))
 
 

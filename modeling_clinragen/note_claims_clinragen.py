@@ -180,7 +180,7 @@ class NoteIndex:
                     words[word] = place
 
     def _holds_only(self, stems: list[str], words: dict[str, tuple[int, int, int]]) -> bool:
-        """Tell if the clause of some words carries no finding beside them, how much and where apart."""
+        """Return whether the clause of some words carries no finding beside them, how much and where apart."""
         start, *_ = next(iter(words.values()))
         position = bisect_right(self.words, start, key=lambda word: word[1]) - 1
         clause = self._clause_of(self.words[position])
@@ -324,7 +324,7 @@ def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
 
 
 def _begins(text: str, start: int, verb: re.Match) -> bool:
-    """Tell if a clause of its own stands from `start` on to its verb."""
+    """Return whether a clause of its own stands from `start` on to its verb."""
     if verb.re is _GIVEN:
         return start == verb.start()
     has_subject = bool(content_words(text, start, verb.start()))

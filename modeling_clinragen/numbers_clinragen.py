@@ -169,7 +169,7 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
 
 
 def _is_plausible(quantity: Quantity, channel: dict) -> bool:
-    """Tell if a number may be a value of the channel: in one of its units, and within what can be measured."""
+    """Return whether a number may be a value of the channel: in one of its units, and within what can be measured."""
     least, most = channel.get("minimum", -np.inf), channel.get("maximum", np.inf)
     return any(low <= most and high >= least for low, high in quantity.inner)
 
@@ -182,7 +182,7 @@ def _written(match: re.Match) -> str:
 
 
 def _is_no_value(clause: str, match: re.Match, end: int, unit: str | None, channel: dict) -> bool:
-    """Tell if a number is a dose, the strength of a solution, the oxygen that is breathed, or an age."""
+    """Return whether a number is a dose, the strength of a solution, the oxygen that is breathed, or an age."""
     before, own = clause[: match.start()], channel.get("unit")
     if unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause):
         return True
@@ -389,7 +389,7 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
 
 
 def _one_of(quantity: Quantity, values: np.ndarray) -> Truth:
-    """Tell if any of the values is the number."""
+    """Return whether any of the values is the number."""
     if quantity.holds(values).any():
         return True
     return None if quantity.may_hold(values).any() else False
@@ -418,7 +418,7 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
 
 
 def _all_of(quantity: Quantity, values: np.ndarray) -> Truth:
-    """Tell if all values are the number; those that "hover around" it may stray further than one that is about it."""
+    """Return whether all values are the number; values that "hover around" it may stray further than one about it."""
     if quantity.holds(values).all():
         return True
     around = not (quantity.decade or quantity.bound) and np.isfinite(quantity.inner).all()
@@ -472,7 +472,7 @@ def _reverse(clause: str, found: list[Quantity]) -> None:
 
 
 def _chain(clause: str, chain: list[Quantity], hours: np.ndarray, values: np.ndarray) -> Truth:
-    """Tell if the numbers of a chain are found one after the other, and go where the words say."""
+    """Return whether the numbers of a chain are found one after the other, and go where the words say."""
     if len(chain) == 1:
         return _single(clause, chain[0], False, hours, values)
     for one, other in itertools.pairwise(chain):

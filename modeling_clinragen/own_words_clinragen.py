@@ -43,7 +43,7 @@ def details(text: str) -> set[str]:
 
 class SeriesWords:
     """
-    Tell what may be said of the series from what they do not hold, such as a drug or a test that is no channel.
+    Separate what may be said of the series from what they do not hold, such as a drug or a test that is no channel.
 
     Args:
         check (`ClaimChecker`): knows the words for levels and courses.
@@ -55,7 +55,7 @@ class SeriesWords:
         self.known: dict[str, bool] = {}
 
     def are_foreign(self, text: str) -> bool:
-        """Tell if a text in lower case holds a word that is of no series; a test that is no channel is one."""
+        """Return whether a text in lower case holds a word that is of no series; a test that is no channel is one."""
         named = [(start, end) for start, end in self.check.find(text) if self.check.by_word[text[start:end]].parts]
         words = [match for match in _WORD.finditer(text) if not _lies_in(match.span(), named)]
         return not all(self._is_known(match[0]) for match in words)

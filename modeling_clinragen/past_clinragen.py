@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is past or lasts: an event that a note dates back or tells as history, and a chronic disease under a heading of
-the past, are no signs of an acute disease of this stay.
+Recognise what is past or lasts: an event that a note dates back or gives as history, and a chronic disease under a
+heading of the past, are no signs of an acute disease of this stay.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PAST_HEADING = compiled(r"\s*(?:past|pmhx?\b|medical history|social|family)[^:\
 
 
 def is_past_event(note: str, start: int, end: int) -> bool:
-    """Tell if what stands at `start` to `end` of a note is an event that the note tells as past, or background."""
+    """Return whether what stands at `start` to `end` of a note is an event of the past, or background."""
     lower = _lowered(note)
     if _LASTING.search(lower[start:end]):
         return bool(_PAST_HEADING.match(lower, lower.rfind("\n", 0, start) + 1, start))
@@ -76,6 +76,6 @@ def _is_letter(character: str) -> bool:
 
 
 def is_only_past(note: str, text: str) -> bool:
-    """Tell if a note tells a finding only as an event of the past, wherever it stands."""
+    """Return whether a note states a finding only as an event of the past, wherever it stands."""
     places = places_of(note, text)
     return bool(places) and all(is_past_event(note, *place) for place in places)

@@ -60,7 +60,7 @@ class ClinRaGenPipeline(Pipeline):
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `sentences` of the rationale (`text`, `part`: `note` or `lab`,
-    and `origin`: `written` by the decoder, `repaired` where a number was put right, `composed` from the record),
+    and `origin`: `written` by the decoder, `repaired` where a number was corrected, `composed` from the record),
     `claims` (each statement about a channel with its verdict
     against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
     the record's note), `knowledge` (up to ten terms of the knowledge that are the record's
@@ -284,7 +284,7 @@ class ClinRaGenPipeline(Pipeline):
         }
 
     def _is_finished(self, tokens: torch.Tensor) -> bool:
-        """Tell if the decoder came to the end of its text, instead of being cut."""
+        """Return whether the decoder came to the end of its text, instead of being cut."""
         ends = self.model.generation_config.eos_token_id
         written = tokens[1:]  # the decoder's start is BART's end, too
         return ends is None or bool(torch.isin(written, torch.tensor(ends, device=tokens.device)).any())

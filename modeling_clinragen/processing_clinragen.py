@@ -58,7 +58,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         modalities (`list[str]`, *optional*): what the model was trained to read, of `"note"` and `"lab"`; the other
             is left out of its inputs. Default: both.
         knowledge (`list[dict]`, *optional*): terms with their diseases, as [`KnowledgeLinks`] takes them, with which
-            the rationale is checked and completed. Default: none, as in folders of before.
+            the rationale is checked and completed. Default: none, as in older folders.
         numeric_slots (`bool`, *optional*, defaults to `False`): whether the decoder learned to write slots such as
             `[highest]` for the numbers of the series, see [`NumericSlots`].
         term_evidence (`bool`, *optional*, defaults to `False`): whether the model reads which terms of `knowledge` a
@@ -119,7 +119,7 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     @property
     def reads_terms(self) -> bool:
-        """Tell if the model reads which terms of the knowledge a record shows."""
+        """Return whether the model reads which terms of the knowledge a record shows."""
         return self.term_evidence and bool(self.knowledge)
 
     @property
@@ -200,7 +200,7 @@ class ClinRaGenProcessor(ProcessorMixin):
     check_fields = staticmethod(check_fields)  # of a record, for who has the processor alone
 
     def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
-        """Tell if a record holds anything of the modalities that the model reads; its series are checked for form."""
+        """Return whether a record holds a modality that the model reads; the form of its series is checked."""
         checked = self.feature_extractor.validate(lab_values, lab_times, where)
         has_note = "note" in self.modalities and bool(note and note.strip())
         return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))

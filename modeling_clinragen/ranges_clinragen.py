@@ -30,7 +30,7 @@ def has_limit(channel: dict, direction: str) -> bool:
 
 
 def any_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
-    """Tell if any value is "high" or "low"; `None` where the channel has no such limit."""
+    """Return whether any value is "high" or "low"; `None` where the channel has no such limit."""
     if not len(values):
         return False
     if not has_limit(channel, direction):
@@ -41,7 +41,7 @@ def any_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
 
 
 def all_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
-    """Tell if every value is "high" or "low"."""
+    """Return whether every value is "high" or "low"."""
     if not len(values):
         return False
     if not has_limit(channel, direction):
@@ -52,7 +52,7 @@ def all_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
 
 
 def all_normal(channel: dict, values: np.ndarray) -> Truth:
-    """Tell if every value is normal; `None` for a channel that has no normal, such as weight."""
+    """Return whether every value is normal; `None` for a channel that has no normal, such as weight."""
     sides = [side for side in ("high", "low") if has_limit(channel, side)]
     if not len(values):
         return False
@@ -64,7 +64,7 @@ def negation(truth: Truth) -> Truth:
 
 
 def every(truths: Iterable[Truth]) -> Truth:
-    """Tell if all hold: one that does not decides, then one that cannot be checked."""
+    """Return whether all hold: one that does not decides, then one that cannot be checked."""
     truths = list(truths)
     if False in truths:
         return False
@@ -72,5 +72,5 @@ def every(truths: Iterable[Truth]) -> Truth:
 
 
 def some(truths: Iterable[Truth]) -> Truth:
-    """Tell if at least one holds."""
+    """Return whether at least one holds."""
     return negation(every(negation(truth) for truth in truths))

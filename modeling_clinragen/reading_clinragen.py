@@ -56,7 +56,7 @@ def _read(text: str) -> dict:
 
 class Reading:
     """
-    What a text states of each place in it; made once a text.
+    A text's statements about each place in it; made once for each text.
 
     Args:
         text (`str`): a note or a rationale; characters keep their places.
@@ -84,14 +84,14 @@ class Reading:
         return max(first, place - _LONGEST_BEFORE), min(last, place + _LONGEST_AFTER)
 
     def is_about_relatives(self, start: int) -> bool:
-        """Tell if what stands at `start` is stated of the patient's family."""
+        """Return whether what stands at `start` is stated of the patient's family."""
         first, last = self._scope_at(start)
         if is_about_relatives(self.text[first:last], start - first):
             return True
         return any(a <= start < b and not OWN.search(self.text, a, start) for a, b in self.families)
 
     def is_negated(self, start: int, end: int) -> bool:
-        """Tell if the text states that what stands at `start` to `end` is absent."""
+        """Return whether the text states that what stands at `start` to `end` is absent."""
         form = self.forms[self.form_at[start]] if self.form_at[start] >= 0 else None
         first, last = self._scope_at(start)
         if form is not None and not form.negated:
@@ -110,7 +110,7 @@ class Reading:
         return "neither" if self.is_uncertain(start, end) else "argues"
 
     def is_uncertain(self, start: int, end: int) -> bool:
-        """Tell if the text speaks of a risk, a plan, an example or another sense of what stands there."""
+        """Return whether the text speaks of a risk, a plan, an example or another sense of what stands there."""
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
@@ -120,6 +120,6 @@ class Reading:
         return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER))
 
     def is_suspected(self, start: int) -> bool:
-        """Tell if the text only suspects what stands at `start`."""
+        """Return whether the text only suspects what stands at `start`."""
         first, _ = self._scope_at(start)
         return is_suspected(self.text[first:start], start - first)

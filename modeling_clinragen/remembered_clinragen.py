@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked for several times while an answer is made, and made once."""
+"""Remember what an answer needs several times, so that it is made once."""
 
 from collections.abc import Callable, Hashable
 from typing import Any

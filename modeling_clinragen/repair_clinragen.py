@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Sentences put right: numbers exchanged for those of the record where nothing else is wrong, and findings left out of an
+Correct sentences: numbers exchanged for those of the record where nothing else is wrong, and findings left out of an
 enumeration that the record does not hold.
 """
 
@@ -45,7 +45,7 @@ class NumberRepair:
         self.check = check
 
     def __call__(self, sentence: str, claims: list[Claim], lab_times, lab_values) -> str | None:
-        """Return the sentence with the numbers of contradicted claims put right; `None` where that is not enough."""
+        """Return the sentence with the numbers of contradicted claims corrected; `None` where that is not enough."""
         for claim in reversed(claims):  # from the end, so that places before stay
             if claim.verdict != "contradicted":
                 continue

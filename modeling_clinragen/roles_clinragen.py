@@ -59,7 +59,7 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
 
 
 def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
-    """Tell if a number follows the one before in time: "recovering, 1.8 to 3.1", "14.6, up to 19.8 the next day"."""
+    """Return whether a number is later than the one before: "recovering, 1.8 to 3.1", "14.6, 19.8 the next day"."""
     between = clause[found[i - 1].end : found[i].start]
     if "followed by" in between:
         return True

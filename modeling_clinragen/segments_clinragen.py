@@ -50,7 +50,7 @@ def segments(words: str) -> list[str]:
 
 
 def _of_other_times(left: str, right: str) -> bool:
-    """Tell if two parts speak of two times; numbers that each have an hour are read in one go."""
+    """Return whether two parts speak of two times; numbers that each have an hour are read in one go."""
     if not (_timed(left) and _timed(right)):
         return False
     return any(p.search(part) for part in (left, right) for p in _SPANS_OF_TIME) or not (
@@ -71,7 +71,7 @@ def _numbered(part: str) -> bool:
 
 
 def _denied_apart(left: str, right: str) -> bool:
-    """Tell if one of two parts is denied and the other states something by itself."""
+    """Return whether one of two parts is denied and the other states something by itself."""
     if bool(NOT.search(left)) == bool(NOT.search(right)) or not _PREDICATE.match(right):
         return False
     stated = left if NOT.search(right) else right

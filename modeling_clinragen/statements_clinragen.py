@@ -171,7 +171,7 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
 
 
 def is_negated(clause: str, finding: bool = False) -> bool:
-    """Tell if a clause in lower case denies what it states; that a finding "did not resolve" does not deny it."""
+    """Return whether a clause in lower case denies what it states; a finding that "did not resolve" is not denied."""
     if finding:
         clause = DENIED_COURSE.sub(blank, clause)
     return bool(NOT.search(NO_MORE_THAN.sub(blank, PSEUDO_NOT.sub(blank, clause))))
@@ -321,7 +321,7 @@ def _statements(
 
 
 def _states_course(clause: str, states: list[str]) -> bool:
-    """Tell if a clause with numbers states a course of a finding beside them."""
+    """Return whether a clause with numbers states a course of a finding beside them."""
     patterns = (RESOLVED, PERSISTED, IMPROVED, WORSENED) if states else ()
     return any(pattern.search(clause) for pattern in patterns)
 

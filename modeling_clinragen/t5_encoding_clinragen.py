@@ -19,7 +19,7 @@ from transformers import T5ForConditionalGeneration
 
 def is_plain_t5(backbone: nn.Module, stack: str) -> bool:
     """
-    Tell if a language model is a T5 in single precision, of which a part is as transformers makes it.
+    Return whether a language model is a T5 in single precision, of which a part is as transformers makes it.
 
     Args:
         stack (`str`): `encoder` or `decoder`.
@@ -53,7 +53,7 @@ class T5Encoding:
 
     @staticmethod
     def fits(backbone: nn.Module) -> bool:
-        """Tell if a language model is a T5 on a CPU, in single precision, as transformers makes it."""
+        """Return whether a language model is a T5 on a CPU, in single precision, as transformers makes it."""
         return is_plain_t5(backbone, "encoder") and backbone.device.type == "cpu"
 
     def read(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -197,26 +197,26 @@ class SeriesFinding:
 
     @property
     def crosses(self) -> bool:
-        """Tell if the first or the last value lies beyond the usual limit on the other side."""
+        """Return whether the first or the last value lies beyond the usual limit on the other side."""
         low, high = usual_limits(self.channel)
         ends = self.values[[0, -1]]
         return bool((ends < low if self.upwards else ends > high).any())
 
     @property
     def is_flat(self) -> bool:
-        """Tell if the extreme value differs too little from the first and the last for a course worth telling."""
+        """Return whether the extreme value differs too little from the first and the last to report a course."""
         worth = 0.4 * self.channel.get("std", 0.1 * abs(self.values[self.extreme]))
         return bool(np.abs(self.values[[0, -1]] - self.values[self.extreme]).max() < worth)
 
     @property
     def stays_beyond(self) -> bool:
-        """Tell if the last value lies beyond the usual limit, too."""
+        """Return whether the last value lies beyond the usual limit, too."""
         low, high = usual_limits(self.channel)
         return bool(self.values[-1] > high if self.upwards else self.values[-1] < low)
 
     @property
     def is_brief(self) -> bool:
-        """Tell if the extreme value was measured in the hour of the first or the last one."""
+        """Return whether the extreme value was measured in the hour of the first or the last one."""
         hour = f"{self.hours[self.extreme]:.0f}"
         return hour in (f"{self.hours[0]:.0f}", f"{self.hours[-1]:.0f}")
 
@@ -288,7 +288,7 @@ class Telling:
         return sentence_case(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
-        """Tell if a finding of the note, as it is written here, is a name of the disease itself."""
+        """Return whether a finding of the note, as it is written here, is a name of the disease itself."""
         return _written(finding).lower() in self.own[disease]
 
     @staticmethod
@@ -411,12 +411,12 @@ def _written_once(findings: list[NoteFinding]) -> list[str]:
 
 
 def is_risk(finding: NoteFinding) -> bool:
-    """Tell if a finding is a risk or a cause of what it speaks for, such as another disease, and no proof of it."""
+    """Return whether a finding is a risk or a cause of what it speaks for, such as another disease, not proof."""
     return finding.type in ("history", "name")
 
 
 def _is_given(finding: NoteFinding) -> bool:
-    """Tell if a finding is a drug, of which one says that it is used."""
+    """Return whether a finding is a drug, of which one says that it is used."""
     return finding.type == "drug" and not _ACT.search(finding.text.lower())
 
 
@@ -451,7 +451,7 @@ def _written(finding: NoteFinding) -> str:
 
 
 def _is_plural(text: str) -> bool:
-    """Tell if a noun is a plural, by its last word; of "complications of care" by the first."""
+    """Return whether a noun is a plural, by its last word; of "complications of care" by the first."""
     last = re.split(r" (?:of|for|with|without|from|on|in) ", text)[0].split()[-1]
     return last.islower() and last.endswith("s") and not _SINGULAR.search(last)
 

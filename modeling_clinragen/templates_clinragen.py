@@ -36,7 +36,7 @@ class TemplateTelling:
         )
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
-        """Tell if a finding of the note is a name of the disease itself."""
+        """Return whether a finding of the note is a name of the disease itself."""
         return self.language.english(finding.text).lower() in self.own[disease]
 
     def series(self, diseases: list[str], findings: list[SeriesFinding], *_) -> str:

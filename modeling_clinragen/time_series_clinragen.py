@@ -149,7 +149,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         self, past_values: torch.Tensor, past_observed_mask: torch.Tensor, num_patches: int
     ) -> torch.BoolTensor:
         """
-        Tell which patches hold a value clearly below, within and clearly above the usual range of their channel.
+        Return which patches hold a value clearly below, within and clearly above the usual range of their channel.
 
         Args:
             past_values, past_observed_mask: as `forward` takes them.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How people write of times, levels, counts, numbers and trends; patterns for text in lower case."""
+"""Wordings of times, levels, counts, numbers and trends: patterns for text in lower case."""
 
 import re
 

@@ -256,7 +256,7 @@ _ADJECTIVES = (
 
 
 def denies_itself(word: str) -> bool:
-    """Tell if a lower-case word is a denial by itself, as "afebrile" is of fever."""
+    """Return whether a lower-case word is a denial by itself, as "afebrile" is of fever."""
     return word in _DENIED
 
 

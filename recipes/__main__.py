@@ -31,7 +31,7 @@ COMMANDS = {
     "show_rationales": ("recipes", "Show rationales of a report beside the facts of their records."),
     "judge_rationales": ("recipes", "Let a large language model judge rationales."),
     "rate_rationales": ("recipes", "Write rating sheets for people, and measure their agreement."),
-    "recalibrate": ("recipes", "Fit the decisions of a model anew on local records, and tell its drift."),
+    "recalibrate": ("recipes", "Fit the decisions of a model anew on local records, and report drift."),
     "predict": ("recipes", "Answer a file of records."),
     "serve": ("recipes", "Answer records over HTTP on this machine."),
     "export_model": ("recipes", "Merge an adapter into its base, or add diseases to a model."),

@@ -14,7 +14,7 @@ from datasets_scripts.common.command import CommandParser, run_command
 def main(argv: list[str] | None = None) -> dict:
     parser = CommandParser(description="Compare the diagnoses of two evaluations of the same records.")
     parser.add_argument("--first", type=Path, required=True, help="report folder of evaluate_model.py")
-    parser.add_argument("--second", type=Path, required=True, help="report folder that is compared with the first")
+    parser.add_argument("--second", type=Path, required=True, help="report folder to compare with the first")
     arguments = parser.parse_args(argv)
     from recipes.evaluation.workflows.compare import compare_reports
 

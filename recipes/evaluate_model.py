@@ -17,58 +17,60 @@ from datasets_scripts.common.workers import quick_imports
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Evaluate a model folder on one split of a dataset folder.")
-    parser.add_argument("--model", required=True, help="model folder")
-    parser.add_argument("--dataset", required=True, help="dataset folder; rationales are compared where it has them")
-    parser.add_argument("--split", default="test", help="default: test")
+    parser.add_argument("--model", required=True, help="model folder to evaluate")
+    parser.add_argument("--dataset", required=True, help="dataset folder; its rationales, if any, are the references")
+    parser.add_argument("--split", default="test", help="split of the dataset; default: test")
     parser.add_argument("--output", required=True, help="report folder to write")
-    parser.add_argument("--limit", type=int, help="only the first N records")
-    parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
-    parser.add_argument("--num-beams", type=int, default=1, help="of the generation; the paper's are 2. Default: 1")
+    parser.add_argument("--limit", type=int, help="evaluate only the first N records")
+    parser.add_argument("--batch-size", type=int, default=16, help="records per batch; default: 16")
+    parser.add_argument(
+        "--num-beams", type=int, default=1, help="beams of the generation; the paper uses 2; default: 1"
+    )
     parser.add_argument(
         "--embedding-matching",
         action="store_true",
-        help="also count diagnoses as the paper does: by the embedding (all-MiniLM-L6-v2) of what was written",
+        help="also count diagnoses as the paper does: by the embedding (all-MiniLM-L6-v2) of the written names",
     )
     parser.add_argument(
         "--counterfactual",
         action="store_true",
-        help="also score with the note blanked, the series blanked or swapped, the knowledge shuffled: up to five "
-        "times as long",
+        help="also measure the effect of each input: note blanked, series blanked or swapped, knowledge shuffled; "
+        "takes up to five times as long",
     )
     parser.add_argument(
         "--deletion",
         action="store_true",
-        help="also test the evidence named for each diagnosis, and that which its rationale cites: its probability "
-        "without that, and without as much of the record chosen at random",
+        help="also measure how the probability of a diagnosis falls without its evidence, and without what its "
+        "rationale cites, against as much of the record deleted at random",
     )
     parser.add_argument(
         "--ungrounded",
         action="store_true",
-        help="measure the decoder's own rationales, without what grounding leaves out, puts right and adds",
+        help="measure the decoder's own rationales, before grounding leaves out, corrects and adds sentences",
     )
     parser.add_argument(
         "--attention-mask",
         choices=("fixed", "paper"),
         default="fixed",
-        help="paper generates as the original release: the padding of a batch is read as if it were notes",
+        help="paper: generate as the original release does, which reads the padding of a batch as if it were notes",
     )
     parser.add_argument(
         "--drop-last-batch",
         action="store_true",
-        help="leave out the records of a last batch that is not full, as the original release does",
+        help="leave out the last batch if it is not full, as the original release does",
     )
     parser.add_argument(
         "--bertscore-model",
-        help="also give the BERTScore of rationales by this encoder: a folder or name, such as all-MiniLM-L6-v2",
+        help="also compute the BERTScore of rationales with this encoder: a folder or a name such as all-MiniLM-L6-v2",
     )
     parser.add_argument(
         "--compare",
         nargs="+",
         default=[],
         metavar="REPORT_DIR",
-        help="report folders of other models, to show this one's size and time against F1 beside theirs",
+        help="report folders of other models to compare with: size and time against F1",
     )
-    parser.add_argument("--device", default=None, help="default: cuda if there is one, else cpu")
+    parser.add_argument("--device", default=None, help="device to run on; default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
 

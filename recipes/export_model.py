@@ -23,21 +23,24 @@ NEEDED = {"merged": "adapter", "extended": "knowledge"}  # format -> the option 
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Write another model folder of one.")
+    parser = CommandParser(description="Make a new model folder from a trained one.")
     parser.add_argument(
         "--format",
         choices=list(NEEDED),
         required=True,
-        help="merged: with --adapter in its weights; extended: one that also ranks the diseases of --knowledge",
+        help="merged: the base with --adapter merged into its weights; extended: the model, "
+        "also ranking the diseases of --knowledge",
     )
     parser.add_argument(
         "--model",
         required=True,
-        help="extended: the model folder, or its name on the Hub; merged: what the adapter was trained upon, a model "
-        "folder or a checkpoint, also on the Hub, or FOLDER/FILE.gguf",
+        help="extended: the model folder, or its name on the Hub; merged: the base that the adapter was trained on, a "
+        "model folder or checkpoint, also on the Hub, or FOLDER/FILE.gguf",
     )
-    parser.add_argument("--adapter", help="merged alone: adapter folder, or its name on the Hub")
-    parser.add_argument("--knowledge", help="extended alone: knowledge.json with diseases that are no labels yet")
+    parser.add_argument("--adapter", help="merged only: adapter folder, or its name on the Hub")
+    parser.add_argument(
+        "--knowledge", help="extended only: knowledge.json with diseases that are not labels of the model"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args(argv)
 

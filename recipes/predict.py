@@ -28,23 +28,23 @@ MANY_WITH_EVIDENCE = 2**17
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Answer a file of records, or a split of a dataset folder.")
     parser.add_argument("--model", required=True, help="model folder or Hub id")
-    parser.add_argument("--revision", help="of a Hub id: branch, tag or commit")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     records = parser.add_mutually_exclusive_group(required=True)
     records.add_argument(
         "--input",
         type=Path,
-        help="*.jsonl: one object a line with id, note, and labs or lab_times and lab_values, and units; *.csv: "
-        "columns id, note, and hour with one column a channel, or hour, channel and value",
+        help="*.jsonl: one object per line with id, note, labs (or lab_times and lab_values) and units; *.csv: "
+        "columns id, note, hour and one per channel, or id, note, hour, channel and value",
     )
     records.add_argument("--dataset", type=Path, help="dataset folder, with or without labels")
-    parser.add_argument("--split", help="of the dataset; default: test")
+    parser.add_argument("--split", help="split of the dataset; default: test")
     parser.add_argument("--output", type=Path, required=True, help="file to write, *.jsonl")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--batch-size", type=int, default=32, help="records per batch; default: 32")
     parser.add_argument(
-        "--processes", type=int, help="that share the work; default: one for each core, of a large model or a GPU one"
+        "--processes", type=int, help="number of processes; default: one per core, for a large model or a GPU one"
     )
-    parser.add_argument("--evidence", action="store_true", help="add what speaks for each diagnosis")
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--evidence", action="store_true", help="add the evidence for each diagnosis")
+    parser.add_argument("--device", help="device to run on; default: cuda if there is one, else cpu")
     parser.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     return parser.parse_args(argv)
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def _may_share(arguments: argparse.Namespace) -> bool:
-    """Tell if several processes may answer: the records look many, and nothing says one."""
+    """Return whether several processes may answer: the records look many, and nothing says one."""
     if arguments.ray is not None or not several_wanted(arguments.processes):
         return False
     many = MANY_WITH_EVIDENCE if arguments.evidence else MANY_BYTES

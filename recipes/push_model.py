@@ -27,12 +27,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--report",
         type=Path,
-        help="report folder that evaluate_model.py made of this model: the card gives its figures",
+        help="report folder of this model by evaluate_model.py; the card shows its figures",
     )
     parser.add_argument(
-        "--adapter-only", action="store_true", help="of a stage with lora: its adapter alone, to put on its base"
+        "--adapter-only", action="store_true", help="push only the adapter of a stage that was trained with lora"
     )
-    parser.add_argument("--dataset-id", metavar="USER/NAME", help="dataset on the Hub that it was trained on, to link")
+    parser.add_argument(
+        "--dataset-id", metavar="USER/NAME", help="dataset on the Hub that the card links as training data"
+    )
     add_push_options(parser)
     return parser.parse_args(argv)
 

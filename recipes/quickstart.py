@@ -28,8 +28,12 @@ PATIENTS = 4000
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = CommandParser(description="Simulated patients, three stages, evaluation and a worked example.")
-    parser.add_argument("--output", type=Path, default=Path("runs/quickstart"), help="default: runs/quickstart")
+    parser = CommandParser(
+        description="Simulate patients, train the three stages, evaluate them and show a worked example."
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/quickstart"), help="folder to write; default: runs/quickstart"
+    )
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
     from recipes.training.devices import see_one_gpu

@@ -22,22 +22,26 @@ from datasets_scripts.common.command import CommandParser, run_command
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Blind rating of rationales by people.")
+    parser = CommandParser(description="Prepare a blind rating of rationales by people, and measure their agreement.")
     commands = parser.add_subparsers(dest="command", required=True)
-    sheets = commands.add_parser("sheets", help="write one rating sheet a rater", description="Write rating sheets.")
+    sheets = commands.add_parser(
+        "sheets", help="write one rating sheet for each rater", description="Write rating sheets."
+    )
     sheets.add_argument(
         "--report", type=Path, action="append", default=[], help="report folder of evaluate_model.py; repeatable"
     )
     sheets.add_argument("--reference", action="store_true", help="rate the teacher's rationales too")
     sheets.add_argument("--dataset", required=True, help="dataset folder that was evaluated")
-    sheets.add_argument("--split", default="test", help="default: test")
+    sheets.add_argument("--split", default="test", help="split that was evaluated; default: test")
     sheets.add_argument("--sample", type=int, default=100, help="number of records; default: 100")
-    sheets.add_argument("--seed", type=int, default=0, help="of sample and order; default: 0")
-    sheets.add_argument("--raters", required=True, help="names, as in alice,bob")
+    sheets.add_argument("--seed", type=int, default=0, help="seed of the sample and of the order; default: 0")
+    sheets.add_argument("--raters", required=True, help="names separated by commas, such as alice,bob")
     sheets.add_argument("--output", type=Path, required=True, help="folder to write")
-    agreement = commands.add_parser("agreement", help="read the answers", description="Agreement of the raters.")
+    agreement = commands.add_parser(
+        "agreement", help="measure the raters' agreement", description="Measure the raters' agreement."
+    )
     agreement.add_argument("--sheets", type=Path, required=True, help="folder that the command sheets wrote")
-    agreement.add_argument("--answers", type=Path, nargs="+", required=True, help="files that the sheets saved")
+    agreement.add_argument("--answers", type=Path, nargs="+", required=True, help="answer files that the sheets saved")
     agreement.add_argument(
         "--judge", type=Path, nargs="+", default=[], help="folders of judge_rationales.py, to compare with"
     )

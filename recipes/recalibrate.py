@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Fit the decisions of a model anew on local records, and tell how its inputs have drifted.
+Fit the decisions of a model anew on local records, and report how its inputs have drifted.
 
     python recipes/recalibrate.py --model runs/eicu/stage3 --dataset data/hospital --split validation \\
         --output runs/hospital/recalibrated
@@ -21,10 +21,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Fit the decisions of a model anew on local records.")
     parser.add_argument("--model", required=True, help="model folder, or its name on the Hub")
     parser.add_argument("--dataset", required=True, help="dataset folder with records that the model has not seen")
-    parser.add_argument("--split", default="validation", help="default: validation")
-    parser.add_argument("--output", type=Path, help="model folder to write; default: print what it would bring")
+    parser.add_argument("--split", default="validation", help="split of the dataset to fit on; default: validation")
     parser.add_argument(
-        "--drift-only", action="store_true", help="tell the drift of the inputs alone; needs no labels"
+        "--output", type=Path, help="model folder to write; default: none, only print the figures before and after"
+    )
+    parser.add_argument(
+        "--drift-only", action="store_true", help="report only the drift of the inputs, which needs no labels"
     )
     return parser.parse_args(argv)
 

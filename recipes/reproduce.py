@@ -15,14 +15,23 @@ from datasets_scripts.common.command import CommandParser, run_command
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Train and evaluate every row of a YAML file; write one table.")
-    parser.add_argument("--config", type=Path, required=True, help="rows, such as recipes/configs/reproduce/*.yaml")
+    parser = CommandParser(description="Train and evaluate every row of a YAML file, and write one table.")
     parser.add_argument(
-        "--output", type=Path, help="folder for everything, which several files may share; default: runs/reproduce"
+        "--config",
+        type=Path,
+        required=True,
+        help="YAML file of rows, such as recipes/configs/reproduce/synthetic.yaml",
     )
-    parser.add_argument("--root", help="folder of the raw tables; default: the file's")
-    parser.add_argument("--rows", nargs="+", default=(), metavar="NAME", help="only these, and the reference")
-    parser.add_argument("--processes", type=int, help="jobs at once; default: one per GPU, else per CPU core")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for all results, which several YAML files may share; default: runs/reproduce",
+    )
+    parser.add_argument("--root", help="folder of the raw tables; default: as in the YAML file")
+    parser.add_argument("--rows", nargs="+", default=(), metavar="NAME", help="make only these rows and the reference")
+    parser.add_argument(
+        "--processes", type=int, help="number of jobs at once; default: one per GPU, else one per CPU core"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only list the jobs that are left")
     return parser.parse_args(argv)
 

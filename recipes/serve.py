@@ -24,21 +24,23 @@ MAX_RECORDS = 32  # of a batch, as of a request: `MAX_RECORDS` of `modeling_clin
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(description="Answer records over HTTP.")
     parser.add_argument("--model", required=True, help="model folder or Hub id")
-    parser.add_argument("--revision", help="of a Hub id: branch, tag or commit")
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     parser.add_argument(
-        "--batch-size", type=int, default=16, help="records of waiting requests that are encoded together; default: 16"
+        "--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1, this machine only"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for a free one; default: 8000")
+    parser.add_argument(
+        "--batch-size", type=int, default=16, help="waiting records that are encoded together, at most; default: 16"
     )
     parser.add_argument(
         "--processes",
         type=int,
-        help="that answer; default: one for each core, at most four, of a large model or on a GPU one",
+        help="number of processes; default: one per core, at most four, for a large model or on a GPU one",
     )
     parser.add_argument(
-        "--token-file", type=Path, help="file with a token that requests must send; default: anybody may ask"
+        "--token-file", type=Path, help="file with a token that every request must send; default: no token"
     )
-    parser.add_argument("--device", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--device", help="device to run on; default: cuda if there is one, else cpu")
     return parser.parse_args(argv)
 
 

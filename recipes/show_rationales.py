@@ -17,18 +17,20 @@ from datasets_scripts.common.command import CommandParser, run_command
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = CommandParser(description="Show rationales of a report, each with the facts of its record beside it.")
+    parser = CommandParser(description="Show rationales of a report beside the facts of their records.")
     parser.add_argument("--report", type=Path, required=True, help="report folder of evaluate_model.py")
-    parser.add_argument("--beside", type=Path, help="report of another model on the same records, to compare with")
+    parser.add_argument(
+        "--beside", type=Path, help="report folder of another model on the same records, to compare with"
+    )
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder that was evaluated")
-    parser.add_argument("--records", type=int, default=20, help="how many; default: 20")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice; default: 0")
+    parser.add_argument("--records", type=int, default=20, help="number of records; default: 20")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of records; default: 0")
     parser.add_argument("--output", type=Path, required=True, help="file to write, *.md")
     parser.add_argument(
         "--data-are-open",
         metavar="REASON",
-        help="records of a credentialed source are shown only with this, for its open demo extract; the page tells "
-        "the reason",
+        help="permit showing records of a credentialed source because they are its open demo extract; the page "
+        "gives the reason",
     )
     return parser.parse_args(argv)
 

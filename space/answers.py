@@ -28,7 +28,7 @@ def load(model: str, revision: str | None = None) -> Pipeline:
     """
     pipe = pipeline(TASK, model=model, revision=revision, trust_remote_code=True)
     if not hasattr(pipe.model.config, "decisions"):
-        raise ValueError(f"the code of {model} is older than this app; save the model folder anew")
+        raise ValueError(f"the code of {model} is older than this app; save the model folder again")
     series, _ = read_csv(pipe, template_csv(pipe).encode())
     list(answer(pipe, "Warm up.", series))  # the first answer takes longer than those that follow
     return pipe

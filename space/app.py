@@ -19,8 +19,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--model", default=os.environ.get("CLINRAGEN_MODEL"), help="model folder or Hub id")
-    parser.add_argument("--revision", default=os.environ.get("CLINRAGEN_REVISION"), help="of a model on the Hub")
-    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    parser.add_argument(
+        "--revision", default=os.environ.get("CLINRAGEN_REVISION"), help="branch, tag or commit of a Hub id"
+    )
+    parser.add_argument("--port", type=int, help="port to listen on; default: the first free one from 7860")
     arguments = parser.parse_args(argv)
     import place
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell where the page can be reached from, and where a model's name points to."""
+"""Find out where the page can be reached from, and where a model's name points to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def host() -> str:
 
 
 def is_of_this_machine(name: str) -> bool:
-    """Tell if an address is reached from this machine alone; of a name but `localhost` that is not known."""
+    """Return whether an address is reached from this machine alone; of a name but `localhost` that is not known."""
     try:
         return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
@@ -38,7 +38,7 @@ def where_it_goes() -> str:
 
 
 def is_missing(model: str) -> bool:
-    """Tell if a model's name is a path at which nothing is, which is not to be looked up on the Hub."""
+    """Return whether a model's name is a path at which nothing is, which is not to be looked up on the Hub."""
     path = Path(model)
     as_path = model.startswith((".", "/", "~")) or model.count("/") != 1 or path.parent.is_dir()
     return as_path and not path.exists()

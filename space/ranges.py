@@ -67,7 +67,7 @@ def source(channel: dict) -> str:
 
 
 def borderline(channel: dict, values: np.ndarray, direction: str | None) -> bool:
-    """Tell if values are beyond the reference range on a side (`high` or `low`), none beyond the clear limit there."""
+    """Return whether values exceed the reference range on a side (`high` or `low`), but not the clear limit there."""
     (low, high), clear = usual_limits(channel), dict(clear_limits(channel))
     if direction == "high" and "above" in clear:
         return bool((values > high).any() and not (values > clear["above"]).any())

@@ -90,7 +90,7 @@ class Links:
         return measured_words(self.channels[column], self.values[:, column], self.hours)
 
     def is_borderline(self, channel: str, direction: str | None) -> bool:
-        """Tell if the values of a channel are beyond the reference range, but not beyond the limit all agree on."""
+        """Return whether a channel's values are beyond the reference range, but not beyond the clear limit."""
         column = self.position[channel]
         return borderline(self.channels[column], self.values[self.measured[:, column], column], direction)
 

@@ -1,7 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Check the form of the documents: length, line width, words that do not belong there, and relative links.
+Check the form of the documents: length, line width, words that do not belong there (commit hashes, paths of one
+machine), and relative links.
 
     python tests/check_docs.py
 
@@ -17,14 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("recipes", "datasets_scripts", "benchmarks", "space")
 MAX_LINES = {"README.md": 150, "findings/README.md": 60, **{f"{room}/README.md": 80 for room in ROOMS}}
 MAX_WIDTH = 120
-COMMIT = re.compile(r"`[0-9a-f]{7,40}`|\bcommits?\s+`?[0-9a-f]{7,40}\b")
+# A word of hexadecimal digits, letters and figures both; after "commit" or alone in backticks any of them.
+COMMIT = re.compile(
+    r"`[0-9a-f]{7,40}`|\bcommits?\s+`?[0-9a-f]{7,40}\b|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,40}\b(?!-)", re.IGNORECASE
+)
+MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|tmp|home|root|Users|mnt)/[\w.-]+|\b[A-Z]:\\\w+")
 UNWANTED = ("slower machine", "busy core")
 FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def documents(root: Path) -> list[str]:
-    """Return the paths, below `root`, of the documents that people read; generated cards are none of them."""
+    """Return the paths, below `root`, of the documents that people read, without generated cards."""
     found = [*root.glob("C*.md"), *root.glob("docs/*.md"), *(root / name for name in MAX_LINES)]
     return sorted(path.relative_to(root).as_posix() for path in found)
 
@@ -43,6 +48,7 @@ def faults(root: Path, name: str) -> list[str]:
     if len(lines) > MAX_LINES.get(name, len(lines)):
         found.append(f"{name}: {len(lines)} lines, at most {MAX_LINES[name]}")
     found += [f"{name}: commit hash in {match!r}" for match in COMMIT.findall(text)]
+    found += [f"{name}: path of one machine in {match!r}" for match in MACHINE_PATH.findall(text)]
     words = " ".join(text.split()).lower()
     found += [f"{name}: says {unwanted!r}" for unwanted in UNWANTED if unwanted in words]
     return found + [f"{name}: broken link {target}" for target in links(text) if not resolves(root / name, target)]
@@ -55,7 +61,7 @@ def links(text: str) -> list[str]:
 
 
 def resolves(document: Path, target: str) -> bool:
-    """Return if a file and, where it is Markdown, a heading stand behind a relative link of `document`."""
+    """Return whether a relative link of `document` leads to a file and, where it names one, to a heading of it."""
     path, _, anchor = target.partition("#")
     file = document.parent / path if path else document
     if not file.exists() or not anchor:

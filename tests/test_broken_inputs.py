@@ -57,7 +57,7 @@ def no_hang():
 
 
 def refuses(call, *errors) -> bool:
-    """Tell whether a call refuses its input; any other error, and a refusal of several lines, ends the test."""
+    """Return whether a call refuses its input; any other error, and a refusal of several lines, ends the test."""
     try:
         with no_hang():
             call()

@@ -169,6 +169,11 @@ def copied(tmp_path):
         ("docs/results.md", f"# T\n{'w' * 121}\n", "docs/results.md:2: 121 characters, at most 120"),
         ("README.md", "Made of `8e4f86b`.\n", "commit hash in '`8e4f86b`'"),
         ("CHANGELOG.md", "Drawn before commit\n8334438, which is new.\n", "commit hash in 'commit\\n8334438'"),
+        ("docs/data.md", "Of `git worktree add ../before 8e4f86b`.\n", "commit hash in '8e4f86b'"),
+        ("README.md", "Since ba12b3d0c4f5e6a7b8c9d0e1f2a3b4c5d6e7f809.\n", "commit hash in 'ba12b3d0c4f5"),
+        ("docs/data.md", "Written to /home/someone/runs.\n", "path of one machine in '/home/someone'"),
+        ("space/README.md", "`python app.py --model /tmp/model`\n", "path of one machine in '/tmp/model'"),
+        ("docs/data.md", "Written to D:\\records.\n", "path of one machine in 'D:\\\\records'"),
         ("README.md", "Minutes on a slower\nmachine.\n", "says 'slower machine'"),
         ("README.md", "On busy cores.\n", "says 'busy core'"),
         ("docs/data.md", "See [there](../gone.md).\n", "broken link ../gone.md"),
@@ -197,6 +202,8 @@ def test_each_rule_finds_its_fault(copied, capsys, name, text, fault):
         "# What we did, and why\n\n[here](#what-we-did-and-why)\n",
         "```\n[code](is/no/link.md)\n```\n",
         "A colour `#abc` and the number `12345`; commit often.\n",
+        "Record 1234567 was effaced; the hash has 64 digits: " + "0a" * 32 + ".\n",
+        "See `~/.cache/huggingface/tmp/`, docs/tmp/file, `/docs`, `/metrics` and https://example.org/home/page.\n",
     ],
 )
 def test_what_is_allowed_is_no_fault(copied, text):

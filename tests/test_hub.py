@@ -232,7 +232,7 @@ def test_what_is_refused_amid_the_files_is_one_line_too(hub, dataset_folders):
 )
 def test_when_a_push_fails_then_it_is_one_line_and_the_same_command_goes_on(hub, dataset_folders, fault):
     hub.fault = once(*fault)
-    with pytest.raises(ClinRaGenInputError, match="start the same command again to go on") as caught:
+    with pytest.raises(ClinRaGenInputError, match="start the same command again to resume") as caught:
         push_data(dataset_folders[0])
     assert len(str(caught.value).splitlines()) == 1
     push_data(dataset_folders[0])

@@ -55,7 +55,7 @@ class Watched:
 
 
 def is_of_this_machine(address) -> bool:
-    """Tell if an address is a socket in the file system, or of the loopback interface."""
+    """Return whether an address is a socket in the file system, or of the loopback interface."""
     host = address[0] if isinstance(address, list) else address
     if isinstance(address, str) and address.startswith(("/", "b'")):
         return True

@@ -15,6 +15,8 @@ from recipes.__main__ import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("modeling_clinragen", "datasets_scripts", "recipes", "benchmarks")  # each may import those before it
 LIGHT = ("numpy", "torch", "transformers", "huggingface_hub")  # what the Hub's code needs
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+QUESTION_WORDS = ("What", "Whether", "Which", "Where", "How", "Who", "When", "Why", "If")
 MAY_CALL_COMMANDS = ("recipes.quickstart", "recipes.reproduce", "recipes.__main__")
 
 
@@ -116,6 +118,25 @@ def test_no_package_depends_on_one_that_depends_on_it():
 def test_a_circle_is_found():
     with pytest.raises(CycleError):
         tuple(TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).static_order())
+
+
+def questions_in(code: str) -> list[str]:
+    """Return the first lines of docstrings that open with a question word instead of a verb or a noun."""
+    nodes = (node for node in ast.walk(ast.parse(code)) if isinstance(node, DOCUMENTED))
+    found = filter(None, map(ast.get_docstring, nodes))
+    return [text.splitlines()[0] for text in found if text.split()[0] in QUESTION_WORDS]
+
+
+@pytest.mark.parametrize("room", [*FLOORS, "space"])
+def test_no_docstring_opens_with_a_question(room):
+    for path in (ROOT / room).rglob("*.py"):
+        assert questions_in(path.read_text(encoding="utf-8")) == [], path
+
+
+def test_a_docstring_that_opens_with_a_question_is_found():
+    code = '"""Read it."""\ndef one():\n    """Whether it is so."""\ndef other():\n    """Return what it is."""'
+    assert questions_in(code) == ["Whether it is so."]
+    assert questions_in('"""What it shows."""') == ["What it shows."]
 
 
 @pytest.mark.parametrize("room", ["datasets_scripts", "recipes", "modeling_clinragen", "space", "benchmarks"])

@@ -113,7 +113,7 @@ def resolve_checkpoint(name_or_path: str) -> str:
 
 def is_missing_path(name_or_path: str | Path) -> bool:
     """
-    Tell if a model's name is a path on this machine at which nothing is, rather than a name on the Hub.
+    Return whether a model's name is a path on this machine at which nothing is, rather than a name on the Hub.
 
     A path begins with `.`, `/` or `~`, has a backslash, more than one slash or one at its end, or lies in a folder
     that is there.

@@ -85,7 +85,7 @@ def _result(ray: Any, reference: Any) -> Any:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         raise ResumableError(
-            f"--ray: the cluster lost a task for good ({type(error).__name__}); start the same command again to go on"
+            f"--ray: the cluster lost a task for good ({type(error).__name__}); start the same command again to resume"
         ) from error
 
 
@@ -115,13 +115,13 @@ def _check_reachable(address: str) -> None:
     """Ray itself asks for a minute before it gives up."""
     match = re.fullmatch(r"(\S+):(\d{1,5})", address)
     if match is None:
-        raise ClinRaGenInputError(f"--ray is {address!r}; give HOST:PORT, as `ray start --head` tells it")
+        raise ClinRaGenInputError(f"--ray is {address!r}; give HOST:PORT, as `ray start --head` prints it")
     try:
         socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError):
         raise ClinRaGenInputError(
             f"--ray: nothing answers at {address}; start the cluster with `ray start --head`, and give the address "
-            "that it tells"
+            "that it prints"
         ) from None
 
 

@@ -63,7 +63,7 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
         main(None)
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
-            sys.exit(_fail("interrupted; start the same command again to go on", code=130))
+            sys.exit(_fail("interrupted; start the same command again to resume", code=130))
         line = _line_of(error)
         if line is None:
             raise
@@ -127,7 +127,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _fault_of(value, action: argparse.Action) -> str | None:
-    """Tell what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
+    """Say what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
     if isinstance(value, str | Path) and "\0" in str(value):
         return "holds a zero byte, which no name can hold"
     if isinstance(value, int | float) and action.type in (int, float):

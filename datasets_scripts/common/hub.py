@@ -25,18 +25,22 @@ KEPT = {".gitattributes"}  # the Hub's own
 
 
 def add_push_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repo-id", required=True, metavar="USER/NAME", help="repo on the Hub; made where it is new")
+    parser.add_argument(
+        "--repo-id", required=True, metavar="USER/NAME", help="repository on the Hub; created if it does not exist"
+    )
     visibility = parser.add_mutually_exclusive_group()
-    visibility.add_argument("--private", dest="public", action="store_false", help="a private repo: the default")
-    visibility.add_argument("--public", action="store_true", help="a repo that everybody can find")
+    visibility.add_argument(
+        "--private", dest="public", action="store_false", help="push to a private repository (default)"
+    )
+    visibility.add_argument("--public", action="store_true", help="push to a public repository")
     parser.set_defaults(public=False)
     parser.add_argument(
         "--i-am-permitted-to-publish",
         dest="publish_permission",
         metavar="REASON",
-        help="--public of what comes from credentialed data only with this; the reason is recorded in what is pushed",
+        help="permit --public for what comes from credentialed data; the reason is recorded in the pushed files",
     )
-    parser.add_argument("--message", help="of the commit; default: what was pushed")
+    parser.add_argument("--message", help="commit message; default: names what was pushed")
     parser.add_argument("--dry-run", action="store_true", help="list the files and their sizes; send nothing")
 
 
@@ -162,11 +166,11 @@ def hub_errors(repo_id: str) -> Iterator[None]:
         response = getattr(cause, "response", None)
         if response is None:
             raise ClinRaGenInputError(
-                f"{repo_id} was not pushed to {constants.ENDPOINT} ({type(cause).__name__}: {cause}); look after the "
-                "network, then start the same command again to go on"
+                f"{repo_id} was not pushed to {constants.ENDPOINT} ({type(cause).__name__}: {cause}); check the "
+                "network, then start the same command again to resume"
             ) from error
         said = cause.server_message or response.reason_phrase
-        remedy = REMEDIES.get(response.status_code, "start the same command again to go on")
+        remedy = REMEDIES.get(response.status_code, "start the same command again to resume")
         raise ClinRaGenInputError(
             f"the Hub answered {response.status_code} for {repo_id} ({said}); {remedy}"
         ) from error

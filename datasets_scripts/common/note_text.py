@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Tell if others than its owner can read a file: by its mode, and by those of the folders that it is in."""
+    """Return whether others than its owner can read a file: by its mode, and by those of the folders that it is in."""
     mode, folders = path.stat().st_mode, path.absolute().parents
     return any(
         mode & read and all(folder.stat().st_mode & enter for folder in folders)

@@ -238,7 +238,7 @@ def _begin(aside: Path, resume: dict | None) -> bool:
     if resume is not None and start.is_file() and start.read_text(encoding="utf-8") == wanted:
         return True
     if resume is not None and start.is_file():
-        logger.info("%s was begun with other settings or files: it is begun anew", aside)
+        logger.info("%s was begun with other settings or files: starting over", aside)
     if aside.exists():
         shutil.rmtree(aside)
     aside.mkdir(mode=0o700, parents=True)  # the output's own: what is in it, its owner alone can read
@@ -266,15 +266,15 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def is_interruption(error: BaseException) -> bool:
     """
-    Tell whether Ctrl-C led to an error; DuckDB has one of its own for it, tells in words of one within a file system
-    of ours, and others are raised on the way.
+    Return whether Ctrl-C led to an error; DuckDB has one of its own for it, describes one within a file system of ours
+    in words, and others are raised on the way.
     """
     words = r"Query interrupted|Traceback .*\nKeyboardInterrupt\W*"
     return any(isinstance(e, KeyboardInterrupt) or re.fullmatch(words, str(e), re.DOTALL) for e in causes(error))
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Tell whether a full disk, a quota or a limit of file sizes led to an error."""
+    """Return whether a full disk, a quota or a limit of file sizes led to an error."""
     return any(
         (isinstance(e, OSError) and e.errno in FULL) or any(words in str(e) for words in FULL_WORDS)
         for e in causes(error)

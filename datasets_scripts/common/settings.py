@@ -43,7 +43,7 @@ def read_yaml(path: Path, shape: object = dict, only_text: bool = False) -> obje
 
 
 def _unusual(value: object) -> str | None:
-    """Tell what of YAML no settings need: dates, names that are no text, halves of characters, depth without end."""
+    """Name what of YAML no settings need: dates, names that are no text, halves of characters, depth without end."""
     parts, number = [(value, 0)], 0
     while parts:
         part, depth = parts.pop()

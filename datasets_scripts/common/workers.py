@@ -33,7 +33,7 @@ def import_ahead(module: str) -> None:
 
 
 def several_wanted(processes: int | None) -> bool:
-    """Tell if more than one process may work, of as many as a user gave, or as OpenMP may use threads."""
+    """Return whether more than one process may work, of as many as a user gave, or as OpenMP may use threads."""
     return str(processes or os.environ.get("OMP_NUM_THREADS")) != "1"
 
 

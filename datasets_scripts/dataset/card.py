@@ -78,14 +78,14 @@ def dataset_card(metadata: dict, folder: Path) -> str:
 
 
 def _permissions(permissions: dict) -> str:
-    """Tell what was said when the data were pushed: to what, the reason and the day."""
+    """Report each push of the data: where to, the reason and the day."""
     return "".join(
         f"\nWhoever pushed these data was permitted to {to} them: {why}\n" for to, why in permissions.items()
     )
 
 
 def _warnings(metadata: dict) -> str:
-    """List what the build warned of; folders that were built before do not tell it."""
+    """List what the build warned of; older folders do not hold it."""
     if "warnings" not in metadata:
         return ""
     lines = [f"- {line}\n" for line in metadata["warnings"]] or ["The build warned of nothing.\n"]
@@ -185,7 +185,7 @@ def _leakage(metadata: dict) -> str:
 
 
 def _rationales(rationales: dict) -> str:
-    """Tell the settings of the teacher, and what the gate found."""
+    """Report the settings of the teacher, and what the gate found."""
     counted = ("outcomes", "reasons", "claims", "replies", "without_evidence")
     settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
     kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})

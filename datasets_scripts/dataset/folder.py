@@ -238,7 +238,7 @@ def check_labelled(metadata: dict, folder: str | Path) -> None:
     if not metadata.get("labelled", True):
         raise ClinRaGenInputError(
             f"{folder} has no labels (build_dataset.py --unlabelled): there is nothing to learn from it or to compare "
-            "with; recipes/recalibrate.py --drift-only tells how it drifts, recipes/predict.py --dataset answers it"
+            "with; recipes/recalibrate.py --drift-only reports its drift, recipes/predict.py --dataset answers it"
         )
 
 

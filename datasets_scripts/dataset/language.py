@@ -60,7 +60,7 @@ def load_language(path: Path) -> dict:
 
 
 def _fault_of_words(description: dict) -> str | None:
-    """Tell of a word that means two things."""
+    """Warn of a word that means two things."""
     meanings: dict[str, str] = {}
     for english, forms in description["words"].items():
         for form in forms:
@@ -71,7 +71,7 @@ def _fault_of_words(description: dict) -> str | None:
 
 
 def _fault_of_headings(description: dict) -> str | None:
-    """Tell of sections whose end no heading tells, so that diagnoses would pass for the history."""
+    """Warn of sections whose end no heading marks, so that diagnoses would pass for the history."""
     if description.get("sections") and not description.get("after"):
         return "after: give the headings of what is written at discharge, such as those of diagnoses and of the course"
     lists = {name: description.get(name) or [] for name in ("ends", "after", "parts")}

@@ -15,7 +15,7 @@ SIMULATED = "synthetic"  # the one source whose records are nobody's
 
 def is_open(folder: str | Path, metadata: dict) -> bool:
     """
-    Tell if a dataset folder holds simulated patients alone, by its description and by every record's own source.
+    Return whether a dataset folder holds simulated patients only, by its description and every record's own source.
 
     Args:
         metadata (`dict`): what `clinragen_dataset.json` of the folder holds.

@@ -241,7 +241,7 @@ def load_knowledge(path: str | Path) -> dict:
         _check(term, knowledge, where)
         first = known.setdefault((term["term"], term["type"] == NAME), i)
         if first != i:
-            raise ClinRaGenInputError(f"{where} ({term['term']}): it is term {first}, too; write it once")
+            raise ClinRaGenInputError(f"{where} ({term['term']}): term {first} is the same; write it once")
     return knowledge
 
 
@@ -273,7 +273,7 @@ def _check(term: object, knowledge: dict, where: str) -> None:
 
 def _check_provenance(cited: dict, term: dict, knowledge: dict, where: str) -> None:
     if cited["disease"] not in term["diseases"]:
-        raise ClinRaGenInputError(f"{where}: a provenance names none of the term's diseases")
+        raise ClinRaGenInputError(f"{where}: a provenance names a disease that the term does not have")
     if cited["document"] not in knowledge["documents"]:
         raise ClinRaGenInputError(f"{where}: document {cited['document']!r} is not among the file's documents")
     offset = cited.get("offset")

@@ -164,7 +164,7 @@ def _write(arguments: argparse.Namespace, knowledge: dict, details: dict) -> Non
 
 
 def _is_own(path: Path, beginning: str) -> bool:
-    """Tell whether a file is one that this command wrote, and may write anew; another is the user's own."""
+    """Return whether a file is one that this command wrote, and may write anew; another is the user's own."""
     if path.is_symlink() or not path.is_file():
         return False
     with open(path, encoding="utf-8", errors="replace") as file:

@@ -40,13 +40,13 @@ def forbidden_phrases(labels: list[dict]) -> dict[str, set[str]]:
 
 
 def names_label(plain: str, forbidden: set[str]) -> bool:
-    """Tell if a phrase holds one of the forbidden, or is a part of one."""
+    """Return whether a phrase holds one of the forbidden, or is a part of one."""
     return any(f" {phrase} " in f" {plain} " or f" {plain} " in f" {phrase} " for phrase in forbidden)
 
 
 def log_odds(inside: int, size: int, outside: int, rest: int, prior: float = PRIOR) -> float:
     """
-    How much more often a phrase stands in a label's documents than in the others, in standard deviations.
+    Return how much more often a phrase stands in a label's documents than in the others, in standard deviations.
 
     Args:
         inside, size (`int`): the label's documents with the phrase, and all of them.

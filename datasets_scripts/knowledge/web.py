@@ -95,7 +95,7 @@ class CachedService:
                 time.sleep(float(_seconds(headers.get("Retry-After")) or self.first_wait * 2**attempt))
         else:
             raise ClinRaGenInputError(
-                f"{url}: {_shown(fault, parameters)}, {self.attempts} times; start again later to go on from there"
+                f"{url}: {_shown(fault, parameters)}, {self.attempts} times; start again later to resume from there"
             )
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside = kept.with_name(f"{key}.{os.getpid()}")
@@ -115,7 +115,7 @@ class CachedService:
             status = getattr(getattr(error, "response", None), "status_code", None)
             reason = f"HTTP {status}" if status is not None else type(error).__name__
             raise ClinRaGenInputError(
-                f"{url} cannot be read ({reason}); start again later to go on from there, or use another --corpus"
+                f"{url} cannot be read ({reason}); start again later to resume from there, or use another --corpus"
             ) from None
 
 

@@ -74,6 +74,6 @@ def _mended(text: str) -> object:
 
 
 def _ends_in_a_string(text: str) -> bool:
-    """Tell if the last quotation mark opens a string, so that the brace at the end belongs to its words."""
+    """Return whether the last quotation mark opens a string, so that the brace at the end belongs to its words."""
     before, mark, _ = re.sub(r"\\.", "", text).rpartition('"')
     return bool(mark) and before.rstrip().endswith((":", ",", "[", "{"))

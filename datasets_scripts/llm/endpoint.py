@@ -49,7 +49,7 @@ REMEDIES = {
     "malformed reply": "it answers nothing that a chat completion is; see --base-url",
 }
 REFUSALS = (401, 402, 403, 404, 407)  # where no other request would fare better
-RESUME = "What was answered is kept; start the same command again to go on"
+RESUME = "What was answered is kept; start the same command again to resume"
 
 
 class BudgetError(ClinRaGenInputError):
@@ -258,7 +258,7 @@ class EndpointModel:
             if limit is not None and needed > limit:
                 raise BudgetError(
                     f"{option} {limit:g} is spent; all answers are kept in {self.log.path.name}: raise it and start "
-                    "the same command again to go on"
+                    "the same command again to resume"
                 )
         number = self.log.sent(key)
         self.spent.requests += 1

@@ -30,7 +30,7 @@ class LeavesMachineError(ClinRaGenInputError):
 
 
 def is_loopback(address: str) -> bool:
-    """Tell if an IP address, as text, is this machine's own."""
+    """Return whether an IP address, as text, is this machine's own."""
     found = ipaddress.ip_address(address.partition("%")[0])
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 

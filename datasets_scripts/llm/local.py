@@ -230,7 +230,7 @@ def _begin_alike(lists: list[list[int]]) -> list[int]:
 
 
 def multiplies_bfloat16() -> bool:
-    """Tell if the processor multiplies in bfloat16, which is quicker there than in float32."""
+    """Return whether the processor multiplies in bfloat16, which is quicker there than in float32."""
     import torch
 
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())

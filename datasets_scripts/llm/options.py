@@ -34,39 +34,52 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--base-url",
         default=LOCAL_SERVER,
-        help=f"openai: the endpoint; default: {LOCAL_SERVER}, with the key OPENAI_API_KEY of the environment, if any",
+        help="openai: address of the endpoint; its key, if any, is OPENAI_API_KEY of the environment; "
+        f"default: {LOCAL_SERVER}",
     )
-    model.add_argument("--concurrency", type=int, default=16, help="openai: requests under way at once; default 16")
-    model.add_argument("--batch-size", type=int, default=8, help="transformers: chats answered at once; default 8")
     model.add_argument(
-        "--gguf-file", metavar="NAME", help="transformers: file of the model's folder with its weights, if it is GGUF"
+        "--concurrency", type=int, default=16, help="openai: number of concurrent requests; default: 16"
     )
-    model.add_argument("--attempts", type=int, default=6, help="openai: of one request, while faults pass; default 6")
-    model.add_argument("--timeout", type=float, default=120, help="openai: seconds for one attempt; default 120")
-    model.add_argument("--temperature", type=float, default=0.0, help="default 0")
-    model.add_argument("--max-answer-tokens", type=int, default=1024, help="of one answer; default 1024")
+    model.add_argument("--batch-size", type=int, default=8, help="transformers: chats per batch; default: 8")
+    model.add_argument(
+        "--gguf-file", metavar="NAME", help="transformers: GGUF file with the weights, in the model's folder"
+    )
+    model.add_argument(
+        "--attempts",
+        type=int,
+        default=6,
+        help="openai: attempts at a request that fails for a passing reason; default: 6",
+    )
+    model.add_argument("--timeout", type=float, default=120, help="openai: seconds for each attempt; default: 120")
+    model.add_argument("--temperature", type=float, default=0.0, help="sampling temperature; default: 0")
+    model.add_argument("--max-answer-tokens", type=int, default=1024, help="longest answer in tokens; default: 1024")
     model.add_argument(
         "--response-format",
         choices=("json_schema", "json_object", "generation_config", "none"),
         default="json_schema",
-        help="openai: how the endpoint is asked for JSON; default json_schema; generation_config: of `transformers "
-        "serve`, see docs/teacher.md",
+        help="openai: how the endpoint is asked for JSON; generation_config is for `transformers serve`, see "
+        "docs/teacher.md; default: json_schema",
     )
     model.add_argument(
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
     )
-    budget = parser.add_argument_group("its budget, over all runs with one log of requests")
-    budget.add_argument("--max-requests", type=int, help="retries included")
-    budget.add_argument("--max-tokens-total", type=int, help="read and written")
-    budget.add_argument("--max-cost", type=float, help="in the currency of --prices")
+    budget = parser.add_argument_group("the budget of a language model, over all runs with one log of requests")
+    budget.add_argument("--max-requests", type=int, help="most requests, retries included")
+    budget.add_argument("--max-tokens-total", type=int, help="most tokens, read and written")
+    budget.add_argument("--max-cost", type=float, help="most money, in the currency of --prices")
     budget.add_argument(
-        "--prices", type=float, nargs=2, default=(0.0, 0.0), metavar=("READ", "WRITTEN"), help="of a million tokens"
+        "--prices",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("READ", "WRITTEN"),
+        help="prices of a million tokens",
     )
     model.add_argument(
         "--i-am-permitted-to-send",
         dest="permission",
         metavar="REASON",
-        help="records of patients leave this machine only with this; the reason is recorded in the output",
+        help="permit records of patients to leave this machine; the reason is recorded in the output",
     )
 
 
@@ -129,7 +142,7 @@ def open_model(
 
 
 def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
-    """Tell what so many requests would take, from the mean length of the first chats; nothing is sent."""
+    """Estimate what so many requests would take, from the mean length of the first chats; nothing is sent."""
     from datasets_scripts.llm.endpoint import Budget, estimated_tokens
 
     sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]

@@ -67,7 +67,7 @@ class RequestLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            self.path.chmod(0o600)  # one of before, too
+            self.path.chmod(0o600)  # an older one as well
         except OSError as error:
             raise ClinRaGenInputError(
                 f"{path} cannot be written: {error.strerror}; name another file with --requests"
@@ -167,7 +167,7 @@ class RequestLog:
         if replies and "answered" not in replies:
             told = ", ".join(f"{count} {status}" for status, count in replies.items())
             raise ClinRaGenInputError(
-                f"no request was answered ({told}); mend the cause, and start the same command again"
+                f"no request was answered ({told}); fix the cause, then start the same command again"
             )
         if self.unreadable:
             logger.warning("%s: %d damaged answers were passed over and asked for again", self.path, self.unreadable)

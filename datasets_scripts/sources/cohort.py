@@ -155,7 +155,7 @@ def select_stays(cohort: Cohort, options: CohortOptions) -> None:
         _count(cohort, f"of the first {options.limit} patients", "--limit")
     if not cohort.num_stays:
         left = ", ".join(f"{row['stays']} {row['step']}" for row in cohort.attrition)
-        raise ClinRaGenInputError(f"no ICU stay is left ({left}); are these the right tables?")
+        raise ClinRaGenInputError(f"no ICU stay is left ({left}); check the tables and the options that select stays")
     run(
         "CREATE TABLE ranked AS SELECT * REPLACE (nullif(trim(care_unit), '') AS care_unit), "
         "CAST(row_number() OVER (ORDER BY subject_id, intime, stay_id) - 1 AS INTEGER) AS stay FROM stays"

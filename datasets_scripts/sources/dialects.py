@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-How the cells of a table are written: what a user says of it, what its first line shows, and what is wrong with it.
+Read how the cells of a table are written: the declared settings, what its first line shows, and what is wrong.
 
 Only the first line decides by itself, never a sample of the cells: UTF-16 by its byte order mark; columns are
 separated by commas, unless the header lacks a named column and another sign parts such columns; cells are quoted with

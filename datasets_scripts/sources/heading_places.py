@@ -92,14 +92,14 @@ def with_marks(text: str, start: int) -> int:
 
 
 def is_parted(text: str, start: int) -> tuple[bool, bool]:
-    """Tell whether something parts a word from those before it, and whether only marks stand before it on its line."""
+    """Return whether something parts a word from those before it, and only marks stand before it on its line."""
     low = max(0, start - WINDOW)
     begin, at_line = start_of(text, low, start + 1)
     return begin == start, at_line and begin == start
 
 
 def is_apart(text: str, cell: re.Match) -> bool:
-    """Tell whether a cell is marked as a heading, or the line before it is empty or ends a sentence."""
+    """Return whether a cell is marked as a heading, or the line before it is empty or ends a sentence."""
     if cell[0].lstrip()[:1] in tuple("#*_="):
         return True
     before = text[max(0, cell.start() - 200) : cell.start()].rstrip(" \t")
@@ -107,18 +107,18 @@ def is_apart(text: str, cell: re.Match) -> bool:
 
 
 def is_shouting(text: str, start: int) -> bool:
-    """Tell whether the text around is in capitals throughout."""
+    """Return whether the text around is in capitals throughout."""
     around = text[max(0, start - 60) : start + 60]
     return sum(map(str.islower, around)) < 10
 
 
 def is_table_head(text: str, start: int) -> bool:
-    """Tell whether a line is "Diagnosis Date Noted", the head of a table inside a section."""
+    """Return whether a line is "Diagnosis Date Noted", the head of a table inside a section."""
     words = plain(text[start : start + WINDOW].partition("\n")[0]).split()
     return len(words) > 1 and tables()["table_words"].issuperset(words)
 
 
 def is_unknown(head: str) -> bool:
-    """Tell whether nothing in a heading says that it belongs to the exam or the history."""
+    """Return whether nothing in a heading says that it belongs to the exam or the history."""
     words = plain(head).split()
     return 0 < len(words) <= 6 and max(map(len, words)) >= 5 and not tables()["exam_words"] & set(words)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what a heading says: its section, whether it is of a later time, and how it is spelled."""
+"""Read what a heading says: its section, whether it is of a later time, and how it is spelled."""
 
 import re
 from collections import Counter
@@ -114,7 +114,7 @@ def _role(name: str, words: list[str]) -> str:
 
 
 def _is_of_a_later_day(words: list[str]) -> bool:
-    """Tell whether a heading is "Final exam", "Exam on POD 3" or "Home meds to resume"."""
+    """Return whether a heading is "Final exam", "Exam on POD 3" or "Home meds to resume"."""
     known, found = tables(), set(words)
     exam = EXAM | {"vitals", "vital"}
     of_exam = (
@@ -126,7 +126,7 @@ def _is_of_a_later_day(words: list[str]) -> bool:
 
 
 def _is_of_admission(words: set[str]) -> bool:
-    """Tell whether a heading says "exam" or "labs", "admission", and nothing else that matters."""
+    """Return whether a heading says "exam" or "labs", "admission", and nothing else that matters."""
     return (
         bool(words & AT_ADMISSION and words & (LABS | EXAM))
         and words <= LABS | EXAM | AT_ADMISSION | tables()["beside"]

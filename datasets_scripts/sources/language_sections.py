@@ -74,7 +74,7 @@ class SectionHeadings:
         )
 
     def is_summary(self, kind: str | None, text: str | None, has_hour: bool) -> bool:
-        """Tell if a document is written at discharge: by its kind, or if of no known time by its headings."""
+        """Return whether a document is written at discharge: by its kind, or if of no known time by its headings."""
         if self._patterns["summaries"].search(kind or ""):
             return True
         return not has_hour and any(self._patterns[name].search(text or "") for name in ("ends", "after"))

@@ -87,7 +87,7 @@ def _lone_heading(text: str, cell: re.Match, head: str) -> Heading | None:
 
 
 def _is_short(meaning: Meaning, style: str, head: str, stands_apart: Callable[[], bool]) -> bool:
-    """Tell whether a line is so short, for its spelling, that it is rather a heading than a part of a sentence."""
+    """Return whether a line is so short, for its spelling, that it is rather a heading than a part of a sentence."""
     known, words = tables(), plain(head).split()
     if words[0] in known["complaint_words"]:
         return False

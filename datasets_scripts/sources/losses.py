@@ -192,7 +192,7 @@ def _mapped_items(cohort: Cohort, channel: int) -> list[dict]:
 
 def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool) -> Iterator[str]:
     """
-    Tell of a channel, or a code of it, that most of its values are dropped, or that they look like another unit;
+    Warn of a channel, or a code of it, that most of its values are dropped, or that they look like another unit;
     `declared`: a table has a decimal comma.
     """
     reasons = {reason: row[reason] for reason in DROPPED if reason != "after_window"}

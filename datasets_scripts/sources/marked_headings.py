@@ -144,7 +144,7 @@ FITS = {"colon": _fits_colon, "dash": _fits_dash, "stop": _fits_stop}
 
 
 def _is_unknown_heading(text: str, start: int, head: str, style: str, at_line: bool) -> bool:
-    """Tell whether "GROSS DESCRIPTION:", "# Sepsis:" or, after an empty line, "Clinical Trajectory:" is a heading."""
+    """Return whether "GROSS DESCRIPTION:", "# Sepsis:" or "Clinical Trajectory:" after an empty line is one."""
     if at_line and text[max(0, start - 2) : start].strip() == "#":
         return tables()["exam_words"].isdisjoint(plain(head).split())
     if " " not in head or not is_unknown(head):
@@ -155,7 +155,7 @@ def _is_unknown_heading(text: str, start: int, head: str, style: str, at_line: b
 
 
 def _is_heading_of_sentence(meaning: Meaning, words: list[str]) -> bool:
-    """Tell whether "His discharge medications were:" begins a section: "A course of steroids was given:" does not."""
+    """Return whether "His discharge medications were:" begins a section; "A course of steroids was given:" not."""
     return (
         words[0] not in tables()["sentence_words"]
         or meaning.section == COURSE

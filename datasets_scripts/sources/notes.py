@@ -140,7 +140,7 @@ def _read(document: dict, view: str | float, headings: SectionHeadings | None) -
 
 
 def _is_summary(document: dict, view: str, headings: SectionHeadings | None) -> bool:
-    """Tell whether a document is a discharge summary, by its kind or, if of no known time, by its headings."""
+    """Return whether a document is a discharge summary, by its kind or, if of no known time, by its headings."""
     if _SUMMARY.search(document["kind"] or ""):
         return True
     if headings is not None:

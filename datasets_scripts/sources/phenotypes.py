@@ -129,7 +129,7 @@ def _find_icd10(text: str) -> FoundCode:
 
 
 def _is_icd9(text: str) -> bool:
-    """Tell whether a code that is in no table of ICD-10 is one of ICD-9, as V45.81 is and E88.8 is not (E888 is)."""
+    """Return whether a code that is in no table of ICD-10 is one of ICD-9, as V45.81 is and E88.8 is not (E888 is)."""
     plain = plain_code(text)
     written = "." not in text or not text.startswith("E")
     return written and category_of(plain) is not None and plain not in _titles("icd10")

@@ -109,7 +109,7 @@ def find_tables(source: dict, root: Path) -> dict[str, Path | None]:
 
 
 def is_database(path: Path) -> bool:
-    """Tell whether a path is a DuckDB file."""
+    """Return whether a path is a DuckDB file."""
     return path.suffix == ".duckdb" and path.is_file()
 
 
@@ -140,7 +140,7 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
 
 
 def is_tab_separated(path: Path) -> bool:
-    """Tell whether the columns of a table's files are separated by tabs."""
+    """Return whether the columns of a table's files are separated by tabs."""
     return any("\t" in name for name in header_of(path, {}))
 
 

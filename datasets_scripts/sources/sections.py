@@ -81,7 +81,7 @@ def _with_ends_of_columns(text: str, headings: list[Heading]) -> list[Heading]:
 
 
 def _has_later_column(text: str, headings: list[Heading], end: int) -> bool:
-    """Tell whether a later section that may go on below stands in the line of the last heading; "Sex: F" does not."""
+    """Return whether the last heading's line holds a later section that may continue below; "Sex: F" does not."""
     line = text.rfind("\n", headings[0].start, headings[-1].start) + 1 or headings[0].start
     if not _COLUMNS.search(text, line, end):
         return False

@@ -71,7 +71,7 @@ def _mark(root: Path, tables: list[str]) -> None:
     others = [] if mark.exists() else [file for file in (_file(root, name) for name in tables) if file.exists()]
     if others:
         raise ClinRaGenInputError(
-            f"--root: {others[0]} is there, and no {SIMULATED} that tells it is simulated; name another folder to "
+            f"--root: {others[0]} exists without a {SIMULATED} that says it is simulated; name another folder to "
             "write the simulated tables to"
         )
     root.mkdir(parents=True, exist_ok=True)

@@ -125,7 +125,7 @@ class Writer:
         return capital(template.format(*texts, **self.pronouns, **names))
 
     def sentence(self, finding: Finding, way: str) -> str:
-        """Tell or deny (`way`) a finding in one sentence."""
+        """State or deny (`way`) a finding in one sentence."""
         text = finding.more if finding.kind == "habit" and way == "denied" else finding.text
         study = finding.more if finding.kind in STUDIED else ""
         return self.write(self.pick(self.words["frames"][finding.kind][way]), text, study=study, Study=capital(study))

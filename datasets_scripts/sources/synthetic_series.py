@@ -23,7 +23,7 @@ RISE = 1.0  # hours from the onset of an effect to all of it
 
 @dataclass(frozen=True)
 class Course:
-    """How one disease goes in one patient: `severity` (1 is usual), `onset` and the hours when it begins to fade."""
+    """The course of one disease in one patient: `severity` (1 is usual), `onset` and the hours when it fades."""
 
     severity: float
     onset: float

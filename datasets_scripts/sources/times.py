@@ -90,12 +90,12 @@ def create_time_macros(connection: duckdb.DuckDBPyConnection, zoned: bool) -> No
 
 
 def has_offset(connection: duckdb.DuckDBPyConnection, cell: str) -> bool:
-    """Tell whether a time has an offset from UTC or a zone."""
+    """Return whether a time has an offset from UTC or a zone."""
     return bool(connection.execute("SELECT time_parts(?).zone", [cell]).fetchone()[0])
 
 
 def is_zone(name: str) -> bool:
-    """Tell whether a text names one time zone: `UTC`, or as `Europe/Berlin`; an abbreviation may be of several."""
+    """Return whether a text names one time zone: `UTC`, or as `Europe/Berlin`; an abbreviation may be of several."""
     known = duckdb.connect().execute("SELECT count(*) FROM pg_timezone_names() WHERE name = ?", [name]).fetchone()[0]
     return known > 0 and (name == "UTC" or "/" in name)
 

@@ -162,7 +162,7 @@ class Gate:
         return self._found[text]
 
     def _is_diagnosis(self, claim: Claim, text: str, gold: set[str]) -> bool:
-        """Tell if a claim names a diagnosis that is denied, or one that is recorded, and not told of the note."""
+        """Return whether a claim names a denied diagnosis, or a recorded one that is not stated of the note."""
         return any(
             mention.says != "argues" or (mention.labels & gold and "note" not in _sentence_at(text, claim.start))
             for mention in self._mentions(text)
@@ -247,7 +247,7 @@ class Gate:
 
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
-        """Tell if the sentence repeats what the note says, in whatever order, instead of concluding it."""
+        """Return whether the sentence repeats what the note says, in whatever order, instead of concluding it."""
         return not mention.inferred and _words(named) <= _words(index.text)
 
 

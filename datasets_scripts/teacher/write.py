@@ -177,4 +177,4 @@ def _write(
         log = logger.warning if max(shares.values()) > MUCH_WITHOUT_EVIDENCE else logger.info
         log("without evidence for a recorded diagnosis: %s; more terms in --knowledge would find more", told)
     if not any(outcomes[name] for name in outcomes if name != DROPPED):
-        logger.warning("no record got a rationale; %s tells why", SET_ASIDE)
+        logger.warning("no record got a rationale; %s says why", SET_ASIDE)

@@ -25,7 +25,7 @@ class EncoderSettings:
     model_name_or_path: str = option("Encoder: a Hub id or a folder.", MINILM)
     max_length: int = option("Tokens of a note; longer ones are cut at their end.", 128)
     num_train_epochs: float = option("The epoch with the best validation is kept.", 2)
-    per_device_train_batch_size: int = option("Notes of a step.", 16)
+    per_device_train_batch_size: int = option("Notes per step.", 16)
     learning_rate: float = option("Peak; rises over a tenth of the steps.", 1e-4)
 
 
@@ -59,13 +59,13 @@ SETTINGS = {
 
 @dataclass
 class RunArguments:
-    """The baseline, and the records that it learns from and predicts."""
+    """The baseline and its records."""
 
     baseline: str = option("One of " + ", ".join(SETTINGS) + ".", choices=tuple(SETTINGS))
     dataset: str = option("Dataset folder; the decoder needs one with rationales.")
     output: str = option("Report folder to write.")
     split: str = option("Split to predict.", "test")
-    seed: int = option("Of all that is drawn.", 0)
+    seed: int = option("Seed.", 0)
 
 
 def parse_arguments(argv: list[str] | None) -> tuple[RunArguments, NoSettings | EncoderSettings | DecoderSettings]:

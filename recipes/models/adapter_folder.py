@@ -120,7 +120,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
     The base with the adapter on it, not merged, in evaluation mode; and the processor.
 
     Args:
-        base (`str`): what the adapter was trained upon: a model folder, or a checkpoint of a language model.
+        base (`str`): what the adapter was trained on: a model folder, or a checkpoint of a language model.
         folder (`str` or `Path`): as [`save_adapter`] writes it. No code of it is run.
 
     Raises:
@@ -134,7 +134,7 @@ def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel,
         decoder = getattr(config.text_config, "decoder", None)
         backbone, _ = load_backbone(base, {} if decoder is None else decoder.to_dict())
         if type(backbone.config) is not type(config.text_config):
-            raise ClinRaGenInputError(f"{folder} was not trained upon {base}, which is another kind of model")
+            raise ClinRaGenInputError(f"{folder} was not trained on {base}, which is another kind of model")
         model = model_class(config)(config)
         model.use_pretrained_backbone(backbone)
     model.generation_config = generation_config

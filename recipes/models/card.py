@@ -38,7 +38,7 @@ FIGURES = {
     ("calibration", "expected_calibration_error"): ("Expected calibration error", "expected_calibration_error"),
     ("claims", "supported"): ("Claims about the series that hold", "faithfulness"),
     ("claims", "contradicted"): ("Claims about the series that are contradicted", "faithfulness"),
-    ("note_claims", "supported"): ("Findings of the note part that the note tells of", "faithfulness"),
+    ("note_claims", "supported"): ("Findings of the note part that are in the note", "faithfulness"),
 }
 
 GATED_PROMPT = (

@@ -93,7 +93,7 @@ def _read_model(folder: Path, with_weights: bool) -> ClinRaGenLanguageModel:
 
 
 def is_model_folder(name_or_path: str | None) -> bool:
-    """Tell if that is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
+    """Return whether that is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
     if name_or_path is None:
         return False  # also for who stands in one
     config = Path(name_or_path, "config.json")

@@ -92,7 +92,7 @@ def history_before(began_from: str | None) -> dict:
     Return what is known of the training of a model that a stage, or a merge, begins from.
 
     A ClinRaGen model without `training.json`, or whose history names no data, has learned from data that count as
-    credentialed. Of any other model nothing is returned: its own name tells where it comes from.
+    credentialed. Of any other model nothing is returned: its own name shows where it comes from.
 
     Args:
         began_from (`str`, *optional*): a folder, or a name on the Hub of which a copy is on this machine.
@@ -126,19 +126,19 @@ def datasets_of(training: dict) -> list[dict]:
 
 
 def _of_stages(training: dict) -> list[dict]:
-    """Return the dataset of each stage that names one; a stage of before names none."""
+    """Return the dataset of each stage that names one; an older stage names none."""
     named = [stage["dataset"] for stage in training["stages"] if stage.get("dataset")]
     return [{name: dataset.get(name) for name in OF_A_DATASET} for dataset in named]
 
 
 def is_credentialed(training: dict) -> bool:
-    """Tell if any of the data that a model has learned from is credentialed, or not known to be open."""
+    """Return whether any of the data that a model has learned from is credentialed, or not known to be open."""
     return any(one.get("credentialed") is not False for one in (training["source"], *_of_stages(training)))
 
 
 def merged_history(base: str, training: dict) -> dict:
     """
-    Return the history of an adapter merged into a base, which may have learned from more than the adapter tells.
+    Return the history of an adapter merged into a base, which may have learned from more than the adapter says.
 
     Args:
         base (`str`): model folder or name that the adapter is put on.

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Records:
     """
-    What is to be answered.
+    Records to answer.
 
     Args:
         number (`int`): how many records there are.

@@ -63,8 +63,8 @@ def answer_by_processes(
             yield from shared_map(pool, there, here, parts, processes - 1)
     except BrokenProcessPool:
         raise ResumableError(
-            "--processes: one of them was killed, perhaps for want of memory; start the same command again to go on, "
-            "with fewer"
+            "--processes: one of them was killed, perhaps for lack of memory; start the same command again with fewer "
+            "to resume"
         ) from None
 
 

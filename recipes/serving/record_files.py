@@ -103,7 +103,7 @@ def _parse(line: bytes, number: int) -> Entry:
     except UnicodeDecodeError:
         entry.error = f"line {number}: not in UTF-8; save the file so"
     except json.JSONDecodeError as error:
-        entry.error = f"line {number}: no JSON at column {error.colno} ({error.msg}); give one object a line"
+        entry.error = f"line {number}: invalid JSON at column {error.colno} ({error.msg}); give one object per line"
     except (ValueError, RecursionError):
         entry.error = f"line {number}: no JSON of a record (a number of thousands of digits, or thousands of brackets)"
     else:

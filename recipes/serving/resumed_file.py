@@ -67,14 +67,14 @@ def _check_start(path: Path, start: dict, begun: bool) -> None:
         before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
         raise ClinRaGenInputError(
-            f"{path.parent} holds answers, but no readable {path.name} that tells of what; remove that folder to "
-            "begin anew"
+            f"{path.parent} holds answers, but no readable {path.name} that says of what; remove that folder to "
+            "start over"
         ) from None
     changed = [name for name in start if before.get(name) != start[name]]
     if changed:
         raise ClinRaGenInputError(
             f"{path.parent} was begun with another {' and '.join(changed)}; start with the same to resume it, or "
-            "remove that folder to begin anew"
+            "remove that folder to start over"
         )
 
 

@@ -213,7 +213,7 @@ def make_app(
 
     @app.get("/health")
     async def health() -> dict:
-        """Tell that the server is up, and which model answers."""
+        """Report that the server is up, and which model answers."""
         return {"status": "ok", "model_version": handler.pipe.version}
 
     @app.exception_handler(HTTPException)
@@ -289,11 +289,13 @@ def read_json(body: bytes) -> object:
     except UnicodeDecodeError:
         raise RequestError(400, "the request is not in UTF-8") from None
     except json.JSONDecodeError as error:
-        raise RequestError(400, f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise RequestError(400, f"invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RequestError:
         raise
     except (ValueError, RecursionError):
-        raise RequestError(400, "no JSON of a record: a number of thousands of digits, or brackets") from None
+        raise RequestError(
+            400, "the JSON is no record: a number of thousands of digits, or too many brackets"
+        ) from None
 
 
 def server_config(handler: EndpointHandler, batch_size: int = 16, token: str | None = None, **pool) -> uvicorn.Config:
@@ -328,7 +330,7 @@ def serve(arguments: argparse.Namespace) -> None:
             uvicorn.Server(config).run(sockets=[listener])
         if config.app.state.batcher.is_broken:
             raise ClinRaGenInputError(
-                "--processes: one of them was killed, perhaps for want of memory; start the server again, with fewer"
+                "--processes: one of them was killed, perhaps for lack of memory; start the server again with fewer"
             )
     logger.info("stopped")
 

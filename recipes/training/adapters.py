@@ -30,7 +30,7 @@ def with_adapters(
     if base is None:
         raise ClinRaGenInputError("arguments: lora adapts pretrained weights; name them by model_name_or_path")
     if not {"backbone", "decoder"} & {*trained}:
-        raise ClinRaGenInputError("arguments: lora adapts the backbone, which is none of trained_modules")
+        raise ClinRaGenInputError("arguments: lora adapts the backbone, which is not in trained_modules")
     whole = whole_parts(model, base, trained)
     config = lora_config(model, model_args.lora, adapted_part(model, whole, trained))
     set_seed(stage_args.seed)  # before any adapter is drawn

@@ -97,7 +97,7 @@ def _damaged_file(folder: Path, patterns: tuple[str, ...]) -> str | None:
 
 
 def _is_whole_archive(path: Path) -> bool:
-    """Tell if a file of `torch.save` is all there, by the check sum of each part; nothing is unpickled."""
+    """Return whether a file of `torch.save` is all there, by the check sum of each part; nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -106,7 +106,7 @@ def _is_whole_archive(path: Path) -> bool:
 
 
 def _is_whole_safetensors(path: Path) -> bool:
-    """Tell if a file has as many bytes as its header says."""
+    """Return whether a file has as many bytes as its header says."""
     try:
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")

@@ -31,23 +31,23 @@ class ModelArguments:
     model_name_or_path: str | None = option(
         "A ClinRaGen model folder to start from; in stage 1 also a seq2seq checkpoint (google/flan-t5-small, "
         "facebook/bart-base), a decoder-only one (Qwen/Qwen3-0.6B, facebook/opt-125m), or an encoder "
-        "(sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights of the"
-        " shape `text_config`.",
+        "(sentence-transformers/all-MiniLM-L6-v2), which gets a new decoder. Not given: random weights "
+        "in the shape of `text_config`.",
         None,
     )
     gguf_file: str | None = option(
-        "Stage 1: file of model_name_or_path that holds the weights in llama.cpp's format; they are trained as plain "
-        "ones.",
+        "Stage 1: file of model_name_or_path that holds the weights in llama.cpp's format; they are trained in "
+        "float32.",
         None,
     )
     text_config: dict = option(
         "Stage 1 without model_name_or_path: the backbone's configuration, `model_type` included.", {}
     )
     vocab_size: int = option("Stage 1 without model_name_or_path: upper bound of the trained vocabulary.", 8000)
-    time_series_config: dict = option("Stage 1: what to change of the series encoder's configuration.", {})
+    time_series_config: dict = option("Stage 1: changes to the series encoder's configuration.", {})
     knowledge_attention_type: str = option("Stage 1: term, or prototype (paper).", "term")
     use_knowledge_residual: bool = option(
-        "Stage 1: add the series to what it attended to; False is the paper's.", True
+        "Stage 1: add the projected series to the attended knowledge; False is the paper's.", True
     )
     knowledge_alignment_weight: float = option(
         "Stage 1: weight of the loss by which series attend to the terms of their own level; 0 is the paper's.", 0.5
@@ -57,13 +57,13 @@ class ModelArguments:
     )
     patch_layout: str = option("Stage 1: fixed, or paper (the release's fault).", "fixed")
     max_series_tokens_per_channel: int | None = option(
-        "Stage 1: series tokens read of a channel; longer stays are pooled. None, the paper: all.", 6
+        "Stage 1: most series tokens of a channel; longer stays are pooled. None: all, as in the paper.", 6
     )
     use_linear_classifier: bool = option(
         "Stage 1: score diagnoses by words and series statistics beside the encoder.", True
     )
     label_similarity_model: str | None = option(
-        "Stage 1: sentence encoder that gives that classifier the meaning of words, once: all-MiniLM-L6-v2",
+        "Stage 1: sentence encoder from which the linear classifier takes the meaning of words: all-MiniLM-L6-v2.",
         None,
     )
     diagnosis_loss_weight: float = option(
@@ -82,8 +82,8 @@ class DataArguments:
 
     dataset: str | None = option("Dataset folder with rationales.", None)
     knowledge: str | None = option("Stage 1: knowledge.json; not given: a model without knowledge.", None)
-    inputs: list[str] = option("What is read: note, lab.", list(MODALITIES))
-    rationales: list[str] = option("Which rationales are written: note, lab; none: diagnoses alone.", list(MODALITIES))
+    inputs: list[str] = option("Inputs that the model reads: note, lab.", list(MODALITIES))
+    rationales: list[str] = option("Rationales to write: note, lab; none: only diagnoses.", list(MODALITIES))
     rationale_first: bool = option("Write the rationale before the diagnoses, as a chain of thought.", False)
     train_split: str = option("Split to learn from.", "train")
     eval_split: str = option("Split that picks the checkpoint; the paper's release takes test.", "validation")
@@ -96,8 +96,8 @@ class DataArguments:
     )
     series_grid: str = option("Stage 1: hourly, or paper (rows filled and repeated, all observed).", "hourly")
     streaming: bool = option(
-        "Stages 1 to 3: read train_split anew in each epoch and encode it batch by batch, in place of a copy "
-        "of it on disk. Not with the linear classifier, which is fitted on all records at once.",
+        "Stages 1 to 3: read train_split anew in each epoch and encode it batch by batch, instead of keeping an "
+        "encoded copy on disk. Not with the linear classifier, which is fitted on all records at once.",
         False,
     )
     streaming_buffer_size: int = option(
@@ -113,8 +113,8 @@ class StageFields:
         "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
     )
     plan: str | None = option(
-        "Train nothing: print records, steps, memory, operations and time, as estimates, of this machine or of a GPU "
-        "with a share of its peak rate, such as A100 or A100:0.4.",
+        "Train nothing: print records, steps, memory, operations and time, as estimates for this machine, or for a "
+        "GPU and a share of its peak rate, such as A100 or A100:0.4.",
         None,
         nargs="?",
         const="here",
@@ -130,31 +130,31 @@ class StageFields:
         "False counts padding tokens in the loss, as the paper's release does.", True
     )
     early_stopping_patience: int | None = option(
-        "Stop after so many validations without a better metric_for_best_model. None: never.", None
+        "Stop after this many validations without a better metric_for_best_model. None: never.", None
     )
     eval_strategy: str = option("When to validate.", "epoch")
     save_strategy: str = option("When to save; the same as eval_strategy.", "epoch")
     save_total_limit: int | None = option("Checkpoints kept beside the best one.", 1)
     load_best_model_at_end: bool = option("Keep the best checkpoint.", True)
-    metric_for_best_model: str | None = option("Of the diagnoses.", "micro_f1")
-    greater_is_better: bool | None = option("Of metric_for_best_model.", True)
+    metric_for_best_model: str | None = option("Metric of the diagnoses.", "micro_f1")
+    greater_is_better: bool | None = option("A higher metric_for_best_model is better.", True)
     predict_with_generate: bool = option("A model without diagnosis head is validated on what it writes.", True)
     generation_max_length: int | None = option(
-        "Tokens that are written to validate; give more with rationale_first. None: as many as the target may have.",
+        "Most tokens of a text in validation; give more with rationale_first. None: as many as a target may have.",
         60,
     )
     learning_rate: float = option("Peak learning rate; the paper's is 1e-5.", 1e-5)
     weight_decay: float = option("The paper's is 0.05.", 0.0)
     lr_scheduler_type: str = option("The paper's is cosine.", "linear")
     warmup_steps: float = option("Steps, or below 1 the share of all; the paper's is 0.1.", 0.02)
-    per_device_train_batch_size: int = option("Records of a step, on each device.", 16)
-    per_device_eval_batch_size: int = option("Records that are validated at once.", 64)
+    per_device_train_batch_size: int = option("Records per step on each device.", 16)
+    per_device_eval_batch_size: int = option("Records per batch of a validation.", 64)
     train_sampling_strategy: str = option("Batches of like lengths, or random.", "group_by_length")
-    logging_steps: float = option("Steps from one line of the log to the next.", 20)
+    logging_steps: float = option("Steps between lines of the log.", 20)
     remove_unused_columns: bool = option("The collator reads the raw columns.", False)
     label_names: list[str] | None = option("What the metrics compare with.", ["diagnosis_labels"])
     report_to: str = option("Nothing is sent anywhere unless asked for.", "none")
-    hub_private_repo: bool | None = option("Of what push_to_hub makes.", True)
+    hub_private_repo: bool | None = option("Create private repositories on the Hub.", True)
     ddp_find_unused_parameters: bool | None = option(
         "Frozen parts are no reason to search for unused parameters.", False
     )
@@ -164,16 +164,16 @@ class StageFields:
 class RewardFields(StageFields):
     """Training from rewards: how texts are sampled, and what they are worth."""
 
-    num_rounds: int = option("Each samples texts from the model that the last one left.", 3)
+    num_rounds: int = option("Rounds; each samples texts from the model of the round before.", 3)
     records_per_round: int | None = option("Training records to sample texts for in a round; not given: all.", None)
     num_generations: int = option("Texts sampled for each of these records.", 8)
-    temperature: float = option("Of the sampling.", 0.8)
-    generation_batch_size: int = option("Records that texts are sampled for at once.", 64)
-    reward_weights: dict = option("Part of the reward -> weight, where it is not 1; see rewards.py.", {})
-    reward_floor: float = option("A record whose best text is worth less teaches nothing.", 0.8)
-    metric_for_best_model: str | None = option("Of the texts that are written greedily for eval_split.", "reward")
+    temperature: float = option("Sampling temperature.", 0.8)
+    generation_batch_size: int = option("Records per batch of sampling.", 64)
+    reward_weights: dict = option("Weights of parts of the reward, 1 where not given; see rewards.py.", {})
+    reward_floor: float = option("Least reward of a record's best text; others are not learned from.", 0.8)
+    metric_for_best_model: str | None = option("Metric of the greedily decoded texts of eval_split.", "reward")
     generation_max_length: int | None = option(
-        "Tokens that are written to validate. None: as many as the target may have.", None
+        "Most tokens of a text in validation. None: as many as a target may have.", None
     )
 
 

@@ -43,7 +43,7 @@ BATCH = 64
 @dataclass
 class Described:
     """
-    What the linear classifier is linear in, of some records.
+    The linear classifier's features of some records.
 
     Args:
         features (`csr_matrix` or `np.ndarray` of shape `(num_records, num_features)`): of which each label has its own

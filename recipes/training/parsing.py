@@ -50,7 +50,7 @@ class FieldParser(CommandParser):
             allow_abbrev=False,
         )
         self.kinds, self.types = kinds, {}
-        self.add_argument("--config", type=Path, metavar="FILE.yaml", help="file of fields, one line each")
+        self.add_argument("--config", type=Path, metavar="FILE.yaml", help="YAML file of the fields below")
         for kind in kinds:
             group = self.add_argument_group(kind.__doc__.strip().splitlines()[0].rstrip("."))
             types = get_type_hints(kind)

@@ -42,7 +42,7 @@ def train_or_plan(given: StageInput, builds_model: bool = False) -> None:
 @dataclass
 class Plan:
     """
-    What a stage would take; counts are of all processes, memory is of one.
+    The plan of a stage: counts are of all processes, memory is of one.
 
     Args:
         records, evaluated (`Split`): of training and of validation.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How common each term of the knowledge is among the training records."""
+"""Measure how common each term of the knowledge is among the training records."""
 
 from __future__ import annotations
 

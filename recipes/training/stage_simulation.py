@@ -71,7 +71,7 @@ class Split:
 @dataclass
 class Step:
     """
-    What a step takes.
+    The cost of a step.
 
     Args:
         forward, backward (`int`): floating-point operations.

@@ -293,7 +293,7 @@ def load_for_stage(
     model, processor = load(model_args.model_name_or_path)
     check_same_names(processor, model_args.model_name_or_path, data_args.dataset)
     _take_language(processor, model_args.model_name_or_path, data_args.dataset)
-    if processor.knowledge is None:  # a folder of before
+    if processor.knowledge is None:  # an older folder
         processor.knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     return model, processor
 

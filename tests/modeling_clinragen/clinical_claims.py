@@ -185,7 +185,7 @@ def written(value, channel):
 
 
 def far(number, values, channel):
-    """Tell if a number is none of the values, by a clear margin, in whichever way a bare number is read."""
+    """Return whether a number is none of the values, by a clear margin, in whichever way a bare number is read."""
     margin = {"pH": 0.08, "°C": 0.8, "%": 5, "fraction": 0.1}.get(channel["unit"], 0.12 * abs(number))
     return all(abs(number - value) > margin for value in values)
 
@@ -206,7 +206,7 @@ def close(value, other, channel):
 
 
 def in_order(values, numbers, channel):
-    """Tell if the numbers are found one after the other."""
+    """Return whether the numbers are found one after the other."""
     place = -1
     for number in numbers:
         later = [i for i in range(place + 1, len(values)) if close(values[i], number, channel)]

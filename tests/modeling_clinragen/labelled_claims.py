@@ -88,7 +88,7 @@ def draw_claim(rng, wording, pools, wanted):
 
 
 def channel_fits(wording, name):
-    """Tell whether a wording may be about the channel, and the channel can show what it states."""
+    """Return whether a wording may be about the channel, and the channel can show what it states."""
     channel = next(channel for channel in PAPER_CHANNELS if channel["name"] == name)
     if wording.get("channel", name) != name or ("number}" in wording["text"] and name in NO_NUMBERS):
         return False
@@ -173,7 +173,7 @@ def written(value, channel):
 
 
 def is_far(number, truth, channel):
-    """Tell whether a number is clearly not the true one, neither in the channel's unit nor in another common one."""
+    """Return whether a number is clearly not the true one, neither in the channel's unit nor in another common one."""
     factor = OTHER_UNITS.get(channel["unit"], 1.0)
     least = max(0.03 * abs(truth), 2 * 10.0 ** -channel["decimals"]) + 0.5 * 10.0 ** -channel["decimals"]
     others = all(abs(number - truth * times) > 0.04 * truth * times for times in (factor, 1 / factor))

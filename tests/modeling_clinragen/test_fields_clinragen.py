@@ -95,7 +95,7 @@ def test_units_under_another_name_are_not_ignored():
 
 
 def test_a_record_of_other_fields_alone_is_refused_with_their_names():
-    with pytest.raises(ClinRaGenInputError, match=r"none of its fields is read .'text', 'vitals'.; give any of note"):
+    with pytest.raises(ClinRaGenInputError, match=r"it has no known field .'text', 'vitals'.; give any of note"):
         check_fields({"text": "a secret", "vitals": {}})
 
 

@@ -123,10 +123,10 @@ def test_a_bad_line_is_one_refusal_in_its_place_and_stops_nothing(folder, tmp_pa
     ]  # fmt: skip
     assert counts == {"answered": 3, "refused": 9}
     for name, reason in {
-        "line 2": "line 2: no JSON at column",
+        "line 2": "line 2: invalid JSON at column",
         "line 4": "line 4: no JSON object",
         7: "line 5: record.labs: unknown channel 'Sodium'",
-        "empty": "line 7: record: none of its fields is read",
+        "empty": "line 7: record: it has no known field",
         "line 8": "line 8: id is neither text nor a whole number",
         "half": "line 9: record.note: holds half of a character",
         "line 10": "line 10: no JSON",

@@ -131,12 +131,12 @@ def good_requests(draw, number):
 
 
 BAD = [
-    ('{"inputs": ', JSON, 400, "no JSON at line 1, column 12"),
+    ('{"inputs": ', JSON, 400, "invalid JSON at line 1, column 12"),
     (b'{"inputs": {"note": "\xff"}}', JSON, 400, "not in UTF-8"),
     ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is no JSON; write null"),
-    ("[" * 100_000, JSON, 400, "no JSON"),
-    ("9" * 5000, JSON, 400, "no JSON"),
-    ("", JSON, 400, "no JSON"),
+    ("[" * 100_000, JSON, 400, "the JSON is no record"),
+    ("9" * 5000, JSON, 400, "the JSON is no record"),
+    ("", JSON, 400, "invalid JSON"),
     ("[]", JSON, 400, "a request is"),
     ({"inputs": {}}, JSON, 422, "inputs: neither a note nor"),
     ({"inputs": {"note": 5}}, JSON, 422, "inputs.note: must be text"),

@@ -209,7 +209,7 @@ class Visit:
             time.sleep(0.4)
 
     def unanswered(self) -> bool:
-        """Tell whether the page shows nothing of an answer."""
+        """Return whether the page shows nothing of an answer."""
         return self.one(".answer .empty").is_displayed() and not any(
             e.is_displayed() for e in self.all(".answer .plain")
         )

@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What the decoder itself wrote, before grounding: whether it can be read, comes to an end, and is about the patient.
+Count what the decoder itself wrote, before grounding: whether it can be read, ends, and is about the patient.
 
-Where a classifier decides and the rationale is completed from the record, neither tells of a decoder that has learned
+Where a classifier decides and the rationale is completed from the record, neither reveals a decoder that has learned
 nothing. Counts of each record; `recipes/evaluation/probes/decoder.py` takes shares and intervals of them.
 """
 
@@ -105,7 +105,7 @@ def own_rationale(prediction: dict) -> str:
 
 
 def own_rationale_counts(predictions: Sequence[dict]) -> dict[str, np.ndarray]:
-    """Tell of each record if the decoder wrote no rationale (`empty`) or none to its end (`cut`); and its `rep_4`."""
+    """Count for each record whether the rationale is missing (`empty`) or not ended (`cut`), and its `rep_4`."""
     return {
         "empty": np.array([not own_rationale(prediction) for prediction in predictions]),
         "cut": np.array([not prediction["own_text"]["finished"] for prediction in predictions]),
@@ -141,7 +141,7 @@ def own_finding_counts(
     predictions: Sequence[dict], notes: Sequence[str], links: KnowledgeLinks | None = None
 ) -> dict[str, np.ndarray]:
     """
-    Count for each record the findings of the note that the decoder tells of (`total`), those that are `supported` by
+    Count for each record the findings of the note that the decoder names (`total`), those that are `supported` by
     it, `contradicted` or `absent`; and `by_chance`, those that the note of another patient supports.
 
     Args:

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a reader of rationales meets: supported claims and findings, arguments that the knowledge links, listed diagnoses
-that are explained, wrong counts, and repetitions.
+Count what a reader of rationales meets: supported claims and findings, arguments that the knowledge links, listed
+diagnoses that are explained, wrong counts, and repetitions.
 
 Texts are read by the claim checkers, whatever wrote them. Counts of each record; `compute.py` takes shares and
 intervals of them.
@@ -62,7 +62,7 @@ class ReadSentence:
 
     @property
     def names_a_finding_twice(self) -> bool:
-        """Tell if the sentence lists a finding of the note more than once, in the same words."""
+        """Return whether the sentence lists a finding of the note more than once, in the same words."""
         findings = [_finding(claim) for claim in self.claims if claim.kind == "note"]
         return len(set(findings)) < len(findings)
 

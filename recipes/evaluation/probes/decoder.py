@@ -4,7 +4,7 @@
 The decoder alone: the diagnoses that it lists where nothing holds it to the decisions, its own text before grounding,
 and in plain words whether it has learned to write.
 
-Thresholds lie between models that were trained and models that were not; docs/evaluation.md tells their figures.
+Thresholds lie between models that were trained and models that were not; docs/evaluation.md has their figures.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Deletion(NamedTuple):
 
 class Drop(NamedTuple):
     """
-    What a diagnosis loses.
+    The probability that a diagnosis loses.
 
     Args:
         named (`float`): the drop of its probability without the evidence; falls (`float`): 1 if that is a drop.
@@ -179,7 +179,7 @@ def cited_atoms(occlusion: Occlusion, prediction: dict, diagnosis: str) -> dict[
 
 
 def something_is_left(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
-    """Tell if deletion leaves anything of some parts of a record."""
+    """Return whether deletion leaves anything of some parts of a record."""
     total = sum(len(unit) for part in parts for unit in occlusion.units[part])
     return sum(len(atoms[part]) for part in parts) < total
 

@@ -133,7 +133,7 @@ def _score(answers: Sequence[Answer]) -> float:
 
 
 def _is_contradicted(case: dict) -> bool:
-    """Tell if the checkers contradict a claim of a rationale."""
+    """Return whether the checkers contradict a claim of a rationale."""
     claims = [*(case.get("claims") or ()), *(case.get("note_claims") or ())]
     return any(claim.get("verdict") in ("contradicted", "absent") for claim in claims)
 

@@ -48,7 +48,7 @@ def sample_cases(predictions: list[dict], number: int, seed: int) -> list[dict]:
 
 
 def has_rationale(prediction: dict) -> bool:
-    """Tell if a prediction is one of a model that writes rationales, and holds both parts, not both empty."""
+    """Return whether a prediction is one of a model that writes rationales, and holds both parts, not both empty."""
     parts = [prediction.get(part) for part in ("note_rationale", "lab_rationale")]
     return bool(prediction.get("readable")) and None not in parts and any(parts)
 

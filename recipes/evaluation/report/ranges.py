@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the reference range of a channel comes from (`ranges.json`, the table of docs/data.md)."""
+"""The sources of the channels' reference ranges (`ranges.json`, the table of docs/data.md)."""
 
 import json
 from pathlib import Path

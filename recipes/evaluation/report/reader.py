@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Tell what a reader of the rationales meets, and what the decoder writes by itself, as rows of the report, the model
+Show what a reader of the rationales meets, and what the decoder writes by itself, as rows of the report, the model
 card and the page of rationales.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 # Name for readers, place in `metrics.json`, what the figure is a share of, and where their number stands.
 ROWS = (
-    ("supported claims and findings a record", "supported_per_record", "both", "records", "records"),
+    ("supported claims and findings per record", "supported_per_record", "both", "records", "records"),
     ("findings that are not in the note", "note_claims", "absent", "findings", "total"),
     ("findings that the note contradicts", "note_claims", "contradicted", "findings", "total"),
     ("claims that the series contradict", "claims", "contradicted", "claims", "claims"),
@@ -32,7 +32,7 @@ ROWS = (
     ),
     ("repeated sentences", "sentences", "repeated", "sentences", "total"),
     ("sentences as the model wrote them", "sentence_origins", "written", "sentences", "total"),
-    ("sentences put right from the record", "sentence_origins", "repaired", "sentences", "total"),
+    ("sentences corrected from the record", "sentence_origins", "repaired", "sentences", "total"),
     ("sentences composed from the record", "sentence_origins", "composed", "sentences", "total"),
     ("teacher's note rationales without evidence", "teacher_evidence", "note_without_evidence", "records", "records"),
     (
@@ -56,7 +56,7 @@ DECODER_ROWS = (
     ("of all, of unknown words", "sentences", "unknown_words", "sentences", "total"),
     ("of all, with words in an unknown order", "sentences", "unknown_order", "sentences", "total"),
     ("own sentences that stayed as written", "sentences", "written", "sentences", "total"),
-    ("own sentences put right from the record", "sentences", "repaired", "sentences", "total"),
+    ("own sentences corrected from the record", "sentences", "repaired", "sentences", "total"),
     ("own sentences left out", "sentences", "left_out", "sentences", "total"),
     ("texts without a rationale", "rationales", "empty", "records", "records"),
     ("texts cut at the token limit", "rationales", "cut", "records", "records"),

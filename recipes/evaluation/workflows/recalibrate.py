@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fit a model's decisions anew on local records, its weights untouched, and tell how its inputs have drifted."""
+"""Fit a model's decisions anew on local records, its weights untouched, and report how its inputs have drifted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIGURES = ("micro_f1", "macro_f1", "expected_calibration_error")
 
 def recalibrate(arguments: argparse.Namespace) -> dict:
     """
-    Tell the drift of a split's records; where they have labels, measure what new temperature and thresholds would
+    Report the drift of a split's records; where they have labels, measure what new temperature and thresholds would
     bring, and write the model folder with them to `--output`, if it is given.
 
     Returns:
@@ -137,14 +137,14 @@ def tell_drift(history: dict, now: dict) -> list[dict]:
     """Say which inputs differ much from those of training; return all that were compared."""
     before = history.get("inputs")
     if before is None:
-        logger.warning("the model folder does not say what it was trained on: no drift can be told")
+        logger.warning("the model folder does not say what it was trained on: drift cannot be measured")
         return []
     if "prevalence" not in now:
         logger.info("the records have no labels: how common diagnoses are is not compared")
     elif "prevalence" not in before:
         logger.warning(
-            "the model folder does not say how common diagnoses were in training, and they are not compared; its "
-            "stage tells it when it is trained again"
+            "the model folder does not say how common diagnoses were in training, so they are not compared; a "
+            "stage that is trained again records it"
         )
     rows = drift(before, now)
     large = [row for row in rows if row["large"]]

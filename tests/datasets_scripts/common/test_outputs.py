@@ -252,7 +252,7 @@ def test_real_tables_are_never_overwritten_by_simulated_ones(tmp_path):
     options = ["--source", "synthetic", "--limit", "20"]
     done = build(*options, "--root", tmp_path / "mimic", "--output", tmp_path / "out")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert "patients.csv.gz is there, and no simulated.json that tells it is simulated" in done.stderr
+    assert "patients.csv.gz exists without a simulated.json that says it is simulated" in done.stderr
     assert real.read_text() == "real patients"
     assert [path.name for path in tmp_path.iterdir()] == ["mimic"]
 

@@ -166,7 +166,7 @@ CITED = {"disease": "a", "document": "d", "offset": 3}
     ("change", "message"),
     [
         ({"provenance": []}, r"term 0: provenance missing"),
-        ({"provenance": [{**CITED, "disease": "b"}]}, r"term 0 \(x\): a provenance names none"),
+        ({"provenance": [{**CITED, "disease": "b"}]}, r"term 0 \(x\): a provenance names a disease that"),
         ({"provenance": [{**CITED, "document": "e"}]}, r"term 0 \(x\): document 'e'"),
         ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
         ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
@@ -236,7 +236,7 @@ def test_a_term_that_is_there_twice_is_refused_but_a_name_may_be_a_finding_too(t
     path.write_text(json.dumps({**whole, "terms": [term, {**term, "type": "name"}]}))
     assert len(load_knowledge(path)["terms"]) == 2
     path.write_text(json.dumps({**whole, "terms": [{**term, "term": "y"}, term, {**term, "type": "symptom"}]}))
-    with pytest.raises(ClinRaGenInputError, match=r"term 2 \(x\): it is term 1, too"):
+    with pytest.raises(ClinRaGenInputError, match=r"term 2 \(x\): term 1 is the same"):
         load_knowledge(path)
 
 

@@ -33,7 +33,7 @@ def row(note="", diagnoses=(), heart_rate=(), systolic=(), stay_id="1"):
 
 
 def argued(text, disease):
-    """Tell if some sentence names the disease without saying that it is unexplained."""
+    """Return whether some sentence names the disease without saying that it is unexplained."""
     return any(
         short_name(disease).lower() in sentence.lower()
         for sentence in text.split(". ")

@@ -256,7 +256,7 @@ def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, st
         ([], {"r": 0}, "lora: .*r.* should be a positive integer"),
         ([], {"target_modules": ["nothing"]}, "the backbone has no module nothing"),
         ([], {"target_modules": "all-linear"}, "target_modules is a list of names"),
-        (["--trained_modules", "diagnosis_head"], LORA, "the backbone, which is none of trained_modules"),
+        (["--trained_modules", "diagnosis_head"], LORA, "the backbone, which is not in trained_modules"),
     ],
 )
 def test_what_cannot_be_adapted_is_said_in_one_line(t5_base, stage_arguments, tmp_path, options, lora, message):

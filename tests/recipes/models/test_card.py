@@ -110,7 +110,7 @@ def test_without_a_report_the_figures_are_those_of_validation_and_no_result_is_c
     card = model_card.model_card(training, tiny_model, tiny_processor)
     assert "model-index" not in header_of(card)
     assert "| macro_f1 | 0.312 |" in card
-    assert "not a test figure" in card
+    assert "these are no test figures" in card
 
 
 def test_a_report_on_validation_is_not_said_to_be_unseen(training, report, tiny_model, tiny_processor):
@@ -129,7 +129,7 @@ def test_a_model_of_credentialed_data_asks_for_access_and_tells_the_permission(t
     header = header_of(card)
     assert "data-use agreement" in header["extra_gated_prompt"]
     assert header["license"] == "other"
-    assert "put on record: board vote 12" in card
+    assert "recorded by the publisher: board vote 12" in card
     open_card = model_card.model_card(training, tiny_model, tiny_processor)
     assert "extra_gated_prompt" not in header_of(open_card)
     assert "## Access" not in open_card

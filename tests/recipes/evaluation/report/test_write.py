@@ -176,7 +176,7 @@ def test_each_number_on_the_page_is_the_metric(tmp_path, evaluation, records_wit
     met = {text_of(r.find("th")): [text_of(c) for c in r.findall("td")]
            for r in tree.findall(".//section[@id='what-a-reader-meets']//tbody/tr")}  # fmt: skip
     for name, part, key, of in (
-        ("supported claims and findings a record", "supported_per_record", "both", "records"),
+        ("supported claims and findings per record", "supported_per_record", "both", "records"),
         ("findings that are not in the note", "note_claims", "absent", "findings"),
         ("arguments that the knowledge links", "arguments", "linked", "arguments"),
         ("listed diagnoses explained by evidence", "listed_diagnoses", "explained", "listed diagnoses"),
