@@ -15,6 +15,7 @@ from .phrases_clinragen import compiled_words
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")  # the note's own words
 _WORD_TWICE = re.compile(r"(?<![\w.])(?!(?:had|that) )(\w+(?:\.\d+)?) \1(?!\w|\.\d)")
 _PHRASE_TWICE = re.compile(r"(?<![\w.])(\S+(?: \S+){1,9}),?(?: and| or| but)? \1(?!\w|\.\d)")
+_UNIT_ALONE = re.compile(r"[a-z)] (?:/min|/hpf|mmhg|cmh2o|°c|kg|%|[a-zµ]+/d?l)(?!\w)")  # "bradycardia /min"
 _CONCLUDES = compiled_words(r"""
     (?:consistent|compatible|in keeping|in line) with|suggest(?:s|ing)?|suggestive of|point(?:s|ing)? (?:to|towards?)
     |argu(?:es?|ing) for|favou?r(?:s|ing)?|support(?:s|ing)?|supportive of|indicat(?:es?|ing)|indicative of
@@ -39,7 +40,9 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
         mentions (list of [`Mention`]): the diagnoses that it names.
     """
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
-    if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _NOTE_TELLS.match(lower):
+    if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _UNIT_ALONE.search(lower):
+        return False
+    if _NOTE_TELLS.match(lower):
         return False
     found = list(_CONCLUDES.finditer(lower))
     words = Counter(match[0] for match in found)

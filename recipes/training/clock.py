@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a stage takes, over its restarts."""
+"""The time that a stage takes, over its restarts."""
 
 from __future__ import annotations
 

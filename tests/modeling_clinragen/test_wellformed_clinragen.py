@@ -20,6 +20,8 @@ def is_kept(sentence, part):
     "sentence",
     [
         "Oxygen saturation was low, with a low of 90 90%, which suggests pneumonia.",
+        "Bradycardia /min, which suggests pneumonia.",
+        "A peak glucose of mg/dL suggests pneumonia.",
         "Heart rate was up up up to 128 /min, which suggests pneumonia.",
         "Oxygen saturation was lower than normal, as low as 87%, as 87%, as low as 87%, which suggests pneumonia.",
         "Oxygen saturation was as low as 87%, as low as 87%, which suggests pneumonia.",
