@@ -23,7 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from benchmarks.handler import ask, read_inputs
-from benchmarks.side_by_side import HERE, family, private_kb, running_server, started_in
+from benchmarks.side_by_side import HERE, held_mb, running_server, started_in
 from datasets_scripts.common.command import run_command
 from datasets_scripts.common.outputs import finished_folder
 
@@ -93,8 +93,7 @@ def watched(pid: int, goes_on) -> list[tuple[float, int]]:
     """Take the memory of a process and all that it started, in MB, each second: `(seconds, MB)`."""
     started, memory = time.perf_counter(), []
     while goes_on():
-        mb = round(sum(map(private_kb, family(pid))) / 1024)
-        memory.append((round(time.perf_counter() - started, 1), mb))
+        memory.append((round(time.perf_counter() - started, 1), held_mb(pid)))
         time.sleep(1)
     return memory
 

@@ -156,12 +156,17 @@ def watch(process: subprocess.Popen) -> int:
     """Wait for the end of a process; the most that it and its children held at once, in MB."""
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(private_kb, family(process.pid))))
+        peak = max(peak, held_mb(process.pid))
         with suppress(subprocess.TimeoutExpired):
             process.wait(1)  # not less: the kernel counts for long, and stops the process meanwhile
     if process.returncode:
         raise RuntimeError(f"{process.args[1]} ended with code {process.returncode}")
-    return round(peak / 1024)
+    return peak
+
+
+def held_mb(pid: int) -> int:
+    """Return the memory of a process and all that it started, in MB."""
+    return round(sum(map(private_kb, family(pid))) / 1024)
 
 
 def family(pid: int) -> list[int]:
