@@ -29,7 +29,7 @@ from datasets_scripts.sources.dialects import (
     read_header,
 )
 from datasets_scripts.sources.times import create_time_macros, has_offset, time_fault
-from datasets_scripts.sources.unpacked import unpacked_files
+from datasets_scripts.sources.unpacked import PROTOCOL, UnpackedFileSystem, unpacked_files
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -66,9 +66,11 @@ CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
 
 def create_views(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None]) -> None:
     """
-    Create one view a table, with the columns that the source names in lower case, and the macros; those of gzipped
-    files need the connection's `UnpackedFileSystem`.
+    Create one view a table, with the columns that the source names in lower case, and the macros; the
+    connection gets an `UnpackedFileSystem` for the gzipped files, if it has none.
     """
+    if not connection.filesystem_is_registered(PROTOCOL):
+        connection.register_filesystem(UnpackedFileSystem())
     create_macros(connection, source, files)
     for table, spec in source["tables"].items():
         connection.execute(f"CREATE OR REPLACE VIEW {table} AS {select_table(files[table], spec, unpacked=True)}")
