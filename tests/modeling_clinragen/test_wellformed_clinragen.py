@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a decoder garbles is no sentence, though each number in it is right; what people write is one."""
+"""Leave out what a decoder garbles, though each number in it is right; keep what people write."""
 
 import pytest
 
