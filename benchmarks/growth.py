@@ -69,10 +69,9 @@ def measure_predict(model: Path, records: list[dict], number: int) -> dict:
 
 def measure_serve(model: Path, records: list[dict], clients: int, minutes: float) -> dict:
     """Requests answered, and memory over time, of a server that clients ask without a pause."""
-    ends = time.monotonic() + 60 * minutes
     counted, lock = 0, threading.Lock()
 
-    def asking(port: int, first: int) -> None:
+    def asking(port: int, first: int, ends: float) -> None:
         nonlocal counted
         i = first
         while time.monotonic() < ends:
@@ -82,7 +81,8 @@ def measure_serve(model: Path, records: list[dict], clients: int, minutes: float
                 counted += 1
 
     with running_server(HERE, model) as (process, port), ThreadPoolExecutor(clients) as threads:
-        asked = [threads.submit(asking, port, i) for i in range(clients)]
+        ends = time.monotonic() + 60 * minutes
+        asked = [threads.submit(asking, port, i, ends) for i in range(clients)]
         memory = watched(process.pid, lambda: time.monotonic() < ends)
         for client in asked:
             client.result()

@@ -57,10 +57,13 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     writes, and what its libraries write, its owner alone can read.
     """
     os.umask(OWNER_ALONE)
+    done = []
+    atexit.register(_leave_at_once_if, done)  # registered first, it runs last
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # what is done is done: Ctrl-C comes too late
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
+        done.append(main)
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
             sys.exit(_fail("interrupted; start the same command again to resume", code=130))
@@ -68,6 +71,18 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
         if line is None:
             raise
         sys.exit(_fail(line))
+
+
+def _leave_at_once_if(done: list) -> None:
+    """
+    End a process that is one of several, and has done its work, without Python's teardown: a thread of Gloo that
+    still lets go of a tensor would abort it there (PyTorch 2.13, pytorch/pytorch#179291), and the launcher would
+    call the whole run failed.
+    """
+    if done and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _line_of(error: Exception | KeyboardInterrupt) -> str | None:

@@ -458,8 +458,8 @@ def slow_clients(port, number):
 
 
 @pytest.mark.slow
-def test_60_slow_clients_and_500_silent_connections_leave_good_requests_as_fast(server):
-    """The best of three rounds of 60 requests each; 95 of 100 take at most twice as long."""
+def test_60_slow_clients_and_500_silent_connections_do_not_hold_up_good_requests(server):
+    """In the best of three rounds of 60 requests, 95 of 100 wait for none of those clients, which stay for seconds."""
 
     def percentile():
         seconds = []
@@ -480,7 +480,7 @@ def test_60_slow_clients_and_500_silent_connections_leave_good_requests_as_fast(
             disturbed.append(percentile())
         for connection in silent:
             connection.close()
-    assert min(disturbed) <= 2 * min(undisturbed), (undisturbed, disturbed)
+    assert min(disturbed) <= min(undisturbed) + 0.5, (undisturbed, disturbed)
 
 
 def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_told(

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refuse what no option and no settings file can hold, for all commands in one place."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,3 +168,32 @@ def test_fields_of_transformers_have_their_type_and_range(tmp_path, text, messag
     (tmp_path / "stage.yaml").write_text(text)
     with pytest.raises(ClinRaGenInputError, match=message):
         parse_arguments([*OUTPUT, "--config", str(tmp_path / "stage.yaml")])
+
+
+ABORTS_IN_TEARDOWN = """
+import atexit, os, sys
+from datasets_scripts.common.command import run_command
+
+class Held:
+    def __del__(self, abort=os.abort):
+        abort()
+
+def main(argv):
+    sys.modules["held"] = Held()  # lives until Python tears its modules down
+    atexit.register(print, "left in order", end="")
+    if "fails" in sys.argv:
+        raise ValueError("fails")
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "option", "code", "output"),
+    [("2", "works", 0, "left in order"), ("1", "works", -6, "left in order"), ("2", "fails", -6, "left in order")],
+)
+def test_a_process_of_several_whose_work_is_done_leaves_without_a_teardown(processes, option, code, output):
+    command = [sys.executable, "-c", ABORTS_IN_TEARDOWN, option]
+    environment = {**os.environ, "WORLD_SIZE": processes}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (code, output), done.stderr
