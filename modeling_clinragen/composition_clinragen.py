@@ -21,10 +21,10 @@ from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_past, places_of
+from .realization_clinragen import SeriesFinding, SurfaceRealizer, is_risk, place_of, said_of
 from .remembered_clinragen import Remembered
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
-from .telling_clinragen import SeriesFinding, Telling, is_risk, place_of, said_of
-from .templates_clinragen import TemplateTelling
+from .templates_clinragen import TemplateRealizer
 from .words_clinragen import content_words
 
 
@@ -88,8 +88,10 @@ class Composer:
         self.own_terms = {label: {name.lower() for name in known} for label, known in names.items()}
         self.same_names = {label: _same_names(links, label) for label in labels}
         language = links.language
-        self.telling = (
-            Telling(names, self.own_terms) if language.is_english else TemplateTelling(language, self.own_terms)
+        self.realizer = (
+            SurfaceRealizer(names, self.own_terms)
+            if language.is_english
+            else TemplateRealizer(language, self.own_terms)
         )
         self._read: dict[tuple[bytes, bytes], _Patterns] = Remembered(self._patterns_of, _MOST_READ)
         self.is_shown: dict[tuple[int, str, bytes], bool] = Remembered(self._shows, _MOST_SHOWN)
@@ -182,18 +184,18 @@ class Composer:
 
     def note_sentence(self, disease: str, findings: list[NoteFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the note."""
-        return self.telling.note([disease], findings[: MAX_FINDINGS["note"]], choose)
+        return self.realizer.note([disease], findings[: MAX_FINDINGS["note"]], choose)
 
     def series_sentence(self, disease: str, findings: list[SeriesFinding], choose: random.Random) -> str:
         """Write one sentence that argues for the disease from findings of the series."""
-        return self.telling.series([disease], findings[: MAX_FINDINGS["lab"]], choose)
+        return self.realizer.series([disease], findings[: MAX_FINDINGS["lab"]], choose)
 
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None = "this record") -> str:
         """
         Write the sentence that says openly that nothing in a place, see [`place_of`], points to the diseases; with
         `None`, where none was searched, that the text does not explain them.
         """
-        return self.telling.unexplained(diseases, choose, place)
+        return self.realizer.unexplained(diseases, choose, place)
 
     def rationale(
         self,
@@ -230,7 +232,7 @@ class Composer:
         }
         for part in ("note", "lab"):
             if part in modalities and not parts[part]:
-                parts[part] = [Sentence(self.telling.nothing(part, choose, read[part]))]
+                parts[part] = [Sentence(self.realizer.nothing(part, choose, read[part]))]
         left = [disease for disease in diseases if not (found[disease].note or found[disease].series)]
         if left:
             parts["lab" if "lab" in modalities else "note"].append(
@@ -247,7 +249,7 @@ class Composer:
         why: tuple[int, int] = (0, 0),
     ) -> list[Sentence]:
         """Word the findings of one part; diseases explained elsewhere are passed over where there are too many."""
-        tell = self.telling.note if part == "note" else self.telling.series
+        tell = self.realizer.note if part == "note" else self.realizer.series
         shared = self._share_out(found, MAX_FINDINGS[part], explained, why)
         if part == "note":
             shared = self._names_apart(shared)
@@ -266,7 +268,7 @@ class Composer:
         """Name a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
         apart: dict[tuple[str, ...], list] = {}
         for diseases, findings in shared.items():
-            named = {d: [f for f in findings if self.telling.is_name(f, d)] for d in diseases if len(diseases) > 1}
+            named = {d: [f for f in findings if self.realizer.is_name(f, d)] for d in diseases if len(diseases) > 1}
             for disease in (disease for disease, names in named.items() if names):
                 apart.setdefault((disease,), []).extend(named[disease])
                 diseases = tuple(other for other in diseases if other != disease)

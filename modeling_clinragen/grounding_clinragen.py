@@ -28,8 +28,8 @@ from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
+from .realization_clinragen import NO_SIGN, place_of
 from .repair_clinragen import NumberRepair, without_findings
-from .telling_clinragen import NO_SIGN, place_of
 from .wellformed_clinragen import is_well_formed
 
 
@@ -324,12 +324,12 @@ class GroundedText:
 
     def _nothing(self, part: str) -> str:
         """Word that a part says nothing; that nothing is there to say only where the knowledge found nothing."""
-        telling = self.grounding.composer.telling
+        realizer = self.grounding.composer.realizer
         read = bool(self.note.strip() if part == "note" else (~np.isnan(self.values)).any())
         if read and not self.listed and (shown := self._shown_of_any(part)):
-            return telling.unlisted(shown, self.choose)
+            return realizer.unlisted(shown, self.choose)
         searched = self.grounding.knows and not any(self._points_to(disease, [part]) for disease in self.listed)
-        return telling.nothing(part, self.choose, read, searched)
+        return realizer.nothing(part, self.choose, read, searched)
 
     def _shown_of_any(self, part: str) -> list:
         """Return findings of a part that point to any diagnosis, names of diseases first, a few at most."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
 from .clinical_clinragen import usual_limits
-from .telling_clinragen import agreeing, listed, sentence_case
+from .realization_clinragen import agreeing, listed, sentence_case
 
 
 MAX_NUMBERS = 2  # of one clause that are exchanged together

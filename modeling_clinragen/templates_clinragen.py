@@ -10,12 +10,12 @@ from .channel_words_clinragen import CHANNEL_WORDS
 from .clinical_clinragen import short_name
 from .language_clinragen import Language
 from .links_clinragen import NoteFinding
-from .telling_clinragen import SeriesFinding, number_of
+from .realization_clinragen import SeriesFinding, number_of
 
 
-class TemplateTelling:
+class TemplateRealizer:
     """
-    Word sentences by the templates of a language; arguments and methods are those of [`Telling`].
+    Word sentences by the templates of a language; arguments and methods are those of [`SurfaceRealizer`].
 
     Args:
         language (`Language`): with `sentences`.
@@ -77,4 +77,4 @@ class TemplateTelling:
         return f" {self.language.word_for(['and']) or '+'} ".join(filter(None, (", ".join(before), last)))
 
 
-__all__ = ["TemplateTelling"]
+__all__ = ["TemplateRealizer"]

@@ -14,7 +14,7 @@ import re
 from itertools import combinations
 
 from modeling_clinragen.composition_clinragen import Composer
-from modeling_clinragen.telling_clinragen import NO_SIGN, SeriesFinding, agreeing, said_of, sentence_case
+from modeling_clinragen.realization_clinragen import NO_SIGN, SeriesFinding, agreeing, said_of, sentence_case
 
 
 MOST_FINDINGS = 4  # of one diagnosis, to choose from

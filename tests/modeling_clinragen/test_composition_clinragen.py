@@ -19,7 +19,7 @@ from modeling_clinragen.composition_clinragen import MAX_FINDINGS, Composer
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.past_clinragen import places_of
-from modeling_clinragen.telling_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN
+from modeling_clinragen.realization_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN
 
 
 LABELS = [phenotype["name"] for phenotype in PHENOTYPES]
@@ -372,7 +372,7 @@ def test_a_name_of_the_disease_argues_for_itself_and_is_no_circle():
     for note, disease in notes.items():
         for seed in range(20):
             (sentence,) = composer().rationale(note, *series(), [disease], random.Random(seed), ("note",))[0]
-            assert composer().telling.said[disease] not in sentence.text.lower()
+            assert composer().realizer.said[disease] not in sentence.text.lower()
             claims = argue(check_note_claims(sentence.text, note, links()), sentence.text, links())
             assert disease in {d for c in claims for d in c.diagnoses}, sentence
 

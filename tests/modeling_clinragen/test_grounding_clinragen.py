@@ -19,7 +19,7 @@ from modeling_clinragen.clinical_clinragen import CHANNELS, NO_DISEASE, PAPER_CH
 from modeling_clinragen.grounding_clinragen import Grounding, split_sentences
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import TARGET
-from modeling_clinragen.telling_clinragen import NO_SIGN
+from modeling_clinragen.realization_clinragen import NO_SIGN
 from recipes.models.backbone import train_tokenizer
 from tests.conftest import WORDS, make_tiny_config, make_tiny_model
 

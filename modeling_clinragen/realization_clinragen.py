@@ -234,7 +234,7 @@ def place_of(modalities: Collection[str]) -> str:
     )
 
 
-class Telling:
+class SurfaceRealizer:
     """
     Word sentences.
 
@@ -311,7 +311,7 @@ class Telling:
         also: bool = False,
         again: bool = False,
     ) -> str:
-        """Word one sentence that argues from findings of the series; arguments as in [`Telling.note`]."""
+        """Word one sentence that argues from findings of the series; arguments as in [`SurfaceRealizer.note`]."""
         strong = any(self._is_telling(finding, diseases) for finding in findings)
         if choose.random() < 0.4:
             told = listed([_phrase(finding, choose) for finding in findings])
@@ -339,7 +339,7 @@ class Telling:
     def unlisted(findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
         """Write the sentence that says what the note or the series show where no diagnosis is listed."""
         if isinstance(findings[0], SeriesFinding):
-            return f"{sentence_case(Telling._clauses(findings, choose))}."
+            return f"{sentence_case(SurfaceRealizer._clauses(findings, choose))}."
         return f"The note mentions {listed(_written_once(findings))}."
 
     @staticmethod
