@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Rationales composed from a record: the findings of its note and series that the knowledge links with a diagnosis, in
-sentences whose every word and number stand in the record.
+Rationales composed from a record: content selection picks the findings of its note and series that the knowledge links
+with a diagnosis; surface realization words them in sentences. Every finding and number is the record's.
 
-The template teacher composes whole rationales with the recorded diagnoses; grounded generation takes single sentences.
+The template teacher composes whole rationales for the recorded diagnoses; grounded generation takes single sentences.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_past, places_of
-from .realization_clinragen import SeriesFinding, SurfaceRealizer, is_risk, place_of, said_of
+from .realization_clinragen import SeriesFinding, SurfaceRealizer, is_risk, place_of, sentence_name
 from .remembered_clinragen import Remembered
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .templates_clinragen import TemplateRealizer
 from .words_clinragen import content_words
 
 
-MAX_FINDINGS = {"note": 3, "lab": 2}  # told of one diagnosis; fewer where there are many diagnoses
-MAX_SHARING = 2  # diseases of one sentence, unless more have no other explanation
-MAIN = 2  # findings of the series that the knowledge lists first for a disease
-MAX_SENTENCES = 8  # of one part, unless more diagnoses have no other explanation
+MAX_FINDINGS = {"note": 3, "lab": 2}  # stated for one diagnosis; fewer where there are many diagnoses
+MAX_SHARING = 2  # diseases that share one sentence, unless more have no other explanation
+MAIN = 2  # main findings of the series for a disease: those that the knowledge lists first
+MAX_SENTENCES = 8  # in one part, unless more diagnoses have no other explanation
 MIN_VALUES = 2  # beyond the clear limit, so that one wrong value is no evidence ...
 MIN_SHARE = 0.25  # ... or this share of a channel's values: a gas or a laboratory test is drawn a few times
-# standard deviations beyond the clear limit: of one value that counts, of a fast rhythm, of values that are rare
+# standard deviations beyond the clear limit that are needed: by a single value, a fast rhythm, a rare level
 NEAR, FAST, FAR = 0.2, 0.4, 1.0
-RARE = 0.04  # a smaller share of a channel's values counts only that far out
-OFTEN, SOME = 0.2, 0.1  # shares of high pressures that count: with fewer low ones, and far out with hardly any low
-MIN_CHANGE = 0.02  # of the first value: less is no rise or fall that one would tell
-_MOST_READ = 2**7  # series whose patterns are remembered: an answer asks for them several times
-_MOST_SHOWN = 2**12  # values of a channel of which it is remembered whether they show a level or a trend
+RARE = 0.04  # a smaller share of a channel's values must reach FAR
+OFTEN, SOME = 0.2, 0.1  # shares of high pressures needed: with fewer low ones; with hardly any low ones, reaching FAR
+MIN_CHANGE = 0.02  # of the first value; a smaller change is not worth stating
+_MAX_SERIES = 2**7  # series with cached patterns: an answer asks for them several times
+_MAX_TESTS = 2**12  # cached tests of whether the values of a channel show a level or a trend
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
 RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
-_WHY_ADMITTED = re.compile(
+_REASON_FOR_ADMISSION = re.compile(
     r"^[ \t]*(?:reason for (?:admission|visit)|(?:chief|presenting|main) complaint|cc|admi(?:ssion|tting) diagnosis)"
     r"[ \t]*:[^\n]*",
     re.IGNORECASE | re.MULTILINE,
 )
-# between the kind of a drug and its name: "bronchodilator beta-agonist albuterol"
+# between the class of a drug and its name: "bronchodilator beta-agonist albuterol"
 _OF_A_KIND = re.compile(r"(?:(?!\b(?:and|or|with|plus|then)\b)[\w /()<>=.-]){1,60}")
 
 
@@ -62,7 +62,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A composed sentence, and the diagnoses that it explains, or says to be unexplained."""
+    """A composed sentence, and the diagnoses that it explains or states to be unexplained."""
 
     text: str
     diseases: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Composer:
     Compose sentences from a record.
 
     Args:
-        links (`KnowledgeLinks`): which findings speak for which diseases.
+        links (`KnowledgeLinks`): which findings are evidence for which diseases.
         channels (list of `dict`): of the series.
         labels (list of `str`): the diagnoses.
     """
@@ -93,35 +93,35 @@ class Composer:
             if language.is_english
             else TemplateRealizer(language, self.own_terms)
         )
-        self._read: dict[tuple[bytes, bytes], _Patterns] = Remembered(self._patterns_of, _MOST_READ)
-        self.is_shown: dict[tuple[int, str, bytes], bool] = Remembered(self._shows, _MOST_SHOWN)
+        self._series_patterns: dict[tuple[bytes, bytes], _Patterns] = Remembered(self._patterns_of, _MAX_SERIES)
+        self.is_shown: dict[tuple[int, str, bytes], bool] = Remembered(self._shows, _MAX_TESTS)
 
     def evidence(self, note: str, lab_times, lab_values, diseases: list[str]) -> dict[str, Evidence]:
         """
-        Find what the record holds for each disease, best first: its own names, then signs, why the patient was
-        admitted, drugs, and other risks; of the series in the order in which the knowledge lists them.
+        Find the findings of the record for each disease, best first. In the note: its own names, then signs, the
+        reason for admission, drugs, and other risks; in the series: the order in which the knowledge lists them.
 
-        A level is evidence where at least two of a channel's values, or a quarter of them, lie beyond the clear
-        limit; for a high pressure a fifth, or a tenth far out, and more than lie beyond the other one. A trend is one
-        where the medians of the first and the last third differ (see `trend_of`), and the last value from the first
-        by at least 2%.
+        A level is evidence if at least two of a channel's values, or a quarter of them, lie beyond the clear limit;
+        for a high pressure, a fifth of them, or a tenth if they reach far, and more than lie beyond the low limit. A
+        trend is evidence if the medians of the first and the last third differ (see `trend_of`), and the last value
+        differs from the first by at least 2%.
         """
-        said = self.links.language.read(note)
-        noted = self.links.find_in_note(said.text, diseases) if note.strip() else []
-        written = {id(finding): _as_written(finding, said) for finding in noted}
+        rewritten = self.links.language.read(note)
+        noted = self.links.find_in_note(rewritten.text, diseases) if note.strip() else []
+        written = {id(finding): _as_written(finding, rewritten) for finding in noted}
         series = self.series_evidence(lab_times, lab_values, diseases)
         return {
             disease: Evidence(
-                [written[id(f)] for f in self._note_evidence(disease, noted, said.text)], series[disease]
+                [written[id(f)] for f in self._note_evidence(disease, noted, rewritten.text)], series[disease]
             )
             for disease in diseases
         }
 
     def series_evidence(self, lab_times, lab_values, diseases: list[str]) -> dict[str, list[SeriesFinding]]:
-        """Find what the series hold for each disease, as [`Composer.evidence`] does."""
+        """Find the findings of the series for each disease, as [`Composer.evidence`] does."""
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
-            disease: _told_once(
+            disease: _without_redundant_pressures(
                 [
                     shown[pattern]
                     for pattern in self.patterns.get(disease, ())
@@ -136,16 +136,16 @@ class Composer:
 
     @staticmethod
     def _of_this_stay(disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
-        """Select the findings that speak for a disease; an event of the past does not for an acute one."""
+        """Select the findings linked with a disease; for an acute disease, without events of the past."""
         linked = [finding for finding in findings if disease in finding.diseases]
         if disease not in ACUTE:
             return linked
         return [finding for finding in linked if not is_only_past(note, finding.text)]
 
     def _ranked_note(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
-        """Rank findings, the disease's own names first; what says the same twice is left out."""
-        own, why = {id(finding): self._is_own(disease, finding) for finding in findings}, why_admitted(note)
-        ranked = sorted(findings, key=lambda f: (not own[id(f)], _rank(f, why), len(f.diseases), f.start))
+        """Rank findings, the disease's own names first, and leave out those that repeat another."""
+        own, reason = {id(finding): self._is_own(disease, finding) for finding in findings}, reason_for_admission(note)
+        ranked = sorted(findings, key=lambda f: (not own[id(f)], _rank(f, reason), len(f.diseases), f.start))
         kept: list[NoteFinding] = []
         for finding in ranked:
             rivals = [f for f in ranked if f is not finding and own[id(f)] >= own[id(finding)]]
@@ -155,7 +155,7 @@ class Composer:
         return kept
 
     def _is_named_again(self, finding: NoteFinding, kept: list[NoteFinding]) -> bool:
-        """Return whether a finding is another name of one before: of this disease, or of another one."""
+        """Return whether a finding is a synonym of one in `kept`: a name of this disease, or of another one."""
         named = finding.text.lower()
         return any(named in same and any(f.text.lower() in same for f in kept) for same in self.same_names.values())
 
@@ -170,7 +170,7 @@ class Composer:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
         key = hours.tobytes(), values.tobytes()
-        shown = self._read[key]
+        shown = self._series_patterns[key]
         asked = dict.fromkeys(pattern for disease in diseases for pattern in self.patterns.get(disease, ()))
         return {pattern: shown[pattern] for pattern in asked if shown[pattern] is not None}
 
@@ -192,8 +192,8 @@ class Composer:
 
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None = "this record") -> str:
         """
-        Write the sentence that says openly that nothing in a place, see [`place_of`], points to the diseases; with
-        `None`, where none was searched, that the text does not explain them.
+        Write the sentence which states that nothing in `place` (see [`place_of`]) points to the diseases; with `None`,
+        when no place was searched, that the text does not explain them.
         """
         return self.realizer.unexplained(diseases, choose, place)
 
@@ -210,12 +210,12 @@ class Composer:
         """
         Compose a whole rationale: one list of sentences for the note, one for the series.
 
-        Every disease is argued for, or said to be unexplained at the end of the last part that is read. A finding is
-        told once: where it speaks for several diseases and is the only one of a disease, they share its sentence.
+        Every disease is argued for, or stated to be unexplained at the end of the last part that is read. A finding is
+        stated once: if it supports several diseases and is the only finding of one, they share its sentence.
 
         Args:
             modalities: parts that are read, `"note"` and `"lab"`; the list of another part is empty.
-            evidence (*optional*): as [`Composer.evidence`] gives it for the parts that are read.
+            evidence (*optional*): as [`Composer.evidence`] returns it for the parts that are read.
         """
         values = np.asarray(lab_values, dtype=float)
         read = {"note": bool(note.strip()), "lab": bool((~np.isnan(values)).any())}
@@ -223,12 +223,12 @@ class Composer:
         if found is None:
             read_values = values if "lab" in modalities else np.full_like(values, np.nan)
             found = self.evidence(note if "note" in modalities else "", lab_times, read_values, diseases)
-        told_by_note = {disease for disease in diseases if found[disease].note}
-        said = self.links.language.read(note)
-        why = said.back(*why_admitted(said.text))
+        explained_by_note = {disease for disease in diseases if found[disease].note}
+        rewritten = self.links.language.read(note)
+        reason = rewritten.back(*reason_for_admission(rewritten.text))
         parts = {
-            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, why),
-            "lab": self._part("lab", {d: found[d].series for d in diseases}, told_by_note, choose),
+            "note": self._part("note", {d: found[d].note for d in diseases}, set(), choose, reason),
+            "lab": self._part("lab", {d: found[d].series for d in diseases}, explained_by_note, choose),
         }
         for part in ("note", "lab"):
             if part in modalities and not parts[part]:
@@ -246,11 +246,11 @@ class Composer:
         found: dict[str, list],
         explained: set[str],
         choose: random.Random,
-        why: tuple[int, int] = (0, 0),
+        reason: tuple[int, int] = (0, 0),
     ) -> list[Sentence]:
-        """Word the findings of one part; diseases explained elsewhere are passed over where there are too many."""
-        tell = self.realizer.note if part == "note" else self.realizer.series
-        shared = self._share_out(found, MAX_FINDINGS[part], explained, why)
+        """Word the findings of one part; if there are too many sentences, drop diseases that another part explains."""
+        realize = self.realizer.note if part == "note" else self.realizer.series
+        shared = self._share_out(found, MAX_FINDINGS[part], explained, reason)
         if part == "note":
             shared = self._names_apart(shared)
         need = [diseases for diseases in shared if not set(diseases) <= explained]
@@ -261,11 +261,11 @@ class Composer:
             also, again = set(diseases) <= argued, not named.isdisjoint(map(id, findings))
             argued |= set(diseases)
             named |= set(map(id, findings))
-            sentences.append(Sentence(tell(list(diseases), findings, choose, also, again), diseases))
+            sentences.append(Sentence(realize(list(diseases), findings, choose, also, again), diseases))
         return sentences
 
     def _names_apart(self, shared: dict[tuple[str, ...], list]) -> dict[tuple[str, ...], list]:
-        """Name a disease that the note names in a sentence of its own, apart from others that its name speaks for."""
+        """Give each disease that the note names a sentence of its own, apart from diseases that its name supports."""
         apart: dict[tuple[str, ...], list] = {}
         for diseases, findings in shared.items():
             named = {d: [f for f in findings if self.realizer.is_name(f, d)] for d in diseases if len(diseases) > 1}
@@ -277,30 +277,33 @@ class Composer:
         return apart
 
     def _share_out(
-        self, found: dict[str, list], most: int, explained: set[str], why: tuple[int, int]
+        self, found: dict[str, list], max_findings: int, explained: set[str], reason: tuple[int, int]
     ) -> dict[tuple[str, ...], list]:
         """
-        Share findings out among the diseases: the diseases of each sentence, and its findings, none told twice.
+        Assign findings to diseases. Return the findings of each sentence by the diseases that it argues for.
 
-        A disease gets its own names, then its best findings that no other disease has taken; those first that a
-        finding speaks for most. One whose best finding is taken joins it where that is a main one, why the patient
-        was admitted, or the only one; fewer join where it is explained elsewhere.
+        A disease gets its own names, then its best findings that no other disease has taken. Diseases that are not
+        explained elsewhere, and those with the highest-ranked finding, come first. A disease that has no free finding
+        shares its best one; so does a disease with none yet if its best finding is a main one in the reason for
+        admission. At most `MAX_SHARING` diseases share a finding, unless nothing else explains them.
         """
         with_findings = [disease for disease, findings in found.items() if findings]
-        limit = max(1, most - len(with_findings) // 4)
+        limit = max(1, max_findings - len(with_findings) // 4)
         owners: dict[int, list[str]] = {}
         by_id = {id(finding): finding for findings in found.values() for finding in findings}
         for disease in with_findings:
             for finding in [finding for finding in found[disease] if self._is_own(disease, finding)][:limit]:
                 owners.setdefault(id(finding), []).append(disease)
-        in_turn = sorted(with_findings, key=lambda d: (d in explained, self._place(d, found[d][0]), len(found[d])))
-        for most_yet in (1, limit):  # each disease gets its best finding before one gets a second
+        in_turn = sorted(
+            with_findings, key=lambda d: (d in explained, self._knowledge_rank(d, found[d][0]), len(found[d]))
+        )
+        for quota in (1, limit):  # each disease gets its best finding before one gets a second
             for disease in in_turn:
-                has = sum(disease in owner for owner in owners.values())
+                num_taken = sum(disease in owner for owner in owners.values())
                 best, free = found[disease][0], [f for f in found[disease] if id(f) not in owners]
-                is_main = self._place(disease, best) < MAIN and _lies_in(best, why)
-                joins = not has and (not free or (is_main and len(owners.get(id(best), ())) < MAX_SHARING))
-                for finding in [best] if joins else free[: max(0, most_yet - has)]:
+                is_main = self._knowledge_rank(disease, best) < MAIN and _lies_in(best, reason)
+                joins = not num_taken and (not free or (is_main and len(owners.get(id(best), ())) < MAX_SHARING))
+                for finding in [best] if joins else free[: max(0, quota - num_taken)]:
                     sharing = owners.setdefault(id(finding), [])
                     if len(sharing) < MAX_SHARING or disease not in explained:
                         sharing.append(disease)
@@ -310,41 +313,41 @@ class Composer:
             shared[tuple(sorted(diseases, key=order.get))].append(by_id[identity])
         return dict(sorted(shared.items(), key=lambda item: order[item[0][0]]))
 
-    def _place(self, disease: str, finding: NoteFinding | SeriesFinding) -> int:
-        """Return how far down a finding of the series stands in the knowledge of a disease; 0 for one of the note."""
+    def _knowledge_rank(self, disease: str, finding: NoteFinding | SeriesFinding) -> int:
+        """Return the position of a series finding in the knowledge of a disease; 0 for a finding of the note."""
         if isinstance(finding, NoteFinding):
             return 0
         return self.patterns[disease].index((finding.channel["name"], finding.direction))
 
 
-def _as_written(finding: NoteFinding, said: Rewritten) -> NoteFinding:
+def _as_written(finding: NoteFinding, rewritten: Rewritten) -> NoteFinding:
     """Return a finding of a rewritten note in the words of the note itself."""
-    if not said.pieces:
+    if not rewritten.pieces:
         return finding
-    start, end = said.back(finding.start, finding.end)
-    return replace(finding, text=said.original[start:end], start=start, end=end)
+    start, end = rewritten.back(finding.start, finding.end)
+    return replace(finding, text=rewritten.original[start:end], start=start, end=end)
 
 
-def why_admitted(note: str) -> tuple[int, int]:
-    """Return where a note says why the patient was admitted: start and end of that line, or nowhere."""
-    match = _WHY_ADMITTED.search(note)
+def reason_for_admission(note: str) -> tuple[int, int]:
+    """Return the span of the line that states the reason for admission; `(0, 0)` without one."""
+    match = _REASON_FOR_ADMISSION.search(note)
     return match.span() if match else (0, 0)
 
 
-def _lies_in(finding: NoteFinding | SeriesFinding, place: tuple[int, int]) -> bool:
-    """Return whether a finding lies in a place of the note; one of the series does anyway."""
-    return isinstance(finding, SeriesFinding) or place[0] <= finding.start < place[1]
+def _lies_in(finding: NoteFinding | SeriesFinding, span: tuple[int, int]) -> bool:
+    """Return whether a finding of the note begins in a span; always true for a finding of the series."""
+    return isinstance(finding, SeriesFinding) or span[0] <= finding.start < span[1]
 
 
-def _rank(finding: NoteFinding, why: tuple[int, int]) -> int:
-    """Rank what proves before what is treated, and both before what only explains; why the patient came first."""
+def _rank(finding: NoteFinding, reason: tuple[int, int]) -> int:
+    """Rank signs, then drugs, then risks; what the reason for admission names comes before others of its kind."""
     if is_risk(finding):
-        return 2 if _lies_in(finding, why) else 4
-    return 0 if _lies_in(finding, why) else 3 if finding.type == "drug" else 1
+        return 2 if _lies_in(finding, reason) else 4
+    return 0 if _lies_in(finding, reason) else 3 if finding.type == "drug" else 1
 
 
-def _told_once(findings: list[SeriesFinding]) -> list[SeriesFinding]:
-    """Leave out a low pressure beside a low systolic one, and a high mean pressure beside another high one."""
+def _without_redundant_pressures(findings: list[SeriesFinding]) -> list[SeriesFinding]:
+    """Leave out low pressures beside a low systolic pressure, and a high mean pressure beside another high one."""
     shown = {(finding.channel["name"], finding.direction) for finding in findings}
     beside = {"low": PRESSURES[:1], "high": (PRESSURES[0], PRESSURES[2])}
     return [
@@ -356,7 +359,7 @@ def _told_once(findings: list[SeriesFinding]) -> list[SeriesFinding]:
 
 
 class _Patterns(dict):
-    """The patterns, `(channel, direction)`, that series show, with their findings; `None` for those they do not."""
+    """Map each pattern `(channel, direction)` of the series to its finding; to `None` if they do not show it."""
 
     def __init__(self, composer: Composer, hours: np.ndarray, values: np.ndarray):
         self.composer, self.hours, self.values = composer, hours, values
@@ -375,7 +378,7 @@ class _Patterns(dict):
 
 
 def _is_far(finding: SeriesFinding) -> bool:
-    """Return whether a level lies clearly beyond the clear limit; a low one is enough."""
+    """Return whether a high level lies well beyond the clear limit; a low level always counts."""
     limit = clear_limits(finding.channel)[1] + FAST * finding.channel.get("std", 0.0)
     return finding.direction == "low" or bool(finding.values.max() >= limit)
 
@@ -403,24 +406,24 @@ def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:
 
 
 def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
-    """Return whether most values lie beyond the usual limit; one beyond the clear limit is then no error."""
+    """Return whether most values lie beyond the usual limit: then one beyond the clear limit is no error."""
     low, high = usual_limits(channel)
     return bool(np.mean(values > high if direction == "high" else values < low) > 0.5)
 
 
 def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:
-    """Return the names that mean the same as what a disease is called in a sentence, in lower case."""
-    said = links.language.english(said_of(disease, links.names_of(disease))).lower()
+    """Return the synonyms of the name that a sentence gives a disease, in lower case."""
+    name = links.language.english(sentence_name(disease, links.names_of(disease))).lower()
     terms = (term for terms in links.entries.values() for term in terms)
     named = (term for term in terms if term["type"] == "name" and disease in term["diseases"])
     forms = [{form.lower() for form in links.forms_of(term)} for term in named]
-    return {said}.union(*(those for those in forms if said in those))
+    return {name}.union(*(those for those in forms if name in those))
 
 
 def _says_more(other: NoteFinding, finding: NoteFinding, note: str) -> bool:
     """
-    Return whether another finding says what one does, and more: "unstable angina" than "angina", "norepinephrine" than
-    "vasopressors" of "vasopressors norepinephrine".
+    Return whether another finding includes this one and says more: "unstable angina" than "angina", or in
+    "vasopressors norepinephrine" the second word than the first.
     """
     if finding.end <= other.start and not note[finding.end : other.start].strip():
         return True

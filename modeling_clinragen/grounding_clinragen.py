@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Grounded generation: of what the decoder wrote, only what the record supports leaves the model, and each listed
-diagnosis is explained from the record or said to be unexplained.
+Grounded generation: of the decoder's text only what the record supports leaves the model, and each listed diagnosis is
+explained from the record or stated to be unexplained.
 
-A text is read sentence by sentence. Its numeric slots are filled; then a sentence is kept, kept without what is wrong
-in it, or left out; then sentences composed from the record are added for the diagnoses that nothing argues for yet.
+A text is read sentence by sentence. Its numeric slots are filled; then each sentence is kept, repaired, or left out;
+then sentences composed from the record are added for the diagnoses that no sentence argues for.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from .repair_clinragen import NumberRepair, without_findings
 from .wellformed_clinragen import is_well_formed
 
 
-PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its mark
-EVIDENCE = {"note": "note", "lab": "series"}  # part of a rationale -> the findings that it tells of
+PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its heading
+EVIDENCE = {"note": "note", "lab": "series"}  # part of a rationale -> the field of `Evidence` with its findings
 LIST = "disease diagnosed"
 WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
-MAX_SHOWN = 2  # findings that are told where no diagnosis is listed
+MAX_SHOWN = 2  # findings that are stated where no diagnosis is listed
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _LETTER = re.compile(r"[^\W\d_]")
-# What only the composer may say, as it looks at the whole record.
+# Only the composer may state this: it searches the whole record.
 _LACK = re.compile(r"\b(?:remains?|stays?|left|is|are) unexplained\b|\blisted (?:disease|diagnos)", re.IGNORECASE)
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|(?:rise|fall|stay|remain|show)s?"
@@ -55,11 +55,11 @@ def split_sentences(text: str) -> list[str]:
     return _BOUNDARY.split(text.strip()) if text.strip() else []
 
 
-def sentences_read(said: Rewritten) -> list[str]:
-    """Return the sentences of a text as it was written; "z. B." is no end of one where its language knows it."""
-    ends = [match.start() for match in _BOUNDARY.finditer(said.text.strip())]
-    places = [0, *(said.back(end, end)[1] for end in ends), len(said.original)]
-    return [text for a, b in itertools.pairwise(places) if (text := said.original[a:b].strip())]
+def sentences_read(rewritten: Rewritten) -> list[str]:
+    """Return the sentences of a text as written; an abbreviation that the language knows ("z. B.") ends none."""
+    ends = [match.start() for match in _BOUNDARY.finditer(rewritten.text.strip())]
+    places = [0, *(rewritten.back(end, end)[1] for end in ends), len(rewritten.original)]
+    return [text for a, b in itertools.pairwise(places) if (text := rewritten.original[a:b].strip())]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class GroundedSentence:
     Args:
         text (`str`): one sentence.
         part (`str`): `note` or `lab`, the part of the rationale in which it stands.
-        origin (`str`): `written` by the decoder, `repaired` where its numbers were corrected or findings left out of
-            it, or `composed` from the record.
+        origin (`str`): `written` by the decoder, `repaired` where numbers were corrected or findings left out, or
+            `composed` from the record.
     """
 
     text: str
@@ -79,16 +79,16 @@ class GroundedSentence:
 
 class Grounding:
     """
-    Hold what the grounding of all records shares.
+    Hold the checkers and the composer that the grounding of all records shares.
 
     Args:
-        processor (`ClinRaGenProcessor`): of the model. Without `knowledge` no argument is checked, and nothing is
-            composed but what the text does not explain.
+        processor (`ClinRaGenProcessor`): of the model. Without `knowledge`, no argument is checked, and the only
+            composed sentences are those on unexplained diagnoses.
     """
 
     def __init__(self, processor: ClinRaGenProcessor):
         channels = processor.feature_extractor.channels
-        self.processor, self.knows = processor, bool(processor.knowledge)
+        self.processor, self.has_knowledge = processor, bool(processor.knowledge)
         self.composer = processor.record_terms.composer
         self.links = self.composer.links
         self.check, self.num_channels = ClaimChecker(channels), len(channels)
@@ -97,7 +97,7 @@ class Grounding:
         self.language = self.links.language
 
     def of(self, record: dict) -> GroundedText:
-        """Return the text of a record, nothing read yet; `record` holds `note`, `lab_times` and `lab_values`."""
+        """Return the still empty text of a record; `record` holds `note`, `lab_times` and `lab_values`."""
         return GroundedText(self, record)
 
 
@@ -116,14 +116,14 @@ class GroundedText:
 
     def __init__(self, grounding: Grounding, record: dict):
         self.grounding, self.processor = grounding, grounding.processor
-        reads = self.processor.modalities
-        self.note = record["note"] if "note" in reads else ""
+        modalities = self.processor.modalities
+        self.note = record["note"] if "note" in modalities else ""
         self.times = np.asarray(record["lab_times"], dtype=float).reshape(-1)
         self.values = np.asarray(record["lab_values"], dtype=float).reshape(len(self.times), grounding.num_channels)
-        if "lab" not in reads:
+        if "lab" not in modalities:
             self.times, self.values = self.times[:0], self.values[:0]
-        self.said_note = grounding.language.read(self.note)
-        self.index, self.details = NoteIndex(self.said_note.text), details(self.said_note.text)
+        self.rewritten_note = grounding.language.read(self.note)
+        self.index, self.details = NoteIndex(self.rewritten_note.text), details(self.rewritten_note.text)
         note = self.note.encode(errors="surrogatepass")
         seed = zlib.crc32(np.nan_to_num(self.values, nan=-1.0).tobytes(), zlib.crc32(note))
         self.choose = random.Random(seed)
@@ -132,20 +132,21 @@ class GroundedText:
         self.listed: list[str] | None = None
         self.explained = {part: set() for part in PARTS}
         self.closed: set[str] = set()
-        self._read = dict.fromkeys(PARTS, 0)  # sentences of the decoder
+        self._num_read = dict.fromkeys(PARTS, 0)  # sentences of the decoder
         self._marks: list[str] = []
-        self._said: set[tuple] = set()
-        self._no_sign: dict[str, str] = {}  # part -> the decoder's own words for it
+        self._stated: set[tuple] = set()
+        self._no_sign: dict[str, str] = {}  # part -> the decoder's own sentence that it shows no sign
 
     def read(self, text: str, ended: bool = True, finished: bool = True) -> None:
         """
         Read what the decoder has written so far.
 
         Args:
-            text (`str`): from its beginning.
-            ended (`bool`): nothing more will come; until then the last sentence waits, and the whole rationale where
-                the list of diagnoses follows it.
-            finished (`bool`): the decoder came to its end; else the last sentence is a piece, and left out.
+            text (`str`): the text from its beginning.
+            ended (`bool`): whether the text is complete. Until then the last sentence is not read, nor the rationale
+                at all where the list of diagnoses follows it.
+            finished (`bool`): whether the decoder ended the text itself; otherwise the last sentence is cut off, and
+                left out.
         """
         self._marks = self.processor.marks(text)
         if not ended and (self._marks[:1] != [LIST] or len(self._marks) < 2):
@@ -155,24 +156,24 @@ class GroundedText:
             self.listed = parsed["diagnoses"]
         for part in PARTS:
             is_last = self._is_last(part)
-            said = self.grounding.language.read(parsed[f"{part}_rationale"].strip())
-            sentences = sentences_read(said) if self._is_in_order(part) else []
-            waits = is_last and not (ended and finished)
-            for sentence in sentences[self._read[part] : len(sentences) - waits]:
-                self._read[part] += 1
+            rewritten = self.grounding.language.read(parsed[f"{part}_rationale"].strip())
+            sentences = sentences_read(rewritten) if self._is_in_order(part) else []
+            is_pending = is_last and not (ended and finished)
+            for sentence in sentences[self._num_read[part] : len(sentences) - is_pending]:
+                self._num_read[part] += 1
                 self._take(sentence, part)
-            if ended or not (is_last or self._is_to_come(part)):
+            if ended or not (is_last or self._may_follow(part)):
                 self._close(part)
 
     def _is_last(self, part: str) -> bool:
         return self._marks[-1:] == [PARTS[part]] and self._marks.count(PARTS[part]) == 1
 
     def _is_in_order(self, part: str) -> bool:
-        """Return whether a part stands in its place: what is written of the note after the series is read no more."""
+        """Return whether a part stands in its place: a note rationale after the lab rationale is not read."""
         before = self._marks[: self._marks.index(PARTS[part])] if PARTS[part] in self._marks else []
         return part == "lab" or PARTS["lab"] not in before
 
-    def _is_to_come(self, part: str) -> bool:
+    def _may_follow(self, part: str) -> bool:
         return not {PARTS[part], PARTS["lab"]} & set(self._marks)
 
     def _take(self, sentence: str, part: str) -> None:
@@ -182,11 +183,11 @@ class GroundedText:
         if sentence in NO_SIGN[part]:
             self._no_sign[part] = sentence
         sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
-        said = self.grounding.language.read(sentence)
-        if _LACK.search(said.text):
+        rewritten = self.grounding.language.read(sentence)
+        if _LACK.search(rewritten.text):
             return
-        if not self.grounding.language.is_english:  # what is wrong in it is corrected in English only
-            self._add_if_it_holds(said, part, origin, self._claims(said.text, part))
+        if not self.grounding.language.is_english:  # sentences are repaired in English only
+            self._add_if_it_holds(rewritten, part, origin, self._claims(rewritten.text, part))
             return
         if part == "lab":
             sentence = self.grounding.slots.fill_sentence(sentence, self.times, self.values)
@@ -200,14 +201,14 @@ class GroundedText:
             sentence, origin, claims = repaired, REPAIRED, self._claims(repaired, part)
         self._add_if_it_holds(ENGLISH.read(sentence), part, origin, claims)
 
-    def _add_if_it_holds(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
+    def _add_if_it_holds(self, rewritten: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
         if self.grounding.language.is_english and not is_well_formed(
-            said.text, part, self.grounding.links.find_diagnoses(said.text)
+            rewritten.text, part, self.grounding.links.find_diagnoses(rewritten.text)
         ):
             return
         adds = self._adds_to_note if part == "note" else self._adds_to_series
-        if self._holds(said.text, claims) and not adds(said.text, claims):
-            self._add(said, part, origin, claims)
+        if self._holds(rewritten.text, claims) and not adds(rewritten.text, claims):
+            self._add(rewritten, part, origin, claims)
 
     def _with_right_numbers(self, sentence: str, claims: list[Claim]) -> str | None:
         if any(claim.verdict == "contradicted" for claim in claims):
@@ -215,26 +216,26 @@ class GroundedText:
         return sentence
 
     def _without_wrong_findings(self, sentence: str, claims: list[Claim]) -> str | None:
-        """Leave out the findings that are not in the note, point to something else, or were told before."""
-        wrong, told, words = set(), set(), [set(_plain(claim.text).split()) for claim in claims]
+        """Leave out findings that are not in the note, do not support the diagnosis, or are repeated."""
+        wrong, seen, words = set(), set(), [set(_plain(claim.text).split()) for claim in claims]
         for i, claim in enumerate(claims):
             fails = claim.verdict in ("absent", "contradicted") or (
-                self.grounding.knows and claim.argument in ("unlinked", "unknown")
+                self.grounding.has_knowledge and claim.argument in ("unlinked", "unknown")
             )
             is_part = any(words[i] < other for other in words)  # "hypertension requiring treatment" by "hypertension"
             if (
                 fails
                 or is_part
-                or _plain(claim.text) in told
-                or _finds(claim) & self._said
+                or _plain(claim.text) in seen
+                or _arguments_of(claim) & self._stated
                 or self._is_new_detail(claim)
             ):
                 wrong.add(i)
-            told.add(_plain(claim.text))
+            seen.add(_plain(claim.text))
         return without_findings(sentence, claims, wrong) if wrong else sentence
 
     def _is_new_detail(self, claim: Claim) -> bool:
-        """Return whether a finding holds a number or a side that the note does not."""
+        """Return whether a finding has a number or a side that the note lacks."""
         return not details(claim.text) <= self.details
 
     def _claims(self, sentence: str, part: str) -> list[Claim]:
@@ -249,33 +250,33 @@ class GroundedText:
         verdicts = {claim.verdict for claim in claims}
         if "supported" not in verdicts or verdicts & {"contradicted", "absent"}:
             return False
-        if self.grounding.knows and any(claim.argument in ("unlinked", "unknown") for claim in claims):
+        if self.grounding.has_knowledge and any(claim.argument in ("unlinked", "unknown") for claim in claims):
             return False
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence about the note holds a number or a side that the note does not."""
+        """Return whether a sentence about the note has a number or a side that the note lacks."""
         for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
             if mention.inferred:  # the number of "type 2 diabetes" is no finding
                 sentence = sentence[: mention.start] + sentence[mention.end :]
         return not details(sentence) <= self.details
 
     def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence about the series is none, or names what is neither theirs nor the note's."""
+        """Return whether a sentence on the series argues for nothing, or names findings that the record lacks."""
         links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
         argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
-        named, said = links.find_diagnoses(sentence), lowered(sentence)
+        named, masked = links.find_diagnoses(sentence), lowered(sentence)
         if any(not mention.labels & argued for mention in named) or not (argued or _VERB.search(sentence)):
             return True
         for mention in named:
-            said = said[: mention.start] + " " * (mention.end - mention.start) + said[mention.end :]
+            masked = masked[: mention.start] + " " * (mention.end - mention.start) + masked[mention.end :]
         return any(
-            claim.verdict != "supported" and foreign(said[claim.start : claim.end])
+            claim.verdict != "supported" and foreign(masked[claim.start : claim.end])
             for claim in check_note_claims(sentence, self.index, links)
         )
 
     def _agrees(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence argues for listed diagnoses only, each from a finding, and against none."""
+        """Return whether a sentence argues only for listed diagnoses, each from a finding, and denies none of them."""
         listed, argued = set(self.listed), {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         if any(not listed >= set(claim.diagnoses) for claim in claims):
             return False
@@ -287,25 +288,27 @@ class GroundedText:
         return True
 
     def _repeats(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence says what one before says, or names a finding twice itself."""
+        """Return whether a sentence repeats an earlier one, or names a finding twice."""
         findings = [_plain(claim.text) for claim in claims if claim.kind != "other"]
-        return len(set(findings)) < len(findings) or bool(_said(sentence, claims) & self._said)
+        return len(set(findings)) < len(findings) or bool(_arguments(sentence, claims) & self._stated)
 
-    def _add(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
-        self._append(said, part, origin, claims)
+    def _add(self, rewritten: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
+        self._append(rewritten, part, origin, claims)
         for claim in claims:
             if claim.verdict == "supported":
                 self.explained[part] |= set(claim.diagnoses)
-        self._said |= _said(said.text, claims)
-        self._said |= {(said[0], None) for said in self._said if len(said) > 1 and not self._is_owed(said[0])}
+        self._stated |= _arguments(rewritten.text, claims)
+        self._stated |= {
+            (pair[0], None) for pair in self._stated if len(pair) > 1 and not self._names_unexplained(pair[0])
+        }
 
-    def _is_owed(self, finding: str | tuple) -> bool:
-        """Return whether a finding, given for another diagnosis, is the name of a listed one still unexplained."""
+    def _names_unexplained(self, finding: str | tuple) -> bool:
+        """Return whether a finding is a name of a listed diagnosis that is still unexplained."""
         left = set(self.listed).difference(*self.explained.values())
         return any(finding == _plain(name) for disease in left for name in self.grounding.links.names_of(disease))
 
     def _close(self, part: str) -> None:
-        """Complete a part: what the record holds for diagnoses that it does not argue for yet; last what it lacks."""
+        """Complete a part: add evidence for diagnoses not argued for yet, then state which remain unexplained."""
         if part in self.closed:
             return
         self.closed.add(part)
@@ -318,17 +321,19 @@ class GroundedText:
             self._state(own if is_own else nothing, part, WRITTEN if is_own else COMPOSED)
         unexplained = [d for d in self.listed if not any(d in found for found in self.explained.values())]
         if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
-            looked = not any(self._points_to(disease, EVIDENCE) for disease in unexplained)
-            place = place_of(self.processor.modalities) if looked and self.grounding.knows else None
+            no_evidence = not any(self._points_to(disease, EVIDENCE) for disease in unexplained)
+            place = place_of(self.processor.modalities) if no_evidence and self.grounding.has_knowledge else None
             self._state(self.grounding.composer.unexplained(unexplained, self.choose, place), part)
 
     def _nothing(self, part: str) -> str:
-        """Word that a part says nothing; that nothing is there to say only where the knowledge found nothing."""
+        """Word a part without sentences; state that it shows no sign only if the knowledge found none."""
         realizer = self.grounding.composer.realizer
         read = bool(self.note.strip() if part == "note" else (~np.isnan(self.values)).any())
         if read and not self.listed and (shown := self._shown_of_any(part)):
             return realizer.unlisted(shown, self.choose)
-        searched = self.grounding.knows and not any(self._points_to(disease, [part]) for disease in self.listed)
+        searched = self.grounding.has_knowledge and not any(
+            self._points_to(disease, [part]) for disease in self.listed
+        )
         return realizer.nothing(part, self.choose, read, searched)
 
     def _shown_of_any(self, part: str) -> list:
@@ -346,38 +351,40 @@ class GroundedText:
 
     @cached_property
     def evidence(self) -> dict[str, Evidence]:
-        """Return what the record holds for each listed diagnosis."""
+        """Return the findings of the record for each listed diagnosis."""
         return self.grounding.composer.evidence(self.note, self.times, self.values, self.listed)
 
     def _explain(self, part: str) -> None:
         """Add composed sentences; they are checked like any other."""
-        left, composer = self._left(part), self.grounding.composer
+        left, composer = self._without_argument(part), self.grounding.composer
         if not left:
             return
         evidence = {d: Evidence(**{EVIDENCE[part]: findings}) for d, findings in left.items()}
         composed = composer.rationale(self.note, self.times, self.values, list(left), self.choose, (part,), evidence)
-        failed = [d for told in composed for s in told if not self._tell(s.text, part) for d in s.diseases]
-        tell = composer.note_sentence if part == "note" else composer.series_sentence
-        for disease in failed:  # the checkers do not read all of a finding: another may do
-            any(self._tell(tell(disease, [finding], self.choose), part) for finding in left[disease])
+        failed = [
+            d for sentences in composed for s in sentences if not self._add_composed(s.text, part) for d in s.diseases
+        ]
+        compose = composer.note_sentence if part == "note" else composer.series_sentence
+        for disease in failed:  # the checkers may misread one finding: try the others
+            any(self._add_composed(compose(disease, [finding], self.choose), part) for finding in left[disease])
 
-    def _tell(self, sentence: str, part: str) -> bool:
-        """Add what was composed if it holds; of another language it is a sentence for each finding."""
+    def _add_composed(self, sentence: str, part: str) -> bool:
+        """Add composed text if it holds, in other languages sentence by sentence; return whether any was added."""
         language = self.grounding.language
-        single = [sentence] if language.is_english else sentences_read(language.read(sentence))
+        sentences = [sentence] if language.is_english else sentences_read(language.read(sentence))
         held = []
-        for said in map(language.read, single):
-            claims = self._claims(said.text, part)
-            if self._holds(said.text, claims):
-                self._add(said, part, COMPOSED, claims)
-                held.append(said)
+        for rewritten in map(language.read, sentences):
+            claims = self._claims(rewritten.text, part)
+            if self._holds(rewritten.text, claims):
+                self._add(rewritten, part, COMPOSED, claims)
+                held.append(rewritten)
         return bool(held)
 
-    def _left(self, part: str) -> dict[str, list]:
-        """Return the diagnoses that a part has evidence for and does not argue for, with their findings."""
+    def _without_argument(self, part: str) -> dict[str, list]:
+        """Return the listed diagnoses that a part has findings for but does not argue for, with these findings."""
         found = {disease: getattr(self.evidence[disease], EVIDENCE[part]) for disease in self.listed}
         left = [disease for disease in self.listed if found[disease] and disease not in self.explained[part]]
-        if part == "lab":  # what the note explains is told again only where there is room
+        if part == "lab":  # diagnoses that the note explains are argued for again only if there is room
             new = [disease for disease in left if disease not in self.explained["note"]]
             room = max(0, MAX_SENTENCES - len(new) - sum(sentence.part == part for sentence in self.sentences))
             again = [disease for disease in left if disease not in new][:room]
@@ -386,24 +393,24 @@ class GroundedText:
 
     def _state(self, sentence: str, part: str, origin: str = COMPOSED) -> None:
         """Add a sentence about the whole record, which argues for nothing."""
-        said = self.grounding.language.read(sentence)
-        self._append(said, part, origin, self._claims(said.text, part))
+        rewritten = self.grounding.language.read(sentence)
+        self._append(rewritten, part, origin, self._claims(rewritten.text, part))
 
-    def _append(self, said: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
+    def _append(self, rewritten: Rewritten, part: str, origin: str, claims: list[Claim]) -> None:
         before = self.rationale(part)
         offset = len(before) + bool(before)
-        for claim in said.restored(claims, self.said_note):
-            argument = {} if self.grounding.knows else {"diagnoses": [], "argument": ""}
+        for claim in rewritten.restored(claims, self.rewritten_note):
+            argument = {} if self.grounding.has_knowledge else {"diagnoses": [], "argument": ""}
             moved = {"start": claim.start + offset, "end": claim.end + offset}
             self.claims[part].append(replace(claim, **moved, **argument))
-        self.sentences.append(GroundedSentence(said.original, part, origin))
+        self.sentences.append(GroundedSentence(rewritten.original, part, origin))
 
     def rationale(self, part: str) -> str:
         return " ".join(sentence.text for sentence in self.sentences if sentence.part == part)
 
     @property
     def text(self) -> str:
-        """Return the text so far, in the processor's target format; a part that has not begun is not in it."""
+        """Return the text so far, in the processor's target format, without parts that have not begun."""
         if self.listed is None:
             return ""
         parts = [self.rationale(part) for part in PARTS]
@@ -414,18 +421,18 @@ class GroundedText:
         return text if "note" in self.closed else text[: text.rindex("### Lab Test:")].rstrip()
 
 
-@lru_cache(maxsize=4096)  # of a name it is asked for each diagnosis and sentence
+@lru_cache(maxsize=4096)  # each name is looked up for every diagnosis and sentence
 def _plain(text: str) -> str:
     return _PLAIN.sub(" ", text.lower()).strip()
 
 
-def _said(sentence: str, claims: list[Claim]) -> set[tuple]:
-    """Return what a sentence says: itself, and each finding with each diagnosis that it argues for from it."""
-    return {(_plain(sentence),)}.union(*(_finds(claim) for claim in claims))
+def _arguments(sentence: str, claims: list[Claim]) -> set[tuple]:
+    """Return the sentence itself, and each pair of a finding and a diagnosis that it argues for from the finding."""
+    return {(_plain(sentence),)}.union(*(_arguments_of(claim) for claim in claims))
 
 
-def _finds(claim: Claim) -> set[tuple]:
-    """Return the finding of a claim with each diagnosis that is argued for from it."""
+def _arguments_of(claim: Claim) -> set[tuple]:
+    """Return the pairs of a claim's finding and each diagnosis that the finding is used to argue for."""
     if claim.kind == "other":
         return set()
     finding = _plain(claim.text) if claim.channel is None else (claim.channel, claim.direction)

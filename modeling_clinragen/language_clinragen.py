@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Notes and rationales of another language: its closed-class words, channel words and levels are rewritten as the English
-phrases that the readers know, and what these find is mapped back to the characters of the text as it was written.
+Notes and rationales in another language: its closed-class words, channel words and levels are rewritten as the English
+phrases that the readers know, and their findings are mapped back to spans of the original text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from .shapes_clinragen import LANGUAGE, fault_of
 
 
-if TYPE_CHECKING:  # a command reads its note view before numpy is needed
+if TYPE_CHECKING:  # the claims module imports numpy, which note views do not need
     from .claims_clinragen import Claim
 
 
-# with which rationales are composed -> what stands in them
+# sentence template -> its fields
 SENTENCES = {
     "note": ("finding", "diagnosis"),
     "named": ("finding",),
@@ -33,7 +33,7 @@ SENTENCES = {
     "unexplained": ("diagnoses",),
     "nothing": (),
 }
-_MARK = "\u0300-\u036f"  # combining: "a" and one of them are "ä" in another spelling
+_MARK = "\u0300-\u036f"  # combining marks: "a" and a mark are another spelling of "ä"
 _LETTER = rf"[\w{_MARK}]"
 _MARKED = re.compile(rf"[A-Za-z][{_MARK}]+|[^\x00-\x7f]")
 _STOP = r"\.\s*"  # "z.B." and "z. B."
@@ -42,12 +42,12 @@ _STOP = r"\.\s*"  # "z.B." and "z. B."
 @dataclass(frozen=True)
 class Rewritten:
     """
-    A text as the readers take it.
+    A text rewritten for the English readers.
 
     Args:
-        text (`str`): in their English.
-        original (`str`): as it was written.
-        pieces (`tuple`): for each piece that was rewritten, in order, its start and end in `text` and in `original`.
+        text (`str`): the rewritten text.
+        original (`str`): the text as written.
+        pieces (`tuple`): for each rewritten piece, in order, its start and end in `text` and in `original`.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Rewritten:
     pieces: tuple[tuple[int, int, int, int], ...] = ()
 
     def back(self, start: int, end: int) -> tuple[int, int]:
-        """Return the characters of the original for some of `text`; of a rewritten piece always all of it."""
+        """Map a span of `text` to the original; a rewritten piece is always mapped as a whole."""
         return self._place(start, at_end=False), self._place(end, at_end=True)
 
     def _place(self, place: int, at_end: bool) -> int:
@@ -69,15 +69,15 @@ class Rewritten:
         return place - last + end
 
     def words(self, start: int, end: int) -> str:
-        """Return some of `text` as it was written."""
+        """Return the original of a span of `text`."""
         return self.original[slice(*self.back(start, end))]
 
     def restored(self, claims: Iterable[Claim], note: Rewritten | None = None) -> list[Claim]:
         """
-        Return claims of `text` in the words and characters of the original.
+        Return claims of `text` with the words and spans of the original.
 
         Args:
-            note (`Rewritten`, *optional*): what the claims' spans are of.
+            note (`Rewritten`, *optional*): the note that the claims' `spans` refer to.
         """
         if not (self.pieces or (note and note.pieces)):
             return list(claims)
@@ -97,9 +97,9 @@ class Language:
     Rewrite texts of a language.
 
     Args:
-        description (`dict`, *optional*): `name`; `words`, English phrase -> the words or phrases that mean it, of
-            which one that ends in `*` stands for any ending; `decimal`, the sign of decimals; and `sentences`, those
-            of `SENTENCES`. Default: English, which is read as it is.
+        description (`dict`, *optional*): `name`; `words`, English phrase -> the words or phrases that mean it, where a
+            final `*` stands for any ending; `decimal`, the decimal sign; and `sentences`, a template for each of
+            `SENTENCES`. Default: English, which is not rewritten.
     """
 
     def __init__(self, description: dict | None = None):
@@ -107,7 +107,7 @@ class Language:
         self.is_english = description is None
         self.sentences: dict[str, str] = self.description.get("sentences") or {}
         forms = [(form, english) for english, forms in self.description.get("words", {}).items() for form in forms]
-        forms.sort(key=lambda pair: len(pair[0].rstrip("*")), reverse=True)  # of two that fit the longer one
+        forms.sort(key=lambda pair: len(pair[0].rstrip("*")), reverse=True)  # the longest match wins
         by_letter: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for form, english in forms:
             by_letter[_plain_letter(form[0])].append((pattern_of(form), english))
@@ -126,20 +126,20 @@ class Language:
         return self.is_english or bool(self.sentences)
 
     def read(self, text: str) -> Rewritten:
-        """Rewrite a text; letters with marks lose them, all else that holds no word of the language stays."""
+        """Rewrite the known words of a text, and letters without their marks; the rest stays as it is."""
         return Rewritten(text, text) if self.is_english else _rewritten(self, text)
 
     def english(self, text: str) -> str:
-        """Return a text as the readers take it."""
+        """Return a text rewritten for the English readers."""
         return self.read(text).text
 
     def _match(self, place: re.Match) -> re.Match | None:
-        """Return the word or phrase of the language that begins at a place."""
+        """Return the match of a known word or phrase that begins at a place."""
         forms = self.forms.get(_plain_letter(place[0][0])) if place["word"] else None
         return forms and forms[0].match(place.string, place.start())
 
     def replacements(self, text: str) -> Iterator[tuple[int, int, str, bool]]:
-        """Yield start and end of what is rewritten in a text, what stands for it, and if it is of `words`."""
+        """Yield start and end of each piece to rewrite, its replacement, and whether it is one of `words`."""
         done = 0
         for place in self.places.finditer(text):
             start = place.start()
@@ -157,13 +157,13 @@ class Language:
                 yield start, done, _without_mark(marked[0]), False
 
     def word_for(self, english: Iterable[str]) -> str | None:
-        """Return the first plain word of the language for one of some English phrases."""
+        """Return the first word of the language, without `*`, for any of some English phrases."""
         words = self.description.get("words", {})
         plain = (form for phrase in english for form in words.get(phrase, ()) if not form.endswith("*"))
         return next(plain, None)
 
 
-@lru_cache(maxsize=256)  # a note is read for its findings, for its terms and for each sentence about it
+@lru_cache(maxsize=256)  # a note is rewritten for its findings, its terms and each sentence about it
 def _rewritten(language: Language, text: str) -> Rewritten:
     parts, pieces, length, done = [], [], 0, 0
     for begin, end, new, _ in language.replacements(text):
@@ -177,7 +177,7 @@ def _rewritten(language: Language, text: str) -> Rewritten:
 
 
 def pattern_of(form: str) -> str:
-    """Return the pattern of a word or phrase: any spaces between its words, marked letters in either spelling."""
+    """Return the pattern of a word or phrase, with any spaces between words and both spellings of marked letters."""
     plain = unicodedata.normalize("NFC", form.rstrip("*").strip())
     pattern = "".join(map(_pattern_of_letter, plain)).replace(r"\.\s*\s+", _STOP).removesuffix(r"\s*")
     ending = rf"{_LETTER}*" if form.endswith("*") else ""
@@ -201,7 +201,7 @@ def _plain_letter(letter: str) -> str:
 
 @lru_cache(maxsize=2**12)
 def _without_mark(letter: str) -> str:
-    """Return a letter without its marks, "ss" for "ß", nothing for a mark of its own; another sign as it is."""
+    """Return a letter without marks, "ss" for "ß", nothing for a lone mark; other characters stay as they are."""
     if letter in "ßẞ":
         return "ss"
     if unicodedata.combining(letter[0]):
@@ -211,7 +211,7 @@ def _without_mark(letter: str) -> str:
 
 
 def fault_of_language(description: object) -> str | None:
-    """Return the first thing that is wrong with a description, `None` where nothing is."""
+    """Return the first fault of a description; `None` if it has none."""
     fault = fault_of(description, LANGUAGE)
     if fault:
         return fault
@@ -241,12 +241,12 @@ ENGLISH = Language()
 
 
 def language_of(description: dict | None) -> Language:
-    """Return the language of a processor or a dataset; without any, English."""
-    return ENGLISH if description is None else _made(json.dumps(description))
+    """Return the language of a processor or a dataset; English without a description."""
+    return ENGLISH if description is None else _cached_language(json.dumps(description))
 
 
 @lru_cache(maxsize=8)
-def _made(description: str) -> Language:
+def _cached_language(description: str) -> Language:
     return Language(json.loads(description))
 
 

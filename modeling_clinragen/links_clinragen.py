@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Links between findings and diagnoses: what the knowledge knows of a finding, which findings of a note it knows, and
-whether a text argues from a finding for a diagnosis that the knowledge links it with.
+Links between findings and diagnoses: the diagnoses that the knowledge links with a finding, the findings that it
+knows in a note, and whether a text argues from a finding for a diagnosis that is linked with it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .remembered_clinragen import Remembered
 from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem, words_of
 
 
-_ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they part diseases, and are no matter of degree
-_NO_MATTER = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
-_MOST_KNOWN = 2**14  # findings whose diagnoses are remembered
-_MOST_NOTED = 2**7  # notes whose findings are: an answer asks for them several times
+_ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they separate diseases, unlike words of degree
+_IGNORED = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
+_MAX_CACHED_FINDINGS = 2**14  # findings with cached diagnoses
+_MAX_CACHED_NOTES = 2**7  # notes with cached findings: an answer asks for them several times
 _JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
-_TURNED_JOINS = _JOINS | frozenset(",/")  # and where the term is written so: "infarction, acute myocardial"
+_TURNED_JOINS = _JOINS | frozenset(",/")  # for terms written with them: "infarction, acute myocardial"
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class NoteFinding:
     One finding of a patient's note that the knowledge knows.
 
     Args:
-        text (`str`): as the note writes it; `start` and `end` are its characters in the note.
-        term (`str`): the knowledge term, and `type`, its type.
-        terms (`dict[str, frozenset[str]]`): all terms that go by these words, with the diagnoses of each: "pneumonia"
-            is the name of one diagnosis and in the history of another.
+        text (`str`): as the note writes it; `start` and `end` are its span in the note.
+        term (`str`): the knowledge term, and `type` its type.
+        terms (`dict[str, frozenset[str]]`): all terms with these words, and the diagnoses of each: "pneumonia" is the
+            name of one diagnosis and in the history of another.
     """
 
     text: str
@@ -60,13 +60,13 @@ class NoteFinding:
 
 class KnowledgeLinks:
     """
-    The links of a knowledge vocabulary, to look up findings of a note, of a text and of series.
+    Look up findings of notes, texts and series in the links of a knowledge vocabulary.
 
     Args:
         terms (list of `dict`): `term`, `type`, `synonyms`, `diseases` and `pattern`, as in `knowledge.json`.
         labels (list of `str`): the names of the diagnoses, in class-id order.
-        channels (list of `dict`, *optional*): the channels of the series; patterns of others are left out.
-        language (`Language`, *optional*): of the terms and labels; texts are looked up as it has rewritten them.
+        channels (list of `dict`, *optional*): the channels of the series; patterns of other channels are left out.
+        language (`Language`, *optional*): of the terms and labels; texts are looked up in their rewritten form.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class KnowledgeLinks:
         language: Language = ENGLISH,
     ):
         self.labels, self.language = list(labels), language
-        self.entries: dict[tuple[str, ...], list[dict]] = defaultdict(list)  # stems -> terms that go by these words
+        self.entries: dict[tuple[str, ...], list[dict]] = defaultdict(list)  # stems -> terms with these words
         self._turned: set[tuple[str, ...]] = set()
         self._patterns: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._series: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -95,13 +95,13 @@ class KnowledgeLinks:
             self.by_first_word[stems[0]].append(stems)
         self.by_words: dict[frozenset[str], list[tuple[str, ...]]] = defaultdict(list)  # "pain in the chest"
         for stems in self.entries:
-            self.by_words[frozenset(word for word in stems if word not in _NO_MATTER)].append(stems)
+            self.by_words[frozenset(word for word in stems if word not in _IGNORED)].append(stems)
         self.find_diagnoses = DiagnosisFinder(self._names)
         self._of_name: dict[str, set[str]] = defaultdict(set)  # first term of its words -> diagnoses
         for terms in self.entries.values():
             self._of_name[terms[0]["term"]].update(*(term["diseases"] for term in terms))
-        self._known: dict[str, frozenset[str] | None] = Remembered(self._look_up, _MOST_KNOWN)
-        self._noted: dict[str, list[NoteFinding]] = Remembered(self._read_note, _MOST_NOTED)
+        self._known: dict[str, frozenset[str] | None] = Remembered(self._look_up, _MAX_CACHED_FINDINGS)
+        self._noted: dict[str, list[NoteFinding]] = Remembered(self._read_note, _MAX_CACHED_NOTES)
 
     def _enter(self, term: dict) -> None:
         for form in self.forms_of(term):
@@ -112,7 +112,7 @@ class KnowledgeLinks:
                 self._turned.add(stems)
 
     def forms_of(self, term: dict) -> list[str]:
-        """Return the forms of a term, as texts are looked up."""
+        """Return the forms of a term, rewritten as texts are for look-up."""
         return [self.language.english(form) for form in dict.fromkeys((term["term"], *term.get("synonyms", ())))]
 
     def _take_pattern(self, term: dict, known: set[str]) -> None:
@@ -132,10 +132,11 @@ class KnowledgeLinks:
 
     def find_in_note(self, note: str, diseases: Iterable[str] | None = None) -> list[NoteFinding]:
         """
-        Find the terms that a note affirms of the patient: not denied, of relatives, risks or plans; each once.
+        Find the terms that a note affirms of the patient, each once; findings denied, of relatives, risks
+        and plans are left out.
 
         Args:
-            diseases (*optional*): find only what is linked with them.
+            diseases (*optional*): find only terms linked with these.
         """
         found, asked = self._noted[note], None if diseases is None else frozenset(diseases)
         return [finding for finding in found if asked is None or not asked.isdisjoint(self._of_name[finding.term])]
@@ -147,7 +148,7 @@ class KnowledgeLinks:
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if not _is_spelled(note[start:end]) or names_something_else(reading.text, start, end):
+            if not _is_content(note[start:end]) or names_something_else(reading.text, start, end):
                 continue
             if name in found and name not in suspected:
                 continue
@@ -164,7 +165,7 @@ class KnowledgeLinks:
         ]  # "concern for PE; no PE"
 
     def places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-        """Yield start, end and stems of the terms in a text: of those that overlap the leftmost, then the longest."""
+        """Yield start, end and stems of the terms in a text; of overlapping terms the leftmost, then the longest."""
         words, free = words_of(lower), 0
         written = [word[0] for word in words]
         for number, (first, start, _) in enumerate(words):
@@ -180,10 +181,10 @@ class KnowledgeLinks:
 
     def diseases_of(self, finding: str) -> frozenset[str] | None:
         """
-        Return the diagnoses that the knowledge links with a finding, whatever its inflection, degree and duration.
+        Return the diagnoses that the knowledge links with a finding, regardless of inflection, degree and duration.
 
         Returns:
-            `None` where the knowledge does not know the finding.
+            The diagnoses; `None` if the knowledge does not know the finding.
         """
         lower = lowered(finding)
         return self._known[lower]
@@ -196,16 +197,16 @@ class KnowledgeLinks:
             diseases |= self._series.get((channel, direction), set())
         return frozenset(diseases) if known or diseases else None
 
-    def same_as(self, finding: str) -> list[list[str]]:
+    def synonyms_of(self, finding: str) -> list[list[str]]:
         """
-        Return the other forms of the term that a finding is, as stems: "CHF" of "congestive heart failure".
+        Return the forms of the term that a finding names, as stems: "CHF" for "congestive heart failure".
 
-        A form of another kind is none: "systolic heart failure" is not "diastolic heart failure", and "right bundle
-        branch block" is more than "bundle branch block".
+        Forms of another kind are left out: "systolic heart failure" is not "diastolic heart failure", and "right
+        bundle branch block" is more specific than "bundle branch block".
         """
         lower = lowered(finding)
         whole = tuple(word[0] for word in words_of(lower))
-        plain = tuple(word for word in whole if word not in _NO_MATTER)
+        plain = tuple(word for word in whole if word not in _IGNORED)
         kinds, found = _kinds(lower), []
         for term in self.entries.get(whole) or self.entries.get(plain) or ():
             for form in self.forms_of(term):
@@ -214,7 +215,7 @@ class KnowledgeLinks:
         return [stems for stems in found if stems]
 
     def _terms_of(self, lower: str) -> Iterable[tuple[str, ...]]:
-        """Find the terms that a finding names: as it is written, without its degree, else those within it."""
+        """Find the terms that a finding names: as written, else without words of degree, else within it."""
         whole = tuple(word[0] for word in words_of(lower))
         content = tuple(word[0] for word in content_words(lower, 0, len(lower)))
         plain = tuple(word for word in content if word not in MODIFIER_STEMS)
@@ -229,7 +230,7 @@ class KnowledgeLinks:
         return frozenset(self._series.get((channel, direction), ()))
 
     def diseases_shown_by(self, channel: str, direction: str) -> frozenset[str]:
-        """Return the diagnoses that a claim argues for well: "climbed to 188" argues as "high" does."""
+        """Return the diagnoses that a claim can argue for: "climbed to 188" is evidence like "high"."""
         level = {"rising": "high", "falling": "low"}.get(direction, direction)
         return self.diseases_of_series(channel, direction) | self.diseases_of_series(channel, level)
 
@@ -242,18 +243,18 @@ class KnowledgeLinks:
         return list(self._patterns.get(disease, ()))
 
     def names_of(self, disease: str) -> list[str]:
-        """Return what a diagnosis is called: its label, the short form of it, and its names in the knowledge."""
+        """Return the names of a diagnosis: its label, the short form of the label, and its names in the knowledge."""
         return list(dict.fromkeys(self._names[disease]))
 
 
-# Words that part the kinds of one finding.
+# Words that distinguish kinds of one finding.
 _KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
 _KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
 _KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
 
 
 def _with_diseases(terms: Iterable[dict]) -> dict[str, frozenset[str]]:
-    """Return the diagnoses of each term by its name; of those of one name, all of theirs."""
+    """Return the diagnoses of each term by its name; terms of the same name are merged."""
     found: dict[str, frozenset[str]] = {}
     for term in terms:
         found[term["term"]] = found.get(term["term"], frozenset()) | frozenset(term["diseases"])
@@ -269,18 +270,18 @@ def _are_together(lower: str, run: list[tuple[str, int, int]], joins: frozenset[
     return all(set(gap) <= joins for gap in gaps)
 
 
-def _is_spelled(written: str) -> bool:
-    """Return whether a word is no small word of grammar: "AS" is aortic stenosis, "as" is not."""
+def _is_content(written: str) -> bool:
+    """Return whether a word is not a function word: "AS" is aortic stenosis, "as" is not."""
     return written.lower() not in GRAMMAR_WORDS or written.isupper()
 
 
 def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
     """
-    Fill in what each claim argues for: `diagnoses`, those that its sentence argues for from it, and `argument`.
+    Set for each claim the `diagnoses` that its sentence argues for from it, and `argument`.
 
-    A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from those of
-    the sentence before. A sentence that only names a diagnosis argues for it from the words that name it. What is
-    stated to be absent or normal is linked with nothing.
+    A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from the
+    findings of the previous sentence. A sentence that only names a diagnosis argues for it from the words that name
+    it. A finding that is stated to be absent or normal is linked with no diagnosis.
 
     Args:
         claims (list of `Claim`): about the note, the series or both, as found in `text`; changed in place.
@@ -312,24 +313,24 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
 
 
 def _span_at(spans: list[tuple[int, int]], place: int) -> tuple[int, int]:
-    """Return the span in which a place lies, or behind which."""
+    """Return the span that contains a position, or the last one before it."""
     return spans[max(bisect_right(spans, (place, math.inf)) - 1, 0)] if spans else (0, place)
 
 
 def _conclusions(reading: Reading, spans, mentions: Sequence[Mention]) -> dict[tuple[int, int], list[Mention]]:
-    """Return the diagnoses that each sentence, or clause, with findings concludes: its span -> mentions."""
+    """Map the span of each sentence, or clause, with findings to the diagnoses that it concludes."""
     found: dict[tuple[int, int], list[Mention]] = defaultdict(list)
     for mention in mentions:
         sentence = _span_at(spans, mention.start)
         if mention.inferred and not premises_of(reading.text, *sentence):
-            sentence = _span_at(spans, max(sentence[0] - 1, 0))  # "This points to X": the sentence before
+            sentence = _span_at(spans, max(sentence[0] - 1, 0))  # "This points to X": the previous sentence
         if mention.inferred:
             found[sentence].append(mention)
     return found
 
 
 def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> frozenset[str] | None:
-    """Return the diagnoses that the knowledge links with a claim; `None` where it does not know the finding."""
+    """Return the diagnoses that the knowledge links with a claim; `None` if it does not know the finding."""
     if claim.channel is None:
         diseases = links.diseases_of(claim.text)
         words = content_words(reading.text, claim.start, claim.end)
@@ -342,7 +343,7 @@ def _linked_with(claim: Claim, reading: Reading, links: KnowledgeLinks) -> froze
 
 
 def _with_whole_term(claim, diseases, reading: Reading, places, links: KnowledgeLinks) -> frozenset[str] | None:
-    """Add the diagnoses of a term that the claim is a part of: "ran" and "insulin" of "ran out of insulin"."""
+    """Add the diagnoses of terms that contain the claim: "ran" and "insulin" in "ran out of insulin"."""
     whole = {
         disease
         for start, end, stems in places
@@ -354,7 +355,7 @@ def _with_whole_term(claim, diseases, reading: Reading, places, links: Knowledge
 
 
 def _names_argued(mentions: Iterable[Mention], diseases: frozenset[str] | None) -> list[str]:
-    """Return the diagnoses named; of a name that several share those that the finding is linked with, if any is."""
+    """Return the diagnoses named; for an ambiguous name those linked with the finding, if there are any."""
     names: dict[str, None] = {}
     for mention in mentions:
         names.update(dict.fromkeys(sorted(mention.labels & (diseases or frozenset()) or mention.labels)))

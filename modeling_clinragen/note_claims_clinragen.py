@@ -4,7 +4,7 @@
 Claims of a text about a note and about diagnoses, aware of negation and of relatives: findings are looked up in the
 note, and a mentioned diagnosis is argued for, denied, or neither.
 
-Source: the idea of triggers, their scopes and what ends them is that of NegEx (Chapman W. W. et al., "A Simple
+Source: the triggers, scopes and terminations follow NegEx (Chapman W. W. et al., "A Simple
 Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries", J Biomed Inform 34, 301-310, 2001);
 the lists are this project's own.
 """
@@ -39,7 +39,9 @@ INFERENCE = compiled_words(r"""
     |explain(?:s|ed|ing)?|impl(?:y|ies|ied)|signif(?:y|ies)|speaks? (?:for|against)|mak(?:es?|ing)
     |reflect(?:s|ed|ing)?|is typical of|are typical of|typical of|characteristic of)
     """)
-_ANAPHOR = re.compile(r"\s*(?:this|these|that|they|it|which|all of (?:this|these)|together)\b")  # the sentence before
+_ANAPHOR = re.compile(
+    r"\s*(?:this|these|that|they|it|which|all of (?:this|these)|together)\b"
+)  # refers to the previous sentence
 _PASSIVE = compiled_words(r"""
     (?:is|are|was|were|being|been) (?:further |also |strongly |well )?(?:suggested|supported|indicated|explained
     |confirmed|implied|favou?red|backed|evidenced) by
@@ -60,7 +62,7 @@ _WITH_FIRST = re.compile(r"\s*with\b(?=[^,]*, .*\b(?:likely|possible|probable|su
 _UNEXPLAINED = re.compile(
     r"\bunexplained\b(?!\s+(?!by|in|from|here|with|so|and|or|on|at|diagnos|disease|condition)\w)"
 )
-# What stands between the findings of an enumeration, and where they were seen.
+# Separators of the findings of an enumeration, and phrases for where they were observed.
 _CUTS = compiled(r"""
     ,|\b(?:and|or|but|nor|with|without|as well as|plus|while|who|in the setting of|after)\b
     |(?:\b(?:on|by|at|in|per) )?\b(?:the |a |an |her |his )?
@@ -79,10 +81,10 @@ class Mention:
     One place where a text names a diagnosis.
 
     Args:
-        labels (`frozenset[str]`): the diagnoses that go by that name.
-        start, end (`int`): its characters.
-        says (`str`): `argues` (the patient has it, or probably), `denies`, or `neither` (relatives, risks, plans).
-        inferred (`bool`): `True` where the sentence concludes it, instead of arguing from it.
+        labels (`frozenset[str]`): the diagnoses with that name.
+        start, end (`int`): its span.
+        says (`str`): `argues` (the patient has it, or probably has), `denies`, or `neither` (relatives, risks, plans).
+        inferred (`bool`): whether the sentence concludes it, rather than argues from it.
     """
 
     labels: frozenset[str]
@@ -102,12 +104,12 @@ _PARTS = {
 }
 _NOT_SO = re.compile(r", (?:but |though |although |yet )?(?:not|never|neither|non) (?:\w+ (?:or|nor) )?$")
 _BESIDE = MODIFIER_STEMS | {"non"}
-_LONGEST_ITEM = 8  # words of a clause that are looked at to either side
+_MAX_ITEM = 8  # words of a clause examined on either side
 
 
 class NoteIndex:
     """
-    The words of a note, by sentence, to look findings up in; made once a note.
+    Index of a note's words by sentence, to look up findings; build one per note.
 
     Args:
         note (`str`): the patient's note.
@@ -127,12 +129,12 @@ class NoteIndex:
 
     def find(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """
-        Find a finding in the note: its words one after the other, else all of them in one clause, else most.
+        Find a finding in the note: its words in a row, else all of them in one clause, else most of them.
 
-        "Chest clear, abdominal pain" is no chest pain.
+        "Chest clear, abdominal pain" does not contain "chest pain".
 
         Returns:
-            For each place the words found there, as start, end and sentence.
+            For each occurrence its words, as start, end and sentence number.
         """
         runs = self._runs(stems) or self._runs(stems, turned=len(stems) - 1)
         if runs:
@@ -165,9 +167,9 @@ class NoteIndex:
 
     def _share_labels(self, by_clause: dict[tuple[int, int], dict], stems: list[str]) -> None:
         """
-        Take a label, or what a sentence speaks of, as a part of the clauses behind it.
+        Share a label, or the subject of a sentence, with the clauses after it.
 
-        "Skin: redness, no breakdown" denies a skin breakdown, "fontanelle flat, not bulging" a bulging fontanelle.
+        "Skin: redness, no breakdown" denies a skin breakdown; "fontanelle flat, not bulging" a bulging fontanelle.
         """
         earlier = [(*word, clause) for clause, words in by_clause.items() for word in words.items()]
         for clause, words in list(by_clause.items()):
@@ -180,19 +182,19 @@ class NoteIndex:
                     words[word] = place
 
     def _holds_only(self, stems: list[str], words: dict[str, tuple[int, int, int]]) -> bool:
-        """Return whether the clause of some words carries no finding beside them, how much and where apart."""
+        """Return whether the clause of `words` has no other finding; words of degree and place do not count."""
         start, *_ = next(iter(words.values()))
         position = bisect_right(self.words, start, key=lambda word: word[1]) - 1
         clause = self._clause_of(self.words[position])
-        around = self.words[max(position - _LONGEST_ITEM, 0) : position + _LONGEST_ITEM]
+        around = self.words[max(position - _MAX_ITEM, 0) : position + _MAX_ITEM]
         return all(word[0] in stems or word[0] in _BESIDE for word in around if self._clause_of(word) == clause)
 
     def find_together(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Find words one after the other."""
+        """Find the occurrences of words in a row."""
         return [[word[1:] for word in run] for run in self._runs(stems)]
 
     def find_named(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Find the words of one name: "blood and urine" is none of "blood in the urine"."""
+        """Find the words of one name in a row: "blood and urine" is no match for "blood in the urine"."""
         return [
             place
             for place in self.find_together(stems)
@@ -200,7 +202,7 @@ class NoteIndex:
         ]
 
     def find_part(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Find a finding of a part of the body that the note names: "abdomen: soft, nontender"."""
+        """Find a finding whose body part the note names as a noun: "abdominal" in "abdomen: soft, nontender"."""
         noun = [_PARTS.get(word, word) for word in stems]
         found = self.find(noun) if noun != stems else []
         return [
@@ -211,7 +213,7 @@ class NoteIndex:
         ]
 
     def _runs(self, stems: list[str], turned: int = 0) -> list[list[tuple]]:
-        """Find words one after the other, in their order or turned around: "sepsis, pulmonary" is pulmonary sepsis."""
+        """Find words in a row, in their order or, with `turned`, in any: "sepsis, pulmonary" is pulmonary sepsis."""
         size, order, places = len(stems), sorted if turned else list, self.positions.get(stems[0], ())
         runs = [self.words[p - back : p - back + size] for p in places for back in range(turned + 1) if p >= back]
         if turned:  # "infarction, acute myocardial"
@@ -223,7 +225,7 @@ class NoteIndex:
         return [run for run in runs if run[0][3] == run[-1][3]]
 
     def find_denied(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Find where the note denies a finding in general: "no edema" denies that of the legs, not of the lungs."""
+        """Find general denials of a finding: "no edema" denies edema of the legs, but not of the lungs."""
         if len(stems) < 2 or stems[-1] not in _IN_GENERAL or (stems[-1] == "edema" and not _INNER.isdisjoint(stems)):
             return []
         places = [self.words[position] for position in self.positions.get(stems[-1], ())]
@@ -236,7 +238,7 @@ class NoteIndex:
         ]
 
     def polarity(self, words: list[tuple[int, int, int]]) -> str:
-        """Return what the note states at one place: see `_polarity`."""
+        """Return the polarity of the note at one occurrence; see `_polarity`."""
         key = tuple(words)
         if key not in self._polarities:
             self._polarities[key] = _polarity(self.reading, [word[:2] for word in words])
@@ -245,7 +247,7 @@ class NoteIndex:
 
 def _polarity(reading: Reading, words: list[tuple[int, int]]) -> str:
     """
-    Return what a text states of a finding; one of its words denied, and it is.
+    Return the polarity of a finding in a text; if any of its words is negated, the finding is.
 
     Returns:
         `affirmed`, `suspected`, `negated`, `relatives`, or `uncertain` (risks, plans, another sense).
@@ -260,46 +262,46 @@ def _polarity(reading: Reading, words: list[tuple[int, int]]) -> str:
     return "suspected" if reading.is_suspected(start) else "affirmed"
 
 
-def _verdict(claimed: str, said: set[str]) -> str:
-    """Return the verdict on a finding that a text states as `claimed`, where the note's places state it as `said`."""
-    if claimed == "suspected" or (claimed == "uncertain" and "uncertain" not in said):
+def _verdict(claimed: str, stated: set[str]) -> str:
+    """Return the verdict on a finding with polarity `claimed` in a text and polarities `stated` in the note."""
+    if claimed == "suspected" or (claimed == "uncertain" and "uncertain" not in stated):
         claimed = "affirmed"
-    if "suspected" in said:  # "concern for PE; no PE was found"
-        said = said - {"suspected"} | ({"affirmed"} if "negated" not in said else set())
-    if claimed in said:
+    if "suspected" in stated:  # "concern for PE; no PE was found"
+        stated = stated - {"suspected"} | ({"affirmed"} if "negated" not in stated else set())
+    if claimed in stated:
         return "supported"
-    if said & {"affirmed", "negated"}:
+    if stated & {"affirmed", "negated"}:
         return "contradicted"
-    return "unverifiable" if "uncertain" in said else "absent"
+    return "unverifiable" if "uncertain" in stated else "absent"
 
 
 def check_note_claims(text: str, note: str | NoteIndex, links=None) -> list[Claim]:
     """
-    Check what a text says of a note: each finding that it argues from.
+    Check the claims of a text about a note: each finding that the text argues from.
 
-    A finding is `supported` where the note says so too (both affirm it, or both deny it), `contradicted` where the
-    note says only the opposite, `unverifiable` where the note speaks of a risk or a plan only, `absent` where it does
-    not speak of it, or only of relatives.
+    A finding is `supported` if the note agrees (both affirm it, or both deny it), `contradicted` if the note only
+    states the opposite, `unverifiable` if the note mentions it only as a risk or a plan, and `absent` if the note does
+    not mention it, or mentions it only of relatives.
 
     Args:
-        text (`str`): a rationale; of "X suggests Y" the finding X is checked, Y is a conclusion.
-        note (`str` or `NoteIndex`): what the patient's note says.
-        links (`KnowledgeLinks`, *optional*): to find a finding by the other names that the knowledge has for it.
+        text (`str`): a rationale; in "X suggests Y" the finding X is checked, and Y is a conclusion.
+        note (`str` or `NoteIndex`): the patient's note.
+        links (`KnowledgeLinks`, *optional*): to find a finding by its synonyms in the knowledge.
     """
     index = note if isinstance(note, NoteIndex) else NoteIndex(note)
     reading, claims = Reading(text), []
     find_names = links.find_diagnoses.find if links is not None else None
     arguments = [span for sentence in reading.sentences for span in arguments_of(reading.text, *sentence)]
     for first, last in arguments:
-        told = _told_before(reading.text, first, last)
-        for start, end in told + premises_of(reading.text, first, last, find_names):
+        stated = _stated_before(reading.text, first, last)
+        for start, end in stated + premises_of(reading.text, first, last, find_names):
             for chunk in _chunks(reading.text, start, end, _CUTS):
                 claims += _check_parts(text, reading, chunk, index, links)
     return claims
 
 
 def _check_parts(text: str, reading: Reading, chunk: tuple[int, int], index: NoteIndex, links) -> list[Claim]:
-    """Check "X of Y" as one finding, and as two where the note does not hold it so."""
+    """Check "X of Y" as one finding, and as two if the note does not have it as one."""
     whole = _check_chunk(text, reading, *chunk, index, links)
     parts = _chunks(reading.text, *chunk, _OF)
     if whole is None or whole.spans or len(parts) == 1:
@@ -309,13 +311,13 @@ def _check_parts(text: str, reading: Reading, chunk: tuple[int, int], index: Not
 
 
 def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
-    """Return the spans of a sentence that argue for themselves: "A points to X, and B suggests Y" are two."""
+    """Return the spans of a sentence with an argument each: "A points to X, and B suggests Y" has two."""
     verbs = [verb for pattern in (INFERENCE, _GIVEN, _STATED) for verb in pattern.finditer(text, first, last)]
     starts, done = [first], first
     for verb in sorted(verbs, key=re.Match.start):
-        near = max(done, verb.start() - _LONGEST_CLAUSE)
+        near = max(done, verb.start() - _MAX_CLAUSE)
         joints = list(_JOINT.finditer(text, near, verb.start() + 1)) if done > first else []
-        joints = [joint for joint in joints if _begins(text, joint.end(), verb)]
+        joints = [joint for joint in joints if _is_clause(text, joint.end(), verb)]
         if joints:
             strong = [joint for joint in joints if joint[0].strip() != "and"]
             starts.append((strong or joints[-1:])[0].end())
@@ -323,15 +325,15 @@ def arguments_of(text: str, first: int, last: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise([*starts, last]))
 
 
-def _begins(text: str, start: int, verb: re.Match) -> bool:
-    """Return whether a clause of its own stands from `start` on to its verb."""
+def _is_clause(text: str, start: int, verb: re.Match) -> bool:
+    """Return whether an independent clause begins at `start`, up to its verb."""
     if verb.re is _GIVEN:
         return start == verb.start()
     has_subject = bool(content_words(text, start, verb.start()))
     return (has_subject and not _ANAPHOR.match(verb[0])) or (verb.re is _STATED and not has_subject)
 
 
-_LONGEST_CLAUSE = 300  # characters before its verb
+_MAX_CLAUSE = 300  # characters before the verb of a clause
 _JOINT = re.compile(r",? (?:and|while|whereas|but) (?=\w)")
 _STATED = compiled_words(r"""
     (?:is|are|was|were) (?:also )?(?:in the (?:history|note)|noted|recorded|mentioned|documented|listed|known|present
@@ -345,9 +347,9 @@ def premises_of(text: str, first: int, last: int, find_names=None) -> list[tuple
     Return the spans of a sentence that it argues from, without the conclusion.
 
     Args:
-        text (`str`): in lower case; `first` and `last` are the characters of the sentence.
-        find_names (callable, *optional*): yields the places that name diagnoses: "X is due to pneumonia" argues from
-            X, and so does "pneumonia explains X".
+        text (`str`): in lower case; `first` and `last` are the span of the sentence.
+        find_names (callable, *optional*): yields the spans of diagnosis names: "X is due to pneumonia" argues from X,
+            and so does "pneumonia explains X".
     """
     sentence = text[first:last]
     if _UNEXPLAINED.search(sentence):
@@ -373,17 +375,17 @@ def premises_of(text: str, first: int, last: int, find_names=None) -> list[tuple
     return [] if inference and _ANAPHOR.match(sentence) else [(first, last)]
 
 
-_TOLD = re.compile(
+_STATED_BY_NOTE = re.compile(
     r"\s*(?:the )?(?:note|record|history)s? (?:also )?(?:reports?|records?|describes?|mentions?|documents?|names?"
     r"|lists?|states?|shows?)\b(?P<told>[^.]*?),? (?:which|that) $"
 )
 
 
-def _told_before(text: str, first: int, last: int) -> list[tuple[int, int]]:
-    """Return the span of X in "the note mentions X, which is supported by Y": it is said to be there, and inferred."""
+def _stated_before(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the span of X in "the note mentions X, which is supported by Y": the note's, and inferred."""
     passive = _PASSIVE.search(text, first, last)
-    told = passive and _TOLD.match(text, first, passive.start())
-    return [told.span("told")] if told else []
+    stated = passive and _STATED_BY_NOTE.match(text, first, passive.start())
+    return [stated.span("told")] if stated else []
 
 
 def _chunks(text: str, start: int, end: int, pattern: re.Pattern) -> list[tuple[int, int]]:
@@ -401,27 +403,29 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     stems = [word[0] for word in words]
     places = index.find(stems) or index.find_denied(stems)
     if not places and links is not None:
-        places = [place for form in links.same_as(reading.text[begin:finish]) for place in index.find_together(form)]
+        places = [
+            place for form in links.synonyms_of(reading.text[begin:finish]) for place in index.find_together(form)
+        ]
     if not places:
         places = index.find_part(stems) or [place for form in other_names(stems) for place in index.find_named(form)]
-    if not places and not _UNHARMED.isdisjoint(stems):  # "gag is intact" against "no gag"
-        found = index.find([word for word in stems if word not in _UNHARMED])
+    if not places and not _INTACT.isdisjoint(stems):  # "gag is intact" against "no gag"
+        found = index.find([word for word in stems if word not in _INTACT])
         places = [place for place in found if index.polarity(place) == "negated"]
-    said = {index.polarity(place) for place in places}
-    verdict = _verdict(_polarity(reading, [word[1:] for word in words]), said)
+    stated = {index.polarity(place) for place in places}
+    verdict = _verdict(_polarity(reading, [word[1:] for word in words]), stated)
     quote = "the note does not speak of it"
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
-        quote = f"{' and '.join(sorted(said))} in the note: {index.text[slice(*spans[0])]}"
+        quote = f"{' and '.join(sorted(stated))} in the note: {index.text[slice(*spans[0])]}"
     return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
 
 
-_MOST_FOUND = 2**9  # texts whose diagnoses are remembered: each sentence is asked for several times
+_MAX_CACHED_TEXTS = 2**9  # texts with cached mentions: each sentence is looked up several times
 
 
 class DiagnosisFinder:
     """
-    Find where a text names diagnoses, and whether it argues for them.
+    Find the mentions of diagnoses in a text, and whether it argues for them.
 
     Args:
         phrases (`dict`): diagnosis -> its name and synonyms.
@@ -434,7 +438,7 @@ class DiagnosisFinder:
                 labels_of[" ".join(name.lower().split())].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
         self.find = PhraseFinder(self.labels_of)
-        self._found: dict[str, list[Mention]] = Remembered(self._mentions, _MOST_FOUND)
+        self._found: dict[str, list[Mention]] = Remembered(self._mentions, _MAX_CACHED_TEXTS)
 
     def __call__(self, text: str) -> list[Mention]:
         return list(self._found[text])
@@ -460,7 +464,7 @@ class DiagnosisFinder:
 
 
 def _around(text: str) -> list[tuple[int, int]]:
-    """Return the sentences; a name with a semicolon in it is part of one."""
+    """Return the spans of sentences; a semicolon, which may be part of a name, ends none."""
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.\n!?]|\.(?=\d))+", text)]
 
 
@@ -469,13 +473,13 @@ _GENERAL_WORDS = """
 """
 _GENERAL = frozenset(map(stem, _GENERAL_WORDS.split()))
 
-_UNHARMED = frozenset(map(stem, ("intact", "preserved", "normal", "equal", "palpable")))
+_INTACT = frozenset(map(stem, ("intact", "preserved", "normal", "equal", "palpable")))
 
-# Words that part findings: weakness of the left arm is none of the right one.
+# Words that separate findings: weakness of the left arm is not weakness of the right arm.
 _PAIRS = [("left", "right"), ("upper", "lower"), ("acute", "chronic"), ("systolic", "diastolic"), ("mild", "severe")]
 _OPPOSITES = {stem(a): stem(b) for pair in _PAIRS for a, b in (pair, pair[::-1])}
 
-# What a note may deny without saying of which part or kind.
+# Findings that a note may deny in general, without naming the part or the kind.
 _IN_GENERAL_WORDS = """
     edema swelling pain tenderness rash cough murmur bleeding hemorrhage weakness numbness effusion mass headache
     seizure fracture infarct trauma infection fever dyspnea vomiting diarrhea

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Words of a sentence that are not the record's: numbers and sides that the note lacks, findings of no series."""
+"""Words of a sentence that do not come from the record: numbers and sides, and findings that are of no series."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _SAME = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.fr
     ("bilateral", "bilaterally", "both"), "both"
 )
 _WORD = re.compile(r"[^\W\d_]+")
-# What is said of any series, beside the words of grammar and those of levels and courses.
-_TOLD = """
+# Words for any series, beside function words and the words for levels and courses.
+_SERIES_WORDS = """
     minimum maximum lowest highest low high peak peaked nadir extreme start started end ended beginning began first
     last initial final once twice time times hour hours day days value values reading readings measurement measurements
     measured course series rest stay admission average mean median range normal usual limit limits level levels half
     third total bpm beats breaths higher lower above below up down reached went came remained than as much many per
     min minute note record oxygen support patient
 """
-_SERIES = frozenset(_TOLD.split())
+_SERIES = frozenset(_SERIES_WORDS.split())
 
 
 def details(text: str) -> set[str]:
-    """Return the numbers and sides that a text tells of: "both lungs for two days" -> `{"both", "2", "2 day"}`."""
+    """Return the numbers and sides in a text: "both lungs for two days" -> `{"both", "2", "2 day"}`."""
     found = set()
     for number, unit, side in _DETAIL.findall(text.lower()):
         word = _SAME.get(number or side, number or side)
@@ -43,7 +43,7 @@ def details(text: str) -> set[str]:
 
 class SeriesWords:
     """
-    Separate what may be said of the series from what they do not hold, such as a drug or a test that is no channel.
+    Recognize words that are foreign to the series, such as a drug or a test that is not a channel.
 
     Args:
         check (`ClaimChecker`): knows the words for levels and courses.
@@ -55,7 +55,7 @@ class SeriesWords:
         self.known: dict[str, bool] = {}
 
     def are_foreign(self, text: str) -> bool:
-        """Return whether a text in lower case holds a word that is of no series; a test that is no channel is one."""
+        """Return whether a text in lower case has a word that is foreign to the series."""
         named = [(start, end) for start, end in self.check.find(text) if self.check.by_word[text[start:end]].parts]
         words = [match for match in _WORD.finditer(text) if not _lies_in(match.span(), named)]
         return not all(self._is_known(match[0]) for match in words)
@@ -65,8 +65,8 @@ class SeriesWords:
             return True
         if word not in self.known:
             values = np.ones((1, len(self.check.channels)))
-            said = self.check(f"{self.check.channels[0]['name']} {word}", np.zeros(1), values)
-            self.known[word] = any(claim.kind != "other" for claim in said)
+            claims = self.check(f"{self.check.channels[0]['name']} {word}", np.zeros(1), values)
+            self.known[word] = any(claim.kind != "other" for claim in claims)
         return self.known[word]
 
 

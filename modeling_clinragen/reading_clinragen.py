@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read what a note or a text states of a place in it: by a sentence, by a form, or by the word itself."""
+"""Polarity of each position in a text: by its sentence, by a form, or by the word itself."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _REMARK = re.compile(
 )
 _OPEN, _ETC = re.compile(r"\([^()]*$"), re.compile(r"[^()\n]*\betc\b")  # "(leak, bleeding, dehiscence, etc.)"
 
-_LONGEST_BEFORE, _LONGEST_AFTER = 2000, 500  # characters of one sentence
-_SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # each as long
+_MAX_BEFORE, _MAX_AFTER = 2000, 500  # characters of a sentence that are read around a position
+_SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # of equal length
 
 
-@lru_cache(maxsize=64)  # a sentence is read for its findings, for its diagnoses and for its arguments
+@lru_cache(maxsize=64)  # a sentence is read for its findings, diagnoses and arguments
 def _read(text: str) -> dict:
-    """Return the attributes of a `Reading`; `prose` alone may be replaced."""
+    """Return the attributes of a `Reading`, shared by all with the same text: only `prose` may be replaced."""
     text = lowered(unwrapped(text))
     for sign, word in _SIGN_WORDS.items():
         text = text.replace(sign, word)
@@ -50,48 +50,48 @@ def _read(text: str) -> dict:
         "families": family_histories(text),
         "forms": forms,
         "form_at": form_at,
-        "prose": "".join(prose),  # without what the forms state by: "Fever: none, cough" denies no cough
+        "prose": "".join(prose),  # without the marks of forms: in "Fever: none, cough" the cough is not denied
     }
 
 
 class Reading:
     """
-    A text's statements about each place in it; made once for each text.
+    The polarity of each position in a text.
 
     Args:
-        text (`str`): a note or a rationale; characters keep their places.
+        text (`str`): a note or a rationale; positions are those of the original text.
     """
 
     def __init__(self, text: str):
         vars(self).update(_read(text))
 
     def hide(self, names: list[tuple[int, int]]) -> None:
-        """Take names for what they name: "diabetes mellitus without complication" denies nothing."""
+        """Mask names, so that their words negate nothing: "diabetes mellitus without complication" is no denial."""
         prose = list(self.prose)
         for start, end in names:
             prose[start:end] = "x" * (end - start)
         self.prose = "".join(prose)
 
     def sentence_at(self, place: int) -> tuple[int, int]:
-        """Return start and end of the sentence in which a place lies; of a text without any, all of it."""
+        """Return the span of the sentence at a position; the whole text if it has no sentence."""
         if not self.sentences:
             return 0, len(self.text)
         return self.sentences[max(bisect_right(self.starts, place) - 1, 0)]
 
     def _scope_at(self, place: int) -> tuple[int, int]:
-        """Return start and end of what may decide a place: its sentence, or the part around it of an endless one."""
+        """Return the span that decides the polarity of a position: its sentence, or part of a long one."""
         first, last = self.sentence_at(place)
-        return max(first, place - _LONGEST_BEFORE), min(last, place + _LONGEST_AFTER)
+        return max(first, place - _MAX_BEFORE), min(last, place + _MAX_AFTER)
 
     def is_about_relatives(self, start: int) -> bool:
-        """Return whether what stands at `start` is stated of the patient's family."""
+        """Return whether the text at `start` is about the patient's family."""
         first, last = self._scope_at(start)
         if is_about_relatives(self.text[first:last], start - first):
             return True
         return any(a <= start < b and not OWN.search(self.text, a, start) for a, b in self.families)
 
     def is_negated(self, start: int, end: int) -> bool:
-        """Return whether the text states that what stands at `start` to `end` is absent."""
+        """Return whether the text negates the span."""
         form = self.forms[self.form_at[start]] if self.form_at[start] >= 0 else None
         first, last = self._scope_at(start)
         if form is not None and not form.negated:
@@ -102,7 +102,7 @@ class Reading:
         return negated != itself
 
     def says(self, start: int, end: int) -> str:
-        """Return what the text says of a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
+        """Return how the text states a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
         if self.is_about_relatives(start):
             return "neither"
         if self.is_negated(start, end):
@@ -110,16 +110,16 @@ class Reading:
         return "neither" if self.is_uncertain(start, end) else "argues"
 
     def is_uncertain(self, start: int, end: int) -> bool:
-        """Return whether the text speaks of a risk, a plan, an example or another sense of what stands there."""
+        """Return whether the span is a risk, a plan, an example, or used in another sense."""
         first, last = self._scope_at(start)
-        line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _LONGEST_BEFORE) : start]
+        line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _MAX_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
             return True
         if NOT_KNOWN.match(self.text, end):
             return True
-        return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _LONGEST_AFTER))
+        return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _MAX_AFTER))
 
     def is_suspected(self, start: int) -> bool:
-        """Return whether the text only suspects what stands at `start`."""
+        """Return whether the finding at `start` is only suspected."""
         first, _ = self._scope_at(start)
         return is_suspected(self.text[first:start], start - first)

@@ -1,6 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Wordings of composed rationales: subject, verb, order and connective are drawn one by one for each sentence."""
+"""
+Surface realization of composed rationales in English. Subject, verb, order and connective of each sentence are drawn
+independently.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ NO_SIGN = {
         "Nothing in the measured series points to a listed disease.",
     ),
 }
-NO_FINDING = {  # where nothing was looked for
+NO_FINDING = {  # where no search for findings was made
     "note": "No finding of the note is given here.",
     "lab": "No value of the series is given here.",
 }
@@ -42,7 +45,7 @@ _UNEXPLAINED = (
      "{names} stay unexplained: nothing in {place} points to them."),
 )  # fmt: skip
 _BY_TEXT = ("{names} is left unexplained by this text.", "{names} are left unexplained by this text.")
-# one finding, several; of what says much, and of what many diseases share
+# (verb for one finding, verb for several); the weak verbs are for findings that many diseases share
 _VERBS = (
     ("points to", "point to"), ("suggests", "suggest"), ("supports", "support"), ("indicates", "indicate"),
     ("favors", "favor"), ("is consistent with", "are consistent with"), ("is in keeping with", "are in keeping with"),
@@ -51,8 +54,8 @@ _WEAK_VERBS = (
     ("fits", "fit"), ("is consistent with", "are consistent with"), ("is in keeping with", "are in keeping with"),
     ("is compatible with", "are compatible with"), ("supports", "support"),
 )  # fmt: skip
-FEW = 3  # diseases that a telling finding speaks for
-# a series finding that many diseases share, and the disease that it is the sign of
+MAX_SPECIFIC = 3  # diseases; a finding linked with more is not specific
+# findings of the series that many diseases share -> the one disease for which they are specific
 _HALLMARKS = {
     ("Systolic blood pressure", "low"): "Shock", ("Mean blood pressure", "low"): "Shock",
     ("Oxygen saturation", "low"): "Respiratory failure; insufficiency; arrest (adult)",
@@ -61,27 +64,27 @@ _HALLMARKS = {
 _SINGULAR_OF = {verb: one for one, several in (*_VERBS, *_WEAK_VERBS) for verb in (one, several)}
 _PLURAL_VERB = re.compile(rf"^(?P<lead>(?: in the note)?(?:, which)? (?:also )?)(?P<verb>{'|'.join(_SINGULAR_OF)})\b")
 _NO_VERB = re.compile(r"(?: in the note)?(?:[.;]|, (?!which\b))")
-# those that end a denial: "no urine output points to ..." denies nothing behind it
+# verbs that end the scope of a negation: in "no urine output points to X", X is not denied
 _PLAIN_VERBS = (("points to", "point to"), ("suggests", "suggest"), ("favors", "favor"))
 _PASSIVES, _WEAK_PASSIVES, _BACKED = ("suggested", "supported", "indicated"), ("suggested",), ("supported", "backed")
 _MISSING = ("no ", "without ", "absent ", "loss of ")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents")
-_ITSELF = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
+_NAMED_DIAGNOSIS = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
 _KNOWN = ("recorded", "documented", "reported")
-# labels that no one would say; used where the knowledge has the name
-_SAID = {
+# names for labels that read badly in a sentence; used where the knowledge has the name
+_SENTENCE_NAMES = {
     "Acute and unspecified renal failure": "acute renal failure",
     "Chronic obstructive pulmonary disease and bronchiectasis": "chronic obstructive pulmonary disease",
     "Coronary atherosclerosis and other heart disease": "coronary artery disease",
     "Hypertension with complications and secondary hypertension": "hypertension with complications",
     "Pleurisy; pneumothorax; pulmonary collapse": "pleurisy, pneumothorax or pulmonary collapse",
 }
-_SAID_CHANNELS = {
+_CHANNEL_NAMES = {
     "Fraction inspired oxygen": "inspired oxygen",
     "Platelets": "platelet count",
     "White blood cells": "white count",
 }
-# what a level of a channel is called
+# clinical terms for levels of a channel
 _SIGNS = {
     ("Heart Rate", "high"): "tachycardia", ("Heart Rate", "low"): "bradycardia",
     ("Temperature", "high"): "fever", ("Temperature", "low"): "hypothermia",
@@ -91,8 +94,8 @@ _SIGNS = {
     ("Sodium", "high"): "hypernatremia", ("Sodium", "low"): "hyponatremia",
     ("Platelets", "low"): "thrombocytopenia", ("White blood cells", "high"): "leukocytosis",
 }  # fmt: skip
-# a course whose extreme value is neither the first nor the last; one that begins with it and stays abnormal, or does
-# not; and one that ends with it
+# Wordings of a course by the position of its extreme value: in between; at the start, when the last value is still
+# abnormal, or is not; at the end.
 _THROUGH = (
     "{name} {moved} from {first} to {extreme} at hour {hour} and was {last} at the end",
     "{name} {moved} from {first} to {extreme} at hour {hour} and {back} to {last} by the end",
@@ -150,7 +153,7 @@ _DOWNWARDS = {
 _NO_NOUN = re.compile(
     r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
 )
-# entries of an examination's form as nouns: in the note's own words, which alone may be said of it
+# nouns for entries of an examination form, close to the note's own words: a rationale uses no others
 _NOUNS = {
     "airway intubated": "airway intubation", "dysrhythmia irregular": "irregular dysrhythmia", "febrile": "fever",
     "hypotensive": "hypotension", "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "oliguric": "oliguria",
@@ -176,7 +179,7 @@ class SeriesFinding:
 
     Args:
         channel (`dict`): as in the dataset; `direction` (`str`): `high`, `low`, `rising` or `falling`.
-        diseases (`frozenset[str]`): all that the knowledge links with it.
+        diseases (`frozenset[str]`): the diseases that the knowledge links with it.
         hours, values (`np.ndarray`): of the channel's measurements.
     """
 
@@ -216,7 +219,7 @@ class SeriesFinding:
 
     @property
     def is_brief(self) -> bool:
-        """Return whether the extreme value was measured in the hour of the first or the last one."""
+        """Return whether the extreme value was measured in the hour of the first or the last value."""
         hour = f"{self.hours[self.extreme]:.0f}"
         return hour in (f"{self.hours[0]:.0f}", f"{self.hours[-1]:.0f}")
 
@@ -228,7 +231,7 @@ class SeriesFinding:
 
 
 def place_of(modalities: Collection[str]) -> str:
-    """Return what is searched for findings: the parts of the record that are read."""
+    """Return the words for the parts of the record that are searched for findings."""
     return (
         "this record" if len(modalities) > 1 else {"note": "this note", "lab": "these series"}[next(iter(modalities))]
     )
@@ -236,15 +239,15 @@ def place_of(modalities: Collection[str]) -> str:
 
 class SurfaceRealizer:
     """
-    Word sentences.
+    Word sentences in English.
 
     Args:
-        names (`dict`): diagnosis -> the names it goes by.
+        names (`dict`): diagnosis -> its names.
         own (`dict`): the same, as sets in lower case.
     """
 
     def __init__(self, names: dict[str, Iterable[str]], own: dict[str, set[str]]):
-        self.said = {disease: said_of(disease, names[disease]) for disease in names}
+        self.sentence_names = {disease: sentence_name(disease, names[disease]) for disease in names}
         self.own = own
 
     def note(
@@ -259,31 +262,31 @@ class SurfaceRealizer:
         Word one sentence that argues from findings of a note.
 
         Args:
-            also (`bool`): a sentence before argues for the same diseases.
-            again (`bool`): a sentence before names one of the findings.
+            also (`bool`): whether an earlier sentence argues for the same diseases.
+            again (`bool`): whether an earlier sentence names one of the findings.
         """
         names = [f for f in findings if len(diseases) == 1 and self.is_name(f, diseases[0])]
         others = [f for f in findings if f not in names]
         if names:
-            return self._itself(_written_once(names), [f for f in others if not is_risk(f)], choose)
+            return self._named_diagnosis(_written_once(names), [f for f in others if not is_risk(f)], choose)
         drugs = [f for f in findings if _is_given(f)]
-        told = _written_once([f for f in findings if not _is_given(f)])
-        told = choose.sample(told, len(told)) if choose.random() < 0.5 else told
-        told = [*told, *([_use_of(drugs)] if drugs else [])]
-        evidence = listed(told)
-        strong = any(not is_risk(f) and f.type != "drug" and len(f.diseases) <= FEW for f in findings)
-        lacks = any(item.lower().startswith(_MISSING) for item in told)
-        verb = self._verb(len(told) > 1 or _is_plural(told[0]), choose, also, strong, lacks)
+        phrases = _written_once([f for f in findings if not _is_given(f)])
+        phrases = choose.sample(phrases, len(phrases)) if choose.random() < 0.5 else phrases
+        phrases = [*phrases, *([_use_of(drugs)] if drugs else [])]
+        evidence = listed(phrases)
+        strong = any(not is_risk(f) and f.type != "drug" and len(f.diseases) <= MAX_SPECIFIC for f in findings)
+        lacks = any(item.lower().startswith(_MISSING) for item in phrases)
+        verb = self._verb(len(phrases) > 1 or _is_plural(phrases[0]), choose, also, strong, lacks)
         place, disease = choose.choice((" in the note", "")), self._named(diseases)
         place = "" if "being " in evidence else place
-        form = choose.randrange(4 if strong else 3)  # a risk, no proof
+        form = choose.randrange(4 if strong else 3)  # "likely" only for strong evidence
         form = 0 if form == 1 and again else form
         if form == 0:
             where = "in the note, " if not place and choose.random() < 0.5 else ""
             return sentence_case(f"{where}{evidence}{place} {verb} {disease}.")
         if form == 1:
             return sentence_case(f"The note {choose.choice(_REPORTS)} {evidence}, which {verb} {disease}.")
-        if form == 2 or len(told) > 2:  # a list would end where its first comma does
+        if form == 2 or len(phrases) > 2:  # the first comma would end a list after "Given"
             return self._passive(diseases, evidence + place, choose, also, strong)
         return sentence_case(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
@@ -292,15 +295,18 @@ class SurfaceRealizer:
         return _written(finding).lower() in self.own[disease]
 
     @staticmethod
-    def _itself(names: list[str], others: list[NoteFinding], choose: random.Random) -> str:
-        """Word a sentence on a diagnosis that the note itself names, with other findings of it."""
+    def _named_diagnosis(names: list[str], others: list[NoteFinding], choose: random.Random) -> str:
+        """Word a sentence on a diagnosis that the note itself names, with other findings of the note."""
         name, report = listed(names), choose.choice(_REPORTS)
         be = "are" if len(names) > 1 or _is_plural(name) else "is"
-        drugs, told = [f for f in others if _is_given(f)], [f for f in others if not _is_given(f)]
-        told = [*_written_once(told), *([_use_of(drugs)] if drugs else [])]
-        if told:
-            return sentence_case(f"The note {report} {name}, which {be} {choose.choice(_BACKED)} by {listed(told)}.")
-        form = choose.choice(_ITSELF)
+        drugs = [f for f in others if _is_given(f)]
+        phrases = _written_once([f for f in others if not _is_given(f)])
+        phrases += [_use_of(drugs)] if drugs else []
+        if phrases:
+            return sentence_case(
+                f"The note {report} {name}, which {be} {choose.choice(_BACKED)} by {listed(phrases)}."
+            )
+        form = choose.choice(_NAMED_DIAGNOSIS)
         return sentence_case(form.format(evidence=name, be=be, report=report, passive=choose.choice(_KNOWN)))
 
     def series(
@@ -312,28 +318,28 @@ class SurfaceRealizer:
         again: bool = False,
     ) -> str:
         """Word one sentence that argues from findings of the series; arguments as in [`SurfaceRealizer.note`]."""
-        strong = any(self._is_telling(finding, diseases) for finding in findings)
+        strong = any(self._is_specific(finding, diseases) for finding in findings)
         if choose.random() < 0.4:
-            told = listed([_phrase(finding, choose) for finding in findings])
+            evidence = listed([_phrase(finding, choose) for finding in findings])
             if choose.random() < 0.5:
-                return self._passive(diseases, told, choose, also, strong)
+                return self._passive(diseases, evidence, choose, also, strong)
             verb = self._verb(len(findings) > 1, choose, also, strong)
-            return sentence_case(f"{told} {verb} {self._named(diseases)}.")
-        told = self._clauses(findings, choose)
+            return sentence_case(f"{evidence} {verb} {self._named(diseases)}.")
+        clauses = self._clauses(findings, choose)
         link = choose.choice((", which", ", and this")) if len(findings) == 1 else ", which"
-        return sentence_case(f"{told}{link} {self._verb(False, choose, also, strong)} {self._named(diseases)}.")
+        return sentence_case(f"{clauses}{link} {self._verb(False, choose, also, strong)} {self._named(diseases)}.")
 
     @staticmethod
-    def _is_telling(finding: SeriesFinding, diseases: list[str]) -> bool:
+    def _is_specific(finding: SeriesFinding, diseases: list[str]) -> bool:
         hallmark = _HALLMARKS.get((finding.channel["name"], finding.direction))
-        return diseases == [hallmark] or len(finding.diseases) <= FEW
+        return diseases == [hallmark] or len(finding.diseases) <= MAX_SPECIFIC
 
     @staticmethod
     def _clauses(findings: list[SeriesFinding], choose: random.Random) -> str:
-        """Word the first finding with its course, the others shorter."""
+        """Word the first finding with its course, the others more briefly."""
         first, *others = findings
-        told = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
-        return (choose.choice((", while ", ", and ")) if len(told) == 2 else ", ").join(told)
+        clauses = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
+        return (choose.choice((", while ", ", and ")) if len(clauses) == 2 else ", ").join(clauses)
 
     @staticmethod
     def unlisted(findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
@@ -344,13 +350,19 @@ class SurfaceRealizer:
 
     @staticmethod
     def nothing(part: str, choose: random.Random, read: bool = True, searched: bool = True) -> str:
-        """Word that a part holds no evidence: `read`, or absent from the record; `searched`, or not looked at."""
+        """
+        Word that a part holds no evidence.
+
+        Args:
+            read (`bool`): whether the record has this part.
+            searched (`bool`): whether the part was searched for findings.
+        """
         if not read:
             return NO_NOTE if part == "note" else NO_SERIES
         return choose.choice(NO_SIGN[part]) if searched else NO_FINDING[part]
 
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None) -> str:
-        """Word that nothing in a place, see [`place_of`], points to the diseases; `None` where none was searched."""
+        """Word that nothing in `place` (see [`place_of`]) points to the diseases; `None`: no place was searched."""
         one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT
         text = one if self._be(diseases) == "is" else several
         return sentence_case(text.format(names=self._named(diseases), place=place))
@@ -361,10 +373,10 @@ class SurfaceRealizer:
         return sentence_case(f"{self._named(diseases)} {link} {evidence}.")
 
     def _named(self, diseases: list[str]) -> str:
-        return listed([self.said[disease] for disease in diseases])
+        return listed([self.sentence_names[disease] for disease in diseases])
 
     def _be(self, diseases: list[str]) -> str:
-        return "are" if len(diseases) > 1 or _is_plural(self.said[diseases[0]]) else "is"
+        return "are" if len(diseases) > 1 or _is_plural(self.sentence_names[diseases[0]]) else "is"
 
     @staticmethod
     def _verb(plural: bool, choose: random.Random, also: bool, strong: bool, lacks: bool = False) -> str:
@@ -372,23 +384,23 @@ class SurfaceRealizer:
         return f"also {verb}" if also and choose.random() < 0.4 and not verb.startswith(("is", "are")) else verb
 
 
-def said_of(disease: str, names: Iterable[str]) -> str:
+def sentence_name(disease: str, names: Iterable[str]) -> str:
     """Return what a diagnosis is called in a sentence."""
-    said = _SAID.get(disease)
+    preferred = _SENTENCE_NAMES.get(disease)
     known = {name.lower() for name in names}
-    if said and (said in known or said.split(",")[0] in known):
-        return said
+    if preferred and (preferred in known or preferred.split(",")[0] in known):
+        return preferred
     return _uncapitalized(short_name(disease))
 
 
 def listed(items: list[str]) -> str:
-    """Join phrases; a missing function, as in "no urine output", comes last: a "no" is read on to what follows."""
+    """Join phrases; those with a negation ("no urine output") come last, as its scope would include what follows."""
     items = sorted(items, key=lambda item: item.lower().startswith(_MISSING))
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
 def _uncapitalized(text: str) -> str:
-    """Lower the first letter of a word, not that of an abbreviation."""
+    """Lower the first letter of a text unless its first word is an abbreviation."""
     first = re.match(r"\w+", text)
     return text if first is None or not first[0][1:].islower() else text[0].lower() + text[1:]
 
@@ -398,8 +410,8 @@ def sentence_case(text: str) -> str:
     return text if text.startswith("pH") else text[0].upper() + text[1:]
 
 
-def agreeing(tail: str, subject: str) -> str | None:
-    """Put the verb that follows several findings into the singular, as one is left; `None` where it is not known."""
+def with_singular_verb(tail: str, subject: str) -> str | None:
+    """Put the verb of `tail` into the singular, unless `subject` is a plural; `None` if the verb is not known."""
     if _is_plural(_uncapitalized(subject)) or _NO_VERB.match(tail):
         return tail
     changed, count = _PLURAL_VERB.subn(lambda match: match["lead"] + _SINGULAR_OF[match["verb"]], tail, count=1)
@@ -411,12 +423,12 @@ def _written_once(findings: list[NoteFinding]) -> list[str]:
 
 
 def is_risk(finding: NoteFinding) -> bool:
-    """Return whether a finding is a risk or a cause of what it speaks for, such as another disease, not proof."""
+    """Return whether a finding is only a risk or a cause of the diagnosis, such as another disease."""
     return finding.type in ("history", "name")
 
 
 def _is_given(finding: NoteFinding) -> bool:
-    """Return whether a finding is a drug, of which one says that it is used."""
+    """Return whether a finding is a drug, to be worded as "the use of"."""
     return finding.type == "drug" and not _ACT.search(finding.text.lower())
 
 
@@ -426,8 +438,8 @@ def _use_of(drugs: list[NoteFinding]) -> str:
 
 def _written(finding: NoteFinding) -> str:
     """
-    Return a finding as the note writes it, in lower case but for abbreviations: "Arrest, respiratory" is turned back,
-    and what is no noun, such as "sleeps on three pillows", is quoted.
+    Return a finding as the note writes it, in lower case except for abbreviations. "Arrest, respiratory" becomes
+    "respiratory arrest"; a text that is not a noun, such as "sleeps on three pillows", is quoted.
     """
     text = re.sub("^on ", "", " ".join(finding.text.split()))
     noun, comma, kind = text.partition(", ")
@@ -451,7 +463,7 @@ def _written(finding: NoteFinding) -> str:
 
 
 def _is_plural(text: str) -> bool:
-    """Return whether a noun is a plural, by its last word; of "complications of care" by the first."""
+    """Return whether a noun phrase is a plural, by its head: the last word before a preposition."""
     last = re.split(r" (?:of|for|with|without|from|on|in) ", text)[0].split()[-1]
     return last.islower() and last.endswith("s") and not _SINGULAR.search(last)
 
@@ -471,7 +483,7 @@ def number_of(finding: SeriesFinding, position: int, unit: bool = True) -> str:
 
 
 def _name(channel: dict) -> str:
-    name = _SAID_CHANNELS.get(channel["name"], channel["name"])
+    name = _CHANNEL_NAMES.get(channel["name"], channel["name"])
     return " ".join(_uncapitalized(word) for word in name.split())
 
 
@@ -501,7 +513,7 @@ def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
 
 
 def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) -> str:
-    """Word a finding as a clause: its course with first, extreme and last value, or how often it was how far out."""
+    """Word a finding as a clause: its course, or its extreme value and how often it was abnormal."""
     words = _words(finding, choose)
     first, last, extreme = (number_of(finding, at) for at in (0, -1, finding.extreme))
     if first == last == extreme:
@@ -520,7 +532,7 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
 
 
 def _course(finding: SeriesFinding, first: str, last: str, extreme: str) -> tuple[str, ...]:
-    """Return the wordings that fit where the extreme value stands in a course."""
+    """Return the wordings that fit the position of the extreme value in a course."""
     if extreme == first:
         return _STILL if finding.stays_beyond else _FROM_START
     if extreme == last:

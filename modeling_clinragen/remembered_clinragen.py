@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Remember what an answer needs several times, so that it is made once."""
+"""A small cache for values that an answer needs several times."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -8,11 +8,11 @@ from typing import Any
 
 class Remembered(dict):
     """
-    Values by key, each made when it is first asked for; when there are many, all are forgotten.
+    Values by key, each made on first use; a full cache is emptied.
 
     Args:
-        make (callable): gives the value of a key.
-        most (`int`): values that are kept.
+        make (callable): returns the value of a key.
+        most (`int`): maximum number of values.
     """
 
     def __init__(self, make: Callable[[Any], Any], most: int):

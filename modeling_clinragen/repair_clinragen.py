@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Correct sentences: numbers exchanged for those of the record where nothing else is wrong, and findings left out of an
-enumeration that the record does not hold.
+Correct sentences: replace wrong numbers by those of the record where nothing else is wrong, and leave out of
+enumerations the findings that the record does not hold.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 
 from .claims_clinragen import Claim, ClaimChecker
 from .clinical_clinragen import usual_limits
-from .realization_clinragen import agreeing, listed, sentence_case
+from .realization_clinragen import listed, sentence_case, with_singular_verb
 
 
-MAX_NUMBERS = 2  # of one clause that are exchanged together
+MAX_NUMBERS = 2  # of one clause that are replaced together
 _NUMBER = re.compile(r"(?<![\w.])(?<!\bhour )\d+(?:\.\d+)?(?![\w.]*\d)")  # an hour is none of the channel's values
-# What words just before a number say which of the channel's values it is.
+# Words just before a number that say which of the channel's values it is.
 _EXTREMES = (
     (re.compile(r"\b(?:up to|peak(?:ed)?(?: at| of)?|maximum(?: of)?|as high as|high of)(?: an?)? $"), np.max),
     (re.compile(r"\b(?:down to|minimum(?: of)?|nadir(?: of)?|as low as|low of)(?: an?)? $"), np.min),
@@ -31,11 +31,10 @@ _COUNTED = re.compile(r"\b(\d+) times?\b")
 
 class NumberRepair:
     """
-    Exchange wrong numbers of claims about the series.
+    Replace wrong numbers in claims about the series.
 
-    A number is exchanged for the one of first, last, lowest and highest value, and counts beyond the usual limits,
-    that makes its claim true. It must be the only one: where the words do not say which value they mean, any would do,
-    and none is taken.
+    Candidates are the first, last, lowest and highest value, and the counts beyond the usual limits. A number is
+    replaced only if exactly one candidate makes its claim true: where several do, the words do not say which is meant.
 
     Args:
         check (`ClaimChecker`): decides what is true.
@@ -46,7 +45,7 @@ class NumberRepair:
 
     def __call__(self, sentence: str, claims: list[Claim], lab_times, lab_values) -> str | None:
         """Return the sentence with the numbers of contradicted claims corrected; `None` where that is not enough."""
-        for claim in reversed(claims):  # from the end, so that places before stay
+        for claim in reversed(claims):  # from the end, so that earlier positions stay valid
             if claim.verdict != "contradicted":
                 continue
             clause = self._repaired(claim, lab_times, lab_values)
@@ -61,10 +60,10 @@ class NumberRepair:
             return None
         column = lab_values[:, self.check.position[claim.channel]]
         channel, values = self.check.channels[self.check.position[claim.channel]], column[~np.isnan(column)]
-        for exchanged in range(1, len(numbers) + 1):
+        for num_replaced in range(1, len(numbers) + 1):
             right = {
                 clause
-                for clause in _variants(claim.text, numbers, exchanged, channel, values)
+                for clause in _variants(claim.text, numbers, num_replaced, channel, values)
                 if self._holds(clause, claim.channel, lab_times, lab_values)
             }
             if right:
@@ -78,10 +77,10 @@ class NumberRepair:
 
 
 def _variants(
-    clause: str, numbers: list[re.Match], exchanged: int, channel: dict, values: np.ndarray
+    clause: str, numbers: list[re.Match], num_replaced: int, channel: dict, values: np.ndarray
 ) -> Iterator[str]:
-    """Yield the clause with so many of its numbers exchanged."""
-    for chosen in itertools.combinations(numbers, exchanged):
+    """Yield the clause with `num_replaced` of its numbers replaced, in every combination."""
+    for chosen in itertools.combinations(numbers, num_replaced):
         choices = [[form for form in _forms(clause, n, channel, values) if form != n[0]] for n in chosen]
         for forms in itertools.product(*choices):
             written, end = "", 0
@@ -98,7 +97,7 @@ def _with_plural(match: re.Match) -> str:
 
 
 def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> list[str]:
-    """Return the numbers of the record that may stand in the place of a number, as it is written."""
+    """Return the numbers of the record that may replace a number, in its format."""
     if not len(values):
         return []
     if re.match(r" (?:times?|values?|measurements?|readings?|of)\b", clause[number.end() :]):
@@ -108,9 +107,9 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
     percent = channel.get("unit") == "fraction" and clause[number.end() :].lstrip().startswith("%")
     decimals = 0 if percent else channel.get("decimals", 1)
     lead = clause[: number.start()]
-    extreme = next((of for words, of in _EXTREMES if words.search(lead)), None)
-    told = [values[0], values[-1], values.min(), values.max()] if extreme is None else [extreme(values)]
-    forms = dict.fromkeys(f"{value * (100 if percent else 1):.{decimals}f}" for value in told)
+    extreme = next((reduce for words, reduce in _EXTREMES if words.search(lead)), None)
+    candidates = [values[0], values[-1], values.min(), values.max()] if extreme is None else [extreme(values)]
+    forms = dict.fromkeys(f"{value * (100 if percent else 1):.{decimals}f}" for value in candidates)
     # nothing falls or rises to its first value
     if extreme is None and re.search(r"\bto (?:an? )?$", lead):
         del forms[next(iter(forms))]
@@ -137,7 +136,7 @@ def without_findings(sentence: str, claims: list[Claim], wrong: Collection[int])
     Returns:
         `str`: the sentence without them; `None` where that would leave no sentence.
     """
-    for run in reversed(_enumerations(sentence, claims, wrong)):  # from the end, so that places before stay
+    for run in reversed(_enumerations(sentence, claims, wrong)):  # from the end, so that earlier positions stay valid
         if not all(item.is_right for item in run):
             sentence = _shortened(sentence, run)
         if sentence is None:
@@ -147,7 +146,7 @@ def without_findings(sentence: str, claims: list[Claim], wrong: Collection[int])
 
 @dataclass(frozen=True)
 class _Item:
-    """Hold where an item of an enumeration stands, with its article and quotation marks, and if it holds."""
+    """Hold the span of an enumerated item, with article and quotation marks, and whether the item is right."""
 
     start: int
     end: int
@@ -155,7 +154,7 @@ class _Item:
 
 
 def _enumerations(sentence: str, claims: list[Claim], wrong: Collection[int]) -> list[list[_Item]]:
-    """Group the findings of a sentence into items, and items that are enumerated."""
+    """Group the findings of a sentence into items, and the items into enumerations."""
     runs: list[list[_Item]] = []
     for i in sorted(range(len(claims)), key=lambda i: claims[i].start):
         start = _LEAD.search(sentence, 0, claims[i].start).start()
@@ -174,7 +173,7 @@ def _shortened(sentence: str, run: list[_Item]) -> str | None:
     kept = [sentence[item.start : item.end] for item in run if item.is_right]
     lead, tail = sentence[: run[0].start], sentence[run[-1].end :]
     if kept:
-        tail = agreeing(tail, kept[0]) if len(kept) == 1 < len(run) else tail
+        tail = with_singular_verb(tail, kept[0]) if len(kept) == 1 < len(run) else tail
         return None if tail is None else lead + listed(kept) + tail
     relative = _RELATIVE.search(lead)  # "the note mentions X, which is supported by nothing"
     return lead[: relative.start()] + tail if relative and len(tail) == 1 else None

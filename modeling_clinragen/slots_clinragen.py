@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Numeric slots: in place of a number of the series the decoder writes which one it means, such as `[highest]`, and it is
-filled from the record. The channel is the one that the words name.
+Numeric slots: instead of a number of the series, the decoder writes a slot such as `[highest]`, which is filled from
+the record. The channel is the one that the words name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VALUES = ("highest", "lowest", "first", "last")
 COUNTS = ("times above", "times below")
 HOURS = ("hour of highest", "hour of lowest")
 SLOTS = tuple(f"[{name}]" for name in (*VALUES, *COUNTS, *HOURS))
-NO_VALUE = "n/a"  # in a text that is not grounded, where the record holds no such number
+NO_VALUE = "n/a"  # fills slots without a number in the record, in texts that are not grounded
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _SLOT = re.compile(rf"\[\s*({'|'.join((*HOURS, *COUNTS, *VALUES))})\s*\]", re.IGNORECASE)
@@ -33,7 +33,7 @@ _NUMBER = re.compile(
 )
 _PERCENT = re.compile(r"\s?%")
 _SIDE = re.compile(r"\b(?:(higher|above|over|exceed\w*)|(lower|below|under))\b")
-# What stands beside a number says which of several equal values it is: before it, or behind it and its unit.
+# Words before a number, or after it and its unit, that say which of several equal values it is.
 _BEFORE = {
     "first": re.compile(r"\b(?:from|initially|(?:began|started|starting) at)(?: an?)? $"),
     "last": re.compile(r"\b(?:ended|ending|finished) at(?: an?)? $"),
@@ -44,7 +44,7 @@ _BEFORE = {
         r"\b(?:down to|(?:nadir|minimum|low)(?: [a-z ]+)? of|minimum|as low as|(?:fell|dropped) to) $"
     ),
 }
-_BEHIND = {
+_AFTER = {
     "first": re.compile(r"^%?(?: [^\s,]+)? (?:at the start|at first|initially)\b"),
     "last": re.compile(r"^%?(?: [^\s,]+)? (?:at|by) the end\b"),
 }
@@ -52,14 +52,14 @@ _BEHIND = {
 
 @dataclass(frozen=True)
 class _Course:
-    """Hold the measured values of one channel, and what slots say of them."""
+    """Hold the measured values of one channel, to write the numbers of slots."""
 
     channel: dict
     hours: np.ndarray
     values: np.ndarray
 
     def number(self, slot: str, as_percent: bool) -> str | None:
-        """Write the number of a slot; `None` where the record has none."""
+        """Write the number of a slot; `None` if the record has none."""
         if not len(self.values):
             return None
         if slot in COUNTS:
@@ -80,7 +80,7 @@ class _Course:
 
 class NumericSlots:
     """
-    Put slots in the place of numbers, and numbers in the place of slots.
+    Replace numbers by slots, and slots by numbers.
 
     Args:
         channels (list of `dict`): as in the dataset, in the order of `lab_values`.
@@ -95,22 +95,22 @@ class NumericSlots:
 
     def mark(self, text: str, lab_times, lab_values) -> str:
         """
-        Put slots in the place of the numbers of a text that are the record's.
+        Replace the numbers of a text that are the record's by slots.
 
         Args:
             text (`str`): about the series.
             lab_times, lab_values: hours `(T,)` and values `(T, C)`, NaN where not measured.
 
         Returns:
-            `str`: [`NumericSlots.fill`] makes the text of it again.
+            `str`: a text from which [`NumericSlots.fill`] restores the original.
         """
         series = _Series(self.channels, lab_times, lab_values)
         return " ".join(self._marked(sentence, series) for sentence in _SENTENCE.split(text.strip()))
 
     def fill(self, text: str, lab_times, lab_values) -> str:
         """
-        Put the record's numbers in the place of slots, `NO_VALUE` where it has none; a slot that is not written to its
-        end is left out. Arguments as in [`NumericSlots.mark`].
+        Replace slots by the record's numbers, or by `NO_VALUE` if it has none; an incomplete slot at the end is left
+        out. Arguments as in [`NumericSlots.mark`].
         """
         if "[" not in text:
             return text
@@ -119,7 +119,7 @@ class NumericSlots:
         return "".join(self._filled(part, series, NO_VALUE) or "" for part in parts)
 
     def fill_sentence(self, sentence: str, lab_times, lab_values) -> str | None:
-        """Fill the slots of one sentence; `None` where the record does not hold all of their numbers."""
+        """Fill the slots of one sentence; `None` if the record lacks any of their numbers."""
         if "[" not in sentence:
             return sentence
         return self._filled(sentence, _Series(self.channels, lab_times, lab_values))
@@ -154,14 +154,14 @@ class NumericSlots:
         return written + sentence[end:]
 
     def _mentions(self, sentence: str) -> list[tuple[int, int]]:
-        """Return where the sentence names a channel, and its position."""
+        """Return the mentions of channels: start in the sentence, and position of the channel."""
         lower = lowered(sentence)
         found = ((start, self._place.get(lower[start:end])) for start, end in self._find(lower))
         return [(start, at) for start, at in found if at is not None]
 
 
 class _Series:
-    """Hold the courses of a record's channels, each read when it is asked for."""
+    """Hold the courses of a record's channels, each made on first use."""
 
     def __init__(self, channels: list[dict], lab_times, lab_values):
         self.channels = channels
@@ -178,7 +178,7 @@ class _Series:
 
 
 def often(count: int) -> str | None:
-    """Write how many times something was so; `None` for never."""
+    """Write a count in words, such as "twice"; `None` for zero."""
     return {0: None, 1: "once", 2: "twice"}.get(count, times(count))
 
 
@@ -189,7 +189,7 @@ def _named(mentions: list[tuple[int, int]], position: int) -> int | None:
 
 
 def _slot(lower: str, number: re.Match, course: _Course, extreme: str | None) -> str | None:
-    """Name the slot that a number of a sentence in lower case may be exchanged for; `extreme` was told just before."""
+    """Name the slot that may replace a number of a sentence in lower case; `extreme` is the preceding slot, if any."""
     lead, tail, written = lower[: number.start()], lower[number.end() :], number[0].lower()
     if number["count"]:
         side = next(iter(reversed(_SIDE.findall(lead))), None)
@@ -203,7 +203,7 @@ def _slot(lower: str, number: re.Match, course: _Course, extreme: str | None) ->
 
 
 def _is_meant(name: str, lead: str, tail: str) -> bool:
-    return bool(_BEFORE[name].search(lead)) or (name in _BEHIND and bool(_BEHIND[name].search(tail)))
+    return bool(_BEFORE[name].search(lead)) or (name in _AFTER and bool(_AFTER[name].search(tail)))
 
 
 __all__ = ["NO_VALUE", "SLOTS", "NumericSlots", "often"]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Wordings of composed rationales in another language: the sentences that its file gives, one for each finding."""
+"""Surface realization of composed rationales in another language, by the sentence templates of its file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class TemplateRealizer:
 
     Args:
         language (`Language`): with `sentences`.
-        own (`dict`): diagnosis -> its names, as texts are looked up in, in lower case.
+        own (`dict`): diagnosis -> its names in the form in which texts are looked up, in lower case.
     """
 
     def __init__(self, language: Language, own: dict[str, set[str]]):
         self.language, self.own = language, own
 
     def note(self, diseases: list[str], findings: list[NoteFinding], *_) -> str:
-        """Word a sentence for each finding; one that is a name of the disease is only told."""
+        """Word a sentence for each finding; a name of the disease itself is stated without an argument."""
         sentences = self.language.sentences
         return " ".join(
             sentences["named" if any(self.is_name(finding, d) for d in diseases) else "note"].format(
@@ -40,7 +40,7 @@ class TemplateRealizer:
         return self.language.english(finding.text).lower() in self.own[disease]
 
     def series(self, diseases: list[str], findings: list[SeriesFinding], *_) -> str:
-        """Word a sentence for each finding, with its extreme value, or its first and last one."""
+        """Word a sentence for each finding, with its extreme value, or its first and last value."""
         diagnosis = self._listed(map(short_name, diseases))
         return " ".join(self._of_series(finding, diagnosis) for finding in findings)
 
@@ -60,11 +60,11 @@ class TemplateRealizer:
         return number_of(finding, place).replace(".", self.language.description.get("decimal", "."), 1)
 
     def unexplained(self, diseases: list[str], *_) -> str:
-        """Word that nothing that was read points to the diseases."""
+        """Word that nothing in the record points to the diseases."""
         return self.language.sentences["unexplained"].format(diagnoses=self._listed(map(short_name, diseases)))
 
     def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
-        """Word what the note names where no diagnosis is listed; of the series that there is no evidence."""
+        """Word what the note names where no diagnosis is listed; for the series, that there is no evidence."""
         named = [finding.text for finding in findings if isinstance(finding, NoteFinding)]
         return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
 

@@ -14,7 +14,13 @@ import re
 from itertools import combinations
 
 from modeling_clinragen.composition_clinragen import Composer
-from modeling_clinragen.realization_clinragen import NO_SIGN, SeriesFinding, agreeing, said_of, sentence_case
+from modeling_clinragen.realization_clinragen import (
+    NO_SIGN,
+    SeriesFinding,
+    sentence_case,
+    sentence_name,
+    with_singular_verb,
+)
 
 
 MOST_FINDINGS = 4  # of one diagnosis, to choose from
@@ -44,7 +50,7 @@ class GroundedForm:
 
     def _part(self, part: str, found: dict[str, list[tuple[str, str]]]) -> dict:
         """Return the schema of one part: one sentence for each diagnosis that has a finding."""
-        names = {disease: said_of(disease, self.composer.links.names_of(disease)) for disease in found}
+        names = {disease: sentence_name(disease, self.composer.links.names_of(disease)) for disease in found}
         told = {
             names[d]: [f for f in findings if '"' not in f[0] and "\\" not in f[0]] for d, findings in found.items()
         }
@@ -64,7 +70,7 @@ class GroundedForm:
         said = sentence_case(" and ".join(" ".join(text.split()) for text, _ in findings))
         ends = [f" {verb} {name}." for verb in VERBS]
         if len(findings) == 1:
-            ends = [end for end in (agreeing(end, said) for end in ends) if end]
+            ends = [end for end in (with_singular_verb(end, said) for end in ends) if end]
         pattern = f"^{_literal(said)}{self.words}({'|'.join(map(_literal, ends))})$"
         sentence = {"type": "string", "pattern": pattern, "examples": [said + ends[0]]}
         return _object(evidence={"const": [source for _, source in findings]}, sentence=sentence)

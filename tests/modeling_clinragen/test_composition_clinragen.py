@@ -372,7 +372,7 @@ def test_a_name_of_the_disease_argues_for_itself_and_is_no_circle():
     for note, disease in notes.items():
         for seed in range(20):
             (sentence,) = composer().rationale(note, *series(), [disease], random.Random(seed), ("note",))[0]
-            assert composer().realizer.said[disease] not in sentence.text.lower()
+            assert composer().realizer.sentence_names[disease] not in sentence.text.lower()
             claims = argue(check_note_claims(sentence.text, note, links()), sentence.text, links())
             assert disease in {d for c in claims for d in c.diagnoses}, sentence
 

@@ -145,7 +145,7 @@ def _checked(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset) ->
         notes = [english(note) for note in rows["note"]]
         own = [english(row["own_text"]["note_rationale"]) for row in predictions]
         read = [{**row, "own_text": {"note_rationale": text}} for row, text in zip(predictions, own, strict=True)]
-        counts = own_finding_counts(read, notes, grounding.links if grounding.knows else None)
+        counts = own_finding_counts(read, notes, grounding.links if grounding.has_knowledge else None)
         parts["findings"] = _shares({n: counts[n] for n in FINDINGS}, counts["total"], predictions, "total")
     if "lab" in pipe.processor.modalities:
         texts = [english(prediction["own_text"]["lab_rationale"]) for prediction in predictions]
