@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of a channel as a clause tells them: by how much, how many times as much, or the end against the start."""
+"""Changes of a channel as a clause states them: amounts, ratios, or the end compared with the start."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .units_clinragen import unit_at
 from .wordings_clinragen import NUMERALS, cut
 
 
-_FEW = {word: number for number, word in enumerate(NUMERALS[:11]) if number}
-_AMOUNT = rf"(?P<number>\d+(?:\.\d+)?|(?:{'|'.join(_FEW)})\b)"
+_NUMBER_WORDS = {word: number for number, word in enumerate(NUMERALS[:11]) if number}
+_AMOUNT = rf"(?P<number>\d+(?:\.\d+)?|(?:{'|'.join(_NUMBER_WORDS)})\b)"
 _UP = r"r[io]se[sn]?|rising|increas\w+|climb\w*|jump\w*|gain\w*|put on|up|surg\w+|grew|grow\w*|rebound\w*|increment\w*"
 _DOWN = unfolded(r"""
     f[ae]ll(?:s|en|ing)?|drop\w*|declin\w+|decreas\w+|los[ts]\w*|losing|shed|down|reduc\w+|dip\w*|plunge\w*|sank|slid
@@ -41,7 +41,7 @@ _NOUN = compiled(rf"""
     """)
 _RATE = re.compile(r"\b(?:per|an?|every|each) (?:hour|day|shift)\b|/(?:h|hr|hour|day|d)\b")
 _IN_ALL = re.compile(r"\b(?:since|overall|in total|all told|over the (?:stay|course|admission|day))\b")
-_POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # the unit of a change, though of no value
+_POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # units of a change, but not of a value
 
 _TIMES = {"doubl": 2.0, "tripl": 3.0, "trebl": 3.0, "quadrupl": 4.0, "halv": 0.5}
 MULTIPLE = compiled(r"""
@@ -59,8 +59,8 @@ _BACK = compiled(r"""
     (?:baseline|starting (?:point|value|level)|where it (?:started|began))\b(?! of)
     """)
 _ANY_MULTIPLE = re.compile("doubl|tripl|trebl|halv|half")
-_ANY_CHANGE = re.compile(rf"\bthan\b|\d|doubl|tripl|trebl|halv|\bhalf\b|\b(?:{'|'.join(_FEW)})\b")
-_FAR = 1.2  # how far a ratio, and 0.15 how far an amount, may be from what is said before it is wrong
+_ANY_CHANGE = re.compile(rf"\bthan\b|\d|doubl|tripl|trebl|halv|\bhalf\b|\b(?:{'|'.join(_NUMBER_WORDS)})\b")
+_FAR = 1.2  # tolerance of a ratio before it is wrong; for an amount it is 0.15
 
 _START = unfolded(r"""
     (?:(?:at|on|in|upon|from) (?:the )?(?:very )?(?:start|beginning|outset|admission|arrival|presentation|onset
@@ -85,7 +85,7 @@ THAN_AT = ((re.compile(rf"{_RELATION}{_START}\b"), 1), (re.compile(rf"{_RELATION
 def judge_changes(
     clause: str, channel: dict, values: np.ndarray, negated: bool
 ) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge the changes that a clause states, and return it without them."""
+    """Judge the changes that a clause states, and return the clause without them."""
     statements, left = [], clause
     if not any(pattern.search(clause) for pattern in (_ANY_CHANGE, _CONTINUED, _BACK)):
         return [], clause
@@ -96,7 +96,7 @@ def judge_changes(
     if back := _BACK.search(clause):
         near = 2 * NOTABLE_CHANGE * channel.get("std", 0)
         near_first = len(values) < 2 or bool(abs(values[-1] - values[0]) <= near)
-        same = near_first or all_normal(channel, values[-1:])  # a baseline may be that before the admission
+        same = near_first or all_normal(channel, values[-1:])  # the baseline may be that before the admission
         statements.append(("trend", None if negated else same))
         left = cut(left, back)
     for judged in (_compared, _by_amount, _by_times):
@@ -121,7 +121,7 @@ def _compared(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match 
 
 
 def _changes(clause: str, values: np.ndarray, up: bool | None) -> list[tuple[float, float]]:
-    """Return the pairs of an earlier and a later value between which people tell a rise, a fall, or any change."""
+    """Return the pairs of an earlier and a later value between which a text may state a rise, a fall or a change."""
     if len(values) < 2:
         return []
     if _IN_ALL.search(clause):
@@ -144,7 +144,7 @@ def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match
         if unit and (known is None or (unit == "%" and channel.get("unit") != "%")):
             return match, None
         factor, written = known.factor if known else 1.0, match["number"]
-        amount = factor * (_FEW[written] if written in _FEW else float(written))
+        amount = factor * (_NUMBER_WORDS[written] if written in _NUMBER_WORDS else float(written))
         half = factor * 0.505 * 10.0 ** -len(written.partition(".")[2])
         up = True if match["up"] else False if match["down"] else None
         sizes = np.array([abs(later - earlier) for earlier, later in _changes(clause, values, up)])
@@ -153,7 +153,7 @@ def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match
 
 
 def _is_amount(amount: float, half: float, match: re.Match, sizes: np.ndarray) -> Truth:
-    """Return whether one of the changes is the amount; half a unit of the last digit is rounding."""
+    """Return whether one of the changes equals the amount, to within rounding of its last digit."""
     if match["bound"]:
         more = match["bound"] in ("more than", "over", "at least", ">")
         return bool((sizes >= amount - half / 50).any() if more else (sizes <= amount + half / 50).any())

@@ -1,13 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Words for channels, and clinical words such as "fever" that name a channel together with what it shows."""
+"""Words for channels, and clinical terms such as "fever" that state the level of a channel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
-# Of the paper's channels; others bring `words` of their own. Lower case.
+# For the paper's channels, in lower case; other channels have their own `words`.
 CHANNEL_WORDS = {
     "Diastolic blood pressure": ("diastolic blood pressure", "diastolic pressure", "diastolic bp", "dbp"),
     "Fraction inspired oxygen": (
@@ -35,7 +35,7 @@ CHANNEL_WORDS = {
     "Weight": ("body weight", "body mass", "weight", "weighed"),
     "pH": ("arterial ph", "blood ph", "blood gas ph", "ph"),
 }  # fmt: skip
-# Further ones of clinical notes, which are too short or too broad to be looked for in documents. "max" is read on.
+# Further words in clinical notes, too short or too broad to be searched for in documents. "max" is still read.
 _MORE_WORDS = {
     "Diastolic blood pressure": (
         "diastolic",
@@ -98,7 +98,7 @@ _MORE_WORDS = {
     "Anion gap": ("gap",),
     "Oxygen pressure": ("po₂",),
 }
-_FINDINGS = {  # what is said of a channel -> the findings that say it
+_FINDINGS = {  # level of a channel -> the findings that state it
     ("Heart Rate", "high"): "tachycardia",
     ("Heart Rate", "low"): "bradycardia",
     ("Temperature", "high"): "fever fevers febrile pyrexia hyperthermia",
@@ -137,7 +137,7 @@ _FINDINGS = {  # what is said of a channel -> the findings that say it
     ("Carbon dioxide pressure", "high"): "hypercapnia",
     ("Carbon dioxide pressure", "low"): "hypocapnia",
 }
-# Further ones, which are no terms of the knowledge or are a disease's name there.
+# Further findings, which are not terms of the knowledge or are names of diseases there.
 _MORE_FINDINGS = {
     ("Heart Rate", "high"): "tachycardias tachy",
     ("Heart Rate", "low"): "bradycardias brady",
@@ -171,7 +171,7 @@ _PHRASES = {
     ),
     ("Fraction inspired oxygen", "room air"): ("room air", "ambient air", "on ra"),
 }  # fmt: skip
-# Diseases and signs that hold a word for a channel and say nothing of what was measured.
+# Diseases and signs that contain a word for a channel but state nothing about its values.
 _DISEASES = (
     "essential hypertension", "history of hypertension", "pulmonary hypertension", "pulmonary arterial hypertension",
     "portal hypertension", "secondary hypertension", "primary hypertension", "chronic hypertension",
@@ -184,7 +184,7 @@ _DISEASES = (
     "acute systolic", "diastolic heart failure", "diastolic dysfunction", "diastolic murmur", "diastolic function",
     "chronic diastolic", "acute diastolic", "lower respiratory", "upper respiratory",
 )  # fmt: skip
-# Findings that another channel shows as well, and those that several channels must show.
+# Findings that another channel may also show, and findings that several channels must show together.
 _EITHER = {
     ("Systolic blood pressure", "low"): ("Mean blood pressure",),
     ("Systolic blood pressure", "high"): ("Mean blood pressure", "Diastolic blood pressure"),
@@ -200,14 +200,14 @@ _ALL = {
     "metabolic alkalosis": (("pH", "high"), ("Bicarbonate", "high")),
     "respiratory alkalosis": (("pH", "high"), ("Carbon dioxide pressure", "low")),
 }
-# Substances of two assays, of which a hospital measures one.
+# Substances with two assays, of which a hospital uses one.
 _SUBSTANCES = {
     ("troponin", "troponins", "trop", "trops"): ("Troponin I", "Troponin T"),
     ("co2",): ("Carbon dioxide pressure", "Bicarbonate"),
 }
 SYSTOLIC, DIASTOLIC, MEAN_PRESSURE = "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure"
 _BLOOD_PRESSURE = ("blood pressure", "blood pressures", "bp", "bps", "b/p", "pressures", "arterial pressure", "nibp")
-# Measurements and findings that a text may speak of beside the channels; their numbers are none of a channel.
+# Other measurements and findings that a text may mention; their numbers are not values of a channel.
 _OTHER_MEASUREMENTS = (
     "lactate", "lactic acid", "creatinine", "bilirubin", "hemoglobin", "hgb", "haemoglobin", "hematocrit", "hct",
     "platelets", "platelet count", "wbc", "white count", "white cell count", "white blood cell count", "leukocytes",
@@ -225,7 +225,7 @@ _OTHER_MEASUREMENTS = (
 )  # fmt: skip
 
 
-# Letters that name a channel where a value of it follows: word -> channel, pattern of what follows.
+# Short words that name a channel only before one of its values: word -> channel, pattern of what follows.
 _GOING = (
     r"(?:of|recovered (?:in)?to|was|is|were|are|at|down to|up to|as high as|controlled (?:at|to)"
     r"|slowed to|went to|rose to|fell to)"
@@ -286,15 +286,15 @@ SHORT_NAMES = {
 
 
 @dataclass(frozen=True)
-class Said:
+class WordMeaning:
     """
-    The meaning of a word: which channels it names, and what they show.
+    The meaning of a word: the channels that it names, and their levels.
 
     Args:
         parts (`tuple[tuple[str, str | None], ...]`): channel, and `high`, `low`, `normal`, `not_high`, `room air`, or
-            `None` for a mere name; empty for what is no channel's.
-        together (`bool`): every part must show it, not just one.
-        finding (`bool`): a finding, not a name.
+            `None` for a mere name; empty if the word is about no channel.
+        together (`bool`): whether every part must show the level, not just one.
+        finding (`bool`): whether the word is a finding, not a name.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -320,8 +320,8 @@ def _spellings(finding: str) -> set[str]:
 
 def _spelled(findings: dict) -> dict[str, tuple[str, str]]:
     return {
-        spelling: said
-        for said, words in findings.items()
+        spelling: level
+        for level, words in findings.items()
         for finding in words.split()
         for spelling in _spellings(finding)
     }
@@ -331,18 +331,18 @@ FINDINGS = _spelled(_FINDINGS)
 
 
 def words_of(channel: dict) -> list[str]:
-    """Return the words for a channel: its own `words`, or the usual ones, and its name."""
+    """Return the words for a channel: its own `words` or the default ones, and its name."""
     name = channel["name"]
     own = channel.get("words") or CHANNEL_WORDS.get(name, ())
     return [*own, *_MORE_WORDS.get(name, ()), name.lower()]
 
 
-def vocabulary(channels: list[dict]) -> dict[str, Said]:
-    """Return what each word says, in lower case, as far as it is about these channels."""
+def vocabulary(channels: list[dict]) -> dict[str, WordMeaning]:
+    """Map each word, in lower case, to its meaning for these channels."""
     names = {channel["name"] for channel in channels}
-    words = dict.fromkeys((*_OTHER_MEASUREMENTS, *_DISEASES), Said(()))
+    words = dict.fromkeys((*_OTHER_MEASUREMENTS, *_DISEASES), WordMeaning(()))
     findings = {**FINDINGS, **_spelled(_MORE_FINDINGS)}
-    findings |= {phrase: said for said, phrases in _PHRASES.items() for phrase in phrases}
+    findings |= {phrase: level for level, phrases in _PHRASES.items() for phrase in phrases}
     for word, (channel, state) in findings.items():
         parts = ((channel, state), *((other, state) for other in _EITHER.get((channel, state), ())))
         _add(words, word, parts, names, together=False, finding=True)
@@ -355,14 +355,14 @@ def vocabulary(channels: list[dict]) -> dict[str, Said]:
     for spoken, assays in _SUBSTANCES.items():
         for word in spoken:
             _add(words, word, tuple((name, None) for name in assays), names, together=False, finding=False)
-    words |= {word: Said(((name, None),)) for word, (name, _) in SHORT_NAMES.items() if name in names}
+    words |= {word: WordMeaning(((name, None),)) for word, (name, _) in SHORT_NAMES.items() if name in names}
     return words | {
-        word.lower(): Said(((channel["name"], None),)) for channel in channels for word in words_of(channel)
+        word.lower(): WordMeaning(((channel["name"], None),)) for channel in channels for word in words_of(channel)
     }
 
 
-def _add(words: dict[str, Said], word: str, parts, names: set[str], together: bool, finding: bool) -> None:
-    """Add a word with those of its parts that are about a channel."""
+def _add(words: dict[str, WordMeaning], word: str, parts, names: set[str], together: bool, finding: bool) -> None:
+    """Add a word with those of its parts that are about a known channel."""
     kept = tuple(part for part in parts if part[0] in names)
     if kept:
-        words[word] = Said(kept, together, finding)
+        words[word] = WordMeaning(kept, together, finding)

@@ -1,17 +1,17 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Clauses of a text about one channel each, and what each of them states.
+Clauses of a text about one channel each, and their statements.
 
-A sentence is cut before each word for a channel; a clause keeps what it shares with those beside it: a denial, a time,
-a predicate, numbers that are listed apart.
+A sentence is cut before each mention of a channel. A clause also gets what it shares with its neighbors: a negation, a
+time, a predicate, or numbers that are listed apart from their channels.
 """
 
 import itertools
 import re
 from collections.abc import Iterator
 
-from .channel_words_clinragen import SHORT_NAMES, Said, vocabulary
+from .channel_words_clinragen import SHORT_NAMES, WordMeaning, vocabulary
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words, lowered
 from .statements_clinragen import is_negated
 from .wordings_clinragen import (
@@ -36,12 +36,12 @@ from .wordings_clinragen import (
 )
 
 
-MAX_CLAUSE = 600  # characters around the name that are read; no one writes a longer one, and its cost would explode
-MAX_LEAD = 60  # characters that a time at the head of a sentence takes
+MAX_CLAUSE = 600  # characters read around the mention; longer clauses do not occur, and would be slow to read
+MAX_LEAD = 60  # characters read for a time at the start of a sentence
 
 _SENTENCE = re.compile(r"(?:\b(?:i\.e|e\.g|vs|approx|temp|resp|max|min)\.(?=,?\s*[a-z\d])|[^.;\n]|\.(?=\d))+")
 _JOINT = re.compile(r",|\b(?:and|but|while|whereas|with)\b|(?=\bwithout\b)")
-# What a finding means is no statement about the channel, and a disease's name may hold a word such as "lower".
+# A conclusion is no statement about the channel; the name of a disease may contain a word such as "lower".
 _INFERENCE = compiled_words(r"""
     (?<!in )(?<!on )(?<!at )which|this|suggest\w*|support\w*|indicat\w*|point(?:s|ed|ing)? (?:to|toward)
     |fit(?:s|ting)?|reflect\w*|may reflect|consistent with|compatible with|in keeping with|due to|because
@@ -85,8 +85,8 @@ _EMPTY = re.compile(r"\b(?:and|but|while|whereas|with|the|both|an?|patient's|or)
 
 def _clause_start(text: str, after: int, before: int) -> int:
     """
-    Return where the clause of a mention at `before` starts: behind the last comma or joining word since `after`, else
-    before what it is called, "the high potassium".
+    Return where the clause of a mention at `before` starts: after the last comma or joining word since `after`, else
+    before its attribute, as in "the high potassium".
     """
     lead = lowered(text[max(after, before - MAX_LEAD) : before])
     if _EXCEPT.search(lead):
@@ -99,7 +99,7 @@ def _clause_start(text: str, after: int, before: int) -> int:
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    """Strip marks of punctuation and joining words from the ends of a clause."""
+    """Strip punctuation and joining words from the ends of a clause."""
     while match := _LEADING.match(text, start, end):
         start = match.end()
     while match := _TRAILING.search(text, start, end):
@@ -113,10 +113,10 @@ _TRAILING = re.compile(r"(?:[\s,.;]|\b(?:and|but|while|whereas|with))\Z")
 
 class ClauseReader:
     """
-    Cuts texts into clauses about one channel each.
+    Cut texts into clauses about one channel each.
 
     Args:
-        channels (list of `dict`): `name` and `unit`, and if wanted `words` for it.
+        channels (list of `dict`): `name`, `unit` and, optionally, `words`.
     """
 
     def __init__(self, channels: list[dict]):
@@ -126,7 +126,7 @@ class ClauseReader:
         self.position = {channel["name"]: i for i, channel in enumerate(channels)}
 
     def find(self, lower: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of each word for a channel in a text in lower case; "t" and "k" only before a value."""
+        """Yield the span of each word for a channel in a text in lower case; "t" and "k" only before a value."""
         for start, end in self._phrases(lower):
             short = SHORT_NAMES.get(lower[start:end])
             share = (
@@ -139,15 +139,15 @@ class ClauseReader:
                 yield start, end
 
     def names_a_channel(self, text: str) -> bool:
-        """Return whether the text speaks of a channel by one of its names; a finding such as "fever" is no name."""
+        """Return whether the text names a channel; a finding such as "fever" does not name one."""
         lower = lowered(text)
-        said = (self.by_word[lower[start:end]] for start, end in self.find(lower))
-        return any(word.parts and not word.finding for word in said)
+        meanings = (self.by_word[lower[start:end]] for start, end in self.find(lower))
+        return any(word.parts and not word.finding for word in meanings)
 
     def split(self, text: str) -> list[tuple[int, int, tuple[int, int] | None]]:
         """
-        Split a text into clauses about one channel each: start, end, and start and end of the channel's name, `None`
-        without one. A clause without a channel belongs to one with a channel before it in the same sentence.
+        Split a text into clauses about one channel each: start, end, and the span of the channel's mention, or `None`.
+        A clause without a mention belongs to the preceding one with a mention in the same sentence.
         """
         return [(start, end, mention) for start, end, mention, _ in self._clauses(text)]
 
@@ -163,16 +163,16 @@ class ClauseReader:
             lead, first = first, self._lead_end(text, first, mentions[0])
             clauses.append((*_strip(text, lead, first), None, number))
             starts = [first] + [_clause_start(text, a[1], b[0]) for a, b in itertools.pairwise(mentions)]
-            starts = [self._behind_numbers(text, *pair) for pair in zip(starts, mentions, strict=True)]
+            starts = [self._after_numbers(text, *pair) for pair in zip(starts, mentions, strict=True)]
             for mention, start, end in zip(mentions, starts, [*starts[1:], last], strict=True):
-                own = mention if self._said(text, *mention).parts else None
+                own = mention if self._meaning(text, *mention).parts else None
                 clauses.append((*_strip(text, start, end), own, number))
         return [clause for clause in clauses if clause[0] < clause[1]]
 
-    def _behind_numbers(self, text: str, start: int, mention: tuple[int, int]) -> int:
-        """Return where a clause begins: with "on oxygen" itself, as the number of "97% on oxygen" is another's."""
-        said = self._said(text, *mention)
-        oxygen = said.finding and any(self._unit(name) == "fraction" for name in said.channels)
+    def _after_numbers(self, text: str, start: int, mention: tuple[int, int]) -> int:
+        """Return where a clause begins: at "on oxygen" itself, as the number in "97% on oxygen" is another's."""
+        meaning = self._meaning(text, *mention)
+        oxygen = meaning.finding and any(self._unit(name) == "fraction" for name in meaning.channels)
         before = lowered(text[start : mention[0]])
         on = before.endswith("on ") or lowered(text[slice(*mention)]).startswith("on ")
         return mention[0] if oxygen and on and re.search(r"\d", before) else start
@@ -181,7 +181,7 @@ class ClauseReader:
         return self.channels[self.position[name]].get("unit", "")
 
     def _lead_end(self, text: str, start: int, mention: tuple[int, int]) -> int:
-        """Return where the clause of a sentence's first channel begins: after what is denied or measured before it."""
+        """Return where the clause of a sentence's first channel begins: after a negated or measured part before it."""
         lead = lowered(text[start : mention[0]])
         if _EXCEPT.search(lead):
             return mention[0]
@@ -190,49 +190,49 @@ class ClauseReader:
             return start
         rest = re.search(r"\d", text[mention[0] : mention[1] + MAX_LEAD])
         colon = ":" in lead[ends[-1] - 2 : ends[-1]]
-        denied = is_negated(lead[: ends[-1]]) and (colon or rest or not self._said(text, *mention).finding)
+        denied = is_negated(lead[: ends[-1]]) and (colon or rest or not self._meaning(text, *mention).finding)
         return start + ends[-1] if denied or re.search(r"\d", lead[: ends[-1]]) else start
 
     def _mentions(self, text: str, named: list[tuple[int, int]], sentence: str) -> list[tuple[int, int]]:
-        """Select a sentence's words for channels that open a claim: no second one for the same channel."""
+        """Select the mentions of channels that open a claim: no second mention of the same channel in a row."""
         mentions: list[tuple[int, int]] = []
-        since = 0  # no joining word stands between the last mention and here
+        since = 0  # end of the last mention
         infers = bool(_INFERENCE.search(sentence))
         for start, end in named:
-            said = self._said(text, start, end)
-            if infers and said.finding and _HYPERTENSION.match(text[start:end]):
+            meaning = self._meaning(text, start, end)
+            if infers and meaning.finding and _HYPERTENSION.match(text[start:end]):
                 continue
-            last = self._said(text, *mentions[-1]) if mentions else None
-            same = last is not None and bool(last.channels & said.channels or last.parts == said.parts)
-            if same and last.together and not said.finding:
-                same = False  # the number of "respiratory acidosis (pH 7.24)" is of one of its channels alone
+            last = self._meaning(text, *mentions[-1]) if mentions else None
+            same = last is not None and bool(last.channels & meaning.channels or last.parts == meaning.parts)
+            if same and last.together and not meaning.finding:
+                same = False  # the number in "respiratory acidosis (pH 7.24)" is of pH alone
             if not same or _JOINT.search(text, since, start):
                 mentions.append((start, end))
             since = end
         return mentions
 
-    def _said(self, text: str, start: int, end: int) -> Said:
-        """Return what a word says: of which channels, and which levels."""
+    def _meaning(self, text: str, start: int, end: int) -> WordMeaning:
+        """Return the meaning of a word: its channels and levels."""
         return self.by_word[lowered(text[start:end])]
 
-    def _is_wished(self, text: str, start: int, mention: tuple[int, int]) -> bool:
-        """Return whether a channel is named as a goal, condition, fear or past: "goal MAP >65", "risk of fever"."""
+    def _is_not_stated(self, text: str, start: int, mention: tuple[int, int]) -> bool:
+        """Return whether a mention is a goal, a condition, a fear or past: "goal MAP >65", "risk of fever"."""
         before = lowered(text[max(start, mention[0] - MAX_LEAD) : mention[0]])
         after = lowered(text[mention[1] : mention[1] + MAX_LEAD])
         condition = CONDITION.search(before) and CONDITION_AFTER.match(after)
         supposed = FEARED.search(before) or SUPPOSED.search(before) or SUPPOSED.search(after.partition(",")[0])
-        past = self._said(text, *mention).finding and NOT_NOW.search(before)
+        past = self._meaning(text, *mention).finding and NOT_NOW.search(before)
         supposed = supposed or HYPOTHETICAL.search(before) or KIN.search(before)
         given = GIVEN.search(before) and not re.match(
             r"[\s:=]*(?:of |was |is |were |had |\w+ed |remain|stay)*[\d<>]", after
         )
-        supposed = supposed or (given and self._said(text, *mention).channels & _GIVEN_SUBSTANCES)
+        supposed = supposed or (given and self._meaning(text, *mention).channels & _GIVEN_SUBSTANCES)
         return bool(GOAL.search(before) or GOAL_AFTER.match(after) or condition or supposed or past)
 
     def _stated(self, text: str, clauses) -> list[str]:
         """
-        Return what each clause states, in lower case: without what is inferred from it, with what it shares with the
-        clauses beside it ("neither fever nor tachycardia", "heart rate and respiratory rate were high").
+        Return the statement of each clause, in lower case: without conclusions, and with what it shares with its
+        neighbors ("neither fever nor tachycardia", "heart rate and respiratory rate were high").
         """
         stated = []
         for start, end, mention, _ in clauses:
@@ -241,7 +241,7 @@ class ClauseReader:
             clause = lowered(text[first : min(end, first + MAX_CLAUSE)]).replace("’", "'")
             stated.append(_without_inference(clause, named - first))
         for i in range(1, len(clauses)):
-            if self._shares_denial(text, clauses, stated, i):
+            if self._shares_negation(text, clauses, stated, i):
                 stated[i] = f"no {stated[i]}"
         self._share_time(text, clauses, stated)
         self._share_hours(text, clauses, stated)
@@ -258,16 +258,16 @@ class ClauseReader:
         return stated
 
     def _share_time(self, text: str, clauses, stated: list[str]) -> None:
-        """Put the time at the head of a sentence, "at discharge", before the further findings that it lists."""
-        head, of = "", -1
+        """Share a time at the start of a sentence, "at discharge", with the further findings that it lists."""
+        head, current = "", -1
         for i, (start, end, mention, sentence) in enumerate(clauses):
-            if sentence != of:
+            if sentence != current:
                 lead = LEADING_TIME.match(lowered(text[start : min(end, start + MAX_LEAD)]))
-                head, of = (lead[0] if lead else ""), sentence
+                head, current = (lead[0] if lead else ""), sentence
                 continue
             own = (
                 mention is None
-                or not self._said(text, *mention).finding
+                or not self._meaning(text, *mention).finding
                 or any(pattern.search(stated[i]) for pattern in (_OWN_TIME, FIRST_VALUE, LAST_VALUE))
             )
             joined = re.fullmatch(r"[\s,]*(?:and|or|nor|with)?[\s,]*", lowered(text[clauses[i - 1][1] : start]))
@@ -279,13 +279,13 @@ class ClauseReader:
         self._share_last_time(text, clauses, stated)
 
     def _share_hours(self, text: str, clauses, stated: list[str]) -> None:
-        """Put the hours at the head of a sentence, "until hour 5", before the further channels that it lists."""
-        head, of, place = "", -1, None
+        """Share the hours at the start of a sentence, "until hour 5", with the further channels that it lists."""
+        head, current, place = "", -1, None
         for i, (start, end, mention, sentence) in enumerate(clauses):
-            if sentence != of:
+            if sentence != current:
                 lead = lowered(text[start : min(end, mention[0] if mention else end, start + 2 * MAX_LEAD)])
                 hours = [m for pattern in SPOKEN_HOURS for m in pattern.finditer(lead)] if _DIGIT.search(lead) else []
-                head, of = (hours[0][0].strip() if len(hours) == 1 else ""), sentence
+                head, current = (hours[0][0].strip() if len(hours) == 1 else ""), sentence
                 place = LEADING_TIME.match(lead) if not head else None
                 head = place[0].strip() if place else head
             elif not head:
@@ -299,7 +299,7 @@ class ClauseReader:
                 stated[i] = f"{head} {stated[i]}"
 
     def _share_last_time(self, text: str, clauses, stated: list[str]) -> None:
-        """Put the time at the end of a list of findings, "on arrival", behind those before the last."""
+        """Share the time at the end of a list of findings, "on arrival", with those before the last."""
         tail = ""
         for i in reversed(range(1, len(clauses))):
             (_, end, before, sentence), (start, _, mention, own) = clauses[i - 1 : i + 1]
@@ -307,13 +307,13 @@ class ClauseReader:
             tail = ending[0] if ending else tail
             joined = re.fullmatch(r"[\s,]*(?:(?:and|or|nor)\s+)?", lowered(text[end:start]))
             listed = before and sentence == own and joined and not text[before[1] : end].strip(" ,")
-            if not (tail and listed and self._said(text, *before).finding):
+            if not (tail and listed and self._meaning(text, *before).finding):
                 tail = ""
             if tail and not LEADING_TIME.match(stated[i - 1]):
                 stated[i - 1] += f" {tail}"
 
     def _share_numbers(self, clauses, stated: list[str]) -> None:
-        """Give each channel its number where they are listed apart: "heart rate and SBP were 88 and 126"."""
+        """Give each channel its number if they are listed apart: "heart rate and SBP were 88 and 126"."""
         for i, (_, _, mention, sentence) in enumerate(clauses):
             listed = list(_LISTED.finditer(stated[i])) if mention else []
             numbers = re.findall(r"\d+(?:\.\d+)?%?", listed[0][0]) if len(listed) == 1 else []
@@ -332,11 +332,11 @@ class ClauseReader:
                 stated[i] = stated[i][:start] + numbers[-1] + stated[i][end:]
                 for j, number in zip(before, numbers, strict=False):
                     stated[j] = f"{stated[j]}, {going[2]}{number}"
-            elif "respectively" in stated[i]:  # which is whose cannot be told
+            elif "respectively" in stated[i]:  # the numbers cannot be assigned
                 stated[i] = stated[i][:start] + " " * (end - start) + stated[i][end:]
 
     def _share_slashes(self, text: str, clauses, stated: list[str]) -> None:
-        """Give two channels their numbers where both are written with a slash: "AST/ALT 1890/1240"."""
+        """Give two channels their numbers if both are written with a slash: "AST/ALT 1890/1240"."""
         for i in range(1, len(clauses)):
             (_, _, before, _), (_, _, mention, _) = clauses[i - 1 : i + 1]
             if before and mention and re.fullmatch(r"\s*/\s*", text[before[1] : mention[0]]):
@@ -345,8 +345,8 @@ class ClauseReader:
                     stated[i - 1] += " " + _SLASHED.sub(r"\1", lowered(stated[i][mention[1] - mention[0] :]))
                     stated[i] = _SLASHED.sub(r"\2", stated[i])
 
-    def _shares_denial(self, text: str, clauses, stated: list[str], i: int) -> bool:
-        """Return whether the "no" of the clause before goes on: over "or" and "nor", and over commas before these."""
+    def _shares_negation(self, text: str, clauses, stated: list[str], i: int) -> bool:
+        """Return whether a clause shares the previous negation: across "or", "nor", and commas before these."""
         (_, _, before, sentence), (_, end, mention, own) = clauses[i - 1], clauses[i]
         if before is None or mention is None or sentence != own or not is_negated(stated[i - 1]):
             return False
@@ -358,16 +358,16 @@ class ClauseReader:
         if re.fullmatch(r"\s*,\s*(?:any |an? )*", between):
             rest = lowered(text[mention[0] :].split(".")[0])
             return bool(re.search(r"\b(?:or|nor)\b", rest)) and not re.search(r"\d|\b(?:but|however)\b", rest)
-        joined = re.fullmatch(r"\s+and\s+", between) and self._said(text, *mention).finding
+        joined = re.fullmatch(r"\s+and\s+", between) and self._meaning(text, *mention).finding
         noun = joined and not re.search(r"(?:ic|ive|ed|al)$", lowered(text[slice(*mention)]))
         return bool(noun) and not text[mention[1] : end].strip()
 
     def _shared_predicate(self, text: str, clauses, i: int, shared: str) -> str:
-        """Return what is said of the next finding and of this one: "fever and hypotension both resolved"."""
+        """Return a predicate of the next finding and of this one: "fever and hypotension both resolved"."""
         if i + 1 == len(clauses) or clauses[i + 1][2] is None or clauses[i + 1][3] != clauses[i][3]:
             return ""
         mention, following = clauses[i][2], clauses[i + 1][2]
-        both = self._said(text, *mention).finding and self._said(text, *following).finding
+        both = self._meaning(text, *mention).finding and self._meaning(text, *following).finding
         joined = re.fullmatch(r"\s*(?:,|and|,\s*and)\s+(?:the )?", lowered(text[mention[1] : following[0]]))
         if not both or not joined:
             return ""
@@ -375,7 +375,7 @@ class ClauseReader:
         return after if _COURSE.search(after) or _PREDICATE.match(after) else "" if after.strip() else shared
 
     def _states_nothing(self, words: str) -> bool:
-        """Return whether a clause is a channel's name alone."""
+        """Return whether a clause is only the name of a channel."""
         rest = words
         for start, end in self.find(words):
             if self.by_word[words[start:end]].finding:
@@ -384,7 +384,7 @@ class ClauseReader:
         return not re.search(r"[a-z0-9]", _EMPTY.sub(" ", rest))
 
     def _predicate_beside(self, text: str, clauses, stated: list[str], i: int) -> str:
-        """Return what the next clause, else the one before, says of a channel that is only named in a list with it."""
+        """Return the predicate of the next clause, else the previous one, for a channel that is only named."""
         if i + 1 < len(clauses) and clauses[i + 1][3] == clauses[i][3] and clauses[i + 1][2]:
             mention, words = clauses[i + 1][2], stated[i + 1]
             if re.fullmatch(r"\s*(?:,|and|,\s*and|or)\s+(?:the )?", lowered(text[clauses[i][2][1] : mention[0]])):
@@ -400,7 +400,7 @@ class ClauseReader:
         return ""
 
     def _predicate(self, words: str) -> str:
-        """Return what a clause says without the names of channels; nothing where it only names one."""
+        """Return a clause without the names of channels; empty if it only names one."""
         if self._states_nothing(words):
             return ""
         for start, end in list(self.find(words)):
@@ -409,12 +409,12 @@ class ClauseReader:
 
 
 def _after_mention(text: str, clause) -> str:
-    """Return what a clause says after its channel's name, in lower case."""
+    """Return the part of a clause after its mention, in lower case."""
     return lowered(text[clause[2][1] : min(clause[1], clause[2][1] + MAX_LEAD)])
 
 
 def _without_inference(clause: str, mention: int) -> str:
-    """Return the part of a clause that speaks of the channel, without what it is taken for."""
+    """Return the part of a clause about the channel, without the conclusion."""
     start, end, denied = 0, len(clause), False
     for match in _INFERENCE.finditer(clause):
         if match.end() <= mention:

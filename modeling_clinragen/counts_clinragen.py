@@ -26,7 +26,7 @@ from .wordings_clinragen import (
 
 
 def number_counted(clause: str, found: list[Quantity]) -> tuple[Quantity, re.Match] | None:
-    """Return the number beyond which values are counted, "below 65 on three occasions", or lie, and the count."""
+    """Return the number that counted values are compared with, "below 65 on three occasions", and the count."""
     match = TIMES.search(clause)
     numbers = [] if match is None else [q for q in found if not match.start() <= q.start < match.end()]
     compared = [quantity for quantity in numbers if COMPARING.search(clause[: quantity.start])]
@@ -61,7 +61,7 @@ def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Tru
 
 
 def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge how many values are said to be beyond a number."""
+    """Judge the stated count of values beyond a number."""
     if not found:
         return [], clause
     of_these = _of_the_first(clause, found, values)
@@ -106,8 +106,8 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
 
 
 def counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge how many values are said to be outside of normal, and return the clause without these counts."""
-    said, left = [], clause
+    """Judge the stated counts of abnormal values, and return the clause without these counts."""
+    statements, left = [], clause
     if directions or ABNORMAL.search(clause):
         share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
         if share or out_of:
@@ -126,14 +126,14 @@ def counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]]
             found = len(values), len(values)
         else:
             found = _count_of(clause, directions, match, channel, values)
-        said.append(("count", _compare_count(found, least, number)))
+        statements.append(("count", _compare_count(found, least, number)))
         left = cut(left, match)
-    if said and all(
+    if statements and all(
         re.fullmatch(r"(?:at least|no fewer than|no less than)", m[1] or "") and count_of_word(m[2] or "0") == 1
         for m in TIMES.finditer(clause)
     ):
         return [], left  # "at least one" is a level
-    return said, left
+    return statements, left
 
 
 def count_of_word(word: str) -> int:
@@ -152,7 +152,7 @@ def _count_of(clause, directions, match, channel, values) -> tuple[int, int] | N
 
 
 def _compare_count(found: tuple[int, int] | None, least: str, number: int) -> Truth:
-    """Compare a count with that beyond the usual limits; one down to that beyond the clear ones is not wrong."""
+    """Compare a count with the values beyond the usual limits; `None` if it fits some limit short of the clear one."""
     if found is None:
         return None
     compare = _COMPARISONS.get(least, int.__eq__)

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Findings that a note states by form instead of by a sentence: "Fever: none", "(-) chest pain", "Diabetes (+)",
+Findings that a note states in a form instead of a sentence: "Fever: none", "(-) chest pain", "Diabetes (+)",
 "cough [x]", "Cough | No", a list under "Pertinent negatives:", and "Edema no edema" of a structured chart.
 """
 
@@ -22,9 +22,9 @@ class Statement:
     A form that states findings.
 
     Args:
-        start, end (`int`): the characters of the findings.
-        negated (`bool`): `True` where they are stated to be absent.
-        mark (`tuple[int, int]`): the characters of the value, sign or label that states it.
+        start, end (`int`): the span of the findings.
+        negated (`bool`): whether they are stated to be absent.
+        mark (`tuple[int, int]`): the span of the value, sign or label that states it.
     """
 
     start: int
@@ -41,7 +41,7 @@ _LONG_LINE = 40
 
 
 def unwrapped(text: str) -> str:
-    """Put a space for a line break within a sentence, so that what a line begins with is read with the line before."""
+    """Replace line breaks within a sentence by spaces, so that its lines are read together."""
     lines = text.split("\n")
     joints = [" " if _continues(before, line) else "\n" for before, line in itertools.pairwise(lines)]
     return lines[0] + "".join(joint + line for joint, line in zip(joints, lines[1:], strict=True))
@@ -56,7 +56,7 @@ def _continues(before: str, line: str) -> bool:
 
 
 def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:
-    """Yield start and end of what stands between the matches of a pattern."""
+    """Yield the spans between the matches of a pattern."""
     start = 0
     for match in pattern.finditer(text):
         yield start, match.start()
@@ -95,7 +95,7 @@ _LABEL = compiled(
 _LIST_ENDS = re.compile(r"\.(?!\d)|\n|;\s*(?=(?:she|he|patient|pt|but|has|had|is|was)\b)|\b(?:but|however|except)\b")
 _ITEM_LINE = re.compile(r"\s*(?:[-*•·–+]\s*|\d+[.)]\s*)?[^\s:][^:\n]{0,60}$")
 _LINE = re.compile(r"\n([^\n]*)")
-_MOST_WORDS = 6  # of an item of a list without bullets
+_MAX_WORDS = 6  # of an item in a list without bullets
 
 
 def _lists(text: str) -> Iterator[Statement]:
@@ -111,13 +111,13 @@ def _lists(text: str) -> Iterator[Statement]:
 
 
 def _end_of_items(text: str, start: int, limit: int) -> int:
-    """Return where the lines below a label end that are items of its list."""
+    """Return the end of the lines below a label that are items of its list."""
     last, bullets = start, None
     for line in _LINE.finditer(text, start, limit):
         is_bullet = bool(_BULLET.match(line[1]))
         if not _ITEM_LINE.match(line[1]) or (bullets is not None and is_bullet != bullets):
             break
-        if not is_bullet and len(line[1].split()) > _MOST_WORDS:
+        if not is_bullet and len(line[1].split()) > _MAX_WORDS:
             break
         bullets, last = is_bullet, line.end()
     return last
@@ -139,7 +139,7 @@ _SOCIAL = re.compile(
 
 
 def _of_the_family(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the items of a chart's social and family history that tell no habit: "CAD CAD" is of the family."""
+    """Yield the items of a chart's social and family history that state no habit: "CAD CAD" is about the family."""
     for first, last in _pieces(text[start:end], _SEMICOLON):
         if not _SOCIAL.search(text, start + first, start + last):
             yield start + first, start + last
@@ -149,7 +149,7 @@ _SEMICOLON = re.compile(";")
 
 
 def family_histories(text: str) -> list[tuple[int, int]]:
-    """Return start and end of what stands under a heading of the family's history."""
+    """Return the spans of the text under headings of family history."""
     found = [item for line in _SOCIAL_AND_FAMILY.finditer(text) for item in _of_the_family(text, *line.span(1))]
     for heading in _FAMILY.finditer(text):
         following = _NEXT_HEADING.search(text, heading.start(1), heading.end())
@@ -213,7 +213,7 @@ def _signs(text: str) -> Iterator[Statement]:
 
 
 def _placed_letters(piece: str, offset: int) -> Iterator[Statement]:
-    """Yield the findings behind which "y" or "n" stands, where a piece has more than one."""
+    """Yield the findings that are followed by "y" or "n", if a piece has more than one."""
     if " y" not in piece and " n" not in piece:
         return
     letters = [(m.start(), m.end(), m["minus"] is not None) for m in _LETTER.finditer(piece)]
@@ -227,7 +227,7 @@ def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple
 
 
 def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
-    """Find minus signs; a single one at the start of a line is a bullet, one between two words a dash."""
+    """Find minus signs; a single sign at the start of a line is a bullet, and between two words a dash."""
     found = list(_MINUS_BEFORE.finditer(piece))
     if _PLUS_BEFORE.search(piece):
         return list(_MINUS_OR_DASH.finditer(piece))
@@ -298,7 +298,7 @@ _PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
 _SAYS_MORE = re.compile(
     any_of(r"present|has|had|with|no|not|denie[sd]|is|was|yes|noted|mild|severe|persists?|reports?")
 )
-_MOST_KEY_WORDS = 6
+_MAX_KEY_WORDS = 6
 
 
 def _values(text: str) -> Iterator[Statement]:
@@ -311,13 +311,13 @@ def _values(text: str) -> Iterator[Statement]:
         key = text[first : value.start()]
         if value["bare"] and (len(key.split()) > 3 or not _BARE.isdisjoint(key.split())):
             continue
-        if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MOST_KEY_WORDS * (1 + key.count(",")):
+        if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MAX_KEY_WORDS * (1 + key.count(",")):
             yield Statement(first, value.start(), value["minus"] is not None, value.span())
             done = value.end()
 
 
 def _start_of_key(text: str, done: int, end: int, negative: str | None) -> int:
-    """Return where the finding begins that has a value: behind the last comma, or with the list that it ends."""
+    """Return the start of the finding that has a value: after the last comma, or the start of its list."""
     edges = list(_ITEM_EDGE.finditer(text, max(done, end - 200), end))
     start = max(done, edges[-1].end() if edges else max(done, end - 200))
     first = max(start, text.rfind(",", start, end) + 1)
@@ -371,11 +371,11 @@ def _parallels(text: str) -> Iterator[Statement]:
         if len(keys) == len(marks):
             first = row.start("keys")
             for (start, end), (mark_start, mark_end) in zip(keys, marks, strict=True):
-                said = row["marks"][mark_start:mark_end].strip()
-                yield Statement(first + start, first + end, said[0] in "-−na", row.span("marks"))
+                mark = row["marks"][mark_start:mark_end].strip()
+                yield Statement(first + start, first + end, mark[0] in "-−na", row.span("marks"))
 
 
-# ---- a chart's field, and the same again in its value
+# ---- a chart's field with its name repeated in the value
 
 _FIELD = re.compile(
     r"(?:^|[;:\n])[ ]?(?P<key>(?P<root>\w{2,5})\w*(?: \w+){0,3}?) (?P<value>"
@@ -392,5 +392,5 @@ def _fields(text: str) -> Iterator[Statement]:
 
 
 def statements_of_forms(text: str) -> list[Statement]:
-    """Return what a lower-case text states by form; of two that state the same finding the later one counts."""
+    """Return the statements in forms of a lower-case text; for the same finding, the later statement counts."""
     return [*_lists(text), *_signs(text), *_values(text), *_choices(text), *_parallels(text), *_fields(text)]

@@ -1,9 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Words that leave open what a clause states: hedges, exceptions, other times and places, comparisons that nothing reads.
+Words that leave the statement of a clause open: hedges, exceptions, other times and places, and unread
+comparisons.
 
-These words are few, and each can turn a statement round. A clause that holds one contradicts nothing.
+Each of these words can reverse a statement. A clause with one of them contradicts nothing.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ _NEITHER = re.compile(r"\b(?:neither|nor)\b")
 
 def leaves_open(words: str, finding: bool = False) -> bool:
     """
-    Return whether a clause in lower case, without the channel's name, holds a word that may turn round what was read.
+    Return whether a clause has a word that may reverse its statement.
 
     "Possibly", "at home before admission", "lower than the day before", "not without", "the fever had lysed".
 
     Args:
-        words (`str`): the clause.
-        finding (`bool`): it is of a finding, which what happened to it may end.
+        words (`str`): the clause in lower case, without the channel's name.
+        finding (`bool`): whether it is about a finding, which an unknown verb such as "lysed" may end.
     """
     if finding and any(not _KNOWN_COURSE.match(words, course.start(1)) for course in _COURSE.finditer(words)):
         return True

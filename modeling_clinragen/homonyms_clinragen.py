@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Words that name a disease, and name something else beside another word: "stroke volume", "diabetes insipidus"."""
+"""Words for a disease that mean something else in a phrase: "stroke volume", "diabetes insipidus"."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _AFTER = compiled_words(r"""
     """)
 
 
-@lru_cache(maxsize=64)  # a note is asked about for each of its terms
+@lru_cache(maxsize=64)  # a note is looked up for each of its terms
 def _places(lower: str) -> list[tuple[int, int]]:
     return [match.span() for pattern in (_BEFORE, _AFTER) for match in pattern.finditer(lower)]
 
 
 def names_something_else(lower: str, start: int, end: int) -> bool:
-    """Return whether what stands at `start` to `end` of a lower-case text is a part of another thing's name."""
+    """Return whether the span of a lower-case text is part of a longer name for something else."""
     return any(first <= start and end <= last and last - first > end - start for first, last in _places(lower))

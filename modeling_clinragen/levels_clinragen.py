@@ -38,20 +38,20 @@ from .wordings_clinragen import (
 )
 
 
-MIN_VALUES_OF_TREND = 6  # fewer tell a trend only where the first and the last are the extremes
-NOTABLE_CHANGE = 0.25  # of the channel's standard deviation, where there are fewer
-_NOTABLE_SHARE = 0.004  # of the first value, where nothing is normal
+MIN_VALUES_OF_TREND = 6  # fewer values show a trend only if the first and the last are the extremes
+NOTABLE_CHANGE = 0.25  # in standard deviations of the channel, for fewer values
+_NOTABLE_SHARE = 0.004  # of the first value, for channels without limits
 _FROM_LEVEL = re.compile(
     r"\bfrom (?:being )?(normal|high|low|raised|elevated) to (?:being )?(normal|high|low|raised|elevated)\b"
 )
 _AS = re.compile(r"(?:high|low) as\b")
 _FAR_FROM_STABLE = 0.35  # of the first value
-NOTABLE_PROGRESS = 0.1  # of it, towards the usual limits or away from them
+NOTABLE_PROGRESS = 0.1  # in standard deviations, towards the usual limits or away from them
 
 
-@lru_cache(maxsize=128)  # a clause is asked several times over
-def levels_said(clause: str) -> tuple[tuple[int, str], ...]:
-    """Return where the clause states high or low, in order."""
+@lru_cache(maxsize=128)  # each clause is read several times
+def stated_levels(clause: str) -> tuple[tuple[int, str], ...]:
+    """Return the positions at which the clause states high or low, in order."""
     found = {m.start(): "high" if _says_high(m[1]) else "low" for m in BOUND.finditer(clause)}
     rest = BOUND.sub(blank, clause)
     found |= {m.start(): "high" for m in HIGH.finditer(rest)}
@@ -64,7 +64,7 @@ def _says_high(word: str) -> bool:
 
 
 def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
-    """Judge whether a finding is said to have resolved, or whether values improved or worsened."""
+    """Judge the statement that a finding resolved, or that values improved or worsened."""
     sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
     ended = RESOLVED.search(clause) or PERSISTED.search(clause) if states else None
     improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
@@ -85,7 +85,7 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
 
 
 def progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool) -> Truth:
-    """Return whether values came nearer to the usual limits, or moved away; `None` where it can be argued."""
+    """Return whether values came closer to the usual limits, or moved away; `None` if it is open to argument."""
     low, high = usual_limits(channel)
     outside = np.zeros(len(values))
     if "high" in sides and np.isfinite(high):
@@ -100,43 +100,43 @@ def progress(channel: dict, values: np.ndarray, sides: list[str], improved: bool
     if (change < 0) == improved:
         return True
     worst, others = (end, outside[:-third]) if improved else (start, outside[third:])
-    return False if worst >= others.max() else None  # else it did so for a while
+    return False if worst >= others.max() else None  # else it held for a while
 
 
 def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
-    """Judge whether the values are said to rise, to fall or to be stable."""
-    said = "stable" if STABLE.search(clause) and not states else None
-    if said is None and not states and not BOUND.search(clause) and not NORMALIZED.search(clause):
+    """Judge the statement that the values rise, fall or are stable."""
+    stated = "stable" if STABLE.search(clause) and not states else None
+    if stated is None and not states and not BOUND.search(clause) and not NORMALIZED.search(clause):
         rising, falling = RISING.search(clause), FALLING.search(clause)
-        said = None if rising and falling else "rising" if rising else "falling" if falling else None
-    if said is None:
+        stated = None if rising and falling else "rising" if rising else "falling" if falling else None
+    if stated is None:
         return []
     if not len(values):
         return [("trend", False)]
-    if said == "stable":  # other words for it, such as "no change", are negations themselves
+    if stated == "stable":  # synonyms such as "no change" are negations themselves
         negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
-    holds = trend_of(values) == said if len(values) >= MIN_VALUES_OF_TREND else _short_trend(said, channel, values)
+    holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
     return [("trend", negation(holds) if negated else holds)]
 
 
-def _short_trend(said: str, channel: dict, values: np.ndarray) -> Truth:
-    """Judge a trend of few values, which is clear only where the first and the last are the extremes."""
+def _short_trend(stated: str, channel: dict, values: np.ndarray) -> Truth:
+    """Judge a trend of few values, which is clear only if the first and the last are the extremes."""
     change, notable = values[-1] - values[0], NOTABLE_CHANGE * channel.get("std", 0)
-    if not has_limit(channel, "high") and not has_limit(channel, "low"):  # of a weight two kilograms are much
+    if not has_limit(channel, "high") and not has_limit(channel, "low"):  # two kilograms are notable for a weight
         notable = min(notable, _NOTABLE_SHARE * abs(values[0])) if len(values) else notable
     moved = len(values) > 1 and abs(change) > max(notable, _FAR_FROM_STABLE * abs(values[0]))
-    if said == "stable" and (np.ptp(values) > 8 * notable or moved):
+    if stated == "stable" and (np.ptp(values) > 8 * notable or moved):
         return False
-    if said != "stable" and len(values) > 1:
-        way = values if said == "rising" else -values
+    if stated != "stable" and len(values) > 1:
+        way = values if stated == "rising" else -values
         if (way - np.minimum.accumulate(way)).max() <= 0:
-            return False  # it never went there
-    if said == "stable":
+            return False  # it never moved that way
+    if stated == "stable":
         notable = max(notable, 1.01 * 10.0 ** -channel.get("decimals", 1))  # one step of the last digit is no change
     ends = abs(change) == np.ptp(values)
-    if len(values) < 2 or (said == "stable" and abs(change) <= 6 * notable) or not ends:
-        return True if said == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
-    return (said == "rising") == (change > 0) and said != "stable" if abs(change) > notable else None
+    if len(values) < 2 or (stated == "stable" and abs(change) <= 6 * notable) or not ends:
+        return True if stated == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
+    return (stated == "rising") == (change > 0) and stated != "stable" if abs(change) > notable else None
 
 
 def trend_of(values: np.ndarray) -> str:
@@ -148,7 +148,7 @@ def trend_of(values: np.ndarray) -> str:
 
 
 def judge_levels(clause, states, directions, channel, negated, values, timed: bool) -> list[tuple[str, Truth]]:
-    """Judge whether values are called high, low, abnormal or normal."""
+    """Judge the statement that values are high, low, abnormal or normal."""
     values = of_its_time(clause, values)
     if LATER_VALUE.search(clause) and ("normal" in states or "not_high" in states):
         values = values[-1:]
@@ -178,19 +178,19 @@ def _is_at(level: str, channel: dict, values: np.ndarray) -> Truth:
 
 
 def of_its_time(clause: str, values: np.ndarray) -> np.ndarray:
-    """Select the first or the last value where a level is said to be that one's."""
+    """Select the first or the last value if the level refers to it."""
     if FIRST_VALUE.search(clause):
         return values[:1]
     return values[-1:] if LAST_VALUE.search(clause) or NOW.search(clause) else values
 
 
 def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
-    """Negate a truth where a clause denies it; nothing holds of no values."""
+    """Negate a truth if the clause negates it; without values, nothing holds."""
     return negation(truth) if negated and len(values) else truth
 
 
 def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
-    """Judge "high" or "low": one value will do, unless the clause says that it lasted."""
+    """Judge "high" or "low": one value is enough, unless the clause states that it lasted."""
     truth = any_beyond(channel, values, way)
     if not negated and truth is not False and PERSISTENT.search(clause):
         most = beyond(channel, values, way).mean() >= 0.5
@@ -201,7 +201,7 @@ def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarr
 
 
 def judge_state(states: list[str], clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
-    """Judge what findings state of the values."""
+    """Judge the states that findings give the values."""
     return every(_one_state(state, clause, channel, negated, values) for state in dict.fromkeys(states))
 
 

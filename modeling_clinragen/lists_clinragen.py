@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Lists behind one denial: "no fever, chills, or cough" denies all three, "no murmurs, irregular rhythm" only the first.
+Lists after one negation: "no fever, chills, or cough" negates all three, "no murmurs, irregular rhythm" the first.
 
-A denied list is of one kind and says nothing more of its items. It ends before an item that is measured, that goes on
-or changes, that is a state ("no edema, mottled") or an abnormal sign, that has a place, a date or a grade, that is a
-disease among symptoms, or the denied finding itself under other circumstances. What follows such an item is affirmed.
+The items of a negated list are of one kind and have no further description. The list ends before an item that is
+measured, persists or changes, is a state ("no edema, mottled") or an abnormal sign, has a place, a date or a grade, is
+a disease among symptoms, or is the negated finding in another situation. It and later items are affirmed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .phrases_clinragen import any_of, compiled, compiled_words
 
 
 _COMMA = re.compile(r"[,()]")
-_OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # each item has its own: "no fever, no rash, cough"
+_OWN_NO = re.compile(r"(?:^|[,:])\s*(?:no|not|without|never) \w")  # of each item: "no fever, no rash, cough"
 _WITHOUT = re.compile(r"\b(?:without|w/o|but (?:no|not))\b")  # "pallor without jaundice, bruising without bleeding"
 _OR = re.compile(r"\b(?:or|nor)\b")
 _OR_LATER = re.compile(r"(?:,(?!\s*(?:no|not|without|never) )[^,]*?)*?\b(?:or|nor)\b")
@@ -34,14 +34,14 @@ _SHOWN = compiled(r"""
     \s(?:is |was |are |were )?(?:present|noted|seen|heard|found|positive|reported|worse|yes|elevated|raised|rising|high
     |low)\b
     """)
-# "pain that is not exertional, cough" denies neither
+# "pain that is not exertional, cough" negates neither
 OF_A_KIND = compiled_words(r"""
     not (?:exertional|pleuritic|positional|reproducible|radiating|productive|new|severe|constant|sudden|typical|painful
     |itchy|bloody|purulent|sharp)
     """)
-_DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" denies the distress alone
+_DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" negates the distress alone
 
-# "no" governs nouns: what follows here is a state of the patient, or a sign with the word that makes it one.
+# "no" negates nouns: these adjectives are states of the patient, or make the following noun a sign.
 _OF_NOUNS = frozenset(["no", "without", "w/o", "w/out", "ø", "nil", "zero"])
 _NEGATIVE_TEST = re.compile(r"neg(?:ative)? \w.* for")  # "negative workup for"
 _STATES = r"""
@@ -61,7 +61,7 @@ _STATE = re.compile(rf"\s*(?:and |also |(?:very|mildly|slightly|more|still|now|b
 _GRADED = compiled_words(r"""
     scattered|few|mild|moderate|moderately|severe|severely|small|large|trace|bilateral|bibasilar|left|right|new
     |heavy|occasional|frequent|persistent|recurrent|worse|positive|marked|profound|faint|scant|tiny|copious|massive
-    """)  # what has a grade or a side is there
+    """)  # a finding with a grade or a side is present
 _INTACT = compiled(r"(?:clear|soft|supple|benign|normal|intact|warm|dry|equal|reactive|regular|stable)\s*$")
 _PREDICATE = compiled(r"""
     \s*(?:and )?(?:left |right |both |his |her |the )*\w+ (?:cold|blue|cool|slurred|deviated|rigid|tense|swollen|weak
@@ -74,7 +74,7 @@ _VERB = compiled(r"""
     |received|developed|became|becomes|moves|withdraws|follows|opens|states|says|takes|uses|drinks|smokes|lives|walks
     |needs|appears|looks|feels|seems|gets|goes|makes)\b
     """)
-# What is usual: where it is missing, a list of other things is none of the same denial.
+# Normal functions and usual measures: if one is missing, other items of the list are not negated with it.
 _USUAL = re.compile(
     any_of(r"""
     pulses?|(?:bowel|breath|heart) sounds|(?:urine|urinary) output|urine|responses?|responsive|gag|reflex(?:es)?
@@ -113,7 +113,7 @@ _CHRONIC = compiled(r"""
     """)
 _ON_TREATMENT = compiled_words("on|with|s/p|treated|since")
 _WORD = re.compile(r"[a-z]{3,}")
-# "No edema, palmar erythema" may deny both signs, or the first alone: what stands there is not clear.
+# "No edema, palmar erythema" may negate both signs, or the first alone: it is unclear.
 _SEEN = r"""
     edema|swelling|clubbing|cyanosis|erythema|rash|jaundice|icterus|pallor|petechiae|purpura|ecchymos[ie]s|bruising
     |murmurs?|rubs?|gallops?|crackles|rales|rhonchi|wheez(?:es?|ing)|stridor|bruits?|mass(?:es)?|\w+megaly|ascites
@@ -122,32 +122,32 @@ _SEEN = r"""
 _UNCLEAR = re.compile(
     rf"\b(?:no|without|w/o) {any_of(_SEEN)}, (?P<item>\w{{2,}}(?:ar|al|ic|ive|ous|ary|ed|er|or) {any_of(_SEEN)})\s*$"
 )
-# "Wheeze, no stridor, productive cough of white sputum": a second item that is described among others that are there.
+# "Wheeze, no stridor, productive cough of white sputum": a described item after a negated one, among present ones.
 _DESCRIBED = re.compile(
     r"[a-z][^,;:]{0,60}, (?:no|without|w/o) (?:(?!\b(?:or|and|nor)\b)[^,;:()]){1,40}, (?P<item>(?!(?:no|not|denies) )"
     r"[\w-]+ [\w-]+ (?:of|for|with) (?!(?:the|breath)\b)[\w-]+(?: [\w-]+){0,3})\s*(?=$|[,;])(?![^;]*\bor\b)"
 )
-_NOTHING = ("no ", "without ", "w/o ")  # one of which both have
+_NOTHING = ("no ", "without ", "w/o ")  # both patterns require one of these
 
 
-def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: int) -> bool:
+def is_beyond_negation(sentence: str, negation: tuple[int, int], start: int, end: int) -> bool:
     """
-    Return whether a denial does not reach what stands at `start` to `end`, since the list that it denies ended before.
+    Return whether a finding is beyond the scope of a negation, because the negated list ended before it.
 
     Args:
         sentence (`str`): in lower case.
-        denial (`tuple[int, int]`): the characters of the word that denies.
-        start, end (`int`): of what may be denied; behind the denial.
+        negation (`tuple[int, int]`): the span of the trigger.
+        start, end (`int`): the span of the finding, after the trigger.
     """
-    trigger = denial[1]
+    trigger = negation[1]
     if is_unclear(sentence, start):
         return True
     commas = [m.start() for m in _COMMA.finditer(sentence, trigger, start)]
-    if _is_of_the_main_clause(sentence, denial, start):
+    if _is_of_the_main_clause(sentence, negation, start):
         return True
-    word = sentence[slice(*denial)]
+    word = sentence[slice(*negation)]
     of_nouns = word in _OF_NOUNS or bool(_NEGATIVE_TEST.fullmatch(word))
-    if of_nouns and _is_past_and(sentence, trigger, start):
+    if of_nouns and _is_beyond_and(sentence, trigger, start):
         return True
     if not commas:
         return False
@@ -158,7 +158,7 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
         return True
     if _OR.search(item) or _OR_LATER.match(sentence, last):
         return False
-    opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)" counts from there
+    opened = sentence.rfind("(", trigger, start)  # "no vertigo (nystagmus, ataxia present)": count commas from there
     single = sum(comma > opened for comma in commas) <= 1
     if len(_OWN_NO.findall(sentence[: commas[-1]])) > 1 and not _OWN_NO.match(sentence, commas[-1]):
         return True
@@ -166,13 +166,13 @@ def is_past_the_denial(sentence: str, denial: tuple[int, int], start: int, end: 
         return True
     if (single and _SHOWN.match(sentence, end)) or _CHANGES.search(item) or _MEASURED.search(item):
         return True
-    if OF_A_KIND.match(sentence, denial[0]) or _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
+    if OF_A_KIND.match(sentence, negation[0]) or _VERB.match(item) or _is_missing(sentence[trigger : commas[0]], item):
         return True
-    return of_nouns and _turns(sentence, denial, commas, last)
+    return of_nouns and _list_ends(sentence, negation, commas, last)
 
 
 def is_unclear(sentence: str, start: int) -> bool:
-    """Return whether what stands at `start` may be denied or not: "no edema, palmar erythema"."""
+    """Return whether it is unclear if the finding at `start` is negated: "no edema, palmar erythema"."""
     if ", " not in sentence or not any(word in sentence for word in _NOTHING):
         return False
     unclear = _UNCLEAR.search(sentence)
@@ -190,28 +190,28 @@ _FINITE = compiled_words(r"""
     """)
 
 
-def _is_of_the_main_clause(sentence: str, denial: tuple[int, int], start: int) -> bool:
-    """Return whether a denying phrase opens the sentence: "in the absence of fever, cough was treated"."""
-    lead, word = sentence[: denial[0]], sentence[slice(*denial)]
+def _is_of_the_main_clause(sentence: str, negation: tuple[int, int], start: int) -> bool:
+    """Return whether a negating phrase opens the sentence: "in the absence of fever, cough was treated"."""
+    lead, word = sentence[: negation[0]], sentence[slice(*negation)]
     if word not in _AHEAD or not _FIRST.fullmatch(lead) or (word == "no" and not lead.strip()):
         return False
-    verb = _FINITE.search(sentence, denial[1])
-    comma = sentence.rfind(",", denial[1], verb.start()) if verb else -1
+    verb = _FINITE.search(sentence, negation[1])
+    comma = sentence.rfind(",", negation[1], verb.start()) if verb else -1
     return 0 <= comma < start
 
 
-def _is_past_and(sentence: str, trigger: int, start: int) -> bool:
-    """Return whether an "and" turns to what is: "no pulse and dilated pupils", but not "no warm and tender joints"."""
+def _is_beyond_and(sentence: str, trigger: int, start: int) -> bool:
+    """Return whether an "and" ends the scope: "no pulse and dilated pupils", but not "no warm and tender joints"."""
     turn = _AND.search(sentence, trigger, start + 40)
     return turn is not None and turn.end() <= start and not _ADJECTIVE.search(sentence[trigger : turn.start()])
 
 
-def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int) -> bool:
-    """Return whether one of the items behind the first is not of the kind of a denied list."""
-    head = sentence[denial[1] : commas[0]]
+def _list_ends(sentence: str, negation: tuple[int, int], commas: list[int], last: int) -> bool:
+    """Return whether an item after the first is not of the kind of the negated list."""
+    head = sentence[negation[1] : commas[0]]
     if _ADJECTIVE.search(head):  # "no red, tender joints"
         return False
-    among_others = bool(re.search(r",\s*$", sentence[: denial[0]])) and bool(sentence[: denial[0]].strip(" ,"))
+    among_others = bool(re.search(r",\s*$", sentence[: negation[0]])) and bool(sentence[: negation[0]].strip(" ,"))
     edges = [*commas, last]
     for number, (comma, stop) in enumerate(itertools.pairwise(edges)):
         item = sentence[comma + 1 : stop]
@@ -229,14 +229,14 @@ def _turns(sentence: str, denial: tuple[int, int], commas: list[int], last: int)
 
 
 def _is_missing(head: str, item: str) -> bool:
-    """Return whether something usual is denied, and an item is something else: "no bowel sounds, guarding"."""
+    """Return whether a normal function is negated, and an item is something else: "no bowel sounds, guarding"."""
     return bool(_USUAL.search(head)) and not (
         _USUAL.search(item) or _TROUBLE.search(head) or _OWN_NO.match("," + item)
     )
 
 
 def _is_chronic(item: str, head: str, among_others: bool) -> bool:
-    """Return whether an item is a disease of the patient: a treated one, or one among symptoms or other diseases."""
+    """Return whether an item is a disease of the patient: treated, or listed among symptoms or other diseases."""
     if not _CHRONIC.match(item):
         return False
     others = not _HISTORY.search(head) and (among_others or not _CHRONIC.search(head))
@@ -244,6 +244,6 @@ def _is_chronic(item: str, head: str, among_others: bool) -> bool:
 
 
 def _is_repeated(head: str, item: str) -> bool:
-    """Return whether an item is the denied finding in another situation: "no dyspnea at rest, dyspnea on stairs"."""
-    denied, said = _WORD.search(head), _WORD.search(item)
-    return bool(denied and said) and denied[0] == said[0] and len(item.split()) > 1
+    """Return whether an item is the negated finding in another situation: "no dyspnea at rest, dyspnea on stairs"."""
+    negated, repeated = _WORD.search(head), _WORD.search(item)
+    return bool(negated and repeated) and negated[0] == repeated[0] and len(item.split()) > 1

@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Negation in sentences, and what is stated of relatives.
+Negation in sentences, and statements about relatives.
 
-Source: the idea of triggers, their scopes and what ends them is that of NegEx (Chapman W. W. et al., "A Simple
+Source: the triggers, scopes and terminations follow NegEx (Chapman W. W. et al., "A Simple
 Algorithm for Identifying Negated Findings and Diseases in Discharge Summaries", J Biomed Inform 34, 301-310, 2001);
 the lists are this project's own.
 """
@@ -14,16 +14,16 @@ import re
 from collections import deque
 from functools import lru_cache
 
-from .lists_clinragen import OF_A_KIND, is_past_the_denial, is_unclear
+from .lists_clinragen import OF_A_KIND, is_beyond_negation, is_unclear
 from .phrases_clinragen import any_of, compiled, compiled_words
 
 
-_CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # what follows is still said of it
+_CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # later words still refer to the finding
 _THAT = compiled_words(
     r"that (?:the )?(?:patient|pt|he|she|they) (?:has|had|have|is|was|\w+s|\w+ed)(?: had)?"
 )  # "denies that he had"
 
-# Before a finding: it is absent. The first group is looked for first, since "not ruled out" denies nothing.
+# Triggers before a finding: it is absent. Pseudo-triggers are matched first, as "not ruled out" negates nothing.
 _PSEUDO = compiled_words(r"""
     (?:not|never|cannot be|can ?not be|could not be|can't be|hasn't been|not been
     |not yet) (?:fully |entirely |yet |be )?(?:ruled out|excluded)
@@ -61,7 +61,7 @@ _JUST_BEFORE = re.compile(
     r"((?:(?!and\b|or\b)\w+ ){0,3})$"
 )
 _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
-# After a finding: it is absent. "X and Y are absent" speaks of both, "X and Y absent" of the last.
+# Triggers after a finding: it is absent. "X and Y are absent" negates both, "X and Y absent" the last.
 _ABSENT = r"""
     absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely
     |never(?! (?:quite|fully|really|completely|far|goes|leaves|stops|lets|left|went|stopped))
@@ -94,17 +94,17 @@ _AFTER_ALL = re.compile(
     |aren't|weren't
     """)
 )
-# "X, Y, and Z denied" speaks of all three
+# "X, Y, and Z denied" negates all three
 _AFTER_LIST = re.compile(
     r"^(?:, [\w \-/]{1,30}){0,8}, (?:and|or) [\w \-/]{1,30} (?:all )?(?:denied|absent|negative)\s*$"
 )
 _ANY_ABSENT = re.compile(any_of(_ABSENT))
-# "No urine output suggests X" denies urine, but "no finding suggests X" denies X.
-_UNNAMED = """
+# "No urine output suggests X" negates urine output, but "no finding suggests X" negates X.
+_GENERIC = """
     evidence finding findings feature features sign signs imaging result results symptom symptoms test tests data value
     values clue clues study studies nothing none
 """
-_SAID_OF_SOMETHING = "".join(rf"(?<!\b{word}{joint} )" for word in _UNNAMED.split() for joint in ("", " that"))
+_AFTER_A_FINDING = "".join(rf"(?<!\b{word}{joint} )" for word in _GENERIC.split() for joint in ("", " that"))
 _ENDS = re.compile(
     r"[;:.!?\n]| [-–—]{1,2} |"
     + any_of(
@@ -120,7 +120,7 @@ _ENDS = re.compile(
         |(?:,|and) with(?! no)|secondary to|because(?: of)?|due to|owing to|caused by
         |apart from|other than|aside from|save(?: for| on)?|for fear of|excepting|barring|only|rather
         |is (?:more )?likely
-        |{_SAID_OF_SOMETHING}(?:point(?:s|ed|ing)? to|suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|supports?|fits?
+        |{_AFTER_A_FINDING}(?:point(?:s|ed|ing)? to|suggest(?:s|ed|ing|ive)?(?: of)?|favou?rs?|supports?|fits?
         |indicates?|(?:is|are) (?:consistent|compatible|in keeping) with)
         """,
     )
@@ -185,7 +185,7 @@ _RISK_AFTER = re.compile(
 )
 
 
-@lru_cache(maxsize=2**12)  # the same sentence is asked about for each of its findings
+@lru_cache(maxsize=2**12)  # a sentence is looked up for each of its findings
 def _may_negate(sentence: str) -> bool:
     return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT, _FREE))
 
@@ -196,20 +196,20 @@ def _may_be_about_relatives(sentence: str) -> bool:
 
 
 def is_negated(sentence: str, start: int, end: int) -> bool:
-    """Return whether a lower-case sentence states that what stands at `start` to `end` is absent."""
+    """Return whether a lower-case sentence negates the span."""
     if not _may_negate(sentence):
         return False
     before, after = sentence[:start], sentence[end:]
-    masked = _THAT.sub(_crossed_out, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
+    masked = _THAT.sub(_masked, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
     if trigger is not None and _governs(masked, trigger.end()):
-        if not is_past_the_denial(sentence, trigger.span(), start, end):
+        if not is_beyond_negation(sentence, trigger.span(), start, end):
             return True
         masked = masked[: trigger.start()] + "x" * (start - trigger.start())
     absent = _JUST_BEFORE.search(masked)
     if (absent and not _ENDS.search(absent[1])) or _NEGATIVE_FIRST.search(masked) or _FREE.match(sentence, end):
         return True
-    after = _CONSIDERED.sub(_crossed_out, after)
+    after = _CONSIDERED.sub(_masked, after)
     stop = _ENDS.search(after)
     rest = after[: stop.start() if stop else len(after)]
     near = _NEXT_FINDING.split(rest, maxsplit=1)[0]
@@ -219,9 +219,9 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
 
 
 def _governs(before: str, trigger: int) -> bool:
-    """Return whether a denial that ends at `trigger` reaches to the end of `before`."""
+    """Return whether the scope of a trigger that ends at `trigger` reaches the end of `before`."""
     verb = _DENIED_VERB.match(before, trigger)  # "not complaining of", "no reports of"
-    if _SAID_OF_BEFORE.match(before, trigger) or _SINCE.search(before, trigger):
+    if _REFERS_BACK.match(before, trigger) or _SINCE.search(before, trigger):
         return False
     return not _ENDS.search(before, verb.end() if verb else trigger)
 
@@ -238,11 +238,11 @@ def _is_denied_after(pattern: re.Pattern, after: str) -> bool:
     return bool(pattern.search(after)) and not (_PSEUDO.search(after) or OF_A_KIND.search(after))
 
 
-def _crossed_out(match: re.Match) -> str:
+def _masked(match: re.Match) -> str:
     return "x" * len(match[0])
 
 
-_SAID_OF_BEFORE = re.compile(r"\s*[,)]")  # "fever denied, rash"
+_REFERS_BACK = re.compile(r"\s*[,)]")  # "fever denied, rash"
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
@@ -251,12 +251,12 @@ def _last(pattern: re.Pattern, text: str) -> re.Match | None:
 
 
 def is_about_relatives(sentence: str, start: int) -> bool:
-    """Return whether what stands at `start` of a lower-case sentence is stated of the patient's family."""
+    """Return whether the text at `start` of a lower-case sentence is about the patient's family."""
     if not _may_be_about_relatives(sentence):
         return False
     if _IN_FAMILY.match(sentence, start):
         return True
-    before = _INFORMANT.sub(_crossed_out, _KIN_CLAUSE.split(sentence[:start])[-1])
+    before = _INFORMANT.sub(_masked, _KIN_CLAUSE.split(sentence[:start])[-1])
     relative = _last(_RELATIVE, before)
     return relative is not None and not OWN.search(before, relative.end())
 
@@ -270,12 +270,12 @@ _KIN_CLAUSE = re.compile(r"[;.\n]|,? but ")
 
 
 def sentences_of(text: str) -> list[tuple[int, int]]:
-    """Return start and end of the sentences of a text, and of the lines and items of a note."""
+    """Return the spans of the sentences of a text, and of the lines and items of a note."""
     return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
 
 
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
-    """Return whether a lower-case sentence states a risk, plan or another sense of what stands at `start` to `end`."""
+    """Return whether the span of a lower-case sentence is a risk, a plan, or used in another sense."""
     clause = _CLAUSE.split(sentence[:start])[-1]
     after = sentence[end:]
     return bool(
@@ -306,7 +306,7 @@ def _in_another_sense(sentence: str, start: int, end: int) -> bool:
 
 
 def is_suspected(sentence: str, start: int) -> bool:
-    """Return whether a lower-case sentence only suspects what stands at `start`: "concern for PE", "possible PE"."""
+    """Return whether the finding at `start` of a lower-case sentence is only suspected: "concern for PE"."""
     return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]))
 
 

@@ -4,8 +4,9 @@
 Numbers of a clause against a channel's measured values.
 
 A number stands for an interval of the channel's values: "13.9 mmol/L" for all that round to it, "130s" for ten beats,
-"<90" for all below. The words around it tell which values must lie in it: the highest, the lowest, the first, the
-last, a later one, all, or any. Numbers that follow each other in time ("from 86 to 97") are found in that order.
+"<90" for all below. The words around it give its role, the values that must lie in it: the highest, the lowest, the
+first, the last, a later one, all, or any. Numbers that follow each other in time ("from 86 to 97") must be found in
+that order.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ _DIGITS = {
     "single": (0, 10.0),
     "double": (10, 90.0),
     "triple": (100, 900.0),
-}  # the least number, and how many there are
+}  # the lowest number, and how many there are
 _ANY_NUMBER = re.compile(r"\d|(?:ties|teens|hundreds|digits?|figures?)\b")
 _SIGNED = re.compile(r"(?<=[\s(])[-−](?=\d)")
-# tenths of a decade that its parts surely hold, and those that they may
+# the tenths of a decade that its parts include by every convention, and by some
 _PARTS = {"low": (0, 4), "lower": (0, 4), "mid": (4, 7), "middle": (4, 7), "high": (6, 10), "upper": (6, 10)}
 _WIDE_PARTS = {"low": (0, 5), "lower": (0, 5), "mid": (3, 8), "middle": (3, 8), "high": (5, 10), "upper": (5, 10)}
-_ABOUT_SHARE, _ABOUT_AT_MOST = 0.05, 0.08  # how far "around 110" may be from 110; beyond the second it is wrong
+_ABOUT_SHARE, _ABOUT_AT_MOST = 0.05, 0.08  # "around 110" agrees within the first, is wrong beyond the second
 _ABOUT_BY_UNIT = {"pH": (0.03, 0.06), "°C": (0.3, 0.6), "%": (2.0, 4.0), "fraction": (0.03, 0.06)}
 _ABOUT_AT_LEAST = {"/min": (2.0, 4.0), "mmHg": (4.0, 8.0)}
 
@@ -79,10 +80,10 @@ class Quantity:
     A number in a clause.
 
     Args:
-        start, end (`int`): with its unit; `number` (`float`): as written.
-        inner, outer (list of `(low, high)`): a value within one of the inner intervals agrees, one outside of the
-            outer ones does not; between them conventions differ. Both empty where its unit is none of the channel's.
-        wide (`bool`): stands for an interval, so that "stayed" is said of all values.
+        start, end (`int`): its span, with its unit; `number` (`float`): as written.
+        inner, outer (list of `(low, high)`): a value within one of the inner intervals agrees, a value outside all
+            outer intervals does not; between them conventions differ. Both empty if the unit is not the channel's.
+        wide (`bool`): whether the number stands for an interval, so that "stayed" refers to all values.
     """
 
     start: int
@@ -92,11 +93,11 @@ class Quantity:
     outer: list[tuple[float, float]] = field(default_factory=list)
     wide: bool = False
     role: str = "any"
-    linked: bool = False  # in time after the number before it
-    place: int | None = None  # of the first or the last value, beside its role: "peaked at 222 on arrival"
+    linked: bool = False  # later in time than the number before it
+    place: int | None = None  # 0 or -1, the first or last value, in addition to the role: "peaked at 222 on arrival"
     moment: float | None = None
     decade: bool = False
-    bound: bool = False  # one that no value passes: "no lower than 90", "94 or above"
+    bound: bool = False  # a bound of all values: "no lower than 90", "94 or above"
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         return _within(values, self.inner)
@@ -138,7 +139,7 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         if _WITHIN_SO_MUCH.search(before) and WITHIN_OF.search(clause[: _next_number(clause, match.end())]):
             continue
         if NO_MEASUREMENT.search(before) or before.endswith("₂") or by:
-            changed = None if _BY.search(before) else end  # "up 9 to 128" goes to a value
+            changed = None if _BY.search(before) else end  # in "up 9 to 128" the 128 is a value
             continue
         if amount or inside or _is_no_value(clause, match, end, unit, channel):
             continue
@@ -147,29 +148,29 @@ def quantities(clause: str, channel: dict) -> list[Quantity]:
         start = match.start() if decade else match.start("number")
         found.append((match, start, Quantity(start, end, number, decade=decade)))
         units.append(unit)
-    foreign = [None, *itertools.accumulate(units, lambda last, unit: unit or last)]  # the unit written before each
-    for i in range(len(found) - 2, -1, -1):  # "86 to 97%": the unit of the second is that of the first
+    foreign = [None, *itertools.accumulate(units, lambda last, unit: unit or last)]  # the last unit before each
+    for i in range(len(found) - 2, -1, -1):  # "86 to 97%": both numbers have the unit of the second
         between = clause[found[i][2].end : found[i + 1][1]]
         if units[i] is None and JOINT_OF_NUMBERS.fullmatch(between):
             units[i] = units[i + 1]
     for i, ((match, _, quantity), unit) in enumerate(zip(found, units, strict=True)):
         _fill(quantity, match, unit, clause, channel)
-        if unit is None and foreign[i]:  # "3.0 mmol/L, later 7.1" may go on in the unit
+        if unit is None and foreign[i]:  # "3.0 mmol/L, later 7.1" may keep the unit
             _add_scale(quantity, match, foreign[i], clause, channel)
         first = found[i - 1][2] if i and not found[i - 1][2].decade else None
         if first and quantity.decade and clause[first.end : quantity.start] == "-":  # "120-140s"
             first.inner, first.outer, first.decade = *(2 * ([(first.number, first.number + 9.99)],)), True
-    shares = [channel.get("unit") == "fraction" and unit == "%" for unit in units]  # "FiO2 10%" cannot be
+    shares = [channel.get("unit") == "fraction" and unit == "%" for unit in units]  # also an implausible "FiO2 10%"
     own = [
         quantity
         for (_, _, quantity), is_own in zip(found, shares, strict=True)
         if is_own or _is_plausible(quantity, channel)
     ]
-    return own or [quantity for _, _, quantity in found]  # "RR 18, 96%": a number in another's unit is another's
+    return own or [quantity for _, _, quantity in found]  # "RR 18, 96%": 96% belongs to another channel
 
 
 def _is_plausible(quantity: Quantity, channel: dict) -> bool:
-    """Return whether a number may be a value of the channel: in one of its units, and within what can be measured."""
+    """Return whether a number may be a value of the channel: in one of its units, and within its measurable range."""
     least, most = channel.get("minimum", -np.inf), channel.get("maximum", np.inf)
     return any(low <= most and high >= least for low, high in quantity.inner)
 
@@ -182,7 +183,7 @@ def _written(match: re.Match) -> str:
 
 
 def _is_no_value(clause: str, match: re.Match, end: int, unit: str | None, channel: dict) -> bool:
-    """Return whether a number is a dose, the strength of a solution, the oxygen that is breathed, or an age."""
+    """Return whether a number is a dose, the strength of a solution, the fraction of inspired oxygen, or an age."""
     before, own = clause[: match.start()], channel.get("unit")
     if unit in ("mEq/L", "mmol/L") and "/" not in clause[match.end() : end] and DOSE.search(clause):
         return True
@@ -206,7 +207,7 @@ def _fill(quantity: Quantity, match: re.Match, unit: str | None, clause: str, ch
 
 
 def _add_scale(quantity: Quantity, match: re.Match, unit: str, clause: str, channel: dict) -> None:
-    """Let a number without a unit also be one in the unit of the number before it."""
+    """Add to a number without a unit the reading in the unit of the number before it."""
     known = scale(channel, unit)
     if known and known.factor != 1.0:
         inner, outer, _ = _interval(quantity, match, _written(match), clause, channel)
@@ -223,7 +224,7 @@ def _scaled(interval: tuple[float, float], to: Scale) -> tuple[float, float]:
 
 
 def _interval(quantity, match, written, clause, channel):
-    """Return the inner and the outer interval that a number stands for, in the unit that it is written in."""
+    """Return the inner and outer intervals of a number, in its written unit, and whether it is wide."""
     number = quantity.number
     half = 0.5 * 10.0 ** -len(written.partition(".")[2])
     if match["digits"]:
@@ -254,7 +255,7 @@ def _interval(quantity, match, written, clause, channel):
 
 
 def _half_line(compared: re.Match, before: str, number: float) -> tuple[float, float]:
-    """Return all numbers above, or below, one; the number itself belongs to "at least" and "no more than"."""
+    """Return the half-line above or below a number; "at least" and "no more than" include the number itself."""
     word = compared[1] or compared[2]
     step = 1e-5 * max(1.0, abs(number))
     if word == "no further than":
@@ -269,7 +270,7 @@ def _half_line(compared: re.Match, before: str, number: float) -> tuple[float, f
 
 
 def _width(written: str, channel: dict) -> float:
-    """Return how wide the "130s", the "7.2s" or, of temperatures, the "38s" are."""
+    """Return the width of the "130s", the "7.2s" or, for temperatures, the "38s"."""
     if "." in written:
         return 0.1
     number = int(written.replace(",", ""))
@@ -286,7 +287,7 @@ def _decade(number: float, width: float, match: re.Match, channel: dict):
     if width == 100.0 and channel.get("unit") in (
         "/min",
         "mmHg",
-    ):  # "in the 100s" is 100 to 109 of a pulse, and 100 to 199 of other things
+    ):  # "in the 100s" is 100 to 109 for a pulse, and 100 to 199 for other channels
         return (number, number + 10 - 1e-5), (number, top)
     return (number, top), (number, top)
 
@@ -300,14 +301,14 @@ def _part(number: float, tenth: float, match: re.Match, tenths: dict) -> tuple[f
 def judge_numbers(
     clause: str, found: list[Quantity], negated: bool, hours: np.ndarray, values: np.ndarray
 ) -> list[Truth]:
-    """Judge all numbers of a clause, whose roles are set: one truth for each chain of numbers in time."""
+    """Judge all numbers of a clause, with their roles set: one truth for each chain of numbers in time."""
     spans = _spans(clause, found, values)
     if spans is not None:
         return spans
     found = _joined_decades(clause, found)
     _reverse(clause, found)
-    told = bool(RISING.search(clause)) != bool(FALLING.search(clause)) or re.search(r"\b(?:trend|serial)", clause)
-    if len(found) > 2 and told:
+    is_course = bool(RISING.search(clause)) != bool(FALLING.search(clause)) or re.search(r"\b(?:trend|serial)", clause)
+    if len(found) > 2 and is_course:
         for one, other in itertools.pairwise(found):  # "rising: 1.8, 3.0, 4.4"
             other.linked |= bool(re.fullmatch(r"\s*,?\s*(?:and|then)?\s*", clause[one.end : other.start]))
     truths, chain = [], []
@@ -322,7 +323,7 @@ def judge_numbers(
 
 
 def _joined_decades(clause: str, found: list[Quantity]) -> list[Quantity]:
-    """Join decades that are written as one range, the first of "from the 120s-130s to 104"."""
+    """Join decades that are written as one range: "120s-130s" in "from the 120s-130s to 104"."""
     joined: list[Quantity] = []
     for quantity in found:
         last = joined[-1] if joined else None
@@ -351,7 +352,7 @@ _SINCE_THEN = re.compile(r"[^,;]*\b(?:since|thereafter|afterwards?|subsequently|
 
 
 def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth] | None:
-    """Judge a range from the lowest to the highest value, "ranged 110-150"; `None` where the clause states none."""
+    """Judge a range from the lowest to the highest value, "ranged 110-150"; `None` if the clause states none."""
     if len(found) != 2 or not values.size:
         return None
     one, other = found
@@ -372,7 +373,7 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
         return [True if inside.all() else None if most else False]
     around = f"{before} {clause[other.end :]}"
     since = _SINCE_THEN.search(around) or LAST_VALUE.search(around)
-    if since or FIRST_VALUE.search(around):  # of the values from, or up to, some time
+    if since or FIRST_VALUE.search(around):  # a range since, or until, some time
         part = values[::-1] if since else values
         both = low.holds(np.minimum.accumulate(part)) & high.holds(np.maximum.accumulate(part))
         return [True if both.any() else None if low.holds(values).any() and high.holds(values).any() else False]
@@ -382,14 +383,14 @@ def _spans(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     if WITHIN.search(before):
         return [bool(inside.all())]
     if re.search(r"\bfrom\s*$", before) and not re.search(r"\b(?:rang|var|fluctuat|span|anywhere)\w*", before):
-        return None  # "from 86 to 97" may tell of two times
+        return None  # "from 86 to 97" may be a course
     if dash or ranging:
         return exact
     return [None if low.holds(values).any() and high.holds(values).any() else False]
 
 
 def _one_of(quantity: Quantity, values: np.ndarray) -> Truth:
-    """Return whether any of the values is the number."""
+    """Return whether any of the values equals the number."""
     if quantity.holds(values).any():
         return True
     return None if quantity.may_hold(values).any() else False
@@ -418,7 +419,7 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
 
 
 def _all_of(quantity: Quantity, values: np.ndarray) -> Truth:
-    """Return whether all values are the number; values that "hover around" it may stray further than one about it."""
+    """Return whether all values equal the number; values that "hover around" it may differ more than one."""
     if quantity.holds(values).all():
         return True
     around = not (quantity.decade or quantity.bound) and np.isfinite(quantity.inner).all()
@@ -432,18 +433,18 @@ def _candidates(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np
 
 
 def written_at(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the positions of the values that are the number, of those that it speaks of if any is; of a mean all."""
+    """Return the positions of values equal to the number, those of its role if there are any; all for a mean."""
     if quantity.role == "mean":
         return np.arange(len(values))
     written = np.flatnonzero(quantity.holds(values))
     marked = np.zeros(len(values), bool)
     marked[_positions(quantity, hours, values)] = True
-    spoken_of = written[marked[written]]
-    return spoken_of if len(spoken_of) else written
+    matching = written[marked[written]]
+    return matching if len(matching) else written
 
 
 def _positions(quantity: Quantity, hours: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the positions of the values that a number speaks of."""
+    """Return the positions of the values that match a number's role, place and moment."""
     chosen = np.ones(len(values), bool)
     if not len(values):
         return np.flatnonzero(chosen)
@@ -472,7 +473,7 @@ def _reverse(clause: str, found: list[Quantity]) -> None:
 
 
 def _chain(clause: str, chain: list[Quantity], hours: np.ndarray, values: np.ndarray) -> Truth:
-    """Return whether the numbers of a chain are found one after the other, and go where the words say."""
+    """Return whether the numbers of a chain are found in order, and move in the stated direction."""
     if len(chain) == 1:
         return _single(clause, chain[0], False, hours, values)
     for one, other in itertools.pairwise(chain):

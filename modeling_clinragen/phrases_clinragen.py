@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Phrases in a text: many looked up in one pass over its words, or as patterns written over several lines."""
+"""Phrases in a text: look up many in one pass over its words, and compile patterns that span several lines."""
 
 import re
 from collections import defaultdict
@@ -11,7 +11,7 @@ _WORD = re.compile(r"\w+")
 
 
 def unfolded(pattern: str) -> str:
-    """Join a regular expression that is written over several lines, without line breaks and indentation."""
+    """Join a regular expression that spans several lines, without line breaks and indentation."""
     return "".join(line.strip() for line in pattern.splitlines())
 
 
@@ -29,7 +29,7 @@ def compiled_words(pattern: str) -> re.Pattern:
 
 
 def lowered(text: str) -> str:
-    """Lower a text, and keep its length: a letter whose lower case is longer (İ) stays as it is."""
+    """Convert a text to lower case, but keep its length: a letter with a longer lower case (İ) stays as it is."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -38,7 +38,7 @@ def lowered(text: str) -> str:
 
 class PhraseFinder:
     """
-    Find phrases as whole words; of those that overlap the leftmost, of those that begin together the longest.
+    Find phrases as whole words: of overlapping phrases the leftmost, of those with the same start the longest.
 
     Args:
         phrases (iterable of `str`): in any case; each begins with a letter or a digit.
@@ -52,8 +52,8 @@ class PhraseFinder:
                 self.by_first_word[first[0]].append(phrase)
 
     def __call__(self, lower: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of each phrase in a text in lower case, in order."""
-        free = 0  # where the last one ended
+        """Yield the span of each phrase in a text in lower case, in order."""
+        free = 0  # end of the last phrase
         for word in _WORD.finditer(lower):
             start = word.start()
             for phrase in self.by_first_word.get(word[0], ()) if start >= free else ():

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Roles of the numbers of a clause: which of the channel's values the words around each speak of."""
+"""Roles of the numbers of a clause: the channel's values that the words around each number refer to."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .wordings_clinragen import (
 )
 
 
-# after a number these begin what comes next
+# after a number, these refer to the next value
 _NEXT = re.compile(r"(?:then|subsequently|thereafter)\b(?!\s*(?:$|[,.;)]))")
 _STRONG = ("maximum", "minimum", "mean", "rise", "fall")
 
 
 def set_roles(clause: str, found: list[Quantity], finding_side: str | None = None) -> None:
-    """Set which values each number speaks of, from the words around it."""
+    """Set the role of each number, from the words around it."""
     cut = _cuts(clause, found)
     for i, quantity in enumerate(found):
         before, after = clause[cut[i] : quantity.start], clause[quantity.end : cut[i + 1]]
-        inside = _IN_BRACKETS.search(clause[: quantity.start]) is not None  # its words end with the bracket
+        inside = _IN_BRACKETS.search(clause[: quantity.start]) is not None  # its words end at the bracket
         after = after.partition(")")[0] if inside else after
         quantity.role = _role(before, after, clause if len(found) == 1 and not inside else "")
         if quantity.role in ("maximum", "minimum"):
@@ -50,7 +50,7 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
             between = clause[found[i - 1].end : quantity.start]
             lead = clause[cut[i - 1] : found[i - 1].start]
             from_to = FROM.search(lead) and SEQUENCE_JOINT.search(between) and not _RANGED_FROM.search(lead)
-            from_to = from_to or ARROW.fullmatch(between) or _goes_from(clause, found, i)
+            from_to = from_to or ARROW.fullmatch(between) or _is_later(clause, found, i)
             quantity.linked = bool(from_to) or quantity.role in ("later", "rise", "fall")
         if i == 1 and quantity.linked and found[0].role == "later":
             found[0].role = "any"  # "high then normal, 2.5 to 1.4"
@@ -58,7 +58,7 @@ def set_roles(clause: str, found: list[Quantity], finding_side: str | None = Non
             quantity.role = "any" if i else {"rise": "maximum", "fall": "minimum"}[quantity.role]
 
 
-def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
+def _is_later(clause: str, found: list[Quantity], i: int) -> bool:
     """Return whether a number is later than the one before: "recovering, 1.8 to 3.1", "14.6, 19.8 the next day"."""
     between = clause[found[i - 1].end : found[i].start]
     if "followed by" in between:
@@ -68,7 +68,7 @@ def _goes_from(clause: str, found: list[Quantity], i: int) -> bool:
         moves = bool(RISING.search(before)) != bool(FALLING.search(before)) and not RANGING.search(before)
         moves |= found[i - 1].number > found[i].number and not RANGING.search(
             before
-        )  # ranges begin with the lower one
+        )  # ranges begin with the lower number
         return moves or bool(_COURSE_BEFORE.search(before))
     if re.search(r"\b(?:came|come|coming|gone|going|went|trend\w*|drift\w*|since|now)\b.*\bto\s*$", between):
         return True
@@ -84,7 +84,7 @@ _NEXT_TIME = re.compile(r"[^,;\d]*\b(?:next|later|now|today|this|on (?:recheck|r
 
 
 def _cuts(clause: str, found: list[Quantity]) -> list[int]:
-    """Return where the words of each number begin, and the clause's end: at the word that joins two numbers."""
+    """Return where the words of each number begin, at the word that joins two numbers, and the end of the clause."""
     cuts = [0]
     for one, other in itertools.pairwise(found):
         joint = re.compile(r"\b(?:and|then|but|before|to|later|into)\b|[,;(]").search(clause, one.end, other.start)
@@ -107,7 +107,7 @@ _AT_LAST = re.compile(r"[^,;\d]*\b(?:by the end|at the end|at (?:icu )?discharge
 
 
 def _role(before: str, after: str, clause: str) -> str:
-    """Return the role that the last cue before a number gives it, else the first one after it, else the clause."""
+    """Return the role of a number by the last cue before it, else the first one after it, else any in the clause."""
     cues = (
         ("maximum", MAXIMUM), ("minimum", MINIMUM), ("first", FIRST_VALUE), ("last", LAST_VALUE),
         ("later", LATER_VALUE), ("mean", MEAN), ("rise", ROSE_TO), ("fall", FELL_TO),
@@ -118,12 +118,12 @@ def _role(before: str, after: str, clause: str) -> str:
         return "later"
     if _COME_TO.search(before) and _AT_LAST.match(after):
         return "last"
-    said = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
-    if said:
-        return max([cue for cue in said if cue[1] in _STRONG] or said)[1]
+    found = [(match.end(), role) for role, pattern in cues for match in pattern.finditer(before)]
+    if found:
+        return max([cue for cue in found if cue[1] in _STRONG] or found)[1]
     for text in (after, clause):
-        said = [(match.start(), role) for role, pattern in cues for match in pattern.finditer(text)]
-        said = [cue for cue in said if cue[1] != "later" or not _NEXT.match(text, cue[0])]
-        if said:
-            return min([cue for cue in said if cue[1] in _STRONG] or said)[1]
+        found = [(match.start(), role) for role, pattern in cues for match in pattern.finditer(text)]
+        found = [cue for cue in found if cue[1] != "later" or not _NEXT.match(text, cue[0])]
+        if found:
+            return min([cue for cue in found if cue[1] in _STRONG] or found)[1]
     return "any"

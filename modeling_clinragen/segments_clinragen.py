@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Parts of a clause that make statements of their own about its channel, and words that nothing has read.
+Parts of a clause with separate statements about its channel, and words that no pattern reads.
 
-"Was normal until hour 8, then 152 at hour 12" tells of two times, "never cleared and was still 5" denies one thing and
-states another. A number is called wrong only where the words that lead to it were understood: see [`read_part`].
+"Was normal until hour 8, then 152 at hour 12" is about two times; "never cleared and was still 5" negates one
+statement and affirms another. A number is called wrong only if the words before it were understood: see [`read_part`].
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _STATES = re.compile(rf"\d|{NORMAL.pattern}")
 
 
 def segments(words: str) -> list[str]:
-    """Split a clause in lower case where a statement of another time, or one that is denied, begins or ends."""
+    """Split a clause in lower case where a statement about another time, or a negated one, begins or ends."""
     parts, since = [], 0
     for joint in _JOINT.finditer(words):
         left, right = words[since : joint.start()], words[joint.end() :]
-        if _of_other_times(left, right) or _denied_apart(left, right):
+        if _of_other_times(left, right) or _negated_apart(left, right):
             parts.append(left)
             since = joint.end()
     return [*parts, words[since:]]
 
 
 def _of_other_times(left: str, right: str) -> bool:
-    """Return whether two parts speak of two times; numbers that each have an hour are read in one go."""
+    """Return whether two parts are about two times; numbers with an hour each are read together."""
     if not (_timed(left) and _timed(right)):
         return False
     return any(p.search(part) for part in (left, right) for p in _SPANS_OF_TIME) or not (
@@ -70,8 +70,8 @@ def _numbered(part: str) -> bool:
     return bool(re.search(r"\d", part))
 
 
-def _denied_apart(left: str, right: str) -> bool:
-    """Return whether one of two parts is denied and the other states something by itself."""
+def _negated_apart(left: str, right: str) -> bool:
+    """Return whether one of two parts is negated and the other makes a statement of its own."""
     if bool(NOT.search(left)) == bool(NOT.search(right)) or not _PREDICATE.match(right):
         return False
     stated = left if NOT.search(right) else right
@@ -102,7 +102,7 @@ _HARMLESS = compiled_words(r"""
     |gas(?:es)?|samples?|\w+teens|teens|\w+ties|singles?|double|triple|digits|figures|open|closed|intact|mild|moderate
     |severe|profound|marked|slight|new|old|good|great|bad|same|next|second|third|half|quarter|present
     """)
-# what was done beside it: "improved with esmolol to 96"
+# a treatment in between: "improved with esmolol to 96"
 _ASIDE = compiled(r"""
     \b(?:with|after|on|despite|following|in spite of|under|off|using|via|by|during|in response to|because of)\s
     (?:(?!\d)[\w-]+(?:\s|(?=,))){1,5}?(?=(?:is|was|were|has|had|to|up|down|remain\w*|stay\w*|improv\w*|rose|fell|dropped|and)
@@ -122,19 +122,19 @@ _OTHER_NUMBER = re.compile(r"[a-z][a-z'-]*(?: [a-z]+){0,2}?\s?(?:[:=]|of|was|is|
 
 def read_part(words: str) -> tuple[str, bool] | None:
     """
-    Return what stands before the first word that nothing reads on the way to a clause's last number, and whether that
-    word names another thing with a number of its own, "8, AG 28"; `None` where all is read.
+    Return the words before the first unread word on the way to a clause's last number, and whether that word names
+    another measurement with its own number, "8, AG 28"; `None` if all words are read.
 
     Args:
-        words (`str`): in lower case, from the channel's name on, which is blanked.
+        words (`str`): in lower case, from the channel's name on, with the name blanked.
     """
     values = words
     for pattern in wordings.SPOKEN_HOURS:
         values = pattern.sub(wordings.blank, values)
     numbers = list(re.finditer(r"\d[\d.]*", values))
     unread = None
-    if numbers:  # some words are read with the number behind them, "slid to 80", others without it
-        without, with_it = (_left(words[:end]) for end in numbers[-1].span())
+    if numbers:  # some words are read only with the number after them, "slid to 80", others only without it
+        without, with_it = (_without_read_words(words[:end]) for end in numbers[-1].span())
         unread = _UNREAD_WORD.search("".join(a if b != " " else " " for a, b in zip(without, with_it, strict=False)))
     if unread is None:
         return None
@@ -142,24 +142,25 @@ def read_part(words: str) -> tuple[str, bool] | None:
     return before, bool(_OTHER.search(before) and _OTHER_NUMBER.match(words, unread.start()))
 
 
-def denials_of_other_things(words: str, finding_end: int | None = None) -> list[tuple[int, int]]:
+def negations_of_other_things(words: str, finding_end: int | None = None) -> list[tuple[int, int]]:
     """
-    Return where other things are denied behind a statement: "improved to 146 without insulin", "8.0, no bleeding".
+    Return the spans of negations of other things after a statement: "improved to 146 without insulin", "8.0, no
+    bleeding".
 
     Args:
-        words (`str`): in lower case, the channel's name blanked.
-        finding_end (`int`, *optional*): where a finding ends, which is a statement by itself.
+        words (`str`): in lower case, with the channel's name blanked.
+        finding_end (`int`, *optional*): the end of a finding, which is a statement by itself.
     """
     return [
         match.span()
-        for match in _DENIED_THING.finditer(words)
+        for match in _NEGATED_THING.finditer(words)
         if (_STATES.search(words[: match.start()]) or (finding_end is not None and finding_end <= match.start()))
         and _unread(match[1])
     ]
 
 
-MAY_DENY_THINGS = re.compile(r"\b(?:without|no|off)\s")
-_DENIED_THING = re.compile(
+MAY_NEGATE_OTHERS = re.compile(r"\b(?:without|no|off)\s")
+_NEGATED_THING = re.compile(
     r"\b(?:without|no|off)\s{1,2}((?:(?:any|further|an?|the|more|additional|need for)\s)*"
     r"[a-z][\w-]*)"
 )
@@ -170,12 +171,12 @@ _CUT_WORD = re.compile(r"[a-z]{2}")
 
 
 def _unread(words: str) -> re.Match | None:
-    """Return the first word that no pattern reads and that may change what a clause says."""
-    return _UNREAD_WORD.search(_left(words))
+    """Return the first word that no pattern reads, and that may change the statement of a clause."""
+    return _UNREAD_WORD.search(_without_read_words(words))
 
 
-def _left(words: str) -> str:
-    """Blank all that a pattern reads."""
+def _without_read_words(words: str) -> str:
+    """Blank the words that any pattern reads."""
     left = words
     for pattern in (_NUMBER, _HARMLESS, _ASIDE, *_patterns()):
         for match in pattern.finditer(words):

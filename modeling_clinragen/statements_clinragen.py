@@ -3,8 +3,8 @@
 """
 Judge what one clause states of one channel against its measured values.
 
-A clause is read from the outside in: the time it speaks of, then counts, numbers, trends and levels. What has been
-read is blanked, so that the "first" of "first 6 hours" is no first value and the 3 of "3 times" no measurement.
+A clause is read in this order: its time, then counts, numbers, trends and levels. Words once read are blanked, so that
+the "first" of "first 6 hours" is not taken for a first value, nor the 3 of "3 times" for a measurement.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .levels_clinragen import (
     courses,
     judge_levels,
     judge_state,
-    levels_said,
     of_its_time,
     progress,
+    stated_levels,
     trends,
 )
 from .levels_clinragen import trend_of as trend_of
@@ -83,8 +83,8 @@ from .wordings_clinragen import (
 )
 
 
-_FEW = 64
-_MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # "negative" and "positive" in the words of clinicians
+_MAX_BROADCAST = 64  # values; up to so many, comparing all pairs is faster than `np.isin`
+_MARKERS = ("Troponin I", "Troponin T", "Creatine kinase MB")  # clinicians call them "negative" and "positive"
 _NEGATIVE, _POSITIVE = re.compile(r"\bnegative\b(?! for)"), re.compile(r"\bpositive\b")
 _REPEATED = re.compile(r"\b(negative|positive) ?(?:x|×|times) ?(?:\d|two|three)\b")
 _AT_ONE_LEVEL = re.compile(
@@ -108,7 +108,7 @@ _UP_TO = re.compile(r"\s*\b(?:by|until|up to|through)\b")
 
 @dataclass
 class Judgement:
-    """Kind of a claim, whether all that it states holds, and the direction that it states."""
+    """Kind of a claim, whether everything that it states holds, and the direction that it states."""
 
     kind: str
     holds: Truth = None
@@ -116,27 +116,27 @@ class Judgement:
 
 
 @dataclass
-class _Read:
-    """A clause without its words of time, and the measurements of the time that it speaks of."""
+class _Restricted:
+    """A clause without its time expressions, and the measurements of its time."""
 
     clause: str
     hours: np.ndarray
     values: np.ndarray
-    moments: list[tuple[int, float]]  # where in the clause, and the hour
+    moments: list[tuple[int, float]]  # position in the clause, and hour
     timed: bool
-    by: bool = False  # "by hour 6": what is normal then may not have been before
-    lasting: bool = False  # "from hour 6 on", "for the first 6 hours": it is said of all values then
+    by: bool = False  # "by hour 6": earlier values may differ
+    lasting: bool = False  # "from hour 6 on", "for the first 6 hours": it holds for all values of that time
 
     def near(self) -> np.ndarray:
-        """Mark the measurements of the one moment that the clause speaks of, else all."""
+        """Mark the measurements at the single moment of the clause; without one, all."""
         if len(self.moments) != 1:
             return np.ones(len(self.values), bool)
         return np.abs(self.hours - self.moments[0][1]) <= HALF_AN_HOUR
 
 
 def _are_among(hours: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Mark the hours that are among others; of few values much faster than `np.isin`."""
-    if len(hours) > _FEW:
+    """Mark the hours that are among others."""
+    if len(hours) > _MAX_BROADCAST:
         return np.isin(hours, others)
     return (hours[:, None] == others).any(axis=1)
 
@@ -146,11 +146,11 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
     Judge a clause.
 
     Args:
-        clause (`str`): in lower case, the words that name the channel blanked.
+        clause (`str`): in lower case, with the channel's name blanked.
         states (list of `str`): what findings such as "fever" state of the channel: `high`, `low`, `normal`,
             `not_high` or `room air`.
-        channel (`dict`): its limits, `unit` and `decimals` are read.
-        hours, values (float arrays of shape `(T,)`): when and what was measured.
+        channel (`dict`): with its limits, `unit` and `decimals`.
+        hours, values (float arrays of shape `(T,)`): times and values of the measurements.
     """
     clause = _readable(clause, channel)
     negated = is_negated(clause, finding=bool({"high", "low"} & set(states)))
@@ -163,7 +163,7 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
     if not statements:
         return Judgement("other")
     kind = "time" if read.timed else statements[0][0]
-    counted = statements[0][0] == "count"  # of "higher than normal 4 times" the 4 is no value
+    counted = statements[0][0] == "count"  # the 4 of "higher than normal 4 times" is no value
     direction = _direction(read.clause, states, [] if counted else found, channel, negated)
     if not len(values):
         return Judgement(kind, None if states and channel.get("unit") == "fraction" else False, direction)
@@ -183,13 +183,14 @@ def deciding(
     """
     Mark the measurements on which the verdict of a clause rests.
 
-    Of a level or a count those outside of normal, on the side that is stated where one is; of a value those that are
-    the number as written, each at the time of its own, else the lowest and the highest; of a count with values both;
-    where there are none of these, and of all else, every measurement of the time that the clause speaks of. Nothing
-    where nothing is checked.
+    - A level or a count: the abnormal values, on the stated side if there is one.
+    - A value: the measurements that equal the number as written, at its own time; else the lowest and the highest.
+    - A count with values: both.
+    - If there are none of these, and for all other kinds: every measurement of the clause's time.
+    - A clause that is not checked: none.
 
     Args:
-        clause, states, channel, hours, values: as [`judge`] takes them; `kind` (`str`): as it gives it.
+        clause, states, channel, hours, values: as for [`judge`]; `kind` (`str`): as [`judge`] returns it.
 
     Returns:
         bool array of shape `(T,)`.
@@ -203,7 +204,7 @@ def deciding(
     chosen = _are_among(hours, read.hours if counted else read.hours[read.near()])
     if not chosen.any():
         return np.zeros(len(values), bool)
-    sides = {way for _, way in levels_said(read.clause)} | {way for s in states for way in _SIDES[s]} or {
+    sides = {way for _, way in stated_levels(read.clause)} | {way for s in states for way in _SIDES[s]} or {
         "high",
         "low",
     }
@@ -231,7 +232,7 @@ _SIDES = {
 
 
 def _readable(clause: str, channel: dict) -> str:
-    """Return the clause with its signs in words, and without what only looks like a level or a negation."""
+    """Return the clause with signs replaced by words, and without phrases that resemble levels or negations."""
     if channel["name"] in _MARKERS:
         clause = _REPEATED.sub(lambda match: match[1].ljust(len(match[0])), clause)
         clause = _POSITIVE.sub("elevated", _NEGATIVE.sub("normal", clause))
@@ -248,11 +249,11 @@ def _hour(match: re.Match) -> float:
     return float(next(group for group in match.groups() if group and re.fullmatch(r"\d+(?:\.\d+)?", group)))
 
 
-def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
-    """Take the words of time out of a clause, and select the measurements of that time."""
+def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Restricted:
+    """Remove the time expressions of a clause, and select the measurements of that time."""
     timed, by, lasting = False, False, False
     if not _DIGIT.search(clause):
-        return _Read(clause, hours, values, [], timed)
+        return _Restricted(clause, hours, values, [], timed)
     moments = []
     for match in AT_HOURS.finditer(clause):
         moments += [(match.start(), float(hour)) for hour in re.findall(r"\d+", match[1] or match[2])]
@@ -277,26 +278,26 @@ def _restrict(clause: str, hours: np.ndarray, values: np.ndarray) -> _Read:
     for match in AT_HOUR.finditer(clause):
         moments.append((match.start(), _hour(match)))
         clause = cut(clause, match)
-    return _Read(clause, hours, values, moments, timed or bool(moments), by, lasting)
+    return _Restricted(clause, hours, values, moments, timed or bool(moments), by, lasting)
 
 
 def _states_measured(clause: str, states: list[str], timed: bool, count: int) -> bool | None:
-    """Judge the statement that the channel was, or was not, measured at all; `None` where there is none."""
-    if states or timed or re.search(r"\d", clause) or levels_said(clause):
+    """Judge the statement that the channel was, or was not, measured at all; `None` if the clause has none."""
+    if states or timed or re.search(r"\d", clause) or stated_levels(clause):
         return None
     if any(pattern.search(clause) for pattern in (NORMAL, ABNORMAL, RISING, FALLING, STABLE)):
         return None
     if any(not (m[1] and count_of_word(m[2] or "0") == 1) for m in TIMES.finditer(clause)):
-        return None  # a count; "at least one" is none
+        return None  # a count; "at least one" is not one
     if UNMEASURED.search(clause):
         return count == 0
     return count > 0 if MEASURED.search(clause) and not NOT.search(clause) else None
 
 
 def _statements(
-    read: _Read, states: list[str], found: list[Quantity], channel: dict, negated: bool
+    read: _Restricted, states: list[str], found: list[Quantity], channel: dict, negated: bool
 ) -> list[tuple[str, Truth]]:
-    """Judge all that a clause states: counts and numbers, with what it calls them; else a trend, else a level."""
+    """Judge all statements of a clause: counts and numbers, with their levels; else a trend, else a level."""
     directions = _directions(read.clause, states)
     statements, left = _counts(read, states, found, channel)
     changes, left = judge_changes(left, channel, read.values, negated)
@@ -307,7 +308,7 @@ def _statements(
     if found and _states_course(left, states):
         course = courses(left, states, channel, negated, read.values)[:1]
         ended = RESOLVED.search(left) or PERSISTED.search(left)
-        statements += course if ended else [one for one in course if one[1] is False]  # the numbers tell the rest
+        statements += course if ended else [c for c in course if c[1] is False]  # else the numbers decide
     if not statements and not read.moments:
         statements = courses(left, states, channel, negated, read.values)
         statements = statements or trends(left, states, channel, negated, read.values)
@@ -327,12 +328,12 @@ def _states_course(clause: str, states: list[str]) -> bool:
 
 
 def _directions(clause: str, states: list[str]) -> list[tuple[int, str]]:
-    """Return where a clause states high or low, by findings too, in order."""
-    return sorted([*levels_said(clause), *((0, state) for state in states if state in ("high", "low"))])
+    """Return the positions at which a clause states high or low, by findings too, in order."""
+    return sorted([*stated_levels(clause), *((0, state) for state in states if state in ("high", "low"))])
 
 
 def _counts(
-    read: _Read, states: list[str], found: list[Quantity], channel: dict
+    read: _Restricted, states: list[str], found: list[Quantity], channel: dict
 ) -> tuple[list[tuple[str, Truth]], str]:
     """Judge the counts of a clause, and return it without them."""
     statements, left = counts_beyond(read.clause, found, read.values)
@@ -344,9 +345,9 @@ def _counts(
 
 
 def _numbers(
-    clause: str, found: list[Quantity], states: list[str], channel: dict, negated: bool, read: _Read
+    clause: str, found: list[Quantity], states: list[str], channel: dict, negated: bool, read: _Restricted
 ) -> list[tuple[str, Truth]]:
-    """Judge the numbers of a clause, and what it calls them ("elevated at 131", "normal at 72")."""
+    """Judge the numbers of a clause, and the level it gives them ("elevated at 131", "normal at 72")."""
     hours, values = read.hours, read.values
     if not found:
         extreme = "maximum" if MAXIMUM.search(clause) else "minimum" if MINIMUM.search(clause) else None
@@ -373,7 +374,7 @@ def _numbers(
 
 
 def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, values: np.ndarray) -> list[Truth]:
-    """Judge "stable at 10.2", "remained at 28": false where another value is far from the number."""
+    """Judge "stable at 10.2", "remained at 28": false if another value is far from the number."""
     if (
         len(found) != 1
         or found[0].decade
@@ -393,7 +394,7 @@ def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, va
 
 
 def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:
-    """Judge "2.9 and rising": how the values went on after the number."""
+    """Judge "2.9 and rising": the course of the values after the number."""
     match = _AND_GOING.match(clause, found[-1].end)
     places = np.flatnonzero(found[-1].may_hold(values))
     if not match or not len(places):
@@ -408,7 +409,7 @@ def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndar
 
 
 def _set_roles(clause: str, found: list[Quantity], states: list[str], moments: list[tuple[int, float]]) -> None:
-    """Set which values each number speaks of; its hour is that written behind it, else the one before it."""
+    """Set the role of each number; its hour is the one written after it, else the one before it."""
     set_roles(clause, found, next((state for state in states if state in ("high", "low")), None))
     for place, hour in moments:
         before = [quantity for quantity in found if quantity.end <= place]
@@ -416,7 +417,7 @@ def _set_roles(clause: str, found: list[Quantity], states: list[str], moments: l
 
 
 def _called(clause, found, states, channel, negated, values) -> list[Truth]:
-    """Judge what a clause calls its numbers: high, low or normal."""
+    """Judge the level that a clause gives its numbers: high, low or normal."""
     rest = clause
     for quantity in found:
         rest = rest[: quantity.start] + " " * (quantity.end - quantity.start) + rest[quantity.end :]
@@ -426,41 +427,42 @@ def _called(clause, found, states, channel, negated, values) -> list[Truth]:
             pattern.search(clause) for pattern in (RESOLVED, IMPROVED, FELL_TO if "high" in states else ROSE_TO)
         )
         course = course or any(quantity.role in ("later", "last") for quantity in found)
-        told = (
+        stated = (
             values
             if negated or course or PERSISTENT.search(clause) or "to room air" in states
-            else _told(found, values)
+            else _stated_values(found, values)
         )
-        return [judge_state(states, clause, channel, negated, told)]
+        return [judge_state(states, clause, channel, negated, stated)]
     if negated:
         return []
-    told = _told(found, values)
+    stated = _stated_values(found, values)
     after = rest[found[-1].end :]
     if any(pattern.search(after) for pattern in (NOW, LAST_VALUE, LATER_VALUE, NORMALIZED)):
-        rest, told = after, values[-1:]  # "140, now normal"
-    truths = [any_beyond(channel, told, side) for side, at in (("high", HIGH_AT), ("low", LOW_AT)) if at.search(rest)]
+        rest, stated = after, values[-1:]  # "140, now normal"
+    sides = [side for side, at in (("high", HIGH_AT), ("low", LOW_AT)) if at.search(rest)]
+    truths = [any_beyond(channel, stated, side) for side in sides]
     if not truths and (NORMAL.search(rest) or (rest is after and NORMALIZED.search(rest))):
-        truths = [all_normal(channel, told)]
+        truths = [all_normal(channel, stated)]
     return truths
 
 
-def _told(found: list[Quantity], values: np.ndarray) -> np.ndarray:
-    """Return the measured values that the numbers are; all where they are none."""
-    told = values[np.any([quantity.may_hold(values) for quantity in found], axis=0)]
-    return told if len(told) else values
+def _stated_values(found: list[Quantity], values: np.ndarray) -> np.ndarray:
+    """Return the measured values that equal the numbers; all values if none does."""
+    stated = values[np.any([quantity.may_hold(values) for quantity in found], axis=0)]
+    return stated if len(stated) else values
 
 
 def _direction(clause: str, states: list[str], found: list[Quantity], channel: dict, negated: bool) -> str | None:
-    """Return the direction that a clause states; of a number where it lies, of a denied level normal."""
-    said = [state for state in states if state in ("high", "low")] or [way for _, way in levels_said(clause)]
+    """Return the direction that a clause states: for a number its side of the limits, for a denied level `normal`."""
+    stated = [state for state in states if state in ("high", "low")] or [way for _, way in stated_levels(clause)]
     if negated or set(states) & {"normal", "not_high", "room air", "to room air"}:
-        denied_normal = negated and (states == ["normal"] or (not said and NORMAL.search(clause)))
+        denied_normal = negated and (states == ["normal"] or (not stated and NORMAL.search(clause)))
         return None if denied_normal else "normal"
-    if said and not found:
-        return said[-1]
+    if stated and not found:
+        return stated[-1]
     reached = [side for side in (_side(quantity, channel) for quantity in found) if side]
-    if reached or said:
-        return (reached or said)[-1]
+    if reached or stated:
+        return (reached or stated)[-1]
     if NORMALIZED.search(clause) and not found:
         return "normal"
     rising, falling = RISING.search(clause), FALLING.search(clause)
@@ -470,7 +472,7 @@ def _direction(clause: str, states: list[str], found: list[Quantity], channel: d
 
 
 def _side(quantity: Quantity, channel: dict) -> str | None:
-    """Return on which side of the usual limits a number lies; none for a half-line or a number within."""
+    """Return the side of the usual limits on which a number lies; `None` within them, and for a half-line."""
     for low, high in quantity.inner[:1]:
         if np.isfinite(low) and np.isfinite(high):
             middle = np.array([(low + high) / 2])

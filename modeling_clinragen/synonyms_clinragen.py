@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Findings that have several names of more than one word: "coughing up blood" is hemoptysis."""
+"""Findings with several names, some of more than one word: "coughing up blood" is hemoptysis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from .words_clinragen import MODIFIER_STEMS, content_words
 
 
-# One finding a line.
+# one finding per line
 _NAMES = """
     syncope; fainting; fainted; passed out; passing out; blacked out; blackout; loss of consciousness
     lightheadedness; light-headedness; feeling faint; felt faint; presyncope; near syncope
@@ -120,6 +120,6 @@ def _forms() -> dict[tuple[str, ...], list[list[str]]]:
 
 
 def other_names(stems: list[str]) -> list[list[str]]:
-    """Return the stems of a finding's other names, whatever its degree."""
+    """Return the stems of a finding's other names, regardless of words of degree."""
     plain = tuple(word for word in stems if word not in MODIFIER_STEMS)
     return _forms().get(tuple(stems)) or _forms().get(plain) or []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from modeling_clinragen.segments_clinragen import denials_of_other_things, read_part, segments
+from modeling_clinragen.segments_clinragen import negations_of_other_things, read_part, segments
 
 
 CHANNELS = load_channels("extended")
@@ -55,10 +55,10 @@ def test_what_leads_to_a_number_is_read_or_not(words, read):
 
 def test_only_what_is_denied_of_other_things_is_left_out():
     words = " improved to 146 without insulin"
-    ((start, end),) = denials_of_other_things(words)
+    ((start, end),) = negations_of_other_things(words)
     assert words[start:end] == "without insulin"
-    assert denials_of_other_things(" was 146 without any change") == []
-    assert denials_of_other_things("no insulin was given, 146") == []  # before the statement
+    assert negations_of_other_things(" was 146 without any change") == []
+    assert negations_of_other_things("no insulin was given, 146") == []  # before the statement
 
 
 @given(st.sampled_from(["zorv", "frell", "quask", "trimbo"]), st.integers(60, 200), st.integers(60, 200))
