@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Abstention: how much support a record gives, why no diagnosis should be made of it, and what would help."""
+"""Abstention: the amount of support in a record, reasons to make no diagnosis, and the inputs that would help most."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ NOTE_MEASURES = ("note_tokens", "token_rarity")
 @torch.no_grad()
 def support_of(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """
-    Measure how much there is to read in each record.
+    Measure the support in each record: how much input the model can read.
 
     Args:
         model (`ClinRaGenLanguageModel`).
-        inputs (`dict`): of the processor.
+        inputs (`dict`): output of the processor.
 
     Returns:
         `torch.Tensor` of shape `(batch_size, len(UNUSUAL))`: tokens of the text; mean inverse document frequency of
         its words, as the linear classifier knows them; hourly cells of the series with a measurement, and channels
-        with one. NaN where the model does not read that.
+        with one. NaN if the model does not read that input.
     """
     tokens, mask = inputs["input_ids"], inputs["attention_mask"]
     unknown = torch.full((len(tokens),), torch.nan, device=tokens.device)
@@ -52,8 +52,8 @@ def support_of(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch
 
 def missing_parts(processor: ClinRaGenProcessor, record: dict) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return what a record lacks of what the model reads, bool `(num_input_channels + 1,)`, the note last; and which of
-    the channels were measured, but never within the plausible range.
+    Return two masks: the inputs that the model reads and the record lacks, bool `(num_input_channels + 1,)`, the note
+    last; and the channels that were measured, but never within the plausible range, bool `(num_input_channels,)`.
 
     Args:
         record (`dict`): `note`, `lab_values`, `lab_times`, checked.
@@ -71,11 +71,11 @@ def reasons_to_abstain(
     config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, support: torch.Tensor
 ) -> list[str]:
     """
-    Return why no diagnosis should be made of a record; empty where there is enough to read.
+    Return the reasons to make no diagnosis for a record; empty if the support is sufficient.
 
     Args:
         record (`dict`): as in `missing_parts`.
-        support (`torch.Tensor` of shape `(len(UNUSUAL),)`): of `support_of`.
+        support (`torch.Tensor` of shape `(len(UNUSUAL),)`): as `support_of` returns it for the record.
     """
     missing, implausible = missing_parts(processor, record)
     no_note, no_series = bool(missing[-1]), bool(missing[:-1].all())

@@ -18,20 +18,20 @@ from .outputs_clinragen import ClinRaGenEncoderOutput
 @dataclass
 class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
     """
-    Note and series, as a decoder-only language model has read them, and the decisions, which it reads with the target
-    that follows. Padding is on the left, so that the real tokens have no gap.
+    Note and series as a decoder-only language model has read them, and the decisions, which it reads together with the
+    target. Padding is on the left, so that the real tokens have no gap.
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, prefix_length, hidden_size)`, *optional*):
-            The backbone's output over note and series, where it has read them.
+            The backbone's output over note and series, if it has read them.
         attention_mask (`torch.LongTensor` of shape `(batch_size, prefix_length + num_decisions)`):
             1 for the real tokens of note and series, and for each decision.
         key_values (`tuple` of pairs of `torch.FloatTensor` of shape
-            `(batch_size, num_key_value_heads, prefix_length, head_dim)`, *optional*, where they are kept): keys and
-            values of note and series, of each layer.
-        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, length, hidden_size)`): what stands before the target
-            and is not among `key_values`: the decisions, or without `key_values` all.
-        diagnosis_logits and the others: see [`ClinRaGenEncoderOutput`].
+            `(batch_size, num_key_value_heads, prefix_length, head_dim)`, *optional*, if they are kept): keys and
+            values of note and series, for each layer.
+        inputs_embeds (`torch.FloatTensor` of shape `(batch_size, length, hidden_size)`): embeddings before the target
+            that are not in `key_values`: the decisions, or without `key_values` the whole prefix.
+        diagnosis_logits and other fields: see [`ClinRaGenEncoderOutput`].
     """
 
     key_values: tuple | None = None
@@ -46,11 +46,11 @@ class ClinRaGenPrefixOutput(ClinRaGenEncoderOutput):
 
 class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     """
-    A decoder-only language model that does as [`ClinRaGenForConditionalGeneration`].
+    A decoder-only language model with the interface of [`ClinRaGenForConditionalGeneration`].
 
     It reads one sequence: the note, the series' tokens, a token for the decision on each diagnosis, and the target,
     which `decoder_start_token_id` begins. The diagnosis head reads the language model's states over note and series.
-    The target alone is predicted, so `labels` hold nothing else. Note and series are computed once: the target
+    Only the target is predicted, so `labels` hold the target alone. Note and series are computed once: the target
     attends to their keys and values.
 
     Source: arXiv 2411.07611. Differs from it: the language model has no encoder.
@@ -65,13 +65,13 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
     def _init_weights(self, module):
         super()._init_weights(module)
         if isinstance(module, ClinRaGenDiagnosisHead):
-            scale = getattr(self.config.text_config, "initializer_range", 0.02)  # of the embeddings beside them
+            scale = getattr(self.config.text_config, "initializer_range", 0.02)  # of the neighbouring embeddings
             for embedding in (module.label_embedding, module.decision_embedding):
                 initialization.normal_(embedding.weight, std=scale)
 
     @torch.no_grad()
     def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
-        """Take the backbone; the decisions' tokens too start at the scale of its embeddings."""
+        """Use the backbone, and scale the decisions' tokens to its embeddings."""
         super().use_pretrained_backbone(backbone)
         if self.diagnosis_head is not None:
             for embedding in (self.diagnosis_head.label_embedding, self.diagnosis_head.decision_embedding):
@@ -106,12 +106,12 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         output_hidden_states: bool | None,
     ) -> tuple[torch.Tensor, dict]:
         """
-        Return the backbone's states, or the logits, of the target, and the output's fields on it.
+        Return the backbone's states, or the logits, of the target, and the output's fields for it.
 
         Args:
-            encoder_outputs (`ClinRaGenPrefixOutput`): of fewer records than `decoder_input_ids` has rows, each serves
-                as many rows that follow one another.
-            past_key_values (`Cache`, *optional*): is filled up with the record where it is empty.
+            encoder_outputs (`ClinRaGenPrefixOutput`): if it has fewer records than `decoder_input_ids` has rows, each
+                record is used for several consecutive rows.
+            past_key_values (`Cache`, *optional*): if empty, it is filled with the record.
         """
         if decoder_input_ids is None:
             raise ValueError("give the target, as `labels` or as `decoder_input_ids`")
@@ -132,11 +132,11 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         }
 
     def _read_target(self, module, encoded: ClinRaGenPrefixOutput, ids, cache: Cache | None, **options) -> ModelOutput:
-        """Run `module` over the target, and over what stands before it and is not in the cache."""
+        """Run `module` over the target and the part of the prefix that is not in the cache."""
         embeds, times = self.get_input_embeddings()(ids), len(ids) // len(encoded.attention_mask)
         if encoded.key_values is not None and cache is None:
             cache = DynamicCache()
-        if cache is not None and cache.is_compileable:  # a cache of a fixed size, which has no room for the record
+        if cache is not None and cache.is_compileable:  # a cache of fixed size has no room for the record
             raise ValueError("a decoder-only model generates with a cache that grows: leave out cache_implementation")
         known = 0 if cache is None else cache.get_seq_length()
         if not known:
@@ -151,7 +151,7 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
         return self._read(module, embeds, mask, cache, **options)
 
     def _read(self, module, embeds, mask, cache: Cache | None, **options) -> ModelOutput:
-        """Run the backbone, or its decoder, over tokens that end where the mask of all tokens ends."""
+        """Run the backbone, or its decoder, over the last tokens of the mask."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
         return module(
             inputs_embeds=embeds,
@@ -165,8 +165,8 @@ class ClinRaGenForCausalLM(ClinRaGenLanguageModel):
 
     def _keeps_key_values(self) -> bool:
         """
-        Return `False` in training where only the target needs note and series, as they are best read with it; and with
-        checkpointed activations, since layers then keep nothing, and note and series are read twice.
+        Return `False` in training if only the target needs note and series, since they are then best read with it; and
+        with checkpointed activations, since layers then keep nothing, and note and series are read twice.
         """
         if not self.training:
             return True

@@ -3,7 +3,7 @@
 """
 Clauses of a text about one channel each, and their statements.
 
-A sentence is cut before each mention of a channel. A clause also gets what it shares with its neighbors: a negation, a
+A sentence is cut before each mention of a channel. A clause also gets what it shares with its neighbours: a negation, a
 time, a predicate, or numbers that are listed apart from their channels.
 """
 
@@ -232,7 +232,7 @@ class ClauseReader:
     def _stated(self, text: str, clauses) -> list[str]:
         """
         Return the statement of each clause, in lower case: without conclusions, and with what it shares with its
-        neighbors ("neither fever nor tachycardia", "heart rate and respiratory rate were high").
+        neighbours ("neither fever nor tachycardia", "heart rate and respiratory rate were high").
         """
         stated = []
         for start, end, mention, _ in clauses:

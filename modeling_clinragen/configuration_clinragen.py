@@ -38,7 +38,7 @@ FLAT_DECISIONS = {  # fields of `decisions`, by the names that they had in the c
 @strict
 class ClinRaGenDecisionsConfig(PreTrainedConfig):
     """
-    Fitted state of a model, apart from its architecture: how scores become decisions, and how far to trust them.
+    Fitted state of a model, apart from its architecture: how scores become decisions, and their guarantees.
 
     Args:
         mixture (`float`, *optional*, defaults to 0.0):
@@ -46,13 +46,13 @@ class ClinRaGenDecisionsConfig(PreTrainedConfig):
         temperature (`float`, *optional*, defaults to 1.0):
             Divides that mean before the sigmoid; fitted on validation.
         thresholds (`list[float]`, *optional*):
-            Least probability at which each diagnosis is made; fitted on validation. Default: 0.5 for all.
+            Lowest probability at which each diagnosis is made; fitted on validation. Default: 0.5 for all.
         token_ids (`dict`, *optional*):
             Parts of a valid list of diagnoses in the backbone's vocabulary, from
             [`ClinRaGenProcessor.diagnosis_token_ids`]. Without it generation is not constrained.
         doubt (`dict`, *optional*):
             Statistics of the calibration split, the arguments of [`ClinRaGenDoubt`]; fitted on validation. Without
-            it there are no guarantees.
+            them there are no guarantees.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -89,24 +89,24 @@ class ClinRaGenConfig(PreTrainedConfig):
             which makes `is_encoder_decoder` false. Default: T5 in its small size, the shape of the paper's FLAN-T5
             small.
         time_series_config (`PatchTSTConfig` or `dict`, *optional*):
-            Configuration of the series encoder; a `dict` needs only what differs. Default: the paper's 1,000 steps in
-            patches of 8 and width 768, with `norm_type="layernorm"`, so that no record's encoding depends on its
-            batch.
+            Configuration of the series encoder; a `dict` needs only the values that differ. Default: the paper's 1,000
+            steps in patches of 8 and width 768, with `norm_type="layernorm"`, so that no record's encoding depends on
+            its batch.
         labels (`list[str]`, *optional*):
             Diagnosis names; the position is the class id. Default: the paper's 25.
         channels (`list[dict]`, *optional*):
             One entry per series channel, in input order: `name`, `unit`, `low` and `high` (the usual limits, for
-            people and claims; `None` where there is none), if wanted `clearly_low` and `clearly_high` (the limits
-            beyond which all conventions agree), `minimum` and `maximum` (plausibility limits), and the
+            people and claims; `None` for no limit), optionally `clearly_low` and `clearly_high` (the limits beyond
+            which all conventions agree), `minimum` and `maximum` (plausibility limits), and the
             standardisation statistics `mean` and `std`, by default the middle and a quarter of the usual range.
             Default: the paper's 11 with clinical ranges, and statistics that follow from the release's.
         knowledge_terms (`list[str]`, *optional*):
-            Names of the medical terms that the series attends to. Without any, series are only projected.
+            Names of the medical terms that the series attend to. Without terms, series are only projected.
         knowledge_input_ids (`list[list[int]]`, *optional*):
             Token ids of each term in the backbone's vocabulary, one list per term.
         knowledge_attention_type (`str`, *optional*, defaults to `"term"`):
-            `"term"`: keys and values are the terms, so that each weight names one. `"prototype"`: the paper's, one
-            linear map mixes the embeddings of all tokens of the terms into a few prototypes first.
+            `"term"`: keys and values are the terms, so that each weight belongs to a term. `"prototype"`, as in the
+            paper: a linear map first mixes the embeddings of all tokens of the terms into a few prototypes.
         num_knowledge_prototypes (`int`, *optional*, defaults to 24):
             Number of mixtures in the `"prototype"` form.
         knowledge_num_attention_heads (`int`, *optional*, defaults to 8):
@@ -114,31 +114,31 @@ class ClinRaGenConfig(PreTrainedConfig):
         knowledge_head_dim (`int`, *optional*, defaults to 32):
             Width of each head.
         use_knowledge_residual (`bool`, *optional*, defaults to `True`):
-            Add the projected series to what it attended to. `False` is the paper's: the attended knowledge alone.
+            Add the projected series to the attended knowledge. `False`, as in the paper: the attended knowledge alone.
         knowledge_patterns (`list[list]`, *optional*):
-            For each of the terms the channel and the level, `"low"` or `"high"`, that it names, as `[channel id,
-            level]`, or `None`. With them a patch may attend to nothing, and `knowledge_alignment_weight` counts.
+            For each term, the channel and the level (`"low"` or `"high"`) that it names, as `[channel id, level]`, or
+            `None`. With them a patch may attend to nothing, and `knowledge_alignment_weight` takes effect.
         knowledge_alignment_weight (`float`, *optional*, defaults to 0.0):
-            Weight of a loss, beside the others, that has each patch attend to the terms of its own channel and level,
-            and a usual one to nothing.
+            Weight of an additional loss that makes each patch attend to the terms of its own channel and level, and a
+            patch of usual values to nothing.
         num_evidence_terms (`int`, *optional*, defaults to 0):
-            How many terms the processor's knowledge has, of which the linear classifier reads those that a record
-            shows. 0: it does not, as in the paper.
+            Number of terms in the processor's knowledge, of which the linear classifier reads those that a record
+            shows. 0: it reads none, as in the paper.
         max_series_tokens_per_channel (`int`, *optional*):
-            The language model reads at most so many tokens of a channel: where a record has more patches, each stands
-            for several neighbours. Default: one token for each patch, as in the paper.
+            Maximum number of tokens of a channel for the language model: if a record has more patches, each token
+            pools several neighbours. Default: one token for each patch, as in the paper.
         patch_layout (`str`, *optional*, defaults to `"fixed"`):
             `"paper"` reads the (time, channel) grid as if it were (channel, time), as the original release does.
         diagnosis_loss_weight (`float`, *optional*, defaults to 1.0):
             Weight of the diagnosis head's binary cross-entropy beside the language-model loss. The decoder attends to
-            the head's decisions. `0.0` builds no head, as in the paper; then there are no probabilities.
+            the head's decisions. `0.0`, as in the paper, builds no head; then there are no probabilities.
         use_linear_classifier (`bool`, *optional*, defaults to `True`):
             A linear classifier of tokens and series statistics scores the diagnoses beside the encoder.
         num_token_pairs (`int`, *optional*, defaults to 8192):
-            How many pairs of neighbouring tokens, the most frequent ones, the linear classifier knows.
+            Number of pairs of neighbouring tokens, the most frequent ones, that the linear classifier knows.
         label_similarity_model (`str`, *optional*):
-            Sentence encoder that measured how near each word is to each label's name, for the linear classifier;
-            needed only while that is fitted. Without it the classifier knows nothing of meanings.
+            Sentence encoder that measured the similarity of each word to each label's name, for the linear classifier;
+            needed only while the classifier is fitted. Without it the classifier does not use the meaning of words.
         decisions (`ClinRaGenDecisionsConfig` or `dict`, *optional*):
             Everything that is fitted rather than trained, see [`ClinRaGenDecisionsConfig`].
         initializer_range (`float`, *optional*, defaults to 0.02):
@@ -203,7 +203,7 @@ class ClinRaGenConfig(PreTrainedConfig):
         self.knowledge_terms = self.knowledge_terms or []
         self.knowledge_input_ids = self.knowledge_input_ids or []
         self.knowledge_patterns = self.knowledge_patterns or []
-        self.text_config = deepcopy(self.text_config)  # a backbone of that configuration keeps its own
+        self.text_config = deepcopy(self.text_config)  # not shared with a backbone of that configuration
         if isinstance(self.time_series_config, dict):
             self.time_series_config = {**TIME_SERIES_DEFAULTS, **self.time_series_config}
         flat = {field: kwargs.pop(name) for name, field in FLAT_DECISIONS.items() if name in kwargs}
@@ -219,7 +219,7 @@ class ClinRaGenConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """Make a configuration as [`~PreTrainedConfig.from_dict`], of what a file holds if that is whole."""
+        """Make a configuration as [`~PreTrainedConfig.from_dict`], after checking that the file is complete."""
         check_written(config_dict, tuple(FLAT_DECISIONS))
         return super().from_dict(config_dict, **kwargs)
 
@@ -238,7 +238,7 @@ class ClinRaGenConfig(PreTrainedConfig):
                 setattr(self.text_config, name, getattr(self, name))
 
     def _fill_special_tokens(self):
-        """Fill in what a decoder-only model lacks: a token for the start of a target, and often one for padding."""
+        """Fill in tokens that a decoder-only model may lack: for the start of a target, and for padding."""
         end = self.eos_token_id[0] if isinstance(self.eos_token_id, list) else self.eos_token_id
         if self.pad_token_id is None:
             self.pad_token_id = end

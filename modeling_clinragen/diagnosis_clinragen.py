@@ -13,17 +13,17 @@ from .record_terms_clinragen import KINDS, link_terms
 
 class ClinRaGenLinearClassifier(nn.Module):
     """
-    A linear classifier beside the language model: of the words of the note, their nearness in meaning to the names of
-    the labels, and simple statistics of each channel. From few records it learns what an encoder does not.
+    A linear classifier beside the language model. Its features are the words of the note, their similarity to the
+    names of the labels, and simple statistics of each channel. It learns from few records, unlike the encoder.
 
-    Words are the tokenizer's tokens, and the frequent pairs of them. Where the model reads which terms of the
-    knowledge a record shows, the terms that are linked with a label speak for it, by a few weights that all labels
-    share, and deviations from them: a label of which the training records hold few patients, or none, is read from
-    its terms. Nothing here learns by the stages' optimiser: `recipes/training/fitting.py` sets all of it.
+    Words are the tokenizer's tokens and the most frequent pairs of them. If the model reads terms of the knowledge,
+    the terms of a record that are linked with a label support it, by a few weights that all labels share and
+    deviations from them: a label with few patients in the training records, or none, is then still read from its
+    terms. The stages' optimiser does not train this module: `recipes/training/fitting.py` fits all of it.
     """
 
     NUM_STATISTICS = 9
-    SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # beside words; a ridge penalty holds what is small tightly
+    SIMILARITY_SCALE, SERIES_SCALE = 0.13, 0.05  # relative to words; a ridge penalty shrinks small features most
 
     def __init__(self, config: ClinRaGenConfig):
         super().__init__()
@@ -69,7 +69,7 @@ class ClinRaGenLinearClassifier(nn.Module):
     def evidence_logits(
         self, term_evidence: torch.Tensor, past_observed_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return what the terms that a record shows add to its logits, `(batch_size, num_labels)`; see `evidence`."""
+        """Return the contribution of a record's terms to its logits, `(batch_size, num_labels)`; see `evidence`."""
         weight = self.shared_evidence_weight.float() + self.evidence_weight.float()
         return (self.evidence(term_evidence, past_observed_mask) * weight).sum(dim=-1)
 
@@ -80,15 +80,15 @@ class ClinRaGenLinearClassifier(nn.Module):
         links: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        Return how much the terms of each kind that a record shows speak for each label.
+        Return how strongly the terms of a record support each label, by kind of term.
 
         Args:
             term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_terms)`): 1 for the terms that the note shows,
                 and for those that the series show.
             past_observed_mask (*optional*): as [`~ClinRaGenForConditionalGeneration.forward`] takes it; the terms of
                 a channel without a measurement do not count.
-            links (`torch.Tensor` of shape `(4, num_terms, num_diseases)`, *optional*): of other diseases, as
-                [`link_terms`] gives them. Default: those of the labels.
+            links (`torch.Tensor` of shape `(4, num_terms, num_diseases)`, *optional*): links with other
+                diseases, as [`link_terms`] returns them. Default: those with the labels.
 
         Returns:
             `(batch_size, num_labels, 4)`: the square root of the number of terms, each divided by the number of its
@@ -98,11 +98,11 @@ class ClinRaGenLinearClassifier(nn.Module):
         if past_observed_mask is not None:
             series = series * past_observed_mask.bool().any(dim=1)[:, self.term_channels]
         links = (self.term_links if links is None else links).float()
-        told = torch.stack([*(note @ of_kind for of_kind in links[:-1]), series @ links[-1]], dim=-1)
-        return told.sqrt()
+        counts = torch.stack([*(note @ of_kind for of_kind in links[:-1]), series @ links[-1]], dim=-1)
+        return counts.sqrt()
 
     def words(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor) -> torch.LongTensor:
-        """Return tokens and known pairs of tokens, (batch, 2 * sequence - 1), -1 where there is none."""
+        """Return tokens and known pairs of tokens, (batch, 2 * sequence - 1); -1 marks padding and unknown pairs."""
         mask = attention_mask.bool()
         tokens = input_ids.masked_fill(~mask, -1)
         if not len(self.pair_codes):
@@ -118,7 +118,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         return present.new_zeros(words.shape[0], self.num_words).scatter_add_(1, words.clamp(min=0), present)
 
     def similarity(self, words: torch.LongTensor) -> torch.Tensor:
-        """Return how near the nearest word comes to each label's name: (batch, num_labels)."""
+        """Return the similarity of the most similar word to each label's name: (batch, num_labels)."""
         near = self.label_similarity.float()[words.clamp(min=0)]  # (batch, words, num_labels)
         return near.masked_fill((words < 0).unsqueeze(-1), 0.0).amax(dim=1)
 
@@ -150,8 +150,8 @@ class ClinRaGenLinearClassifier(nn.Module):
 
     def features(self, count: torch.Tensor, similarity: torch.Tensor, statistics: torch.Tensor | None) -> torch.Tensor:
         """
-        Compute what the classifier is linear in, (batch, num_features): weighted counts of length 1, and
-        similarities and statistics in standard deviations, at most 3 in size; 0 for what was not measured.
+        Compute the features of the classifier, (batch, num_features): weighted counts of norm 1, and similarities and
+        statistics in standard deviations, clipped to [-3, 3]; 0 for values that were not measured.
         """
         weighted = torch.where(count > 0, 1 + count.clamp(min=1).log(), 0.0) * self.inverse_document_frequency.float()
         weighted = nn.functional.normalize(weighted, dim=1)
@@ -165,7 +165,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         return torch.cat([weighted, measured * scale], dim=1)
 
     def series_logits(self, past_values: torch.Tensor, past_observed_mask: torch.Tensor) -> torch.Tensor:
-        """Return what the statistics of the series add to the logits, `(batch_size, num_labels)`."""
+        """Return the contribution of the series' statistics to the logits, `(batch_size, num_labels)`."""
         statistics = self.statistics(past_values, past_observed_mask).flatten(1)
         mean, std = (part.float()[self.num_labels :] for part in (self.mean, self.std))
         measured = ((statistics - mean) / std).nan_to_num(0.0).clamp(-3, 3) * self.SERIES_SCALE
@@ -178,11 +178,11 @@ def _fitted(*shape: int) -> nn.Parameter:
 
 class ClinRaGenDiagnosisHead(nn.Module):
     """
-    One decision per diagnosis, and a token for each by which the decoder reads it.
+    One decision per diagnosis, and a token for each decision that the decoder reads.
 
-    Each diagnosis attends to the encoder's tokens and scores what it finds; a linear classifier scores the record
-    itself. The decoder attends to the decisions and to the encoded record, so that its list and the probabilities are
-    one decision. The decisions are detached there: the language model explains them, it does not bend them.
+    Each diagnosis attends to the encoder's tokens and scores the pooled state; a linear classifier scores the record
+    itself. The decoder attends to the decisions and to the encoded record, so that its list and the probabilities
+    agree. The decisions are detached: the language model explains them, but its loss does not change them.
     """
 
     def __init__(self, config: ClinRaGenConfig, hidden_size: int):
@@ -192,7 +192,7 @@ class ClinRaGenDiagnosisHead(nn.Module):
         self.classifier = nn.Linear(hidden_size, num_labels)
         self.linear = ClinRaGenLinearClassifier(config) if config.use_linear_classifier else None
         self.label_embedding = nn.Embedding(num_labels, hidden_size)
-        self.decision_embedding = nn.Embedding(1, hidden_size)  # one for all: present means the same for each
+        self.decision_embedding = nn.Embedding(1, hidden_size)  # shared: "present" means the same for each label
 
     def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return the encoder's logits (batch, num_labels) of states (batch, sequence, hidden)."""
@@ -201,7 +201,7 @@ class ClinRaGenDiagnosisHead(nn.Module):
         return self._pool(scores, hidden_states)
 
     def encoder_scores(self, hidden_states: torch.Tensor, log_weights: torch.Tensor) -> torch.Tensor:
-        """Return the encoder's logits (num_labels,) of states (sequence, hidden), each attended to by its weight."""
+        """Return the encoder's logits (num_labels,) of states (sequence, hidden) with log attention weights."""
         return self._pool(self.attention(hidden_states) + log_weights.unsqueeze(-1), hidden_states)
 
     def _pool(self, scores: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Doubt: statistics of a calibration split, and the sets with a guarantee that follow from them."""
+"""Doubt: statistics of a calibration split, and the sets of diagnoses with guarantees that follow from them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .configuration_clinragen import ClinRaGenConfig
 
 
-# The probabilities at which a precision is tested, from the highest; the test needs that no data chose them.
+# The probabilities at which a precision is tested, in descending order; they must not be chosen from data.
 PRECISION_GRID = tuple(i / 50 for i in range(49, 0, -1))
 
-# Measure of support -> the reason to abstain where a record's is beyond nearly all of the calibration split's.
+# Measure of support -> the reason to abstain if a record's value is beyond nearly all of the calibration split's.
 UNUSUAL = {
     "note_tokens": "the note is very short",
     "token_rarity": "the words of the note are unusual",
@@ -36,12 +36,13 @@ class ClinRaGenDiagnosisSets(ModelOutput):
     """
     Args:
         possible (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a recall):
-            The diagnoses that cannot be ruled out: each holds at least the chosen share of the patients who have it.
+            The diagnoses that cannot be ruled out: each includes at least the chosen share of the patients who have
+            it.
         confident (`torch.BoolTensor` of shape `(batch_size, num_labels)`, *optional*, with a precision):
             The diagnoses that can be relied on: at least the chosen share of those named so are right.
         possible_from, confident_from (`torch.FloatTensor` of shape `(num_labels,)`, *optional*, likewise):
-            Their thresholds. `possible_from` is 0 where the calibration split has too few patients for the chosen
-            recall; `confident_from` is infinite where no threshold is certified.
+            Their thresholds. `possible_from` is 0 if the calibration split has too few patients for the chosen recall;
+            `confident_from` is infinite if no threshold is certified.
     """
 
     possible: torch.BoolTensor | None = None
@@ -51,8 +52,8 @@ class ClinRaGenDiagnosisSets(ModelOutput):
 
     def flags(self) -> dict[str, torch.BoolTensor]:
         """
-        Return `possible` and `confident`, where given, with the diagnoses for which the calibration split is too small
-        to say more, `never_ruled_out` and `never_confident`: `(batch_size, num_labels)` each.
+        Return `possible` and `confident`, if given, and the diagnoses for which the calibration split is too small,
+        `never_ruled_out` and `never_confident`: `(batch_size, num_labels)` each.
         """
         found = {}
         if self.possible is not None:
@@ -68,23 +69,23 @@ class ClinRaGenDoubt:
     """
     Statistics of the calibration split: the entries of `decisions.doubt` in the configuration.
 
-    Both guarantees are for patients like those of the calibration split (exchangeable), for each diagnosis by itself,
-    and are exact where nothing else was fitted on that split. A stage uses validation, where it also chooses its
-    checkpoint and the share of the linear classifier, and where the probabilities that count are those of classifiers
-    of other patients (cross-conformal), not of the one that the model keeps. By so much the guarantees are
-    approximate; the temperature does not matter, as it keeps the order of probabilities. A split of its own and
-    `recipes.training.guarantees.fit_guarantees` make them exact.
+    Both guarantees hold for patients like those of the calibration split (exchangeable), for each diagnosis
+    separately, and are exact if nothing else was fitted on that split. A stage uses the validation split, on which it
+    also chooses its checkpoint and the share of the linear classifier, and takes the probabilities of classifiers
+    fitted on other patients (cross-conformal), not of the classifier that the model keeps. To that extent the
+    guarantees are approximate; the temperature does not matter, as it keeps the order of probabilities. A separate
+    split and `recipes.training.guarantees.fit_guarantees` make them exact.
 
     Args:
         num_positives (list of `int`): calibration records that have each diagnosis.
-        positive_scores (list of lists of `float`): the probabilities of these, from the lowest, rounded down; of many,
-            evenly chosen order statistics.
-        selected, correct (list of lists of `int`, `(num_labels, len(PRECISION_GRID))`): calibration records whose
-            probability is at least that of the grid, and those of them that have the diagnosis.
-        support_limits (`dict` of `float`): measure of support -> its limit, beyond which few of the calibration
-            records are; see `support_of`.
+        positive_scores (list of lists of `float`): their probabilities in ascending order, rounded down; for many
+            records, evenly chosen order statistics.
+        selected, correct (list of lists of `int`, `(num_labels, len(PRECISION_GRID))`): numbers of calibration records
+            with a probability of at least that of the grid, and of those among them that have the diagnosis.
+        support_limits (`dict` of `float`): measure of support -> its limit, beyond which few calibration records are;
+            see `support_of`.
         influence (list of lists of `float`, `(num_labels, num_input_channels + 1)`): mean absolute change of a
-            diagnosis's log-odds where a channel, and last the note, is taken from a record that has it.
+            diagnosis's log-odds when a channel, or as the last entry the note, is removed from a record that has it.
 
     Source: Angelopoulos et al., Conformal Risk Control, ICLR 2024; Angelopoulos et al., Learn then Test, 2021.
     """
@@ -112,7 +113,7 @@ class ClinRaGenDoubt:
         """
         Return the highest threshold of each diagnosis at which P(probability >= threshold | has it) >= `recall`.
 
-        The chance counts the draw of the calibration split too (Conformal Risk Control, with the loss "missed").
+        The probability includes the draw of the calibration split (Conformal Risk Control, with the loss "missed").
         """
         _check_share("recall", recall)
         scores = zip(self.num_positives, self.positive_scores, strict=True)
@@ -121,10 +122,10 @@ class ClinRaGenDoubt:
     def confident_from(self, precision: float, confidence: float = 0.9) -> list[float]:
         """
         Return the lowest threshold of each diagnosis at which P(has it | probability >= threshold) >= `precision`, by
-        [`precision_threshold`]; infinite where there is none.
+        [`precision_threshold`]; infinite if there is none.
 
         Args:
-            confidence (`float`): at least this share of calibration splits give a threshold that keeps the promise.
+            confidence (`float`): at least this share of calibration splits give a threshold that has this precision.
         """
         _check_share("precision", precision)
         _check_share("confidence", confidence)
@@ -139,16 +140,16 @@ class ClinRaGenDoubt:
 
     def would_help(self, probabilities: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
         """
-        Estimate by how much the probabilities of one record may change with what is missing in it.
+        Estimate how much the probabilities of one record may change with its missing inputs.
 
         Args:
             probabilities (`torch.Tensor` of shape `(num_labels,)`).
             missing (`torch.BoolTensor` of shape `(num_input_channels + 1,)`): channels, and last the note.
 
         Returns:
-            `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`: the expected absolute change, where the
-            log-odds may rise or fall by the influence. It is large for a diagnosis in doubt, as near 0 and 1 a change
-            of the log-odds moves the probability little.
+            `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`: the expected absolute change if
+            the log-odds rise or fall by the influence. It is large for probabilities near 0.5; near 0 and 1, a change
+            of the log-odds changes the probability little.
         """
         influence = torch.tensor(self.influence, device=probabilities.device)
         log_odds = torch.logit(probabilities, eps=1e-6).unsqueeze(1)
@@ -162,11 +163,11 @@ def _check_share(name: str, value: float) -> None:
 
 def recall_threshold(number: int, scores: list[float], recall: float) -> float:
     """
-    Return the order statistic of the positives' probabilities that keeps a recall; 0 where there are too few of them.
+    Return the order statistic of the positives' probabilities that keeps a recall; 0 if there are too few positives.
 
-    Of `number` positives `rank - 1` may be missed, with (rank - 1 + 1) / (number + 1) <= 1 - recall: the unseen one
-    counts as missed. `scores` has the statistics of ranks ceil(i * number / len(scores)), i from 1; the highest that
-    is not above `rank` is taken, so that with fewer scores the threshold is at most too low.
+    Of `number` positives `rank - 1` may be missed, with (rank - 1 + 1) / (number + 1) <= 1 - recall: the unseen
+    positive counts as missed. `scores` has the statistics of ranks ceil(i * number / len(scores)), i from 1; the
+    highest rank not above `rank` is taken, so that fewer scores can only make the threshold too low.
     """
     rank = math.floor((1 - recall) * (number + 1) + 1e-9)
     kept = min(rank, number) * len(scores) // max(number, 1)
@@ -176,11 +177,11 @@ def recall_threshold(number: int, scores: list[float], recall: float) -> float:
 def precision_threshold(selected: list[int], correct: list[int], precision: float, error: float) -> float:
     """
     Return the last threshold before the first that fails in a fixed-sequence test down `PRECISION_GRID`, with exact
-    binomial p-values; infinite without any.
+    binomial p-values; infinite if none passes.
 
-    The sequence begins where enough records are selected for the test to succeed at all. That choice looks at the
-    probabilities alone, and the chance of a certified threshold that breaks its promise stays at most `error` if the
-    diagnosis is no rarer where its probability is higher.
+    The sequence begins when enough records are selected for the test to be able to succeed. That choice depends on the
+    probabilities alone, and the probability of certifying a wrong threshold stays at most `error` if the diagnosis is
+    not rarer at higher probabilities.
     """
     certified = math.inf
     for threshold, number, hits in zip(PRECISION_GRID, selected, correct, strict=True):

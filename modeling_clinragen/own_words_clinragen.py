@@ -43,7 +43,7 @@ def details(text: str) -> set[str]:
 
 class SeriesWords:
     """
-    Recognize words that are foreign to the series, such as a drug or a test that is not a channel.
+    Recognise words that are foreign to the series, such as a drug or a test that is not a channel.
 
     Args:
         check (`ClaimChecker`): knows the words for levels and courses.

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Recognize past events and background diseases: an event that a note dates in the past or gives as history, and a
+Recognise past events and background diseases: an event that a note dates in the past or gives as history, and a
 chronic disease under a heading such as "past history", are no signs of an acute disease of this stay.
 """
 
