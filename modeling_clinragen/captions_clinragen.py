@@ -17,19 +17,19 @@ def describe_anomalies(lab_values, channels, unmeasured: str = UNMEASURED, unrea
 
     Args:
         lab_values (array of shape `(T, num_input_channels)`): measured values, NaN = not measured.
-        channels (`list[dict]`): `name`, `unit`, `decimals`, `low` and `high`, the usual limits, which are normal
-            themselves, and if wanted `normal`, the word for it; of a channel without limits the range is told.
-        unmeasured (`str`): the words for a channel without a value; the paper's release says
+        channels (`list[dict]`): `name`, `unit`, `decimals`, `low` and `high` (the usual limits, which are themselves
+            normal) and, optionally, `normal`, the word for it. For a channel without limits, the range is stated.
+        unmeasured (`str`): the words for a channel without a value; in the paper's release
             `"normal all the time"`.
-        unread (bool array of shape `(num_input_channels,)`, *optional*): channels with results that are no number,
+        unread (bool array of shape `(num_input_channels,)`, *optional*): channels with results that are not numbers,
             such as "hemolyzed"; these are not called normal all the time.
 
     Returns:
-        `str`: one clause a channel, as in "Heart Rate is higher than normal 2 times and lower than normal 1 time,
+        `str`: one clause per channel, as in "Heart Rate is higher than normal 2 times and lower than normal 1 time,
         pH is not measured."
 
-    Source: arXiv 2411.07611 and its release. Differs from it: counts in digits, unmeasured channels called so, and
-    those with results that are no number.
+    Source: arXiv 2411.07611 and its release. Differs from it: counts in digits, and separate words for unmeasured
+    channels and for results that are not numbers.
     """
     values = np.asarray(lab_values, dtype=float).reshape(-1, len(channels))
     texts = np.zeros(len(channels), dtype=bool) if unread is None else unread
@@ -56,7 +56,7 @@ def _anomalies(channel: dict, column: np.ndarray) -> str:
 
 
 def _range(channel: dict, column: np.ndarray) -> str:
-    """Return the range of the values of a channel without limits, which has no normal; empty of any other."""
+    """Return the range of the values of a channel without limits; empty for other channels."""
     if range_text(channel):
         return ""
     least, most = (f"{value:.{channel.get('decimals', 1)}f}" for value in (np.nanmin(column), np.nanmax(column)))

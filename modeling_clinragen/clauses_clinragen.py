@@ -3,8 +3,8 @@
 """
 Clauses of a text about one channel each, and their statements.
 
-A sentence is cut before each mention of a channel. A clause also gets what it shares with its neighbours: a negation, a
-time, a predicate, or numbers that are listed apart from their channels.
+A sentence is cut before each mention of a channel. A clause also gets what it shares with its neighbours: a
+negation, a time, a predicate, or numbers that are listed apart from their channels.
 """
 
 import itertools

@@ -49,7 +49,7 @@ PHENOTYPES = [
 
 
 def short_name(disease: str) -> str:
-    """Shorten a diagnosis for a sentence: without what follows a semicolon or stands in brackets."""
+    """Shorten a diagnosis for a sentence: without text after a semicolon or in brackets."""
     return disease.split(";")[0].split(" (")[0]
 
 
@@ -58,15 +58,15 @@ def _channel(name, unit, typical, usual, fill, minimum, maximum, decimals=0, **m
     return {
         "name": name,  # as in the public mimic3-benchmarks extraction
         "unit": unit,
-        "low": usual[0],  # below: "lower than normal"; None where nothing is too low
-        "high": usual[1],  # above: "higher than normal"; None where nothing is too high
+        "low": usual[0],  # below: "lower than normal"; None for no limit
+        "high": usual[1],  # above: "higher than normal"; None for no limit
         "fill": fill,  # the release's value for a missing cell; only the `paper` settings use it
         "minimum": minimum,  # plausibility limits, inclusive
         "maximum": maximum,
         "decimals": decimals,  # digits after the point when a value is written in a sentence
-        "mean": (low + high) / 2,  # of the model's input, whatever is called normal
+        "mean": (low + high) / 2,  # of the model's input, independent of the limits
         "std": (high - low) / 4,
-        **more,  # clearly_low, clearly_high; normal: the word for its normal
+        **more,  # clearly_low, clearly_high; normal: its word for "normal"
     }
 
 
@@ -83,7 +83,7 @@ _PAPER = (  # name, unit, the release's lowest and highest normal value, fill, m
     ("Weight", "kg", (31.3, 127.9), 81.0, 20.0, 500.0, 1),
     ("pH", "pH", (7.145, 7.585), 7.4, 6.3, 8.4, 2),
 )
-# Usual limits of adults, and those beyond which all conventions agree; docs/data.md has the source of each.
+# Usual limits of adults, and limits beyond which all conventions agree; docs/data.md has the source of each.
 _CLINICAL = {
     "Diastolic blood pressure": {"usual": (60.0, 79.0), "clearly_low": 50.0, "clearly_high": 89.0},
     "Fraction inspired oxygen": {"usual": (None, 0.21), "normal": "room air"},
@@ -105,12 +105,12 @@ CHANNELS = [
 # The same with the release's wide limits of normal.
 PAPER_CHANNELS = [_channel(*row[:3], row[2], *row[3:]) for row in _PAPER]
 
-_FLOAT32 = 1e-7  # 7.35 that was stored in single precision is 7.35, not below it
+_FLOAT32 = 1e-7  # tolerance: 7.35 in single precision is not below 7.35
 
 
 def usual_limits(channel: dict) -> tuple[float, float]:
     """
-    Return the lowest and the highest usual value of a channel, infinite where there is none on that side.
+    Return the lowest and the highest usual value of a channel, infinite without a limit on that side.
 
     Compare with `<` and `>`: the limits are normal themselves, also in single precision.
     """
@@ -118,7 +118,7 @@ def usual_limits(channel: dict) -> tuple[float, float]:
 
 
 def clear_limits(channel: dict) -> tuple[float, float]:
-    """Return the limits beyond which all conventions agree; the usual ones where a channel has no others."""
+    """Return the limits beyond which all conventions agree; the usual limits if the channel has no others."""
     low, high = (channel.get(name) for name in ("clearly_low", "clearly_high"))
     return _limits(channel.get("low") if low is None else low, channel.get("high") if high is None else high)
 
@@ -132,8 +132,8 @@ def _limits(low: float | None, high: float | None) -> tuple[float, float]:
 
 def with_statistics(channel: dict) -> dict:
     """
-    Return the channel with `mean` and `std`, by default the middle and a quarter of its clear range; the plausibility
-    limit stands for a side without a limit.
+    Return the channel with `mean` and `std`, by default the middle and a quarter of its clear range; on a side without
+    a limit, the plausibility limit is used.
     """
     if "mean" in channel and "std" in channel:
         return channel
@@ -152,12 +152,12 @@ def typical_range(channel: dict) -> tuple[float, float]:
 
 
 def with_unit(channel: dict, number: str) -> str:
-    """Write a number with the channel's unit; pH has none beside its name."""
+    """Write a number with the channel's unit; pH has no unit."""
     return number if channel["unit"] == channel["name"] else f"{number} {channel['unit']}"
 
 
 def range_text(channel: dict) -> str:
-    """Write the usual limits with their unit, as in "60 to 100 /min"; empty where a channel has none."""
+    """Write the usual limits with their unit, as in "60 to 100 /min"; empty without limits."""
     low, high = channel.get("low"), channel.get("high")
     if low is None and high is None:
         return ""

@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Units, how they are spelled, and how numbers in them become numbers in a channel's own unit.
+Units, their spellings, and the conversion of numbers to a channel's own unit.
 
-One table for all: the columns of a hospital's tables, the units of a record, and the units beside a number in a text.
+One table for all uses: the columns of a hospital's tables, the units of a record, and the units next to a number.
 Source of the factors: molar masses, as in the AMA Manual of Style's table of conventional and SI units. Urea nitrogen,
-phosphate and magnesium are those of the element (N2, P, Mg), hemoglobin is that of one chain.
+phosphate and magnesium are converted as the element (N2, P, Mg), hemoglobin as one chain.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from .clinical_clinragen import ClinRaGenInputError
 
 
-DIGITS = 12  # of a converted number: more are those of rounding, and 113 °F would lie above 45 °C
+DIGITS = 12  # of a converted number; further digits are rounding error, and would put 113 °F above 45 °C
 
 
 class Scale(NamedTuple):
-    """A number n in a unit is `n * factor + offset` in the channel's."""
+    """A linear conversion: n in a unit is `n * factor + offset` in the channel's unit."""
 
     factor: float
     offset: float = 0.0
@@ -38,7 +38,7 @@ class Scale(NamedTuple):
 
 SAME = Scale(1.0)
 
-SPELLINGS = {  # unit -> how it is written anywhere, in the signs of `plain_unit`
+SPELLINGS = {  # unit -> its spellings in any text, as `plain_unit` returns them
     "mmHg": "mmhg torr millimetersofmercury",
     "kPa": "kpa",
     "°C": "°c degc degreesc degreescelsius celsius degreecelsius",
@@ -65,7 +65,7 @@ SPELLINGS = {  # unit -> how it is written anywhere, in the signs of `plain_unit
     "pg": "pg",
     "s": "sec secs seconds",
 }
-_IN_FIELDS = {  # and where a unit alone can stand: a column of units, a field of a record
+_IN_FIELDS = {  # further spellings where only a unit can occur: a column of units, a field of a record
     "mmHg": "mm[hg]",
     "°C": "c cel ℃ °celsius",
     "°F": "[degf] ℉ °fahrenheit",
@@ -92,7 +92,7 @@ SPELLED = {
 }
 UNITS = tuple(dict.fromkeys(SPELLED.values()))
 
-_OF_ALL = {  # (from, to), whatever is measured
+_OF_ALL = {  # (from, to), for any channel
     ("°F", "°C"): Scale(1 / 1.8, -32 / 1.8),
     ("lb", "kg"): Scale(0.45359237),
     ("oz", "kg"): Scale(0.028349523125),
@@ -102,7 +102,7 @@ _OF_ALL = {  # (from, to), whatever is measured
     ("fraction", "%"): Scale(100.0),
     ("ratio", "fraction"): SAME,
     ("fraction", "ratio"): SAME,
-    ("ratio", "%"): Scale(100.0),  # and not the reverse: a prothrombin time in % is no ratio
+    ("ratio", "%"): Scale(100.0),  # not the reverse: a prothrombin time in % is not a ratio
     ("g/L", "g/dL"): Scale(0.1),
     ("g/L", "mg/dL"): Scale(100.0),
     ("g/dL", "mg/dL"): Scale(1000.0),
@@ -133,21 +133,21 @@ _OF_SUBSTANCE = {  # (channel, from, to)
     ("Mean corpuscular hemoglobin concentration", "mmol/L", "g/dL"): Scale(1.6114),
     ("Mean corpuscular hemoglobin", "fmol", "pg"): Scale(16.114),
 }
-ALIKE = str.maketrans("µμº˚ℓ×", "uu°°lx")  # one sign for each of those that look the same
+ALIKE = str.maketrans("µμº˚ℓ×", "uu°°lx")  # one character for each group of similar ones
 
 
 def plain_unit(written: str) -> str:
-    """Strip a unit of case, spaces and dots, and of signs that look like others."""
+    """Normalise a unit: lower case, without spaces and dots, and one character for similar ones."""
     return "".join(written.lower().translate(ALIKE).replace(".", "").split())
 
 
 def unit_name(written: str) -> str:
-    """Return the unit that is written so; what is no spelling of a known one stays as it is."""
+    """Return the unit with this spelling; an unknown spelling is returned as it is."""
     return SPELLED.get(plain_unit(written), written.strip())
 
 
 def scale(channel: dict, unit: str) -> Scale | None:
-    """Return what turns numbers in a unit into the channel's; `None` where the channel is not measured in it."""
+    """Return the conversion from a unit to the channel's; `None` if the channel is not measured in it."""
     own, given = unit_name(channel.get("unit", "")), unit_name(unit)
     if own == given:
         return SAME
@@ -155,7 +155,7 @@ def scale(channel: dict, unit: str) -> Scale | None:
 
 
 def units_of(channel: dict) -> Iterator[str]:
-    """Yield the units in which a channel may be given, its own first."""
+    """Yield the units that a channel's values may have, its own first."""
     yield channel["unit"]
     own = unit_name(channel["unit"])
     yield from (unit for unit in UNITS if unit != own and scale(channel, unit))
@@ -163,10 +163,10 @@ def units_of(channel: dict) -> Iterator[str]:
 
 def known_scale(channel: dict, unit: object, where: str = "") -> Scale:
     """
-    Return what turns numbers in a unit into the channel's; an empty unit is the channel's own.
+    Return the conversion from a unit to the channel's; an empty unit is the channel's own.
 
     Raises:
-        ClinRaGenInputError: beginning with `where`, for what is no unit of the channel.
+        ClinRaGenInputError: beginning with `where`, if the unit is not one of the channel's.
     """
     known = scale(channel, unit or channel["unit"]) if isinstance(unit, str) else None
     if known is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From irregular lab and vital-sign measurements to the standardised hourly grid that the model reads."""
+"""Convert irregular lab and vital-sign measurements to the standardised hourly grid that the model reads."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +14,7 @@ from .series_csv_clinragen import SeriesTable, gather, read_rows, without_first
 from .shapes_clinragen import CHANNEL, fault_of
 
 
-# A plausible value this many standard deviations away says no more than "extreme"; larger inputs only hurt training.
+# Standard scores are clipped here: a plausible value beyond is just "extreme", and larger inputs only hurt training.
 MAX_STANDARD_SCORE = 10.0
 
 
@@ -75,7 +75,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         if len(lab_values) != len(lab_times):
             raise ClinRaGenInputError(f"{len(lab_values)} records have lab_values but {len(lab_times)} have lab_times")
         rows = [
-            self._one(*self.validate(values, times, f"record {i}"))
+            self._to_grid(*self.validate(values, times, f"record {i}"))
             for i, (values, times) in enumerate(zip(lab_values, lab_times, strict=True))
         ]
         data = {
@@ -105,7 +105,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         if times.shape != values.shape[:1]:
             raise ClinRaGenInputError(f"{where}: {len(values)} rows of lab_values but {times.size} lab_times")
         if not np.isfinite(times).all():
-            raise ClinRaGenInputError(f"{where}: lab_times holds a value that is no number of hours")
+            raise ClinRaGenInputError(f"{where}: lab_times holds a value that is not a number of hours")
         if (np.diff(times) <= 0).any():
             row = int(np.argmax(np.diff(times) <= 0)) + 1
             raise ClinRaGenInputError(
@@ -116,13 +116,13 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
     def series_from_events(self, labs: dict[str, Sequence[Sequence[float]]]) -> tuple[np.ndarray, np.ndarray]:
         """
-        Gather `{"Heart Rate": [[hour, value], ...], ...}` into `(lab_values, lab_times)` as `__call__` takes them.
+        Gather `{"Heart Rate": [[hour, value], ...], ...}` into `(lab_values, lab_times)` for `__call__`.
 
         Channel names are compared without regard to case, spaces and punctuation. Of two values of one channel at
-        the same time the last is kept.
+        the same time, the last is kept.
 
         Raises:
-            ClinRaGenInputError: for a channel that the model does not have, or an entry that is no [hour, value].
+            ClinRaGenInputError: for a channel that the model does not have, or an entry that is not [hour, value].
         """
         if not isinstance(labs, dict):
             raise ClinRaGenInputError("the series must be a dict of channel names, each with a list of [hour, value]")
@@ -156,11 +156,11 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
         Args:
             values (`np.ndarray` of shape `(T, num_input_channels)`): as `validate` returns them.
-            units (`dict[str, str]`, *optional*): name of a channel -> the unit of its values; a channel that it does
-                not name is in its own. Names are compared as `series_from_events` does.
+            units (`dict[str, str]`, *optional*): name of a channel -> the unit of its values; other channels are in
+                their own units. Names are compared as in `series_from_events`.
 
         Raises:
-            ClinRaGenInputError: for an unknown channel, one that is named twice, or a unit that it has not.
+            ClinRaGenInputError: for an unknown channel, a channel that is named twice, or an unknown unit.
         """
         if units is None:
             return values
@@ -181,13 +181,13 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
     def series_from_csv(self, text: str | bytes | Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """
-        Read a CSV table, given as its text or lines, into `(lab_values, lab_times)` as `__call__` takes them.
+        Read a CSV table, given as its text or lines, into `(lab_values, lab_times)` for `__call__`.
 
-        The header gives the layout: wide, `hour` and one column for each channel, an empty cell where nothing was
-        measured; or long, `hour,channel,value`. Below a wide header a row may give the units, with `unit` for its
-        hour; a long table may have a column `unit`. Where a unit is empty, it is the channel's own. Names are compared
-        as `series_from_events` does. Rows need no order; those of one hour are merged, and of two values of one
-        channel then the last is kept. `left_out` lists the values that the model will not read.
+        The header gives the layout: wide, `hour` and one column for each channel, with empty cells for missing values;
+        or long, `hour,channel,value`. Below a wide header, a row with `unit` as its hour may give the units; a long
+        table may have a column `unit`. An empty unit is the channel's own. Names are compared as in
+        `series_from_events`. Rows may be in any order; rows of one hour are merged, and of two values of one channel
+        then, the last is kept. `left_out` lists the values that the model will not read.
 
         Raises:
             ClinRaGenInputError: one sentence with line, column and remedy, if the table cannot be read.
@@ -206,7 +206,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return table.series(read)
 
     def left_out(self, values: np.ndarray, times: np.ndarray) -> list[str]:
-        """Write a sentence for each measurement of a checked record that does not reach the model."""
+        """Write a sentence for each measurement of a checked record that the model does not read."""
         sentences = []
         for row, column in np.argwhere(~np.isnan(values) & ~self.reaches_model(values, times)):
             channel, hour, value = self.channels[column], times[row], values[row, column]
@@ -219,7 +219,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return sentences
 
     def has_measurement(self, values: np.ndarray, times: np.ndarray) -> bool:
-        """Return whether anything of a checked record reaches the model."""
+        """Return whether the model reads any measurement of a checked record."""
         return bool(self.reaches_model(values, times).any())
 
     def reaches_model(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -227,13 +227,13 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         return self.plausible(values) & ((times >= 0) & (times < self.context_length))[:, None]
 
     def plausible(self, values: np.ndarray) -> np.ndarray:
-        """Mark the values that can be measured: bool, of the same shape."""
+        """Mark the values within the plausibility limits: bool, of the same shape."""
         minimum = np.array([channel.get("minimum", -np.inf) for channel in self.channels])
         maximum = np.array([channel.get("maximum", np.inf) for channel in self.channels])
         with np.errstate(invalid="ignore"):
-            return (values >= minimum) & (values <= maximum)  # NaN is in no range
+            return (values >= minimum) & (values <= maximum)  # comparisons with NaN are false
 
-    def _one(self, values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _to_grid(self, values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = np.where(self.plausible(values), values, np.nan)
         grid = self._paper_grid(values) if self.grid == "paper" else self._hourly_grid(values, times)
         observed = ~np.isnan(grid)

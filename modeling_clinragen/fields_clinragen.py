@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Names that a user writes: the fields of a record, and which known name one was meant to be."""
+"""Names that a user writes: the fields of a record, and the nearest known name for a misspelling."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -19,8 +19,8 @@ def plain_name(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """
-    Return the known name that another one is a misspelling of: at most a letter in four is added, left out, replaced
-    or swapped with the next; `None` where there is none.
+    Return the known name that `name` misspells, with at most one letter in four added, left out, replaced or swapped
+    with the next; `None` if there is none.
     """
     plain = plain_name(name[:100])
     found = [(edits(plain, plain_name(one)), one) for one in known]
@@ -29,13 +29,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Write a question after the nearest known name, to follow the unknown one; empty where there is none."""
+    """Return " (did you mean ...?)" with the nearest known name; empty if there is none."""
     found = nearest(name, known)
     return "" if found is None else f" (did you mean {found!r}?)"
 
 
 def edits(a: str, b: str) -> int:
-    """Count the letters to add, leave out, replace or swap with the next to get from one word to the other."""
+    """Return the edit distance of two words: letters added, left out, replaced or swapped with the next."""
     before, last = [], list(range(len(b) + 1))
     for i, letter in enumerate(a, 1):
         row = [i]
@@ -50,11 +50,11 @@ def edits(a: str, b: str) -> int:
 
 def check_fields(record: dict) -> None:
     """
-    Refuse a record with a misspelt field, with none that is read, or with truth values for numbers; other fields are
+    Refuse a record with a misspelt field, without any known field, or with truth values for numbers; other fields are
     ignored.
 
     Raises:
-        ClinRaGenInputError: naming the field, and the one that was meant.
+        ClinRaGenInputError: naming the field, and the nearest known one.
     """
     for name in ("lab_values", "lab_times"):
         if _holds_truth(record.get(name)):
@@ -62,7 +62,7 @@ def check_fields(record: dict) -> None:
     others = {str(name): value for name, value in record.items() if name not in RECORD_FIELDS}
     for name, value in others.items():
         meant = nearest(name, RECORD_FIELDS)
-        is_ward = name == "unit" and not isinstance(value, dict)  # of a stay
+        is_ward = name == "unit" and not isinstance(value, dict)  # the ward of a stay, not units
         if meant is not None and not is_ward:
             raise ClinRaGenInputError(f"there is no field {name[:60]!r}; did you mean {meant!r}? Rename or remove it")
     if others and len(others) == len(record):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Generation whose list of diagnoses is valid by construction, and where it is decided already, as decided."""
+"""Constrained generation: the list of diagnoses is valid by construction, and equals the decisions if given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import LogitsProcessor
 
 @dataclass
 class _Node:
-    """A place in the trie of label names: `labels` whose names go through here, `label` whose name ends here."""
+    """A node in the trie of label names: `labels` with names through this node, `label` whose name ends here."""
 
     children: dict[int, _Node] = field(default_factory=dict)
     labels: set[int] = field(default_factory=set)
@@ -22,7 +22,7 @@ class _Node:
 
 @dataclass(frozen=True)
 class _Name:
-    """A place inside of a name that comes after the label `last`."""
+    """A position within a name, after the label `last`."""
 
     node: _Node
     last: int
@@ -30,7 +30,7 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Text:
-    """A place before token `position` of a fixed text; then come the names after label `then`, or nothing more."""
+    """A position before token `position` of a fixed text; names after label `then` follow, or with `None` nothing."""
 
     tokens: tuple[int, ...]
     position: int
@@ -42,14 +42,14 @@ State = _Name | _Text | None  # `None`: the list has ended
 
 class DiagnosisGrammar:
     """
-    The lists of diagnoses that may be written: names in class-id order, each once, or that there is none.
+    The valid lists of diagnoses: names in class-id order, each once, or the statement that there is none.
 
     Args:
-        opening (list of `int`): tokens before the list, from the first that the decoder writes.
-        labels (lists of `int`): the name of each label, in class-id order, as it stands after the opening.
-        separator, end, nothing (list of `int`): between two names, after the last one, and instead of any.
-        opens_anywhere (`bool`, *optional*, defaults to `False`): the list begins where its opening is written, as in a
-            text that begins with the rationale. By default the text begins with it.
+        opening (list of `int`): tokens before the list, from the first token of the decoder on.
+        labels (lists of `int`): the name of each label, in class-id order, as written after the opening.
+        separator, end, nothing (list of `int`): between two names, after the last name, and instead of names.
+        opens_anywhere (`bool`, *optional*, defaults to `False`): whether the list begins wherever its opening is
+            written, as in a text that begins with the rationale. By default, the text begins with the list.
     """
 
     def __init__(
@@ -79,20 +79,20 @@ class DiagnosisGrammar:
         return [*names[0], *rest, *self.end]
 
     def start(self) -> list[State]:
-        """Return the states at the begin of a list: several at once, as names may begin alike."""
+        """Return the states at the start of a list."""
         return [_Name(self.root, -1), _Text((*self.nothing, *self.end), 0, None)]
 
     def step(self, states: list[State], token: int) -> list[State]:
-        """Return the states after `token`; `[None]` where the list has ended, empty where `token` was not allowed."""
+        """Return the states after `token`; `[None]` if the list has ended, empty if `token` was not allowed."""
         after = [found for state in states for found in self._step(state, token)]
         return [None] if None in after else after
 
     def options(self, states: list[State]) -> set[int]:
-        """Return the tokens that may come next."""
+        """Return the allowed next tokens."""
         return {token for state in states for token in self._options(state)}
 
     def _after(self, state: _Name) -> list[_Text]:
-        """Return the texts that may be written where a name is whole."""
+        """Return the texts that may follow a complete name."""
         label = state.node.label
         if label is None or label <= state.last:
             return []
@@ -100,7 +100,7 @@ class DiagnosisGrammar:
         return [*separators, _Text(self.end, 0, None)]
 
     def _children(self, state: _Name) -> dict[int, _Node]:
-        """Return the tokens by which a name that may still be written continues."""
+        """Return the tokens that may continue the name, with their nodes."""
         return {token: child for token, child in state.node.children.items() if max(child.labels) > state.last}
 
     def _options(self, state: State) -> set[int]:
@@ -123,7 +123,7 @@ class DiagnosisGrammar:
 
 class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
     """
-    Keeps the list of diagnoses to the labels; what stands around it stays free.
+    Constrain the list of diagnoses to the labels; the text around it stays free.
 
     For one call of `generate`, with beams, samples and batches.
 
@@ -148,30 +148,30 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         if self.prompt_length is None:
             self.prompt_length = input_ids.shape[1]
         written = input_ids[:, self.prompt_length :]
-        # Lists that have ended stay so, and beams only change places among them.
+        # Lists that have ended stay ended, and beams only swap rows.
         allowed = self._allowed(written) if self.decided is None else self._decided(written)
         if self.ended:
             return scores
-        held, options = allowed >= 0, allowed.clamp(min=0)
-        held_rows, own = held[:, :1], scores.gather(1, options)
-        stuck = own.isneginf().all(dim=1, keepdim=True) & held_rows  # by another processor
-        blocked = scores.masked_fill(held_rows, -torch.inf)
+        is_constrained, options = allowed >= 0, allowed.clamp(min=0)
+        constrained_rows, own = is_constrained[:, :1], scores.gather(1, options)
+        stuck = own.isneginf().all(dim=1, keepdim=True) & constrained_rows  # all options excluded by another processor
+        blocked = scores.masked_fill(constrained_rows, -torch.inf)
         return blocked.scatter_(1, options, own.masked_fill(stuck, 0.0))
 
     def keep_rows(self, index: torch.LongTensor) -> None:
-        """Go on with some rows of the batch, each of a record of its own."""
+        """Keep some rows of the batch, each of a different record."""
         if self.decided is not None:
             self.decided = self.decided[index]
 
     def _decided_texts(self, decisions: torch.Tensor) -> torch.LongTensor:
-        """Return the fixed part of each record's text, from its begin or its opening on; -1 after its end."""
+        """Return the fixed part of each record's text, from its start or its opening on; -1 after its end."""
         lead = () if self.grammar.opens_anywhere else self.grammar.opening
         texts = [[*lead, *self.grammar.write(row.nonzero().flatten().tolist())] for row in decisions]
         longest = max(len(text) for text in texts) + 1
         return torch.tensor([text + [-1] * (longest - len(text)) for text in texts], device=decisions.device)
 
     def _decided(self, written: torch.LongTensor) -> torch.LongTensor:
-        """Return the token that comes next, (rows, 1), -1 where any may."""
+        """Return the next token, (rows, 1); -1 if it is not constrained."""
         texts = self.decided.repeat_interleave(len(written) // len(self.decided), dim=0)
         if self.grammar.opens_anywhere:
             return texts.gather(1, self._places(written, texts.shape[1] - 1))
@@ -180,7 +180,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return texts[:, min(written.shape[1], last), None]
 
     def _places(self, written: torch.LongTensor, last: int) -> torch.LongTensor:
-        """Return how much follows the first opening, (rows, 1), at most `last`; `last` without one."""
+        """Return the number of tokens after the first opening, (rows, 1), at most `last`; `last` if there is none."""
         size = len(self.grammar.opening)
         if written.shape[1] < size:
             return written.new_full((len(written), 1), last)
@@ -190,7 +190,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return (written.shape[1] - start).masked_fill(~opened.any(dim=1, keepdim=True), last).clamp(max=last)
 
     def _allowed(self, written: torch.LongTensor) -> torch.LongTensor:
-        """Return the tokens that may come next, (rows, options), some twice; -1 where any may."""
+        """Return the allowed next tokens, (rows, options), padded by repetition; -1 if a row is not constrained."""
         rows = [self._options(tuple(tokens)) for tokens in written.tolist()]
         self.ended = all(options is not None and not options for options in rows)
         most = max(len(options or ()) for options in rows) or 1
@@ -198,7 +198,7 @@ class ClinRaGenDiagnosisLogitsProcessor(LogitsProcessor):
         return torch.tensor([row + row[:1] * (most - len(row)) for row in filled], device=written.device)
 
     def _options(self, tokens: tuple[int, ...]) -> set[int] | None:
-        """Return the tokens that may come next; empty where the list has ended, `None` before it has begun."""
+        """Return the allowed next tokens; empty if the list has ended, `None` before it has begun."""
         opening = self.grammar.opening
         start = self._start_of_list(tokens)
         if start is None:

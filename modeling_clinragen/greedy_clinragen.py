@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy decoding on a CPU that stops computing the rows of a batch whose text has ended."""
+"""Greedy decoding on a CPU that stops computing the finished rows of a batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .t5_decoding_clinragen import T5Decoding
 from .t5_encoding_clinragen import is_plain_t5
 
 
-FINISHED_SHARE = 0.25  # of the rows, from which on those left are copied together
+FINISHED_SHARE = 0.25  # of the rows; from this share on, unfinished rows are copied together
 OUTPUTS = ("return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states")
 
 
 class GreedyGenerationMixin(GenerationMixin):
-    """`generate` of transformers, whose greedy decoding on a CPU is [`write_greedily`]."""
+    """`generate` of transformers, with [`write_greedily`] for greedy decoding on a CPU."""
 
     def _sample(
         self,
@@ -32,21 +32,21 @@ class GreedyGenerationMixin(GenerationMixin):
     ):
         """Write a text without beams, as transformers does."""
         parts = input_ids, logits_processor, stopping_criteria, generation_config
-        has_own = input_ids.device.type == "cpu" and not synced_gpus
-        if has_own and can_leave_rows(*parts[1:], model_kwargs.get("past_key_values")):
+        is_supported = input_ids.device.type == "cpu" and not synced_gpus
+        if is_supported and can_drop_rows(*parts[1:], model_kwargs.get("past_key_values")):
             return write_greedily(self, *parts, streamer, **model_kwargs)
         return super()._sample(*parts, synced_gpus=synced_gpus, streamer=streamer, **model_kwargs)
 
 
-def can_leave_rows(
+def can_drop_rows(
     logits_processor: LogitsProcessorList,
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
     cache: object,
 ) -> bool:
     """
-    Return whether a call of `generate` without beams can continue with some rows: the most probable tokens are wanted,
-    and no more than they, the cache is one that grows, and whatever else takes part reads each row by itself.
+    Return whether a call of `generate` without beams can drop finished rows: it asks for the most probable tokens and
+    no other outputs, the cache grows, and all processors and criteria treat each row independently.
     """
     known = ("transformers.", __package__ + ".")
     return (
@@ -68,15 +68,15 @@ def write_greedily(
     **model_kwargs,
 ) -> torch.LongTensor:
     """
-    Write the most probable tokens, as `_sample` of transformers does, whose arguments these are.
+    Write the most probable tokens; arguments and result as for `_sample` of transformers.
 
-    A row whose text has ended is not computed any more, which with rows of unequal length saves most of the work.
+    Finished rows are no longer computed, which saves most of the work for rows of unequal length.
 
     Returns:
         `torch.LongTensor` of shape `(batch_size, length)`: rows that ended before the longest are padded.
     """
     padding = 0 if generation_config._pad_token_tensor is None else int(generation_config._pad_token_tensor)
-    texts: dict[int, torch.LongTensor] = {}  # row of the batch -> its text, where that has ended
+    texts: dict[int, torch.LongTensor] = {}  # row of the batch -> its finished text
     rows, decoding = torch.arange(len(input_ids)), decoding_of(model, model_kwargs)
     while True:
         scores = logits_processor(input_ids, decoding.logits(input_ids).float())
@@ -98,7 +98,7 @@ def write_greedily(
 
 
 def decoding_of(model, model_kwargs: dict) -> T5Decoding | Decoding:
-    """Return what reads texts as they grow: of a plain T5 its own, of others the model's."""
+    """Return the incremental decoder: [`T5Decoding`] for a plain T5, else [`Decoding`]."""
     source = model_kwargs.get("encoder_outputs")
     if source is None or "decoder_attention_mask" in model_kwargs or not is_plain_t5(model.backbone, "decoder"):
         return Decoding(model, model_kwargs)
@@ -119,7 +119,7 @@ class Decoding:
 
     def logits(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """
-        Read what is new of texts, `(batch_size, length)`; return the scores of the token that follows, `(batch_size,
+        Read the new tokens of texts, `(batch_size, length)`; return the scores of the next token, `(batch_size,
         vocab_size)`.
         """
         step = {"next_sequence_length": 1 if self.has_begun else None, "is_first_iteration": not self.has_begun}
@@ -132,7 +132,7 @@ class Decoding:
         return outputs.logits[:, -1]
 
     def keep_rows(self, index: torch.LongTensor) -> None:
-        """Go on with some texts of the batch."""
+        """Keep some rows of the batch."""
         self.model_kwargs = {name: _rows_of(value, index) for name, value in self.model_kwargs.items()}
 
 
@@ -143,7 +143,7 @@ def _keep_rows(logits_processor: LogitsProcessorList, index: torch.LongTensor) -
 
 
 def _rows_of(value: object, index: torch.LongTensor) -> object:
-    """Return an argument of the model for some rows of the batch."""
+    """Select batch rows of an argument of the model."""
     if isinstance(value, Cache):
         value.batch_select_indices(index)
         return value
@@ -152,4 +152,4 @@ def _rows_of(value: object, index: torch.LongTensor) -> object:
     return value[index] if isinstance(value, torch.Tensor) and value.dim() else value
 
 
-__all__ = ["GreedyGenerationMixin", "can_leave_rows", "write_greedily"]
+__all__ = ["GreedyGenerationMixin", "can_drop_rows", "write_greedily"]

@@ -3,7 +3,7 @@
 """
 Custom handler for Hugging Face Inference Endpoints: JSON in, diagnoses with their rationale out.
 
-At the root of a model folder it is found by the endpoint, and needs nothing but that folder, torch and transformers.
+The endpoint finds it at the root of a model folder; it needs only that folder, torch and transformers.
 """
 
 import logging
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 TASK = "clinical-rationale-generation"
 
 MAX_RECORDS = 32
-MAX_NOTE_CHARACTERS = 100_000  # the model reads some hundred tokens of a note; more can only be a mistake
+MAX_NOTE_CHARACTERS = 100_000  # the model reads some hundred tokens of a note; a longer text must be a mistake
 MAX_MEASUREMENTS = 100_000
 
-# Options of the pipeline that a request may set, with their type and range: none that could exhaust the memory.
+# Options of the pipeline that a request may set, with type and range: none can exhaust the memory.
 PARAMETERS = {
     "evidence": (bool, None, None),
     "grounded": (bool, None, None),
@@ -43,7 +43,7 @@ class RequestError(ValueError):
     A request that cannot be answered; its message names the field and the remedy, and never holds a note.
 
     Args:
-        status (`int`): as HTTP has it: 400 no request at all, 413 too large, 422 a field is wrong.
+        status (`int`): HTTP status: 400 not a request, 413 too large, 422 a field is wrong.
         reason (`str`): one line.
     """
 
@@ -54,14 +54,14 @@ class RequestError(ValueError):
 
 class EndpointHandler:
     """
-    Answers `{"inputs": record or [record, ...], "parameters": {...}}` with what [`ClinRaGenPipeline`] returns for the
-    record, or a list of that, as plain JSON: what is no number is `None`.
+    Answer `{"inputs": record or [record, ...], "parameters": {...}}` with the answer of [`ClinRaGenPipeline`] for the
+    record, or a list of answers, as plain JSON: numbers that are not finite become `None`.
 
-    May be called from several threads; they are answered one after the other.
+    It may be called from several threads; requests are answered one after the other.
 
     Args:
-        path (`str`): model folder. Its own code is run.
-        pipe (`ClinRaGenPipeline`, *optional*): answers in place of the pipeline of a folder.
+        path (`str`): model folder; its code is run.
+        pipe (`ClinRaGenPipeline`, *optional*): used instead of the pipeline of a folder.
     """
 
     def __init__(self, path: str = "", pipe=None):
@@ -73,7 +73,7 @@ class EndpointHandler:
         Answer a request.
 
         Raises:
-            RequestError: if the request is malformed, too large, or a record of it cannot be read.
+            RequestError: if the request is malformed or too large, or one of its records cannot be read.
         """
         records, parameters = self.read_request(data)
         answers = self.answer(records, parameters)
@@ -119,7 +119,7 @@ class EndpointHandler:
             where (`str`): the record's place, as an error names it.
 
         Raises:
-            RequestError: if the record is malformed, or holds nothing that the model can read.
+            RequestError: if the record is malformed, or has no input that the model reads.
         """
         if not isinstance(record, dict):
             raise RequestError(422, f"{where}: must be an object with note, and labs or lab_times and lab_values")
@@ -153,13 +153,13 @@ class EndpointHandler:
         return [as_json(answer) for answer in answers]
 
     def try_answer(self, records: list[dict], parameters: dict) -> list[dict | Exception]:
-        """Answer as `answer`; where that fails each record alone, with the error in place of an answer."""
+        """Answer as `answer`; if that fails, answer each record alone, with an error in place of a failed answer."""
         try:
             return self.answer(records, parameters)
         except Exception as error:
             if len(records) > 1:
                 return [self.try_answer([record], parameters)[0] for record in records]
-            # the message of an error may hold a piece of the record; where it was raised does not
+            # the message of an error may contain text of the record; the traceback does not
             logger.error("%s in\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             return [error]
 
@@ -169,7 +169,7 @@ def read_parameters(parameters: Any) -> dict:
     Check the options of the pipeline that a request sets.
 
     Raises:
-        RequestError: for one that is unknown, of another type or out of its range.
+        RequestError: for an unknown option, or one of another type or out of its range.
     """
     if parameters is None:
         return {}
@@ -201,7 +201,7 @@ def as_json(value: Any) -> Any:
 
 
 def _checked(where: str, read: Callable, *given: Any) -> Any:
-    """Return what a reader makes of a field; a `RequestError` that begins with `where` if it refuses it."""
+    """Return the result of a reader for a field; raise a `RequestError` that begins with `where` if it fails."""
     try:
         return read(*given)
     except ValueError as error:
@@ -209,7 +209,7 @@ def _checked(where: str, read: Callable, *given: Any) -> Any:
 
 
 def _count(series: Any) -> int:
-    """Count the values that a series of any form holds: those of the lists in a list or dict."""
+    """Count the values of a series in any form: those of the lists in a list or dict."""
     parts = series.values() if isinstance(series, dict) else series
     return sum(len(part) if isinstance(part, list) else 1 for part in parts) if isinstance(series, dict | list) else 1
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whole models: weights that are all there, and a configuration, processor and tokenizer that belong together."""
+"""Checks of model folders: complete weights, and a configuration, processor and tokenizer that match."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ GENERATION = {
     **dict.fromkeys(("temperature", "top_p", "repetition_penalty", "length_penalty"), NUMBER),
     **dict.fromkeys(("do_sample", "use_cache", "output_attentions", "output_hidden_states", "output_scores"), FLAG),
 }
-ADDED_LATER = "diagnosis_head.linear."  # to the weights; without a share in the mixture they decide nothing
+ADDED_LATER = "diagnosis_head.linear."  # weights that files of version 0 lack; used only with a share in the mixture
 AGAIN = "copy the folder again, or run its stage again"
 
 
 def check_written(settings: dict, flat_names: tuple[str, ...]) -> None:
     """
-    Check that a `config.json` holds what is always written into one, and names its labels once alone.
+    Check that a `config.json` has the fields that are always written, and names its labels consistently.
 
     Args:
         settings (`dict`): content of the file.
-        flat_names: of fields of `decisions`, as older files have them outside of it.
+        flat_names (`tuple[str, ...]`): names of the fields of `decisions` at the top level of older files.
 
     Raises:
         ValueError: naming the field.
@@ -60,15 +60,15 @@ def check_written(settings: dict, flat_names: tuple[str, ...]) -> None:
     else:
         missing = None if before or any(name in settings for name in flat_names) else "decisions"
     if missing:
-        raise ValueError(f"`{missing}` is missing, without which diagnoses would be decided otherwise")
+        raise ValueError(f"`{missing}` is missing; without it, diagnoses would be decided differently")
     names, labels = settings.get("id2label"), settings.get("labels")
     if isinstance(names, dict) and labels is not None and [names.get(str(i)) for i in range(len(names))] != labels:
-        raise ValueError("`labels` and `id2label` name other diagnoses, or in another order")
+        raise ValueError("`labels` and `id2label` name different diagnoses, or in a different order")
 
 
 def check_decisions(config) -> None:
     """
-    Check that the fitted part of a configuration can decide: types, one entry for each label, thresholds in range.
+    Check the fitted part of a configuration: types, one entry for each label, thresholds in range.
 
     Raises:
         ValueError: naming the field.
@@ -85,7 +85,7 @@ def check_decisions(config) -> None:
         if given is not None and len(given) != number:
             raise ValueError(f"`decisions.{name}` needs one entry for each of the {number} labels, not {len(given)}")
     if not all(0 <= threshold <= 1 for threshold in decisions.thresholds):
-        raise ValueError("`decisions.thresholds` holds what is no probability between 0 and 1")
+        raise ValueError("`decisions.thresholds` has a value that is not a probability between 0 and 1")
     if any(len(row) != config.num_input_channels + 1 for row in doubt.get("influence", ())):
         raise ValueError(f"`decisions.doubt.influence` needs {config.num_input_channels + 1} numbers for each label")
 
@@ -106,22 +106,22 @@ def check_layers(config, place: str = "") -> None:
 
 
 class ClinRaGenWholeModel(PreTrainedModel):
-    """A model that loads from whole, finite weights in safetensors alone."""
+    """A model that loads only from complete, finite weights in safetensors."""
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """
-        Load as [`~PreTrainedModel.from_pretrained`], from safetensors alone: pickle files can run code.
+        Load as [`~PreTrainedModel.from_pretrained`], but only from safetensors: pickle files can run code.
 
         Raises:
-            ValueError: if a weight is missing, too many, or no finite number. With `ignore_mismatched_sizes`, those of
-                other sizes are drawn anew, as ever.
+            ValueError: if a weight is missing, unexpected, or not finite. With `ignore_mismatched_sizes`, weights of
+                other sizes are initialised as usual.
         """
         if not kwargs.setdefault("use_safetensors", True):
             raise ValueError("ClinRaGen reads safetensors only: pickle files can run code when they are read")
-        asked = kwargs.pop("output_loading_info", False)
+        with_info = kwargs.pop("output_loading_info", False)
         try:
-            model, told = super().from_pretrained(
+            model, loading_info = super().from_pretrained(
                 pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
             )
         except OSError as error:
@@ -138,32 +138,33 @@ class ClinRaGenWholeModel(PreTrainedModel):
                 f"{pretrained_model_name_or_path}: weights of its files have other shapes than those of its "
                 f"config.json; {AGAIN}"
             ) from error
-        fault = fault_of_weights(model, told)
+        fault = fault_of_weights(model, loading_info)
         if fault:
             raise ValueError(f"{pretrained_model_name_or_path}: {fault}; {AGAIN}")
-        return (model, told) if asked else model
+        return (model, loading_info) if with_info else model
 
 
-def fault_of_weights(model: PreTrainedModel, told: dict) -> str | None:
+def fault_of_weights(model: PreTrainedModel, loading_info: dict) -> str | None:
     """
-    Return what is wrong with weights that were read, `None` if nothing is.
+    Return the first fault of loaded weights, `None` if there is none.
 
     Args:
-        told (`dict`): the report on loading, of `from_pretrained`.
+        loading_info (`dict`): as `from_pretrained` returns it.
     """
-    missing = _without_older(model, set(told["missing_keys"]))
+    missing = _without_older(model, set(loading_info["missing_keys"]))
     if missing:
         return f"weight {_first(missing)} missing in its files, and would be random"
-    if told["unexpected_keys"]:
-        return f"weight {_first(told['unexpected_keys'])} of its files has no place in the model of its config.json"
+    if loading_info["unexpected_keys"]:
+        unexpected = _first(loading_info["unexpected_keys"])
+        return f"weight {unexpected} of its files is not part of the model of its config.json"
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.is_meta and not torch.isfinite(tensor).all():
-            return f"weight {name} holds what is no finite number"
+            return f"weight {name} has a value that is not finite"
     return None
 
 
 def _without_older(model: PreTrainedModel, missing: set[str]) -> set[str]:
-    """Return the missing weights without those of a linear classifier that an older file has none of at all."""
+    """Return the missing weights, except those of a linear classifier that an older file lacks entirely."""
     added = {name for name in model.state_dict() if name.startswith(ADDED_LATER)}
     return missing - added if added and added <= missing and model.config.decisions.mixture == 0 else missing
 
@@ -175,15 +176,15 @@ def _first(names) -> str:
 
 def check_fit(config, processor, generation_config, where: str = "the model folder") -> None:
     """
-    Check that a processor makes what the model of a configuration reads, and names what it decides.
+    Check that a processor makes the inputs of a configuration's model, and has the same labels.
 
     Args:
         config (`ClinRaGenConfig`), processor (`ClinRaGenProcessor`), generation_config (`GenerationConfig`): of one
             model.
-        where (`str`): its name in messages.
+        where (`str`): name of the model in messages.
 
     Raises:
-        ClinRaGenInputError: naming what they differ in.
+        ClinRaGenInputError: naming the difference.
     """
     fault = _misfit(config, processor) or _fault_of_generation(config, generation_config)
     if fault:
@@ -215,14 +216,14 @@ def _misfit(config, processor) -> str | None:
     parts = config.decisions.token_ids or {}
     ids = [token for term in config.knowledge_input_ids for token in term]
     if any(not 0 <= token < size for token in ids):
-        return f"knowledge_input_ids holds what is no token of the vocabulary (vocab_size {size})"
+        return f"knowledge_input_ids has a token outside the vocabulary (vocab_size {size})"
     ids = [token for part in ("opening", "separator", "end", "nothing") for token in parts.get(part, ())]
     names = parts.get("labels", ())
     if any(not 0 <= token < size for token in [*ids, *(token for name in names for token in name)]):
-        return f"decisions.token_ids holds what is no token of the vocabulary (vocab_size {size})"
+        return f"decisions.token_ids has a token outside the vocabulary (vocab_size {size})"
     for tokens, label in zip(names, config.labels, strict=False):
         if plain_name(tokenizer.decode(tokens)) != plain_name(label):
-            return f"labels differ from the tokens that write them: {label!r} would be written otherwise"
+            return f"labels differ from the tokens that write them: {label!r} would be written differently"
     return None
 
 
@@ -234,7 +235,7 @@ def _fault_of_generation(config, generation_config) -> str | None:
     for name in ("eos_token_id", "pad_token_id", "decoder_start_token_id") if fault is None else ():
         ids = found[name] if isinstance(found[name], list) else [found[name]]
         if any(token is not None and not 0 <= token < _vocab_size(config) for token in ids):
-            return f"generation_config.json: {name} {found[name]} is no token of the vocabulary"
+            return f"generation_config.json: {name} {found[name]} is not a token of the vocabulary"
     return fault
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of the target's tokens, without the scores of the whole vocabulary for all of them at once."""
+"""The loss of the target's tokens, computed without the logits of all tokens at once."""
 
 import torch
 from torch import nn
@@ -32,11 +32,11 @@ def token_loss_of_states(
     total: torch.Tensor | float | None,
 ) -> torch.Tensor:
     """
-    Return [`token_loss`] of `head(hidden_states) + head_bias`, of which only a few hundred rows stand at any time: the
-    gradient is made together with the loss. Padding costs nothing.
+    Return [`token_loss`] of `head(hidden_states) + head_bias`. Only a few hundred rows of logits exist at any time, as
+    the gradient is computed together with the loss. Padding is skipped.
 
     Args:
-        hidden_states (`torch.Tensor` of shape `(batch_size, target_length, hidden_size)`): what the head reads.
+        hidden_states (`torch.Tensor` of shape `(batch_size, target_length, hidden_size)`): input of the head.
         head_bias (`torch.Tensor` of shape `(vocab_size,)`, *optional*): added to the head's scores; gets no gradient.
     """
     real = labels != -100

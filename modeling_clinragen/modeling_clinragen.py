@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-ClinRaGen: a seq2seq language model that reads notes and lab series and writes diagnoses with their rationale; and what
-it shares with the decoder-only one of `causal_lm_clinragen.py`.
+ClinRaGen: a seq2seq language model that reads notes and lab series and writes diagnoses with their rationale; and the
+base class that it shares with the decoder-only model of `causal_lm_clinragen.py`.
 """
 
 import copy
@@ -48,11 +48,11 @@ class ClinRaGenPreTrainedModel(ClinRaGenWholeModel):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    backbone_auto_class: type  # of the backbone, and of the whole model
+    backbone_auto_class: type  # auto class of the backbone, and of the whole model
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         """Save as [`~PreTrainedModel.save_pretrained`], with the code for `AutoModel` and the pipeline."""
-        from .pipeline_clinragen import TASK, ClinRaGenPipeline  # only so that its file travels with the folder
+        from .pipeline_clinragen import TASK, ClinRaGenPipeline  # here, so that its file is saved with the folder
 
         code = f"{type(self).__module__.split('.')[-1]}.{type(self).__name__}"
         self.config.auto_map = {"AutoModel": code, self.backbone_auto_class.__name__: code}
@@ -94,8 +94,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
 
     padding_side = "right"  # of note and series
     linear_heads: tuple[str, ...]  # backbones' model types whose logits are one linear map of the decoder's states
-    length_parts = "note and series"  # what has to fit into the backbone's positions
-    accepts_loss_kwargs = True  # the loss is a mean over the global batch, where that is given
+    length_parts = "note and series"  # parts that must fit into the backbone's positions
+    accepts_loss_kwargs = True  # the loss is a mean over the global batch, if its size is given
 
     def __init__(self, config: ClinRaGenConfig):
         super().__init__(config)
@@ -108,10 +108,10 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
 
     def use_pretrained_backbone(self, backbone: PreTrainedModel) -> None:
         """
-        Take a pretrained language model as the backbone, weights as they are.
+        Use a pretrained language model as the backbone, with its weights.
 
-        Assigned, not copied with `load_state_dict`: a FLAN-T5 has a head of its own, which a T5 built from its
-        configuration ties to the embedding. The series' tokens start at the scale of the backbone's embeddings.
+        Assigned, not copied with `load_state_dict`: FLAN-T5 has an untied head, which a T5 of its configuration would
+        tie to the embedding. The series' tokens start at the scale of the backbone's embeddings.
         """
         self.backbone = backbone
         if backbone.get_output_embeddings() is not None:
@@ -150,8 +150,8 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         Read note and series, and decide.
 
         Args:
-            are_copies (`bool`): the rows are copies of a record, each without another part of it, of which what is
-                alike is computed once; without gradients.
+            are_copies (`bool`): whether the rows are copies of one record, each with another part left out; then equal
+                parts are computed once, without gradients.
             others: as in [`~ClinRaGenForConditionalGeneration.forward`].
         """
         record = (past_values, past_observed_mask)
@@ -190,25 +190,25 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
             attention_mask (`torch.Tensor`, same shape): 1 for real tokens.
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`, *optional*):
                 Standardised hourly series; unobserved cells may hold anything.
-            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Goes with `past_values`.
-            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): what of the
-                target is written, from `decoder_start_token_id` on. Default: from `labels`.
+            past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured. Required with `past_values`.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): the target
+                so far, from `decoder_start_token_id` on. Default: from `labels`.
             labels (`torch.LongTensor` of shape `(batch_size, target_length)`, *optional*): target; -100 ignored.
             diagnosis_labels (`torch.Tensor` of shape `(batch_size, num_labels)`, *optional*): 1 for each true
                 diagnosis; adds the loss of the encoder's scores.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs above.
-            past_key_values (`Cache`, *optional*): as returned with `use_cache`; `decoder_input_ids` then are what
-                follows.
-            num_items_in_batch, num_records_in_batch (*optional*): number of all target tokens and of all records of
-                the global batch, over processes and accumulated steps, by which the sums of the two losses
-                are divided. Default: of this batch.
-            skip_logits (`bool`, *optional*): give the loss without `logits`, in less time and memory. Default: in
-                training, when `labels` are given.
+            past_key_values (`Cache`, *optional*): as returned with `use_cache`; `decoder_input_ids` are then the
+                tokens after it.
+            num_items_in_batch, num_records_in_batch (*optional*): numbers of target tokens and of records in the
+                global batch, over processes and accumulated steps, by which the sums of the two losses are divided.
+                Default: those of this batch.
+            skip_logits (`bool`, *optional*): return the loss without `logits`, in less time and memory. Default:
+                `True` in training with `labels`.
             knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for terms (or
                 prototypes) whose values are masked. Default: 1 for all.
             term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_evidence_terms)`, *optional*): 1 for the terms
-                of the processor's knowledge that the note shows, and for those that the series show. Default: none.
-            kwargs (*optional*): of a seq2seq model `decoder_attention_mask`, and what else its backbone takes.
+                of the processor's knowledge that the note shows, and that the series show. Default: none.
+            kwargs (*optional*): for a seq2seq model, `decoder_attention_mask` and other arguments of its backbone.
 
         Raises:
             ValueError: if shapes do not fit the configuration, or the series come without their mask.
@@ -247,7 +247,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return output if return_dict is not False else output.to_tuple()
 
     def _head_is_linear(self) -> bool:
-        """Return whether the loss can be taken from the decoder's states, without the logits."""
+        """Return whether the loss can be computed from the decoder's states, without the logits."""
         is_linear = type(self.get_output_embeddings()) is nn.Linear
         return is_linear and self.backbone.config.model_type in self.linear_heads
 
@@ -269,11 +269,11 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         are_copies=False,
     ) -> tuple[torch.Tensor, torch.Tensor, dict]:
         """
-        Embed what the backbone reads of a record.
+        Embed a record for the backbone.
 
         Returns:
-            Embeddings of note and series, packed, `(batch, sequence_length, hidden)`; their mask; and the output's
-            fields on the series.
+            Packed embeddings of note and series, `(batch, sequence_length, hidden)`; their mask; and the output's
+            fields for the series.
         """
         self._validate_inputs(input_ids, inputs_embeds, past_values, past_observed_mask, knowledge_mask)
         if inputs_embeds is None:
@@ -300,7 +300,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return inputs_embeds, attention_mask, fields
 
     def _aligns_knowledge(self) -> bool:
-        """Return whether the weights learn to attend to the terms of a patch's own channel and level."""
+        """Return whether the alignment loss of the knowledge attention is computed."""
         attention = self.knowledge_attention
         return (
             self.training
@@ -316,7 +316,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return attention_mask.long()
 
     def _checked(self, term_evidence: torch.Tensor | None, embeds: torch.Tensor) -> torch.Tensor | None:
-        """Check the shape of the evidence of the terms."""
+        """Return `term_evidence` after checking its shape."""
         shape = (embeds.shape[0], 2, self.config.num_evidence_terms)
         if term_evidence is not None and tuple(term_evidence.shape) != shape:
             raise ValueError(
@@ -339,7 +339,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         return tokens, {"diagnosis_logits": diagnosis_logits, "member_logits": torch.stack(member_logits, dim=1)}
 
     def mix(self, member_logits: list[torch.Tensor]) -> torch.Tensor:
-        """Mix the scores of the encoder and, where there is one, of the linear classifier, or differences of them."""
+        """Mix the logits, or differences of logits, of the encoder and of the linear classifier, if there is one."""
         share = self.config.decisions.mixture
         weights = (1 - share, share) if len(member_logits) == 2 else (1.0,)
         mixed = sum(weight * logits for weight, logits in zip(weights, member_logits, strict=True))
@@ -371,7 +371,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
 
         Args:
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`; else the inputs of `forward`, of
-                which `labels` and the like are ignored.
+                which only those of `encode` are used.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_labels)`, in [0, 1].
@@ -388,23 +388,23 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
     @torch.no_grad()
     def term_effects(self, term_evidence: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
         """
-        Return the log-odds that each diagnosis of a record owes to terms of the knowledge that it shows.
+        Return the contribution of terms to the log-odds of each diagnosis of a record.
 
         Args:
             term_evidence (`torch.Tensor` of shape `(2, num_evidence_terms)`): of the record.
-            left (`torch.Tensor` of shape `(number, 2, num_evidence_terms)`): what is left of it without some terms.
+            left (`torch.Tensor` of shape `(number, 2, num_evidence_terms)`): copies without some of the terms.
 
         Returns:
             `torch.Tensor` of shape `(number, num_labels)`.
         """
         linear, decisions = self.diagnosis_head.linear, self.config.decisions
-        owed = linear.evidence_logits(term_evidence.unsqueeze(0)) - linear.evidence_logits(left)
-        return owed * decisions.mixture / decisions.temperature
+        effects = linear.evidence_logits(term_evidence.unsqueeze(0)) - linear.evidence_logits(left)
+        return effects * decisions.mixture / decisions.temperature
 
     @torch.no_grad()
     def unseen_scores(self, term_evidence: torch.Tensor, links: torch.Tensor) -> torch.Tensor:
         """
-        Score diseases that are no labels by their terms alone, with the weights that all labels share.
+        Score diseases that are not labels by their terms alone, with the weights that all labels share.
 
         Args:
             term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_evidence_terms)`): of the records.
@@ -412,16 +412,16 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
                 [`RecordTerms.unseen_links`].
 
         Returns:
-            `torch.Tensor` of shape `(batch_size, num_diseases)`: the log-odds that a label would owe to such terms. No
-            data say how frequent the disease is, so they rank and are no probabilities.
+            `torch.Tensor` of shape `(batch_size, num_diseases)`: the contribution that such terms would make to the
+            log-odds of a label. The frequency of the diseases is unknown, so the scores only rank them.
         """
         linear, decisions = self.diagnosis_head.linear, self.config.decisions
-        told = linear.evidence(term_evidence, None, links) @ linear.shared_evidence_weight.float()
-        return told * decisions.mixture / decisions.temperature
+        scores = linear.evidence(term_evidence, None, links) @ linear.shared_evidence_weight.float()
+        return scores * decisions.mixture / decisions.temperature
 
     def diagnosis_decisions(self, encoder_outputs: ClinRaGenEncoderOutput | None = None, **inputs) -> torch.Tensor:
         """
-        Return the diagnoses that are made, and listed by `generate`: whose probability reaches its label's threshold.
+        Return the diagnoses that are made, and listed by `generate`: their probability reaches the label's threshold.
 
         Args and raises as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
 
@@ -440,17 +440,17 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         **inputs,
     ) -> ClinRaGenDiagnosisSets:
         """
-        Return the diagnoses that cannot be ruled out at a chosen recall, and those to be confident of at a chosen
+        Return the diagnoses that cannot be ruled out at a chosen recall, and those that are confident at a chosen
         precision, with the guarantees of [`ClinRaGenDoubt`].
 
         Args:
-            encoder_outputs, inputs: as [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
-            recall (`float`, *optional*, defaults to 0.9): the least share of those who have a diagnosis, for each.
-            precision (`float`, *optional*): the least share of those named who have it, for each.
-            confidence (`float`, *optional*, defaults to 0.9): the chance that the precision is kept.
+            encoder_outputs, inputs: as for [`~ClinRaGenForConditionalGeneration.diagnosis_probabilities`].
+            recall (`float`, *optional*, defaults to 0.9): the lowest share of a diagnosis's patients in its set.
+            precision (`float`, *optional*): the lowest share of the patients in a set who have the diagnosis.
+            confidence (`float`, *optional*, defaults to 0.9): the probability that the precision holds.
 
         Raises:
-            ValueError: if nothing was fitted, or a share is not between 0 and 1.
+            ValueError: if the doubt was not fitted, or a share is not between 0 and 1.
         """
         probabilities, doubt = self.diagnosis_probabilities(encoder_outputs, **inputs), ClinRaGenDoubt.of(self.config)
         sets = {}
@@ -471,14 +471,14 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
         **kwargs,
     ):
         """
-        Generate as [`~GenerationMixin.generate`], with all its arguments. The list of diagnoses holds labels of the
-        model only, each once, and with a diagnosis head exactly its decisions; the rationale is free.
+        Generate as [`~GenerationMixin.generate`], with all its arguments. The list of diagnoses has only labels of the
+        model, each once, and with a diagnosis head exactly its decisions; the rationale is free.
 
         Args:
             inputs (`torch.LongTensor`, *optional*): `input_ids`, as the first argument.
             encoder_outputs (`ClinRaGenEncoderOutput`, *optional*): from `encode`, in place of the inputs.
 
-        With `decoder_input_ids` the caller has begun the text, and nothing is constrained.
+        With `decoder_input_ids` the text is already begun, and nothing is constrained.
         """
         if encoder_outputs is None:
             encoder_outputs = self._encode_inputs(kwargs if inputs is None else {**kwargs, "input_ids": inputs})
@@ -559,7 +559,7 @@ class ClinRaGenForConditionalGeneration(ClinRaGenLanguageModel):
         decoder_attention_mask: torch.Tensor | None = None,
         **options,
     ) -> tuple[torch.Tensor, dict]:
-        """Return the decoder's states, or the logits, of the target, and the output's fields on it."""
+        """Return the decoder's states, or the logits, of the target, and the output's fields for it."""
         if on_states:
             decoded = self.get_decoder()(
                 input_ids=decoder_input_ids,

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Hold what the models return: of reading a record, and of writing a target."""
+"""Outputs of the models: of encoding a record, and of decoding a target."""
 
 from dataclasses import dataclass
 
@@ -13,24 +13,24 @@ class ClinRaGenEncoderOutput(BaseModelOutput):
     """
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
-            What the decoder attends to: the backbone encoder's output over note and series tokens, real tokens first,
-            and with a diagnosis head one token for each diagnosis at the end.
+            The states that the decoder attends to: the backbone encoder's output over note and series tokens, real
+            tokens first, and with a diagnosis head one token for each diagnosis at the end.
         attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`):
             1 for the real tokens among them.
         diagnosis_logits (`torch.FloatTensor` of shape `(batch_size, num_labels)`, *optional*, with a diagnosis head):
             Calibrated score of each diagnosis before the sigmoid.
         member_logits (`torch.FloatTensor` of shape `(batch_size, 1 or 2, num_labels)`, *optional*, likewise):
-            The scores of which that is the mixture: the encoder's, and the linear classifier's where the note came as
+            The scores that are mixed into it: the encoder's, and the linear classifier's if the note was given as
             `input_ids`.
         time_series_hidden_states (`torch.FloatTensor` of shape
             `(batch_size, num_input_channels, num_patches, d_model)`, *optional*, when series are given):
             The series encoder's output.
         knowledge_attentions (`torch.FloatTensor` of shape
             `(batch_size, num_input_channels, num_patches, num_knowledge_tokens)`, *optional*, when series are given
-            and the model has knowledge): mean over heads of what each patch attends to; zero for a patch without
+            and the model has knowledge): attention weights of each patch, mean over heads; zero for a patch without
             measurements. `num_knowledge_tokens` counts terms (`"term"`) or prototypes (`"prototype"`).
         alignment_losses (`torch.FloatTensor` of shape `(batch_size,)`, *optional*, in training with
-            `knowledge_alignment_weight`): how far the patches of each record attend to other terms than their own.
+            `knowledge_alignment_weight`): how much the patches of each record attend to terms other than their own.
     """
 
     attention_mask: torch.LongTensor | None = None

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences of which the real tokens stand together."""
+"""Packing of sequences: the real tokens of each row in one run."""
 
 import torch
 
@@ -9,9 +9,9 @@ def pack_sequences(
     inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, padding_side: str = "right"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Move the real tokens of each row to its front, in their order, and cut what is padding in all rows.
+    Move the real tokens of each row to its front, in their order, and cut columns that are padding in all rows.
 
-    A record then has the same tokens at the same positions whatever the batch around it, for backbones with absolute
+    A record then has the same tokens at the same positions in any batch, for backbones with absolute
     and with relative positions alike, and nothing is computed for patches without a measurement.
 
     Args:

@@ -36,39 +36,37 @@ class ClinRaGenPipeline(Pipeline):
     A record is a `dict` with `note` (`str`), and either `lab_times` `(T,)` and `lab_values` `(T, C)`, or `labs`:
     `{channel name: [[hour, value], ...]}`. `units`, `{channel name: unit}`, gives the units of values that are not in
     the channel's own. Note or series may be missing, not both. Other fields are ignored, unless they are a misspelling
-    of one of these.
-    Arguments of `generate` may be given with the call, and
+    of one of these. A call takes the arguments of `generate`, and
 
     - `evidence` (`bool`, defaults to `False`): add `evidence`, for each diagnosis the clauses of the note, stretches
       of the series and knowledge terms without which it would be less probable, see [`find_evidence`]. The record is
-      encoded anew without each of them, and without some more, which a gradient chooses.
-    - `grounded` (`bool`, defaults to `True`): of the decoder's rationale only what the record supports is given, and
-      each listed diagnosis is explained from the record or said to be unexplained, see [`GroundedText`]. `False` gives
-      the decoder's own text.
-    - `own_text` (`bool`, defaults to `False`): add `own_text`, the decoder's own `note_rationale` and `lab_rationale`,
-      numeric slots filled, before grounding; and whether it `finished`, or was cut.
-    - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`: what the series attended to: `terms` (those
-      of `knowledge` that it may attend to), their
-      `weights` (a list for each, with one number for each patch of `patch_hours` hours, or `None` where nothing was
-      measured); `None` where no weight belongs to a term and to hours.
-    - `unseen` (`bool`, defaults to `False`): add `unseen_diagnoses`: diseases of the knowledge that are no labels of
-      the model, as far as the record shows terms of them: `label`, `terms`, and `score`, by which they are ranked and
-      which is no probability; see [`~ClinRaGenForConditionalGeneration.unseen_scores`]. For models that read terms.
-    - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as `diagnosis_sets` of the model
-      takes them. `doubt` then holds `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, of
-      which too little is known to do so; and `confident`, on which one can rely, and `never_confident`.
+      encoded again without each of them, and without further candidates that a gradient selects.
+    - `grounded` (`bool`, defaults to `True`): keep of the decoder's rationale only what the record supports, and
+      explain each listed diagnosis from the record or state that it is unexplained, see [`GroundedText`]. `False`
+      returns the decoder's own text.
+    - `own_text` (`bool`, defaults to `False`): add `own_text`, the decoder's own `note_rationale` and `lab_rationale`
+      before grounding, with numeric slots filled; and whether it `finished`, or was cut.
+    - `attention` (`bool`, defaults to `False`): add `knowledge_over_time`, the attention of the series: `terms` (those
+      of `knowledge` that the series can attend to) and their `weights` (a list for each term, with one number for each
+      patch of `patch_hours` hours, or `None` without a measurement); `None` if weights do not belong to terms and
+      hours.
+    - `unseen` (`bool`, defaults to `False`): add `unseen_diagnoses`: diseases of the knowledge that are not labels of
+      the model and have terms in the record: `label`, `terms`, and `score`, which ranks them and is not a probability;
+      see [`~ClinRaGenForConditionalGeneration.unseen_scores`]. For models that read terms.
+    - `recall` and `precision` (`float`), and `confidence` (`float`, defaults to 0.9): as in `diagnosis_sets` of the
+      model. `doubt` then has `possible`, the diagnoses that cannot be ruled out, and `never_ruled_out`, those among
+      them with too few calibration data; and `confident`, the reliable diagnoses, and `never_confident`.
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `sentences` of the rationale (`text`, `part`: `note` or `lab`,
     and `origin`: `written` by the decoder, `repaired` where a number was corrected, `composed` from the record),
-    `claims` (each statement about a channel with its verdict
-    against the record's own values), `note_claims` (the same of the findings that the note rationale names, against
-    the record's note), `knowledge` (up to ten terms of the knowledge that are the record's
-    own, see [`RecordTerms.specific`]; where the model reads terms, those that its diagnoses owe most to),
-    `probabilities` (of every label; empty without a diagnosis head) and `doubt`: whether to `abstain` from a
-    diagnosis, as there is too little support, the `reasons`, and which unmeasured channels, or the note, `would_help`
-    most; and `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` gives the
-    text while it is written.
+    `claims` (each statement about a channel with its verdict against the record's own values), `note_claims` (likewise
+    for the findings in the note rationale, against the record's note), `knowledge` (up to ten terms that are specific
+    to the record, see [`RecordTerms.specific`]; if the model reads terms, those that contribute most to its
+    diagnoses), `probabilities` (of every label; empty without a diagnosis head), `doubt` (whether to `abstain` from a
+    diagnosis for lack of support, the `reasons`, and which missing channels, or the note, `would_help` most), and
+    `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text
+    while it is written.
     """
 
     _load_processor = True
@@ -91,12 +89,12 @@ class ClinRaGenPipeline(Pipeline):
     ):
         if unseen and not self.processor.reads_terms:
             raise ClinRaGenInputError("`unseen` needs a model that reads which terms of the knowledge a record shows")
-        told = {"grounded": grounded, "own_text": own_text, "unseen": unseen}
-        return {}, forward_kwargs, {name: value for name, value in told.items() if value is not None}
+        given = {"grounded": grounded, "own_text": own_text, "unseen": unseen}
+        return {}, forward_kwargs, {name: value for name, value in given.items() if value is not None}
 
     @cached_property
     def version(self) -> str:
-        """Return the hash of all that an answer depends on: weights, configuration, processor and tokenizer."""
+        """Return the hash of everything that answers depend on: weights, configuration, processor and tokenizer."""
         return version_of(self.model, self.processor)
 
     @cached_property
@@ -110,7 +108,7 @@ class ClinRaGenPipeline(Pipeline):
         return {**inputs, "record": record}
 
     def _read(self, record) -> dict:
-        """Check a record; `lab_values` of it are the plausible ones, `measured` all that were given."""
+        """Check a record. `lab_values` of the result are the plausible values, `measured` all values."""
         if not isinstance(record, dict) or not record:
             raise ClinRaGenInputError(f"a record is a dict with at least one of the fields {', '.join(RECORD_FIELDS)}")
         check_fields(record)
@@ -168,25 +166,25 @@ class ClinRaGenPipeline(Pipeline):
 
     def stream(self, record: dict, **options) -> Iterator[dict]:
         """
-        Yield the answer to one record while it is made.
+        Yield the answer to one record while it is generated.
 
         Args:
-            record (`dict`) and options: as the pipeline takes them; one beam.
+            record (`dict`) and options: as for the pipeline; one beam.
 
         Yields:
-            `diagnoses`, `probabilities` and an empty `generated_text`, as soon as the record is read (without a
-            diagnosis head both are empty); then `generated_text` so far, as it grows, unless `grounded=False` by
-            sentences that have passed; last the whole answer.
+            `diagnoses`, `probabilities` and an empty `generated_text`, as soon as the record is encoded (without a
+            diagnosis head both are empty); then the growing `generated_text`, sentence by sentence after grounding, or
+            with `grounded=False` as written; last the complete answer.
         """
         streamer, stopped, text, shown = AnswerStreamer(self.tokenizer), Event(), "", ""
         read = self._read(record)
-        grounded = self._begun(read, options)
+        grounded = self._grounded_text(read, options)
         options["stopping_criteria"] = [*options.get("stopping_criteria", ()), _Stopped(stopped)]
 
         def answer():
             try:
                 streamer.put_answer(self(record, streamer=streamer, **options))
-            except BaseException as error:  # raised again by who waits for the answer
+            except BaseException as error:  # raised again by the consumer of the stream
                 streamer.queue.put(error)
 
         Thread(target=answer, daemon=True).start()
@@ -207,10 +205,10 @@ class ClinRaGenPipeline(Pipeline):
                 if "note_rationale" in given:
                     return
         finally:
-            stopped.set()  # who waited is gone: what is not written yet need not be
+            stopped.set()  # if the consumer has left, the rest need not be generated
 
-    def _begun(self, record: dict, options: dict) -> GroundedText | None:
-        """Return the grounded text of a record that was read, before its first word; `None` for the decoder's own."""
+    def _grounded_text(self, record: dict, options: dict) -> GroundedText | None:
+        """Return the still empty grounded text of a checked record; `None` with `grounded=False`."""
         if not {**self._postprocess_params, **options}.get("grounded", True):
             return None
         return self.grounding.of(record)
@@ -275,7 +273,7 @@ class ClinRaGenPipeline(Pipeline):
             "lab_rationale": parsed["lab_rationale"],
             "generated_text": text,
             "sentences": [dict(vars(sentence)) for sentence in sentences],
-            **_told(made.claims if grounded else self._claims(parsed, record)),
+            **_claim_fields(made.claims if grounded else self._claims(parsed, record)),
             "knowledge": knowledge,
             "probabilities": probabilities,
             "doubt": self._doubt(outputs, record),
@@ -284,9 +282,9 @@ class ClinRaGenPipeline(Pipeline):
         }
 
     def _is_finished(self, tokens: torch.Tensor) -> bool:
-        """Return whether the decoder came to the end of its text, instead of being cut."""
+        """Return whether the decoder ended its text, rather than being cut."""
         ends = self.model.generation_config.eos_token_id
-        written = tokens[1:]  # the decoder's start is BART's end, too
+        written = tokens[1:]  # BART's start token is also its end token
         return ends is None or bool(torch.isin(written, torch.tensor(ends, device=tokens.device)).any())
 
     def _claims(self, parsed: dict, record: dict) -> dict[str, list[Claim]]:
@@ -323,16 +321,16 @@ class ClinRaGenPipeline(Pipeline):
         return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
 
     def _shown_terms(self, record: dict) -> list[Shown]:
-        """Return the terms of the knowledge that a record shows, of the parts that the model reads."""
-        reads = self.processor.modalities
-        rows = slice(None if "lab" in reads else 0)
+        """Return the terms of the knowledge that a record shows, in the modalities that the model reads."""
+        modalities = self.processor.modalities
+        rows = slice(None if "lab" in modalities else 0)
         series = record["lab_times"][rows], record["lab_values"][rows]
-        return self.processor.record_terms.find(record["note"] if "note" in reads else "", *series)
+        return self.processor.record_terms.find(record["note"] if "note" in modalities else "", *series)
 
     def _knowledge(
         self, shown: list[Shown], probabilities: dict[str, float], listed: list[str], evidence: torch.Tensor | None
     ) -> list[dict]:
-        """Return the terms of the knowledge that are the record's own."""
+        """Return the terms of the knowledge that are specific to the record."""
         terms = self.processor.record_terms
         probabilities = probabilities or dict.fromkeys(listed, 1.0)  # without a diagnosis head
         effects = None
@@ -342,7 +340,7 @@ class ClinRaGenPipeline(Pipeline):
         return terms.specific(shown, probabilities, listed, self.num_knowledge_terms, effects)
 
     def _unseen(self, shown: list[Shown], evidence: torch.Tensor) -> list[dict]:
-        """Rank the diseases that are no labels and of which a record shows terms."""
+        """Rank the diseases that are not labels and have terms in the record."""
         terms = self.processor.record_terms
         links = torch.from_numpy(terms.unseen_links).to(evidence.device)
         scores = self.model.unseen_scores(evidence.unsqueeze(0), links)[0].tolist()
@@ -372,14 +370,14 @@ def _written_sentences(parsed: dict) -> list[GroundedSentence]:
     return [GroundedSentence(sentence, part, WRITTEN) for part, found in parts.items() for sentence in found]
 
 
-def _told(claims: dict[str, list[Claim]]) -> dict[str, list[dict]]:
+def _claim_fields(claims: dict[str, list[Claim]]) -> dict[str, list[dict]]:
     names = {"claims": "lab", "note_claims": "note"}
     return {name: [dict(vars(claim)) for claim in claims[part]] for name, part in names.items()}
 
 
 def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarray | None:
     """
-    Return what each patch of a record's series attends to: the mean over the channels with a measurement in it.
+    Return the attention weights of each patch of a record's series: the mean over channels with a measurement in it.
 
     Args:
         attention (`torch.Tensor` of shape `(num_input_channels, num_patches, num_knowledge_terms)`): of one record.
@@ -387,7 +385,7 @@ def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarra
 
     Returns:
         float array of shape `(patches, num_knowledge_terms)` up to the last patch with a measurement, NaN for a patch
-        without any; `None` where no weight belongs to a term and to hours: nothing was measured, or with prototypes or
+        without any; `None` if weights do not belong to terms and hours: without measurements, with prototypes, or with
         the original release's grid or patches.
     """
     if config.knowledge_attention_type != "term" or config.patch_layout != "fixed" or grid != "hourly":
@@ -402,7 +400,7 @@ def attention_over_time(attention: torch.Tensor, config, grid: str) -> np.ndarra
 
 
 class AnswerStreamer(TextStreamer):
-    """Puts what [`ClinRaGenPipeline.stream`] yields into a queue: answers as they are, the text piece by piece."""
+    """Put the items of [`ClinRaGenPipeline.stream`] into a queue: answers, and the text piece by piece."""
 
     def __init__(self, tokenizer):
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -417,7 +415,7 @@ class AnswerStreamer(TextStreamer):
 
 
 class _Stopped(StoppingCriteria):
-    """Ends generation when nobody waits for it any more."""
+    """End generation when the consumer has left."""
 
     def __init__(self, stopped: Event):
         self.stopped = stopped

@@ -37,36 +37,37 @@ FIELDS = {  # of the processor, and their types
     "term_evidence": bool,
 }
 
-# Tokenizers may lower the case and part the signs; what was generated is still read.
+# Tokenizers may lower the case and separate signs; generated text is still parsed.
 _MARKS = re.compile(r"(?:#\s*){3}(disease diagnosed|rationale|lab test)\s*:", re.IGNORECASE)
 _PARTED = re.compile(r"#\s+#\s+#")
 _GAPS = re.compile(  # in 39. 2, 128 / min, mg / dl, well - known, 40 %
     r"(?<=\d)\s*\.\s+(?=\d)|(?P<rate>(?<=[\d\]])\s+/\s+(?=[^\W\d]))|(?<=\w)\s+[-/]\s+(?=\w)|(?<=[\d\]])\s+%"
 )
-_CUT_MARK = re.compile(r"\.\s*#[#\sa-z]*$", re.IGNORECASE)  # where a text was cut inside of the mark after the list
+_CUT_MARK = re.compile(r"\.\s*#[#\sa-z]*$", re.IGNORECASE)  # a text that was cut within the mark after the list
 
 
 class ClinRaGenProcessor(ProcessorMixin):
     r"""
-    Joins a [`ClinRaGenFeatureExtractor`] and the backbone's tokenizer.
+    Join a [`ClinRaGenFeatureExtractor`] and the backbone's tokenizer.
 
     Args:
         feature_extractor (`ClinRaGenFeatureExtractor`): for the series.
         tokenizer (`PreTrainedTokenizerBase`): the backbone's.
         labels (`list[str]`, *optional*): diagnosis names in class-id order. Default: the paper's 25.
-        max_note_tokens (`int`, *optional*, defaults to 512): a longer note is cut at its end, never the prompt.
-        modalities (`list[str]`, *optional*): what the model was trained to read, of `"note"` and `"lab"`; the other
-            is left out of its inputs. Default: both.
-        knowledge (`list[dict]`, *optional*): terms with their diseases, as [`KnowledgeLinks`] takes them, with which
-            the rationale is checked and completed. Default: none, as in older folders.
+        max_note_tokens (`int`, *optional*, defaults to 512): longer notes are cut at the end; the prompt is
+            never cut.
+        modalities (`list[str]`, *optional*): the modalities that the model was trained to read, of `"note"` and
+            `"lab"`; the other is left out of its inputs. Default: both.
+        knowledge (`list[dict]`, *optional*): terms with their diseases, as for [`KnowledgeLinks`], with which
+            rationales are checked and completed. Default: none, as in older folders.
         numeric_slots (`bool`, *optional*, defaults to `False`): whether the decoder learned to write slots such as
             `[highest]` for the numbers of the series, see [`NumericSlots`].
         term_evidence (`bool`, *optional*, defaults to `False`): whether the model reads which terms of `knowledge` a
             record shows.
-        language (`dict`, *optional*): how notes, knowledge and rationales of another language are read, as
-            [`Language`] takes it. Default: English.
+        language (`dict`, *optional*): description of the language of notes, knowledge and rationales, as for
+            [`Language`]. Default: English.
 
-    Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has a mark of its own.
+    Source: prompt and target text after arXiv 2411.07611. Differs from it: the lab rationale has its own mark.
     """
 
     def __init__(
@@ -103,12 +104,12 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     @property
     def spoken(self) -> Language:
-        """Return what rewrites notes and rationales for those who read them."""
+        """Return the language, which rewrites notes and rationales for the English readers."""
         return language_of(self.language)
 
     @property
     def slots(self) -> NumericSlots:
-        """Return what exchanges the numbers of the series and their slots."""
+        """Return the converter between numbers of the series and slots."""
         return _slots(json.dumps(self.feature_extractor.channels))
 
     @property
@@ -124,7 +125,7 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     @property
     def record_terms(self) -> RecordTerms:
-        """Return what looks up the terms of the knowledge in records."""
+        """Return the look-up of the knowledge's terms in records."""
         made = _RECORD_TERMS.get(self)
         if made is None or made.knowledge is not self.knowledge or made.composer.links.language is not self.spoken:
             channels = self.feature_extractor.channels
@@ -141,13 +142,13 @@ class ClinRaGenProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """
         Args:
-            notes (`list[str]`, *optional*): one per record; `""` or `None` where there is none.
-            lab_values, lab_times (*optional*): as [`ClinRaGenFeatureExtractor.__call__`] takes them.
+            notes (`list[str]`, *optional*): one per record; `""` or `None` for a record without a note.
+            lab_values, lab_times (*optional*): as for [`ClinRaGenFeatureExtractor.__call__`].
             return_tensors (`str`, *optional*): `"pt"` pads the tokens to the longest of the batch.
 
         Returns:
-            `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, and unless `"lab"` is
-            left out of `modalities` `past_values`, `past_observed_mask` `(batch_size, context_length,
+            `BatchFeature` with `input_ids`, `attention_mask` `(batch_size, sequence_length)`, and, unless
+            `modalities` leave out `"lab"`, `past_values`, `past_observed_mask` `(batch_size, context_length,
             num_input_channels)`; with `term_evidence` also that, `(batch_size, 2, num_terms)`.
 
         Raises:
@@ -175,7 +176,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         return super().push_to_hub(repo_id, private=private, **kwargs)
 
     def encode(self, notes, lab_values, lab_times, return_tensors: str | None = None) -> BatchFeature:
-        """Encode as `__call__`, one entry per record in each, records that may hold nothing that the model reads."""
+        """Encode as `__call__`, with one entry per record in each argument, but also records without any input."""
         notes = notes if "note" in self.modalities else [None] * len(notes)
         cut = self.cut_notes(notes)
         prompts = [PROMPT.format(note=note) for note in cut]
@@ -190,23 +191,23 @@ class ClinRaGenProcessor(ProcessorMixin):
         return BatchFeature(data)
 
     def _shown_terms(self, note: str, lab_values, lab_times) -> np.ndarray:
-        """Mark the terms that a record shows in what of it reaches the model: bool, `(2, num_terms)`."""
+        """Mark the terms that a record shows in the inputs of the model: bool, `(2, num_terms)`."""
         values, times = self.feature_extractor.validate(lab_values, lab_times)
         if "lab" not in self.modalities:
             values, times = values[:0], times[:0]
         read = np.where(self.feature_extractor.reaches_model(values, times), values, np.nan)
         return self.record_terms.evidence(note, times, read)
 
-    check_fields = staticmethod(check_fields)  # of a record, for who has the processor alone
+    check_fields = staticmethod(check_fields)  # of a record, for callers that only have the processor
 
     def can_read(self, note: str | None, lab_values, lab_times, where: str = "the record") -> bool:
-        """Return whether a record holds a modality that the model reads; the form of its series is checked."""
+        """Return whether a record has a modality that the model reads; check the form of its series."""
         checked = self.feature_extractor.validate(lab_values, lab_times, where)
         has_note = "note" in self.modalities and bool(note and note.strip())
         return has_note or ("lab" in self.modalities and self.feature_extractor.has_measurement(*checked))
 
     def cut_notes(self, notes: Iterable[str | None]) -> list[str]:
-        """Cut notes for the prompt: spaces evened, a long one cut at its end, `NO_NOTE` where there is none."""
+        """Cut notes for the prompt: spaces normalised, long notes cut at the end, `NO_NOTE` for a missing note."""
         notes = [" ".join(note.split()) if note and note.strip() else NO_NOTE for note in notes]
         encoded = self.tokenizer(
             notes,
@@ -238,11 +239,11 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     def encode_targets(self, targets: list[str], max_length: int | None = None) -> BatchEncoding:
         """
-        Encode target texts with an end token: as the tokenizer encodes a target, or where it closes no text, as those
-        of decoder-only models, the text alone and `eos_token_id`.
+        Encode target texts with an end token: as the tokenizer encodes targets, or, if it adds no end token, as is
+        usual for decoder-only models, with `eos_token_id` appended.
 
         Args:
-            targets (`list[str]`): as `target_text` makes them.
+            targets (`list[str]`): as `target_text` returns them.
             max_length (`int`, *optional*): longer targets are cut before their last token.
         """
         limits = {} if max_length is None else {"truncation": True, "max_length": max_length}
@@ -256,14 +257,14 @@ class ClinRaGenProcessor(ProcessorMixin):
 
     def diagnosis_token_ids(self, rationale_first: bool = False) -> dict:
         """
-        Return the parts of the lists of diagnoses that a text may hold, as token ids: `decisions.token_ids` of the
-        configuration, of which [`DiagnosisGrammar`] is made.
+        Return the parts of valid lists of diagnoses, as token ids: `decisions.token_ids` of the configuration, the
+        arguments of [`DiagnosisGrammar`].
 
         Args:
-            rationale_first (`bool`): the list ends the text; else the rationale's mark follows it.
+            rationale_first (`bool`): whether the list ends the text; else the rationale's mark follows it.
 
         Raises:
-            ClinRaGenInputError: if this tokenizer does not give the labels' names and marks back.
+            ClinRaGenInputError: if the tokenizer does not restore the labels' names and the marks.
         """
         plain, whole = self._tokens(OPENING), self.encode_targets([OPENING])["input_ids"][0]
         lead = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), None)  # such as BERT's [CLS]
@@ -297,7 +298,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         return self.tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
 
     def _tokens_after(self, before: str, text: str, space: str = " ") -> list[int]:
-        """Return the tokens of `text` where it follows `before`."""
+        """Return the tokens of `text` after `before`."""
         first, both = self._tokens(before), self._tokens(f"{before}{space}{text}")
         if both[: len(first)] != first:
             raise self._unfit(f"it joins {before!r} and {text!r}")
@@ -309,13 +310,13 @@ class ClinRaGenProcessor(ProcessorMixin):
 
         Args:
             text (`str`): as the decoder wrote it.
-            lab_times, lab_values (*optional*): the record's hours `(T,)` and values `(T, C)`, of which its numeric
-                slots are filled; not given: they stay.
+            lab_times, lab_values (*optional*): the record's hours `(T,)` and values `(T, C)`, to fill the numeric
+                slots; without them, slots stay.
 
         Returns:
             `{"diagnoses": [str], "rationale": str, "note_rationale": str, "lab_rationale": str}`. A diagnosis counts
-            when its whole name is written, without regard to case, spaces and punctuation; each once, in class-id
-            order. `rationale` is both parts. What is missing in the text is empty.
+            if its whole name is written, regardless of case, spaces and punctuation; each once, in class-id order.
+            `rationale` is both parts. Parts that are missing in the text are empty.
         """
         if lab_times is not None:
             text = self.slots.fill(text, lab_times, lab_values)
@@ -342,7 +343,7 @@ class ClinRaGenProcessor(ProcessorMixin):
         position = {plain_name(label): i for i, label in enumerate(self.labels)}
         items = [plain_name(item) for item in text.split(",")]
         found, start = set(), 0
-        while start < len(items):  # a name may itself hold commas: the longest run of items that makes a name
+        while start < len(items):  # names may contain commas: take the longest run of items that is a name
             ends = [end for end in range(len(items), start, -1) if "".join(items[start:end]) in position]
             if ends:
                 found.add(position["".join(items[start : ends[0]])])
@@ -351,8 +352,8 @@ class ClinRaGenProcessor(ProcessorMixin):
 
 
 def beginning(note: str, cut: str) -> str:
-    """Return the beginning of a note of which `cut` is what [`ClinRaGenProcessor.cut_notes`] left."""
-    letters = len("".join(cut.split()))  # evened spaces, the same letters
+    """Return the beginning of a note that [`ClinRaGenProcessor.cut_notes`] kept as `cut`."""
+    letters = len("".join(cut.split()))  # spaces differ, letters do not
     if not note.strip():
         return ""
     for match in re.finditer(r"\S+", note):

@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Values against the two limits of a channel, in three values: `True`, `False`, or `None` where conventions differ.
+Values compared with the two limits of a channel: `True`, `False`, or `None` where conventions differ.
 
-Beyond the clear limit "high" and "low" hold; within the usual one they do not.
+Beyond the clear limit, "high" and "low" hold; within the usual limit they do not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def has_limit(channel: dict, direction: str) -> bool:
 
 
 def any_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
-    """Return whether any value is "high" or "low"; `None` where the channel has no such limit."""
+    """Return whether any value is "high" or "low"; `None` if the channel has no such limit."""
     if not len(values):
         return False
     if not has_limit(channel, direction):
@@ -52,7 +52,7 @@ def all_beyond(channel: dict, values: np.ndarray, direction: str) -> Truth:
 
 
 def all_normal(channel: dict, values: np.ndarray) -> Truth:
-    """Return whether every value is normal; `None` for a channel that has no normal, such as weight."""
+    """Return whether every value is normal; `None` for a channel without limits, such as weight."""
     sides = [side for side in ("high", "low") if has_limit(channel, side)]
     if not len(values):
         return False
@@ -64,7 +64,7 @@ def negation(truth: Truth) -> Truth:
 
 
 def every(truths: Iterable[Truth]) -> Truth:
-    """Return whether all hold: one that does not decides, then one that cannot be checked."""
+    """Return whether all hold: `False` if any is `False`, else `None` if any is `None`."""
     truths = list(truths)
     if False in truths:
         return False

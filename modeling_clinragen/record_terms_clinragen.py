@@ -3,9 +3,9 @@
 """
 Terms of the knowledge that a record itself shows: found in its note, or as a pattern of its series.
 
-Which terms the series attend to says next to nothing about a patient: the weights are nearly the same for all, and
-their excess over the mean of all patients does not tell terms of the patient's diagnoses from others. Therefore what
-is shown of the knowledge is looked up in the record, and ranked by the diagnoses that the terms belong to.
+The attention weights of the terms carry almost no information about a patient: they are nearly the same for all
+patients, and their excess over the mean does not separate terms of the patient's diagnoses from others. Therefore
+terms are looked up in the record itself, and ranked by the diagnoses that they belong to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .past_clinragen import ACUTE, is_only_past
 PARTS = ("note", "lab")
 KINDS = ("name", "finding", "background", "series")  # of terms: three of the note, one of the series
 _KIND_OF_TYPE = {"name": "name", **dict.fromkeys(("history", "drug", "mechanism"), "background")}  # others: findings
-COMMON = 0.5  # a term that more than this share of the training records show is not specific to one
+COMMON = 0.5  # a term that more than this share of the training records show is not specific
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Shown:
 
     Args:
         part (`str`): `note` or `lab`.
-        terms (`dict`): the terms that name it, with their diagnoses: of the note all that go by its words, of a
-            pattern of the series all that stand for it.
-        text (`str`): it, as the note writes it, or channel and direction of a pattern, as in "Temperature high".
-        span (`tuple`, *optional*): start and end of the words in the note that show it.
+        terms (`dict`): its terms, with their diagnoses: for a finding of the note all terms with its words, for a
+            pattern of the series all terms with this pattern.
+        text (`str`): the words of the note, or channel and direction of a pattern, as in "Temperature high".
+        span (`tuple`, *optional*): its span in the note.
     """
 
     part: str
@@ -51,9 +51,9 @@ class RecordTerms:
     Look up the terms of the knowledge in records.
 
     Args:
-        composer (`Composer`): it tells what a record shows.
-        knowledge (list of `dict`, *optional*): terms, as [`KnowledgeLinks`] takes them; `share`, where it is given, is
-            the share of the training records that show a term.
+        composer (`Composer`): finds the evidence in a record.
+        knowledge (list of `dict`, *optional*): terms, as for [`KnowledgeLinks`]; `share`, if given, is the share
+            of the training records that show a term.
     """
 
     def __init__(self, composer: Composer, knowledge: Sequence[dict] | None):
@@ -62,7 +62,7 @@ class RecordTerms:
         knowledge = knowledge or ()
         self.num_terms = len(knowledge)
         self.shares = {term["term"]: term.get("share", 0.0) for term in knowledge}
-        self.positions: dict[str, list[int]] = defaultdict(list)  # one name may be that of several terms
+        self.positions: dict[str, list[int]] = defaultdict(list)  # several terms may have the same name
         self.by_pattern: dict[tuple[str, str], dict] = defaultdict(dict)
         for i, term in enumerate(knowledge):
             self.positions[term["term"]].append(i)
@@ -72,26 +72,26 @@ class RecordTerms:
 
     @cached_property
     def unseen(self) -> list[str]:
-        """Return the diseases of the knowledge that are no labels of the model."""
+        """Return the diseases of the knowledge that are not labels of the model."""
         diseases = dict.fromkeys(disease for term in self.knowledge or () for disease in term["diseases"])
         return [disease for disease in diseases if disease not in set(self.composer.labels)]
 
     @cached_property
     def unseen_links(self) -> np.ndarray:
-        """Return the links of terms with the diseases that are no labels, as [`link_terms`] gives them."""
+        """Return the links of terms with the diseases that are not labels, as [`link_terms`] returns them."""
         return link_terms(self.knowledge or (), self.unseen, self.composer.position)
 
     def find(self, note: str, lab_times, lab_values) -> list[Shown]:
-        """Find what a record shows, each finding once: those of the note in their order, then those of the series."""
+        """Find the findings of a record, each once: those of the note in their order, then those of the series."""
         return self.find_in_note(note) + self.find_in_series(lab_times, lab_values)
 
     def find_in_note(self, note: str) -> list[Shown]:
-        """Find what a note shows. An event of the past that speaks for acute diseases alone is no finding."""
-        said, found = self.composer.links.language.read(note), []
-        for finding in self.composer.links.find_in_note(said.text):
+        """Find the findings of a note, without past events that support only acute diseases."""
+        rewritten, found = self.composer.links.language.read(note), []
+        for finding in self.composer.links.find_in_note(rewritten.text):
             terms = {term: diseases for term, diseases in finding.terms.items() if term in self.shares}
-            if terms and not (finding.diseases <= ACUTE and is_only_past(said.text, finding.text)):
-                found.append(Shown("note", terms, finding.text, said.back(finding.start, finding.end)))
+            if terms and not (finding.diseases <= ACUTE and is_only_past(rewritten.text, finding.text)):
+                found.append(Shown("note", terms, finding.text, rewritten.back(finding.start, finding.end)))
         return found
 
     def find_in_series(self, lab_times, lab_values) -> list[Shown]:
@@ -102,8 +102,8 @@ class RecordTerms:
 
     def evidence(self, note: str, lab_times, lab_values) -> np.ndarray:
         """
-        Mark the terms that a record shows: bool, `(2, num_terms)`, in the order of the knowledge, those of its note
-        and those of its series.
+        Mark the terms that a record shows: bool, `(2, num_terms)`, in the order of the knowledge; first those of its
+        note, then those of its series.
         """
         return np.stack([self.mark(self.find_in_note(note)), self.mark(self.find_in_series(lab_times, lab_values))])
 
@@ -119,7 +119,7 @@ class RecordTerms:
 
     def without(self, evidence: np.ndarray, shown: Sequence[Shown]) -> np.ndarray:
         """
-        Return what is left of [`RecordTerms.evidence`], `(2, num_terms)`, without each of some findings: bool,
+        Return [`RecordTerms.evidence`], `(2, num_terms)`, once without each of some findings: bool,
         `(num_findings, 2, num_terms)`.
         """
         left = np.repeat(evidence[None], len(shown), axis=0)
@@ -140,32 +140,32 @@ class RecordTerms:
 
         Args:
             shown (list of [`Shown`]): of the record.
-            probabilities (`dict`): of each diagnosis; of those left out it is 0.
+            probabilities (`dict`): probability of each diagnosis; 0 for diagnoses not in it.
             listed (`list[str]`): the diagnoses that are made.
-            number (`int`): of terms at most.
-            effects (array of shape `(num_findings, num_labels)`, *optional*): the log-odds that each diagnosis owes to
-                each finding, where the model reads which terms a record shows. Those to which its diagnosis owes
-                nothing are left out.
+            number (`int`): maximum number of terms.
+            effects (array of shape `(num_findings, num_labels)`, *optional*): the contribution of each finding to the
+                log-odds of each diagnosis, if the model reads terms. Findings without a positive contribution to their
+                diagnosis are left out.
 
         Returns:
-            `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`, `note` or
-            `lab`, that shows it, and `text`, how; and with `effects` `effect`, what that diagnosis owes to it. The
-            highest weight comes first, of one diagnosis the highest effect. A pattern of the series goes by its term
-            of the most probable listed diagnosis, such as "low pressure from blood loss", and without any by its
-            shortest one, which presumes no diagnosis. A term that more than half of the training records show is left
-            out.
+            `list[dict]`: `term`; `label`, the most probable of its diagnoses, and `weight`, its probability; `part`,
+            `note` or `lab`, and `text`, the words or pattern that show it; and with `effects` `effect`, its
+            contribution to that diagnosis. Sorted by weight, then by effect. A pattern of the series is named by its
+            term for the most probable listed diagnosis, such as "low pressure from blood loss", or, if no diagnosis is
+            listed, by its shortest term, which presumes none. Terms that more than half of the training records show
+            are left out.
         """
         entries = {}
         for i, finding in enumerate(shown):
             rare = {term: diseases for term, diseases in finding.terms.items() if self.shares[term] <= COMMON}
-            made = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
+            supporting = {term: diseases for term, diseases in rare.items() if not diseases.isdisjoint(listed)}
             plainest = sorted(rare.items(), key=lambda item: len(item[0]))[:1]
-            candidates = [_entry(*term, finding, probabilities) for term in made.items() or plainest]
+            candidates = [_entry(*term, finding, probabilities) for term in supporting.items() or plainest]
             if candidates:
                 best = max(candidates, key=lambda entry: entry["weight"])
                 if effects is not None:
-                    owed = dict(zip(self.composer.labels, effects[i].tolist(), strict=True))
-                    best["effect"] = round(owed.get(best["label"], 0.0), 4)  # the knowledge may know other diseases
+                    effect_on = dict(zip(self.composer.labels, effects[i].tolist(), strict=True))
+                    best["effect"] = round(effect_on.get(best["label"], 0.0), 4)  # the disease may be no label
                 if best.get("effect", 1.0) > 0:
                     entries.setdefault(best["term"], best)
         return sorted(entries.values(), key=lambda entry: (-entry["weight"], -entry.get("effect", 0.0)))[:number]
@@ -173,13 +173,13 @@ class RecordTerms:
 
 def link_terms(knowledge: Sequence[dict], diseases: Sequence[str], channels: Collection[str]) -> np.ndarray:
     """
-    Link terms with diseases: each with the inverse number of those that it speaks for; of the terms of one pattern of
-    the series one for each disease.
+    Link terms with diseases. The weight of a link is the inverse number of the term's diseases; of the terms with the
+    same pattern of the series, one is linked with each disease.
 
     Args:
         knowledge (list of `dict`): terms.
-        diseases (list of `str`): those that count, and by which a term's are counted.
-        channels (`str`): names of those that the model reads.
+        diseases (list of `str`): the diseases to link; others do not count.
+        channels (collection of `str`): names of the channels that the model reads.
 
     Returns:
         float array of shape `(4, num_terms, num_diseases)`, in the order of `KINDS`.
@@ -188,13 +188,13 @@ def link_terms(knowledge: Sequence[dict], diseases: Sequence[str], channels: Col
     links = np.zeros((len(KINDS), len(knowledge), len(place)), dtype=np.float32)
     by_pattern: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for i, term in enumerate(knowledge):
-        spoken_for = [place[name] for name in term["diseases"] if name in place]
+        linked = [place[name] for name in term["diseases"] if name in place]
         kind = KINDS.index(_KIND_OF_TYPE.get(term["type"], "finding"))
-        links[kind, i, spoken_for] = 1 / max(len(spoken_for), 1)
+        links[kind, i, linked] = 1 / max(len(linked), 1)
         pattern = term.get("pattern")
         if pattern and pattern["channel"] in channels:
             first = by_pattern[pattern["channel"], pattern["direction"]]
-            for disease in spoken_for:
+            for disease in linked:
                 first.setdefault(disease, i)
     for first in by_pattern.values():
         links[-1, list(first.values()), list(first)] = 1 / max(len(first), 1)
@@ -202,9 +202,9 @@ def link_terms(knowledge: Sequence[dict], diseases: Sequence[str], channels: Col
 
 
 def shown_for(disease: str, shown: Sequence[Shown]) -> list[str]:
-    """Return the terms of a record that speak for a disease, each finding once."""
-    spoken = [[term for term, diseases in finding.terms.items() if disease in diseases] for finding in shown]
-    return list(dict.fromkeys(terms[0] for terms in spoken if terms))
+    """Return the terms of a record that support a disease, one for each finding."""
+    supporting = [[term for term, diseases in finding.terms.items() if disease in diseases] for finding in shown]
+    return list(dict.fromkeys(terms[0] for terms in supporting if terms))
 
 
 def _entry(term: str, diseases: frozenset[str], finding: Shown, probabilities: Mapping[str, float]) -> dict:

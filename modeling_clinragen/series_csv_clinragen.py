@@ -15,23 +15,23 @@ from .conversions_clinragen import SAME, Scale, known_scale
 from .fields_clinragen import did_you_mean, plain_name
 
 
-UNIT_ROWS = ("unit", "units", "h", "hour", "hours")  # what stands under `hour` in a row of units
+UNIT_ROWS = ("unit", "units", "h", "hour", "hours")  # cells under `hour` that mark a row of units
 SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
 
 
 class SeriesTable:
     """
     The columns of a table of measurements, by its header: wide, `hour` and one column for each channel, or long,
-    `hour,channel,value` and, if wanted, `unit`. Names are compared without regard to case, spaces and punctuation.
+    `hour,channel,value` and, optionally, `unit`. Names are compared without regard to case, spaces and punctuation.
 
     Args:
-        channels (`list[dict]`): as the feature extractor has them.
+        channels (`list[dict]`): channels of the feature extractor.
         header (`list[str]`): names of the columns, in any order.
-        where (`str`): the header's place, as an error names it.
-        beside (`Sequence[str]`): columns that the file may have beside these, for a hint at a misspelling.
+        where (`str`): place of the header in error messages.
+        beside (`Sequence[str]`): other columns that the file may have, for hints at misspellings.
 
     Raises:
-        ClinRaGenInputError: if there is no column `hour`, or a column is unknown or there twice.
+        ClinRaGenInputError: if there is no column `hour`, or a column is unknown or duplicated.
     """
 
     def __init__(self, channels: list[dict], header: list[str], where: str = "line 1", beside: Sequence[str] = ()):
@@ -57,7 +57,7 @@ class SeriesTable:
                     f"{', '.join(self.channels)}, or hour, channel and value"
                 )
         self._columns = [(column, self._position.get(name)) for column, name in enumerate(plain) if name != "hour"]
-        self._scales: dict[int, Scale] = {}  # by column, of a wide table with a row of units
+        self._scales: dict[int, Scale] = {}  # by column, for a wide table with a row of units
 
     def _refuse_without_hour(self, where: str):
         for name, sign in (("semicolons", ";"), ("tabs", "\t")):
@@ -70,11 +70,11 @@ class SeriesTable:
 
     def read_units(self, line: int, cells: list[str]) -> bool:
         """
-        Read a row of units, in which `unit` stands under `hour`; tell whether the row is one. An empty cell stands for
-        the channel's own unit.
+        Read a row of units, which has `unit` under `hour`; return whether the row is one. An empty cell means the
+        channel's own unit.
 
         Raises:
-            ClinRaGenInputError: if a unit is none of its channel's.
+            ClinRaGenInputError: if a unit is not one of its channel's.
         """
         if self.is_long or len(cells) != len(self.header) or plain_name(cells[self._hour]) not in UNIT_ROWS:
             return False
@@ -90,11 +90,11 @@ class SeriesTable:
         """
         Read the hour of a row, and the value of each channel measured then, by the channel's position.
 
-        An empty cell means that nothing was measured. A row of empty cells gives `None`.
+        An empty cell means that nothing was measured. For a row of empty cells, return `None`.
 
         Raises:
-            ClinRaGenInputError: if the row does not fit the header, or a cell is no number; no cell is quoted, since
-                a note may have slipped into it.
+            ClinRaGenInputError: if the row does not fit the header, or a cell is not a number; cells are not quoted,
+                as they may contain text of a note.
         """
         if len(cells) != len(self.header):
             raise ClinRaGenInputError(
@@ -147,7 +147,7 @@ class SeriesTable:
         return number
 
     def series(self, rows: Iterable[tuple[float, dict[int, float]]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return `(lab_values, lab_times)` of rows as `read` gives them; of two values at one hour keep the last."""
+        """Return `(lab_values, lab_times)` of rows from `read`; of two values at one hour, keep the last."""
         rows = list(rows)
         events = [(hour, position, value) for hour, values in rows for position, value in values.items()]
         return gather(events, [hour for hour, _ in rows], len(self.channels))
@@ -156,7 +156,7 @@ class SeriesTable:
 def gather(
     events: list[tuple[float, int, float]], hours: list[float], num_channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gather `(hour, channel, value)` into `(lab_values, lab_times)` of all `hours`; of two values keep the last."""
+    """Gather `(hour, channel, value)` into `(lab_values, lab_times)` of all `hours`; of two values, keep the last."""
     times = np.unique(np.array(hours, dtype=np.float64))
     values = np.full((len(times), num_channels), np.nan)
     for hour, channel, value in events:
@@ -165,28 +165,28 @@ def gather(
 
 
 def without_first(rows: Iterator[tuple], is_taken: Callable[..., bool]) -> Iterator[tuple]:
-    """Return the rows without the first, if that is taken by itself."""
+    """Return the rows without the first one if `is_taken` accepts it."""
     first = next(rows, None)
     return rows if first is None or is_taken(*first) else itertools.chain([first], rows)
 
 
 def read_rows(text: str | bytes | Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """
-    Yield the rows of a CSV text, or of its lines, with the number of each one's first line; empty lines are left out.
+    Yield the rows of a CSV text, or of its lines, with the number of their first line; empty lines are skipped.
 
     Raises:
-        ClinRaGenInputError: if it is no text, or a quotation mark is never closed.
+        ClinRaGenInputError: if it is not text, or a quotation mark is not closed.
     """
     rows, line = csv.reader(_lines(text), strict=True), 1
     try:
         for cells in rows:
             if any("\0" in cell for cell in cells):
-                raise ClinRaGenInputError(f"line {line}: this is no text; {SAVE_AGAIN}")
+                raise ClinRaGenInputError(f"line {line}: this is not text; {SAVE_AGAIN}")
             if cells:
                 yield line, cells
             line = rows.line_num + 1
     except UnicodeDecodeError:
-        raise ClinRaGenInputError(f"line {line}: this is no text in UTF-8; {SAVE_AGAIN}") from None
+        raise ClinRaGenInputError(f"line {line}: this is not text in UTF-8; {SAVE_AGAIN}") from None
     except csv.Error as error:
         raise ClinRaGenInputError(f"line {line}: {error}; close every quotation mark") from None
 
@@ -195,5 +195,5 @@ def _lines(text: str | bytes | Iterable[str]) -> Iterator[str]:
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     lines = iter(io.StringIO(text, newline="") if isinstance(text, str) else text)
-    yield next(lines, "").removeprefix("\ufeff")  # the mark that spreadsheets put before UTF-8
+    yield next(lines, "").removeprefix("\ufeff")  # the byte order mark of spreadsheets
     yield from lines

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what a JSON file holds with what it has to hold."""
+"""Check the content of a JSON file against a shape."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ LANGUAGE = {  # of processor and dataset
 
 def fault_of(value: object, shape: object, place: str = "") -> str | None:
     """
-    Return the first thing that is wrong with `value`, as `"channels[3].unit is 7, not text"`; `None` if all fits.
+    Return the first fault of `value`, as `"channels[3].unit is 7, not text"`; `None` if it fits.
 
     Args:
         value: as `json` reads it.
-        shape: a type (`float` is any finite number, `int` no truth value), `None`, a tuple of shapes of which one has
-            to fit, `[shape]` for a list, `{str: shape}` for any fields, or `{name: shape}` for those fields beside
-            others; a name that ends in `?` may be missing.
+        shape: a type (`float` is any finite number, `int` excludes truth values), `None`, a tuple of alternative
+            shapes, `[shape]` for a list, `{str: shape}` for any fields, or `{name: shape}` for fields that others may
+            accompany; a field with a name that ends in `?` may be missing.
         place (`str`): name of `value` in the message.
     """
     if isinstance(shape, tuple):

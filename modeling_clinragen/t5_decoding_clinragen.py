@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-One step of a T5 decoder after the other on a CPU, with the weights of transformers' own modules.
+Incremental decoding with a T5 decoder on a CPU, with the weights of transformers' own modules.
 
-A small decoder's step is a few hundred thousand multiplications, and takes longest for what stands around them: layers
-of modules, masks that are made anew, and caches that are copied to grow by one. Here keys and values of the record are
-computed once, those of the text are written into their place, and the bias of each distance is looked up.
+A small decoder's step is a few hundred thousand multiplications, and most of its time goes into overhead: nested
+modules, new masks, and caches that are copied to grow by one. Here keys and values of the record are computed once,
+those of the text are written into preallocated memory, and the bias of each distance is looked up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import T5ForConditionalGeneration
 from .t5_encoding_clinragen import fed, normalized
 
 
-FIRST_LENGTH = 64  # tokens for which there is room at first; doubled when it is full
+FIRST_LENGTH = 64  # initial capacity in tokens; doubled when full
 
 
 class T5Decoding:
@@ -26,9 +26,9 @@ class T5Decoding:
     The decoder of a batch of records.
 
     Args:
-        backbone (`T5ForConditionalGeneration`): one that [`is_plain_t5`].
-        hidden_states (`torch.Tensor` of shape `(batch_size, source_length, d_model)`): what the decoder attends to.
-        attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`): 1 where it may.
+        backbone (`T5ForConditionalGeneration`): satisfies [`is_plain_t5`].
+        hidden_states (`torch.Tensor` of shape `(batch_size, source_length, d_model)`): the encoder's output.
+        attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`): 1 for states to attend to.
     """
 
     def __init__(self, backbone: T5ForConditionalGeneration, hidden_states, attention_mask):
@@ -46,7 +46,7 @@ class T5Decoding:
 
     def logits(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """
-        Read what is new of texts, `(batch_size, length)`; return the scores of the token that follows, `(batch_size,
+        Read the new tokens of texts, `(batch_size, length)`; return the scores of the next token, `(batch_size,
         vocab_size)`.
         """
         while self.length < input_ids.shape[1]:
@@ -62,7 +62,7 @@ class T5Decoding:
         return F.linear(normalized(self.norm, states) * self.scale, self.head)
 
     def keep_rows(self, index: torch.LongTensor) -> None:
-        """Go on with some texts of the batch."""
+        """Keep some rows of the batch."""
         self.source_mask = self.source_mask[index]
         for layer in self.layers:
             layer.source = [part[index] for part in layer.source]
@@ -93,7 +93,7 @@ class _Layer:
         self.text = [hidden_states.new_empty(number, heads[0], room, heads[1]) for _ in read]
 
     def read(self, states: torch.Tensor, place: int, bias: torch.Tensor, source_mask: torch.Tensor) -> torch.Tensor:
-        """Read a token of each text, `(batch_size, d_model)`, which stands at `place`."""
+        """Read the token of each text at position `place`, `(batch_size, d_model)`."""
         query, *new = (
             F.linear(normalized(self.own_norm, states), self.joint).view(len(states), 3, *self.heads).unbind(dim=1)
         )
@@ -106,7 +106,7 @@ class _Layer:
         return fed(self.feed, states)
 
     def move(self, length: int, room: int, index: torch.LongTensor | slice = slice(None)) -> None:
-        """Copy keys and values of the first `length` tokens, of some texts, to where `room` tokens have place."""
+        """Copy keys and values of the first `length` tokens, of some rows, to memory for `room` tokens."""
         for i, part in enumerate(self.text):
             part = part[index, :, :length]
             self.text[i] = part.new_empty(*part.shape[:2], room, part.shape[3])
@@ -115,8 +115,8 @@ class _Layer:
 
 def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """
-    Attend from one place, `(batch_size, heads, width)`, to others, of which the keys stand in columns: `(batch_size,
-    heads * width)`.
+    Attend from one position, `(batch_size, heads, width)`, to keys in columns, `(batch_size, heads, width, length)`,
+    and their values: `(batch_size, heads * width)`.
     """
     scores = query.unsqueeze(2) @ keys + bias
     return (scores.softmax(dim=-1) @ values).flatten(1)

@@ -19,10 +19,10 @@ class ClinRaGenTimeSeriesOutput(ModelOutput):
     """
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, num_input_channels, num_patches, d_model)`):
-            Encoded patches, zero where nothing was measured. `num_patches` reaches to the last patch in the batch that
-            holds a measurement.
+            Encoded patches, zero without a measurement. `num_patches` counts to the last patch in the batch with a
+            measurement.
         patch_mask (`torch.BoolTensor` of shape `(batch_size, num_input_channels, num_patches)`):
-            `True` where a patch holds at least one measurement.
+            `True` for patches with at least one measurement.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
@@ -30,7 +30,7 @@ class ClinRaGenTimeSeriesOutput(ModelOutput):
 
 
 class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
-    """PatchTST's layer over those patches alone that a record has: of a long context most are empty."""
+    """PatchTST's layer, computed only for patches with measurements: in a long context most are empty."""
 
     def forward(
         self, hidden_state: torch.Tensor, positions: torch.Tensor, attention_mask: torch.Tensor
@@ -38,7 +38,8 @@ class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
         """
         Args:
             hidden_state (`torch.Tensor` of shape `(1, num_encoded, d_model)`): the encoded patches of all series.
-            positions (`torch.LongTensor` of shape `(num_encoded,)`): theirs, counted over `(rows, num_patches)`.
+            positions (`torch.LongTensor` of shape `(num_encoded,)`): their positions in the flattened `(rows,
+                num_patches)`.
             attention_mask (`torch.Tensor` of shape `(rows, 1, num_patches, num_patches)`): added to the scores.
         """
         if self.pre_norm:
@@ -64,8 +65,8 @@ class ClinRaGenTimeSeriesEncoderLayer(PatchTSTEncoderLayer):
 
 class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
     """
-    PatchTST over series with gaps: every patch is embedded from its values and from which of them were observed, plus
-    an embedding of its channel; patches without a measurement are neither attended to nor returned as real.
+    PatchTST over series with gaps: every patch is embedded from its values and its observed mask, plus an embedding of
+    its channel; patches without a measurement are masked.
 
     Source: arXiv 2411.07611 (PatchTST, patches of 8). Differs from it: observed mask, channel embedding.
     """
@@ -95,9 +96,9 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         """
         Args:
             past_values (`torch.Tensor` of shape `(batch_size, context_length, num_input_channels)`):
-                Standardised values; what unobserved cells hold does not matter.
+                Standardised values; unobserved cells are ignored.
             past_observed_mask (`torch.Tensor`, same shape): 1 where a value was measured.
-            are_copies (`bool`): many of the series are alike, and are encoded once.
+            are_copies (`bool`): whether many of the series are equal, to encode each distinct series once.
         """
         observed = past_observed_mask.bool()
         past_values = torch.where(observed, past_values, 0.0).to(self.observed_embedding.weight.dtype)
@@ -129,8 +130,8 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
 
         Args:
             values, observed (`torch.Tensor` of shape `(rows, num_patches, d_model)`): their embedded patches.
-            patch_mask (`torch.BoolTensor` of shape `(rows, num_patches)`): those that hold a measurement.
-            channels (`torch.LongTensor` of shape `(rows,)`): of which channel each is.
+            patch_mask (`torch.BoolTensor` of shape `(rows, num_patches)`): those with a measurement.
+            channels (`torch.LongTensor` of shape `(rows,)`): the channel of each row.
         """
         positions = patch_mask.flatten().nonzero().squeeze(1)
         rows, patches = indices_of(patch_mask.shape, positions)
@@ -149,15 +150,15 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         self, past_values: torch.Tensor, past_observed_mask: torch.Tensor, num_patches: int
     ) -> torch.BoolTensor:
         """
-        Return which patches hold a value clearly below, within and clearly above the usual range of their channel.
+        Mark the patches with a value clearly below, within and clearly above the usual range of their channel.
 
         Args:
-            past_values, past_observed_mask: as `forward` takes them.
-            num_patches (`int`): the first so many patches.
+            past_values, past_observed_mask: as for `forward`.
+            num_patches (`int`): number of patches, from the first.
 
         Returns:
-            `(batch_size, num_input_channels, num_patches, 3)`: low, usual, high. Between a usual and a clear limit a
-            value is none of the three.
+            `(batch_size, num_input_channels, num_patches, 3)`: low, usual, high. A value between a usual and a
+            clear limit is none of the three.
         """
         observed = past_observed_mask.bool()
         low, usual_low, usual_high, high = past_values.new_tensor(self.limits)  # each (num_input_channels,)
@@ -166,7 +167,7 @@ class ClinRaGenTimeSeriesEncoder(PatchTSTEncoder):
         return torch.stack([patch.any(dim=-1) for patch in patches], dim=-1)
 
     def _patches(self, grid: torch.Tensor) -> torch.Tensor:
-        if self.patch_layout == "paper":  # the release's fault: the memory order is kept, the axes are renamed
+        if self.patch_layout == "paper":  # the release's error: the axes are swapped, but not the memory order
             grid = grid.reshape(grid.shape[0], grid.shape[2], grid.shape[1]).transpose(1, 2)
         return self.patchify(grid)  # (batch, num_channels, num_patches, patch_length)
 
@@ -195,15 +196,15 @@ def pool_patches(
     states: torch.Tensor, patch_mask: torch.BoolTensor, longest: int | None
 ) -> tuple[torch.Tensor, torch.BoolTensor]:
     """
-    Pool to at most `longest` states of each channel: of a record with more patches, means over as many neighbours as
-    it takes. Records of at most `longest` patches keep theirs.
+    Pool to at most `longest` states of each channel: for a record with more patches, means over as many neighbours as
+    needed. Records of at most `longest` patches are not pooled.
 
     Args:
         states (`torch.Tensor` of shape `(batch_size, num_channels, num_patches, width)`).
-        patch_mask (`torch.BoolTensor` of shape `(batch_size, num_channels, num_patches)`): those that count.
+        patch_mask (`torch.BoolTensor` of shape `(batch_size, num_channels, num_patches)`): those with a measurement.
 
     Returns:
-        `(batch_size, num_channels, min(longest, num_patches), width)`, and which of them hold a patch.
+        `(batch_size, num_channels, min(longest, num_patches), width)`, and the mask of those with a patch.
     """
     num_patches = patch_mask.shape[2]
     if longest is None or num_patches <= longest:
@@ -223,7 +224,7 @@ def _last_true(flags: torch.Tensor) -> int:
 
 
 def _distinct(*parts: torch.Tensor) -> tuple[torch.LongTensor, torch.LongTensor]:
-    """Return one row of each kind, of rows that are described by several tensors, and of which kind each row is."""
+    """Group equal rows, given by several tensors: return the index of one row per group, and the group of each row."""
     described = torch.cat([part.flatten(1) if part.dim() > 1 else part.unsqueeze(1) for part in parts], dim=1)
     kinds, place = described.unique(dim=0, return_inverse=True)
     first = torch.zeros(len(kinds), dtype=torch.long, device=place.device)
@@ -231,14 +232,14 @@ def _distinct(*parts: torch.Tensor) -> tuple[torch.LongTensor, torch.LongTensor]
 
 
 def _additive_mask(patch_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return the lowest number where a key is no real patch: (rows, 1, num_patches, num_patches)."""
+    """Return the additive attention mask of patches: (rows, 1, num_patches, num_patches)."""
     blocked = torch.zeros(patch_mask.shape, dtype=dtype, device=patch_mask.device)
     blocked = blocked.masked_fill(~patch_mask, torch.finfo(dtype).min)
     return blocked[:, None, None, :].expand(-1, 1, patch_mask.shape[-1], -1)
 
 
 def init_linear(module):
-    if isinstance(module, nn.Linear):  # keeps the scale of its input, whatever its width
+    if isinstance(module, nn.Linear):  # keeps the scale of the input at any width
         initialization.normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             initialization.zeros_(module.bias)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Units beside the numbers of a text, and what a number without one may mean."""
+"""Units next to the numbers of a text, and possible units of numbers without one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import re
 from .conversions_clinragen import ALIKE, SAME, SPELLINGS, Scale, scale
 
 
-_IN_TEXT = {"mmol/L": "mmol mm/l", "µmol/L": "umol", "mEq/L": "meq"}  # where the volume goes without saying
+_IN_TEXT = {"mmol/L": "mmol mm/l", "µmol/L": "umol", "mEq/L": "meq"}  # with the volume left out
 _SPELLED = {
     spelling: unit for table in (SPELLINGS, _IN_TEXT) for unit, words in table.items() for spelling in words.split()
 }
-# Amounts beside a channel: doses, flows, times. Their numbers are none of its values.
+# Units of amounts: doses, flows, times. Their numbers are not values of a channel.
 _AMOUNT = (
     r"l/min|lpm|l\b|liters?|litres?|ml|cc|mg|mcg|ug|grams?|g\b|units?|mcg/kg/min|u\b|days?|d\b|weeks?|months?|years?|yrs?"
     r"|y/?o|minutes?|mins?\b|doses?|liters? per minute|cm|mm\b|cmh2o|meters?|pack|tablets?|boluse?s?|h\b|hrs?\b"
@@ -31,7 +31,7 @@ _UNIT = re.compile(
 
 
 def unit_at(clause: str, start: int) -> tuple[str | None, int, bool]:
-    """Return the unit that follows a number in a clause in lower case, its end, and whether it is an amount's."""
+    """Return the unit that follows a number in a clause in lower case, its end, and whether it is an amount."""
     match = _UNIT.match(clause.translate(ALIKE), start)
     if match is None:
         return None, start, False
@@ -41,7 +41,7 @@ def unit_at(clause: str, start: int) -> tuple[str | None, int, bool]:
 
 
 def scales_without_unit(channel: dict, number: float) -> list[Scale]:
-    """Return what a bare number may mean, the likeliest first: the channel's unit, or one that people leave out."""
+    """Return the possible scales of a number without a unit, the likeliest first."""
     unit = channel.get("unit")
     if unit == "fraction" and number > 1:
         return [scale(channel, "%"), SAME]

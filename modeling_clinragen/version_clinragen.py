@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The version of a model: a hash of all that its answers depend on."""
+"""The version of a model: a hash of everything that its answers depend on."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ import json
 import torch
 
 
-# Of the configuration what says how a folder was written, and of the tokenizer what each call sets anew.
-NO_MATTER = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version", "padding", "truncation"}
+# Fields of the configuration on how a folder was written, and fields of the tokenizer that each call sets.
+IGNORED = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version", "padding", "truncation"}
 
 
 def version_of(model, processor) -> str:
@@ -26,10 +26,10 @@ def version_of(model, processor) -> str:
 
 
 def _without(settings):
-    """Return settings without `NO_MATTER`, at any depth."""
+    """Return settings without `IGNORED`, at any depth."""
     if isinstance(settings, dict):
-        kept = {key: value for key, value in settings.items() if key not in NO_MATTER}
-        if kept.get("language", "") is None:  # English, as before there was another
+        kept = {key: value for key, value in settings.items() if key not in IGNORED}
+        if kept.get("language", "") is None:  # English; older folders have no such field
             del kept["language"]
         return {key: _without(value) for key, value in kept.items()}
     return [_without(value) for value in settings] if isinstance(settings, list | tuple) else settings

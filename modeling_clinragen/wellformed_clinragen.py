@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences of a decoder that nobody would write, whatever the record says: words twice, conclusions of nothing."""
+"""Malformed sentences of a decoder, regardless of the record: repeated words, and conclusions without a diagnosis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONCLUDES = compiled_words(r"""
     |argu(?:es?|ing) for|favou?r(?:s|ing)?|support(?:s|ing)?|supportive of|indicat(?:es?|ing)|indicative of
     |(?:typical|characteristic) of|fits?(?! with)
     """)
-_NOTE_TELLS = re.compile(
+_TWO_VERBS = re.compile(
     r"(?:the )?(?:note|record|chart|history) (?:describes|mentions|records|documents|reports|notes|states|lists)\b"
     r"[^,;:]*?(?<!\bwhich )(?<!\bthat )(?<!\bthis )(?<!\band )(?<!\bas )(?<!\bit )"
     r"\b(?:suggests|points to|supports|argues for|indicates|fits|favors)\b"
@@ -30,19 +30,21 @@ _NOTE_TELLS = re.compile(
 
 def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:
     """
-    Tell if an English sentence of a rationale concludes diagnoses where it concludes, and says nothing twice in a row.
+    Return whether an English sentence of a rationale is well formed: its conclusions are diagnoses, and it repeats no
+    words in a row.
 
-    "A low of 90 90%"; "which is consistent with a minimum of 71 mmHg"; "the note describes fever suggests sepsis".
+    Malformed are "a low of 90 90%", "which is consistent with a minimum of 71 mmHg", and "the note describes fever
+    suggests sepsis".
 
     Args:
         sentence (`str`): as the decoder wrote it.
-        part (`str`): `note` or `lab`: what series conclude is a diagnosis, a note may conclude findings, too.
-        mentions (list of [`Mention`]): the diagnoses that it names.
+        part (`str`): `note` or `lab`: series must conclude a diagnosis, a note may also conclude a finding.
+        mentions (list of [`Mention`]): the diagnoses that the sentence names.
     """
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
     if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _UNIT_ALONE.search(lower):
         return False
-    if _NOTE_TELLS.match(lower):
+    if _TWO_VERBS.match(lower):
         return False
     found = list(_CONCLUDES.finditer(lower))
     words = Counter(match[0] for match in found)

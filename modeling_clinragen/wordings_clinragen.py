@@ -64,13 +64,13 @@ LAST_VALUE = compiled_words(r"""
     |ultimately|eventually
     |stabili[sz]ed at
     """)
-# at the head of a sentence: when all that it lists was found
+# at the start of a sentence: the time of all findings that it lists
 LEADING_TIME = compiled(rf"""
     \s*(?:(?:on|at|upon) (?:icu |unit |hospital |the time of )?(?:admission|arrival|presentation|discharge)
     |initially|at first|(?:at|by) the (?:end|start|beginning)(?: of (?:the|her|his|this) stay)?|finally|in the end
     |at hour {NUMBER}|(?:at|on) baseline)\b
     """)
-# of a level; a number "now" may be any later one
+# for levels; a number with "now" may be any later value
 NOW = compiled_words(r"now|currently|at present|presently|no longer|any ?more")
 
 # levels
@@ -110,7 +110,7 @@ ABNORMAL = compiled(rf"""
     |\bout(?:side)? (?:of )?(?:the |its |their )?(?:{RANGE}|normal)|\bderang\w+
     |\b(?:leaves?|left|leaving|depart\w*(?: from)?|stray\w*(?: from| outside)?|deviat\w*(?: from)?) {RANGE}
     """)
-# "above normal" and "the upper limit of the normal range" say high or low, not normal.
+# "above normal" and "the upper limit of the normal range" state high or low, not normal.
 BOUND = compiled(rf"""
     \b(above|over|exceed(?:s|ed|ing)?|beyond|past|surpass(?:es|ed|ing)?|crossed|higher than|greater than|faster than
     |below|under|beneath|lower than|slower than|less than|upper
@@ -139,7 +139,7 @@ AT_LEAST = unfolded(r"""
     (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of
     |in total) )?
     """)
-# how many, and of how many
+# the count, and the total
 OF_ALL = compiled(rf"""
     \b{COUNT} (?:out )?of (?:the |its |all |a total of )*{COUNT}\b(?! of)
     |\b(\d+) ?/ ?(\d+)(?=\s+(?:\w+\s+)?{OCCASION})
@@ -210,7 +210,7 @@ LATER_VALUE = compiled_words(r"""
     |return(?:ed|s|ing)? to|(?:came|went|back) (?:down |up |back )?to|corrected to|wean(?:ed|ing) to|cleared to
     |normali[sz]ed (?:to|at)|resolved to|settled to
     """)
-# what is wished for, or a condition: before a channel's name, behind it, and before one with a comparison behind it
+# goals and conditions: before a channel's name, after it, and before a name that a comparison follows
 GOAL = compiled(r"\b(?:goals?|targets?|targeting|aim(?:s|ed|ing)?|titrat\w+ (?:to|for))\b[^,;]*$")
 FEARED = compiled(r"""
     \b(?:risk (?:of|for)|avoid(?:ing)?|prevent(?:ing)?|(?:monitor|watch)(?:ed|ing)? for|in case of)\s+(?:any |further
@@ -230,7 +230,7 @@ HYPOTHETICAL = re.compile(r"\b(?:if|unless|whether|in the event (?:of|that))\b[^
 PARTLY = re.compile(
     r"\b(?:almost|nearly|partly|partially|largely|mostly|not (?:yet )?(?:fully|completely)|incomplete\w*)\b"
 )
-# what a patient's values were before: "2.1 (baseline 0.8)", "from a baseline of 0.8"
+# a patient's earlier values: "2.1 (baseline 0.8)", "from a baseline of 0.8"
 _AND_RANGE = rf"{NUMBER}(?:\s?[-–]\s?{NUMBER})?"
 BASELINE = compiled(rf"""
     \(\s*(?:known |recent |prior |previous |usual |home )?baseline (?:is |was |of )?(?:about |around |~)?{_AND_RANGE}
@@ -291,7 +291,7 @@ MOSTLY = compiled_words(r"""
     |most of the (?:time|day|night|stay|shift)
     |most (?:of )?(?:the |his |her |their )?(?:readings|values|checks|measurements)
     """)
-# how a clause says high or low of the number that it gives
+# how a clause calls its number high or low
 HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|febrile")
 LOW_AT = compiled_words(
     r"depressed|(?:abnormally )?low(?! of\b| as\b|er\b|est\b| \d+s\b)"
@@ -393,10 +393,10 @@ MEASURED = compiled(rf"""
 
 
 def cut(clause: str, match: re.Match) -> str:
-    """Blank what a pattern found in a clause."""
+    """Blank a match in a clause."""
     return clause[: match.start()] + " " * len(match[0]) + clause[match.end() :]
 
 
 def blank(match: re.Match) -> str:
-    """Return as many spaces as a match is long, for `re.sub`."""
+    """Return spaces of the length of a match, for `re.sub`."""
     return " " * len(match[0])

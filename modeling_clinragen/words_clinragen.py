@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The words of a note or a text that carry findings, and what is common to forms of one word."""
+"""The words of a note or a text that carry findings, and their stems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 
 
-# Words that carry no finding of their own: grammar, and talk about notes.
+# Words that carry no finding: function words, and words about notes.
 _GRAMMAR = """
     a about after all also am an and any are as at be been before being both but by can cannot could current
     currently did do does during each for from further had has have having he her here hers him his how i if in
@@ -32,8 +32,8 @@ _WORD = re.compile(
     r"|pe[ \t]?:|[a-z0-9]+(?:'[a-z]+)?"  # "PE:" is the physical exam
 )
 _PLAIN_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-_MARKS = ("/", "breath", "lower extremit", "pe:", "pe :", "pe\t:")  # without any, all words are plain
-# How much, how long and where: a finding is the same finding without them.
+_MARKS = ("/", "breath", "lower extremit", "pe:", "pe :", "pe\t:")  # without any of these, all words are plain
+# Words of degree, duration and place: a finding is the same finding without them.
 _MODIFIERS = """
     acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent
     intermittent occasional diffuse bilateral left right upper lower some several daily overnight morning
@@ -41,7 +41,7 @@ _MODIFIERS = """
     longstanding large small
 """
 
-# Words that mean the same, and words that deny what another one says.
+# Synonyms, and words that negate another word.
 _SAME_WORDS = {
     "fever": "febrile pyrexia pyrexial feverish",
     "dyspnea": "dyspneic breathless breathlessness sob",
@@ -113,7 +113,7 @@ _DENYING_WORDS = {
     "diabete": "nondiabetic",
     "smoker": "nonsmoker nonsmokers",
 }
-# Abbreviations with one meaning, and what they stand for.
+# Abbreviations with one meaning, and their expansions.
 _ABBREVIATIONS = {
     "abd": "abdominal",
     "af": "atrial fibrillation",
@@ -228,8 +228,8 @@ _ABBREVIATIONS = {
 _LETTERS = {"n": "nausea", "v": "vomiting", "d": "diarrhea", "f": "fever", "c": "chills", "s": "sweats", "r": "rigors"}
 _LETTERS["ns"] = "night sweats"
 _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
-_DENIED = {word: said for said, words in _DENYING_WORDS.items() for word in words.split()}
-_ALIASES = {word: said for said, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
+_DENIED = {word: meaning for meaning, words in _DENYING_WORDS.items() for word in words.split()}
+_ALIASES = {word: meaning for meaning, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
 _BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
 _ADJECTIVES = (
     ("pneic", "pnea"),
@@ -256,12 +256,12 @@ _ADJECTIVES = (
 
 
 def denies_itself(word: str) -> bool:
-    """Return whether a lower-case word is a denial by itself, as "afebrile" is of fever."""
+    """Return whether a lower-case word is a negation by itself, such as "afebrile"."""
     return word in _DENIED
 
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
-    """Return stem, start and end of all words of a lower-case text; an abbreviation of one word is that word."""
+    """Return stem, start and end of all words of a lower-case text; an abbreviation of one word is expanded."""
     return [
         (stem(_OF_ONE_WORD.get(m[0], m[0])), m.start(), m.end())
         for m in _word_pattern(text, 0, len(text)).finditer(text)
@@ -269,7 +269,7 @@ def words_of(text: str) -> list[tuple[str, int, int]]:
 
 
 def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
-    """Return stem, start and end of the words that carry findings; an abbreviation is the words it stands for."""
+    """Return stem, start and end of the words that carry findings; abbreviations are expanded."""
     return [
         (stem(word), m.start(), m.end())
         for m in _word_pattern(text, start, end).finditer(text, start, end)
@@ -279,7 +279,7 @@ def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]
 
 
 def _word_pattern(text: str, start: int, end: int) -> re.Pattern:
-    """Return the pattern for the words of a stretch of text: most have none of several words."""
+    """Return the pattern for the words of a span: the plain one if the span has no word with special characters."""
     return _WORD if any(text.find(mark, start, end) >= 0 for mark in _MARKS) else _PLAIN_WORD
 
 
@@ -291,7 +291,7 @@ def _written_out(word: str) -> list[str]:
 
 @lru_cache(maxsize=2**16)
 def stem(word: str) -> str:
-    """Return what is common to the forms of a word, and to words that mean the same."""
+    """Return the common stem of a word's forms and synonyms."""
     if " " in word and word not in _ABBREVIATIONS:
         return "dyspnea"
     for british, american in _BRITISH:

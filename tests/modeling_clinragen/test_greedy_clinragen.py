@@ -43,7 +43,7 @@ def shaken(model):
 
 def as_transformers_writes(monkeypatch, model, **options):
     with monkeypatch.context() as patched:
-        patched.setattr(greedy_clinragen, "can_leave_rows", lambda *parts: False)
+        patched.setattr(greedy_clinragen, "can_drop_rows", lambda *parts: False)
         return model.generate(**options)
 
 

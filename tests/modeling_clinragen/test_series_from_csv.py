@@ -132,9 +132,9 @@ def test_a_channel_named_like_a_column_of_the_long_layout_is_a_column():
         ("hour,channel,value\n1,Sodium,140\n", "line 2, column 'channel': unknown channel; the model reads: .*pH"),
         ("hour,channel,value\n1,pH,low\n", "line 2, column 'value': not a number"),
         ('hour,pH\n1,"7.4\n', "close every quotation mark"),
-        ("PK\x03\x04\0\0", "line 1: this is no text"),
-        (b"\xff\xfeh\0o\0u\0r\0", "this is no text in UTF-8"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "this is no text in UTF-8"),
+        ("PK\x03\x04\0\0", "line 1: this is not text"),
+        (b"\xff\xfeh\0o\0u\0r\0", "this is not text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "this is not text in UTF-8"),
     ],
 )
 def test_a_wrong_table_is_one_sentence_with_its_place(text, message):

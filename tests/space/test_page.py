@@ -250,7 +250,7 @@ def test_evidence_is_found_on_request_and_linked_to_the_record(answered):
         ("time,Temperature\n1,37\n", "line 1: no header with a column hour"),
         ("", "The table of the series is empty"),
         ("hour,Temperature\n1,37,5\n", "line 2 has 3 cells under 2 columns"),
-        (b"PK\3\4\0\xff\xfe", "this is no text"),
+        (b"PK\3\4\0\xff\xfe", "this is not text"),
     ],
     ids=["unknown column", "text in a cell", "no hour column", "empty", "too many cells", "no text"],
 )

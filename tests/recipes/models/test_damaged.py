@@ -200,7 +200,7 @@ DAMAGES = {
     ),
     "a token to begin with that is none": (
         lambda f: setting(f, "generation_config.json", lambda g: g.update(decoder_start_token_id=-1)),
-        "decoder_start_token_id -1 is no token",
+        "decoder_start_token_id -1 is not a token",
     ),
     "an end that is text": (
         lambda f: setting(f, "generation_config.json", lambda g: g.update(eos_token_id="")),
