@@ -42,11 +42,11 @@ def test_words_of_a_caption(name, values, expected):
     assert clause(name, values) == expected
 
 
-def test_results_that_are_text_are_said_of_a_channel_without_limits_too():
+def test_results_as_text_are_reported_for_a_channel_without_limits_too():
     assert clause("Weight", [80.5], unread=True) == "Weight is measured partly as text"
 
 
-def test_under_the_releases_ranges_the_words_are_the_releases():
+def test_the_releases_ranges_give_the_releases_words():
     assert clause("Fraction inspired oxygen", [0.7, 0.21], PAPER_CHANNELS) == (
         "Fraction inspired oxygen is higher than normal 1 time"
     )

@@ -158,7 +158,7 @@ def test_a_record_is_read_once_and_each_word_once(llama, batch):
     assert lengths == [longest - 25, 26, 1, 1, 1]
 
 
-def test_what_is_encoded_once_serves_many_generations(llama, batch):
+def test_one_encoding_serves_many_generations(llama, batch):
     encoded = llama.encode(**batch)
     first = llama.generate(encoder_outputs=encoded, max_new_tokens=6, do_sample=False)
     llama.generate(encoder_outputs=encoded, max_new_tokens=6, num_beams=2)
@@ -172,7 +172,7 @@ def test_a_cache_of_fixed_size_is_refused(llama, batch):
         llama.generate(**batch, max_new_tokens=4, cache_implementation="static")
 
 
-def test_a_begun_text_goes_on(llama, batch):
+def test_a_begun_text_is_continued(llama, batch):
     written = llama.generate(**batch, max_new_tokens=6, do_sample=False)
     going_on = llama.generate(**batch, decoder_input_ids=written[:, :3], max_new_tokens=4, do_sample=False)
     assert torch.equal(going_on, written)
@@ -209,7 +209,7 @@ def test_bfloat16_is_close_to_float32(llama, batch, target):
         assert (half[name].float() - full[name]).abs().max() < 0.1 * full[name].abs().max() + 0.05
 
 
-def test_pack_sequences_moves_padding_to_the_begin():
+def test_pack_sequences_moves_padding_to_the_start():
     embeds = torch.arange(10.0).view(2, 5, 1)
     packed, mask = pack_sequences(embeds, torch.tensor([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0]]), padding_side="left")
     assert packed[0, :, 0].tolist() == [0, 2, 4]
@@ -226,7 +226,7 @@ def test_without_a_diagnosis_head_there_are_no_decisions_to_read(tiny_tokenizer,
     assert model.generate(**batch, max_new_tokens=3).shape == (4, 4)
 
 
-def test_what_stands_beside_pretrained_embeddings_starts_at_their_scale(tiny_tokenizer, llama):
+def test_new_embeddings_start_at_the_scale_of_pretrained_ones(tiny_tokenizer, llama):
     backbone = AutoModelForCausalLM.from_config(llama.config.text_config)
     torch.nn.init.normal_(backbone.get_input_embeddings().weight, std=0.3)
     llama.use_pretrained_backbone(backbone)
@@ -237,7 +237,7 @@ def test_what_stands_beside_pretrained_embeddings_starts_at_their_scale(tiny_tok
     assert llama.knowledge_attention.norm.weight.mean().item() == pytest.approx(0.3, rel=0.05)
 
 
-def test_what_is_too_long_for_the_backbone_is_refused(tiny_tokenizer, batch):
+def test_an_input_too_long_for_the_backbone_is_refused(tiny_tokenizer, batch):
     with pytest.raises(ValueError, match="reads at most 256"):
         make_causal_model(tiny_tokenizer, "opt")(**batch, labels=torch.full((4, 200), 5))
 
@@ -272,7 +272,7 @@ def byte_processor():
     return ClinRaGenProcessor(ClinRaGenFeatureExtractor(context_length=24), fast)
 
 
-def test_the_targets_of_such_a_tokenizer_end_and_do_not_begin_anew(byte_processor):
+def test_targets_of_such_a_tokenizer_have_an_end_token_and_no_start_token(byte_processor):
     texts = [byte_processor.target_text([3], "low pulse", "high pulse"), "### Disease"]
     ids = byte_processor.encode_targets(texts)["input_ids"]
     assert [row[-1] for row in ids] == [1, 1]
@@ -283,7 +283,7 @@ def test_the_targets_of_such_a_tokenizer_end_and_do_not_begin_anew(byte_processo
 
 
 @pytest.mark.parametrize("rationale_first", [False, True])
-def test_such_a_tokenizer_spells_every_list(byte_processor, rationale_first):
+def test_every_list_can_be_written_with_such_a_tokenizer(byte_processor, rationale_first):
     parts = byte_processor.diagnosis_token_ids(rationale_first)
     assert byte_processor.tokenizer.decode(parts["opening"]) == "### Disease Diagnosed:"
     assert (parts["end"][-1] == 1) == rationale_first  # a list that ends the text ends it
@@ -296,7 +296,7 @@ def causal_folder(llama, tiny_processor, tmp_path):
     return tmp_path / "model"
 
 
-def test_a_folder_is_read_back_as_what_it_is(llama, causal_folder, batch, target):
+def test_a_saved_folder_loads_as_the_same_model(llama, causal_folder, batch, target):
     check_model_folder(causal_folder)
     loaded, _ = load_model_folder(causal_folder)
     assert type(loaded) is ClinRaGenForCausalLM

@@ -41,7 +41,7 @@ def test_an_amount_is_the_difference(first, last, amount, rises):
 
 
 @given(RATES, RATES)
-def test_the_end_against_the_start(first, last):
+def test_the_end_is_compared_with_the_start(first, last):
     for word, holds in (("higher", last > first), ("lower", last < first)):
         text = f"Heart rate was {word} at the end than on arrival."
         assert verdict(text, Heart_Rate=[first, last]) == ("supported" if holds else "contradicted")
@@ -51,7 +51,7 @@ def test_the_end_against_the_start(first, last):
 
 
 @given(st.lists(RATES, min_size=1, max_size=8), RATES)
-def test_a_bound_is_of_all_values(values, limit):
+def test_a_bound_holds_for_all_values(values, limit):
     for text, holds in (
         (f"Heart rate was no lower than {limit}.", min(values) >= limit),
         (f"Heart rate was {limit} or below.", max(values) <= limit),
@@ -130,6 +130,6 @@ def test_pairs_of_several_times(text, expected):
         ("At hour 3: HR 130, SBP 84.", "supported"),
     ],
 )
-def test_hours_at_the_head_of_a_list_are_those_of_all(text, expected):
+def test_hours_at_the_start_of_a_list_hold_for_all_items(text, expected):
     series = {"Heart_Rate": [80, 80, 110, 130], "Systolic_blood_pressure": [120, 120, 100, 84]}
     assert verdict(text, **series) == expected

@@ -31,14 +31,14 @@ def outputs(folder: Path) -> dict:
     }
 
 
-def test_a_folder_of_an_earlier_day_still_loads_and_says_the_same():
+def test_a_folder_of_an_earlier_version_still_loads_with_the_same_outputs():
     expected = json.loads((FOLDER / "outputs.json").read_text())
     now = outputs(FOLDER)
     assert now["tokens"] == expected["tokens"]
     torch.testing.assert_close(torch.tensor(now["probabilities"]), torch.tensor(expected["probabilities"]))
 
 
-def test_flat_fitted_state_of_an_earlier_day_decides_the_same(tmp_path):
+def test_flat_fitted_state_of_an_earlier_version_decides_the_same(tmp_path):
     folder = shutil.copytree(FOLDER, tmp_path / "model")
     flat = {"diagnosis_temperature": 0.5, "diagnosis_thresholds": [0.1 + 0.03 * i for i in range(25)]}
     config = json.loads((folder / "config.json").read_text())

@@ -71,7 +71,7 @@ def test_a_caption_is_true_of_its_own_record(values):
 
 @given(series, arrays(bool, len(PAPER_CHANNELS)))
 @settings(max_examples=100, deadline=None)
-def test_a_channel_that_was_read_in_part_is_not_called_normal(values, unread):
+def test_a_channel_with_unread_results_is_not_called_normal(values, unread):
     caption = describe_anomalies(values, PAPER_CHANNELS, unread=unread)
     plain = describe_anomalies(values, PAPER_CHANNELS).rstrip(".").split(", ")
     for clause, same, partly in zip(caption.rstrip(".").split(", "), plain, unread, strict=True):
@@ -189,12 +189,12 @@ def test_a_trend_of_few_values_is_judged_where_first_and_last_are_the_extremes(v
     assert verdicts(text, patient(Heart_Rate=values)) == [("Heart Rate", expected)]
 
 
-def test_what_a_finding_means_is_no_claim_about_the_channel():
+def test_a_conclusion_is_no_claim_about_the_channel():
     text = "Respiratory rate is up to 41 /min, which fits Other lower respiratory disease."
     assert verdicts(text, patient(Respiratory_rate=[20, 41])) == [("Respiratory rate", "supported")]
 
 
-def test_claims_carry_their_place_in_the_text():
+def test_claims_have_their_span_in_the_text():
     text = "Cough for days. Pulse is high 3 times, and glucose is not measured; pH 7.4 was expected."
     for claim in check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC):
         assert text[claim.start : claim.end] == claim.text
@@ -251,7 +251,7 @@ def test_any_text_is_read_without_error(text):
         ("The patient is unwell", []),
     ],
 )
-def test_a_claim_names_the_hours_of_the_measurements_that_decide(text, hours):
+def test_a_claim_has_the_hours_of_its_deciding_measurements(text, hours):
     claim = check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC)[0]
     assert claim.hours == hours
 
@@ -298,7 +298,7 @@ def test_only_measurements_on_the_stated_side_of_normal_decide(text, hours):
     assert claim.hours == hours
 
 
-def test_where_nothing_lies_on_the_stated_side_every_measurement_decides():
+def test_without_values_on_the_stated_side_every_measurement_decides():
     low = patient(Glucose=[40, 90, 45])
     for text, verdict in (("Glucose is higher than normal", "contradicted"), ("Glucose is not high", "supported")):
         claim = check_claims(text, PAPER_CHANNELS, HOURS, low)[0]
@@ -307,7 +307,7 @@ def test_where_nothing_lies_on_the_stated_side_every_measurement_decides():
 
 @given(series, st.sampled_from(["higher than normal", "lower than normal", "at most 120", "up to {top}"]), st.data())
 @settings(max_examples=150, deadline=None)
-def test_without_the_measurements_that_decide_nothing_is_supported_any_more(values, said, data):
+def test_without_the_deciding_measurements_no_claim_is_supported(values, said, data):
     position = data.draw(st.integers(0, len(NAMES) - 1))
     column = values[:, position]
     assume((~np.isnan(column)).any())
@@ -325,7 +325,7 @@ def test_without_the_measurements_that_decide_nothing_is_supported_any_more(valu
         assert "at most" in said or again == ["contradicted"]
 
 
-def test_findings_carry_their_places_in_the_note_even_behind_letters_that_grow_in_lower_case():
+def test_findings_have_their_spans_in_the_note_even_after_letters_with_a_longer_lower_case():
     note = "Seen at İİİ clinic. Fever since Monday. Denies cough. FEVER again today."
     fever, cough = check_note_claims("Fever and no cough point to influenza.", note)
     assert [note[start:end] for start, end in fever.spans] == ["Fever", "FEVER"]
@@ -340,7 +340,7 @@ def test_a_clause_ends_before_the_word_that_joins_the_next_one():
     assert [claim.text for claim in claims] == ["Heart Rate is high", "Temperature normal", "pH is not measured"]
 
 
-def test_the_number_of_a_count_is_no_value_and_gives_no_direction():
+def test_the_number_of_a_count_is_no_value_and_has_no_direction():
     (claim,) = check_claims("Heart Rate was higher than normal 3 times.", PAPER_CHANNELS, HOURS, TACHYCARDIC)
     assert (claim.kind, claim.verdict, claim.direction) == ("count", "supported", "high")
 
@@ -355,12 +355,12 @@ def test_the_number_of_a_count_is_no_value_and_gives_no_direction():
         ("Tachycardia resolved.", list(range(10))),  # a course is of all values
     ],
 )
-def test_the_hours_of_a_level_at_one_end_are_that_ends(text, hours):
+def test_a_level_at_one_end_has_the_hours_of_that_end(text, hours):
     column = [135, 140, 138, 131, 120, 110, 104, 98, 92, 88]
     (claim,) = (c for c in check_claims(text, CHANNELS, HOURS, patient(Heart_Rate=column)) if c.channel)
     assert (claim.verdict, claim.hours) == ("supported", hours)
 
 
-def test_one_other_value_at_an_end_is_no_trend():
+def test_a_single_deviating_value_at_an_end_is_no_trend():
     assert trend_of(np.array([24.0, 24, 24, 24, 24, 24, 23])) == "stable"
     assert trend_of(np.array([1.0, 1, 1, 1, 1, 1, 1, 5, 5])) == "rising"

@@ -55,11 +55,11 @@ def reading(channel: dict, value: float) -> str:
 
 @pytest.mark.parametrize(("name", "value", "expected"), READ)
 @pytest.mark.parametrize("precision", [float, np.float32])
-def test_a_value_is_read_as_clinicians_do_in_either_precision(name, value, expected, precision):
+def test_a_value_is_read_as_by_clinicians_in_either_precision(name, value, expected, precision):
     assert reading(CHANNEL[name], float(precision(value))) == expected
 
 
-def test_what_the_model_reads_does_not_depend_on_the_reference_ranges():
+def test_model_inputs_do_not_depend_on_the_reference_ranges():
     model_fields = ("name", "unit", "fill", "minimum", "maximum", "decimals", "mean", "std")
     for clinical, paper in zip(CHANNELS, PAPER_CHANNELS, strict=True):
         assert {k: clinical[k] for k in model_fields} == {k: paper[k] for k in model_fields}
@@ -98,7 +98,7 @@ def test_the_range_in_words():
     assert range_text(CHANNEL["Weight"]) == ""
 
 
-def test_statistics_follow_from_the_limits_where_a_channel_has_none():
+def test_statistics_follow_from_the_limits_if_a_channel_has_none():
     assert with_statistics({"name": "x", "low": 2, "high": 6})["mean"] == 4
     assert with_statistics({"name": "x", "low": 2, "high": 6})["std"] == 1
     assert with_statistics({"name": "x", "low": 2, "high": 6, "mean": 5, "std": 3})["mean"] == 5

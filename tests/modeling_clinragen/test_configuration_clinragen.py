@@ -71,14 +71,14 @@ def test_when_parts_do_not_fit_then_the_message_names_the_field(arguments, messa
         ({"bos_token_id": 5, "eos_token_id": 6}, 6, 5),
     ],
 )
-def test_a_decoder_only_backbone_has_no_encoder_and_what_it_lacks_of_special_tokens_is_filled(special, padding, start):
+def test_a_decoder_only_backbone_has_no_encoder_and_missing_special_tokens_are_filled_in(special, padding, start):
     config = ClinRaGenConfig(text_config={"model_type": "llama", "hidden_size": 32, **special})
     assert not config.is_encoder_decoder
     assert (config.pad_token_id, config.decoder_start_token_id) == (padding, start)
     assert config.text_config.pad_token_id == special.get("pad_token_id")  # which would silence an embedding
 
 
-def test_the_callers_text_config_is_left_alone():
+def test_the_callers_text_config_is_not_changed():
     given = bert_to_bert()
     config = ClinRaGenConfig(text_config=given)
     assert config.text_config is not given
@@ -104,7 +104,7 @@ def test_decisions_are_one_part_that_survives_a_round_trip(tmp_path):
     assert ClinRaGenConfig(labels=["a", "b"]).decisions.thresholds == [0.5, 0.5]
 
 
-def test_a_flat_file_of_before_gives_the_same_decisions(tmp_path):
+def test_an_older_flat_file_gives_the_same_decisions(tmp_path):
     ClinRaGenConfig(labels=["a", "b"]).save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     del written["decisions"]

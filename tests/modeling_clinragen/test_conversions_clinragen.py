@@ -82,7 +82,7 @@ def tables(labs, units):
 
 @given(records())
 @settings(max_examples=EXAMPLES, deadline=None)
-def test_units_change_nothing_of_what_the_model_reads(pipe, record):
+def test_units_do_not_change_the_model_inputs(pipe, record):
     """Exactly nothing: a converted value of up to twelve digits is the number that was meant."""
     own, units = record
     labs = written(own, units)
@@ -134,7 +134,7 @@ def test_the_factors(name, number, unit, expected):
         ("Heart Rate", "mmHg"), ("Potassium", "mg/dL"),
     ],
 )  # fmt: skip
-def test_a_unit_that_is_none_of_the_channel_is_refused(name, unit):
+def test_a_unit_that_the_channel_does_not_have_is_refused(name, unit):
     words = f"^here: unit {re.escape(repr(unit))} is unknown for {name}; give .*, or convert the values$"
     with pytest.raises(ClinRaGenInputError, match=words):
         known_scale(OF[name], unit, "here: ")

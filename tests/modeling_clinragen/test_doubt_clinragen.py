@@ -63,7 +63,7 @@ def test_a_higher_recall_rules_out_less_and_a_higher_precision_is_confident_of_l
     assert [doubt.confident_from(precision)[0] for precision in (0.3, 0.9, 0.9999)] == [0.02, 0.5, np.inf]
 
 
-def test_a_model_that_was_not_fitted_gives_no_guarantee_and_says_so(tiny_model, batch):
+def test_a_model_without_fitted_doubt_gives_no_guarantee_but_an_error(tiny_model, batch):
     with pytest.raises(ClinRaGenInputError, match="no guarantees"):
         tiny_model.diagnosis_sets(**batch)
 
@@ -71,7 +71,7 @@ def test_a_model_that_was_not_fitted_gives_no_guarantee_and_says_so(tiny_model, 
 @pytest.mark.parametrize(
     "asked", [{"recall": 1.0}, {"recall": 90}, {"precision": 0.0}, {"precision": 0.5, "confidence": 1}]
 )
-def test_a_share_that_is_none_is_named(fitted_model, batch, asked):
+def test_an_invalid_share_is_named(fitted_model, batch, asked):
     with pytest.raises(ClinRaGenInputError, match=f"`{list(asked)[-1]}` is a share"):
         fitted_model.diagnosis_sets(**batch, **asked)
 
@@ -128,7 +128,7 @@ LABS = {"Heart Rate": [[1, 80], [2, 82], [3, 85]], "Temperature": [[1, 37.0], [5
         ({"note": "fever", "labs": {**LABS, "Weight": [[30, 9000]]}}, []),  # after the hours that the model reads
     ],
 )
-def test_the_pipeline_abstains_where_support_is_thin(pipe, record, reasons):
+def test_the_pipeline_abstains_for_lack_of_support(pipe, record, reasons):
     found = doubt(pipe, record)
     assert found["reasons"] == reasons
     assert found["abstain"] == bool(reasons)
@@ -152,7 +152,7 @@ def test_a_model_that_reads_one_input_does_not_miss_the_other(pipe, monkeypatch)
     assert found["reasons"] == found["would_help"] == []
 
 
-def test_what_would_help_is_what_is_missing_ranked_by_the_expected_change(pipe):
+def test_missing_inputs_are_ranked_by_the_expected_change(pipe):
     record = {"labs": LABS}
     probabilities = np.array(list(pipe(record, max_new_tokens=4)["probabilities"].values()))
     found = doubt(pipe, record)["would_help"]
@@ -167,7 +167,7 @@ def test_what_would_help_is_what_is_missing_ranked_by_the_expected_change(pipe):
     assert (entry["missing"], entry["diagnosis"]) == ("Glucose", pipe.processor.labels[7])
 
 
-def test_the_pipeline_names_what_is_possible_and_confident_where_it_is_asked(pipe, tiny_processor):
+def test_the_pipeline_returns_possible_and_confident_diagnoses_on_request(pipe, tiny_processor):
     record = {"note": "fever and productive cough", "labs": LABS}
     pipe.model.config.decisions.doubt["num_positives"] = [19] * 24 + [3]
     pipe.model.config.decisions.doubt["positive_scores"] = [[i / 20 for i in range(1, 20)]] * 24 + [[0.9] * 3]

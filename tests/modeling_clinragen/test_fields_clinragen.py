@@ -72,7 +72,7 @@ def test_a_misspelt_field_is_named_with_the_one_that_was_meant(tiny_model, tiny_
 
 
 @given(st.sampled_from(RECORD_FIELDS), st.data())
-def test_one_wrong_letter_of_any_field_is_seen(field, data):
+def test_one_wrong_letter_in_any_field_is_detected(field, data):
     position = data.draw(st.integers(0, len(field) - 1))
     letter = data.draw(st.sampled_from(["", "x", "X", field[position] * 2]))
     wrong = field[:position] + letter + field[position + 1 :]

@@ -93,14 +93,14 @@ def test_every_walk_through_the_grammar_writes_labels_each_once(tokenizer, label
 
 @given(decided=st.sets(st.integers(0, 24)))
 @settings(max_examples=60, deadline=None)
-def test_a_decided_list_is_the_one_that_is_taught(tiny_processor, decided):
+def test_a_decided_list_equals_the_training_target(tiny_processor, decided):
     grammar = DiagnosisGrammar(**tiny_processor.diagnosis_token_ids())
     tokens = grammar.write(decided)
     taught = tiny_processor.tokenizer(text_target=tiny_processor.target_text(decided))["input_ids"]
     assert taught[: len(grammar.opening) + len(tokens)] == [*grammar.opening, *tokens]
 
 
-def test_what_is_taught_is_allowed(tokenizer):
+def test_training_targets_are_allowed(tokenizer):
     processor = processor_of(tokenizer, LABELS)
     grammar = DiagnosisGrammar(**processor.diagnosis_token_ids())
     for decided in ([], [3], [0, 8, 9, 24], list(range(25))):
@@ -166,7 +166,7 @@ def test_random_weights_write_valid_lists_however_they_generate(
             assert found == [LABELS[j] for j in wanted]
 
 
-def test_the_rest_of_the_text_is_what_it_would_be(tiny_model, tiny_processor, records):
+def test_the_rest_of_the_text_is_not_constrained(tiny_model, tiny_processor, records):
     grammar = DiagnosisGrammar(**tiny_processor.diagnosis_token_ids())
     decisions = torch.zeros(len(records), 25, dtype=torch.bool)
     decisions[:, 3] = True

@@ -150,7 +150,7 @@ class _Callers(LogitsProcessor, StoppingCriteria):
 
 
 @pytest.mark.parametrize("option", ["logits_processor", "output_scores", "use_cache", "do_sample"])
-def test_who_may_see_the_rows_sees_all_of_them(phrase_processor, option):  # noqa: F811
+def test_a_processor_of_the_caller_sees_all_rows(phrase_processor, option):  # noqa: F811
     draw, callers = random.Random(0), _Callers()
     model = model_with(phrase_processor)
     batch = phrase_processor(notes=made_records(draw, 7), return_tensors="pt")

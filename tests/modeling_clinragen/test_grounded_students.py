@@ -102,7 +102,7 @@ def verdicts(answer, record):
     return {c.verdict for c in (*claims, *check_note_claims(answer["note_rationale"], record["note"])) if c.text}
 
 
-def test_what_is_right_stays_as_written_and_what_is_wrong_of_another_record_does_not_leave(student):
+def test_supported_text_stays_as_written_and_text_that_is_wrong_for_another_record_is_left_out(student):
     plain = student(RECORDS, batch_size=3, grounded=False, do_sample=False)
     assert {"contradicted", "absent"} <= verdicts(plain[2], WELL)
     answers = student(RECORDS, batch_size=3, do_sample=False)

@@ -108,7 +108,7 @@ def written(made, *origins):
         ("lab", "Systolic blood pressure is lower than normal, and this suggests Shock."),
     ],
 )
-def test_what_the_record_supports_and_the_knowledge_links_is_kept_as_written(grounding, part, sentence):
+def test_a_supported_and_linked_sentence_is_kept_as_written(grounding, part, sentence):
     made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK], **{part: sentence})
     assert written(made) == [sentence]
     assert made.sentences[0 if part == "note" else -2].part in ("note", "lab")
@@ -137,7 +137,7 @@ def test_what_the_record_supports_and_the_knowledge_links_is_kept_as_written(gro
         ("lab", "The measured series point to no listed disease."),
     ],
 )
-def test_what_it_does_not_support_is_left_out(grounding, part, sentence):
+def test_an_unsupported_sentence_is_left_out(grounding, part, sentence):
     made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
     assert written(made) == []
     assert sentence not in made.text
@@ -175,7 +175,7 @@ def test_findings_that_are_not_in_the_note_are_left_out_of_an_enumeration(ground
     assert written(made, "written") == []
 
 
-def test_what_the_note_is_said_to_mention_is_in_it(grounding):
+def test_a_finding_that_the_note_is_said_to_mention_must_be_in_it(grounding):
     record = record_of("PNA. Productive cough.")
     kept = "The note mentions PNA, which is supported by productive cough."
     assert written(ground(grounding, [PNEUMONIA], note=kept, record=record), "written") == [kept]
@@ -188,20 +188,20 @@ def test_what_the_note_is_said_to_mention_is_in_it(grounding):
     assert written(ground(grounding, [PNEUMONIA], note=circular, record=record)) == [said]
 
 
-def test_a_finding_told_before_for_the_same_diagnosis_is_left_out_of_the_next_enumeration(grounding):
+def test_a_finding_repeated_for_the_same_diagnosis_is_left_out_of_the_next_enumeration(grounding):
     made = ground(
         grounding, [PNEUMONIA], note="Crackles point to Pneumonia. Crackles and shaking chills fit Pneumonia."
     )
     assert written(made) == ["Crackles point to Pneumonia.", "Shaking chills fit Pneumonia."]
 
 
-def test_findings_that_belong_together_are_left_out_together(grounding):
+def test_findings_joined_by_a_preposition_are_left_out_together(grounding):
     said = "Crackles and hemoptysis with productive cough suggest Pneumonia."
     assert written(ground(grounding, [PNEUMONIA], note=said)) == ["Crackles suggest Pneumonia."]
 
 
 @pytest.mark.parametrize("part", ["note", "lab"])
-def test_the_decoders_own_words_for_no_sign_stay_where_there_is_none(grounding, part):
+def test_the_decoders_own_sentence_on_no_sign_stays_if_there_is_none(grounding, part):
     own = NO_SIGN[part][0]
     nothing = record_of("Well.", hr=80)
     assert written(ground(grounding, [], record=nothing, **{part: own}), "written") == [own]
@@ -209,7 +209,7 @@ def test_the_decoders_own_words_for_no_sign_stay_where_there_is_none(grounding, 
     assert own not in found.text
 
 
-def test_where_no_diagnosis_is_listed_what_the_record_shows_is_not_denied(grounding):
+def test_findings_are_stated_if_no_diagnosis_is_listed(grounding):
     record = record_of("Productive cough and crackles. Known pneumonia.", hr=131)
     found = ground(grounding, [], record=record, note=NO_SIGN["note"][0], lab=NO_SIGN["lab"][0])
     told = {sentence.part: sentence for sentence in found.sentences}
@@ -259,7 +259,7 @@ def test_slots_are_filled_and_a_sentence_whose_slots_are_not_is_left_out(groundi
         ),
     ],
 )
-def test_a_wrong_number_is_put_right_where_nothing_else_is_wrong(grounding, wrong, right):
+def test_a_wrong_number_is_corrected_if_nothing_else_is_wrong(grounding, wrong, right):
     made = ground(grounding, [SHOCK], lab=wrong)
     assert written(made, "repaired") == [right]
     assert written(made, "written") == []
@@ -274,7 +274,7 @@ def test_a_wrong_number_is_put_right_where_nothing_else_is_wrong(grounding, wron
         "Heart Rate is higher than normal 1 times, up to 17 times, which fits Shock.",  # it would be the same twice
     ],
 )
-def test_what_a_number_cannot_put_right_is_left_out_whole(grounding, sentence):
+def test_a_sentence_that_a_number_cannot_correct_is_left_out(grounding, sentence):
     assert written(ground(grounding, [SHOCK, SEPSIS], lab=sentence)) == []
 
 
@@ -284,7 +284,7 @@ def test_a_number_is_written_with_the_digits_of_its_channel(grounding):
     assert written(made, "repaired") == ["Temperature is up to 39.2, which fits Septicemia."]
 
 
-def test_a_finding_is_told_once_for_a_diagnosis(grounding):
+def test_a_finding_is_stated_once_for_a_diagnosis(grounding):
     said = "Crackles point to Pneumonia."
     made = ground(
         grounding, [PNEUMONIA, HEART_FAILURE], f"{said} {said} Crackles, again, fit Pneumonia. Crackles fit CHF."
@@ -296,7 +296,7 @@ def test_a_finding_is_told_once_for_a_diagnosis(grounding):
     assert written(again) == ["Heart Rate is up to 128, which fits Shock."]
 
 
-def test_each_listed_diagnosis_is_argued_for_or_said_to_be_unexplained(grounding):
+def test_each_listed_diagnosis_is_argued_for_or_stated_to_be_unexplained(grounding):
     made = ground(grounding, [PNEUMONIA, KIDNEY, SHOCK])
     assert [(s.part, s.origin) for s in made.sentences] == [
         ("note", "composed"),
@@ -313,7 +313,7 @@ def test_each_listed_diagnosis_is_argued_for_or_said_to_be_unexplained(grounding
     assert "unexplained" not in ground(grounding, [KIDNEY], record=note_only).text
 
 
-def test_a_diagnosis_that_the_note_names_is_told_though_it_explains_another_one(make_processor):
+def test_a_diagnosis_that_the_note_names_is_stated_though_it_supports_another_one(make_processor):
     chain = make_processor(knowledge=[*KNOWLEDGE, term("pneumonia", SEPSIS, synonyms=["PNA"], kind="mechanism")])
     made = ground(Grounding(chain), [PNEUMONIA, SEPSIS], "Pneumonia points to septicemia.", record=record_of("PNA."))
     first, second = (sentence.text.lower() for sentence in made.sentences if sentence.part == "note")
@@ -336,7 +336,7 @@ def test_the_unfinished_end_is_left_out_and_the_rest_completed(grounding):
 
 
 @pytest.mark.parametrize("reads", [["note"], ["lab"]])
-def test_a_model_that_reads_one_part_says_nothing_of_the_other(make_processor, reads):
+def test_a_model_that_reads_one_part_writes_nothing_about_the_other(make_processor, reads):
     grounding = Grounding(make_processor(modalities=reads))
     made = ground(grounding, [PNEUMONIA, SHOCK, KIDNEY], "Crackles fit Pneumonia.", "Heart Rate is up to 128: Shock.")
     assert {sentence.part for sentence in made.sentences} == set(reads)
@@ -373,7 +373,7 @@ def test_the_text_is_in_the_processors_format_in_either_order(grounding):
     assert "Diagnosed" not in cut.text
 
 
-def test_the_same_record_gives_the_same_text_and_another_may_word_it_otherwise(grounding):
+def test_wording_depends_on_the_record_alone(grounding):
     texts = {ground(grounding, [PNEUMONIA, SHOCK]).text for _ in range(3)}
     assert len(texts) == 1
     others = {ground(grounding, [PNEUMONIA], record=record_of(f"{NOTE} Aged {age}.")).text for age in range(30, 50)}
@@ -381,7 +381,7 @@ def test_the_same_record_gives_the_same_text_and_another_may_word_it_otherwise(g
 
 
 @pytest.mark.parametrize("record", range(4))
-def test_what_the_teacher_composes_from_the_record_is_kept_as_it_is(grounding, record):
+def test_the_teachers_composed_text_is_kept_unchanged(grounding, record):
     record, diagnoses = RECORDS[record], [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY]
     lost = []
     for seed in range(40):
@@ -404,7 +404,7 @@ def test_a_text_in_lower_case_with_signs_apart_is_read_as_well(grounding):
 
 
 @pytest.mark.parametrize("point", [". ", " . "])
-def test_a_tokenizer_that_parts_numbers_changes_none(grounding, point):
+def test_a_tokenizer_that_splits_numbers_changes_none(grounding, point):
     """As BERT's: 39.2 is three tokens, and comes back as 39. 2"""
     record = record_of(temp=[37.0, 38.6, 39.2, 38.9, 38.5, 38.4], hr=[96, 104, 128, 118, 110, 99])
     made = grounding.of(record)
@@ -461,7 +461,7 @@ garbage = st.text(alphabet="abc. #;:?!\n,5µ", max_size=30) | st.sampled_from(
     st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
-def test_whatever_the_decoder_writes_nothing_wrong_leaves(grounding, record, diagnoses, note, lab, finished):
+def test_no_unsupported_text_is_returned_for_any_decoder_text(grounding, record, diagnoses, note, lab, finished):
     made = ground(grounding, diagnoses, " ".join(note), " ".join(lab), record, finished=finished)
     parsed, links = grounding.processor.parse(made.text), grounding.links
     assert set(parsed["diagnoses"]) >= diagnoses
@@ -500,7 +500,7 @@ def test_whatever_the_decoder_writes_nothing_wrong_leaves(grounding, record, dia
     st.lists(st.integers(1, 12), min_size=1, max_size=20),
 )
 @settings(max_examples=100, deadline=None)
-def test_read_piece_by_piece_it_grows_into_the_same_text(grounding, record, note, lab, steps):
+def test_incremental_reading_gives_the_same_text(grounding, record, note, lab, steps):
     text = grounding.processor.target_text([LABELS.index(SHOCK)], " ".join(note), " ".join(lab))
     whole, growing, shown, end = grounding.of(record), grounding.of(record), "", 0
     whole.read(text)
@@ -571,7 +571,7 @@ def dictated_texts(pipe):
     )
 
 
-def test_by_default_the_pipelines_text_is_grounded_and_tells_where_it_is_from(pipe):
+def test_by_default_the_pipelines_text_is_grounded_with_the_origin_of_each_sentence(pipe):
     text = dictated_texts(pipe)[0]
     plain = pipe(ILL, grounded=False, **dictated(pipe, text))
     assert plain["generated_text"] == text
@@ -604,7 +604,7 @@ def test_alone_in_a_batch_with_beams_and_several_sequences_the_text_is_the_same(
     ]
 
 
-def test_the_stream_yields_a_sentence_when_it_has_passed(pipe):
+def test_the_stream_yields_each_sentence_after_its_check(pipe):
     text = dictated_texts(pipe)[0]
     *_, last = steps = list(pipe.stream(ILL, **dictated(pipe, text)))
     assert last == pipe(ILL, **dictated(pipe, text))
@@ -618,7 +618,7 @@ def test_the_stream_yields_a_sentence_when_it_has_passed(pipe):
     assert len(words) > len(shown)
 
 
-def test_the_decoders_own_text_is_told_beside_the_grounded_one(pipe):
+def test_the_decoders_own_text_is_returned_beside_the_grounded_one(pipe):
     text = dictated_texts(pipe)[0]
     plain = pipe(ILL, grounded=False, own_text=True, **dictated(pipe, text))
     answer = pipe(ILL, own_text=True, **dictated(pipe, text))
@@ -665,7 +665,7 @@ def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
         ("lab", "Systolic blood pressure down to 82 mmHg and Heart Rate up to 128 /min."),
     ],
 )
-def test_what_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part, sentence):
+def test_a_sentence_that_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part, sentence):
     made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
     assert written(made) == []
 
@@ -683,12 +683,12 @@ def test_what_adds_to_the_record_or_gives_no_reason_is_left_out(grounding, part,
         ("lab", "Heart Rate was 96 at the start, 128 /min at its highest and 99 at the end, which fits Shock."),
     ],
 )
-def test_what_the_note_says_of_a_finding_may_be_said(grounding, part, sentence):
+def test_details_that_the_note_states_may_be_stated(grounding, part, sentence):
     assert written(ground(grounding, [PNEUMONIA, SHOCK], **{part: sentence})) == [sentence]
 
 
 @pytest.mark.parametrize("knowledge", [None, []])
-def test_without_knowledge_nothing_is_said_about_what_was_not_looked_for(make_processor, knowledge):
+def test_without_knowledge_the_text_does_not_claim_a_search(make_processor, knowledge):
     made = ground(Grounding(make_processor(knowledge=knowledge)), [PNEUMONIA, SHOCK])
     assert "unexplained" in made.sentences[-1].text
     assert "pneumonia" in made.sentences[-1].text.lower()
@@ -697,7 +697,7 @@ def test_without_knowledge_nothing_is_said_about_what_was_not_looked_for(make_pr
 
 
 @pytest.mark.parametrize(("reads", "place"), [("note", "this note"), ("lab", "these series")])
-def test_a_model_that_reads_one_part_looked_in_no_other(make_processor, reads, place):
+def test_a_model_that_reads_one_part_claims_a_search_of_that_part_only(make_processor, reads, place):
     """The record's series show shock, and its note pneumonia."""
     made = ground(Grounding(make_processor(modalities=[reads])), [PNEUMONIA, SHOCK])
     assert place in made.sentences[-1].text
@@ -717,7 +717,7 @@ def test_a_note_with_half_a_character_or_its_own_marks_is_read(grounding):
 
 
 @pytest.mark.parametrize("wrong", [9999.0, np.inf, -np.inf])
-def test_what_the_model_does_not_read_as_it_cannot_be_is_told_of_nowhere(pipe, wrong):
+def test_implausible_values_are_not_stated(pipe, wrong):
     record = record_of(hr=[96, wrong, 128, 118, 110, 99])
     text = dictated_texts(pipe)[0]
     plain = pipe(record, grounded=False, **dictated(pipe, text))
@@ -729,7 +729,7 @@ def test_what_the_model_does_not_read_as_it_cannot_be_is_told_of_nowhere(pipe, w
     assert last == pipe(record, **dictated(pipe, text))
 
 
-def test_where_a_text_begins_with_the_token_that_ends_it_a_cut_one_is_seen_as_cut(pipe):
+def test_a_cut_text_is_detected_even_if_start_and_end_token_are_the_same(pipe):
     """As of BART, whose decoder starts with the end token."""
     generation = pipe.model.generation_config
     end, generation.eos_token_id = generation.eos_token_id, pipe.model.config.decoder_start_token_id

@@ -210,6 +210,6 @@ def test_when_the_model_fails_on_a_record_the_others_are_answered_and_no_note_is
     assert "secret" not in caplog.text
 
 
-def test_what_is_no_number_is_null():
+def test_numbers_that_are_not_finite_become_null():
     answer = {"a": [float("nan"), (1.5, float("-inf"))], 2: "x"}
     assert handler.as_json(answer) == {"a": [None, [1.5, None]], "2": "x"}

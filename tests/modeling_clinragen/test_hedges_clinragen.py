@@ -41,7 +41,7 @@ def verdicts(text):
         ("Sats stayed above 90.", "Sats stayed above 90, except at hour 7."),
     ],
 )
-def test_a_word_that_may_turn_a_statement_round_leaves_it_open(plain, hedged):
+def test_a_word_that_may_reverse_a_statement_leaves_it_open(plain, hedged):
     assert verdicts(plain) == {"contradicted"}
     assert "contradicted" not in verdicts(hedged)
 

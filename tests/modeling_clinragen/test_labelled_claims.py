@@ -110,7 +110,7 @@ def test_findings_of_notes(name):
 
 
 @pytest.mark.parametrize("name", ["claim_wordings_dev", "claim_wordings"])
-def test_what_is_said_of_diagnoses(name):
+def test_mentions_of_diagnoses(name):
     phrases = {label["name"]: [label["name"], *label["synonyms"]] for label in load_labels("phenotypes")}
     entries = [entry for entry in wordings(name) if entry["kind"] == "diagnosis"]
     right = 0

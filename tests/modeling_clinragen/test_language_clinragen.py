@@ -80,7 +80,7 @@ def test_places_map_back_in_order_for_any_text(text):
 
 
 @given(st.lists(st.sampled_from(sorted(MEANINGS)), max_size=8))
-def test_letters_of_two_signs_are_read_as_letters_of_one(words):
+def test_letters_with_combining_marks_are_read_as_single_letters(words):
     text = " ".join(words)
     parted = unicodedata.normalize("NFD", text)
     assert SOME.english(parted) == SOME.english(text)
@@ -109,7 +109,7 @@ def test_the_longest_phrase_counts_and_words_within_words_do_not():
         ({"name": 3}, "name is 3, not text"),
     ],
 )
-def test_what_is_wrong_with_a_language_is_named(change, fault):
+def test_the_fault_of_a_language_is_named(change, fault):
     assert fault in fault_of_language({**DESCRIPTION, **change})
 
 
@@ -229,7 +229,7 @@ def grounded(processor, note_rationale, lab_rationale, diagnoses=LABELS):
     return made
 
 
-def test_of_what_the_decoder_wrote_only_what_the_record_supports_is_given(processor):
+def test_only_supported_text_of_the_decoder_is_returned(processor):
     note = (
         "Eitriger Auswurf spricht für Pneumonie. Schüttelfrost spricht für Pneumonie. Der Husten passt zu Pneumonie."
     )
@@ -249,7 +249,7 @@ def test_of_what_the_decoder_wrote_only_what_the_record_supports_is_given(proces
     assert next(NOTE[slice(*span)] for claim in made.claims["note"] for span in claim.spans) == "eitriger Auswurf"
 
 
-def test_all_is_composed_in_the_language_or_nothing(tiny_tokenizer, processor):
+def test_a_rationale_is_composed_entirely_in_the_language_or_not_at_all(tiny_tokenizer, processor):
     made = grounded(processor, "", "")
     assert {sentence.origin for sentence in made.sentences} == {"composed"}
     assert made.rationale("note") == (
@@ -276,7 +276,7 @@ def test_terms_of_the_record_are_those_that_the_note_affirms(processor):
     ]
 
 
-def test_a_saved_processor_keeps_its_language_and_one_of_before_reads_english(processor, tiny_processor, tmp_path):
+def test_a_saved_processor_keeps_its_language_and_an_older_one_reads_english(processor, tiny_processor, tmp_path):
     processor.save_pretrained(tmp_path / "german")
     again = AutoProcessor.from_pretrained(tmp_path / "german", trust_remote_code=True)
     assert again.language == processor.language == german().description

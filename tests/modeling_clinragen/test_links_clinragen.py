@@ -45,7 +45,7 @@ def found(links, note):
     return [(finding.text, finding.term) for finding in links.find_in_note(note)]
 
 
-def test_terms_are_found_once_in_order_as_written_whatever_their_inflection(links):
+def test_terms_are_found_once_in_order_as_written_in_any_inflection(links):
     note = "Productive coughs for a week, CRACKLES on the left. Known CHF. Crackles persist."
     assert found(links, note) == [("Productive coughs", "productive cough"), ("CRACKLES", "crackles"), ("CHF", "CHF")]
     for finding in links.find_in_note(note):
@@ -81,7 +81,7 @@ def test_terms_are_found_once_in_order_as_written_whatever_their_inflection(link
         "",
     ],
 )
-def test_what_the_note_does_not_affirm_of_the_patient_is_not_found(links, note):
+def test_terms_that_the_note_does_not_affirm_of_the_patient_are_not_found(links, note):
     assert found(links, note) == []
 
 
@@ -96,11 +96,11 @@ def test_what_the_note_does_not_affirm_of_the_patient_is_not_found(links, note):
         "Beta blocker held given CHF.",
     ],
 )
-def test_what_the_note_affirms_or_suspects_is_found(links, note):
+def test_terms_that_the_note_affirms_or_suspects_are_found(links, note):
     assert [term for _, term in found(links, note)] == ["CHF"]
 
 
-def test_a_term_that_is_a_small_word_needs_capitals(links):
+def test_a_term_spelled_like_a_function_word_needs_capitals(links):
     assert found(links, "Severe AS, as expected.") == [("AS", "AS")]
 
 
@@ -185,7 +185,7 @@ def argued(text, links, find=None):
         ("Pneumonia remains unexplained: no finding in this record points to it.", {}),
     ],
 )  # fmt: skip
-def test_what_the_findings_of_a_note_argue_for(links, text, wanted):
+def test_diagnoses_that_findings_of_a_note_argue_for(links, text, wanted):
     assert argued(text, links) == wanted
 
 
@@ -202,7 +202,7 @@ def test_what_the_findings_of_a_note_argue_for(links, text, wanted):
         ("Heart rate was high in shock.", ([], "")),
     ],
 )
-def test_what_the_series_argue_for(links, text, wanted):
+def test_diagnoses_that_findings_of_the_series_argue_for(links, text, wanted):
     (found,) = argued(
         text, links, lambda t: check_claims(t, CHANNELS, [0.0, 1.0], [[120.0, 80.0], [130.0, 80.0]])
     ).values()
@@ -234,12 +234,12 @@ def test_without_links_nothing_is_argued():
         ("Pneumonia is recorded.", "Past history: CHF.", "absent"),
     ],
 )
-def test_a_finding_of_the_note_goes_by_the_other_names_of_its_term(links, claim, note, verdict):
+def test_a_finding_of_the_note_is_found_by_synonyms_of_its_term(links, claim, note, verdict):
     (found,) = check_note_claims(claim, note, links)
     assert found.verdict == verdict
 
 
-def test_a_form_of_another_kind_is_no_other_name():
+def test_a_form_of_another_kind_is_no_synonym():
     blocks = KnowledgeLinks([term("bundle branch block", [SHOCK], synonyms=["LBBB", "RBBB"])], LABELS)
     (claim,) = check_note_claims("LBBB on the tracing.", "Known RBBB.", blocks)
     assert claim.verdict == "absent"
@@ -308,7 +308,7 @@ def test_the_premise_of_a_second_clause_is_looked_up():
         ("hemoptysis", "pneumonia", "unknown"),
     ],
 )
-def test_a_cause_is_argued_for_from_what_it_causes(links, wording, finding, name, argument):
+def test_a_cause_is_argued_for_from_its_effect(links, wording, finding, name, argument):
     text = wording.format(finding=finding, name=name)
     claims = argue(check_note_claims(text, "Orthopnea and productive cough.", links), text, links)
     (claim,) = [claim for claim in claims if finding in claim.text]

@@ -71,7 +71,7 @@ def model(request, tiny_tokenizer, tiny_config):
     return model.eval()
 
 
-def test_without_logits_the_model_learns_the_same(model, tiny_processor, records):
+def test_loss_and_gradients_are_the_same_without_logits(model, tiny_processor, records):
     notes, values, times = zip(*records, strict=True)
     batch = tiny_processor(notes=list(notes), lab_values=list(values), lab_times=list(times), return_tensors="pt")
     torch.manual_seed(0)
@@ -92,7 +92,7 @@ def test_without_logits_the_model_learns_the_same(model, tiny_processor, records
         torch.testing.assert_close(gradient, gradients[False][name], rtol=1e-4, atol=1e-6)
 
 
-def test_logits_are_left_out_in_training_alone(tiny_model, tiny_processor):
+def test_logits_are_left_out_in_training_only(tiny_model, tiny_processor):
     batch = tiny_processor(notes=["fever"], return_tensors="pt")
     labels = torch.tensor([[4, 5, 1]])
     assert tiny_model(**batch, labels=labels).logits.shape[:2] == (1, 3)

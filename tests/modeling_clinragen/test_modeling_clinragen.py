@@ -92,7 +92,7 @@ def test_batch_composition_and_padding_do_not_change_a_record(model, batch):
 
 
 @pytest.mark.parametrize("content", [float("nan"), float("inf"), 1e9, -3.0])
-def test_what_an_unobserved_cell_holds_does_not_matter(model, batch, content):
+def test_the_content_of_unobserved_cells_does_not_matter(model, batch, content):
     decoder_input_ids = torch.arange(3, 11).repeat(4, 1)
     before = outputs(model, batch, decoder_input_ids)
     batch["past_values"] = batch["past_values"].masked_fill(~batch["past_observed_mask"], content)
@@ -101,7 +101,7 @@ def test_what_an_unobserved_cell_holds_does_not_matter(model, batch, content):
             torch.testing.assert_close(one, other, **TOLERANCE)
 
 
-def test_an_observed_cell_does_matter_and_so_does_its_being_observed(tiny_model, batch):
+def test_observed_cells_and_their_mask_matter(tiny_model, batch):
     decoder_input_ids = torch.arange(3, 11).repeat(4, 1)
     before = outputs(tiny_model, batch, decoder_input_ids)[0]
     cell = tuple(batch["past_observed_mask"].nonzero()[0].tolist())
@@ -310,7 +310,7 @@ def test_gradients_reach_every_part_and_checkpointing_keeps_them(tiny_tokenizer,
         torch.testing.assert_close(gradient, gradients[1][name], **TOLERANCE)
 
 
-def test_save_and_load_leave_nothing_out(model, batch, tmp_path):
+def test_save_and_load_keep_all_weights(model, batch, tmp_path):
     model.save_pretrained(tmp_path)
     loaded, info = ClinRaGenForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -322,7 +322,7 @@ def test_save_and_load_leave_nothing_out(model, batch, tmp_path):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_a_pretrained_head_of_its_own_survives(tiny_tokenizer, tiny_config, batch, tmp_path):
+def test_a_pretrained_untied_head_survives(tiny_tokenizer, tiny_config, batch, tmp_path):
     t5 = T5ForConditionalGeneration(T5Config(**tiny_config.text_config.to_dict()))
     t5.lm_head.weight = nn.Parameter(torch.randn_like(t5.lm_head.weight))  # FLAN-T5's head is not its embedding
     head, embedding = t5.lm_head.weight.clone(), t5.shared.weight.clone()
@@ -390,7 +390,7 @@ def test_when_positions_run_out_then_the_message_says_what_to_lower(tiny_tokeniz
         model.encode(torch.full((1, 17), 5))
 
 
-def test_the_decoder_sees_the_decisions_but_does_not_bend_them(tiny_model, batch):
+def test_the_decoder_attends_to_the_decisions_but_does_not_change_them(tiny_model, batch):
     labels = torch.randint(3, 50, (4, 6))
     tiny_model(**batch, labels=labels).loss.backward()
     head = tiny_model.diagnosis_head

@@ -31,7 +31,7 @@ def verdict_of(claim, note):
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_what_a_note_states_of_a_finding(line):
+def test_polarity_of_a_finding_in_a_note(line):
     note, _, stated = line.replace("\\n", "\n").replace("\\t", "\t").partition(" || ")
     for entry in stated.split("; "):
         polarity, finding = entry[0], entry[2:]
@@ -46,7 +46,7 @@ def test_what_a_note_states_of_a_finding(line):
         ("No dyspnea at rest, dyspnea on the stairs", "Dyspnea"),
     ],
 )
-def test_a_finding_that_is_denied_in_one_place_and_affirmed_in_another_is_supported(note, finding):
+def test_a_finding_that_is_negated_once_and_affirmed_once_is_supported(note, finding):
     assert verdict_of(f"{finding} suggests disease.", note) == "supported"
 
 
@@ -125,7 +125,7 @@ def test_notes_in_many_voices():
 
 
 @given(st.text(alphabet="shortne of breathing/nvdlw pe:.,'", max_size=60))
-def test_words_are_the_same_whether_a_text_may_hold_words_of_several_or_not(text):
+def test_both_word_patterns_give_the_same_words(text):
     assert [word.group() for word in _word_pattern(text, 0, len(text)).finditer(text)] == _WORD.findall(text)
 
 
@@ -148,7 +148,7 @@ def test_other_names_and_parts_of_the_body(claim, note, verdict):
     assert verdict_of(claim, note) == verdict
 
 
-def test_each_other_name_of_a_finding_names_it_back():
+def test_synonymy_is_symmetric():
     for line in _NAMES.strip().splitlines():
         names = [[word[0] for word in content_words(name, 0, len(name))] for name in line.strip().split("; ")]
         for one, other in itertools.permutations(names, 2):
@@ -184,7 +184,7 @@ def test_each_item_of_a_list_keeps_its_own_polarity(findings, random, joint):
 
 
 @given(st.text(alphabet="fever cough no(+-)[x]:;,.|\n\t/yn", max_size=120))
-def test_any_note_is_read_and_keeps_its_places(note):
+def test_any_note_is_read_and_positions_are_kept(note):
     reading = Reading(note)
     assert len(reading.text) == len(reading.prose) == len(note)
     for form in reading.forms:
@@ -213,7 +213,7 @@ def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
         ("Cough, worse at night and productive", "Productive cough", "absent"),
     ],
 )
-def test_words_of_a_finding_stand_in_one_clause(note, finding, verdict):
+def test_words_of_a_finding_are_in_one_clause(note, finding, verdict):
     assert verdict_of(f"{finding} suggests disease.", note) == verdict
 
 
@@ -225,7 +225,7 @@ def test_words_of_a_finding_stand_in_one_clause(note, finding, verdict):
         "Unexplained by this record: pneumonia and shock.",
     ],
 )
-def test_what_is_said_to_be_unexplained_is_neither_argued_for_nor_denied(text):
+def test_an_unexplained_diagnosis_is_neither_argued_for_nor_denied(text):
     find = DiagnosisFinder({"Pneumonia": ["pneumonia"], "Shock": ["shock"]})
     assert {mention.says for mention in find(text)} == {"neither"}
     assert check_note_claims(text, "Cough.") == []
@@ -274,7 +274,7 @@ def test_a_denial_of_something_else_does_not_deny_a_diagnosis(text):
     assert {mention.says for mention in find(text)} == {"argues"}
 
 
-def test_this_points_to_speaks_of_the_sentence_before():
+def test_this_points_to_refers_to_the_previous_sentence():
     text = "Fever and cough are described. This points to pneumonia."
     (mention,) = DiagnosisFinder({"Pneumonia": ["pneumonia"]})(text)
     assert mention.inferred

@@ -64,12 +64,12 @@ def test_without_a_diagnosis_head_the_stream_begins_empty(tiny_tokenizer, tiny_p
     ("record", "options", "message"),
     [({"note": ""}, {}, "neither a note nor"), ({"note": "fever"}, {"num_beams": 2}, "streamer")],
 )
-def test_what_goes_wrong_in_a_stream_is_told_to_its_reader(pipe, record, options, message):
+def test_an_error_in_a_stream_reaches_its_consumer(pipe, record, options, message):
     with pytest.raises((ClinRaGenInputError, ValueError), match=message):
         list(pipe.stream(record, do_sample=False, **options))
 
 
-def test_when_nobody_reads_the_stream_any_more_then_writing_stops(pipe, records):
+def test_generation_stops_when_the_consumer_of_the_stream_leaves(pipe, records):
     pipe.model.generation_config.max_new_tokens = 100_000
     before = set(threading.enumerate())
     stream = pipe.stream(as_record(*records[0]), do_sample=False, min_new_tokens=100_000)
@@ -80,7 +80,7 @@ def test_when_nobody_reads_the_stream_any_more_then_writing_stops(pipe, records)
     assert not writer.is_alive()
 
 
-def test_streams_at_once_do_not_mix(pipe, records):
+def test_concurrent_streams_do_not_mix(pipe, records):
     batch = [as_record(*record) for record in records]
     alone = [pipe(record, do_sample=False) for record in batch]
     streams = [pipe.stream(record, do_sample=False) for record in batch]

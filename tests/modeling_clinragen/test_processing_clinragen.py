@@ -64,7 +64,7 @@ def test_only_whole_label_names_count(tiny_processor, text, diagnoses):
     assert tiny_processor.parse(text)["diagnoses"] == diagnoses
 
 
-def test_numeric_slots_are_filled_with_the_series_and_stay_without(tiny_processor):
+def test_numeric_slots_are_filled_from_the_series_and_stay_without_them(tiny_processor):
     values = np.full((2, len(CHANNELS)), np.nan)
     values[:, [channel["name"] for channel in CHANNELS].index("Heart Rate")] = [131, 96]
     values[:, [channel["name"] for channel in CHANNELS].index("Fraction inspired oxygen")] = [0.4, 0.65]
@@ -113,7 +113,7 @@ def test_missing_modalities(tiny_processor, records):
         ("", np.full((1, 11), 50.0), [500]),  # beyond the context
     ],
 )
-def test_when_a_record_says_nothing_then_it_is_refused(tiny_processor, note, values, times):
+def test_when_a_record_has_no_input_then_it_is_refused(tiny_processor, note, values, times):
     with pytest.raises(ClinRaGenInputError, match="record 1 has neither a note nor a measurement"):
         tiny_processor(notes=["fever", note], lab_values=[None, values], lab_times=[None, times])
 

@@ -53,7 +53,7 @@ def found(note, knowledge=KNOWLEDGE, **channels):
     return [(shown.part, tuple(shown.terms)) for shown in record_terms(knowledge).find(note, *series(**channels))]
 
 
-def test_only_what_the_record_shows_is_found():
+def test_only_terms_of_the_record_are_found():
     assert found("Rigors and a productive cough. Denies leg edema.", Heart_Rate=[124, 131, 118]) == [
         ("note", ("rigors",)),
         ("note", ("productive cough",)),
@@ -64,7 +64,7 @@ def test_only_what_the_record_shows_is_found():
     assert found("") == []
 
 
-def test_a_name_of_a_disease_is_a_term_and_what_is_finding_and_name_belongs_to_the_diseases_of_both():
+def test_a_term_that_is_a_finding_and_a_name_has_the_diseases_of_both():
     assert found("History of CHF with leg edema.") == [("note", ("CHF",)), ("note", ("leg edema",))]
     for order in (1, -1):
         terms = record_terms([term("sepsis", [SHOCK], kind="history"), term("sepsis", [SEPSIS], kind="name")][::order])
@@ -101,13 +101,13 @@ def test_the_most_probable_diagnosis_of_a_term_is_its_weight():
         ([], ("fast heart rate", SEPSIS)),
     ],
 )
-def test_a_pattern_goes_by_the_name_of_a_listed_diagnosis_or_by_the_plainest(listed, expected):
+def test_a_pattern_is_named_by_a_listed_diagnosis_or_by_its_shortest_term(listed, expected):
     terms = record_terms()
     (entry,) = terms.specific(terms.find("", *series(Heart_Rate=[124, 131])), {SEPSIS: 0.3, SHOCK: 0.8}, listed, 10)
     assert (entry["term"], entry["label"]) == expected
 
 
-def test_a_label_that_the_note_names_is_a_term_only_where_it_stands_in_the_knowledge():
+def test_a_label_that_the_note_names_is_a_term_only_if_the_knowledge_has_it():
     assert found("Shock.", []) == []
     assert found("Congestive heart failure.") == []
     named = term("cardiac failure", [FAILURE], kind="name", synonyms=["congestive heart failure"])
@@ -115,13 +115,13 @@ def test_a_label_that_the_note_names_is_a_term_only_where_it_stands_in_the_knowl
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, ["rigors"]), (0.5, ["rigors"]), (0.51, [])])
-def test_what_more_than_half_of_the_training_patients_show_is_not_specific(share, expected):
+def test_a_term_of_more_than_half_of_the_training_patients_is_not_specific(share, expected):
     terms = record_terms([term("rigors", [SEPSIS], share=share)])
     shown = terms.find("Rigors.", *series())
     assert [entry["term"] for entry in terms.specific(shown, {SEPSIS: 0.9}, [SEPSIS], 10)] == expected
 
 
-def test_a_term_that_note_and_series_show_is_told_once():
+def test_a_term_in_note_and_series_is_returned_once():
     terms = record_terms([term("tachycardia", [SEPSIS], pattern=("Heart Rate", "high"))])
     shown = terms.find("Found with tachycardia.", *series(Heart_Rate=[124, 131]))
     assert [(s.part, set(s.terms)) for s in shown] == [("note", {"tachycardia"}), ("lab", {"tachycardia"})]
@@ -180,7 +180,7 @@ def record(note="", **channels):
     return {"note": note, "lab_times": times, "lab_values": values}
 
 
-def test_the_answer_holds_the_records_own_terms_with_their_diagnosis(pipe):
+def test_the_answer_has_the_records_own_terms_with_their_diagnosis(pipe):
     own = record("Fever, rigors. Known heart failure.", Systolic_blood_pressure=[80, 74, 71])
     answer = pipe(own, do_sample=False, attention=True)
     entries = {entry["term"]: entry for entry in answer["knowledge"]}
@@ -203,7 +203,7 @@ def test_the_answer_holds_the_records_own_terms_with_their_diagnosis(pipe):
 
 
 @pytest.mark.parametrize(("modality", "expected"), [("note", ["fever"]), ("lab", ["low blood pressure"])])
-def test_what_the_model_does_not_read_shows_nothing(pipe, modality, expected):
+def test_a_modality_that_the_model_does_not_read_shows_no_terms(pipe, modality, expected):
     pipe.processor.modalities = [modality]
     answer = pipe(record("Fever.", Systolic_blood_pressure=[80, 74, 71]), do_sample=False)
     assert [entry["term"] for entry in answer["knowledge"]] == expected

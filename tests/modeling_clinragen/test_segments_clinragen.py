@@ -32,7 +32,7 @@ def verdict(text, name, *series):
         ("rose from 86 to 97 and fell to 90", ["rose from 86 to 97 and fell to 90"]),
     ],
 )
-def test_a_clause_is_split_where_another_time_or_denial_begins(words, parts):
+def test_a_clause_is_split_where_another_time_or_negation_begins(words, parts):
     assert segments(words) == parts
 
 
@@ -46,14 +46,14 @@ def test_a_clause_is_split_where_another_time_or_denial_begins(words, parts):
         (" was high on norepinephrine", None),  # no number follows
     ],
 )
-def test_what_leads_to_a_number_is_read_or_not(words, read):
+def test_words_before_a_number_are_read_or_not(words, read):
     part = read_part(words)
     assert (part is None) == (read is None)
     if read is not None:
         assert part == read
 
 
-def test_only_what_is_denied_of_other_things_is_left_out():
+def test_only_negations_of_other_things_are_left_out():
     words = " improved to 146 without insulin"
     ((start, end),) = negations_of_other_things(words)
     assert words[start:end] == "without insulin"
@@ -62,14 +62,14 @@ def test_only_what_is_denied_of_other_things_is_left_out():
 
 
 @given(st.sampled_from(["zorv", "frell", "quask", "trimbo"]), st.integers(60, 200), st.integers(60, 200))
-def test_a_number_behind_an_unknown_word_contradicts_nothing(word, measured, written):
+def test_a_number_after_an_unknown_word_contradicts_nothing(word, measured, written):
     text = f"Heart rate {word} the {word} {written}."
     found = verdict(text, "Heart Rate", (0, measured))
     assert found == ("supported" if written == measured else "unverifiable")
 
 
 @given(st.integers(60, 200), st.integers(60, 200))
-def test_a_number_behind_known_words_is_right_or_wrong(measured, written):
+def test_a_number_after_known_words_is_right_or_wrong(measured, written):
     found = verdict(f"Heart rate was found to be {written}.", "Heart Rate", (0, measured))
     assert found == ("supported" if written == measured else "contradicted")
 

@@ -58,7 +58,7 @@ def tables(draw):
 
 @given(tables())
 @settings(max_examples=60, deadline=None)
-def test_what_is_written_in_either_layout_is_read_again(drawn):
+def test_a_table_in_either_layout_is_read_back(drawn):
     values, times, mark, texts = drawn
     for text in texts:
         for form in (mark + text, (mark + text).encode(), io.StringIO(mark + text, newline="")):
@@ -93,7 +93,7 @@ def test_rows_of_one_hour_are_merged_and_the_last_value_is_kept():
     assert column(values, "pH")[1] == 7.3
 
 
-def test_rows_without_any_cell_are_passed_over():
+def test_rows_without_any_cell_are_skipped():
     values, times = EXTRACTOR.series_from_csv("hour,pH\n\n1,7.4\n,\n , \n")
     assert (times.tolist(), column(values, "pH")) == ([1], [7.4])
 
@@ -143,14 +143,14 @@ def test_a_wrong_table_is_one_sentence_with_its_place(text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_no_cell_is_quoted_since_it_may_be_a_piece_of_a_note():
+def test_no_cell_is_quoted_since_it_may_contain_text_of_a_note():
     for text in ("hour,pH\n1,Mrs Jones\n", "hour,channel,value\n1,Mrs Jones,2\n", "Mrs Jones,fever\n"):
         with pytest.raises(ClinRaGenInputError) as caught:
             EXTRACTOR.series_from_csv(text)
         assert "Jones" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_told_with_its_line(tmp_path):
+def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path):
     (tmp_path / "series.csv").write_bytes(b"hour,pH\n1,7.4\n2,\xe9\n")
     with (
         open(tmp_path / "series.csv", encoding="utf-8", newline="") as file,
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_text_is_told_with_its_line(tmp_path):
         EXTRACTOR.series_from_csv(file)
 
 
-def test_what_does_not_reach_the_model_is_told_with_its_limits():
+def test_values_that_the_model_does_not_read_are_reported_with_the_limits():
     values, times = EXTRACTOR.series_from_csv("hour,Heart Rate,pH\n-1,80,\n3,900,7.4\n50,80,\n")
     assert EXTRACTOR.left_out(values, times) == [
         "Heart Rate 80 /min at -1 h is left out: the model reads hours 0 to 48.",

@@ -59,7 +59,7 @@ VALUES[:2, NAMES.index("Fraction inspired oxygen")] = (0.4, 0.65)
         ("", ""),
     ],
 )  # fmt: skip
-def test_slots_stand_for_the_records_numbers_and_give_the_text_again(text, marked):
+def test_slots_replace_the_records_numbers_and_restore_the_text(text, marked):
     assert SLOTS.mark(text, HOURS, VALUES) == marked
     assert SLOTS.fill(marked, HOURS, VALUES) == text
 
@@ -82,12 +82,12 @@ def test_a_slot_is_filled_from_the_record_at_hand():
         "It was up to [highest].",  # of what?
     ],
 )
-def test_what_the_record_has_no_number_for_is_not_filled(sentence):
+def test_a_slot_without_a_number_in_the_record_is_not_filled(sentence):
     assert SLOTS.fill_sentence(sentence, HOURS, VALUES) is None
     assert NO_VALUE in SLOTS.fill(sentence, HOURS, VALUES)
 
 
-def test_other_brackets_stay_and_a_slot_cut_off_is_left_out():
+def test_other_brackets_stay_and_an_incomplete_slot_is_left_out():
     assert SLOTS.fill("Heart rate [sic] up to [highest].", HOURS, VALUES) == "Heart rate [sic] up to 131."
     assert SLOTS.fill("Heart rate up to [high", HOURS, VALUES) == "Heart rate up to"
     assert SLOTS.fill_sentence("No slot.", HOURS, VALUES) == "No slot."
@@ -98,7 +98,7 @@ def test_other_brackets_stay_and_a_slot_cut_off_is_left_out():
     st.lists(st.one_of(st.integers(50, 220), st.just(np.nan)), min_size=4, max_size=4),
     st.integers(0, 10_000),
 )
-def test_all_numbers_of_what_the_composer_tells_become_slots_and_come_back(rates, pressures, seed):
+def test_all_numbers_of_composed_sentences_become_slots_and_are_restored(rates, pressures, seed):
     diseases = ["Shock", "Cardiac dysrhythmias", "Conduction disorders"]
     links = KnowledgeLinks(
         [
@@ -113,8 +113,8 @@ def test_all_numbers_of_what_the_composer_tells_become_slots_and_come_back(rates
         CHANNELS,
     )  # fmt: skip
     values = series(Heart_Rate=rates, Systolic_blood_pressure=pressures)
-    _, told = Composer(links, CHANNELS, diseases).rationale("", HOURS, values, diseases, random.Random(seed))
-    for sentence in told:
+    _, sentences = Composer(links, CHANNELS, diseases).rationale("", HOURS, values, diseases, random.Random(seed))
+    for sentence in sentences:
         marked = SLOTS.mark(sentence.text, HOURS, values)
         assert not any(character.isdigit() for character in marked)
         assert SLOTS.fill_sentence(marked, HOURS, values) == sentence.text

@@ -58,7 +58,7 @@ def test_terms_are_marked_where_they_stand():
     assert lab == ["fast heart rate", "racing heart of shock"]
 
 
-def test_a_finding_speaks_for_all_the_diseases_that_go_by_its_words():
+def test_a_finding_supports_all_diseases_of_terms_with_its_words():
     """Pneumonia is the name of one disease and in the history of another; a form of several terms is all of them."""
     linked = {"name": ("pneumonia", PNEUMONIA), "history": ("pneumonia", SEPSIS), "sign": ("lung infection", SHOCK)}
     name, history, sign = (
@@ -91,7 +91,7 @@ def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, terms):
     assert [knowledge[i]["term"] for i in np.flatnonzero(evidence[0])] == terms
 
 
-def test_the_processor_reads_terms_of_what_the_model_reads(processor):
+def test_the_processor_reads_terms_only_in_model_inputs(processor):
     times, values = series(Heart_Rate=[124, 131, 118])
     record = {"notes": ["Rigors."], "lab_values": [values], "lab_times": [times]}
     evidence = processor(**record)["term_evidence"]
@@ -125,21 +125,21 @@ def test_a_change_of_the_knowledge_is_seen(processor):
     assert not after.any()
 
 
-def test_terms_speak_for_their_labels_and_share_their_weight(model, processor):
+def test_terms_support_their_labels_and_share_their_weight(model, processor):
     linear = model.diagnosis_head.linear
     inputs = processor(notes=["Rigors and productive cough; CHF."], lab_values=[None], lab_times=[None])
-    told = linear.evidence(torch.from_numpy(inputs["term_evidence"]), None)[0]
-    assert told[PNEUMONIA].tolist() == pytest.approx([0, np.sqrt(1.5), 0, 0])  # rigors speak for two labels
-    assert told[SEPSIS].tolist() == pytest.approx([0, np.sqrt(0.5), 0, 0])
-    assert told[FAILURE].tolist() == pytest.approx([1, 0, 0, 0])
-    assert not told[SHOCK].any()
+    evidence = linear.evidence(torch.from_numpy(inputs["term_evidence"]), None)[0]
+    assert evidence[PNEUMONIA].tolist() == pytest.approx([0, np.sqrt(1.5), 0, 0])  # rigors speak for two labels
+    assert evidence[SEPSIS].tolist() == pytest.approx([0, np.sqrt(0.5), 0, 0])
+    assert evidence[FAILURE].tolist() == pytest.approx([1, 0, 0, 0])
+    assert not evidence[SHOCK].any()
 
 
-def test_a_pattern_speaks_once_for_each_of_its_labels(model, processor):
+def test_a_pattern_supports_each_of_its_labels_once(model, processor):
     times, values = series(Heart_Rate=[124, 131, 118])
     inputs = processor(notes=["Walks."], lab_values=[values], lab_times=[times], return_tensors="pt")
-    told = model.diagnosis_head.linear.evidence(inputs["term_evidence"], inputs["past_observed_mask"])[0]
-    assert told[SEPSIS].tolist() == told[SHOCK].tolist() == pytest.approx([0, 0, 0, np.sqrt(0.5)])
+    evidence = model.diagnosis_head.linear.evidence(inputs["term_evidence"], inputs["past_observed_mask"])[0]
+    assert evidence[SEPSIS].tolist() == evidence[SHOCK].tolist() == pytest.approx([0, 0, 0, np.sqrt(0.5)])
 
 
 def test_terms_of_a_channel_that_is_hidden_do_not_count(model, processor):
@@ -170,7 +170,7 @@ def test_a_processor_with_other_terms_does_not_fit(model, processor):
         check_fit(model.config, processor, model.generation_config)
 
 
-def test_a_folder_keeps_what_terms_say(model, processor, tmp_path):
+def test_a_folder_keeps_the_weights_of_terms(model, processor, tmp_path):
     from recipes.models.folder import load_model_folder, save_model_folder
 
     save_model_folder(model, processor, tmp_path / "model")
@@ -238,7 +238,7 @@ def test_a_rare_label_is_read_from_its_terms(tiny_tokenizer, processor):
     assert scores[0][0] < scores[0][1] + 0.3
 
 
-def test_without_a_term_its_diagnosis_loses_what_it_owes(model, processor):
+def test_without_a_term_its_diagnosis_loses_the_terms_effect(model, processor):
     occlusion = Occlusion(model, processor, "Rigors and CHF.", None, None)
     assert [occlusion.terms[i] for (i,) in occlusion.units["knowledge"]] == ["rigors", "CHF"]
     whole, less = occlusion.logits([Removal(), Removal(knowledge=[POSITION["CHF"]])])[:, 0]
@@ -251,7 +251,7 @@ def test_without_a_term_its_diagnosis_loses_what_it_owes(model, processor):
     assert owed.count_nonzero() == 1
 
 
-def test_terms_are_shown_by_what_their_diagnoses_owe_them(model, processor):
+def test_terms_are_ranked_by_their_effect_on_diagnoses(model, processor):
     pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
     shown = pipe({"note": "CHF with leg edema and rigors."})["knowledge"]
     assert {entry["term"] for entry in shown} == {"CHF", "leg edema", "rigors"}
@@ -264,7 +264,7 @@ def test_terms_are_shown_by_what_their_diagnoses_owe_them(model, processor):
     assert [entry["term"] for entry in pipe({"note": "CHF with leg edema and rigors."})["knowledge"]] == ["CHF"]
 
 
-def test_terms_of_diseases_that_are_no_labels_are_left_out(tiny_tokenizer, processor):
+def test_terms_of_diseases_that_are_not_labels_are_left_out(tiny_tokenizer, processor):
     processor.knowledge = [*KNOWLEDGE, {"term": "joint pain", "type": "symptom", "diseases": ["Gout"]}]
     model = make_tiny_model(make_tiny_config(tiny_tokenizer, num_evidence_terms=len(processor.knowledge)))
     fitting.learn_terms(model, processor)
@@ -274,7 +274,7 @@ def test_terms_of_diseases_that_are_no_labels_are_left_out(tiny_tokenizer, proce
     assert [entry["term"] for entry in pipe({"note": "CHF and joint pain."})["knowledge"]] == ["CHF"]
 
 
-def test_shuffled_knowledge_speaks_for_other_diagnoses(model, processor):
+def test_shuffled_knowledge_supports_other_diagnoses(model, processor):
     inputs = processor(notes=["Patient with CHF."], lab_values=[None], lab_times=[None], return_tensors="pt")
     before = model.encode(**inputs).diagnosis_logits
     with shuffled_knowledge(model, seed=0):
@@ -312,7 +312,7 @@ def test_levels_of_patches_follow_from_the_limits_of_their_channel(aligned):
     assert not levels[0, torch.arange(levels.shape[1]) != heart].any()
 
 
-def test_alignment_asks_for_the_terms_of_a_patch_or_for_nothing(aligned):
+def test_the_alignment_loss_wants_the_terms_of_a_patch_or_nothing(aligned):
     model, heart, _pressure = aligned
     attention = torch.zeros(1, model.config.num_input_channels, 2, 4)
     levels = torch.zeros(1, model.config.num_input_channels, 2, 3, dtype=torch.bool)
@@ -350,7 +350,7 @@ def test_attention_learns_the_terms_of_its_own_channel_and_level(aligned):
     assert weights[4, pressure, 0].sum() < 0.1
 
 
-def test_alignment_counts_in_training_alone_and_by_its_weight(aligned):
+def test_the_alignment_loss_is_added_in_training_only_and_by_its_weight(aligned):
     model, heart, _ = aligned
     grid, observed = standardised(model.config, heart, dict.fromkeys(range(24), 150))
     batch = {"input_ids": torch.ones(1, 4, dtype=torch.long), "past_values": grid, "past_observed_mask": observed}

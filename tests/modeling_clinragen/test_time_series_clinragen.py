@@ -35,7 +35,7 @@ def test_whole_series_are_encoded_as_by_patchtst(encoder):
 
 
 @torch.no_grad()
-def test_gaps_are_as_if_the_patches_were_not_there(encoder):
+def test_gaps_are_as_if_the_patches_did_not_exist(encoder):
     """What a channel's measured patches say does not change when their neighbours are missing or hold anything."""
     values, observed = torch.randn(2, 48, 11), torch.zeros(2, 48, 11)
     observed[0, :16, 3] = observed[0, 33, 3] = observed[1, 5, 0] = 1
@@ -57,7 +57,7 @@ def test_gaps_are_as_if_the_patches_were_not_there(encoder):
     st.lists(st.lists(st.booleans(), min_size=14, max_size=14), min_size=1, max_size=4),
     st.integers(1, 9),
 )
-def test_pooled_states_are_means_over_neighbours_as_many_as_it_takes(rows, longest):
+def test_pooled_states_are_means_over_as_many_neighbours_as_needed(rows, longest):
     patch_mask = torch.tensor(rows).view(len(rows), 2, 7)
     states = torch.randn(len(rows), 2, 7, 3)
     pooled, mask = pool_patches(states, patch_mask, longest)
@@ -74,7 +74,7 @@ def test_pooled_states_are_means_over_neighbours_as_many_as_it_takes(rows, longe
 
 
 @torch.no_grad()
-def test_the_language_model_reads_few_tokens_of_a_long_stay_and_those_of_a_short_one_as_they_are(tiny_tokenizer):
+def test_tokens_are_pooled_for_a_long_stay_and_unchanged_for_a_short_one(tiny_tokenizer):
     whole, few = (
         make_tiny_model(make_tiny_config(tiny_tokenizer, context_length=240, max_series_tokens_per_channel=longest))
         for longest in (None, 4)

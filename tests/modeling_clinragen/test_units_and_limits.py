@@ -63,7 +63,7 @@ def test_a_value_in_another_unit_is_the_same_value(name, value, written):
         ("Heart rate 120 on day 2.", "supported"),
     ],
 )
-def test_numbers_of_other_things_are_not_the_channels(text, expected):
+def test_numbers_of_other_measurements_are_not_the_channels(text, expected):
     assert verdict(text, Heart_Rate=[120, 100]) == expected
 
 
@@ -103,7 +103,7 @@ def test_a_limit_is_normal_itself_also_in_single_precision(values):
     assert verdict("No acidosis.", pH=np.float32(values)) == ("contradicted" if low else "supported")
 
 
-def test_an_old_folder_is_checked_with_the_ranges_that_it_holds():
+def test_an_old_folder_is_checked_with_its_own_ranges():
     series = {"Systolic_blood_pressure": [82, 86], "Heart_Rate": [112, 118]}
     assert [c.verdict for c in claims("Hypotensive and tachycardic.", **series)] == ["supported", "supported"]
     assert [c.verdict for c in claims("Hypotensive and tachycardic.", "paper", **series)] == ["contradicted"] * 2
@@ -137,11 +137,11 @@ def test_a_claim_names_the_channel_that_decides_and_its_direction(text, expected
         ("Glucose was not normal.", None),
     ],
 )
-def test_a_claim_of_numbers_states_where_they_came_to(text, direction):
+def test_a_claim_with_numbers_has_the_direction_of_the_last_one(text, direction):
     assert claims(text, Glucose=[190, 120, 190])[0].direction == direction
 
 
-def test_a_blood_pressure_is_of_one_time():
+def test_a_blood_pressure_refers_to_one_time():
     series = {"Systolic_blood_pressure": [120, 84], "Diastolic_blood_pressure": [80, 44]}
     assert verdict("BP 84/44.", **series) == "supported"
     assert verdict("BP 120/44.", **series) == "contradicted"
@@ -163,5 +163,5 @@ def test_the_cost_of_a_long_sentence_is_bounded(text):
         ("FiO2 was 60% at the start and still 60% at the end.", "supported"),
     ],
 )
-def test_a_share_of_oxygen_that_cannot_be_is_wrong_beside_one_that_can(text, right):
+def test_an_implausible_oxygen_fraction_is_wrong_beside_a_plausible_one(text, right):
     assert verdict(text, Fraction_inspired_oxygen=[0.6, 0.4, 0.5, 0.6]) == right

@@ -35,7 +35,7 @@ def is_kept(sentence, part):
         "mmHg, which is consistent with essential hypertension.",
     ],
 )
-def test_a_garbled_sentence_about_series_is_none(sentence):
+def test_a_garbled_sentence_about_series_is_left_out(sentence):
     assert not is_kept(sentence, "lab")
 
 
@@ -48,7 +48,7 @@ def test_a_garbled_sentence_about_series_is_none(sentence):
         "Cough cough suggests pneumonia.",
     ],
 )
-def test_a_garbled_sentence_about_a_note_is_none(sentence):
+def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
     assert not is_kept(sentence, "note")
 
 
@@ -73,5 +73,5 @@ def test_a_garbled_sentence_about_a_note_is_none(sentence):
         ("note", "She had had a cough, which suggests pneumonia."),
     ],
 )
-def test_what_people_write_is_a_sentence(part, sentence):
+def test_well_formed_sentences_are_kept(part, sentence):
     assert is_kept(sentence, part)
