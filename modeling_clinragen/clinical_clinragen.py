@@ -13,7 +13,7 @@ this project's own: a value outside them cannot be a measurement of a living pat
 
 
 class ClinRaGenInputError(ValueError):
-    """A mistake in what the user gave; its message is one line that names the place and the remedy."""
+    """A mistake in the user's input; its message is one line that names the place and the remedy."""
 
 
 NO_DISEASE = "No disease is diagnosed"

@@ -28,7 +28,7 @@ from .templates_clinragen import TemplateRealizer
 from .words_clinragen import content_words
 
 
-MAX_FINDINGS = {"note": 3, "lab": 2}  # stated for one diagnosis; fewer where there are many diagnoses
+MAX_FINDINGS = {"note": 3, "lab": 2}  # stated for one diagnosis; fewer if there are many diagnoses
 MAX_SHARING = 2  # diseases that share one sentence, unless more have no other explanation
 MAIN = 2  # main findings of the series for a disease: those that the knowledge lists first
 MAX_SENTENCES = 8  # in one part, unless more diagnoses have no other explanation
@@ -340,7 +340,7 @@ def _lies_in(finding: NoteFinding | SeriesFinding, span: tuple[int, int]) -> boo
 
 
 def _rank(finding: NoteFinding, reason: tuple[int, int]) -> int:
-    """Rank signs, then drugs, then risks; what the reason for admission names comes before others of its kind."""
+    """Rank signs, then drugs, then risks; findings in the reason for admission come first within their group."""
     if is_risk(finding):
         return 2 if _lies_in(finding, reason) else 4
     return 0 if _lies_in(finding, reason) else 3 if finding.type == "drug" else 1

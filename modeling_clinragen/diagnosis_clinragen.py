@@ -128,7 +128,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         Compute statistics of each channel: (batch, num_channels, NUM_STATISTICS).
 
         1 where it was measured, the logarithm of how often, and first, last, mean, lowest, highest, standard
-        deviation and slope (change a day) of its standardised values; NaN for those where it was not measured.
+        deviation and slope (change a day) of its standardised values; NaN if it was not measured.
         """
         observed = past_observed_mask.bool()
         values = torch.where(observed, past_values.float(), 0.0)

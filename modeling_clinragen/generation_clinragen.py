@@ -13,7 +13,7 @@ from transformers import LogitsProcessor
 
 @dataclass
 class _Node:
-    """A node in the trie of label names: `labels` with names through this node, `label` whose name ends here."""
+    """A node in the trie of label names: `labels` with names through this node, `label` of the name that ends here."""
 
     children: dict[int, _Node] = field(default_factory=dict)
     labels: set[int] = field(default_factory=set)

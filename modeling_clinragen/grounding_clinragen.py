@@ -37,7 +37,7 @@ PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its h
 EVIDENCE = {"note": "note", "lab": "series"}  # part of a rationale -> the field of `Evidence` with its findings
 LIST = "disease diagnosed"
 WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
-MAX_SHOWN = 2  # findings that are stated where no diagnosis is listed
+MAX_SHOWN = 2  # findings that are stated if no diagnosis is listed
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[^a-z0-9]+")
@@ -67,7 +67,7 @@ class GroundedSentence:
     """
     Args:
         text (`str`): one sentence.
-        part (`str`): `note` or `lab`, the part of the rationale in which it stands.
+        part (`str`): `note` or `lab`, the part of the rationale.
         origin (`str`): `written` by the decoder, `repaired` where numbers were corrected or findings left out, or
             `composed` from the record.
     """
@@ -139,12 +139,12 @@ class GroundedText:
 
     def read(self, text: str, ended: bool = True, finished: bool = True) -> None:
         """
-        Read what the decoder has written so far.
+        Read the decoder's text so far.
 
         Args:
             text (`str`): the text from its beginning.
             ended (`bool`): whether the text is complete. Until then the last sentence is not read, nor the rationale
-                at all where the list of diagnoses follows it.
+                at all if the list of diagnoses follows it.
             finished (`bool`): whether the decoder ended the text itself; otherwise the last sentence is cut off, and
                 left out.
         """
@@ -169,7 +169,7 @@ class GroundedText:
         return self._marks[-1:] == [PARTS[part]] and self._marks.count(PARTS[part]) == 1
 
     def _is_in_order(self, part: str) -> bool:
-        """Return whether a part stands in its place: a note rationale after the lab rationale is not read."""
+        """Return whether a part is in order: a note rationale after the lab rationale is not read."""
         before = self._marks[: self._marks.index(PARTS[part])] if PARTS[part] in self._marks else []
         return part == "lab" or PARTS["lab"] not in before
 
@@ -177,7 +177,7 @@ class GroundedText:
         return not {PARTS[part], PARTS["lab"]} & set(self._marks)
 
     def _take(self, sentence: str, part: str) -> None:
-        """Keep a sentence of the decoder, corrected where that is enough, or leave it out."""
+        """Keep a sentence of the decoder, repair it if possible, or leave it out."""
         if part not in self.processor.modalities or "#" in sentence or not _LETTER.search(sentence):
             return
         if sentence in NO_SIGN[part]:

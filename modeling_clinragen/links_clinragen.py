@@ -29,7 +29,7 @@ _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they separate dis
 _IGNORED = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
 _MAX_CACHED_FINDINGS = 2**14  # findings with cached diagnoses
 _MAX_CACHED_NOTES = 2**7  # notes with cached findings: an answer asks for them several times
-_JOINS = frozenset(" -\t\n")  # what may stand between the words of one term
+_JOINS = frozenset(" -\t\n")  # characters allowed between the words of one term
 _TURNED_JOINS = _JOINS | frozenset(",/")  # for terms written with them: "infarction, acute myocardial"
 
 

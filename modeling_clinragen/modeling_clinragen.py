@@ -205,7 +205,7 @@ class ClinRaGenLanguageModel(ClinRaGenPreTrainedModel, GreedyGenerationMixin):
             skip_logits (`bool`, *optional*): return the loss without `logits`, in less time and memory. Default:
                 `True` in training with `labels`.
             knowledge_mask (`torch.Tensor` of shape `(batch_size, num_knowledge_tokens)`, *optional*): 0 for terms (or
-                prototypes) whose values are masked. Default: 1 for all.
+                prototypes) with masked values. Default: 1 for all.
             term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_evidence_terms)`, *optional*): 1 for the terms
                 of the processor's knowledge that the note shows, and that the series show. Default: none.
             kwargs (*optional*): for a seq2seq model, `decoder_attention_mask` and other arguments of its backbone.

@@ -78,7 +78,7 @@ _OF = re.compile(r"\bof\b(?! breath)")
 @dataclass(frozen=True)
 class Mention:
     """
-    One place where a text names a diagnosis.
+    A mention of a diagnosis in a text.
 
     Args:
         labels (`frozenset[str]`): the diagnoses with that name.
@@ -202,7 +202,7 @@ class NoteIndex:
         ]
 
     def find_part(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
-        """Find a finding whose body part the note names as a noun: "abdominal" in "abdomen: soft, nontender"."""
+        """Find a finding with a body part that the note names as a noun: "abdominal" in "abdomen: soft, nontender"."""
         noun = [_PARTS.get(word, word) for word in stems]
         found = self.find(noun) if noun != stems else []
         return [

@@ -59,7 +59,7 @@ class ClinRaGenPipeline(Pipeline):
 
     Returns, per record, `diagnoses` (`label`, and its `probability` or `None` without a diagnosis head),
     `note_rationale`, `lab_rationale`, `generated_text`, `sentences` of the rationale (`text`, `part`: `note` or `lab`,
-    and `origin`: `written` by the decoder, `repaired` where a number was corrected, `composed` from the record),
+    and `origin`: `written` by the decoder, `repaired` where it was corrected, or `composed` from the record),
     `claims` (each statement about a channel with its verdict against the record's own values), `note_claims` (likewise
     for the findings in the note rationale, against the record's note), `knowledge` (up to ten terms that are specific
     to the record, see [`RecordTerms.specific`]; if the model reads terms, those that contribute most to its

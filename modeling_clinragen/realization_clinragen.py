@@ -32,7 +32,7 @@ NO_SIGN = {
         "Nothing in the measured series points to a listed disease.",
     ),
 }
-NO_FINDING = {  # where no search for findings was made
+NO_FINDING = {  # if no search for findings was made
     "note": "No finding of the note is given here.",
     "lab": "No value of the series is given here.",
 }
@@ -71,7 +71,7 @@ _MISSING = ("no ", "without ", "absent ", "loss of ")
 _REPORTS = ("reports", "records", "describes", "mentions", "documents")
 _NAMED_DIAGNOSIS = ("The note {report} {evidence}.", "{evidence} {be} {passive} in the note.")
 _KNOWN = ("recorded", "documented", "reported")
-# names for labels that read badly in a sentence; used where the knowledge has the name
+# names for labels that read badly in a sentence; used if the knowledge has the name
 _SENTENCE_NAMES = {
     "Acute and unspecified renal failure": "acute renal failure",
     "Chronic obstructive pulmonary disease and bronchiectasis": "chronic obstructive pulmonary disease",
@@ -343,7 +343,7 @@ class SurfaceRealizer:
 
     @staticmethod
     def unlisted(findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
-        """Write the sentence that says what the note or the series show where no diagnosis is listed."""
+        """Word the findings of the note or the series if no diagnosis is listed."""
         if isinstance(findings[0], SeriesFinding):
             return f"{sentence_case(SurfaceRealizer._clauses(findings, choose))}."
         return f"The note mentions {listed(_written_once(findings))}."
@@ -385,7 +385,7 @@ class SurfaceRealizer:
 
 
 def sentence_name(disease: str, names: Iterable[str]) -> str:
-    """Return what a diagnosis is called in a sentence."""
+    """Return the name of a diagnosis for a sentence."""
     preferred = _SENTENCE_NAMES.get(disease)
     known = {name.lower() for name in names}
     if preferred and (preferred in known or preferred.split(",")[0] in known):

@@ -44,7 +44,7 @@ class NumberRepair:
         self.check = check
 
     def __call__(self, sentence: str, claims: list[Claim], lab_times, lab_values) -> str | None:
-        """Return the sentence with the numbers of contradicted claims corrected; `None` where that is not enough."""
+        """Return the sentence with the numbers of contradicted claims corrected; `None` if that is not enough."""
         for claim in reversed(claims):  # from the end, so that earlier positions stay valid
             if claim.verdict != "contradicted":
                 continue
@@ -134,7 +134,7 @@ def without_findings(sentence: str, claims: list[Claim], wrong: Collection[int])
         wrong (collection of `int`): positions in `claims` of those to leave out.
 
     Returns:
-        `str`: the sentence without them; `None` where that would leave no sentence.
+        `str`: the sentence without them; `None` if no sentence would remain.
     """
     for run in reversed(_enumerations(sentence, claims, wrong)):  # from the end, so that earlier positions stay valid
         if not all(item.is_right for item in run):

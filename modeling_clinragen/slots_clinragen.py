@@ -89,7 +89,7 @@ class NumericSlots:
     def __init__(self, channels: list[dict]):
         self.channels = channels
         position = {channel["name"]: i for i, channel in enumerate(channels)}
-        words = {word: said.parts for word, said in vocabulary(channels).items() if word not in SHORT_NAMES}
+        words = {word: meaning.parts for word, meaning in vocabulary(channels).items() if word not in SHORT_NAMES}
         self._place = {word: position[parts[0][0]] for word, parts in words.items() if parts}
         self._find = PhraseFinder(words)  # "respiratory failure" is no rate
 

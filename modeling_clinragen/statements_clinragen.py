@@ -171,7 +171,7 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
 
 
 def is_negated(clause: str, finding: bool = False) -> bool:
-    """Return whether a clause in lower case denies what it states; a finding that "did not resolve" is not denied."""
+    """Return whether a clause in lower case is negated; a finding that "did not resolve" is not."""
     if finding:
         clause = DENIED_COURSE.sub(blank, clause)
     return bool(NOT.search(NO_MORE_THAN.sub(blank, PSEUDO_NOT.sub(blank, clause))))

@@ -64,7 +64,7 @@ class TemplateRealizer:
         return self.language.sentences["unexplained"].format(diagnoses=self._listed(map(short_name, diseases)))
 
     def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
-        """Word what the note names where no diagnosis is listed; for the series, that there is no evidence."""
+        """Word the findings of the note if no diagnosis is listed; for the series, state that there is no evidence."""
         named = [finding.text for finding in findings if isinstance(finding, NoteFinding)]
         return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
 

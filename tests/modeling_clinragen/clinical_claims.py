@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Claims in clinical words about random series, with verdicts by a calculation of its own.
+Claims in clinical words about random series, with independently computed verdicts.
 
-Each fact of `clinical_wordings.yaml` is a small class here: it draws what a sentence says, true or false, and tells
-what the values make of it: `supported`, `contradicted`, or `unverifiable` between a usual and a clear limit.
+Each fact of `clinical_wordings.yaml` is a method of `Facts`: it draws the slots of a sentence, true or false, and
+computes the verdict: `supported`, `contradicted`, or `unverifiable` between a usual and a clear limit.
 """
 
 import random
@@ -33,7 +33,7 @@ SPOKEN = {
     "Total calcium": ["calcium"],
 }
 UNITS = {"/min": "per minute", "fraction": "", "pH": "", "ratio": ""}
-# A value v of the channel reads v * factor + offset in the other unit, with so many decimals.
+# A value v of the channel reads v * factor + offset in the other unit, with this number of decimals.
 OTHER_UNITS = {
     ("Glucose", "mmol/L"): (1 / 18.016, 0, 1),
     ("Temperature", "°F"): (1.8, 32, 1),
@@ -54,7 +54,7 @@ OTHER_UNITS = {
     ("Bicarbonate", "mEq/L"): (1, 0, 0),
 }
 SAME_UNIT = {"F": "°F", "umol/L": "µmol/L", "micromol/L": "µmol/L", "mmol/l": "mmol/L", "pounds": "lb"}
-SAID = {True: "supported", False: "contradicted", None: "unverifiable"}
+VERDICTS = {True: "supported", False: "contradicted", None: "unverifiable"}
 
 
 @dataclass
@@ -110,7 +110,7 @@ def _column(channel, times, rng):
     return np.full(times, np.nan) if rng.random() < 0.12 else column
 
 
-# ---- limits, written out once more
+# ---- limits, computed independently
 
 
 def _limits(channel, clearly):
@@ -217,7 +217,7 @@ def in_order(values, numbers, channel):
 
 
 class Skip(Exception):
-    """The drawn series cannot show the fact, or is too near to a limit for a plain verdict."""
+    """The drawn series cannot show the fact, or is too close to a limit for a clear verdict."""
 
 
 def need(condition):
@@ -588,7 +588,7 @@ class Facts:
 
 
 def clinical_claims(wordings, records, seed, draws_a_wording=4):
-    """Up to so many claims of each wording, of every verdict that some record gives."""
+    """Return up to `draws_a_wording` claims of each wording, for every verdict that some record gives."""
     rng = random.Random(seed)
     claims = []
     for wording in wordings:
@@ -649,7 +649,7 @@ def _claim(wording, slots, name, truth, record, rng):
     text = wording["text"].replace(" {unit}", f" {unit}" if unit else "").replace("{unit}", unit)
     text = text.format(channel=spoken, **slots)
     text = text if text[0].isupper() or text.startswith("pH") else text[0].upper() + text[1:]
-    return ClinicalClaim(text + ".", wording["kind"], SAID[truth], record.hours, record.values)
+    return ClinicalClaim(text + ".", wording["kind"], VERDICTS[truth], record.hours, record.values)
 
 
 def _unit(channel):

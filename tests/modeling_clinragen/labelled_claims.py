@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""True and false claims about ICU series, made from wordings and labelled by a calculation of their own."""
+"""True and false claims about ICU series, made from wordings and labelled by an independent computation."""
 
 import math
 import random

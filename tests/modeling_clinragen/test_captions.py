@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Captions under clinical and the release's ranges: their words, and that the checker finds all of it supported."""
+"""Captions under clinical and the release's ranges: their wording, and that the checker supports all of it."""
 
 import numpy as np
 import pytest

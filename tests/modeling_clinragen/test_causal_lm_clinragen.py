@@ -38,7 +38,7 @@ def make_causal_model(tokenizer, family, **changes):
     text_config = {"model_type": family, "vocab_size": len(tokenizer), **special, **FAMILIES[family]}
     torch.manual_seed(0)
     model = ClinRaGenForCausalLM(make_tiny_config(tokenizer, text_config, **changes)).eval()
-    with torch.no_grad():  # as drawn, all words are about as likely
+    with torch.no_grad():  # random weights make all words about equally likely
         for weight in model.backbone.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     return model

@@ -89,7 +89,7 @@ def test_steps_and_places(values):
         ("Creatinine more than halved.", [3.0, 1.4], "supported"),
         ("Creatinine fell by half.", [3.0, 2.8], "contradicted"),
         ("Creatinine rose by 44 umol/L.", [1.0, 1.5], "supported"),  # in another unit
-        ("Creatinine rose by 0.5 mg/dL per day.", [1.0, 1.5], "supported"),  # a rate tells only that it rose
+        ("Creatinine rose by 0.5 mg/dL per day.", [1.0, 1.5], "supported"),  # a rate states only that it rose
         ("A rise in creatinine of 0.5 was seen.", [1.0, 1.5], "supported"),
         ("Creatinine came back to baseline.", [1.0, 2.4, 1.1], "supported"),
         ("Creatinine came back to baseline.", [1.0, 2.4, 2.2], "contradicted"),

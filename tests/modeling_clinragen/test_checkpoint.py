@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A model folder of an earlier day still loads and still says the same.
+A model folder of an earlier version still loads and gives the same outputs.
 
-`python -m tests.modeling_clinragen.test_checkpoint` writes it anew, for a change that breaks old files on purpose.
+`python -m tests.modeling_clinragen.test_checkpoint` writes it again, for a change that deliberately breaks old files.
 """
 
 import json

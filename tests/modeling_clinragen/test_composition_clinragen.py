@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Composed rationales: every word and number is the record's, every diagnosis is explained or said not to be."""
+"""Composed rationales: words and numbers are the record's, each diagnosis is explained or stated to be unexplained."""
 
 import random
 import re
@@ -64,7 +64,7 @@ def composed(note, lab, diseases, seed=0, **options):
 
 
 def faults(note, lab, sentences, lab_sentences):
-    """What the checkers find wrong."""
+    """Return the faults that the checkers find."""
     check, found = ClaimChecker(CHANNELS), []
     for text in sentences:
         found += argue(check_note_claims(text, note), text, links())
@@ -245,7 +245,7 @@ def test_a_finding_of_two_diseases_is_stated_once_with_both():
 def test_a_name_stays_with_its_own_disease():
     sentences = composer().rationale("Sepsis, UTI", *series(), [RENAL, SEPSIS, SHOCK], random.Random(0))[0]
     named = [sentence.diseases for sentence in sentences if "sepsis" in sentence.text.lower()]
-    assert (SEPSIS,) in named  # a sentence of its own, whatever else it speaks for
+    assert (SEPSIS,) in named  # a sentence of its own, whatever else it supports
 
 
 def test_a_fall_that_recovers_is_stated_with_first_lowest_and_last_value():

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Records in other units: the model reads what it reads of the same records in its own."""
+"""Records in other units: the model inputs are those of the same records in its own units."""
 
 import csv
 import io
@@ -83,7 +83,7 @@ def tables(labs, units):
 @given(records())
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_units_do_not_change_the_model_inputs(pipe, record):
-    """Exactly nothing: a converted value of up to twelve digits is the number that was meant."""
+    """Exactly: a converted value of up to twelve digits is the intended number."""
     own, units = record
     labs = written(own, units)
     expected = pipe.preprocess({"labs": own})

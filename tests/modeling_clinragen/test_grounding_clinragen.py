@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What of a decoder's text leaves the model: what the record supports, and each listed diagnosis with a reason."""
+"""Grounded text: only what the record supports is returned, and each listed diagnosis has a reason."""
 
 import itertools
 import random
@@ -120,7 +120,7 @@ def test_a_supported_and_linked_sentence_is_kept_as_written(grounding, part, sen
         ("note", "Leg swelling suggests Congestive heart failure."),  # denied
         ("note", "Night sweats suggest Pneumonia."),
         ("note", "Productive cough and hemoptysis raise the question of Pneumonia."),  # "Productive cough raise"
-        ("note", "Productive cough suggests Congestive heart failure."),  # has nothing to do with it
+        ("note", "Productive cough suggests Congestive heart failure."),  # not linked
         ("note", "Crackles suggest Chronic kidney disease."),
         ("note", "Crackles suggest Acute myocardial infarction."),  # not listed
         ("note", "The note argues against Pneumonia."),
@@ -130,7 +130,7 @@ def test_a_supported_and_linked_sentence_is_kept_as_written(grounding, part, sen
         ("note", "### Crackles suggest Pneumonia."),
         ("lab", "Heart Rate is lower than normal, which fits Shock."),
         ("lab", "Temperature is higher than normal, which fits Septicemia."),  # not measured
-        ("lab", "Heart Rate is higher than normal, which fits Pneumonia."),  # has nothing to do with it
+        ("lab", "Heart Rate is higher than normal, which fits Pneumonia."),  # not linked
         ("lab", "Systolic blood pressure is lower than normal, which fits Acute myocardial infarction."),
         ("lab", "Heart Rate is higher than normal and hemoptysis is present, which fit Shock."),
         ("lab", "This suggests Shock."),
@@ -181,7 +181,7 @@ def test_a_finding_that_the_note_is_said_to_mention_must_be_in_it(grounding):
     assert written(ground(grounding, [PNEUMONIA], note=kept, record=record), "written") == [kept]
     longer = "The note mentions PNA, which is supported by crackles and hemoptysis."
     assert written(ground(grounding, [PNEUMONIA], note=longer, record=record)) == ["The note mentions PNA."]
-    assert written(ground(grounding, [PNEUMONIA], note=kept)) == []  # it does not
+    assert written(ground(grounding, [PNEUMONIA], note=kept)) == []  # the note does not
     circular = "The note mentions PNA of the left lung, which is supported by PNA and productive cough."
     record = record_of("PNA of the left lung. Productive cough.")
     said = "The note mentions PNA of the left lung, which is supported by productive cough."
@@ -212,11 +212,11 @@ def test_the_decoders_own_sentence_on_no_sign_stays_if_there_is_none(grounding, 
 def test_findings_are_stated_if_no_diagnosis_is_listed(grounding):
     record = record_of("Productive cough and crackles. Known pneumonia.", hr=131)
     found = ground(grounding, [], record=record, note=NO_SIGN["note"][0], lab=NO_SIGN["lab"][0])
-    told = {sentence.part: sentence for sentence in found.sentences}
-    assert told["note"].text.startswith("The note mentions pneumonia and ")
-    assert told["lab"].text.startswith("Heart rate ")
-    assert "131 /min" in told["lab"].text
-    assert {sentence.origin for sentence in told.values()} == {"composed"}
+    by_part = {sentence.part: sentence for sentence in found.sentences}
+    assert by_part["note"].text.startswith("The note mentions pneumonia and ")
+    assert by_part["lab"].text.startswith("Heart rate ")
+    assert "131 /min" in by_part["lab"].text
+    assert {sentence.origin for sentence in by_part.values()} == {"composed"}
     assert {claim.verdict for claims in found.claims.values() for claim in claims} == {"supported"}
     quiet = ground(grounding, [], record=record_of("Well.", hr=80))
     assert {sentence.text for sentence in quiet.sentences} <= {*NO_SIGN["note"], *NO_SIGN["lab"]}
@@ -270,7 +270,7 @@ def test_a_wrong_number_is_corrected_if_nothing_else_is_wrong(grounding, wrong, 
     [
         "Heart Rate is up to 131 and Temperature is up to 39.0, which fit Septicemia.",  # one of them was not measured
         "Heart Rate is lower than normal 3 times, which fits Shock.",  # it never was
-        "Heart Rate is 131, which fits Shock.",  # any of six values: none of them is meant
+        "Heart Rate is 131, which fits Shock.",  # may be any of six values
         "Heart Rate is higher than normal 1 times, up to 17 times, which fits Shock.",  # it would be the same twice
     ],
 )
@@ -327,7 +327,7 @@ def test_the_unfinished_end_is_left_out_and_the_rest_completed(grounding):
     made = ground(grounding, [SHOCK], "Crackles are heard.", lab, finished=False)
     assert written(made) == ["Crackles are heard.", "Heart Rate is up to 128, which fits Shock."]
     whole = ground(grounding, [SHOCK], "Crackles are heard.", lab)
-    assert written(whole)[-1] == "Systolic blood pressure is lower."  # it came to its end, without a mark
+    assert written(whole)[-1] == "Systolic blood pressure is lower."  # it ended, without a full stop
     cut = grounding.of(ILL)
     cut.read("### Disease Diagnosed: Shock. ### Rationale: Crackles are heard. Productive co", finished=False)
     assert written(cut) == ["Crackles are heard."]
@@ -387,9 +387,9 @@ def test_the_teachers_composed_text_is_kept_unchanged(grounding, record):
     for seed in range(40):
         series = record["lab_times"], record["lab_values"]
         parts = grounding.composer.rationale(record["note"], *series, diagnoses, random.Random(seed))
-        told = [sentence.text for part in parts for sentence in part if sentence.diseases]
+        composed = [sentence.text for part in parts for sentence in part if sentence.diseases]
         made = ground(grounding, diagnoses, *(" ".join(s.text for s in part) for part in parts), record)
-        lost += [text for text in told if text not in written(made) and "unexplained" not in text]
+        lost += [text for text in composed if text not in written(made) and "unexplained" not in text]
     assert not lost
 
 

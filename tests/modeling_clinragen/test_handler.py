@@ -39,8 +39,8 @@ def same(answer, other):
     if isinstance(answer, float) and isinstance(other, float):
         return answer == pytest.approx(other, abs=1.01e-4)
     if isinstance(answer, dict) and isinstance(other, dict):
-        told, expected = ({n: v for n, v in each.items() if n != "model_version"} for each in (answer, other))
-        return list(answer) == list(other) and same(list(told.values()), list(expected.values()))
+        given, expected = ({n: v for n, v in each.items() if n != "model_version"} for each in (answer, other))
+        return list(answer) == list(other) and same(list(given.values()), list(expected.values()))
     if isinstance(answer, list) and isinstance(other, list):
         return len(answer) == len(other) and all(map(same, answer, other))
     return answer == other

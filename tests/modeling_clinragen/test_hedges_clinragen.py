@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A clause with a word that may turn it round contradicts nothing; without the word the same claim is wrong."""
+"""A clause with a word that may reverse it contradicts nothing; without the word the same claim is wrong."""
 
 import numpy as np
 import pytest

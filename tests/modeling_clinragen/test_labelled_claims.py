@@ -1,10 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The claim checkers against claims whose truth is known, worded by others.
+The claim checkers on claims of known truth, in independent wordings.
 
-`claim_wordings_dev.yaml` is what the checkers were developed with. `claim_wordings.yaml` was written without sight of
-them, and they were not mended on it. `labelled_claims` fills both with true and false facts of real and made series.
+The checkers were developed on `claim_wordings_dev.yaml`. `claim_wordings.yaml` is held out: it was written without
+knowledge of the checkers, which were not changed for it. `labelled_claims` fills both with true and false facts of
+real and simulated series.
 """
 
 from collections import Counter, defaultdict

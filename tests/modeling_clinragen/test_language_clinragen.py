@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of another language are rewritten for the readers, and what these find stands where it was written."""
+"""Texts in another language are rewritten for the readers, and findings are mapped back to the original text."""
 
 import json
 import unicodedata
@@ -24,7 +24,7 @@ from tests.german import HEART, LUNG, german
 
 
 SENTENCES = yaml.safe_load(Path(__file__).with_name("german_sentences.yaml").read_text(encoding="utf-8"))
-UNREAD = {  # compounds, verbs for nouns, a denial that ends the sentence or is part of the finding's own name
+UNREAD = {  # compounds, verbs for nouns, a negation that ends the sentence or is part of the finding's own name
     "Belastungsdyspnoe seit zwei Wochen.", "Für eine Sepsis ergab sich kein Anhalt.", "Reizhusten.",
     "Nicht insulinpflichtiger Diabetes mellitus.", "Seit gestern hustet der Patient.",
     "Husten hat die Patientin nicht.", "Der systolische Blutdruck lag durchgehend über 100 mmHg.",

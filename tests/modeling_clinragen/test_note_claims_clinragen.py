@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Findings of notes: what a note affirms or denies in sentences and by forms, and what is not in it."""
+"""Findings of notes: affirmed or negated in sentences and forms, or absent."""
 
 import itertools
 import time

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the pipeline gives beside its answer: the text while it is written, and attention over time."""
+"""The pipeline's streamed text, and its attention over time."""
 
 import copy
 import itertools

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a clause, what nothing reads, and what is denied of other things."""
+"""Parts of a clause, unread words, and negations of other things."""
 
 import numpy as np
 import pytest

@@ -154,7 +154,7 @@ def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path):
     (tmp_path / "series.csv").write_bytes(b"hour,pH\n1,7.4\n2,\xe9\n")
     with (
         open(tmp_path / "series.csv", encoding="utf-8", newline="") as file,
-        pytest.raises(ClinRaGenInputError, match="no text in UTF-8"),
+        pytest.raises(ClinRaGenInputError, match="not text in UTF-8"),
     ):
         EXTRACTOR.series_from_csv(file)
 

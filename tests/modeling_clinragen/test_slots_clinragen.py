@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Numeric slots: which numbers of a rationale they take the place of, and what of the record fills them."""
+"""Numeric slots: the numbers of a rationale that they replace, and the values that fill them."""
 
 import random
 

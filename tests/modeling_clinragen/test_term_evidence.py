@@ -42,7 +42,7 @@ def processor(tiny_tokenizer, tiny_config):
 
 @pytest.fixture
 def model(tiny_tokenizer, processor):
-    """A model whose classifier knows nothing but terms: 2 for names, 1 for all else of a label's own."""
+    """A model with a classifier of terms only: weight 2 for names, 1 for other terms of a label."""
     model = make_tiny_model(make_tiny_config(tiny_tokenizer, num_evidence_terms=len(KNOWLEDGE)))
     fitting.learn_terms(model, processor)
     model.config.decisions.mixture = 1.0
@@ -59,7 +59,7 @@ def test_terms_are_marked_where_they_stand():
 
 
 def test_a_finding_supports_all_diseases_of_terms_with_its_words():
-    """Pneumonia is the name of one disease and in the history of another; a form of several terms is all of them."""
+    """Pneumonia is the name of one disease and in the history of another; a form of several terms stands for all."""
     linked = {"name": ("pneumonia", PNEUMONIA), "history": ("pneumonia", SEPSIS), "sign": ("lung infection", SHOCK)}
     name, history, sign = (
         {"term": term, "type": kind, "diseases": [LABELS[label]], "synonyms": ["chest infection"]}
@@ -129,7 +129,7 @@ def test_terms_support_their_labels_and_share_their_weight(model, processor):
     linear = model.diagnosis_head.linear
     inputs = processor(notes=["Rigors and productive cough; CHF."], lab_values=[None], lab_times=[None])
     evidence = linear.evidence(torch.from_numpy(inputs["term_evidence"]), None)[0]
-    assert evidence[PNEUMONIA].tolist() == pytest.approx([0, np.sqrt(1.5), 0, 0])  # rigors speak for two labels
+    assert evidence[PNEUMONIA].tolist() == pytest.approx([0, np.sqrt(1.5), 0, 0])  # rigors support two labels
     assert evidence[SEPSIS].tolist() == pytest.approx([0, np.sqrt(0.5), 0, 0])
     assert evidence[FAILURE].tolist() == pytest.approx([1, 0, 0, 0])
     assert not evidence[SHOCK].any()

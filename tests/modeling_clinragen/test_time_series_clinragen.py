@@ -36,7 +36,7 @@ def test_whole_series_are_encoded_as_by_patchtst(encoder):
 
 @torch.no_grad()
 def test_gaps_are_as_if_the_patches_did_not_exist(encoder):
-    """What a channel's measured patches say does not change when their neighbours are missing or hold anything."""
+    """The encoding of measured patches does not change when their neighbours are missing or have any content."""
     values, observed = torch.randn(2, 48, 11), torch.zeros(2, 48, 11)
     observed[0, :16, 3] = observed[0, 33, 3] = observed[1, 5, 0] = 1
     found = encoder(values, observed)
@@ -86,7 +86,7 @@ def test_tokens_are_pooled_for_a_long_stay_and_unchanged_for_a_short_one(tiny_to
     assert whole.encode(**inputs).attention_mask.sum(dim=1).tolist() == [5 + 3 * 25 + 25, 5 + 3 * 4 + 25]
     read = few.encode(**inputs)
     assert read.attention_mask.sum(dim=1).tolist() == [5 + 3 * 4 + 25, 5 + 3 * 4 + 25]
-    assert (read.knowledge_attentions[0].sum(dim=-1) > 0).sum() == 3 * 25  # what a patch attends to is told of each
+    assert (read.knowledge_attentions[0].sum(dim=-1) > 0).sum() == 3 * 25  # every patch has attention weights
     alone = {name: part[1:] for name, part in inputs.items()}
     torch.testing.assert_close(
         few.encode(**alone).diagnosis_logits, whole.encode(**alone).diagnosis_logits, **TOLERANCE
