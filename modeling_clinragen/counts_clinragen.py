@@ -48,7 +48,7 @@ _OF_THEM = re.compile(rf"\b{AT_LEAST}{COUNT} of (?:the |his |her |their |all )*\
 
 
 def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Truth | str:
-    """Judge "only the first two exceeded 400": these values alone are beyond the number; "" where nothing says so."""
+    """Judge "only the first two exceeded 400": no other values are beyond the number; "" without such a statement."""
     match = ONLY_FIRST.search(clause)
     compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
     if match is None or len(compared) != 1:

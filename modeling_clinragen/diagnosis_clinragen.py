@@ -85,10 +85,10 @@ class ClinRaGenLinearClassifier(nn.Module):
         Args:
             term_evidence (`torch.Tensor` of shape `(batch_size, 2, num_terms)`): 1 for the terms that the note shows,
                 and for those that the series show.
-            past_observed_mask (*optional*): as [`~ClinRaGenForConditionalGeneration.forward`] takes it; the terms of
+            past_observed_mask (*optional*): as for [`~ClinRaGenForConditionalGeneration.forward`]; the terms of
                 a channel without a measurement do not count.
-            links (`torch.Tensor` of shape `(4, num_terms, num_diseases)`, *optional*): links with other
-                diseases, as [`link_terms`] returns them. Default: those with the labels.
+            links (`torch.Tensor` of shape `(4, num_terms, num_diseases)`, *optional*): links with other diseases,
+                as [`link_terms`] returns them. Default: those with the labels.
 
         Returns:
             `(batch_size, num_labels, 4)`: the square root of the number of terms, each divided by the number of its
@@ -127,7 +127,7 @@ class ClinRaGenLinearClassifier(nn.Module):
         """
         Compute statistics of each channel: (batch, num_channels, NUM_STATISTICS).
 
-        1 where it was measured, the logarithm of how often, and first, last, mean, lowest, highest, standard
+        1 if it was measured, the logarithm of the count, and first, last, mean, lowest, highest, standard
         deviation and slope (change a day) of its standardised values; NaN if it was not measured.
         """
         observed = past_observed_mask.bool()

@@ -262,7 +262,7 @@ class GroundedText:
         return not details(sentence) <= self.details
 
     def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence on the series argues for nothing, or names findings that the record lacks."""
+        """Return whether a sentence on the series lacks a verb or a reason, or has findings that the record lacks."""
         links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
         argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         named, masked = links.find_diagnoses(sentence), lowered(sentence)
@@ -326,7 +326,7 @@ class GroundedText:
             self._state(self.grounding.composer.unexplained(unexplained, self.choose, place), part)
 
     def _nothing(self, part: str) -> str:
-        """Word a part without sentences; state that it shows no sign only if the knowledge found none."""
+        """Return the sentence for an empty part; it states that there is no sign only if the knowledge found none."""
         realizer = self.grounding.composer.realizer
         read = bool(self.note.strip() if part == "note" else (~np.isnan(self.values)).any())
         if read and not self.listed and (shown := self._shown_of_any(part)):

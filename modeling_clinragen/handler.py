@@ -116,7 +116,7 @@ class EndpointHandler:
         Return `note`, `lab_values` and `lab_times` of a record, checked, values in the channels' units.
 
         Args:
-            where (`str`): the record's place, as an error names it.
+            where (`str`): place of the record in error messages.
 
         Raises:
             RequestError: if the record is malformed, or has no input that the model reads.

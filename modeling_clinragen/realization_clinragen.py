@@ -213,7 +213,7 @@ class SeriesFinding:
 
     @property
     def stays_beyond(self) -> bool:
-        """Return whether the last value lies beyond the usual limit, too."""
+        """Return whether the last value is also beyond the usual limit."""
         low, high = usual_limits(self.channel)
         return bool(self.values[-1] > high if self.upwards else self.values[-1] < low)
 
@@ -351,7 +351,7 @@ class SurfaceRealizer:
     @staticmethod
     def nothing(part: str, choose: random.Random, read: bool = True, searched: bool = True) -> str:
         """
-        Word that a part holds no evidence.
+        State that a part has no evidence.
 
         Args:
             read (`bool`): whether the record has this part.
@@ -362,7 +362,7 @@ class SurfaceRealizer:
         return choose.choice(NO_SIGN[part]) if searched else NO_FINDING[part]
 
     def unexplained(self, diseases: list[str], choose: random.Random, place: str | None) -> str:
-        """Word that nothing in `place` (see [`place_of`]) points to the diseases; `None`: no place was searched."""
+        """State that nothing in `place` (see [`place_of`]) points to the diseases; `None`: no place was searched."""
         one, several = choose.choice(_UNEXPLAINED) if place else _BY_TEXT
         text = one if self._be(diseases) == "is" else several
         return sentence_case(text.format(names=self._named(diseases), place=place))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Correct sentences: replace wrong numbers by those of the record where nothing else is wrong, and leave out of
-enumerations the findings that the record does not hold.
+enumerations the findings that are not in the record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .realization_clinragen import listed, sentence_case, with_singular_verb
 
 
 MAX_NUMBERS = 2  # of one clause that are replaced together
-_NUMBER = re.compile(r"(?<![\w.])(?<!\bhour )\d+(?:\.\d+)?(?![\w.]*\d)")  # an hour is none of the channel's values
+_NUMBER = re.compile(r"(?<![\w.])(?<!\bhour )\d+(?:\.\d+)?(?![\w.]*\d)")  # an hour is not a value of the channel
 # Words just before a number that say which of the channel's values it is.
 _EXTREMES = (
     (re.compile(r"\b(?:up to|peak(?:ed)?(?: at| of)?|maximum(?: of)?|as high as|high of)(?: an?)? $"), np.max),
@@ -37,7 +37,7 @@ class NumberRepair:
     replaced only if exactly one candidate makes its claim true: where several do, the words do not say which is meant.
 
     Args:
-        check (`ClaimChecker`): decides what is true.
+        check (`ClaimChecker`): judges the claims.
     """
 
     def __init__(self, check: ClaimChecker):
@@ -88,7 +88,7 @@ def _variants(
                 written += clause[end : number.start()] + form
                 end = number.end()
             written += clause[end:]
-            if len(set(_NUMBER.findall(written))) == len(numbers):  # "7 times, up to 7 times" says nothing
+            if len(set(_NUMBER.findall(written))) == len(numbers):  # "7 times, up to 7 times" is meaningless
                 yield _COUNTED.sub(_with_plural, written)
 
 
@@ -110,13 +110,13 @@ def _forms(clause: str, number: re.Match, channel: dict, values: np.ndarray) -> 
     extreme = next((reduce for words, reduce in _EXTREMES if words.search(lead)), None)
     candidates = [values[0], values[-1], values.min(), values.max()] if extreme is None else [extreme(values)]
     forms = dict.fromkeys(f"{value * (100 if percent else 1):.{decimals}f}" for value in candidates)
-    # nothing falls or rises to its first value
+    # a course does not lead to its first value
     if extreme is None and re.search(r"\bto (?:an? )?$", lead):
         del forms[next(iter(forms))]
     return list(forms)
 
 
-_ARTICLE = r"(?:an? |the (?:finding |use of )?|being )?[\"“]?"  # what the teacher writes before a finding
+_ARTICLE = r"(?:an? |the (?:finding |use of )?|being )?[\"“]?"  # words that the teacher writes before a finding
 _BETWEEN = re.compile(rf"[\"”]?(?:,? and|,) {_ARTICLE}")
 _WITHIN = re.compile(r" (?:with|without|of|on|in|from|after|to|for|at|by) (?:an? |the )?")  # "nausea with chest pain"
 _LEAD = re.compile(rf"(?:(?<!\w){_ARTICLE})?$", re.IGNORECASE)

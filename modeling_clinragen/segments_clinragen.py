@@ -78,7 +78,7 @@ def _negated_apart(left: str, right: str) -> bool:
     return bool(_STATES.search(stated))
 
 
-# ---- what nothing has read
+# ---- unread words
 
 _HARMLESS = compiled_words(r"""
     at (?:his|her|their|the) baseline

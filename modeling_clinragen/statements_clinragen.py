@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Judge what one clause states of one channel against its measured values.
+Judge the statements of a clause about one channel against its measured values.
 
 A clause is read in this order: its time, then counts, numbers, trends and levels. Words once read are blanked, so that
 the "first" of "first 6 hours" is not taken for a first value, nor the 3 of "3 times" for a measurement.
@@ -147,8 +147,8 @@ def judge(clause: str, states: list[str], channel: dict, hours: np.ndarray, valu
 
     Args:
         clause (`str`): in lower case, with the channel's name blanked.
-        states (list of `str`): what findings such as "fever" state of the channel: `high`, `low`, `normal`,
-            `not_high` or `room air`.
+        states (list of `str`): the states that findings such as "fever" give the channel: `high`, `low`,
+            `normal`, `not_high` or `room air`.
         channel (`dict`): with its limits, `unit` and `decimals`.
         hours, values (float arrays of shape `(T,)`): times and values of the measurements.
     """

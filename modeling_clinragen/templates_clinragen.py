@@ -60,7 +60,7 @@ class TemplateRealizer:
         return number_of(finding, place).replace(".", self.language.description.get("decimal", "."), 1)
 
     def unexplained(self, diseases: list[str], *_) -> str:
-        """Word that nothing in the record points to the diseases."""
+        """State that nothing in the record points to the diseases."""
         return self.language.sentences["unexplained"].format(diagnoses=self._listed(map(short_name, diseases)))
 
     def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
@@ -69,7 +69,7 @@ class TemplateRealizer:
         return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
 
     def nothing(self, *_) -> str:
-        """Word that a part holds no evidence."""
+        """State that a part has no evidence."""
         return self.language.sentences["nothing"]
 
     def _listed(self, items: Iterable[str]) -> str:
