@@ -40,6 +40,7 @@ REQUIRED_FILES = (
 
 
 CODE = Path(modeling_clinragen.__file__).parent
+FORMER_CODE = ("estimation_clinragen.py", "telling_clinragen.py")  # in folders that earlier versions wrote
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".msgpack", ".h5")
 
 
@@ -132,7 +133,8 @@ def check_model_folder(folder: str | Path) -> Path:
             )
         if path == folder / "adapter_config.json":  # at the top alone it is read
             raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder by others")
-        if path.suffix == ".py" and not (path.parent == folder and (CODE / path.name).is_file()):
+        is_code = (CODE / path.name).is_file() or path.name in FORMER_CODE
+        if path.suffix == ".py" and not (path.parent == folder and is_code):
             raise ClinRaGenInputError(
                 f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
             )

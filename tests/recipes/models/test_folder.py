@@ -13,7 +13,7 @@ import torch
 
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.pipeline_clinragen import ClinRaGenPipeline
-from recipes.models.folder import load_model_folder, save_model_folder
+from recipes.models.folder import check_model_folder, load_model_folder, save_model_folder
 
 
 def run_elsewhere(code, folder, cwd, **variables):
@@ -115,6 +115,16 @@ def test_a_folder_holds_safetensors_and_the_code_it_needs(tiny_folder):
     assert {"model.safetensors", "config.json", "processor_config.json", "pipeline_clinragen.py"} <= names
     assert {"modeling_clinragen.py", "claims_clinragen.py", "clinical_clinragen.py"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+
+
+@pytest.mark.parametrize("name", ["estimation_clinragen.py", "telling_clinragen.py"])
+def test_a_folder_of_an_earlier_version_may_hold_its_code_files(tiny_folder, name):
+    (tiny_folder / name).touch()
+    assert check_model_folder(tiny_folder) == tiny_folder
+    (tiny_folder / "code").mkdir()
+    (tiny_folder / name).rename(tiny_folder / "code" / name)
+    with pytest.raises(ClinRaGenInputError, match="no code file of this project"):
+        check_model_folder(tiny_folder)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "processor_config.json"])
