@@ -68,7 +68,7 @@ def test_paper_grid_fills_and_repeats_rows():
         (np.zeros((2, 11)), [0], "2 rows of lab_values but 1 lab_times"),
         (np.zeros((2, 11)), [3, 1], "row 1 .* follows 3 h"),
         (np.zeros((2, 11)), [1, 1], "merge equal times"),
-        (np.zeros((2, 11)), [0, np.nan], "no number of hours"),
+        (np.zeros((2, 11)), [0, np.nan], "not a number of hours"),
         ([["high"] * 11], [0], "one number"),
         ([[1.0] * 11, [1.0]], [0, 1], "one number"),
     ],

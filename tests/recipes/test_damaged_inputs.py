@@ -52,7 +52,7 @@ def with_a_list_for_a_history(model):
 
 MODELS = {
     without_a_weight: "diagnosis_head.classifier.weight is missing",
-    with_nan: "no finite number",
+    with_nan: "is not finite",
     with_labels_in_another_order: "labels of config.json and processor_config.json differ",
     with_a_list_for_a_history: "training.json is damaged",
 }

@@ -123,12 +123,12 @@ DAMAGES = {
         lambda f: weights(f, lambda state: state.update({CLASSIFIER: torch.ones(3, 16)})),
         "other shapes",
     ),
-    "NaN weights": (fill(torch.nan, CLASSIFIER), f"{CLASSIFIER}.*no finite number"),
+    "NaN weights": (fill(torch.nan, CLASSIFIER), f"{CLASSIFIER}.*not finite"),
     "one NaN": (
         lambda f: weights(f, lambda state: state["backbone.shared.weight"][7, 3].fill_(torch.nan)),
-        "backbone.shared.weight.*no finite number",
+        "backbone.shared.weight.*not finite",
     ),
-    "infinite weights": (fill(torch.inf, CLASSIFIER), f"{CLASSIFIER}.*no finite number"),
+    "infinite weights": (fill(torch.inf, CLASSIFIER), f"{CLASSIFIER}.*not finite"),
     "a NaN buffer": (
         lambda f: weights(f, lambda state: state["diagnosis_head.linear.bias"][0].fill_(torch.nan)),
         "diagnosis_head.linear.bias",
