@@ -160,7 +160,7 @@ def hub_errors(repo_id: str) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise ClinRaGenInputError("HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to push") from None
     except HFValidationError:
-        raise ClinRaGenInputError(f"--repo-id {repo_id} is no name of a repo; give USER/NAME") from None
+        raise ClinRaGenInputError(f"--repo-id {repo_id} is not the name of a repo; give USER/NAME") from None
     except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:  # its bases: errors of HTTP, and OSError
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         response = getattr(cause, "response", None)

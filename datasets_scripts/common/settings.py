@@ -53,7 +53,7 @@ def _unusual(value: object) -> str | None:
         if isinstance(part, dict):
             name = next((name for name in part if not isinstance(name, str)), None)
             if name is not None or None in part:
-                return f"the name {name} is no text; write it in quotes"
+                return f"the name {name} is not text; write it in quotes"
             parts += [(inner, depth + 1) for inner in (*part, *part.values())]
         elif isinstance(part, list):
             parts += [(inner, depth + 1) for inner in part]

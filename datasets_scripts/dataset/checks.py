@@ -191,7 +191,7 @@ def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int
     )
     record = np.repeat(np.arange(len(batch)), lengths)
     hours = times.flatten().to_numpy(zero_copy_only=False)
-    _check_parts(~np.isfinite(hours), record, first, path, "lab_times holds what is no number of hours")
+    _check_parts(~np.isfinite(hours), record, first, path, "lab_times holds a value that is not a finite number")
     falls = (np.diff(hours) <= 0) & (record[1:] == record[:-1])
     _check_parts(falls, record[1:], first, path, "lab_times must increase strictly")
     for name in ("lab_values", "lab_available_times"):
@@ -201,7 +201,7 @@ def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int
     classes = columns["diagnoses"].flatten()
     record = np.repeat(np.arange(len(batch)), _lengths(columns["diagnoses"]))
     ids = classes.fill_null(-1).to_numpy(zero_copy_only=False)
-    wrong = f"diagnoses holds what is no class: there are 0 to {num_labels - 1}"
+    wrong = f"diagnoses holds an unknown class: the classes are 0 to {num_labels - 1}"
     _check_parts((ids < 0) | (ids >= num_labels), record, first, path, wrong)
     unsorted = (np.diff(ids) <= 0) & (record[1:] == record[:-1])
     _check_parts(unsorted, record[1:], first, path, "diagnoses are not sorted, or one is there twice")

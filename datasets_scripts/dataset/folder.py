@@ -188,12 +188,12 @@ def read_metadata(folder: str | Path) -> dict:
     path = Path(folder) / METADATA_FILE
     if not path.is_file():
         raise ClinRaGenInputError(
-            f"{folder} is no finished dataset folder: {METADATA_FILE} missing; run datasets_scripts/build_dataset.py"
+            f"{folder} is not a finished dataset folder: {METADATA_FILE} missing; run build_dataset.py"
         )
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise ClinRaGenInputError(f"{path} is damaged, no JSON ({error}); {AGAIN}") from None
+        raise ClinRaGenInputError(f"{path} is damaged, not JSON ({error}); {AGAIN}") from None
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
     if version != SCHEMA_VERSION:
         raise ClinRaGenInputError(f"{path}: schema_version is {version}, this program reads {SCHEMA_VERSION}; {AGAIN}")
@@ -263,7 +263,7 @@ def load_split(
     form leaves a copy of the records on disk, as `load_dataset` would in its cache, or asks the network.
 
     Raises:
-        ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, has no labels, or no such split.
+        ClinRaGenInputError: if the folder is not a finished dataset, is damaged, has no labels, or has no such split.
     """
     from datasets import Dataset, IterableDataset, NamedSplit
     from datasets.table import InMemoryTable

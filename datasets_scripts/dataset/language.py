@@ -80,7 +80,7 @@ def _fault_of_headings(description: dict) -> str | None:
     for place, headings in lists.items():
         for heading in headings:
             if not heading[:1].isalnum():
-                return f"{place}: {heading!r} is no heading"
+                return f"{place}: {heading!r} is not a heading"
             if places.setdefault(heading.lower(), place) != place:
                 return f"{place}: {heading!r} stands under {places[heading.lower()]}, too; write it once"
     return None

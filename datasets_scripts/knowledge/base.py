@@ -220,7 +220,7 @@ def load_knowledge(path: str | Path) -> dict:
     try:
         knowledge = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise ClinRaGenInputError(f"{path} is no JSON file: {error}; make it again") from None
+        raise ClinRaGenInputError(f"{path} is not a JSON file: {error}; make it again") from None
     terms = knowledge.get("terms") if isinstance(knowledge, dict) else None
     if not isinstance(terms, list) or not terms:
         raise ClinRaGenInputError(f"{path} holds no terms; {REMEDY}")
@@ -278,4 +278,4 @@ def _check_provenance(cited: dict, term: dict, knowledge: dict, where: str) -> N
         raise ClinRaGenInputError(f"{where}: document {cited['document']!r} is not among the file's documents")
     offset = cited.get("offset")
     if offset is not None and (fault_of(offset, int) or offset < 0):
-        raise ClinRaGenInputError(f"{where}: the offset {offset!r} is no count of characters")
+        raise ClinRaGenInputError(f"{where}: the offset {offset!r} is not a number of characters")

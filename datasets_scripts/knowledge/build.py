@@ -153,7 +153,7 @@ def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> Non
     unknown = sorted(marks - {label["name"] for label in labels})
     if unknown:
         logger.warning(
-            "documents are marked with %d diseases that are no labels, such as %r", len(unknown), unknown[0]
+            "documents are marked with %d diseases that are not labels, such as %r", len(unknown), unknown[0]
         )
 
 

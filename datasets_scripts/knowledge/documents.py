@@ -116,7 +116,7 @@ def _parquet_rows(file: Path) -> Iterator[dict]:
         for batch in parquet.ParquetFile(file).iter_batches(batch_size=1000):
             yield from batch.to_pylist()
     except pyarrow.ArrowInvalid as error:
-        raise ClinRaGenInputError(f"{file} is no Parquet file: {error}") from None
+        raise ClinRaGenInputError(f"{file} is not a Parquet file: {error}") from None
 
 
 def _from_row(row: object, text_column: str, default_id: str, where: str) -> Document:

@@ -203,7 +203,7 @@ def _json(reply: str) -> dict:
         value = json.loads(reply)
         json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be kept
     except (ValueError, RecursionError):
-        raise ServiceError("the reply is no JSON") from None
+        raise ServiceError("the reply is not JSON") from None
     if not isinstance(value, dict) or "error" in value:
         error = value.get("error") if isinstance(value, dict) else value
         raise ServiceError(f"the reply is an error ({error.get('info', error) if isinstance(error, dict) else error})")
@@ -214,7 +214,7 @@ def _pubmed_articles(reply: str) -> list[Document]:
     try:
         root = ElementTree.fromstring(reply)
     except ElementTree.ParseError:
-        raise ServiceError("the reply is no XML") from None
+        raise ServiceError("the reply is not XML") from None
     if root.tag != "PubmedArticleSet":
         raise ServiceError(f"the reply holds no articles but {root.tag}")
     articles = [_pubmed_article(article) for article in root.iter("PubmedArticle")]

@@ -57,7 +57,7 @@ def check_endpoint(base_url: str, confined: bool) -> None:
             "address alone, and the key in OPENAI_API_KEY"
         )
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClinRaGenInputError(f"--base-url {base_url} is no address such as http://127.0.0.1:8000/v1")
+        raise ClinRaGenInputError(f"--base-url {base_url} is not an address such as http://127.0.0.1:8000/v1")
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -34,8 +34,8 @@ FAULTS = {  # SQLite's own codes -> what is told of the file
     sqlite3.SQLITE_READONLY: "is read-only; name another file with --requests",
     sqlite3.SQLITE_IOERR: f"cannot be read or written; {ASKED_AGAIN}",
     sqlite3.SQLITE_CORRUPT: f"is damaged; {ASKED_AGAIN}",
-    sqlite3.SQLITE_NOTADB: "is no log of requests; name another file with --requests",
-    sqlite3.SQLITE_ERROR: "is no log of requests; name another file with --requests",
+    sqlite3.SQLITE_NOTADB: "is not a log of requests; name another file with --requests",
+    sqlite3.SQLITE_ERROR: "is not a log of requests; name another file with --requests",
 }
 
 

@@ -121,7 +121,9 @@ def _read(path: Path) -> dict:
 def _refuse_unknown(path: Path, place: str, found: dict, known: Iterable[str]) -> None:
     unknown = min(set(found) - set(known), default=None)
     if unknown is not None:
-        raise ClinRaGenInputError(f"{path}: {place}{unknown} is no field of a prompt; there are {', '.join(known)}")
+        raise ClinRaGenInputError(
+            f"{path}: {place}{unknown} is not a field of a prompt; the fields are {', '.join(known)}"
+        )
 
 
 def _places_of(path: Path, user: str) -> set[str]:

@@ -94,8 +94,8 @@ def has_bf16() -> bool:
 
 def pretrained_on_texts(task: Task, settings: DecoderSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A small Llama that has learned, with all its weights, to continue the texts of the training split: each note,
-    what its series shows, and the rationales for it. The lists of diagnoses are no part of these texts.
+    A small Llama, trained in full to continue the texts of the training split: each note,
+    what its series shows, and the rationales for it. These texts do not include the lists of diagnoses.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -133,7 +133,7 @@ def captions(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> list[str
 def adapter_trainer(
     model: PreTrainedModel, processor: ClinRaGenProcessor, task: Task, settings: DecoderSettings
 ) -> SFTTrainer:
-    """Trains adapters, and what `lora.modules_to_save` names, on the answers alone; every other weight is frozen."""
+    """Train adapters and the modules in `lora.modules_to_save` on the answers alone; all other weights are frozen."""
     from peft import LoraConfig
 
     lora = _built(LoraConfig, "lora", {"task_type": "CAUSAL_LM", **settings.lora})
@@ -163,7 +163,7 @@ def prompt_ids(records: Dataset, processor: ClinRaGenProcessor) -> list[list[int
     notes, series = processor.cut_notes(records["note"]), captions(records, processor.feature_extractor)
     prompts = [f"{PROMPT.format(note=note)} {caption}" for note, caption in zip(notes, series, strict=True)]
     tokens = tokenizer(prompts)["input_ids"]
-    return [ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids for ids in tokens]  # some end every text
+    return [ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids for ids in tokens]  # some append it
 
 
 def sft_trainer(
@@ -179,7 +179,7 @@ def sft_trainer(
     from trl import SFTConfig, SFTTrainer
 
     defaults = {
-        "max_length": None,  # notes and answers were cut each for itself
+        "max_length": None,  # notes and answers are truncated already
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "save_total_limit": 1,

@@ -68,8 +68,8 @@ def start_from_probe(trainer: Trainer) -> None:
     """
     Set the head to the logistic regression, with a ridge penalty, on the pretrained features of the training split.
 
-    A head with random weights would spend the first epochs on distorting the features (Kumar et al., ICLR 2022), and
-    those of a sentence encoder differ too little between notes for it to learn from few of them.
+    A head with random weights would distort the features in the first epochs (Kumar et al., ICLR 2022), and
+    the features of a sentence encoder differ too little between notes for such a head to learn from few notes.
     """
     labels = torch.tensor(trainer.train_dataset["labels"])
     head = [m for m in trainer.model.modules() if isinstance(m, torch.nn.Linear)][-1]

@@ -107,7 +107,7 @@ class DataArguments:
 
 @dataclass
 class StageFields:
-    """Training of a stage: its own fields, and this project's defaults of fields of Seq2SeqTrainingArguments."""
+    """Training of a stage: its own fields, and this project's defaults for fields of Seq2SeqTrainingArguments."""
 
     output_dir: str | None = option(
         "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
@@ -196,7 +196,7 @@ class StageInput(NamedTuple):
 
 def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, **defaults: list[str]) -> StageInput:
     """
-    Read `--config FILE.yaml`, what the command line overrides of it, and `defaults` of the stage for the rest.
+    Read `--config FILE.yaml`, the overrides on the command line, and `defaults` of the stage for the rest.
 
     Args:
         kind (`type`): of the stage's own fields.
@@ -227,7 +227,7 @@ def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, *
 
 @cache
 def transformers_fields() -> set[str] | None:
-    """Return the names of the fields of `Seq2SeqTrainingArguments`, from its source: its import loads torch."""
+    """Return the names of the fields of `Seq2SeqTrainingArguments` from its source, since its import loads torch."""
     package = find_spec("transformers")
     if package is None:
         return None
@@ -244,7 +244,7 @@ def _check(name: str, values, allowed: tuple[str, ...]) -> None:
 
 
 def _check_rewarded(model: ModelArguments, data: DataArguments, stage: RewardFields) -> None:
-    """Refuse arguments that other stages take and that would break what stage 4 promises."""
+    """Refuse arguments of other stages that would break the guarantees of stage 4."""
     if model.lora:
         raise ClinRaGenInputError("arguments: lora is for stages 1 to 3")
     if stage.plan:

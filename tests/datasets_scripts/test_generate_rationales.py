@@ -268,7 +268,7 @@ def test_a_model_that_has_learned_nothing_answers_in_json_that_the_gate_can_judg
         (["--teacher", "transformers:nowhere"], "cannot be loaded"),
         (["--concurrency", "0"], "--concurrency is 0; give at least 1"),
         (["--max-cost", "1"], "--max-cost needs --prices"),
-        (["--base-url", "nonsense"], "is no address"),
+        (["--base-url", "nonsense"], "is not an address"),
     ],
 )
 def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, message):

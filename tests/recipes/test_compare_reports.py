@@ -44,5 +44,5 @@ def test_reports_of_other_records_are_refused(tmp_path):
 def test_what_is_no_report_is_one_line(tmp_path):
     done = run_script(compare_reports.__file__, "--first", tmp_path, "--second", tmp_path)
     assert done.returncode == 2
-    assert "is no report folder" in done.stderr
+    assert "is not a report folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

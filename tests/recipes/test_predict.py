@@ -362,7 +362,7 @@ def test_answers_of_an_unknown_start_are_refused_and_stay(folder, tmp_path, monk
         ("in.csv", "id;note;hour\na;fever;1\n", [], "in.csv, line 1: no column id; .* separated by commas"),
         ("in.csv", "id,note,hour,Sodium\na,fever,1,140\n", [], "in.csv, line 1: unknown column 'Sodium'"),
         ("in.csv", "id,note,note\na,fever,b\n", [], "in.csv, line 1: no header with a column hour"),
-        ("in.csv", 'id,"note\n', [], "in.csv, line 1: the header is no CSV"),
+        ("in.csv", 'id,"note\n', [], "in.csv, line 1: the header is not CSV"),
         ("in.xlsx", "x", [], "in.xlsx: unknown kind of file"),
         ("in.jsonl", "{}", ["--batch-size", "0"], "--batch-size is 0"),
         ("in.jsonl", "{}", ["--device", "cuda:99"], "--device: cuda:99 is not there"),

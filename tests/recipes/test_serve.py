@@ -75,7 +75,7 @@ def ask(port, body, method="POST", path="/", headers=JSON):
     body = body if isinstance(body, str | bytes) or hasattr(body, "__next__") else json.dumps(body)
     connection.request(method, path, body, headers)
     response = connection.getresponse()
-    answer = json.loads(response.read(), parse_constant=pytest.fail)  # NaN is no JSON
+    answer = json.loads(response.read(), parse_constant=pytest.fail)  # NaN is not JSON
     connection.close()
     return response.status, answer, response.headers
 
@@ -133,9 +133,9 @@ def good_requests(draw, number):
 BAD = [
     ('{"inputs": ', JSON, 400, "invalid JSON at line 1, column 12"),
     (b'{"inputs": {"note": "\xff"}}', JSON, 400, "not in UTF-8"),
-    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is no JSON; write null"),
-    ("[" * 100_000, JSON, 400, "the JSON is no record"),
-    ("9" * 5000, JSON, 400, "the JSON is no record"),
+    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is not JSON; write null"),
+    ("[" * 100_000, JSON, 400, "the JSON is not a record"),
+    ("9" * 5000, JSON, 400, "the JSON is not a record"),
     ("", JSON, 400, "invalid JSON"),
     ("[]", JSON, 400, "a request is"),
     ({"inputs": {}}, JSON, 422, "inputs: neither a note nor"),
@@ -530,8 +530,8 @@ def test_outside_of_the_loopback_it_warns(caplog):
         caplog.clear()
         with serving.listen("0.0.0.0", 0) as listener:
             serving.warn_if_open(listener, token)
-        assert "records and answers will be readable there (no TLS)" in caplog.text
-        assert ("anybody may ask" in caplog.text) == anybody
+        assert "records and answers are readable there (no TLS)" in caplog.text
+        assert ("anybody may send requests" in caplog.text) == anybody
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_outside_of_the_loopback_it_warns(caplog):
         (["--port", "70000"], "--port is 70000"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--host", "256.0.0.1"], "--host 256.0.0.1"),
-        (["--host", "é" * 70], "is no name of a machine"),
+        (["--host", "é" * 70], "is not the name of a machine"),
         (["--host", ""], "--host is empty"),
         (["--port", "0", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration of probabilities: of what is called 30% likely, 30% should be so."""
+"""Calibration of probabilities: of the diagnoses with a probability of 30%, 30% should be present."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def calibration(
         The figures and their 95% intervals: `brier_score`, the mean squared distance of probability and outcome;
         `expected_calibration_error`, the mean distance of the probability and the share of outcomes over the bins,
         weighted by their cells; and `bins`, each with the number of `cells`, the `lowest`, `highest` and mean
-        probability (`predicted`) and the share that has the diagnosis (`observed`), of which the interval is.
+        probability (`predicted`) and the share that has the diagnosis (`observed`), with the interval of the latter.
     """
     gold, probabilities = np.asarray(gold, dtype=float), np.asarray(probabilities, dtype=float)
     bin_of = equal_mass_bins(probabilities, num_bins)

@@ -62,17 +62,17 @@ def compute_metrics(
     All figures of one evaluation, with 95% intervals over patients under `intervals`.
 
     Args:
-        predictions (list of `dict`): as `predict` gives them.
+        predictions (list of `dict`): as `predict` yields them.
         labels (list of `str`): in class-id order.
         records (`Dataset`, *optional*): what was predicted, for the faithfulness to notes and for subgroups.
         synonyms (`dict`, *optional*): label -> further names, for the agreement of list and rationale.
         channels (list of `dict`, *optional*): of the series in `records`, for what a reader meets, and for what
             rationales leave out of the series.
-        knowledge_terms (list of `str`): the model's knowledge vocabulary, for the use that is made of it.
-        knowledge (list of `dict`, *optional*): terms with the diagnoses that they are linked with, as the processor of
-            a model holds them; without them there are no figures of arguments.
+        knowledge_terms (list of `str`): the model's knowledge vocabulary, for the figures of its use.
+        knowledge (list of `dict`, *optional*): terms with their linked diagnoses, as the processor of a model holds
+            them; without it there are no figures of arguments.
         bertscore (`BertScorer`, *optional*): without it rationales have no BERTScore.
-        language (`Language`, *optional*): of notes and rationales, for what reads them; texts are compared as written.
+        language (`Language`, *optional*): of notes and rationales, for the checkers; texts are compared as written.
     """
     position = {label: i for i, label in enumerate(labels)}
     gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
@@ -119,7 +119,7 @@ def compute_metrics(
     return {**metrics, "intervals": bounds}
 
 
-Part = tuple[dict, dict]  # figures, and the intervals of them
+Part = tuple[dict, dict]  # figures, and their intervals
 
 
 def probabilities_of(
@@ -225,7 +225,7 @@ def what_a_reader_meets(
 
 
 def sentence_origins(predictions: list[dict], patients: list[str]) -> dict[str, Part]:
-    """`sentence_origins`: shares of sentences that the model wrote, and that were repaired or composed, if told."""
+    """`sentence_origins`: shares of sentences written by the model, repaired or composed, if known."""
     if not predictions or not all("sentences" in prediction for prediction in predictions):
         return {}
     counts = origin_counts(predictions)
@@ -264,7 +264,7 @@ def knowledge_shown(predictions: list[dict], knowledge: Sequence[dict] | None) -
         return {}
     patients = [prediction["subject_id"] for prediction in read]
     gold = [prediction["gold"] for prediction in read]
-    diseases = defaultdict(set)  # a term may stand in the knowledge twice: as a finding, and as the name of a disease
+    diseases = defaultdict(set)  # the knowledge may list a term twice: as a finding, and as the name of a disease
     for term in knowledge:
         diseases[term["term"]].update(term["diseases"])
     counts = specificity_counts([prediction["knowledge"] for prediction in read], gold, diseases, patients)
@@ -356,7 +356,7 @@ def groups_of(records: Dataset) -> dict[str, np.ndarray]:
     """
     Sex, age band, ethnicity, type of ICU, and how much of the series was measured, of each record.
 
-    A dataset that was built before it had the column `care_unit` has no groups of it.
+    Older datasets have no column `care_unit`, so they have no groups by ICU.
     """
     measured = [
         float((~np.isnan(np.asarray(values, dtype=float))).any(axis=0).mean()) if len(values) else 0.0

@@ -16,13 +16,13 @@ from recipes.evaluation.figures.intervals import defined, divide, intervals, sha
 
 def krippendorff_alpha(ratings: np.ndarray) -> float | None:
     """
-    Return Krippendorff's ordinal alpha: 1 = full agreement, 0 = no more than by chance. Raters may leave items out.
+    Return Krippendorff's ordinal alpha: 1 = full agreement, 0 = no more than chance. Raters may leave items out.
 
     Args:
         ratings (array of shape `(num_raters, num_items)`): NaN = not rated. Items with one rating do not count.
 
     Returns:
-        `float` or `None`: `None` where it is undefined: no item with two ratings, or all ratings alike.
+        `float` or `None`: `None` where it is undefined: no item has two ratings, or all ratings are equal.
 
     Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
     """
@@ -35,7 +35,7 @@ def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.nda
     ratings = np.asarray(ratings, dtype=float)
     rated = ~np.isnan(ratings)
     values, codes = np.unique(ratings[rated], return_inverse=True)
-    counts = np.zeros((ratings.shape[1], len(values)))  # how often an item got a value
+    counts = np.zeros((ratings.shape[1], len(values)))  # number of ratings of each item with each value
     np.add.at(counts, (np.nonzero(rated)[1], codes), 1)
     counts[counts.sum(axis=1) < 2] = 0
     per_item = counts.sum(axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.nda
         weights = np.asarray(weights, dtype=float)
         totals = weights @ counts  # (num_resamples, num_values)
         number = totals.sum(axis=1, keepdims=True)
-        places = totals.cumsum(axis=1) - totals / 2  # middle ranks: a distance is the square of one of ranks
+        places = totals.cumsum(axis=1) - totals / 2  # mid-ranks: the ordinal distance is a squared difference of these
         places = places - divide((totals * places).sum(axis=1, keepdims=True), number)
         spread = per_item * (counts @ places.T**2) - (counts @ places.T) ** 2  # (num_items, num_resamples)
         within = (weights.T * spread / others).sum(axis=0)[:, None]
@@ -61,11 +61,11 @@ def icc(ratings: np.ndarray) -> dict[str, float | None]:
     agreement.
 
     Args:
-        ratings (array of shape `(num_items, num_raters)`): NaN = not rated. Only items that all rated count.
+        ratings (array of shape `(num_items, num_raters)`): NaN = not rated. Only items rated by all raters count.
 
     Returns:
-        `dict`: `icc_2_1` and `icc_2_k`; `None` where undefined: fewer than two items or raters, all ratings alike, or
-        (`icc_2_k`) the raters' disagreement beyond what varies between items.
+        `dict`: `icc_2_1` and `icc_2_k`; `None` where undefined: fewer than two items or raters, all ratings equal, or
+        (`icc_2_k`) the raters disagree more than the items vary.
 
     Source: P. E. Shrout and J. L. Fleiss, "Intraclass Correlations: Uses in Assessing Rater Reliability",
     Psychological Bulletin 86(2), 1979.
@@ -95,7 +95,7 @@ def weighted_kappa(a: np.ndarray, b: np.ndarray, num_levels: int) -> float | Non
         a, b (int arrays of shape `(num_items,)`): scores `1..num_levels` of the same items.
 
     Returns:
-        `float` or `None`: `None` where it is undefined: no items, or both gave one and the same score to all.
+        `float` or `None`: `None` where it is undefined: no items, or both raters gave the same score to all.
     """
     if len({*a, *b}) < 2:
         return None
@@ -128,10 +128,10 @@ def rating_figures(
         num_levels (`int`): scores are `1..num_levels`.
 
     Returns:
-        `dict`: axis -> `systems` (per system the mean score, of an item the mean of its raters', with a 95% interval
+        `dict`: axis -> `systems` (per system the mean of the items' mean scores over raters, with a 95% interval
         by resampling patients), `alpha` (ordinal) with its `alpha_interval`, `icc_2_1` and `icc_2_k` over the
-        `items_all_rated`, `kappa` (quadratic weights) of each two raters, and with a judge `judge`: agreement of the
-        mean human score with the mean score of the judge's runs. `None` = undefined.
+        `items_all_rated`, `kappa` (quadratic weights) of each pair of raters, and with a judge `judge`: agreement of
+        the mean human score with the mean score of the judge's runs. `None` = undefined.
     """
     items = [(stay, system) for stay in patients for system in systems]
     subjects = [patients[stay] for stay, _ in items]
@@ -190,7 +190,7 @@ def _kappa(a: np.ndarray, b: np.ndarray, num_levels: int) -> float | None:
 
 
 def _with_judge(human: np.ndarray, judge: np.ndarray, num_levels: int) -> dict:
-    """Agreement of two mean scores per item; for kappa they are rounded, halves up."""
+    """Return the agreement of two mean scores per item; for kappa they are rounded, halves up."""
     both = ~np.isnan(human) & ~np.isnan(judge)
     return {
         "items": int(both.sum()),

@@ -181,14 +181,14 @@ DAMAGES = {
     **{
         f"a time of {hour}": (
             lambda f, hour=hour: rewritten(f, "lab_times", lambda cells: cells[6].__setitem__(0, hour)),
-            "row 6: lab_times holds what is no number",
+            "row 6: lab_times holds a value that is not a finite number",
         )
         for hour in (np.nan, np.inf, None)
     },
     **{
         f"class {number}": (
             lambda f, number=number: rewritten(f, "diagnoses", lambda cells: cells.__setitem__(7, [number])),
-            "row 7: diagnoses holds what is no class: there are 0 to 24",
+            "row 7: diagnoses holds an unknown class: the classes are 0 to 24",
         )
         for number in (-1, 25, None)
     },

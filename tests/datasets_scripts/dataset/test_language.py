@@ -110,7 +110,7 @@ def change_of(tmp_path, **changes):
         ),
         ({"after": []}, "after: give the headings of what is written at discharge"),
         ({"ends": ["Anamnese"]}, "'Anamnese' stands under ends, too; write it once"),
-        ({"parts": ["*"]}, "parts: '*' is no heading"),
+        ({"parts": ["*"]}, "parts: '*' is not a heading"),
         ({"words": {"no": []}}, "words: 'no' is empty"),
         ({"ends": "Diagnosen"}, "ends is 'Diagnosen', not a list"),
     ],

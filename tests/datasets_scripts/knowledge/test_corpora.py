@@ -73,7 +73,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ClinRaGenInputError, match="no documents; files must end in"):
         list(read_files(tmp_path))
     (tmp_path / "a.parquet").write_text("no parquet")
-    with pytest.raises(ClinRaGenInputError, match=r"a\.parquet is no Parquet file"):
+    with pytest.raises(ClinRaGenInputError, match=r"a\.parquet is not a Parquet file"):
         list(read_files(tmp_path))
     (tmp_path / "a.parquet").unlink()
     (tmp_path / "a.txt").write_bytes(b"abc\xff")
@@ -256,7 +256,7 @@ def test_malformed_xml_is_asked_for_again(services, tmp_path):
 def test_faults_that_last_end_in_one_line(services, tmp_path):
     pubmed = PubMed(tmp_path, base_url=services.url, attempts=2, first_wait=0.01)
     services.faults += [(200, {}, "{broken")] * 2
-    with pytest.raises(ClinRaGenInputError, match=r"esearch.fcgi: the reply is no JSON, 2 times; start again later"):
+    with pytest.raises(ClinRaGenInputError, match=r"esearch.fcgi: the reply is not JSON, 2 times; start again later"):
         list(pubmed.documents(["shock"], 3))
     services.faults += [(503, {}, "")] * 2
     with pytest.raises(ClinRaGenInputError, match="cannot be read"):

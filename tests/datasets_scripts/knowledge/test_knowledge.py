@@ -205,7 +205,7 @@ def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
     ("content", "message"),
     [
         (None, "no knowledge file"),
-        ("{", "no JSON"),
+        ("{", "not a JSON"),
         ("[]", "holds no terms"),
         ('{"labels": [], "terms": []}', "holds no terms"),
         ('{"schema_version": 1, "labels": ["a"], "terms": [{"term": "x"}]}', "schema_version is 1, .* make it again"),
@@ -216,8 +216,8 @@ def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
             '{"schema_version": 2, "labels": [], "terms": [4], "documents": {"d": 1}, "settings": {}}',
             "documents.d is 1",
         ),
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("", "not a JSON"),
+        ("[" * 100_000, "not a JSON"),
         ('{"terms": "x"}', "holds no terms"),
     ],
 )

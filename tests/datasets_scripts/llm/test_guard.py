@@ -125,13 +125,13 @@ def test_this_machine_is_allowed(host):
     "url", ["127.0.0.1:8000", "ftp://127.0.0.1/v1", "http://", "file:///etc/hosts", "unix:/run/model"]
 )
 def test_what_is_no_web_address_is_refused(url):
-    with pytest.raises(ClinRaGenInputError, match="is no address"):
+    with pytest.raises(ClinRaGenInputError, match="is not an address"):
         check_endpoint(url, confined=True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://[::1/v1", "http://127.0.0.1:port/v1"])
 def test_an_address_that_cannot_be_read_is_refused(url):
-    with pytest.raises(ClinRaGenInputError, match="is no address"):
+    with pytest.raises(ClinRaGenInputError, match="is not an address"):
         check_endpoint(url, confined=True)
 
 

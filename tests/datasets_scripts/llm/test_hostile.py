@@ -292,7 +292,7 @@ def test_a_database_of_other_tables_is_no_log(tmp_path):
     with sqlite3.connect(tmp_path / "other") as connection:
         connection.execute("CREATE TABLE answers (question TEXT)")
     connection.close()
-    with pytest.raises(ClinRaGenInputError, match="is no log of requests"):
+    with pytest.raises(ClinRaGenInputError, match="is not a log of requests"):
         RequestLog(tmp_path / "other")
 
 

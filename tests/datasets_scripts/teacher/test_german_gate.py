@@ -104,9 +104,9 @@ def test_own_terms_make_a_knowledge_base(knowledge):
     [
         ("diseases: {}", "source is missing"),
         ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; the labels are"),
-        ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "Pneumonie: 'signs' is no type of term; there are"),
+        ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "'signs' is not a type of term; the types are"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten @ Puls hoch]}}", "after @ come a channel and one of high"),
-        ("source: x\ndiseases: {Pneumonie: {sign: [' | Husten']}}", "is no entry; write term | synonym"),
+        ("source: x\ndiseases: {Pneumonie: {sign: [' | Husten']}}", "is not an entry; write term | synonym"),
         ("source: x\ndiseases: {Pneumonie: {sign: Husten}}", "not a list"),
     ],
 )  # fmt: skip

@@ -379,9 +379,9 @@ def test_settings_files_hold_fields_that_exist(config, tmp_path):
         (["--baseline", "tfidf", "--output", "o"], "--dataset is needed"),
         (["--baseline", "oracle", "--dataset", "d", "--output", "o"], "invalid choice: 'oracle'"),
         (["--baseline", "tfidf", "--dataset", "d", "--output", "o", "--lora", "{}"], "there is no field 'lora'"),
-        (["--baseline", "decoder", "--dataset", "d", "--output", "o", "--lora", "r"], "'r' is no dictionary"),
+        (["--baseline", "decoder", "--dataset", "d", "--output", "o", "--lora", "r"], "'r' is not a dictionary"),
         (["--baseline", "encoder", "--dataset", "d", "--output", "o", "--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--baseline", "tfidf", "--dataset", "nowhere", "--output", "o"], "nowhere is no finished dataset folder"),
+        (["--baseline", "tfidf", "--dataset", "nowhere", "--output", "o"], "nowhere is not a finished dataset folder"),
     ],
 )
 def test_a_mistake_is_named(argv, words):

@@ -273,7 +273,7 @@ def test_an_adapter_is_refused_upon_another_base(adapted, t5_base, stage1_folder
     base, output = adapted
     with pytest.raises(ClinRaGenInputError, match=r"does not fit|cannot be put on"):
         load_adapter(str(stage1_folder), output / "adapter")
-    with pytest.raises(ClinRaGenInputError, match=r"is no adapter .*adapter_config.json"):
+    with pytest.raises(ClinRaGenInputError, match=r"is not an adapter .*adapter_config.json"):
         load_adapter(str(base), base)
 
 

@@ -147,7 +147,7 @@ def test_a_stage_whose_newest_checkpoint_is_cut_short_ends_in_the_same_weights(
 ):
     cut(name)(checkpoints / "checkpoint-4")
     stage1_note.main(stage_arguments(tmp_path / "run", **OPTIONS))
-    assert "checkpoint-4 is passed over" in caplog.text
+    assert "checkpoint-4 is skipped" in caplog.text
     again, before = (load_file(folder / "run" / "model.safetensors") for folder in (tmp_path, whole))
     assert again.keys() == before.keys()
     assert all(torch.equal(again[name], before[name]) for name in before)

@@ -78,7 +78,7 @@ def test_every_dictionary_is_read_as_json(command, name):
     for argv in ([f"--{name}", json.dumps(given)], [f"--{name.replace('_', '-')}={json.dumps(given)}"]):
         parts = READERS[command](argv)
         assert [getattr(part, name) for part in parts if hasattr(part, name)] == [given]
-    with pytest.raises(ClinRaGenInputError, match=f"--{name}: 'r=16' is no dictionary; give JSON"):
+    with pytest.raises(ClinRaGenInputError, match=f"--{name}: 'r=16' is not a dictionary; give JSON"):
         READERS[command]([f"--{name}", "r=16"])
 
 
@@ -127,8 +127,8 @@ def test_stage_4_has_its_own_defaults():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--lora", "r=16"], "argument --lora: 'r=16' is no dictionary; give JSON"),
-        (["--lora", "[1]"], "'\\[1\\]' is no dictionary"),
+        (["--lora", "r=16"], "argument --lora: 'r=16' is not a dictionary; give JSON"),
+        (["--lora", "[1]"], "'\\[1\\]' is not a dictionary"),
         (["--streaming", "perhaps"], "'perhaps' is neither true nor false"),
         (["--learning_rate", "fast"], "--learning_rate"),
         (["--learning_rat", "1"], "there is no field 'learning_rat'"),

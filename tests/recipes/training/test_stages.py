@@ -208,7 +208,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(stage_arguments, t
     done = run_script(stage1_note.__file__, *stage_arguments(tmp_path / "out", dataset="nowhere"))
     assert done.returncode == 2
     assert "error: " in done.stderr.splitlines()[-1]
-    assert "is no finished dataset folder" in done.stderr.splitlines()[-1]
+    assert "is not a finished dataset folder" in done.stderr.splitlines()[-1]
 
 
 def test_statistics_are_those_of_plausible_values(data_folder):

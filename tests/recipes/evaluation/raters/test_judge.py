@@ -433,8 +433,8 @@ def test_a_real_server_behind_faults_rates_every_record_that_was_drawn(folder, l
         (["--sample", "0"], "--sample is 0"),
         (["--split", "other"], "has no split 'other'"),
         (["--split", "train"], "give the --dataset and --split that were evaluated"),
-        (["--report", "nowhere"], "nowhere is no report folder"),
-        (["--second", "nowhere"], "nowhere is no report folder"),
+        (["--report", "nowhere"], "nowhere is not a report folder"),
+        (["--second", "nowhere"], "nowhere is not a report folder"),
         (["--dataset", "nowhere"], "no finished dataset folder"),
     ],
 )

@@ -320,12 +320,12 @@ def change_first(field, value):
         (change_first("soundness", True), "soundness is True"),
         (change_first("soundness", "3"), "soundness is '3'"),
         (change_first("soundness", 3.5), r"soundness is 3\.5"),
-        (change_first("beauty", 3), "'beauty' is no axis; they are correctness, readability"),
+        (change_first("beauty", 3), "'beauty' is not an axis; the axes are correctness, readability"),
         (lambda w: w.update(sheet="f00"), "sheet 'f00' of 'alice' is none of these, of alice, bob"),
         (lambda w: w.update(rater="bob"), "of 'bob' is none of these"),
         (lambda w: w.update(rater=["alice"]), "is none of these"),
-        (lambda w: w.update(answers=4), "is no file of answers"),
-        (lambda w: w.pop("rater"), "is no file of answers"),
+        (lambda w: w.update(answers=4), "is not a file of answers"),
+        (lambda w: w.pop("rater"), "is not a file of answers"),
     ],
 )
 def test_answers_with_a_fault_are_refused_by_file_and_item(sheets, answers, tmp_path, change, said):
@@ -343,7 +343,7 @@ def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"nothing.json cannot be read"):
         measure(sheets, [tmp_path / "nothing.json"], tmp_path / "ratings")
     (tmp_path / "page.json").write_bytes(b"\xff<html>")
-    with pytest.raises(ClinRaGenInputError, match=r"page.json is no file of answers"):
+    with pytest.raises(ClinRaGenInputError, match=r"page.json is not a file of answers"):
         measure(sheets, [tmp_path / "page.json"], tmp_path / "ratings")
     with pytest.raises(ClinRaGenInputError, match=r"key.json missing"):
         measure(tmp_path, answers, tmp_path / "ratings")
@@ -356,7 +356,7 @@ def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
 def test_sheets_that_cannot_be_made_say_why(dataset, reports, tmp_path):
     for options, said in (
         ({"raters": "alice,alice"}, "names a rater twice"),
-        ({"raters": "alice,../bob"}, "is no name"),
+        ({"raters": "alice,../bob"}, "is not a valid name"),
         ({"sample": 0}, "--sample is 0"),
     ):
         with pytest.raises(ClinRaGenInputError, match=said):

@@ -50,9 +50,9 @@ def test_what_was_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("second", "told"),
     [
-        (json.dumps(ROW)[:60], "no JSON"),
-        ("", "no JSON"),
-        (DEEP, "no JSON"),
+        (json.dumps(ROW)[:60], "not JSON"),
+        ("", "not JSON"),
+        (DEEP, "not JSON"),
         ("[1]", "it is of another kind"),
         (json.dumps({k: v for k, v in ROW.items() if k != "gold"}), "gold is missing"),
         (json.dumps(ROW | {"note_rationale": [SECRET]}), "note_rationale is of another kind"),
@@ -92,4 +92,4 @@ def test_a_damaged_key_of_the_sheets_is_named(tmp_path, content):
 @pytest.mark.parametrize("content", ["", "{", DEEP, "[]", "null", '{"sheet": "abc"}', '{"answers": 5}'])
 def test_damaged_answers_of_a_rater_are_named(tmp_path, content):
     (tmp_path / "answers.json").write_text(content)
-    assert "answers.json is no file of answers" in line_of(read_answers, [tmp_path / "answers.json"], KEY)
+    assert "answers.json is not a file of answers" in line_of(read_answers, [tmp_path / "answers.json"], KEY)

@@ -414,7 +414,7 @@ def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, rec
 
 
 def test_a_folder_to_compare_with_that_is_no_report_is_named(tmp_path):
-    with pytest.raises(ClinRaGenInputError, match=r"--compare: .*nothing is no report folder"):
+    with pytest.raises(ClinRaGenInputError, match=r"--compare: .*nothing is not a report folder"):
         evaluate_model.main(
             [
                 "--model",
