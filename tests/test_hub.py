@@ -108,7 +108,7 @@ def test_a_repo_is_private_unless_it_is_asked_to_be_public(hub, dataset_folders)
 
 def test_when_a_repo_is_of_the_other_visibility_then_nothing_is_sent(hub, dataset_folders):
     push_data(dataset_folders[0], "--public")
-    with pytest.raises(ClinRaGenInputError, match="there already, and public: nothing was sent"):
+    with pytest.raises(ClinRaGenInputError, match="exists already, and is public: nothing was sent"):
         push_data(dataset_folders[1])
     assert len(hub.commits("datasets", "user/data")) == 1
 
@@ -186,7 +186,7 @@ def test_when_a_public_repo_cannot_be_gated_then_nothing_is_sent_to_it(hub, cred
         ("", "user/data", "answered 401 .*hf auth login"),
         ("hf_unknown", "user/data", "answered 401 .*hf auth login"),
         ("hf_other", "user/data", "answered 403 .*token that may write"),
-        ("hf_owner", "user/da ta", "no name of a repo"),
+        ("hf_owner", "user/da ta", "not the name of a repo"),
     ],
 )
 def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, dataset_folders, monkeypatch, token, repo_id, message):
@@ -265,7 +265,7 @@ SOURCE = {
     "title": "simulated patients",
     "version": "1",
     "licence": "Apache-2.0",
-    "url": "no address",
+    "url": "not an address",
     "credentialed": False,
     "cite": "nobody",
     "content_hash": "0" * 64,

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A user's own terms: a YAML file of diseases with their terms, in any language, written as `builtin.yaml` is."""
+"""A user's own terms: a YAML file of diseases with their terms, in any language, in the format of `builtin.yaml`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OWN = "own"
 
 def own_knowledge(path: Path, labels: Sequence[str]) -> dict:
     """
-    Return the knowledge base of a file with `source`, where its terms are written, and `diseases`: label -> type of
-    term -> entries. Labels without terms are left to the caller to tell.
+    Return the knowledge base of a file with `source`, the origin of its terms, and `diseases`: label -> type of
+    term -> entries. The caller reports labels without terms.
 
     Raises:
         ClinRaGenInputError: naming the file, and the disease, type or entry that is wrong.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read what a language model is asked for a rationale: a file of words, checked and filled with a record."""
+"""The prompt that asks a language model for a rationale: a file of texts, checked and filled with a record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPT = Path(__file__).parent / "prompts" / "rationale-3.yaml"
 SAID = {"evidence": [str], "sentence": str}
 ANSWER = {"note_rationale": [SAID], "lab_rationale": [SAID]}
 SHAPE = {"version": str, "system": str, "user": str, "examples": [{"answer": ANSWER}]}
-PLACES = ("diagnoses", "note", "series", "caption", "knowledge")  # of `user`; and of an example
+PLACES = ("diagnoses", "note", "series", "caption", "knowledge")  # placeholders of `user`, and fields of an example
 LONGEST_FIELD = 20_000  # characters
 LONGEST_VERSION = 60
 TERMS = 12  # of the knowledge, for one diagnosis
@@ -46,16 +46,16 @@ SCHEMA = {
 
 class Prompt:
     """
-    Fill the words of a prompt file with a record.
+    Fills the texts of a prompt file with a record.
 
     Args:
-        knowledge (`dict`): as `load_knowledge` gives it.
+        knowledge (`dict`): as `load_knowledge` returns it.
         channels (list of `dict`), labels (list of `str`): of the dataset.
-        path (`Path`): YAML with `version`, `system`, `user` and `examples`, as those of `prompts/`.
+        path (`Path`): YAML with `version`, `system`, `user` and `examples`, like those in `prompts/`.
         max_note_characters (`int`): longer notes are cut at their end.
 
     Raises:
-        ClinRaGenInputError: for a file that is none, and for a field or a place that is missing, unknown or too long.
+        ClinRaGenInputError: for a missing or invalid file, and a missing, unknown or too long field or placeholder.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ def _in_order(said: dict) -> dict:
 
 
 def _read(path: Path) -> dict:
-    """Read a prompt file; whatever is wrong is one line with the file and the field."""
+    """Read a prompt file; an error is one line with the file and the field."""
     raw = read_yaml(Path(path), SHAPE)
     _refuse_unknown(path, "", raw, SHAPE)
     places = _places_of(path, raw["user"])
@@ -127,7 +127,7 @@ def _refuse_unknown(path: Path, place: str, found: dict, known: Iterable[str]) -
 
 
 def _places_of(path: Path, user: str) -> set[str]:
-    """Return the places of `user` that a record is filled into: its note, diagnoses and series are needed."""
+    """Return the placeholders of `user`; those for note, diagnoses and series are required."""
     template = Template(user)
     if not template.is_valid():
         raise ClinRaGenInputError(f"{path}: user has a $ without a name; write $$ for the character")
@@ -142,8 +142,8 @@ def _places_of(path: Path, user: str) -> set[str]:
 
 def summarize_series(channels: list[dict], lab_times, lab_values) -> str:
     """
-    One line a channel: what is normal, and beyond which limits a value is clearly low or high, where conventions
-    differ; how many values, the first, last, lowest and highest, how many outside of normal, the trend.
+    Return one line per channel: its normal range, its limits of clearly low and high values, where conventions
+    differ; number of values, first, last, lowest and highest, number outside the normal range, the trend.
 
     Args:
         channels (list of `dict`): of the dataset.
@@ -176,7 +176,7 @@ def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
 
 def _limits(channel: dict) -> str:
     """Return the unit of a channel and its limits, as in "mmHg, normal 100 to 129, clearly low below 90"."""
-    usual = range_text({**channel, "unit": channel["name"]})  # the unit stands before it
+    usual = range_text({**channel, "unit": channel["name"]})  # the unit is written before it
     parts = [channel["unit"], f"{channel.get('normal') or 'normal'} {usual}" if usual else ""]
     for name, words in (("clearly_low", "clearly low below"), ("clearly_high", "clearly high above")):
         parts.append("" if channel.get(name) is None else f"{words} {channel[name]:g}")

@@ -88,7 +88,7 @@ DATASETS = {
     "a missing file": (without_a_file, "split 'train' has 0 records"),
     "class -1": (with_class(-1), "diagnoses holds an unknown class"),
     "class 25": (with_class(25), "diagnoses holds an unknown class"),
-    "fewer times": (with_fewer_times, "lab_times has not as many entries"),
+    "fewer times": (with_fewer_times, "lab_times does not have as many entries"),
     "metadata of text": (with_metadata_of_text, "is damaged"),
 }
 

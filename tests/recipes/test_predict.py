@@ -325,7 +325,7 @@ def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)  # in the middle of its work
     for options in (["--batch-size", "2"], ["--batch-size", "4", "--evidence"]):
-        with pytest.raises(BusyError, match=f"another process is at work on .*process {first.pid} on"):
+        with pytest.raises(BusyError, match=f"another process is working on .*process {first.pid} on"):
             answer(folder, records, tmp_path / "out.jsonl", *options)
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 0

@@ -100,7 +100,7 @@ def test_where_the_disk_knows_no_locks_the_command_says_so_and_works(tmp_path, m
     monkeypatch.setattr(fcntl, "flock", none)
     with finished_folder(tmp_path / "out") as folder:
         (folder / "part").write_text("done")
-    assert "knows no locks" in caplog.text
+    assert "has no locks" in caplog.text
     assert (tmp_path / "out" / "part").read_text() == "done"
 
 
@@ -128,12 +128,12 @@ PLACES = {
     "full/thesis.txt": "exists already",
     "file/out": "file is a file, no folder",
     "file/deep/er/out": "file is a file, no folder",
-    "to-full": "is a symbolic link to full; name the place itself",
+    "to-full": "is a symbolic link to full; name its target",
     "to-empty": "is a symbolic link to empty",
     "to-file": "is a symbolic link to file",
     "dangling": "is a symbolic link to nowhere, which does not exist",
     "dangling/out": "is a symbolic link to nothing",
-    "work": "work.unfinished is in the way, and nothing that this program began",
+    "work": "work.unfinished is in the way, and was not created by this program",
     "notes": "notes.unfinished is in the way",
     "linked": "linked.unfinished is in the way",
     "x" * 300: "File name too long",
@@ -197,22 +197,22 @@ def test_an_output_inside_of_what_is_read_is_refused(data):
         before = what_is_in(data / "raw").keys()
         done = build("--source", "mimic-iv", "--root", data / "raw", *options)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert "lies inside of" in done.stderr or "exists already" in done.stderr, done.stderr
+        assert "is inside" in done.stderr or "exists already" in done.stderr, done.stderr
         assert what_is_in(data / "raw").keys() == before
         assert not (data / "out").exists()
     (data / "events" / "data").mkdir(parents=True)
     done = build("--source", "meds", "--root", data / "events", "--output", data / "events" / "data" / "out")
-    assert "lies inside of" in done.stderr  # its files are found in all folders below
+    assert "is inside" in done.stderr  # its files are found in all folders below
     knowledge = ["--knowledge", data / "knowledge.json"]
     done = teach("--dataset", data / "dataset", *knowledge, "--output", data / "dataset" / "data" / "out")
-    assert "lies inside of" in done.stderr
+    assert "is inside" in done.stderr
 
 
 def test_two_outputs_are_separate_or_refused(tmp_path):
     check_separate(tmp_path / "a", tmp_path / "b")
     check_separate(tmp_path / "a", tmp_path / "a-meds")
     for second in ("a", "a/b", "a.unfinished", "."):
-        with pytest.raises(ClinRaGenInputError, match="written too"):
+        with pytest.raises(ClinRaGenInputError, match="also an output"):
             check_separate(tmp_path / "a", tmp_path / second)
 
 
@@ -386,7 +386,7 @@ def test_a_second_teacher_is_refused_and_the_first_loses_nothing(data, tmp_path)
     for more in ([], ["--seed", "5"]):
         second = teach(*options, tmp_path / "out", *more)
         assert (second.returncode, len(second.stderr.splitlines())) == (2, 1), second.stderr
-        assert second.stderr.startswith("error: another process is at work on")
+        assert second.stderr.startswith("error: another process is working on")
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 0
     assert what_is_in(tmp_path / "out") == what_is_in(tmp_path / "whole")

@@ -136,15 +136,15 @@ DAMAGES = {
     ),
     "times shorter than values": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[3].pop()),
-        r"train-00000.parquet, row 3: lab_times has not as many entries",
+        r"train-00000.parquet, row 3: lab_times does not have as many entries",
     ),
     "times longer than values": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[3].append(9999.0)),
-        "row 3: lab_times has not as many entries",
+        "row 3: lab_times does not have as many entries",
     ),
     "lengths that make up for each other": (
         lambda f: rewritten(f, "lab_times", lambda cells: (cells[3].append(9999.0), cells[4].pop())),
-        "row 3: lab_times has not as many entries",
+        "row 3: lab_times does not have as many entries",
     ),
     "a row too narrow": (
         lambda f: rewritten(f, "lab_values", lambda cells: cells[2][0].pop()),
@@ -168,7 +168,7 @@ DAMAGES = {
     ),
     "hours for availability of another number": (
         lambda f: rewritten(f, "lab_available_times", lambda cells: cells[1].pop()),
-        "row 1: lab_available_times has not as many rows",
+        "row 1: lab_available_times does not have as many rows",
     ),
     "times that fall": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[4].reverse()),

@@ -170,7 +170,7 @@ def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
     second = subprocess.run([*command, "--output", str(tmp_path / "out")], capture_output=True, text=True)
     first.send_signal(signal.SIGCONT)
     assert (second.returncode, first.wait()) == (2, 0)
-    assert "error: another process is at work" in second.stderr
+    assert "error: another process is working on" in second.stderr
     assert (tmp_path / "out" / "README.md").is_file()
 
 

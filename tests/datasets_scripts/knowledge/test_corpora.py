@@ -52,7 +52,7 @@ def test_rows_without_an_id_are_numbered(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a"}\n{"tex', r"d\.jsonl, row 2: no JSON"),
+        ('{"text": "a"}\n{"tex', r"d\.jsonl, row 2: not JSON"),
         ('{"text": "a"}\n{"title": "b"}', r"d\.jsonl, row 2: field 'text' must be a text"),
         ('{"text": 4}', "row 1: field 'text'"),
         ("[]", "row 1: field 'text'"),
@@ -60,7 +60,7 @@ def test_rows_without_an_id_are_numbered(tmp_path):
         ('{"text": "a", "diseases": [1]}', "row 1: field 'diseases' must be a list"),
         ('{"text": "a", "id": "x"}\n{"text": "b", "id": "x"}', "two documents of the corpus have the id 'x'"),
         ('{"text": " "}', "no document with a text"),
-        (b'{"text": "\xff"}', "row 1: no JSON"),
+        (b'{"text": "\xff"}', "row 1: not JSON"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, content, message):

@@ -171,7 +171,7 @@ CITED = {"disease": "a", "document": "d", "offset": 3}
         ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
         ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
         ({"diseases": ["b"]}, r"term 0 \(x\): disease 'b'"),
-        ({"diseases": ["a", "a"]}, r"term 0 \(x\): a disease is there twice"),
+        ({"diseases": ["a", "a"]}, r"term 0 \(x\): a disease is repeated"),
         ({"diseases": "a"}, r"term 0: diseases is 'a', not a list"),
         ({"diseases": [["a"]]}, r"term 0: diseases\[0\] is \['a'\], not text"),
         ({"term": 3}, r"term 0: term is 3, not text"),

@@ -19,7 +19,7 @@ from datasets_scripts.knowledge.retrieval import (
     CONTRAST,
     DENSE_WEIGHT,
     Retriever,
-    _contend,
+    _compete,
     _fuse,
     cut_passages,
     evaluate_retrieval,
@@ -144,11 +144,11 @@ def test_a_long_document_takes_its_best_passage():
     assert found["bm25"] == documents[:1]  # in British spelling, and the others hold no word of it
 
 
-def test_labels_contend_for_documents():
+def test_labels_compete_for_documents():
     scores = np.array([[0.9, 0.5, 0.1], [0.8, 0.7, 0.0], [0.2, 0.7, 0.3]])  # (labels, documents)
     expected = [[0.9 - 0.4, 0.5 - 0.35, 0.1 - 0.15], [0.8 - 0.45, 0.7 - 0.35, -0.15], [0.2 - 0.45, 0.35, 0.3 - 0.05]]
-    np.testing.assert_allclose(_contend(scores), expected)
-    np.testing.assert_allclose(_contend(scores[:1]), scores[:1])  # one label has no rival
+    np.testing.assert_allclose(_compete(scores), expected)
+    np.testing.assert_allclose(_compete(scores[:1]), scores[:1])  # one label has no rival
 
 
 def test_label_forms():

@@ -238,7 +238,7 @@ def test_a_file_of_another_kind_is_no_log(tmp_path):
     (tmp_path / "notes.txt").write_text(
         "not a database, but some text that is long enough to be read as a header " * 9
     )
-    with pytest.raises(ClinRaGenInputError, match="no log of requests"):
+    with pytest.raises(ClinRaGenInputError, match="not a log of requests"):
         RequestLog(tmp_path / "notes.txt")
 
 

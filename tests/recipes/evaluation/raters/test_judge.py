@@ -435,7 +435,7 @@ def test_a_real_server_behind_faults_rates_every_record_that_was_drawn(folder, l
         (["--split", "train"], "give the --dataset and --split that were evaluated"),
         (["--report", "nowhere"], "nowhere is not a report folder"),
         (["--second", "nowhere"], "nowhere is not a report folder"),
-        (["--dataset", "nowhere"], "no finished dataset folder"),
+        (["--dataset", "nowhere"], "not a finished dataset folder"),
     ],
 )
 def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, message):

@@ -363,7 +363,7 @@ def test_sheets_that_cannot_be_made_say_why(dataset, reports, tmp_path):
             make(dataset, reports, tmp_path / "sheets", **options)
     with pytest.raises(ClinRaGenInputError, match="nothing to rate"):
         make(dataset, [], tmp_path / "sheets")
-    with pytest.raises(ClinRaGenInputError, match="'runs/zebra', as another is"):
+    with pytest.raises(ClinRaGenInputError, match="'runs/zebra', and so is another"):
         make(dataset, [reports[0], reports[0]], tmp_path / "sheets")
     with pytest.raises(ClinRaGenInputError, match="not about these records"):
         make(dataset, reports, tmp_path / "sheets", "--split", "validation")

@@ -226,7 +226,7 @@ def test_mistakes_are_named(report, data_folder, tmp_path):
     assert there.read_text() == "mine"
     with pytest.raises(ClinRaGenInputError, match="--records is 0"):
         show_rationales.main(command(report, data_folder / "dataset", tmp_path / "a.md", "--records", "0"))
-    with pytest.raises(ClinRaGenInputError, match="no report folder"):
+    with pytest.raises(ClinRaGenInputError, match="not a report folder"):
         show_rationales.main(command(tmp_path, data_folder / "dataset", tmp_path / "a.md"))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
