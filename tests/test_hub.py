@@ -265,7 +265,7 @@ SOURCE = {
     "title": "simulated patients",
     "version": "1",
     "licence": "Apache-2.0",
-    "url": "not an address",
+    "url": "no address",
     "credentialed": False,
     "cite": "nobody",
     "content_hash": "0" * 64,

@@ -85,7 +85,7 @@ def permission_to_publish(arguments: argparse.Namespace, training: dict) -> str 
     option = "--i-am-permitted-to-publish"
     if arguments.public and arguments.publish_permission is None:
         raise ClinRaGenInputError(
-            f"{arguments.model} comes from credentialed data ({datasets}): it stays private, nothing was sent; if "
+            f"{arguments.model} comes from credentialed data ({datasets}): not made public, nothing was sent; if "
             f'the data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
         )
     return dated_reason(arguments.publish_permission, option) if arguments.public else None
