@@ -444,7 +444,7 @@ def _card_data(text: str) -> dict:
 
 
 def _entries(repo: Repo, commit: str) -> dict[str, dict]:
-    """Path -> what the API tells of that file or folder."""
+    """Path -> the API's description of that file or folder."""
     last = {"id": commit, "title": repo.titles[commit], "date": DATE}
     entries = {}
     for path, file in repo.commits[commit].items():

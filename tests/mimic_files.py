@@ -60,9 +60,9 @@ def write_discharge_notes(tables: Path, output: Path) -> list[str]:
             age, sex = int(patient["anchor_age"]), patient["gender"]
             text = discharge_summary(diseases, sorted(present.get(row["hadm_id"], ())), age, sex, rng)
             texts.append(HEADER.format(sex=sex) + text.partition("\n")[2])
-            told = (left.replace(hour=0, minute=0, second=0), left + timedelta(days=1))
+            times = (left.replace(hour=0, minute=0, second=0), left + timedelta(days=1))
             ids = (row["subject_id"], row["hadm_id"])
-            writer.writerow((f"{ids[0]}-DS-{len(texts)}", *ids, "DS", len(texts), *told, texts[-1]))
+            writer.writerow((f"{ids[0]}-DS-{len(texts)}", *ids, "DS", len(texts), *times, texts[-1]))
     return texts
 
 

@@ -62,10 +62,10 @@ def refuses(call, *errors) -> bool:
         with no_hang():
             call()
     except (ClinRaGenInputError, *errors) as error:
-        told = str(error)
+        message = str(error)
     else:
         return False
-    assert 0 < len(told) < 3000
+    assert 0 < len(message) < 3000
     return True
 
 
@@ -73,7 +73,7 @@ def numbers(few, many):
     return [few, pytest.param(many, marks=pytest.mark.nightly)]
 
 
-def tell(kind, tried, refused):
+def report(kind, tried, refused):
     print(f"{kind}: {tried} tried, {refused} refused in one line, {tried - refused} read")
 
 
@@ -129,10 +129,10 @@ def test_spoiled_options_of_every_command(places, number):
         room = COMMANDS[name][0]
         with no_hang():
             done = run_script(ROOT / room / f"{name}.py", *argv)
-        told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert (done.returncode, len(told)) == (2, 1), (name, argv, done.stderr[-2000:])
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.returncode, len(errors)) == (2, 1), (name, argv, done.stderr[-2000:])
         refused += 1
-    tell("options", number, refused)
+    report("options", number, refused)
 
 
 STAGE = {
@@ -197,7 +197,7 @@ def test_spoiled_settings_files(tmp_path, number):
         tried[kind] += 1
         refused[kind] += refuses(lambda read=read: read(path))
     for kind in files:
-        tell(f"settings, {kind}", tried[kind], refused[kind])
+        report(f"settings, {kind}", tried[kind], refused[kind])
         assert refused[kind]
 
 
@@ -216,10 +216,10 @@ def test_spoiled_records(tiny_processor, tmp_path, number):
     def answer(path):
         nonlocal refused, read
         for entry in read_records(path, CHANNELS):
-            told = entry.error is not None or refuses(
+            is_refused = entry.error is not None or refuses(
                 lambda e=entry: endpoint.read_record(e.record, "x"), RequestError
             )
-            refused, read = refused + told, read + (not told)
+            refused, read = refused + is_refused, read + (not is_refused)
 
     table = [["id", "note", "hour", "Heart Rate", "pH"], ["a", "fever", "1", "80", ""], ["a", "", "2", "", "7.4"]]
     for _ in range(number):
@@ -235,7 +235,7 @@ def test_spoiled_records(tiny_processor, tmp_path, number):
         request = {"inputs": draw.choice((RECORD, [EVENTS]))} | draw.choice(({}, {"parameters": {"num_beams": 2}}))
         body = json.dumps(broken.spoiled(draw, request)).encode()
         refused += refuses(lambda body=body: endpoint.read_request(read_json(body)), RequestError)
-    tell("records", 2 * number, refused)
+    report("records", 2 * number, refused)
     assert refused
     assert read
 
@@ -272,16 +272,16 @@ def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
 
 
 def build(source, root, output, *options):
-    """Build a dataset; tell whether the tables are refused, which leaves nothing behind."""
+    """Build a dataset; return whether the tables are refused, which leaves nothing behind."""
     script = ROOT / "datasets_scripts/build_dataset.py"
     arguments = ["--source", source, "--root", root, "--output", output, "--splits", "train=1", "--threads", "1"]
     with no_hang():
         done = run_script(script, *arguments, *options)
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert (done.returncode, len(told)) in ((0, 0), (2, 1)), done.stderr[-2000:]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(errors)) in ((0, 0), (2, 1)), done.stderr[-2000:]
     assert output.exists() == (done.returncode == 0)
     left = output.with_name(output.name + ".unfinished")
-    assert not left.exists() or "resume" in told[0]
+    assert not left.exists() or "resume" in errors[0]
     shutil.rmtree(output, ignore_errors=True)
     shutil.rmtree(left, ignore_errors=True)
     return done.returncode == 2
@@ -320,4 +320,4 @@ def test_spoiled_tables(tmp_path, source, tables, number):
             path = draw.choice([path for path in root.iterdir() if path.suffix != ".yaml"])
             path.write_bytes(broken.spoiled_bytes(draw, path.read_bytes()))
         refused += build(source, root, tmp_path / f"out{i}")
-    tell(f"tables of {source}", number, refused)
+    report(f"tables of {source}", number, refused)

@@ -109,7 +109,7 @@ def tampered(genuine, tamper):
 
 @pytest.fixture
 def elsewhere(hub, tmp_path):
-    """Run code in a fresh process that uses the loopback Hub, in an empty folder, and tell whether it was touched."""
+    """Run code in a fresh process that uses the loopback Hub, in an empty folder; return whether it was touched."""
 
     def run(code):
         folder = tmp_path / "elsewhere"

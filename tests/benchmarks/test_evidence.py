@@ -10,7 +10,7 @@ from benchmarks import evidence
 
 
 @pytest.mark.slow
-def test_what_is_named_is_compared_with_full_occlusion(tiny_folder, data_folder, tmp_path):
+def test_named_evidence_is_compared_with_full_occlusion(tiny_folder, data_folder, tmp_path):
     output = tmp_path / "figures.json"
     arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--records", "6"]
     found = evidence.main([*arguments, "--output", str(output)])

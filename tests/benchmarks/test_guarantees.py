@@ -68,7 +68,7 @@ def write_report(folder, probabilities, gold):
     return folder
 
 
-def test_the_command_tells_of_each_label_and_counts_those_outside_of_the_band(tmp_path, capsys):
+def test_the_command_reports_each_label_and_counts_those_outside_the_band(tmp_path, capsys):
     probabilities, gold = simulated(0, 200)
     gold[:, 2] = False
     folder = write_report(tmp_path / "report", probabilities, gold)

@@ -111,7 +111,7 @@ def test_a_rejected_rationale_is_asked_for_again_with_the_reason(folder, tmp_pat
 
 
 @pytest.mark.parametrize("rejected", ["drop", "keep"])
-def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, rejected):
+def test_rationales_that_stay_wrong_are_left_out_or_kept_and_counted(folder, tmp_path, rejected):
     with ChatServer(lambda body: WRONG) as server:
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2, "--rejected", rejected)
     rows = rows_of(tmp_path / "out")
@@ -126,7 +126,7 @@ def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, reje
     assert aside[0] == {"stay_id": rows[0]["stay_id"], "outcome": outcome, "reasons": ["series contradicted"]}
 
 
-def test_answers_that_are_no_json_are_tried_again_then_counted(folder, tmp_path):
+def test_answers_other_than_json_are_retried_then_counted(folder, tmp_path):
     with ChatServer(lambda body: "I would rather not." if len(body["messages"]) < 8 else QUIET) as server:
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2)
         assert report["outcomes"] == {"accepted after a second try": report["requests"] // 2}
@@ -207,16 +207,16 @@ def test_a_dry_run_sends_and_writes_nothing(folder, tmp_path, capsys):
     with ChatServer(lambda body: QUIET) as server:
         options = ("--dry-run", "--prices", 2, 8, "--max-answer-tokens", 500)
         generate_rationales.main(arguments(folder, tmp_path / "out", "--base-url", server.url, *options))
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     records = len(rows_of(folder / "dataset"))
-    assert told.startswith(f"{records} requests, ")
-    assert f"at most {records * 500:,} to write" in told
-    assert "at the given prices" in told
+    assert output.startswith(f"{records} requests, ")
+    assert f"at most {records * 500:,} to write" in output
+    assert "at the given prices" in output
     assert not server.bodies
     assert not list(tmp_path.iterdir())
 
 
-def test_a_spent_budget_ends_the_run_and_a_larger_one_goes_on(folder, tmp_path):
+def test_a_spent_budget_ends_the_run_and_a_larger_one_resumes_it(folder, tmp_path):
     with ChatServer(lambda body: QUIET) as server:
         with pytest.raises(BudgetError, match="--max-requests 25 is spent"):
             generate(folder, tmp_path / "out", "--base-url", server.url, "--max-requests", 25)
@@ -226,7 +226,7 @@ def test_a_spent_budget_ends_the_run_and_a_larger_one_goes_on(folder, tmp_path):
     assert report["requests"] == len(server.bodies) == len(rows_of(tmp_path / "out"))
 
 
-def test_the_result_does_not_depend_on_how_many_requests_are_under_way(folder, tmp_path):
+def test_the_result_does_not_depend_on_the_number_of_concurrent_requests(folder, tmp_path):
     hashes = set()
     for concurrency in (1, 7, 32):
         output = tmp_path / f"out-{concurrency}"
@@ -296,8 +296,8 @@ def kill_and_resume(folder, output, server, kills, records, timeout=4, **kwargs)
         assert not output.exists()
     server.hold_after = None
     process = start(folder, output, server, timeout, **kwargs)
-    _, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
     assert max(server.answered.values()) == 1, "a request that had been answered was sent again"
     return read_metadata(output)["rationales"]
 

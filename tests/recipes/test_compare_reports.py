@@ -41,7 +41,7 @@ def test_reports_of_other_records_are_refused(tmp_path):
         compare_reports.main(["--first", str(first), "--second", str(changed)])
 
 
-def test_what_is_no_report_is_one_line(tmp_path):
+def test_a_folder_that_is_not_a_report_is_one_line(tmp_path):
     done = run_script(compare_reports.__file__, "--first", tmp_path, "--second", tmp_path)
     assert done.returncode == 2
     assert "is not a report folder" in done.stderr

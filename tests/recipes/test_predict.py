@@ -212,7 +212,7 @@ def test_several_processes_write_the_same_bytes(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_command_in_one_line_and_it_goes_on(folder, tmp_path):
+def test_a_killed_process_ends_the_command_in_one_line_and_it_resumes(folder, tmp_path):
     records, options = write_jsonl(tmp_path / "in.jsonl", made_up(400)), ["--batch-size", "2"]
     answer(folder, records, tmp_path / "whole.jsonl", *options)
     output = tmp_path / "out.jsonl"
@@ -291,7 +291,7 @@ def interrupted(folder, records, output, monkeypatch, *options):
     monkeypatch.undo()
 
 
-def test_it_goes_on_only_with_the_same_model_input_and_options(
+def test_it_resumes_only_with_the_same_model_input_and_options(
     folder, tiny_model, tiny_processor, tmp_path, monkeypatch
 ):
     from recipes.models.folder import save_model_folder
@@ -316,7 +316,7 @@ def test_it_goes_on_only_with_the_same_model_input_and_options(
     assert [line["id"] for line in lines] == [f"stay-{i}" for i in range(40)]
 
 
-def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
+def test_two_processes_with_one_output_do_not_harm_each_other(folder, tmp_path):
     records = write_jsonl(tmp_path / "in.jsonl", made_up(300))
     answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
     first = subprocess.Popen(command(folder, records, tmp_path / "out.jsonl", "--batch-size", "2"))
@@ -332,7 +332,7 @@ def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_answers_that_were_damaged_by_hand_are_given_again(folder, tmp_path, monkeypatch):
+def test_damaged_answers_are_computed_again(folder, tmp_path, monkeypatch):
     records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
     answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
     interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
@@ -342,7 +342,7 @@ def test_answers_that_were_damaged_by_hand_are_given_again(folder, tmp_path, mon
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_answers_of_an_unknown_start_are_refused_and_stay(folder, tmp_path, monkeypatch):
+def test_answers_of_an_unknown_start_are_refused_and_kept(folder, tmp_path, monkeypatch):
     records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
     interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
     (tmp_path / "out.jsonl.unfinished" / "start.json").write_text('{"model": ')
@@ -384,7 +384,7 @@ def test_a_mistake_ends_with_code_2_and_no_traceback(tiny_folder, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path):
+def test_a_full_disk_is_one_line_and_the_answers_are_kept(folder, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], capture_output=True).returncode:

@@ -118,7 +118,7 @@ def test_a_field_that_cannot_be_used_is_named(tmp_path, rows, words):
         plan_of(tmp_path, rows=rows)
 
 
-def test_a_row_that_is_not_there_is_named(tmp_path):
+def test_a_missing_row_is_named(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL, sort_keys=False))
     with pytest.raises(ClinRaGenInputError, match="no row 'nots'; its rows are whole, notes"):

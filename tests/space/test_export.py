@@ -102,7 +102,7 @@ def test_it_prints_on_a_few_pages(page_and_visit, chrome, tmp_path):
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
 
 
-def test_what_was_left_out_is_said(app, chrome, table):  # noqa: F811
+def test_omitted_inputs_are_named(app, chrome, table):  # noqa: F811
     visit = Visit(chrome, app.address)
     visit.upload(table)
     visit.click("#use-note input")

@@ -57,7 +57,7 @@ def another_process():
         yield hold
 
 
-def test_an_output_that_another_process_holds_is_refused_with_who_holds_it(tmp_path, another_process):
+def test_an_output_locked_by_another_process_is_refused_and_the_process_named(tmp_path, another_process):
     other = another_process(tmp_path / "out")
     with pytest.raises(BusyError) as caught, finished_folder(tmp_path / "out"):
         pass
@@ -91,7 +91,7 @@ def test_a_process_holds_its_own_output_again(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_where_the_disk_knows_no_locks_the_command_says_so_and_works(tmp_path, monkeypatch, caplog):
+def test_on_a_disk_without_locks_the_command_warns_and_works(tmp_path, monkeypatch, caplog):
     import fcntl
 
     def none(*_):
@@ -186,7 +186,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_an_output_inside_of_what_is_read_is_refused(data):
+def test_an_output_inside_an_input_is_refused(data):
     for options in (
         ["--output", data / "raw"],
         ["--output", data / "out", "--also-meds", data / "out"],
@@ -257,7 +257,7 @@ def test_real_tables_are_never_overwritten_by_simulated_ones(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mimic"]
 
 
-def test_simulated_tables_are_the_same_bytes_and_stay_as_they_are(tmp_path):
+def test_simulated_tables_have_the_same_bytes_and_are_not_rewritten(tmp_path):
     write_synthetic_tables(tmp_path / "a", 20, seed=0)
     stats = {path: path.stat() for path in (tmp_path / "a").rglob("*.csv.gz")}
     write_synthetic_tables(tmp_path / "a", 20, seed=0)
@@ -291,7 +291,7 @@ def raised(kind, message):
         return error
 
 
-def test_interruptions_and_full_disks_are_known_whatever_error_tells_of_them():
+def test_interruptions_and_full_disks_are_recognized_in_every_error():
     assert is_interruption(raised(KeyboardInterrupt, ""))
     assert is_interruption(RuntimeError("Query interrupted"))
     assert not is_interruption(raised(RuntimeError, "no query was interrupted"))
@@ -301,7 +301,7 @@ def test_interruptions_and_full_disks_are_known_whatever_error_tells_of_them():
 
 
 def broken_off(output, error, resume=None):
-    """Write a part and raise the error; tell whether the part of an earlier start was there."""
+    """Write a part and raise the error; return whether the part of an earlier start existed."""
     found = []
 
     def work():
@@ -325,20 +325,20 @@ def broken_off(output, error, resume=None):
         (KeyboardInterrupt(), None, False),
     ],
 )
-def test_what_can_be_resumed_stays_and_a_mistake_leaves_nothing(tmp_path, error, resume, kept):
+def test_resumable_output_is_kept_and_a_mistake_leaves_nothing(tmp_path, error, resume, kept):
     broken_off(tmp_path / "out", error, resume)
     assert [path.name for path in tmp_path.iterdir()] == (["out.unfinished"] if kept else [])
     assert broken_off(tmp_path / "out", error, resume) == kept
     assert not broken_off(tmp_path / "out", error, {"a": 2})
 
 
-def test_a_mistake_in_a_later_start_keeps_what_an_earlier_one_did(tmp_path):
+def test_a_mistake_in_a_later_start_keeps_the_earlier_output(tmp_path):
     assert not broken_off(tmp_path / "out", KeyboardInterrupt(), {"a": 1})
     assert broken_off(tmp_path / "out", ClinRaGenInputError("--memory-limit 4GBB is no size"), {"a": 1})
     assert broken_off(tmp_path / "out", KeyboardInterrupt(), {"a": 1})
 
 
-def test_too_little_memory_is_one_line_and_more_resumes(data, tmp_path):
+def test_too_little_memory_is_one_line_and_a_start_with_more_resumes(data, tmp_path):
     options = ["--source", "mimic-iv", "--root", data / "raw", "--output", tmp_path / "out"]
     for limit in ("1kB", "5MB"):
         done = build(*options, "--memory-limit", limit)
@@ -399,8 +399,8 @@ def pressed_ctrl_c(command, seconds):
     )
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=120)
-    return process.returncode, told
+    _, message = process.communicate(timeout=120)
+    return process.returncode, message
 
 
 @pytest.mark.slow
@@ -411,12 +411,12 @@ def test_ctrl_c_in_workers_is_one_line(data, tmp_path):
     command += ["--knowledge", data / "knowledge.json", "--processes", "2", "--output", tmp_path / "out"]
     codes = []
     for seconds in (1.5, 2.5, 3.5, 4.5):
-        code, told = pressed_ctrl_c(command, seconds)
+        code, message = pressed_ctrl_c(command, seconds)
         codes.append(code)
         if code:
             assert code == 130
-            assert told.splitlines()[-1].startswith("error: interrupted;"), told
-            assert "Traceback" not in told
+            assert message.splitlines()[-1].startswith("error: interrupted;"), message
+            assert "Traceback" not in message
             assert not (tmp_path / "out").exists()
         else:
             break

@@ -94,7 +94,7 @@ def cut(path, share=0.5):
 
 
 def flipped(folder):
-    """Change a value between its limits, as a hand or a bad disk does: only the hash tells."""
+    """Change a value within its limits, as a person or a bad disk might: only the hash shows it."""
     path = shards(folder, "train")[0]
     table = pq.read_table(path)
     ages = pa.array([age + 1 for age in table["age"].to_pylist()], pa.float32())
@@ -237,14 +237,14 @@ def refusal(read, *inputs):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_folder_is_refused_by_whatever_reads_it(folder, knowledge, name):
+def test_a_damaged_folder_is_refused_by_every_reader(folder, knowledge, name):
     damage, message = DAMAGES[name]
     check_content(folder)  # what was read before it was damaged is not taken for whole
     damage(folder)
-    told = {refusal(read, folder, knowledge) for read in READERS.values()}
-    assert len(told) == 1
-    assert re.search(message, next(iter(told)))
-    assert str(folder) in next(iter(told))
+    messages = {refusal(read, folder, knowledge) for read in READERS.values()}
+    assert len(messages) == 1
+    assert re.search(message, next(iter(messages)))
+    assert str(folder) in next(iter(messages))
     assert [path.name for path in folder.parent.iterdir()] == ["dataset"]
 
 
@@ -277,14 +277,14 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_metadata_that_are_no_object_are_refused(folder, text):
+def test_metadata_other_than_an_object_are_refused(folder, text):
     (folder / METADATA_FILE).write_text(text)
     line = refusal(read_metadata, folder)
     assert METADATA_FILE in line
     assert "again" in line
 
 
-def test_metadata_that_are_no_text_are_refused(folder):
+def test_metadata_other_than_text_are_refused(folder):
     (folder / METADATA_FILE).write_bytes(b"\xff\xfe\x00" * 50)
     assert METADATA_FILE in refusal(read_metadata, folder)
 

@@ -61,13 +61,13 @@ def kill_and_restart(source, root, tmp_path, times, seed, number=signal.SIGKILL)
         process = start(source, root, output, stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.1, 0.95) * duration)
         process.send_signal(number)
-        told = process.communicate()[1]
+        errors = process.communicate()[1]
         if not output.exists():  # a signal that came too late finds the whole folder there
             hits += 1
             if number == signal.SIGINT:
-                assert process.returncode == 130, told
-                assert told.splitlines()[-1].startswith("error: interrupted;")
-                assert "Traceback" not in told
+                assert process.returncode == 130, errors
+                assert errors.splitlines()[-1].startswith("error: interrupted;")
+                assert "Traceback" not in errors
             assert start(source, root, output).wait() == 0
         else:
             duration *= 0.7
@@ -149,7 +149,7 @@ def interrupted(output, resume):
     return found[0]
 
 
-def test_only_a_start_with_the_same_settings_and_tables_goes_on(tmp_path):
+def test_only_a_start_with_the_same_settings_and_tables_resumes(tmp_path):
     output = tmp_path / "out"
     assert not interrupted(output, {"a": 1})
     assert interrupted(output, {"a": 1})
@@ -180,7 +180,7 @@ FULL_AT = ["20k", "500k", "3m", "7m"]  # at the very start, at the first table, 
 @pytest.mark.parametrize(
     "size", [pytest.param(size, marks=[] if size == "7m" else pytest.mark.slow) for size in FULL_AT]
 )
-def test_a_full_disk_is_one_clear_line_and_what_was_done_is_resumed(tmp_path, small_disk, size):
+def test_a_full_disk_is_one_clear_line_and_the_work_is_resumed(tmp_path, small_disk, size):
     write_synthetic_tables(tmp_path / "raw", 300, seed=0)
     arguments = ["--source", "mimic-iv", "--root", tmp_path / "raw", "--output"]
     disk = small_disk(size)
@@ -215,7 +215,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def test_a_folder_with_fewer_rows_than_were_counted_gets_no_name(tmp_path, monkeypatch):
+def test_a_folder_with_fewer_rows_than_counted_is_not_finished(tmp_path, monkeypatch):
     write_synthetic_tables(tmp_path / "raw", 30, seed=0)
     monkeypatch.setattr(
         records, "write_shard", lambda *where_and_table: write_shard(*where_and_table[:-1], where_and_table[-1][1:])

@@ -237,7 +237,7 @@ LAGGED = json.dumps({"error": {"code": "maxlag", "info": "Waiting for a server: 
     ],
 )
 @pytest.mark.parametrize("service", [PubMed, Wikipedia])
-def test_faults_that_pass_are_waited_for(services, tmp_path, service, fault):
+def test_transient_faults_are_retried(services, tmp_path, service, fault):
     services.faults.append(fault)
     documents = list(service(tmp_path, base_url=services.url, first_wait=0.01).documents(["shock"], 3))
     assert len(documents) == 2
@@ -245,7 +245,7 @@ def test_faults_that_pass_are_waited_for(services, tmp_path, service, fault):
         assert services.times[1] - services.times[0] >= 0.99
 
 
-def test_malformed_xml_is_asked_for_again(services, tmp_path):
+def test_malformed_xml_is_requested_again(services, tmp_path):
     pubmed = PubMed(tmp_path, base_url=services.url, first_wait=0.01)
     list(pubmed._get("esearch.fcgi", {"term": "shock", "retmax": 3}, web._pubmed_ids))
     services.faults += [(200, {}, "<PubmedArticleSet><Pub"), (200, {}, "<eFetchResult><ERROR/></eFetchResult>")]
@@ -253,7 +253,7 @@ def test_malformed_xml_is_asked_for_again(services, tmp_path):
     assert [article.id for article in articles] == ["PMID 11"]
 
 
-def test_faults_that_last_end_in_one_line(services, tmp_path):
+def test_lasting_faults_end_in_one_line(services, tmp_path):
     pubmed = PubMed(tmp_path, base_url=services.url, attempts=2, first_wait=0.01)
     services.faults += [(200, {}, "{broken")] * 2
     with pytest.raises(ClinRaGenInputError, match=r"esearch.fcgi: the reply is not JSON, 2 times; start again later"):

@@ -95,7 +95,7 @@ def test_fused_scores_by_hand():
     assert _fuse(lexical, semantic) == [np.argsort(-first).tolist(), np.argsort(-second).tolist()]
 
 
-def test_queries_hold_what_is_known_of_a_label():
+def test_queries_hold_the_known_terms_of_a_label():
     (query,) = queries_for([label for label in load_labels("phenotypes") if label["name"] == "Shock"])
     assert "septic shock" in query.names
     assert len(query.terms) > 10
@@ -182,7 +182,7 @@ def test_american_spelling():
     )
 
 
-def test_recall_is_counted_of_what_can_be_found():
+def test_recall_is_relative_to_what_can_be_found():
     documents = [Document(str(i), f"shock {'x' * i}", diseases=("Shock",)) for i in range(4)]
     documents.append(Document("none", "cough"))
     retriever = Retriever(documents, encode_letters)

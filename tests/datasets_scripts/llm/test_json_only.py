@@ -83,7 +83,7 @@ def test_every_answer_fits_its_schema_and_ends_within_its_budget(vocabulary, wan
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_a_teacher_is_asked_is_read_whatever_it_prefers(vocabulary, seed):
+def test_the_constraint_holds_for_any_preference_of_the_model(vocabulary, seed):
     text = write(vocabulary, [SCHEMA], 300, seed)[0]
     assert parse_answer(text, SCHEMA).value == json.loads(text)
 

@@ -88,7 +88,7 @@ def test_whatever_a_model_would_write_each_answer_of_a_batch_fits_its_own_schema
     assert len({json.dumps(answer.value) for answer in answers}) > len(schemas)
 
 
-def test_what_chats_begin_with_alike_is_read_once_and_changes_no_answer(untaught, log, monkeypatch):
+def test_the_common_beginning_of_chats_is_encoded_once_and_changes_no_answer(untaught, log, monkeypatch):
     said = "a long and dry cough and a fever " * 12
     chats = [[("user", f"{said}{end}")] for end in ("fever", "cough and fever", "and a dry cough")]
     model = LocalModel(str(untaught), log, sampling=Sampling(max_tokens=TOKENS))
@@ -118,7 +118,7 @@ def test_too_few_tokens_for_an_answer_is_one_line(untaught, log):
         list(map_in_order(model.answer, [Request([{"role": "user", "content": "fever"}], SCHEMA)], model))
 
 
-def test_a_template_that_knows_no_system_message_gets_it_with_the_first(copy, log):
+def test_a_template_without_system_messages_gets_it_with_the_first_message(copy, log):
     change_tokenizer(
         copy,
         chat_template="{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -162,7 +162,7 @@ def test_where_no_prompt_fits_there_is_no_result(teacher, log):
         log.report()
 
 
-def test_numbers_that_are_none_are_one_line(copy, log):
+def test_invalid_numbers_are_one_line(copy, log):
     model = LlamaForCausalLM.from_pretrained(copy)
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))

@@ -297,7 +297,7 @@ IN_A_PROCESS = [
 
 
 @pytest.mark.slow
-def test_pipeline_and_auto_classes_refuse_it_in_a_process_that_knows_nothing_of_the_project(whole, tmp_path):
+def test_pipeline_and_auto_classes_refuse_it_in_a_process_without_the_project(whole, tmp_path):
     for name in IN_A_PROCESS:
         DAMAGES[name][0](shutil.copytree(whole, tmp_path / "folders" / name))
     shutil.copytree(whole, tmp_path / "folders" / "whole")
@@ -314,16 +314,16 @@ def test_pipeline_and_auto_classes_refuse_it_in_a_process_that_knows_nothing_of_
     """
     done = run_elsewhere(code, tmp_path / "folders", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert told == {**dict.fromkeys(IN_A_PROCESS, "refused"), "whole": "loaded"}
+    outcomes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert outcomes == {**dict.fromkeys(IN_A_PROCESS, "refused"), "whole": "loaded"}
 
 
-def test_who_asks_for_other_sizes_or_the_report_gets_them(folder):
+def test_other_sizes_and_the_loading_report_are_given_on_request(folder):
     weights(folder, lambda state: state.update({CLASSIFIER: torch.ones(3, 16)}))
     options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    model, told = ClinRaGenForConditionalGeneration.from_pretrained(folder, **options)
+    model, loading_info = ClinRaGenForConditionalGeneration.from_pretrained(folder, **options)
     assert model.diagnosis_head.classifier.weight.shape == (25, 16)
-    assert [name for name, *_ in told["mismatched_keys"]] == [CLASSIFIER]
+    assert [name for name, *_ in loading_info["mismatched_keys"]] == [CLASSIFIER]
 
 
 def places(value, path=()):

@@ -35,7 +35,7 @@ def instruction(name):
     return re.findall(rf"^{name} (.*)$", joined, re.MULTILINE)
 
 
-def test_the_image_runs_as_no_root_and_installs_without_a_network():
+def test_the_image_does_not_run_as_root_and_installs_without_a_network():
     assert instruction("USER") == ["clinragen"]
     (install, user) = instruction("RUN")
     assert "--no-index" in install
@@ -90,13 +90,13 @@ def test_the_steps_of_the_image_lead_to_a_server_that_answers(open_folder, tiny_
     environment = {**os.environ, **settings, "HOME": str(home), "HF_HOME": str(home), "LD_LIBRARY_PATH": libraries}
     server = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True, **user)
     try:
-        told = []
+        lines = []
         for line in server.stderr:
-            told.append(line)
+            lines.append(line)
             if "answers at" in line:
                 break
         else:
-            raise AssertionError("".join(told))
+            raise AssertionError("".join(lines))
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         status, answer, _ = ask(
             port, {"inputs": {"note": "fever"}, "parameters": {"max_new_tokens": 8}}, headers=headers

@@ -101,7 +101,7 @@ def with_lora(model):
 
 @pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("form", ["whole", "frozen", "lora", "checkpointed", "bf16"])
-def test_operations_are_those_that_are_counted_in_a_real_step(tiny_tokenizer, kind, form):
+def test_operations_equal_those_counted_in_a_real_step(tiny_tokenizer, kind, form):
     model = make_model(tiny_tokenizer, kind, dropout=0.1)
     speed_up_on_cpu(model.backbone)
     if form == "frozen":
@@ -119,7 +119,7 @@ def test_operations_are_those_that_are_counted_in_a_real_step(tiny_tokenizer, ki
 
 @pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("form", ["whole", "frozen", "checkpointed"])
-def test_memory_is_what_the_allocator_holds_in_a_real_step(tiny_tokenizer, kind, form):
+def test_memory_equals_that_of_the_allocator_in_a_real_step(tiny_tokenizer, kind, form):
     model = make_model(tiny_tokenizer, kind)
     speed_up_on_cpu(model.backbone)
     if form == "frozen":

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Deletion tests: as much is deleted at random as was named, and the figures tell a good witness from a bad one."""
+"""Deletion tests: random deletions have the size of the named ones, and the figures recognize good evidence."""
 
 import copy
 import json
@@ -216,7 +216,7 @@ def series_of(processor, heart_rates):
     return values
 
 
-def test_cited_is_what_supported_claims_rest_on_and_the_model_reads(tiny_config, tiny_processor):
+def test_cited_evidence_supports_claims_and_is_read_by_the_model(tiny_config, tiny_processor):
     values = series_of(tiny_processor, [80.0, 130.0, 140.0, 150.0])
     first, second = tiny_processor.labels[3:5]
     prediction = prediction_of(

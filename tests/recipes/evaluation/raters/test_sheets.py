@@ -98,7 +98,7 @@ def read_page(folder, rater):
 
 
 @pytest.mark.parametrize("rater", ["alice", "bob"])
-def test_a_sheet_tells_neither_system_nor_stay_nor_patient(sheets, rater):
+def test_a_sheet_reveals_neither_system_nor_stay_nor_patient(sheets, rater):
     text, _, data = read_page(sheets, rater)
     key = json.loads((sheets / "key.json").read_text())
     assert key["systems"] == [*MODELS, "reference"]
@@ -167,7 +167,7 @@ def test_a_record_without_measurements_has_no_plot():
     assert series_svg([{"name": "pH", "unit": "pH", "low": 7, "high": 8}], [], []) == ""
 
 
-def test_the_command_tells_of_patient_records_and_of_the_key(dataset, reports, tmp_path, caplog):
+def test_the_command_warns_of_patient_records_and_names_the_key(dataset, reports, tmp_path, caplog):
     make(dataset, reports[:1], tmp_path / "sheets", raters="alice", sample=1)
     assert "hold patient records" in caplog.text
     assert "keep it from the raters" in caplog.text
@@ -337,7 +337,7 @@ def test_answers_with_a_fault_are_refused_by_file_and_item(sheets, answers, tmp_
     assert not (tmp_path / "ratings").exists()
 
 
-def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
+def test_files_other_than_answers_are_refused(sheets, answers, tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"of alice are in .*answers-alice.json already"):
         measure(sheets, [*answers, shutil.copy(answers[0], tmp_path / "copy.json")], tmp_path / "ratings")
     with pytest.raises(ClinRaGenInputError, match=r"nothing.json cannot be read"):
@@ -353,7 +353,7 @@ def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
         measure(sheets, answers[:1], tmp_path / "ratings")
 
 
-def test_sheets_that_cannot_be_made_say_why(dataset, reports, tmp_path):
+def test_sheets_that_cannot_be_written_give_the_reason(dataset, reports, tmp_path):
     for options, said in (
         ({"raters": "alice,alice"}, "names a rater twice"),
         ({"raters": "alice,../bob"}, "is not a valid name"),

@@ -41,14 +41,14 @@ def line_of(read, *given):
     return line
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_files_are_read_back(tmp_path):
     write_evaluation(tmp_path, {"run": {"model": "m"}}, [ROW, ROW])
     assert read_predictions(tmp_path) == [ROW, ROW]
     assert read_metrics(tmp_path) == {"run": {"model": "m"}}
 
 
 @pytest.mark.parametrize(
-    ("second", "told"),
+    ("second", "reason"),
     [
         (json.dumps(ROW)[:60], "not JSON"),
         ("", "not JSON"),
@@ -60,12 +60,12 @@ def test_what_was_written_is_read(tmp_path):
         (json.dumps(ROW | {"diagnoses": [{"name": "a"}]}), r"diagnoses\[0\].label is missing"),
     ],
 )
-def test_a_damaged_line_is_named(tmp_path, second, told):
+def test_a_damaged_line_is_named(tmp_path, second, reason):
     write_evaluation(tmp_path, {"run": {"model": "m"}}, [ROW])
     path = tmp_path / "predictions.jsonl"
     path.write_text(path.read_text() + second + "\n" + json.dumps(ROW) + "\n")
     with pytest.raises(
-        ClinRaGenInputError, match=rf"predictions.jsonl, line 2 is damaged: {told}; run evaluate_model"
+        ClinRaGenInputError, match=rf"predictions.jsonl, line 2 is damaged: {reason}; run evaluate_model"
     ):
         read_predictions(tmp_path)
     line_of(read_predictions, tmp_path)
