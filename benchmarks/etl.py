@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description="Time and memory of build_dataset.py against the size of a database.")
     parser.add_argument("--root", type=Path, required=True, help="the MIMIC-III demo's tables")
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 50], help="default: 1 10 50")
-    parser.add_argument("--summaries", type=int, help="build the last factor also with so many discharge summaries")
+    parser.add_argument("--summaries", type=int, help="discharge summaries of a further build of the last factor")
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit, which takes turns with this one")
     parser.add_argument("--pairs", type=int, default=1, help="turns of each side; default: 1")
     parser.add_argument("--memory-limit", default="4GB", help="given to build_dataset.py; default: 4GB")

@@ -76,7 +76,9 @@ def write_flan_t5(folder: Path, texts: list[str], **changes) -> None:
     config = T5Config(vocab_size=len(tokenizer) + 28, decoder_start_token_id=0, **shape)  # FLAN-T5's is rounded, too
     model = T5ForConditionalGeneration(config)
     model.config.tie_word_embeddings = False
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight + 0.1)  # FLAN-T5's head is no copy of its embedding
+    model.lm_head.weight = torch.nn.Parameter(
+        model.lm_head.weight + 0.1
+    )  # FLAN-T5's head is not tied to its embedding
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -79,7 +79,7 @@ def report(kind, tried, refused):
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """Files and folders that hold nothing a command can use; and a folder to stand in."""
+    """Files and folders without usable content; and a working directory."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "a?b'c [x].json").write_text("{}")

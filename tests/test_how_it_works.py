@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/how_it_works.md: its picture is what the script draws, and what it names stands in the code."""
+"""docs/how_it_works.md: its picture is what the script draws, and the names in it exist in the code."""
 
 import ast
 import re

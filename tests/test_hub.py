@@ -72,7 +72,7 @@ def test_a_dataset_comes_back_with_the_same_rows_and_features_at_each_revision(h
             assert pulled.keys() == local.keys()
             for split in local:
                 assert pulled[split].features == local[split].features
-                assert str(pulled[split][:]) == str(local[split][:])  # NaN is no equal of NaN
+                assert str(pulled[split][:]) == str(local[split][:])  # NaN does not equal NaN
             print(len(pulled["train"][0]["note"]), len(pulled["train"][1]["note"]), sep="-")
     """.replace("FOLDERS", str([str(folder) for folder in dataset_folders]))
     done = run_elsewhere(code, " ".join(commits), tmp_path, **hub.environment())

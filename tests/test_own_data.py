@@ -118,7 +118,7 @@ def test_the_dataset_of_the_export_is_that_of_the_simulated_patients(home, tmp_p
         for name in ("age", "sex", "care_unit", "note", "diagnoses"):
             assert own[name] == row[name], (stay, name)
         given, wanted = cells_of(own), cells_of(row)
-        # a slip of 0 °C stands in the simulated tables as 32 °F, which the reader of MIMIC takes for a value in °C
+        # an error of 0 °C is 32 °F in the simulated tables, which the reader of MIMIC takes for a value in °C
         wanted = {cell: value for cell, value in wanted.items() if (cell[1], value) != ("Temperature", 32.0)}
         assert set(given) == set(wanted), stay
         for cell, value in wanted.items():

@@ -179,7 +179,7 @@ def _vocabulary(name_or_path: str, terms: list[dict]) -> tuple[str, int] | None:
     except (OSError, ValueError) as error:
         if name_or_path != MINILM:
             raise ClinRaGenInputError(f"--tokenizer {name_or_path}: no tokenizer ({error})") from None
-        logger.warning("the report does not count tokens: %s is not at hand", MINILM)
+        logger.warning("the report does not count tokens: %s is not available", MINILM)
         return None
     tokens = {token for term in terms for token in tokenizer(term["term"], add_special_tokens=False)["input_ids"]}
     return name_or_path, len(tokens)

@@ -109,9 +109,7 @@ class DataArguments:
 class StageFields:
     """Training of a stage: its own fields, and this project's defaults for fields of Seq2SeqTrainingArguments."""
 
-    output_dir: str | None = option(
-        "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
-    )
+    output_dir: str | None = option("Model folder to write; checkpoints are beside it, in OUTPUT_DIR.training.", None)
     plan: str | None = option(
         "Train nothing: print records, steps, memory, operations and time, as estimates for this machine, or for a "
         "GPU and a share of its peak rate, such as A100 or A100:0.4.",
@@ -120,7 +118,7 @@ class StageFields:
         const="here",
     )
     trained_modules: list[str] = option(
-        "Parts whose weights learn, of: "
+        "Parts of the model to train, of: "
         + ", ".join(MODULES)
         + ". The others are frozen. The decoder is the part of the backbone that writes, without what it shares "
         "with the encoder.",
@@ -149,7 +147,7 @@ class StageFields:
     warmup_steps: float = option("Steps, or below 1 the share of all; the paper's is 0.1.", 0.02)
     per_device_train_batch_size: int = option("Records per step on each device.", 16)
     per_device_eval_batch_size: int = option("Records per batch of a validation.", 64)
-    train_sampling_strategy: str = option("Batches of like lengths, or random.", "group_by_length")
+    train_sampling_strategy: str = option("Batches of similar lengths, or random.", "group_by_length")
     logging_steps: float = option("Steps between lines of the log.", 20)
     remove_unused_columns: bool = option("The collator reads the raw columns.", False)
     label_names: list[str] | None = option("What the metrics compare with.", ["diagnosis_labels"])

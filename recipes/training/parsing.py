@@ -45,7 +45,7 @@ class FieldParser(CommandParser):
     def __init__(self, kinds: tuple[type, ...], defaults: dict | None = None, epilog: str | None = None):
         super().__init__(
             usage="%(prog)s --config FILE.yaml [--FIELD VALUE ...]",
-            description="Fields stand in the YAML file; the command line overrides them. Dictionaries are JSON there.",
+            description="Fields are in the YAML file; the command line overrides them. Dictionaries are JSON there.",
             epilog=epilog,
             allow_abbrev=False,
         )

@@ -72,7 +72,7 @@ def test_an_unseen_disease_is_recognized_by_its_terms():
     described = Described(sparse.csr_matrix(np.ones((600, 1))), evidence[:, :, None])
     is_test = np.arange(600) >= 400
     unseen = gold.clone()
-    unseen[~is_test, 3] = 0  # nobody who was seen has it
+    unseen[~is_test, 3] = 0  # no training record has it
     found = terms.show_unseen(described, unseen, is_test, list("abcd"))
     assert found["d"] == pytest.approx(roc_auc_score(gold[is_test, 3], evidence[is_test, 3]))
     assert found["d"] > 0.75

@@ -177,7 +177,7 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
 
 
 def kill_and_restart(folder, tmp_path, number, kills, seed):
-    """Kill so many starts in the middle of their work, let the next end; it must give the bytes of one undisturbed."""
+    """Kill some starts in the middle of their work, let the next finish; it must give the bytes of an undisturbed run."""
     records = write_jsonl(tmp_path / "in.jsonl", made_up(number))
     records.write_text(records.read_text().replace('"note"', '"nota"', 40).replace("stay-100", 'stay"100'))
     options = ["--batch-size", "2"]

@@ -70,7 +70,7 @@ class Server:
 
 
 def ask(port, body, method="POST", path="/", headers=JSON):
-    """Status, answer and headers; a body that is no text or bytes is sent as JSON."""
+    """Return status, answer and headers; a body other than text or bytes is sent as JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     body = body if isinstance(body, str | bytes) or hasattr(body, "__next__") else json.dumps(body)
     connection.request(method, path, body, headers)
@@ -434,7 +434,7 @@ def test_headers_without_end_are_refused(lasting_server):
 
 @contextmanager
 def slow_clients(port, number):
-    """Clients that send a byte of a request every 0.1 s, and connect again when they are given up."""
+    """Clients that send a byte of a request every 0.1 s, and reconnect when they are disconnected."""
     stopped = threading.Event()
 
     def send():

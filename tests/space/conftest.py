@@ -182,7 +182,7 @@ class Visit:
         self.wait(lambda: self.all("#status .done"))
 
     def upload(self, path: Path) -> None:
-        """Upload a table and wait for what is said of it."""
+        """Upload a table and wait for the message about it."""
         self.js("document.querySelector('#message p')?.remove()")
         self.one("input[type=file]").send_keys(str(path))
         self.wait(lambda: self.all("#message p"))

@@ -26,7 +26,7 @@ def table(tmp_path):
 
 @pytest.fixture
 def answered(visit, table):
-    """A visit whose record is the one that the model learnt, answered."""
+    """A visit with an answer for the record that the model was trained on."""
     visit.upload(table)
     visit.enter(NOTE)
     visit.write()
@@ -162,7 +162,7 @@ def test_a_running_answer_is_not_shown_for_another_patient(visit):
 
 @pytest.fixture
 def never_cancelled(visit):
-    """A visit in which what was asked for goes on when another patient is chosen; `window.seen` is of each frame."""
+    """A visit with a request that continues when another patient is chosen; `window.seen` records each frame."""
     visit.browser.execute_cdp_cmd("Network.enable", {})
     visit.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/cancel"]})
     visit.js(

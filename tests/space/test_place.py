@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The page claims that what is entered stays on this machine only where nobody else can reach it."""
+"""The page claims that input stays on this machine only if nobody else can reach it."""
 
 import json
 import os

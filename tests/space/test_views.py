@@ -160,7 +160,7 @@ def test_a_claim_has_a_verdict_in_words_and_links():
     answer |= {"lab_rationale": "pH is <low>. so what", "claims": [claim, other]}
     html = str(rationale_view(answer, links([(2, 7)])))
     assert re.findall(r'data-links="([^"]*)"', html) == ["note-2", "point-1-2"]
-    assert html.count('class="claim') == 2  # what states nothing of a channel is no claim
+    assert html.count('class="claim') == 2  # a statement without a channel is not a claim
     assert "pH is &lt;low&gt;" in html
     assert "✗ measured otherwise. pH: 2 values, lowest 7.20 (hour 2.5), highest 7.40 (hour 1.0), 1 below" in words(
         html

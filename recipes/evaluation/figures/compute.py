@@ -300,7 +300,7 @@ def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
 
 
 def as_read(language: Language, predictions: list[dict]) -> list[dict]:
-    """Return predictions whose rationales are rewritten as the readers take them."""
+    """Return predictions with their rationales rewritten for the checkers."""
     if language.is_english:
         return predictions
     parts = [f"{kind}{part}_rationale" for kind in ("", "reference_") for part in ("note", "lab")]

@@ -18,8 +18,8 @@ def match_by_embedding(
     texts: Sequence[str], labels: list[str], encode: Callable[[list[str]], np.ndarray], threshold: float = THRESHOLD
 ) -> list[list[int]]:
     """
-    Class ids of the labels that the generated texts name: a written name counts as every label whose sentence
-    embedding has a cosine of `threshold` or more with its own.
+    Return class ids of the labels that the generated texts name: a written name counts as every label with a sentence
+    embedding at a cosine of `threshold` or more to its own.
 
     Args:
         texts (list of `str`): generated; the text between "Disease Diagnosed:" and the next mark is read.

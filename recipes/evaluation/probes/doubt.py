@@ -83,7 +83,7 @@ def figures_of_part(true, predicted, probabilities, patients) -> dict:
 def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
     """
     The share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
-    predictions: those whose probabilities have the least entropy.
+    predictions, which are those with the least entropy of their probabilities.
 
     Returns:
         `coverage`, shares of the records, and the `error` among them; `area`, its mean over all shares, and that

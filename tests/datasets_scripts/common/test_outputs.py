@@ -393,7 +393,7 @@ def test_a_second_teacher_is_refused_and_the_first_loses_nothing(data, tmp_path)
 
 
 def pressed_ctrl_c(command, seconds):
-    """Start a command, press Ctrl-C in its terminal after so many seconds; exit code and what it said."""
+    """Start a command, press Ctrl-C in its terminal after some seconds; return exit code and error output."""
     process = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     )

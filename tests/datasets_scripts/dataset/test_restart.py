@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A killed build leaves nothing that looks finished, goes on when started again, and ends in the same bytes."""
+"""A killed build leaves nothing that looks finished, resumes when started again, and ends in the same bytes."""
 
 import hashlib
 import random

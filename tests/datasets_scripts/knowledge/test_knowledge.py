@@ -276,7 +276,7 @@ def test_when_the_teacher_gets_no_knowledge_then_it_ends_with_one_line(tmp_path)
 
 
 def test_a_language_model_extracts_what_the_sentences_hold(tmp_path):
-    """Through the command, over HTTP: terms that stand in the sentence they cite are kept, others counted."""
+    """Through the command, over HTTP: terms that are in the sentence they cite are kept, others are counted."""
     sentences = "Patients have crackles at the base. A new infiltrate is seen on the chest film."
     documents = [
         {"id": f"d{i}", "text": f"Pneumonia, report {i}. {sentences}" if i < 5 else f"Gout of toe {i} is painful."}

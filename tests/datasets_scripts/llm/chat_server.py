@@ -44,7 +44,7 @@ class ChatServer:
         self.bodies: list[dict] = []
         self.answered, self.faults = Counter(), Counter()  # body's key -> whole answers; fault -> how often
         self.most_at_once = self.at_once = 0
-        self.hold_after: int | None = None  # after so many answers none is given any more
+        self.hold_after: int | None = None  # number of answers after which no more are given
         self.holding = threading.Event()
         self.location = ""  # where the fault "redirect" points
 

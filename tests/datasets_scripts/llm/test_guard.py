@@ -28,7 +28,7 @@ from tests.datasets_scripts.teacher.small_teacher import ANSWER
 
 
 OUTSIDE = "203.0.113.7"
-SECRET = "xylophonic crepitations"  # stands in a note, and must not stand in a log
+SECRET = "xylophonic crepitations"  # in a note, and must not be in a log
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_wording_varies_with_the_stay_and_repeats_with_the_seed(teacher):
 
 
 def check_folder(dataset, tmp_path):
-    """Rationales for a whole dataset folder: all claims hold, and all cited spans stand in the notes."""
+    """Rationales for a whole dataset folder: all claims hold, and all cited spans are in the notes."""
     build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
     output = tmp_path / "rationales"
     generate_rationales.main(

@@ -131,7 +131,7 @@ def test_a_folder_without_the_prevalence_of_diagnoses_is_reported(stage1_folder,
 
 
 def test_the_drift_of_new_patients_needs_no_labels(stage1_folder, tmp_path, caplog):
-    """Glucose of the hospital's patients is far from that of training; diagnoses are not compared, which is said."""
+    """Glucose of the hospital's patients is far from that of training; diagnoses are not compared, as the log says."""
     caplog.set_level("INFO")
     tables, mapping = small_hospital.hospital(40)
     del tables["diagnoses"], mapping["diagnoses"]

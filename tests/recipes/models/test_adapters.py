@@ -80,7 +80,7 @@ def hashes(folder):
 
 
 def batch_of(processor, records):
-    """Notes and series, though stage 1 learned from notes alone: the adapter holds the series' encoder too."""
+    """Notes and series, although stage 1 was trained on notes only: the adapter also holds the series encoder."""
     processor.modalities = ["note", "lab"]
     notes, values, times = zip(*records, strict=True)
     return processor(notes=list(notes), lab_values=list(values), lab_times=list(times), return_tensors="pt")

@@ -33,7 +33,7 @@ WARD, SIMULATION = dataset("Ward", True), dataset("Simulation", False)
 
 
 def history_on(records, began_from, folder):
-    """History of a stage that began from a folder and learned from `records`."""
+    """History of a stage that began from a folder and was trained on `records`."""
     trainer = SimpleNamespace(
         args=StageArguments(output_dir=str(folder), trained_modules=["backbone"]),
         model=None,

@@ -72,7 +72,7 @@ def test_each_record_comes_once_an_epoch_in_an_order_of_seed_and_epoch(folder, t
         assert sorted(orders[-1]) == all_stays
         assert len(first) == len(all_stays)
     assert orders[0] != orders[1] != orders[2] != orders[0]
-    second.set_epoch(2)  # without the epochs before, as a stage that goes on
+    second.set_epoch(2)  # without the earlier epochs, like a resumed stage
     assert stays(second) == orders[2]
     assert stays(stream(folder, tiny_processor, length_columns=length_columns, seed=1)) == orders[1]
 

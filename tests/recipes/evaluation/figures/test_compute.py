@@ -43,7 +43,7 @@ def predictions_of(records, metadata, texts):
 
 @pytest.fixture(scope="module")
 def evaluated(data_folder):
-    """`evaluated(texts)`: the figures of rationales that `texts` makes of the records."""
+    """`evaluated(texts)`: the figures of the rationales that `texts` writes for the records."""
     folder = str(data_folder / "dataset")
     metadata, records = read_metadata(folder), load_records(folder, "train", limit=20)
     scorer = BertScorer.from_pretrained("all-MiniLM-L6-v2", device="cpu")

@@ -89,7 +89,7 @@ def test_with_the_knowledge_synonyms_of_a_finding_count():
         ("Productive cough, fevers and no chest pain point to pneumonia.", 3),
         ("The note tells of fever. Fever again, and fever.", 1),
         ("There is no chest pain.", 1),
-        ("Melena suggests fever and productive cough.", 0),  # what is concluded is no evidence
+        ("Melena suggests fever and productive cough.", 0),  # a conclusion is not evidence
         ("No fever, no productive cough.", 0),  # the note says the opposite
         ("Rigors and night sweats suggest pneumonia.", 0),
         ("", 0),

@@ -31,7 +31,7 @@ def test_the_ten_terms_of_the_highest_weight_are_counted():
     terms = [f"term{i:02}" for i in range(12)]
     counts = knowledge_counts([terms], [" ".join(terms)], terms, ["a"])
     assert (counts["shown"][0], counts["written"][0], counts["both"][0]) == (10, 12, 10)
-    assert np.isnan(counts["chance"][0])  # nobody to exchange with
+    assert np.isnan(counts["chance"][0])  # no other patient
 
 
 some = st.lists(st.sampled_from(TERMS), max_size=4, unique=True)

@@ -103,7 +103,7 @@ def test_a_decimal_point_and_a_semicolon_do_not_end_a_sentence():
 
 def test_supported_findings_and_claims_are_counted_in_their_parts(count):
     counts = count("Fever and orthopnea point to sepsis.", "Heart Rate is high and Temperature is high.")
-    assert some(counts, "note", "series") == (1, 1)  # the note denies orthopnea, and 36.8 is no fever
+    assert some(counts, "note", "series") == (1, 1)  # the note denies orthopnea, and 36.8 is not a fever
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model makes of its inputs: who gets whose series, what a condition changes, and that nothing stays so."""
+"""The effect of each input: exchanged series, the changes of a condition, and that they are undone afterwards."""
 
 import copy
 from collections import Counter
@@ -301,9 +301,8 @@ def test_claims_are_checked_against_the_true_values_regardless_of_the_models_inp
     split = split.remove_columns(["lab_values", "lab_times"])
     split = split.add_column("lab_values", values).add_column("lab_times", [[1.0] if v else [] for v in values])
     predictions = made_predictions(0, pipe.processor.labels, "Heart rate is normal all the time.", 3)
-    figures = Comparison(pipe, split, predictions).figures(
-        predictions
-    )  # the second stay has no series: nothing supports the claim
+    figures = Comparison(pipe, split, predictions).figures(predictions)
+    # The second stay has no series, so nothing supports the claim.
     assert (figures["claims"], figures["claims_supported"]) == (3, pytest.approx(2 / 3))
     silent = made_predictions(0, pipe.processor.labels, "", 3)
     assert Comparison(pipe, split, silent).figures(silent)["claims_supported"] is None

@@ -23,7 +23,7 @@ from tests.conftest import make_tiny_config, make_tiny_model
 from tests.modeling_clinragen.test_grounding_clinragen import HEART_FAILURE, KIDNEY, KNOWLEDGE, LABELS, PNEUMONIA
 
 
-# A word of the note -> the finding and the diagnosis that it stands for.
+# A word of the note -> its finding and diagnosis.
 FINDINGS = {
     "productive cough": PNEUMONIA,
     "crackles": PNEUMONIA,

@@ -39,7 +39,7 @@ from tests.datasets_scripts.llm.test_guard import own_address
 from tests.datasets_scripts.teacher.small_teacher import make_small_teacher, serving
 
 
-SECRET = "xylophonic crepitations"  # stands in a note, a rationale and a reason, and must not stand in a log
+SECRET = "xylophonic crepitations"  # in a note, a rationale and a reason, and must not be in a log
 MODEL = "models/student"
 
 

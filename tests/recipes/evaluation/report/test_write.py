@@ -123,7 +123,7 @@ def page_of(folder, metrics, predictions, records, pipe, others=None):
 
 
 def parsed(page):
-    """The page as a tree; html5lib raises at the first thing that is no valid HTML."""
+    """Return the page as a tree; html5lib raises at the first piece of invalid HTML."""
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
 
 
@@ -399,7 +399,7 @@ def test_the_quote_of_each_claim_is_reachable_without_a_mouse(tmp_path, evaluati
 def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, records_with_rationales, pipe):
     metrics, predictions = evaluation
     page = page_of(tmp_path, metrics, predictions, records_with_rationales, pipe)
-    assert "Micro-F1 against" not in page  # one point is no picture
+    assert "Micro-F1 against" not in page  # one point is not drawn
     other = json.loads(json.dumps(metrics))
     other["run"] |= {"num_parameters": 77_000_000, "seconds": 9.0, "prediction_seconds": 300.0}
     other["diagnosis"]["micro_f1"] = 0.25
