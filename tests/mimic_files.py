@@ -73,12 +73,10 @@ def write_flan_t5(folder: Path, texts: list[str], **changes) -> None:
     small = {"d_model": 32, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 1}
     torch.manual_seed(0)
     shape = {**small, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, **changes}
-    config = T5Config(vocab_size=len(tokenizer) + 28, decoder_start_token_id=0, **shape)  # FLAN-T5's is rounded, too
+    config = T5Config(vocab_size=len(tokenizer) + 28, decoder_start_token_id=0, **shape)  # FLAN-T5's is rounded too
     model = T5ForConditionalGeneration(config)
     model.config.tie_word_embeddings = False
-    model.lm_head.weight = torch.nn.Parameter(
-        model.lm_head.weight + 0.1
-    )  # FLAN-T5's head is not tied to its embedding
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight + 0.1)  # as in FLAN-T5, not tied
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -3,7 +3,7 @@
 """
 Spoiled options, settings files, tables and records: each is read, or refused in one line; no traceback, no hang.
 
-A few of each kind run always, hundreds `nightly`. Each test says what it had tried, and how much of it was refused.
+A few of each kind run always, hundreds `nightly`. Each test reports the numbers of tried and refused inputs.
 """
 
 import csv
@@ -264,7 +264,7 @@ SHAPES = (
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", SHAPES)
 def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
-    """The most characters that a request may hold: a step for each pair of them would take minutes."""
+    """With the most characters of a request, quadratic time would take minutes."""
     note = unit * (MAX_NOTE_CHARACTERS // len(unit)) + "fever"
     started = time.process_time()
     check_note_claims("The patient has fever.", note)

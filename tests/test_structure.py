@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The house's rules: which room may import which, what is a command, and that no import goes round in a circle."""
+"""The structure of the project: imports between packages, commands, and no circular imports."""
 
 import ast
 import sys

@@ -30,7 +30,7 @@ def test_named_and_missed_units_are_counted():
     assert evidence.shares(counts, 1) == {
         "units": 6.0,
         "measured": 5.0,
-        "named": round(5 / 6, 4),  # of five and one the fifth is another
+        "named": round(5 / 6, 4),  # from five and one, the fifth differs
         "same lists": 0.5,
         "effect": round((1.9 + 0.7) / (2.0 + 0.7), 4),
     }

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The measurements of what knowledge brings."""
+"""The measurements of the benefit of knowledge."""
 
 import json
 

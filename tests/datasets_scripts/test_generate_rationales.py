@@ -79,7 +79,7 @@ def last_words(body):
 
 
 def test_each_record_gets_the_answer_to_its_own_prompt(folder, tmp_path):
-    def answer(body):  # says what is true of the record that it was shown
+    def answer(body):  # states facts of the record that it was shown
         line = next(x for x in last_words(body).splitlines() if x.startswith("Heart Rate"))
         sentence = "Heart Rate is not measured." if "not measured" in line else (
             f"Heart Rate is up to {line.split('highest ')[1].split()[0]} /min."
@@ -290,7 +290,7 @@ def kill_and_resume(folder, output, server, kills, records, timeout=4, **kwargs)
         server.hold_after = (kill + 1) * records // (kills + 2)
         process = start(folder, output, server, timeout, **kwargs)
         assert server.holding.wait(300)
-        time.sleep(1)  # what was answered has arrived
+        time.sleep(1)  # answers have arrived
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not output.exists()

@@ -25,7 +25,7 @@ def test_two_reports_are_compared(tmp_path, capsys):
     right = report(tmp_path / "right", [["a"], ["b"], ["a", "b"], []] * 10)
     compared = compare_reports.main(["--first", str(worse), "--second", str(right)])
     assert compared["micro_f1"]["second"] == 1
-    assert compared["micro_f1"]["first"] == pytest.approx(4 / 7)  # 20 of 40 recorded found, 10 written too much
+    assert compared["micro_f1"]["first"] == pytest.approx(4 / 7)  # 20 of 40 recorded found, 10 false positives
     assert compared["micro_f1"]["interval"][0] > 0
     assert compared["micro_f1"]["p_value"] < 0.01
     assert "| micro f1 | 0.571 | 1.000 | +0.429 |" in capsys.readouterr().out

@@ -146,15 +146,15 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
         "b,a secret,1,low,80",  # line 4
         "c,cough, a secret,1,7.4,80",  # line 5: an unquoted comma
         "d,cough,,,",
-        "a,fever,1,7.4,80",  # line 7: an id that was there
+        "a,fever,1,7.4,80",  # line 7: a repeated id
         ",cough,1,7.4,80",  # line 8
         "e,cough,1,7.4,80",
         "e,another secret,2,7.4,80",  # line 10
         'f,"two',
         'lines",1,7.4,80',
         "g,,,,",  # line 13
-        'h,"quoted" secret,1,7.4,80',  # line 14: no CSV
-        "i,cough,1,7.4,80",  # the row that could not be read may have been its first
+        'h,"quoted" secret,1,7.4,80',  # line 14: not CSV
+        "i,cough,1,7.4,80",  # the unreadable row may have been its first
         "j,cough,1,7.4,80",
     ]
     (tmp_path / "in.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -177,7 +177,7 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
 
 
 def kill_and_restart(folder, tmp_path, number, kills, seed):
-    """Kill some starts in the middle of their work, let the next finish; it must give the bytes of an undisturbed run."""
+    """Kill some starts in the middle of their work, let the next finish; its bytes must be the usual ones."""
     records = write_jsonl(tmp_path / "in.jsonl", made_up(number))
     records.write_text(records.read_text().replace('"note"', '"nota"', 40).replace("stay-100", 'stay"100'))
     options = ["--batch-size", "2"]
@@ -193,7 +193,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert not output.exists()
-        with open(written, "ab") as file:  # what a kill in the middle of a line leaves
+        with open(written, "ab") as file:  # left by a kill in the middle of a line
             file.write(b'{"id": "stay-1", "diagn'[: draw.randrange(24)])
     _, lines = answer(folder, records, output, *options)
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -229,7 +229,7 @@ def test_a_killed_process_ends_the_command_in_one_line_and_it_resumes(folder, tm
 
 
 def kill_worker_of(running):
-    """Kill the first process of multiprocessing that a command starts, itself or by one that copies itself."""
+    """Kill the first process of multiprocessing that a command starts, directly or by a fork server."""
     while running.poll() is None:
         for child in children_of(running.pid):
             command = Path(f"/proc/{child}/cmdline").read_bytes()
@@ -405,7 +405,7 @@ def test_a_full_disk_is_one_line_and_the_answers_are_kept(folder, tmp_path):
 
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_number_of_records(folder, tmp_path):
-    """Five times as many records may cost 20 MB more at the peak: what an allocator keeps, not the records."""
+    """Five times as many records may cost 20 MB more at the peak, for memory kept by the allocator."""
     script = (
         "import sys; from recipes import predict; predict.main(sys.argv[1:]); "
         "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"  # kB at the peak

@@ -97,7 +97,7 @@ def pipe(folder):
 
 @pytest.fixture
 def server(folder, request):
-    """One that a test may stop."""
+    """A server that a test may stop."""
     server = Server(folder, *getattr(request, "param", ()))
     yield server
     if server.process.poll() is None:
@@ -332,7 +332,7 @@ SILENT = {
 
 
 def silent_connection(port, sent):
-    """A connection that sends `sent`, as far as it is taken, and reads nothing."""
+    """A connection that sends `sent`, as far as it is received, and reads nothing."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))
@@ -373,7 +373,7 @@ def test_a_connection_whose_client_is_silent_is_closed(handler, monkeypatch, kin
     held = set()
     with served(handler, held) as port, silent_connection(port, SILENT[kind]) as connection:
         assert within(20, lambda: held)
-        assert within(30, lambda: not held)  # and until then this test takes no answer, either
+        assert within(30, lambda: not held)  # until then this test does not read an answer either
         assert within(20, lambda: is_closed(connection))
         assert ask(port, None, "GET", "/health")[0] == 200
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the app draws, without a browser."""
+"""The HTML of the app, without a browser."""
 
 import json
 import re

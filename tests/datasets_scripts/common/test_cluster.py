@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A build and a template teacher on a Ray cluster: the same bytes as on one machine, whatever is lost on the way."""
+"""A build and a template teacher on a Ray cluster: the same bytes as on one machine, even if a node is lost."""
 
 import socket
 import sys
@@ -54,7 +54,7 @@ def teach(dataset, output, *options):
 
 
 def where(number):
-    """A square, and the node that it was made on."""
+    """A square, and the node that computed it."""
     import ray
 
     time.sleep(0.05)
@@ -164,7 +164,7 @@ def test_work_of_a_killed_node_is_repeated():
 
 @pytest.mark.slow
 def test_a_build_of_ten_copies_of_the_demo_is_the_same_also_when_a_node_is_killed(real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)  # 18 blocks, of which most are to come when the node is killed
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)  # 18 blocks, most of them unfinished when the node is killed
     root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
 
     def build_demo(name, *options):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse what no option and no settings file can hold, for all commands in one place."""
+"""Refuse impossible options and settings files, for all commands in one place."""
 
 import os
 import subprocess

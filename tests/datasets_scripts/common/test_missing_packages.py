@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A package that is not installed is one line with the command that installs it, whoever misses it."""
+"""A missing package is one line with the command that installs it, for all users of the package."""
 
 import importlib
 import os

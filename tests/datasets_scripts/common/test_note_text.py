@@ -26,7 +26,7 @@ NOTES = [
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder as commands leave it, and an empty cache."""
+    """A folder as written by commands, and an empty cache."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
     for name in KEPT + NOTES:

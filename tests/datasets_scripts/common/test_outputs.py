@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One output, one process; places that cannot be written; what an interruption and a full disk leave."""
+"""One output, one process; unwritable places; the state after an interruption and a full disk."""
 
 import errno
 import os
@@ -43,7 +43,7 @@ with held(sys.argv[1]):
 
 @pytest.fixture
 def another_process():
-    """A function that lets another process hold an output, and returns that process."""
+    """A function that makes another process lock an output, and returns that process."""
     with ExitStack() as processes:
 
         def hold(output):
@@ -276,12 +276,12 @@ def test_the_users_own_files_are_not_overwritten_by_a_knowledge_base(tmp_path, t
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {taken: "my own"}
     (tmp_path / taken).unlink()
     assert run_script(*command).returncode == 0
-    assert run_script(*command).returncode == 0  # its own it writes anew
+    assert run_script(*command).returncode == 0  # the command rewrites its own files
     assert {path.name for path in tmp_path.iterdir()} == {"report.md", "report.json"}
 
 
 def raised(kind, message):
-    """An error that was raised on the way of another, as libraries do."""
+    """An error with another one as its cause, as libraries raise them."""
     try:
         try:
             raise kind(message)

@@ -30,7 +30,7 @@ FIGURES = ["attrition", "leakage", "missingness", "prevalence"]
 
 
 def table_after(card, first_cell):
-    """The rows of the table whose header begins with a cell."""
+    """The rows of the table with a header that begins with a cell."""
     lines = card.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     rows = []
@@ -101,7 +101,7 @@ def test_the_card_states_the_normal_ranges(synthetic, tmp_path):
 
 def test_the_leak_meter_distinguishes_the_views(synthetic):
     leaks = read_metadata(synthetic)["leakage"]
-    assert leaks["paper"]["gold_named"] > 0.9  # the hospital course of simulated patients names what they have
+    assert leaks["paper"]["gold_named"] > 0.9  # the hospital course of simulated patients names their diseases
     assert leaks["admission"]["gold_named"] < 0.1
     assert leaks["paper"]["other_named"] < 0.1
 

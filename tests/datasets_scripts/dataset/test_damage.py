@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataset folders that are damaged: each is refused in one line that names the file, by whatever reads it."""
+"""Dataset folders that are damaged: every reader refuses them in one line that names the file."""
 
 import json
 import re
@@ -239,7 +239,7 @@ def refusal(read, *inputs):
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_folder_is_refused_by_every_reader(folder, knowledge, name):
     damage, message = DAMAGES[name]
-    check_content(folder)  # what was read before it was damaged is not taken for whole
+    check_content(folder)  # the cached check does not hold for the damaged folder
     damage(folder)
     messages = {refusal(read, folder, knowledge) for read in READERS.values()}
     assert len(messages) == 1
@@ -299,7 +299,7 @@ def test_a_field_of_the_metadata_that_is_missing_is_named(folder, name):
 
 
 def places(value, path=()):
-    """Yield the way to every value inside."""
+    """Yield the path of every value inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in items:
         yield (*path, key)
@@ -311,7 +311,7 @@ JUNK = st.sampled_from([None, "x", "", -1, 0, 7, 1e300, float("nan"), float("inf
 
 @st.composite
 def changed_metadata(draw, metadata):
-    """Metadata with one value, anywhere, that is another or gone."""
+    """Metadata with one value, anywhere, changed or removed."""
     place = draw(st.sampled_from(list(places(metadata))))
     inside = metadata = json.loads(json.dumps(metadata))
     for key in place[:-1]:
@@ -336,7 +336,7 @@ def test_metadata_with_any_one_value_changed_are_read_or_refused_in_a_line(whole
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_metadata_that_pass_the_check_are_enough_for_the_card(whole, tmp_path_factory, data):
-    """The card is the last thing that is made of them, after all other work."""
+    """The card is written last, after all other work."""
     metadata = data.draw(changed_metadata(json.loads((whole / METADATA_FILE).read_text())))
     try:
         check_metadata(metadata, whole / METADATA_FILE)

@@ -46,8 +46,8 @@ def files(folder):
 
 def kill_and_restart(source, root, tmp_path, times, seed, number=signal.SIGKILL):
     """
-    End builds by a signal at random moments, start each again to its end; the share that hit unfinished builds. A
-    signal that comes too late, where the machine has become quicker, is sent again to another build, earlier.
+    End builds by a signal at random moments, and start each again until it finishes; return the share of signals that
+    hit unfinished builds. A signal that comes too late is sent again to another build, earlier.
     """
     began = time.perf_counter()
     assert start(source, root, tmp_path / "undisturbed").wait() == 0
@@ -135,7 +135,7 @@ def test_whole_steps_and_blocks_are_not_repeated(tmp_path, monkeypatch):
 
 
 def interrupted(output, resume):
-    """Whether a start finds what an earlier one left; it leaves something itself and is interrupted."""
+    """Return whether a start finds the output of an earlier one; it writes some itself and is interrupted."""
     found = []
 
     def work():

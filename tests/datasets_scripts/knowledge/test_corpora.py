@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Documents from files and datasets, and from PubMed and Wikipedia as a local server plays them."""
+"""Documents from files and datasets, and from a local stand-in for PubMed and Wikipedia."""
 
 import json
 import threading
@@ -276,7 +276,7 @@ def test_requests_keep_to_the_rate(services, tmp_path):
     for word in ("shock", "fever", "cough", "rales"):
         list(pubmed.documents([word], 1))
     gaps = [b - a for a, b in zip(services.times, services.times[1:], strict=False)]
-    assert min(gaps) >= 1 / 3 - 0.15  # one that comes late on a busy machine makes the next one seem early
+    assert min(gaps) >= 1 / 3 - 0.15  # a late request on a busy machine makes the next one seem early
     assert sum(gaps) / len(gaps) >= 1 / 3 - 0.03
 
 

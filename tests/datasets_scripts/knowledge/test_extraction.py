@@ -126,7 +126,7 @@ def test_names_of_labels_are_not_terms():
     forbidden = forbidden_phrases([SHOCK, {"name": "Gout (acute)", "synonyms": ["podagra"]}])
     assert names_label(plain_phrase("profound shock"), forbidden["Shock"])
     assert names_label(plain_phrase("Gout"), forbidden["Shock"])
-    assert not names_label(plain_phrase("podagra"), forbidden["Shock"])  # another label's synonym may speak for it
+    assert not names_label(plain_phrase("podagra"), forbidden["Shock"])  # another label's synonym may be a term
     assert names_label(plain_phrase("podagra"), forbidden["Gout (acute)"])
 
 

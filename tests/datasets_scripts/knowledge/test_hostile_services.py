@@ -60,7 +60,7 @@ BAD_PAGES = [
 
 
 def lines_of(make, reply):
-    """Return what two starts with one cache end in."""
+    """Return the outcome of two starts with one cache."""
     lines = []
     with RawServer(reply) as server:
         for _ in range(2):

@@ -246,7 +246,7 @@ JUNK = st.sampled_from([None, "x", "", -1, 7, 1e300, float("nan"), [], {}, [None
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_file_with_any_one_value_changed_is_refused_in_a_line_or_usable(tmp_path_factory, data):
-    """Whatever passes is enough for those who look the terms up."""
+    """Every accepted file is sufficient for looking up terms."""
     knowledge = json.loads(json.dumps(builtin_knowledge(["Shock"])))
     inside = knowledge
     while True:  # down to a value, or to a list or an object on the way

@@ -94,7 +94,9 @@ class ChatServer:
                 if request.transport is None or request.transport.is_closing():
                     return web.Response()
             completion = await self._completion(body)
-            if request.transport is None or request.transport.is_closing():  # its client was killed, or gave up
+            if (
+                request.transport is None or request.transport.is_closing()
+            ):  # its client was killed, or has disconnected
                 return web.Response()
             self.answered[body_key(body)] += 1
             return web.json_response(completion)

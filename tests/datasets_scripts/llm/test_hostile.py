@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Replies that no decent endpoint gives: each is a counted reason, at once and after a restart with the same log.
+Malformed replies of endpoints: each is a counted reason, at once and after a restart with the same log.
 
 The oracle of the mutated replies is the rule that a result is either complete by the schema or a reason in words.
 """
@@ -108,7 +108,7 @@ USELESS = {  # a text, which is kept, but no answer: asked again with the reason
 
 def check_counted(reply, reason, path):
     with RawServer(lambda number: reply) as server:
-        for _ in range(2):  # the second run finds what the first has left
+        for _ in range(2):  # the second run finds the log of the first
             (answer,) = ask(server.url, path)
             assert (answer.value, answer.reason) == (None, reason)
 
@@ -145,7 +145,7 @@ def test_impossible_token_counts_are_replaced_by_estimates(tmp_path, tokens):
     log = RequestLog(tmp_path / "log")
     usage = log.usage()
     log.close()
-    assert (usage.prompt_tokens, usage.completion_tokens) == (8, 1024)  # what is reserved for a chat of one letter
+    assert (usage.prompt_tokens, usage.completion_tokens) == (8, 1024)  # reserved for a chat of one letter
 
 
 def test_one_poisonous_reply_costs_no_other_record(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON by construction: whatever a model would rather write, its answer fits the schema and ends in time."""
+"""JSON by construction: whatever a model prefers, its answer fits the schema and ends in time."""
 
 import json
 
@@ -28,7 +28,7 @@ def vocabulary():
 
 
 def write(vocabulary, schemas, tokens, seed, scale=3.0):
-    """Write as a model of random taste would: one text a schema."""
+    """Write like a model with random preferences: one text per schema."""
     only, rng = JsonOnly(vocabulary, schemas, tokens), np.random.default_rng(seed)
     ids = torch.zeros((len(schemas), 1), dtype=torch.long)
     taste = rng.normal(scale=scale, size=(len(schemas), vocabulary.vocab_size))  # some tokens again and again

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The quality gate: what a record contradicts does not pass, what it supports does."""
+"""The quality gate: contradicted rationales do not pass, supported ones do."""
 
 import numpy as np
 import pytest

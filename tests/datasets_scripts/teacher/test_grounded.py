@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences that a model is kept to: real findings of the record, for recorded diagnoses, whatever it prefers."""
+"""Constrained sentences: real findings of the record, for recorded diagnoses, whatever the model prefers."""
 
 import json
 

@@ -103,7 +103,7 @@ def check_folder(dataset, tmp_path):
         "label_audit.csv",
         "figures/attrition.png",
         "figures/leakage.png",
-    ):  # what the card speaks of is there
+    ):  # the files that the card names exist
         assert name in card
         assert (output / name).read_bytes() == (dataset / name).read_bytes()
     claims = 0

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Baselines: they learn what is there to learn, choose without the reported split, and leave comparable reports."""
+"""Baselines: they learn simple rules, choose without the reported split, and write comparable reports."""
 
 import json
 import shutil
@@ -260,7 +260,7 @@ def decoder_task(data_folder, tmp_path):
 
 @pytest.fixture
 def small_llama(decoder_task):
-    """A model with random weights, and a processor whose vocabulary spells every record."""
+    """A model with random weights, and a processor with a vocabulary for every record."""
     set_seed(0)
     known = (decoder_task.train, decoder_task.validation)
     texts = [text for records in known for text in decoder.documents(records, decoder_task.extractor)]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions of a split, and the original release's ways of asking: without the mask, without the last batch."""
+"""Predictions of a split, and the original release's generation: without the mask, without the last batch."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_the_longest_record_of_a_batch_reads_the_same_without_the_mask(tiny_mode
 
 
 def noting_lengths(kind):
-    """A pipeline of that kind that notes how long the notes of its batches are, in tokens."""
+    """A pipeline of that kind that records the lengths of its notes by batch, in tokens."""
 
     class Noting(kind):
         def _forward(self, model_inputs, **options):
@@ -56,7 +56,7 @@ def noting_lengths(kind):
 
 @pytest.fixture
 def split(records):
-    """Records of several lengths, long and short ones in turn, the last of which holds nothing."""
+    """Records of several lengths, long and short ones alternating; the last holds nothing."""
     notes = ["fever " * (30 if i % 2 else 1 + i // 4) for i in range(10)]
     notes[-1] = " "
     _, values, times = records[1]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Decisions that are fitted anew on local records, and the drift of inputs."""
+"""Decisions refitted on local records, and the drift of inputs."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def test_a_temperature_that_is_wrong_is_found_and_figures_of_other_patients_impr
     found = compare(decisions, logits, gold, np.arange(400), list("abcd"))
     assert found["after"]["expected_calibration_error"] < 0.5 * found["before"]["expected_calibration_error"]
     assert found["after"]["micro_f1"] > found["before"]["micro_f1"] + 0.05
-    assert (decisions.temperature, decisions.thresholds) == (1.0, [0.999] * 4)  # as they were
+    assert (decisions.temperature, decisions.thresholds) == (1.0, [0.999] * 4)  # unchanged
     fit(decisions, logits, gold)
     assert decisions.temperature == pytest.approx(3.0, rel=0.15)
 

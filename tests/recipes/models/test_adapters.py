@@ -241,7 +241,7 @@ def test_the_stages_build_on_each_other_with_and_without_adapters(t5_base, stage
     assert not [name for name in names if ".time_series_encoder." in name]  # it was in the base
     merged, processor = load_model_folder(tmp_path / "three")
     plain = AutoModelForSeq2SeqLM.from_pretrained(t5_base)
-    assert torch.equal(merged.backbone.lm_head.weight, plain.lm_head.weight)  # a head of its own stays its own
+    assert torch.equal(merged.backbone.lm_head.weight, plain.lm_head.weight)  # an untied head stays untied
     assert not torch.equal(merged.backbone.lm_head.weight, merged.backbone.shared.weight)
     batch = batch_of(processor, records)
     same(
@@ -296,7 +296,7 @@ def test_the_adapter_alone_is_pushed_with_its_card(adapted, hub, tmp_path):
 
 
 class Wrapped(torch.nn.Module):
-    """A decoder-only language model where the project's models have theirs."""
+    """A decoder-only language model as the backbone."""
 
     base_model_prefix = ""
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A card says what the run has left, and nothing else."""
+"""A card states only the content of the run's files."""
 
 import json
 import re

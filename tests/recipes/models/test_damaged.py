@@ -91,7 +91,7 @@ def relabelled(content):
 
 
 def everywhere(folder):
-    """Swap two labels in all that names them; the tokens that the decoder writes stay."""
+    """Swap two labels in all files that name them, but not the tokens of the decoder."""
     config(relabelled)(folder)
     processor(lambda p: swapped(p["labels"]))(folder)
 
@@ -327,7 +327,7 @@ def test_other_sizes_and_the_loading_report_are_given_on_request(folder):
 
 
 def places(value, path=()):
-    """Yield the way to every value inside."""
+    """Yield the path of every value inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in items:
         yield (*path, key)
@@ -339,7 +339,7 @@ RECORD = {"note": "fever and productive cough", "labs": {"Heart Rate": [[1, 90],
 
 
 def check_changed(whole, folder, data, name):
-    """Change one value of a JSON file: it is refused in a line, or a model comes of it that answers a record."""
+    """Change one value of a JSON file: it is refused in a line, or the model loads and answers a record."""
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     content = json.loads((folder / name).read_text())
     place = data.draw(st.sampled_from(list(places(content))))

@@ -75,7 +75,7 @@ def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path,
     caplog.set_level("INFO")
     model, processor = add(stage1_folder, gout, tmp_path / "more")
     assert "2 diseases that are not labels: Gout, Lyme disease" in caplog.text
-    assert "left out: 1 terms" in caplog.text  # rusty sputum speaks for a label alone
+    assert "left out: 1 terms" in caplog.text  # rusty sputum supports only a label
     model.diagnosis_head.linear.shared_evidence_weight.data.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
     model.config.decisions.mixture, model.config.decisions.temperature = 1.0, 2.0
     pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
@@ -84,7 +84,7 @@ def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path,
     assert found == [{"label": "Gout", "score": pytest.approx(1.5), "terms": ["podagra", "swollen great toe"]}]
     processor.modalities = ["note", "lab"]
     found = pipe({"note": "Erythema migrans.", "labs": {"Temperature": [[1, 39.5], [2, 39.4]]}}, unseen=True)
-    feverish = 0.5 * 0.5**0.5  # the fever speaks for both
+    feverish = 0.5 * 0.5**0.5  # fever supports both
     assert [(entry["label"], entry["score"]) for entry in found["unseen_diagnoses"]] == [
         ("Lyme disease", pytest.approx(0.5 + feverish, abs=1e-4)),
         ("Gout", pytest.approx(feverish, abs=1e-4)),

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A language model of a GGUF file, in each role that takes one."""
+"""A language model of a GGUF file, in each role that supports it."""
 
 import importlib.util
 import json

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions on a Ray cluster: the same bytes as on one machine, whatever is lost on the way."""
+"""Predictions on a Ray cluster: the same bytes as on one machine, even if a node is lost."""
 
 import subprocess
 

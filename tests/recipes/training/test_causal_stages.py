@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder-only student goes the way of every other."""
+"""A decoder-only student passes through all stages like any other."""
 
 import json
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that are damaged: training resumes from the whole one before them, and says so."""
+"""Checkpoints that are damaged: training resumes from the last complete one, and says so."""
 
 import json
 import logging

@@ -25,7 +25,7 @@ FIELDS = ["--dataset", "data", "--output_dir", "out", "--use_cpu", "false"]
 @pytest.fixture
 def gpus(monkeypatch):
     """A function that makes torch count a number of GPUs."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # to be as it was afterwards
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # restored afterwards
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     return lambda number: monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages on several processes: what one process learns, also after one of them was killed."""
+"""Stages on several processes: the same result as on one, also after one of them was killed."""
 
 import json
 import os
@@ -42,7 +42,7 @@ STAGES = {"stage1": stage1_note, "stage2": stage2_lab, "stage3": stage3_multimod
 SETTINGS = {
     "text_config": {**STAGE["text_config"], "dropout_rate": 0.0},
     "train_sampling_strategy": "group_by_length",
-    "optim": "sgd",  # adaptive steps make much of what rounding leaves of a gradient of zero
+    "optim": "sgd",  # adaptive steps amplify rounding errors of zero gradients
     "max_steps": 3,
 }
 FROZEN = {"stage1": ("time_series", "knowledge"), "stage2": ("backbone.",), "stage3": ("time_series",)}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans beside what stages do: steps, records, weights, optimizer states; and what a plan says."""
+"""Plans against real stages: steps, records, weights, optimizer states; and the text of a plan."""
 
 import json
 from dataclasses import replace

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Test what a stage was begun with: checkpoints of other data or settings are not resumed, also after a real kill."""
+"""The record of a stage's inputs: checkpoints of other data or settings are not resumed, even after a real kill."""
 
 import json
 import shutil
@@ -145,7 +145,7 @@ def losses(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("reached", [2, 3])
 def test_the_patience_that_is_left_survives_a_kill(stage_arguments, tmp_path, reached):
-    """Nothing is learned, so that no validation is better than the first: two more, and the stage ends."""
+    """Nothing is learned, so no validation is better than the first, and the stage ends after two more."""
     settings = {"learning_rate": 0.0, "max_steps": 9, "early_stopping_patience": 2, "save_total_limit": 20}
     stage1_note.main(stage_arguments(tmp_path / "whole", **settings))
     assert [step for step, _ in losses(tmp_path / "whole")] == [1, 2, 3]

@@ -86,7 +86,7 @@ def real_flops(model, batch):
 
 
 def real_peak(model, batch):
-    """Bytes that torch's allocator held at the most, beyond what stood before."""
+    """Peak bytes of torch's allocator, beyond those before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         model(**batch).loss.backward()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -128,7 +128,7 @@ def test_memory_equals_that_of_the_allocator_in_a_real_step(tiny_tokenizer, kind
         model.activation_checkpointing_enable()
     batch = make_batch(model, rows=6, read=200, written=80)
     twin = copy.deepcopy(model)
-    model(**batch)  # what is made once
+    model(**batch)  # created once
     assert simulated(twin, batch)[3] == pytest.approx(real_peak(model, batch), rel=0.1)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Records that are read anew in each epoch: which ones, in what order, how many at once, and what they teach."""
+"""Records that are read again in each epoch: selection, order, memory, and the training result."""
 
 import json
 import math
@@ -153,7 +153,7 @@ def test_similar_lengths_share_a_batch(folder, tiny_processor):
 
 
 def test_no_more_records_are_held_than_the_buffer_has_and_what_was_just_read(folder, tiny_processor, tmp_path):
-    """Ten times the records take no more of Arrow's memory; rows are dropped as their batch is."""
+    """Ten times the records take no more of Arrow's memory, since rows are freed with their batch."""
     table = pq.read_table(shards(folder, "train")[0])
     peaks = []
     for copies in (8, 80):

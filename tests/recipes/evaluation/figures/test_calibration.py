@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration against scikit-learn's, and its intervals against what they promise."""
+"""Calibration against scikit-learn's, and the coverage of its intervals."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted figures against scikit-learn on repeated records, and intervals against what they promise."""
+"""Weighted figures against scikit-learn on repeated records, and the coverage of intervals."""
 
 import numpy as np
 import pytest

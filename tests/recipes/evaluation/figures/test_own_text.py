@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Count what the decoder itself wrote, in hand-made texts."""
+"""Count properties of the decoder's own text, in hand-made texts."""
 
 import itertools
 

@@ -77,7 +77,7 @@ def split(records):
 
 
 class CountingPipeline(ClinRaGenPipeline):
-    """Remembers how many records it was asked for, and with how many beams."""
+    """Remembers the number of records and beams of each call."""
 
     asked, beams = 0, frozenset()
 
@@ -109,7 +109,7 @@ def test_every_condition_covers_the_same_records(pipe, split, capsys):
     pipe.beams = frozenset()
     found = counterfactual_metrics(pipe, split, predictions, 3, num_beams=2)
     assert pipe.beams == {2}
-    # The note of 5, less one that then holds nothing; the series of 6, less two; swapped; with shuffled knowledge.
+    # The note of 5, minus one that then holds nothing; the series of 6, minus two; swapped; with shuffled knowledge.
     assert pipe.asked - 7 == 4 + 4 + 6 + 6  # the others keep their answer
     names = ["as given", "note blanked", "series blanked", "series swapped", "knowledge shuffled"]
     assert list(found) == names

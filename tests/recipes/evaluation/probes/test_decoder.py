@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder that has not learned is seen: by models that were trained, to write well or badly, and that were not."""
+"""An untrained decoder is detected: with models trained to write well or badly, and with untrained ones."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ RIGHT = [
     for finding in FINDINGS
 ]
 CONSTANT = "The note of Monday mentions crackles, which points to pneumonia."
-WRITERS = {  # what a decoder was taught to write of each record
+WRITERS = {  # the targets of a decoder for each record
     "well": RIGHT,
     "always the same": [CONSTANT] * len(NOTES),
     "of any patient": [f"The note of {day} mentions {' and '.join(PAIRS[i % 3])}." for day in DAYS for i in range(5)],

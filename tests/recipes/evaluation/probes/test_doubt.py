@@ -21,7 +21,7 @@ LABELS = [f"label {i}" for i in range(6)]
 
 @pytest.fixture(scope="module")
 def answers():
-    """80 answers that mean what they say; of a quarter support is thin, and the probabilities say nothing."""
+    """80 calibrated answers; for a quarter, support is low and the probabilities are uninformative."""
     rng = np.random.default_rng(0)
     thin = np.arange(80) % 4 == 0
     probabilities = rng.beta(0.4, 1.2, (80, 6))
@@ -73,7 +73,7 @@ def test_without_records_to_abstain_from_there_are_no_figures_of_them(answers):
 def test_the_error_among_the_most_confident_is_that_counted_by_hand():
     true = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], dtype=bool)
     guess = np.array([[1, 1], [1, 1], [1, 1], [0, 1]], dtype=bool)
-    probabilities = np.array([[0.99, 0.99], [0.8, 0.8], [0.5, 0.5], [0.1, 0.95]])  # surest: rows 0, 3, 1, 2
+    probabilities = np.array([[0.99, 0.99], [0.8, 0.8], [0.5, 0.5], [0.1, 0.95]])  # by confidence: rows 0, 3, 1, 2
     found = selection(true, guess, probabilities, np.arange(4))
     error = dict(zip(COVERAGES, found["error"], strict=True))
     assert (error[0.1], error[0.5], error[0.7], error[1.0]) == pytest.approx((0, 0, 0.5 / 3, 1.5 / 4))
@@ -103,7 +103,7 @@ def test_recall_of_diagnoses_that_cannot_be_ruled_out_is_that_of_scikit_learn(an
     assert [found["per_label"][label]["recall"] for label in LABELS] == pytest.approx(expected)
     assert found["all"] == pytest.approx(recall_score(gold, possible, average="micro"))
     assert found["possible_per_record"] == pytest.approx(possible.sum(axis=1).mean())
-    assert (expected >= 0.9).all()  # on the very records that it was fitted on
+    assert (expected >= 0.9).all()  # on the records that it was fitted on
 
 
 def test_the_page_shows_abstention_selection_and_recall(answers):

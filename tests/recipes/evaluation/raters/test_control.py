@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what a judge is worth: whether it knows a rationale from that of another patient, and who is found out."""
+"""The controls of a judge: own and other patients' rationales, and the detection of useless judges."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.recipes.evaluation.raters.test_judge import asked, lines, rating, run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A dataset and its report, of which every third rationale is contradicted by the checkers."""
+    """A dataset and its report, in which the checkers contradict every third rationale."""
     folder = tmp_path_factory.mktemp("control")
     splits = "train=0.1,validation=0.1,test=0.8"
     build_dataset.main(

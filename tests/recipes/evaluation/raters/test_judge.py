@@ -105,7 +105,7 @@ def is_reversed(body):
 
 
 def qualities(body):
-    """Those of the rationales that are shown, in the order in which they stand."""
+    """The qualities of the shown rationales, in their order."""
     return [int(digit) for digit in re.findall(r"Quality (\d)", asked(body))]
 
 
@@ -116,7 +116,7 @@ def rating(scores):
 
 
 def fair(body):
-    """Rates a rationale by its quality, each axis another way; of two prefers the better one."""
+    """Rates a rationale by its quality, each axis differently; of two it prefers the better one."""
     found = qualities(body)
     if "Rationale B." in asked(body):
         better = "tie" if found[0] == found[1] else "A" if found[0] > found[1] else "B"
@@ -294,7 +294,7 @@ def test_after_a_kill_no_request_is_repeated(folder, tmp_path):
             server.hold_after = hold_after
             process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
             assert server.holding.wait(120)
-            time.sleep(1)  # what was answered has arrived
+            time.sleep(1)  # answers have arrived
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert not output.exists()

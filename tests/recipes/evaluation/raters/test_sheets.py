@@ -67,7 +67,7 @@ def sheets(dataset, reports, tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """A page's tags with their attributes, the data in it, and whether what is opened is closed."""
+    """A page's tags with their attributes, its data, and whether all tags are closed."""
 
     VOID = ("meta", "input")
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report folders, and what raters and judges left, that were cut or changed."""
+"""Report folders, and files of raters and judges, that were cut or changed."""
 
 import json
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The page of rationales: what it chooses, that its facts are those of the record, and that nothing hides on it."""
+"""The page of rationales: its choice of records, its facts, and that all its content is visible."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`report.html`: what is on the page is in the metrics, it needs nothing from outside, and a browser shows it."""
+"""`report.html`: its figures are the metrics, it is self-contained, and a browser shows it."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from tests.conftest import make_tiny_config, make_tiny_model
 
 
 def made_predictions(records, pipe, seed=0):
-    """Predictions such as a middling model's: some diagnoses missed or added, some rationales of another patient."""
+    """Predictions like a mediocre model's: some diagnoses missed or added, some rationales of other patients."""
     rng, processor = np.random.default_rng(seed), pipe.processor
     predictions = []
     for i, row in enumerate(records):
@@ -370,7 +370,7 @@ def test_each_part_shows_the_origins_of_its_sentences():
     series = rationale("Series", answer, "lab_rationale", [])
     assert "Sentences: 1 corrected from the record." in series
     assert "D. <small>(corrected)</small>" in series
-    del answer["sentences"]  # of a report of before
+    del answer["sentences"]  # of an older report
     assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
     assert "A. &lt;B&gt;. C." in rationale("Note", answer, "note_rationale", [])
 
