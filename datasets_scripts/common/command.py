@@ -58,7 +58,7 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     """
     os.umask(OWNER_ALONE)
     done = []
-    atexit.register(_leave_at_once_if, done)  # registered first, it runs last
+    atexit.register(_exit_without_teardown_if, done)  # registered first, it runs last
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # work is complete: ignore Ctrl-C
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -67,13 +67,13 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
             sys.exit(_fail("interrupted; start the same command again to resume", code=130))
-        line = _line_of(error)
+        line = _message_for(error)
         if line is None:
             raise
         sys.exit(_fail(line))
 
 
-def _leave_at_once_if(done: list) -> None:
+def _exit_without_teardown_if(done: list) -> None:
     """
     End one of several processes, after its work, without Python's teardown: a thread of Gloo that is still releasing
     a tensor would abort there (PyTorch 2.13, pytorch/pytorch#179291), and the launcher would report the whole run as
@@ -85,7 +85,7 @@ def _leave_at_once_if(done: list) -> None:
         os._exit(0)
 
 
-def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
+def _message_for(error: Exception | KeyboardInterrupt) -> str | None:
     """Return the message that replaces the traceback of an error; `None` for an unexpected error."""
     if isinstance(error, ClinRaGenInputError):
         return str(error)

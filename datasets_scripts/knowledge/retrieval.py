@@ -115,7 +115,7 @@ class Retriever:
         weights, vectors = [_weights(query) for query in queries], [self._vector(query) for query in queries]
         lexical, semantic = self._lexical(weights), self._semantic(vectors)
         first = _fuse(lexical, semantic)
-        learned = [self._learn(words, ranking) for words, ranking in zip(weights, first, strict=True)]
+        learned = [self._expand(words, ranking) for words, ranking in zip(weights, first, strict=True)]
         moved = [self._move(vector, ranking) for vector, ranking in zip(vectors, first, strict=True)]
         fused = _fuse(self._lexical(learned), self._semantic(moved))
         rankings = zip(map(_positive_ranking, lexical), map(_ranking, semantic), fused, strict=True)
@@ -154,7 +154,7 @@ class Retriever:
     def _best(self, scores: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(scores, self.starts[:-1])
 
-    def _learn(self, query: dict[str, float], ranking: list[int]) -> dict[str, float]:
+    def _expand(self, query: dict[str, float], ranking: list[int]) -> dict[str, float]:
         """Return the query with words, weighted up to 1, that several of its best documents and few others have."""
         counts, weights = Counter(), Counter()
         for rank, i in enumerate(ranking[:FEEDBACK], start=1):
@@ -207,10 +207,10 @@ def _positive_ranking(scores: np.ndarray) -> list[int]:
 
 def _fuse(lexical: np.ndarray, semantic: np.ndarray) -> list[list[int]]:
     """Rank the documents for each label; both scores of shape (labels, documents)."""
-    return [_ranking(scores) for scores in _compete(_standard(lexical) + DENSE_WEIGHT * _standard(semantic))]
+    return [_ranking(scores) for scores in _compete(_standardized(lexical) + DENSE_WEIGHT * _standardized(semantic))]
 
 
-def _standard(scores: np.ndarray) -> np.ndarray:
+def _standardized(scores: np.ndarray) -> np.ndarray:
     """Return each label's scores in standard deviations over the documents."""
     spread = scores.std(axis=1, keepdims=True)
     return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)

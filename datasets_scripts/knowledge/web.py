@@ -95,7 +95,7 @@ class CachedService:
                 time.sleep(float(_seconds(headers.get("Retry-After")) or self.first_wait * 2**attempt))
         else:
             raise ClinRaGenInputError(
-                f"{url}: {_shown(fault, parameters)}, {self.attempts} times; start again later to resume from there"
+                f"{url}: {_one_line(fault, parameters)}, {self.attempts} times; start again later to resume from there"
             )
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside = kept.with_name(f"{key}.{os.getpid()}")
@@ -140,7 +140,7 @@ def _parsed(parse: Callable[[str], object], reply: bytes) -> object:
         raise ServiceError("the reply is not of the form that is read") from None
 
 
-def _shown(fault: ServiceError, parameters: dict) -> str:
+def _one_line(fault: ServiceError, parameters: dict) -> str:
     """Return a fault as one short line, without secrets."""
     line = " ".join(str(fault).split())
     for name in SECRETS:

@@ -12,8 +12,8 @@ from datasets_scripts.llm.chat import Answer
 
 
 LONGEST = 32_000  # characters after the thoughts: more than any valid answer, and a limit for the gate
-LONGEST_MENDED = 8_000  # characters, and
-MARKS_MENDED = 1_000  # quotation marks and brackets: repair takes quadratic time, here at most two seconds
+LONGEST_REPAIRED = 8_000  # characters, and
+MOST_MARKS_REPAIRED = 1_000  # quotation marks and brackets: repair takes quadratic time, here at most two seconds
 
 
 class _UnusableError(Exception):
@@ -52,7 +52,7 @@ def _read(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_each_key_once)
     except ValueError:
-        return _mended(text)
+        return _repaired(text)
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> dict:
@@ -62,10 +62,10 @@ def _each_key_once(pairs: list[tuple[str, object]]) -> dict:
     return found
 
 
-def _mended(text: str) -> object:
+def _repaired(text: str) -> object:
     if _ends_in_a_string(text):
         raise _UnusableError("JSON that was cut off")
-    if len(text) > LONGEST_MENDED or sum(map(text.count, "\"'{[")) > MARKS_MENDED:
+    if len(text) > LONGEST_REPAIRED or sum(map(text.count, "\"'{[")) > MOST_MARKS_REPAIRED:
         raise _UnusableError("broken JSON")
     try:
         return json_repair.loads(text)

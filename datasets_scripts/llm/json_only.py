@@ -62,19 +62,18 @@ def endings(schema: dict) -> Iterator[str]:
         yield from (f'{text[place:]}"' for place in reversed(range(len(text))) if text[place] == " ")
 
 
-def fullest(schema: dict) -> str:
+def longest_ending(schema: dict) -> str:
     """Return a text at least as long as the ending of any answer that is closed as early as possible."""
     if "anyOf" in schema:
-        return max(map(fullest, schema["anyOf"]), key=len)
+        return max(map(longest_ending, schema["anyOf"]), key=len)
     if "enum" in schema or "const" in schema:
         return max(map(json.dumps, schema.get("enum", [schema.get("const")])), key=len)
     if schema["type"] == "object":
-        return (
-            f"{{{', '.join(f'{json.dumps(name)}: {fullest(part)}' for name, part in schema['properties'].items())}}}"
-        )
+        fields = (f"{json.dumps(name)}: {longest_ending(part)}" for name, part in schema["properties"].items())
+        return f"{{{', '.join(fields)}}}"
     if schema["type"] == "array":
         items = schema.get("prefixItems") or [schema["items"]] * max(1, schema.get("minItems", 0))
-        return f"[{', '.join(map(fullest, items))}]"
+        return f"[{', '.join(map(longest_ending, items))}]"
     if schema["type"] == "string":
         return json.dumps(schema.get("examples", ["x " * schema.get("minLength", 0)])[0])
     return "-00000"
@@ -102,7 +101,7 @@ class JsonOnly(LogitsProcessor):
         self.vocabulary, self.left = vocabulary, max_new_tokens
         self.matchers = [LLMatcher(vocabulary, _grammar(json.dumps(bounded(schema)))) for schema in schemas]
         self.endings = [list(map(vocabulary.tokenize_str, (*dict.fromkeys(endings(s)), *CLOSERS))) for s in schemas]
-        self.reserves = [len(vocabulary.tokenize_str(fullest(schema))) + SPARE for schema in schemas]
+        self.reserves = [len(vocabulary.tokenize_str(longest_ending(schema))) + SPARE for schema in schemas]
         self.plans: list[list[int]] = [[] for _ in schemas]  # tokens that follow, once a row is closing
         self.begun = False
         for matcher in self.matchers:
@@ -127,10 +126,10 @@ class JsonOnly(LogitsProcessor):
         if not matcher.is_stopped() and self.left > self.reserves[row]:
             return _mask(matcher, size)
         allowed = np.zeros(size, dtype=bool)
-        allowed[self._next_to_close(row)] = True
+        allowed[self._closing_token(row)] = True
         return allowed
 
-    def _next_to_close(self, row: int) -> int:
+    def _closing_token(self, row: int) -> int:
         """Return the next token on a short path to the end of an answer; the last one ends the text."""
         matcher = self.matchers[row]
         if matcher.is_stopped() or matcher.is_accepting():

@@ -18,7 +18,7 @@ from datasets_scripts.common.checkpoints import pretrained, pretrained_weights
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.endpoint import Sampling
-from datasets_scripts.llm.json_only import JsonOnly, fullest, vocabulary_of
+from datasets_scripts.llm.json_only import JsonOnly, longest_ending, vocabulary_of
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
@@ -116,7 +116,7 @@ class LocalModel:
                 begun.append(await self.waiting.get())
             while not self.waiting.empty():
                 begun.append(self.waiting.get_nowait())
-            batch = _alike(begun)[: self.batch_size]
+            batch = _by_similar_length(begun)[: self.batch_size]
             begun = [item for item in begun if item not in batch]
             try:
                 texts = await asyncio.to_thread(self._generate, [request for _, request, _, _ in batch], batch[0][2])
@@ -216,9 +216,9 @@ class LocalModel:
         return len(opening) if self.opening_cache is not None else 0
 
 
-def _alike(waiting: list[tuple]) -> list[tuple]:
+def _by_similar_length(waiting: list[tuple]) -> list[tuple]:
     """Sort waiting requests by similarity of length to the first: a batch takes as long as its longest answer."""
-    sizes = {item[0]: (len(fullest(item[1].allowed)), len(item[1].messages[-1]["content"])) for item in waiting}
+    sizes = {item[0]: (len(longest_ending(item[1].allowed)), len(item[1].messages[-1]["content"])) for item in waiting}
     first = sizes[waiting[0][0]]
     return sorted(waiting, key=lambda item: [abs(a - b) for a, b in zip(sizes[item[0]], first, strict=True)])
 

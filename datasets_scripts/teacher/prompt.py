@@ -23,7 +23,7 @@ PROMPT = Path(__file__).parent / "prompts" / "rationale-3.yaml"
 SAID = {"evidence": [str], "sentence": str}
 ANSWER = {"note_rationale": [SAID], "lab_rationale": [SAID]}
 SHAPE = {"version": str, "system": str, "user": str, "examples": [{"answer": ANSWER}]}
-PLACES = ("diagnoses", "note", "series", "caption", "knowledge")  # placeholders of `user`, and fields of an example
+PLACEHOLDERS = ("diagnoses", "note", "series", "caption", "knowledge")  # of `user`; fields of an example
 LONGEST_FIELD = 20_000  # characters
 LONGEST_VERSION = 60
 TERMS = 12  # of the knowledge, for one diagnosis
@@ -72,7 +72,7 @@ class Prompt:
         self.channels, self.labels, self.max_note_characters = channels, labels, max_note_characters
         self.opening = [{"role": "system", "content": raw["system"]}]
         for example in raw["examples"]:
-            answer = {part: [_in_order(said) for said in example["answer"][part]] for part in ANSWER}
+            answer = {part: [_evidence_first(said) for said in example["answer"][part]] for part in ANSWER}
             self.opening.append({"role": "user", "content": self.user.substitute(example)})
             self.opening.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
         self.terms_of = defaultdict(list)
@@ -94,7 +94,7 @@ class Prompt:
         return [*self.opening, {"role": "user", "content": filled}]
 
 
-def _in_order(said: dict) -> dict:
+def _evidence_first(said: dict) -> dict:
     """Return a sentence of an example with its evidence first, as models are asked to write it."""
     return {name: said[name] for name in SAID}
 
@@ -103,10 +103,10 @@ def _read(path: Path) -> dict:
     """Read a prompt file; an error is one line with the file and the field."""
     raw = read_yaml(Path(path), SHAPE)
     _refuse_unknown(path, "", raw, SHAPE)
-    places = _places_of(path, raw["user"])
+    places = _placeholders_of(path, raw["user"])
     fields = {"version": raw["version"], "system": raw["system"], "user": raw["user"]}
     for i, example in enumerate(raw["examples"]):
-        _refuse_unknown(path, f"examples[{i}].", example, (*PLACES, "answer"))
+        _refuse_unknown(path, f"examples[{i}].", example, (*PLACEHOLDERS, "answer"))
         fault = fault_of(example, dict.fromkeys(places, str), f"examples[{i}]")
         if fault is not None:
             raise ClinRaGenInputError(f"{path}: {fault}; user asks for it")
@@ -126,14 +126,16 @@ def _refuse_unknown(path: Path, place: str, found: dict, known: Iterable[str]) -
         )
 
 
-def _places_of(path: Path, user: str) -> set[str]:
+def _placeholders_of(path: Path, user: str) -> set[str]:
     """Return the placeholders of `user`; those for note, diagnoses and series are required."""
     template = Template(user)
     if not template.is_valid():
         raise ClinRaGenInputError(f"{path}: user has a $ without a name; write $$ for the character")
     found = set(template.get_identifiers())
-    if found - set(PLACES):
-        raise ClinRaGenInputError(f"{path}: user has ${min(found - set(PLACES))}; there are ${', $'.join(PLACES)}")
+    if found - set(PLACEHOLDERS):
+        raise ClinRaGenInputError(
+            f"{path}: user has ${min(found - set(PLACEHOLDERS))}; there are ${', $'.join(PLACEHOLDERS)}"
+        )
     for wanted in (("diagnoses",), ("note",), ("series", "caption")):
         if not found & set(wanted):
             raise ClinRaGenInputError(f"{path}: user has no ${' and no $'.join(wanted)}; put it where that belongs")

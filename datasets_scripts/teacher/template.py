@@ -112,7 +112,7 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
         for block in itertools.chain([first], blocks):
             yield from teacher(block)
         return
-    with worker_pool(processes, _take, teacher) as pool:
+    with worker_pool(processes, _set_teacher, teacher) as pool:
         begun = deque(
             pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes))
         )
@@ -124,7 +124,7 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
 _teacher: TemplateTeacher | None = None  # of a worker process
 
 
-def _take(teacher: TemplateTeacher) -> None:
+def _set_teacher(teacher: TemplateTeacher) -> None:
     global _teacher
     _teacher = teacher
 

@@ -25,7 +25,7 @@ from modeling_clinragen.integrity_clinragen import check_fit
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
-from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, needed_history, shown
+from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, required_history, shown
 from recipes.models.lora import adapter_config, base_config_of, insert_adapters, learned_state, merge_adapters
 
 
@@ -218,7 +218,7 @@ def merge_into_base(base: str, adapter: str, output: Path) -> None:
     """
     folder = fetched(adapter)
     model, processor = load_adapter(base, folder)
-    training = merged_history(base, needed_history(folder))
+    training = merged_history(base, required_history(folder))
     merge_adapters(model)
     with finished_folder(output) as aside:
         save_model_folder(model, processor, aside)

@@ -12,7 +12,7 @@ from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import ClinRaGenInputError
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import needed_history
+from recipes.models.history import required_history
 
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
         ClinRaGenInputError: if one of the two cannot be read, the model does not read terms, or nothing is added.
     """
     folder, terms = fetched(model), read_terms(knowledge)
-    history = needed_history(folder)
+    history = required_history(folder)
     extended, processor = load_model_folder(folder)
     if not processor.reads_terms:
         raise ClinRaGenInputError(

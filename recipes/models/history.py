@@ -63,7 +63,7 @@ def read_history(folder: str | Path | None) -> dict:
     return history
 
 
-def needed_history(folder: str | Path) -> dict:
+def required_history(folder: str | Path) -> dict:
     """
     Return `training.json` of a folder that another one is derived from.
 

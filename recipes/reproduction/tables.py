@@ -94,15 +94,17 @@ class _Runs:
         for name, value in self.mean(once).items():
             found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), bounds[name]
             seeds = self.rankings if name in RANKED else [set_figures(self.gold, answer) for answer in self.answers]
-            found[f"{name}_sd"] = _spread([float(figures(once)[name][0]) for figures in seeds])
+            found[f"{name}_sd"] = _standard_deviation([float(figures(once)[name][0]) for figures in seeds])
         if self.writes:
-            written = {name: _over(self.metrics, _of_both_parts(name)) for name in ("bleu", "rougeL")}
-            written["supported"] = _over(self.metrics, lambda metrics: metrics["claims"]["supported"])
+            written = {name: _seed_values(self.metrics, _mean_of_parts(name)) for name in ("bleu", "rougeL")}
+            written["supported"] = _seed_values(self.metrics, lambda metrics: metrics["claims"]["supported"])
             for name, values in written.items():
                 found[name], found[f"{name}_sd"] = (
-                    (float(np.mean(values)), _spread(values)) if values else (None, None)
+                    (float(np.mean(values)), _standard_deviation(values)) if values else (None, None)
                 )
-        errors = _over(self.metrics, lambda metrics: metrics.get("calibration", {}).get("expected_calibration_error"))
+        errors = _seed_values(
+            self.metrics, lambda metrics: metrics.get("calibration", {}).get("expected_calibration_error")
+        )
         found["calibration_error"] = float(np.mean(errors)) if errors else None
         found["parameters"] = self.metrics[0]["run"]["num_parameters"]
         return {**found, "minutes": float(np.mean(self.minutes))}
@@ -145,12 +147,12 @@ def _once(records: list) -> np.ndarray:
     return np.ones((1, len(records)), dtype=np.float32)
 
 
-def _over(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
+def _seed_values(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
     """Return a figure of each seed's metrics; undefined ones are left out."""
     return [value for value in map(figure, metrics) if value is not None]
 
 
-def _of_both_parts(name: str) -> Callable[[dict], float | None]:
+def _mean_of_parts(name: str) -> Callable[[dict], float | None]:
     """Return the mean of a figure over the written parts of the rationale."""
 
     def figure(metrics: dict) -> float | None:
@@ -160,7 +162,7 @@ def _of_both_parts(name: str) -> Callable[[dict], float | None]:
     return figure
 
 
-def _spread(values: list[float]) -> float | None:
+def _standard_deviation(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 

@@ -97,7 +97,7 @@ class Plan:
         return peak if self.gpu is None else SLACK * peak + RESERVE
 
     @property
-    def there(self) -> float:
+    def capacity(self) -> float:
         return GPUS[self.gpu].memory * GIB if self.gpu else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     def rate(self) -> float:
@@ -111,7 +111,7 @@ class Plan:
     def largest_batch(self) -> int:
         """Return the number of records of the longest batch that fit into the device; 0 if none fits."""
         fixed = self.memory["weights"] + self.memory["optimizer"]
-        room = self.there if self.gpu is None else (self.there - RESERVE) / SLACK
+        room = self.capacity if self.gpu is None else (self.capacity - RESERVE) / SLACK
         record = (self.memory["peak"] - fixed) / self.longest[0]
         return max(int((room - fixed) / record), 0)
 
@@ -157,11 +157,11 @@ class Plan:
         return "give --fp16 true" if self.gpu and not GPUS[self.gpu].has_bf16 else "give --bf16 false"
 
     def _fit(self) -> str:
-        device, there = self.gpu or "this machine", _bytes(self.there)
+        device, capacity = self.gpu or "this machine", _bytes(self.capacity)
         need = f"{_bytes(self.needed)} with what CUDA takes itself" if self.gpu else _bytes(self.needed)
-        if self.needed <= self.there:
-            return f"fits into {device}: {need} of {there}"
-        return f"DOES NOT FIT into {device}: {need} of {there}; {self._remedy()}"
+        if self.needed <= self.capacity:
+            return f"fits into {device}: {need} of {capacity}"
+        return f"DOES NOT FIT into {device}: {need} of {capacity}; {self._remedy()}"
 
     def _remedy(self) -> str:
         if self.memory["evaluation"] > self.memory["peak"]:

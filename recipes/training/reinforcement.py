@@ -75,7 +75,7 @@ def learn_in_rounds(
     Source: RAFT (Dong et al., 2023). Differs from it: the reward is computed, not learned, and the list of diagnoses
     is the model's decision, not a sample.
     """
-    best, kept, history = -np.inf, learning_weights(model), []
+    best, kept, history = -np.inf, trainable_weights(model), []
     order = np.random.default_rng(args.seed).permutation(len(train.records))
     size = min(args.records_per_round or len(order), len(order))
     for number in range(1, args.num_rounds + 1):
@@ -96,13 +96,13 @@ def learn_in_rounds(
         history += [{"round": number, **entry} for entry in trainer.state.log_history]
         best = max(best, history[0][f"eval_{args.metric_for_best_model}"])  # before the first round
         if trainer.state.best_metric > best:
-            best, kept = trainer.state.best_metric, learning_weights(model)
+            best, kept = trainer.state.best_metric, trainable_weights(model)
     model.load_state_dict(kept, strict=False)
     trainer.state.best_metric, trainer.state.log_history = best, history
     return trainer
 
 
-def learning_weights(model: ClinRaGenForConditionalGeneration) -> dict[str, torch.Tensor]:
+def trainable_weights(model: ClinRaGenForConditionalGeneration) -> dict[str, torch.Tensor]:
     """Return a copy of the trainable weights, by name."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 

@@ -22,7 +22,7 @@ from recipes.training.data import encode_records, load_records, readable_records
 from recipes.training.provenance import ENCODED, remove_encoded
 from recipes.training.reinforcement import Split, learn_in_rounds
 from recipes.training.rewards import RationaleReward
-from recipes.training.stages import begin, finish_stage, freeze_all_but, held_stage, load_for_stage, output_of
+from recipes.training.stages import begin, finish_stage, freeze_all_but, load_for_stage, locked_stage, output_of
 
 
 def train_by_rewards(given: StageInput) -> None:
@@ -31,7 +31,7 @@ def train_by_rewards(given: StageInput) -> None:
     check_unsharded(stage_args)
     if stage_args.world_size > 1:
         raise ClinRaGenInputError("stage 4 runs in one process: launch it with --num_processes 1")
-    with held_stage(stage_args):
+    with locked_stage(stage_args):
         _train(model_args, data_args, stage_args)
 
 

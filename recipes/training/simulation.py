@@ -122,13 +122,13 @@ class Simulation(TorchDispatchMode):
         return model
 
     @contextmanager
-    def of_a_cpu(self) -> Iterator[None]:
+    def cpu_kernels(self) -> Iterator[None]:
         """Count attention and dropout as `recipes/training/cpu.py` computes them."""
         with _replaced(cpu, _BlockwiseAttention=_attention_in_blocks(self), _Draw=_draw(self)):
             yield
 
     @contextmanager
-    def of_a_gpu(self) -> Iterator[None]:
+    def gpu_kernels(self) -> Iterator[None]:
         """Count the memory of GPU kernels: no attention weights, and one byte per element for dropout."""
         with _replaced(F, scaled_dot_product_attention=_efficient_attention, dropout=_fused_dropout):
             yield
@@ -204,7 +204,9 @@ def _attention_in_blocks(simulation: Simulation) -> type:
         @staticmethod
         def forward(ctx, query, key, value, bias, mask, dropout, scaling):
             rows, num_heads, num_queries, width = query.shape
-            lengths = [key.shape[2]] * rows if mask is None else [_seen(mask[i % len(mask), 0]) for i in range(rows)]
+            lengths = (
+                [key.shape[2]] * rows if mask is None else [_num_keys(mask[i % len(mask), 0]) for i in range(rows)]
+            )
             ctx.scores, ctx.kept = num_heads * num_queries * sum(lengths), []
             ctx.is_kept = query.shape[:3].numel() * key.shape[2] <= cpu.KEPT_SCORES
             if ctx.is_kept:
@@ -230,7 +232,7 @@ def _attention_in_blocks(simulation: Simulation) -> type:
     return Attention
 
 
-def _seen(mask: torch.Tensor) -> int:
+def _num_keys(mask: torch.Tensor) -> int:
     """Return the number of keys up to the last that any query attends to; mask of (query_length, key_length)."""
     seen = mask.any(dim=0).nonzero()
     return int(seen[-1]) + 1 if len(seen) else mask.shape[1]

@@ -191,7 +191,7 @@ class StageSimulation:
         precision = self.args.mixed_precision
         with ExitStack() as stack:
             stack.enter_context(self.simulation)
-            stack.enter_context(self.simulation.of_a_gpu() if self.on_gpu else self.simulation.of_a_cpu())
+            stack.enter_context(self.simulation.gpu_kernels() if self.on_gpu else self.simulation.cpu_kernels())
             if precision != "no":  # float16 is as large as bfloat16, and takes as many operations
                 stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
             yield
@@ -236,7 +236,7 @@ class StageSimulation:
 
     def read(self, name: str, limit: int | None = None, sample: int = SAMPLE) -> Split:
         """Read a split, or a sample of its records, and encode them as the stage does."""
-        records, number = _some(self.data_args, name, limit, sample)
+        records, number = _sampled_records(self.data_args, name, limit, sample)
         options = encoding_options(self.processor, self.data_args)
         rows, seen, parts = [], 0, [np.zeros(0, dtype=int)]
         for table in records.with_format("arrow").iter(BATCH):
@@ -264,7 +264,7 @@ class StageSimulation:
         return tokens.flatten(1).sum(dim=1).numpy()
 
 
-def _some(
+def _sampled_records(
     data_args: DataArguments, name: str, limit: int | None, sample: int
 ) -> tuple[Dataset | IterableDataset, int]:
     """Return the records of a split that a plan reads, and their number in the split."""

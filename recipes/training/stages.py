@@ -79,7 +79,7 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
     and the training.
     """
     model_args, data_args, stage_args = complete(given)
-    with held_stage(stage_args):
+    with locked_stage(stage_args):
         begin(model_args, data_args, stage_args)
         if builds_model:
             records = load_records(
@@ -95,7 +95,7 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
 
 
 @contextmanager
-def held_stage(stage_args: StageArguments) -> Iterator[None]:
+def locked_stage(stage_args: StageArguments) -> Iterator[None]:
     """Lock the model folder of a stage, in its first process, and report a full disk."""
     output = stage_args.output_dir
     with held(output) if stage_args.process_index == 0 else nullcontext():
@@ -152,7 +152,7 @@ def build_model(
         return load_for_stage(model_args, data_args)
     metadata = read_metadata(data_args.dataset)
     labels, language = label_names(metadata), language_in(metadata)
-    _write_no_slots(data_args, language)
+    _disable_slots(data_args, language)
     knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     attended = [term for term in knowledge or () if term["type"] != NAME]
     terms = [term["term"] for term in attended]
@@ -214,7 +214,7 @@ def build_model(
     return model, processor
 
 
-def _write_no_slots(data_args: DataArguments, language: dict | None) -> None:
+def _disable_slots(data_args: DataArguments, language: dict | None) -> None:
     """Turn off slots where rationales are not in English, because slots are English."""
     if language is not None and data_args.numeric_slots:
         logger.info("numeric_slots: rationales are in %s, so that numbers are learned as they stand", language["name"])

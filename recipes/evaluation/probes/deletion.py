@@ -139,7 +139,7 @@ def named_deletions(occlusion: Occlusion, labels: Sequence[int]) -> list[Deletio
             deletions += [
                 Deletion(test, judge, scorer, label, {part: named[part] for part in parts})
                 for test, parts in TESTS.items()
-                if all(named[part] for part in parts) and something_is_left(occlusion, parts, named)
+                if all(named[part] for part in parts) and leaves_input(occlusion, parts, named)
             ]
     return deletions
 
@@ -152,7 +152,7 @@ def cited_deletions(occlusion: Occlusion, labels: Sequence[int], prediction: dic
         deletions += [
             Deletion(test, "the model", MODEL, label, {part: cited[part] for part in parts})
             for test, parts in CITED_TESTS.items()
-            if any(cited[part] for part in parts) and something_is_left(occlusion, parts, cited)
+            if any(cited[part] for part in parts) and leaves_input(occlusion, parts, cited)
         ]
     return deletions
 
@@ -178,7 +178,7 @@ def cited_atoms(occlusion: Occlusion, prediction: dict, diagnosis: str) -> dict[
     }
 
 
-def something_is_left(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
+def leaves_input(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
     """Return whether deletion leaves anything of some parts of a record."""
     total = sum(len(unit) for part in parts for unit in occlusion.units[part])
     return sum(len(atoms[part]) for part in parts) < total

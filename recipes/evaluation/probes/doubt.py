@@ -179,7 +179,7 @@ def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dic
         measured = np.flatnonzero(inputs["past_observed_mask"][0].any(dim=0)) if "past_values" in inputs else []
         if len(measured) > HIDDEN:
             hidden = generator.choice(measured, HIDDEN, replace=False)
-            found.append(_shown_again(pipe.model, doubt, inputs.to(pipe.device), hidden))
+            found.append(_change_with_channel(pipe.model, doubt, inputs.to(pipe.device), hidden))
             patients.append(row["subject_id"])
     if not found:
         return {}
@@ -198,7 +198,7 @@ def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dic
     }
 
 
-def _shown_again(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tuple[float, float, float]:
+def _change_with_channel(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tuple[float, float, float]:
     """Return the change with the named channel, the mean change over all hidden channels, and the expected change."""
     many = {name: tensor.repeat(1 + HIDDEN, *[1] * (tensor.dim() - 1)) for name, tensor in inputs.items()}
     for i, channel in enumerate(hidden):

@@ -24,7 +24,7 @@ MUCH_THE_SAME = 0.8  # share of the most common score among all scores
 LEAST_AGREEMENT = 0.4  # Krippendorff's alpha of the repeats
 
 
-def of_other_patients(cases: Sequence[dict], number: int, seed: int) -> list[tuple[int, dict]]:
+def with_other_rationales(cases: Sequence[dict], number: int, seed: int) -> list[tuple[int, dict]]:
     """
     Give cases the rationale of another patient, if possible one with other diagnoses.
 

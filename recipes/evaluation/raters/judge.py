@@ -55,14 +55,14 @@ def has_rationale(prediction: dict) -> bool:
 
 def rating_schema(axes: Sequence[str] = AXES) -> dict:
     rated = {"reason": {"type": "string"}, "score": {"type": "integer", "enum": list(SCORES)}}
-    return _closed({axis: _closed(rated) for axis in axes})
+    return _object_schema({axis: _object_schema(rated) for axis in axes})
 
 
 def preference_schema() -> dict:
-    return _closed({"reason": {"type": "string"}, "better": {"type": "string", "enum": ["A", "B", "tie"]}})
+    return _object_schema({"reason": {"type": "string"}, "better": {"type": "string", "enum": ["A", "B", "tie"]}})
 
 
-def _closed(properties: dict) -> dict:
+def _object_schema(properties: dict) -> dict:
     """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",

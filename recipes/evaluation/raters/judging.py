@@ -16,7 +16,7 @@ from datasets_scripts.dataset.terms import is_open
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, of_other_patients
+from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, with_other_rationales
 from recipes.evaluation.raters.judge import (
     ORDERS,
     Judge,
@@ -136,7 +136,7 @@ def rate(
             f"{judge.name} rated nothing ({reasons}); is it running and able to answer in JSON? See --base-url and "
             "--response-format"
         )
-    swapped = of_other_patients(cases, arguments.controls, arguments.seed)
+    swapped = with_other_rationales(cases, arguments.controls, arguments.seed)
     places = [place for place, _ in swapped]
     others = [case for _, case in swapped]
     controls = judge.rate(others, rows.select(places), 1, arguments.seed)[0] if swapped else []

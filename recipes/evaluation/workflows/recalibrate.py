@@ -23,7 +23,7 @@ from recipes.evaluation.figures.drift import drift
 from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import OF_A_DATASET, needed_history, read_history
+from recipes.models.history import OF_A_DATASET, read_history, required_history
 from recipes.training.data import ClinRaGenCollator, check_same_names, encode_records, load_records
 from recipes.training.fitting import fit_temperature, fit_thresholds
 from recipes.training.guarantees import batches, fit_doubt
@@ -55,7 +55,7 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
     if model.diagnosis_head is None:
         raise ClinRaGenInputError(f"--model: {arguments.model} has no diagnosis head")
     check_same_names(processor, arguments.model, arguments.dataset)
-    history = read_history(folder) if arguments.output is None else needed_history(folder)
+    history = read_history(folder) if arguments.output is None else required_history(folder)
     metadata = read_metadata(arguments.dataset)
     records = load_records(arguments.dataset, arguments.split, needs_labels=not arguments.drift_only)
     now = input_statistics(records, processor, metadata.get("labelled", True))

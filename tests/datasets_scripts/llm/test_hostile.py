@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets_scripts.common.outputs import ResumableError
-from datasets_scripts.llm.answers import LONGEST, LONGEST_MENDED, parse_answer
+from datasets_scripts.llm.answers import LONGEST, LONGEST_REPAIRED, parse_answer
 from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.endpoint import LARGEST_ANSWER, EndpointModel
 from datasets_scripts.llm.ordered import map_in_order
@@ -239,7 +239,7 @@ def test_any_marks_are_read_in_time(text, times):
 
 
 def test_the_longest_text_that_is_mended_is_mended_in_time():
-    text = '{"word": "' + "fever, " * ((LONGEST_MENDED - 20) // 7) + 'chills",}'
+    text = '{"word": "' + "fever, " * ((LONGEST_REPAIRED - 20) // 7) + 'chills",}'
     assert parse_answer(text, SCHEMA).value is not None
 
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.endpoint import Sampling
-from datasets_scripts.llm.local import LocalModel, _alike
+from datasets_scripts.llm.local import LocalModel, _by_similar_length
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.prompt import SCHEMA
@@ -206,4 +206,4 @@ def test_answers_of_one_length_share_a_batch_with_the_one_that_waits_longest():
         return key, Request([{"role": "user", "content": "word " * words}], schema), 0, None
 
     given = [waiting("a", 4, 10), waiting("b", 1, 10), waiting("c", 4, 90), waiting("d", 5, 10), waiting("e", 4, 12)]
-    assert [key for key, *_ in _alike(given)] == ["a", "e", "c", "d", "b"]
+    assert [key for key, *_ in _by_similar_length(given)] == ["a", "e", "c", "d", "b"]

@@ -69,7 +69,7 @@ def simulated(model, batch, mode=None):
     """Operations of forward and of both passes, and bytes beyond the weights when forward is done and at the peak."""
     simulation = Simulation()
     simulation.without_values(model)
-    with simulation, mode or simulation.of_a_cpu():
+    with simulation, mode or simulation.cpu_kernels():
         before = simulation.live
         loss = model(**batch).loss
         forward, kept = simulation.flops, simulation.live - before

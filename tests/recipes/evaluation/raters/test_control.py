@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from datasets_scripts import build_dataset
 from datasets_scripts.llm.chat import Answer
-from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, of_other_patients
+from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, with_other_rationales
 from recipes.evaluation.raters.judge import AXES, axis_figures
 from tests.datasets_scripts.llm.chat_server import ChatServer
 from tests.recipes.evaluation.raters.test_judge import asked, lines, rating, run, write_report
@@ -91,7 +91,7 @@ def test_a_control_is_of_another_patient_and_of_other_diagnoses_if_there_is_one(
          "diagnoses": [{"label": name} for name in sorted(gold)]}
         for i, (who, gold) in enumerate(people)
     ]  # fmt: skip
-    found = of_other_patients(cases, number, seed)
+    found = with_other_rationales(cases, number, seed)
     assert len(found) <= min(number, len(cases))
     for place, case in found:
         other = cases[int(case["note_rationale"].split()[1])]
