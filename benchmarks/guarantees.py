@@ -80,7 +80,7 @@ def check_recall(
     probabilities: np.ndarray, gold: np.ndarray, recall: float, halves: list[tuple[np.ndarray, np.ndarray]]
 ) -> list[dict]:
     """
-    For each label the recall of thresholds from one half on the other, beside the theoretical expectation.
+    Return for each label the recall of thresholds from one half on the other, beside the theoretical expectation.
 
     With `n` positives to fit on and `m` to count on, the number that is found is beta-binomial with parameters
     n + 1 - k and k, where k = floor((1 - recall) * (n + 1)), for any model; ties of probabilities only make it
@@ -157,7 +157,7 @@ def check_precision(
     halves: list[tuple[np.ndarray, np.ndarray]],
 ) -> list[dict]:
     """
-    For each label, how often a threshold from one half is certified, and how often its precision is too low.
+    Return for each label how often a threshold from one half is certified, and how often its precision is too low.
 
     The true precision of a threshold is that over all records of the report, of which the half is a random sample.
 

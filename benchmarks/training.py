@@ -84,8 +84,8 @@ def main(argv: list[str] | None = None) -> dict:
 
 def made_up(number: int, seed: int) -> list[dict]:
     """
-    Records with the lengths of MIMIC's: notes of 600 tokens and targets of 150 in the median, log-normal, cut at 1,600
-    and 256; stays of 50 hours in the median, vital signs hourly and the other channels twice a day.
+    Return records with the lengths of MIMIC's: notes of 600 tokens and targets of 150 in the median, log-normal, cut
+    at 1,600 and 256; stays of 50 hours in the median, vital signs hourly and the other channels twice a day.
     """
     draw = np.random.default_rng(seed)
     note = np.minimum(draw.lognormal(np.log(600), 0.6, number), MAX_NOTE).astype(int)
@@ -167,7 +167,7 @@ def filled(tokens: torch.Tensor, length: int, value: int) -> torch.Tensor:
 
 @contextmanager
 def nothing_cut():
-    """Within the block, padding common to all records of a batch is computed too; it is masked."""
+    """Compute padding common to all records of a batch too, within the block; it is masked."""
     pack = modeling_clinragen.pack_sequences
 
     def as_long(inputs_embeds, attention_mask, padding_side):

@@ -26,7 +26,7 @@ CLOSERS = ('"', "}", "]", ",", ":")
 
 
 def parts_of(schema: dict) -> Iterator[dict]:
-    """Yield a schema's subschemas, itself included."""
+    """Yield the direct subschemas of a schema."""
     yield from schema.get("anyOf", ())
     yield from schema.get("properties", {}).values()
     yield from schema.get("prefixItems", ())

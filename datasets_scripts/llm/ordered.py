@@ -26,7 +26,7 @@ def map_in_order(
     work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], resource: Resource
 ) -> Iterator[Result]:
     """
-    Yield `work(item)` for each item, while `resource` is open; at most `WINDOW` times its `concurrency` are started.
+    Yield `work(item)` for each item, while `resource` is open; at most `WINDOW` times its `concurrency` run ahead.
 
     A slow item delays the results of later ones, but not their work, until this limit is reached.
     """

@@ -49,7 +49,7 @@ def fit_classifier(task: Task) -> Classifier:
 
 
 def features_of(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> np.ndarray:
-    """`statistics` of every record, an array of shape `(num_records, 6 * num_channels)`."""
+    """Return `statistics` of every record, an array of shape `(num_records, 6 * num_channels)`."""
     rows = []
     for batch in records.select_columns(["lab_values", "lab_times"]).iter(batch_size=256):
         series = extractor(batch["lab_values"], batch["lab_times"])
@@ -59,7 +59,7 @@ def features_of(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> np.nd
 
 def statistics(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """
-    Mean, minimum, maximum, last, last minus first, and number of hours of each channel; NaN where it was not measured.
+    Return mean, minimum, maximum, last, last minus first, and number of hours of each channel; NaN if not measured.
 
     Args:
         values, observed (arrays of shape `(num_records, context_length, num_channels)`).

@@ -43,7 +43,7 @@ class Task:
     language: dict | None = None
 
     def gold(self, records: Dataset) -> np.ndarray:
-        """The recorded diagnoses, float32 of shape `(num_records, num_labels)`."""
+        """Return the recorded diagnoses, float32 of shape `(num_records, num_labels)`."""
         return multi_hot(records["diagnoses"], len(self.labels))
 
 
@@ -74,7 +74,7 @@ class Fitted:
 
 
 def by_threshold(classifier: Classifier, task: Task) -> Fitted:
-    """Diagnoses are the labels whose probability reaches the best threshold of the validation split."""
+    """Return a baseline that predicts the labels with a probability above the best threshold of validation."""
     threshold, _ = best_threshold(task.gold(task.validation), classifier.probabilities(task.validation))
 
     def answer(records: Dataset) -> list[dict]:

@@ -45,7 +45,7 @@ def fit_classifier(task: Task, settings: EncoderSettings) -> Classifier:
 
 
 def classifier_trainer(task: Task, settings: EncoderSettings) -> Trainer:
-    """Trains all weights; the epoch with the best micro-F1 on the validation split is kept."""
+    """Return a trainer of all weights, which keeps the epoch with the best micro-F1 on the validation split."""
     from transformers import Trainer, set_seed
 
     set_seed(task.seed)  # before the head is drawn
@@ -91,7 +91,7 @@ def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
 
 def load_encoder(name_or_path: str, labels: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    The encoder with a new head for `labels`, and its tokenizer.
+    Return the encoder with a new head for `labels`, and its tokenizer.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there.

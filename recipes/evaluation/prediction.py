@@ -42,7 +42,7 @@ def predict(
     **options,
 ) -> Iterator[dict]:
     """
-    One prediction per record, in order, under a progress bar.
+    Yield one prediction per record, in order, under a progress bar.
 
     Args:
         change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> the input
@@ -110,7 +110,7 @@ class UnmaskedPipeline(ClinRaGenPipeline):
 
 def whole_batches(records: Dataset, batch_size: int) -> Dataset:
     """
-    The records without those of the last batch, if that is not full, which the original release leaves out.
+    Return the records without an incomplete last batch, which the original release leaves out.
 
     Raises:
         ClinRaGenInputError: if there is no full batch.

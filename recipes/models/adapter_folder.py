@@ -90,7 +90,7 @@ def copy_adapter(folder: str | Path, target: str | Path, training: dict, repo_id
 
 def read_adapter(folder: str | Path) -> tuple:
     """
-    `LoraConfig`, [`ClinRaGenConfig`], [`ClinRaGenProcessor`] and `GenerationConfig` of an adapter folder.
+    Return `LoraConfig`, [`ClinRaGenConfig`], [`ClinRaGenProcessor`] and `GenerationConfig` of an adapter folder.
 
     Raises:
         ClinRaGenInputError: if it is not of this project, or damaged.
@@ -117,7 +117,7 @@ def read_adapter(folder: str | Path) -> tuple:
 
 def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    The base with the adapter on it, not merged, in evaluation mode; and the processor.
+    Return the base with the adapter on it, not merged, in evaluation mode; and the processor.
 
     Args:
         base (`str`): the base of the adapter: a model folder, or a checkpoint of a language model.
@@ -176,7 +176,7 @@ def finish_adapters(
 
 def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
     """
-    The `README.md` of an adapter.
+    Return the `README.md` of an adapter.
 
     Args:
         lora (`LoraConfig`): of the adapter.

@@ -119,7 +119,7 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
 
 def train_tokenizer(texts: Iterable[str], phrases: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """
-    A tokenizer with T5's special tokens for a backbone with random weights.
+    Return a tokenizer with T5's special tokens for a backbone with random weights.
 
     Byte-pair merges within words; digits and punctuation are tokens of their own; frequent words are one token.
     Decoding restores the text.

@@ -58,7 +58,7 @@ def model_card(
     permission: str | None = None,
 ) -> str:
     """
-    The folder's `README.md`.
+    Return the folder's `README.md`.
 
     Args:
         training (`dict`): what `training.json` holds.

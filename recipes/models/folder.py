@@ -44,7 +44,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"
 
 
 def model_class(config: ClinRaGenConfig) -> type[ClinRaGenLanguageModel]:
-    """The class of the model with that configuration."""
+    """Return the class of the model with that configuration."""
     return ClinRaGenForConditionalGeneration if config.is_encoder_decoder else ClinRaGenForCausalLM
 
 
@@ -59,7 +59,7 @@ def load_model_folder(
     folder: str | Path, revision: str | None = None, with_weights: bool = True
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
+    Return model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
 
     Args:
         folder (`str` or `Path`): on this machine, or a name on the Hub, `"user/name"`.

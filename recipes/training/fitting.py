@@ -92,7 +92,7 @@ def prepare_decisions(
     train: Dataset,
     collator: ClinRaGenCollator,
 ) -> None:
-    """Before a stage: fit the linear classifier, if there is one, with a share of one half until validation."""
+    """Fit the linear classifier, if there is one, before a stage; its share is one half until validation."""
     model.config.decisions.temperature, model.config.decisions.mixture = 1.0, 0.0
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
         learn_words(model, processor, train)
@@ -110,9 +110,9 @@ def fit_decisions(
     precision: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """
-    After a stage: refit the linear classifier on both splits; fit mixture and temperature on validation scores of the
-    encoder and of classifiers that were not fitted on the scored fifth of the patients; fit the thresholds on these
-    probabilities, for training records on those of the classifiers alone; and fit `doubt`.
+    Refit the decisions after a stage: the linear classifier on both splits; mixture and temperature on validation
+    scores of the encoder and of classifiers that were not fitted on the scored fifth of the patients; the thresholds
+    on these probabilities, for training records on those of the classifiers alone; and `doubt`.
 
     The final classifier is fitted on one fold more than those behind the thresholds and guarantees, and the
     checkpoint was chosen on the same validation records: both have little influence, but not none.

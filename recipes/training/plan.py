@@ -87,12 +87,12 @@ class Plan:
 
     @property
     def operations(self) -> float:
-        """Operations of the whole run."""
+        """Return the operations of the whole run."""
         return self.epochs * (self.forward + self.backward) + self.evaluations * self.validation
 
     @property
     def needed(self) -> float:
-        """Bytes that the device must have."""
+        """Return the bytes that the device must have."""
         peak = max(self.memory["peak"], self.memory["evaluation"])
         return peak if self.gpu is None else SLACK * peak + RESERVE
 

@@ -63,7 +63,7 @@ def learn_in_rounds(
     args: RewardStageArguments,
 ) -> RewardTrainer:
     """
-    Best-of-N fine-tuning: in each round the model writes texts for some training records, and the trainable weights
+    Fine-tune by best-of-N: in each round the model writes texts for some training records, and the trainable weights
     are fine-tuned on the best text of each. The final weights are the best of any round, or the initial ones.
 
     The texts of a round are in `OUTPUT_DIR/round-N/samples.jsonl`, its checkpoints beside them; a start after a kill

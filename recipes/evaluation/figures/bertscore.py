@@ -43,7 +43,7 @@ class BertScorer:
     @classmethod
     def from_pretrained(cls, name_or_path: str, device: str | None = None) -> BertScorer:
         """
-        A scorer with a checkpoint's model.
+        Return a scorer with a checkpoint's model.
 
         Args:
             name_or_path (`str`): a folder or Hub id; `all-MiniLM-L6-v2` is found without a network, too.
@@ -66,7 +66,7 @@ class BertScorer:
 
     def __call__(self, references: Sequence[str], candidates: Sequence[str]) -> dict[str, np.ndarray]:
         """
-        `precision`, `recall` and `f1`, each of shape `(num_texts,)`; 0 where a text is empty.
+        Return `precision`, `recall` and `f1`, each of shape `(num_texts,)`; 0 where a text is empty.
 
         Equal pairs are scored once. The pairs are processed in blocks, in order of the text, and within a block each
         distinct text is embedded once, so memory does not grow with the number of records.
@@ -108,7 +108,7 @@ class BertScorer:
 
 
 def _match(reference: tuple[torch.Tensor, torch.Tensor], candidate: tuple[torch.Tensor, torch.Tensor]) -> tuple:
-    """Precision, recall and F1 of one pair."""
+    """Return precision, recall and F1 of one pair."""
     (wanted, wanted_counts), (written, written_counts) = reference, candidate
     if not wanted_counts.any() or not written_counts.any():
         return 0.0, 0.0, 0.0

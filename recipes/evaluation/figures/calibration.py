@@ -18,7 +18,7 @@ def calibration(
     gold: np.ndarray, probabilities: np.ndarray, subject_ids: Sequence[str], num_bins: int = NUM_BINS
 ) -> tuple[dict, dict]:
     """
-    Calibration of the probabilities of all diagnoses together: a cell is one record and one diagnosis.
+    Return the calibration of the probabilities of all diagnoses together: a cell is one record and one diagnosis.
 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`).
@@ -54,7 +54,7 @@ def calibration(
 
 
 def equal_mass_bins(probabilities: np.ndarray, num_bins: int) -> np.ndarray:
-    """The bin of each cell, cut at the quantiles, bins without a cell left out; as in scikit-learn's `"quantile"`."""
+    """Return the bin of each cell, cut at the quantiles as by scikit-learn's `"quantile"`, without empty bins."""
     edges = np.quantile(probabilities, np.linspace(0, 1, num_bins + 1))
     _, bin_of = np.unique(np.searchsorted(edges[1:-1], probabilities), return_inverse=True)
     return bin_of.reshape(probabilities.shape)

@@ -50,7 +50,7 @@ def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
 
 
 def series_claim_counts(claims: Sequence[Sequence[dict]]) -> dict[str, np.ndarray]:
-    """For each record how many of its claims about a channel have each verdict."""
+    """Count for each record its claims about a channel by verdict."""
     about = [Counter(claim["verdict"] for claim in record if claim["channel"]) for record in claims]
     return {name: np.array([counts[name] for counts in about]) for name in VERDICTS}
 
@@ -59,7 +59,7 @@ def note_claim_counts(
     notes: Iterable[str], rationales: Sequence[str], references: Sequence[str], links: KnowledgeLinks | None = None
 ) -> dict[str, np.ndarray]:
     """
-    Findings that each record's rationale names, and those of its reference that it names, too.
+    Count the findings that each record's rationale names, and those of its reference that it names too.
 
     Args:
         links (`KnowledgeLinks`, *optional*): synonyms of findings, as the pipeline uses them for its claims.

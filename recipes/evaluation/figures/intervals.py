@@ -20,7 +20,7 @@ CHUNK = 100  # resamples in memory at once
 
 def resample_patients(subject_ids: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
     """
-    Weights of the records in resamples of the patients, with replacement.
+    Yield weights of the records in resamples of the patients, with replacement.
 
     Yields:
         float32 of shape `(at most CHUNK, num_records)`, `resamples` rows in all.
@@ -41,7 +41,7 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, list[float] | None]:
     """
-    The 95% interval of each figure, `[low, high]`; `None` where it is undefined in every resample.
+    Return the 95% interval of each figure, `[low, high]`; `None` where it is undefined in every resample.
 
     Args:
         figures (callable): weights of shape `(num_resamples, num_records)` -> figures of shape `(num_resamples,)`,
@@ -59,7 +59,8 @@ def intervals(
 
 def set_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    Precision, recall and F1 of predicted sets, micro, macro and weighted by support, and the share of whole sets.
+    Return a function of the weights: precision, recall and F1 of predicted sets, micro, macro and weighted by support,
+    and the share of exact sets.
 
     Args:
         true, predicted (bool arrays of shape `(num_records, num_labels)`).
@@ -83,7 +84,7 @@ def set_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray
 
 def label_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[tuple, np.ndarray]]:
     """
-    Precision, recall and F1 of each label, by `(class id, name of the score)`.
+    Return a function of the weights: precision, recall and F1 of each label, by `(class id, name of the score)`.
 
     Args:
         true, predicted (bool arrays of shape `(num_records, num_labels)`).
@@ -103,13 +104,13 @@ SCORES = ("precision", "recall", "f1")
 
 
 def scores(hits, named, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 from counts; 0 where a quotient has no cases."""
+    """Return precision, recall and F1 from counts; 0 where a quotient has no cases."""
     hits, named, actual = (np.asarray(x, dtype=float) for x in (hits, named, actual))
     return divide(hits, named), divide(hits, actual), divide(2 * hits, named + actual)
 
 
 def divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    """The quotient, `empty` where `b` is 0."""
+    """Return the quotient, `empty` where `b` is 0."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), empty), where=b > 0)
 
@@ -126,8 +127,8 @@ def once(figures: Callable[[np.ndarray], dict[str, np.ndarray]], num_records: in
 
 def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    AUROC and AUPRC (average precision), micro over all cells and macro over the labels for which a resample has both
-    positive and negative records.
+    Return a function of the weights: AUROC and AUPRC (average precision), micro over all cells and macro over the
+    labels for which a resample has both positive and negative records.
 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
@@ -191,7 +192,7 @@ class Thresholds:
 
 def share_figures(counts: dict[str, np.ndarray], total: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    Shares of a total that is itself a count over records, such as the verdicts of claims.
+    Return a function of the weights: shares of a total that is itself a count over records, such as of claims.
 
     Args:
         counts (`dict`): name -> count of each record; total (array of shape `(num_records,)`).
@@ -216,8 +217,8 @@ def compare_sets(
     seed: int = 0,
 ) -> dict[str, dict]:
     """
-    Two runs on the same records: for each figure of `set_figures` the difference (second minus first), its 95%
-    interval by resampling patients, and the p-value of a paired test.
+    Compare two runs on the same records: for each figure of `set_figures` return the difference (second minus first),
+    its 95% interval by resampling patients, and the p-value of a paired test.
 
     The test swaps the two runs' answers for each patient at random (approximate randomization; Noreen, 1989): the
     p-value is the share of swaps with a difference at least as large as the observed one, which is counted too.

@@ -38,7 +38,7 @@ def match_by_embedding(
 
 
 def written_names(text: str) -> list[str]:
-    """The names in the list of diagnoses of a generated text."""
+    """Return the names in the list of diagnoses of a generated text."""
     found = _LIST.search(text)
     names = (name.strip(" .;\n") for name in (found[1] if found else "").split(","))
     return [name for name in names if name]

@@ -30,7 +30,7 @@ def rationale_metrics(
     references: Sequence[str], candidates: Sequence[str], bertscore: BertScorer | None = None
 ) -> dict[str, float | None]:
     """
-    The figures of `rationale_figures`, each record counted once; `None` where one is undefined.
+    Return the figures of `rationale_figures`, each record counted once; `None` where one is undefined.
 
     Args:
         references, candidates (lists of `str`): the teacher's and the model's, one per record; at least one record.
@@ -43,7 +43,7 @@ def rationale_figures(
     references: Sequence[str], candidates: Sequence[str], bertscore: BertScorer | None = None
 ) -> Figures:
     """
-    Closeness of rationales, as a function of the records' weights.
+    Return the closeness of rationales as a function of the records' weights.
 
     Of the whole corpus: `bleu` (0 to 100, as sacrebleu computes it) and `paper_bleu` (0 to 1, as the `evaluate`
     module "bleu" does: the same tokens, no smoothing). Means over records: F1 of `rouge1`, `rouge2` and `rougeL`,
@@ -83,7 +83,7 @@ def _tokenizer() -> Callable[[str], str]:
 
 
 def tokenize(text: str) -> list[str]:
-    """The tokens of WMT's mteval-v13a, which sacrebleu and the `evaluate` module "bleu" share."""
+    """Tokenize as WMT's mteval-v13a, like sacrebleu and the `evaluate` module "bleu"."""
     return _tokenizer()(text.rstrip()).split()
 
 
@@ -103,7 +103,7 @@ def _ngrams(tokens: list[str], order: int) -> Counter:
 
 def bleu(sums: np.ndarray, smooth: bool) -> np.ndarray:
     """
-    BLEU, 0 to 1, from summed statistics.
+    Return BLEU, 0 to 1, from summed statistics.
 
     Args:
         sums (array of shape `(num_resamples, 2 + 2 * MAX_ORDER)`): sums of `ngram_statistics` over records.
@@ -145,7 +145,7 @@ class _RougeTokenizer:
 
 
 def rouge_scores(references: Sequence[str], candidates: Sequence[str], stemmer: CachedStemmer) -> dict:
-    """F1 of each record by rouge-score, with stems."""
+    """Return the F1 of each record by rouge-score, with stems."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE), tokenizer=_RougeTokenizer(stemmer))
@@ -162,7 +162,7 @@ class NoSynonyms:
 
 
 def find_wordnet():
-    """nltk's WordNet, or `NoSynonyms` where its data are not installed; nothing is downloaded."""
+    """Return nltk's WordNet, or `NoSynonyms` where its data are not installed; nothing is downloaded."""
     from nltk.corpus import wordnet
 
     try:
@@ -174,7 +174,7 @@ def find_wordnet():
 
 def meteor_scores(tokens: Sequence[tuple[list[str], list[str]]], stemmer: CachedStemmer) -> np.ndarray:
     """
-    METEOR of each record by nltk: tokens are matched as they are, then by Porter's stem, then by synonyms where
+    Return METEOR of each record by nltk: tokens are matched as they are, then by Porter's stem, then by synonyms where
     WordNet is installed (`rationale_settings` of `metrics.json` states whether it is).
 
     Args:
@@ -198,8 +198,8 @@ def _repetition(words: list[str]) -> float:
 
 def rescaled_bertscore(scorer: BertScorer, references: Sequence[str], candidates: Sequence[str]) -> dict:
     """
-    BERTScore of each record, raw and rescaled: `(score - baseline) / (1 - baseline)`, so that 0 is the score of two
-    references of different records, which have only the dataset in common, and 1 that of identical texts. NaN where
+    Return BERTScore of each record, raw and rescaled: `(score - baseline) / (1 - baseline)`, so that 0 is the score of
+    two references of different records, which have only the dataset in common, and 1 that of identical texts. NaN if
     all references are the same.
 
     Source: Zhang et al., "BERTScore", ICLR 2020, Sec. 5. Differs from it: the baseline is the mean over random pairs

@@ -54,7 +54,7 @@ def counterfactual_metrics(
     num_beams: int = 1,
 ) -> dict[str, dict]:
     """
-    The figures of `given` and of each condition that applies, all on the same records.
+    Return the figures of `given` and of each condition that applies, all on the same records.
 
     Args:
         given (list of `dict`): the predictions of `records` as they are.
@@ -86,7 +86,7 @@ def counterfactual_metrics(
 
 
 def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[str, Condition]:
-    """The conditions that can change what the model reads, by name: none of the series if it reads notes alone."""
+    """Return the conditions that can change the model's input, by name: none of the series if it reads only notes."""
     reads, found = pipe.processor.modalities, {}
     with_note = [i for i, note in enumerate(records["note"]) if note and note.strip()]
     with_series = [i for i, times in enumerate(records["lab_times"]) if len(times)]
@@ -137,8 +137,8 @@ def derangement(number: int, seed: int) -> np.ndarray:
 @contextmanager
 def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
     """
-    Within the block, a patch that attends to one term (or prototype) gets the value of another: keys stay, values are
-    permuted. A term that a record shows is evidence for the diagnoses of another term.
+    Shuffle the knowledge within the block: a patch that attends to one term (or prototype) gets the value of another,
+    as keys stay and values are permuted. A term that a record shows is evidence for the diagnoses of another term.
 
     Permuting keys and values alike would change nothing, because attention does not depend on their order.
     """
@@ -211,7 +211,7 @@ class Comparison:
         }
 
     def _predicted(self, predictions: list[dict]) -> np.ndarray:
-        """The diagnoses as a bool array of shape `(num_records, num_labels)`."""
+        """Return the diagnoses as a bool array of shape `(num_records, num_labels)`."""
         return cells_of([[self.position[d["label"]] for d in p["diagnoses"]] for p in predictions], len(self.labels))
 
     def _claims(self, predictions: list[dict]) -> tuple[int, int]:

@@ -94,7 +94,7 @@ class Drop(NamedTuple):
 
 def deletion_metrics(pipe: ClinRaGenPipeline, records: Dataset, predictions: list[dict], seed: int = 0) -> dict:
     """
-    The deletion tests of the diagnoses made.
+    Run the deletion tests of the predicted diagnoses.
 
     Args:
         predictions (list of `dict`): of `records`, in their order.
@@ -234,7 +234,7 @@ def random_removals(occlusion: Occlusion, sizes: dict[str, int], generator: np.r
 
 def paired_test(drops: list[tuple]) -> dict:
     """
-    Figures of one test, as `deletion_metrics` gives them.
+    Return the figures of one test, as in `deletion_metrics`.
 
     Args:
         drops (list of tuples): for each diagnosis its patient, and the fields of [`Drop`].
@@ -264,8 +264,8 @@ def paired_test(drops: list[tuple]) -> dict:
 
 def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
     """
-    The two-sided p-value of a mean difference: the share of `FLIPS` random choices of the differences' signs with a
-    mean at least as far from zero, the observed one included (Fisher's randomisation test of pairs).
+    Return the two-sided p-value of a mean difference: the share of `FLIPS` random choices of the differences' signs
+    with a mean at least as far from zero, the observed one included (Fisher's randomisation test of pairs).
     """
     generator, as_far = np.random.default_rng(seed), 0
     for _ in range(FLIPS // CHUNK):

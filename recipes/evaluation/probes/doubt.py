@@ -82,7 +82,7 @@ def figures_of_part(true, predicted, probabilities, patients) -> dict:
 
 def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
     """
-    The share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
+    Return the share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
     predictions, which are those with the least entropy of their probabilities.
 
     Returns:
@@ -107,7 +107,7 @@ def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
 
 def selection_figures(wrong: np.ndarray, doubt: np.ndarray) -> Callable[[np.ndarray], dict]:
     """
-    The error at each of `COVERAGES` and the area, for `intervals`.
+    Return a function of the weights, for `intervals`: the error at each of `COVERAGES`, and the area.
 
     Args:
         wrong (array of shape `(num_records,)`): share of wrong cells; doubt (array of the same shape).

@@ -31,7 +31,7 @@ def krippendorff_alpha(ratings: np.ndarray) -> float | None:
 
 
 def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """[`krippendorff_alpha`] under rows of weights of the items, for `intervals`; NaN where it is undefined."""
+    """Return [`krippendorff_alpha`] as a function of item weights, for `intervals`; NaN where it is undefined."""
     ratings = np.asarray(ratings, dtype=float)
     rated = ~np.isnan(ratings)
     values, codes = np.unique(ratings[rated], return_inverse=True)
@@ -57,8 +57,8 @@ def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.nda
 
 def icc(ratings: np.ndarray) -> dict[str, float | None]:
     """
-    Intraclass correlations ICC(2,1), of one rater, and ICC(2,k), of the mean of all: two-way random effects, absolute
-    agreement.
+    Return the intraclass correlations ICC(2,1), of one rater, and ICC(2,k), of the mean of all: two-way random
+    effects, absolute agreement.
 
     Args:
         ratings (array of shape `(num_items, num_raters)`): NaN = not rated. Only items rated by all raters count.
@@ -158,7 +158,7 @@ def rating_figures(
 
 
 def _score_array(rows: Sequence[dict], items: list[tuple[str, str]], axes: Sequence[str]) -> np.ndarray:
-    """Scores of shape `(num_axes, num_raters, num_items)`, raters sorted by name; NaN = not rated."""
+    """Return scores of shape `(num_axes, num_raters, num_items)`, raters sorted by name; NaN = not rated."""
     raters = {name: i for i, name in enumerate(sorted({row["rater"] for row in rows}))}
     place, axis_of = {item: i for i, item in enumerate(items)}, {axis: i for i, axis in enumerate(axes)}
     scores = np.full((len(axes), len(raters), len(items)), np.nan)
@@ -170,7 +170,7 @@ def _score_array(rows: Sequence[dict], items: list[tuple[str, str]], axes: Seque
 
 
 def _item_means(scores: np.ndarray) -> np.ndarray:
-    """Mean over the raters of each item, NaN where none rated it: `(num_raters, num_items)` to `(num_items,)`."""
+    """Return the mean over raters, `(num_raters, num_items)` to `(num_items,)`; NaN for unrated items."""
     return divide(np.nansum(scores, axis=0), (~np.isnan(scores)).sum(axis=0), empty=np.nan)
 
 

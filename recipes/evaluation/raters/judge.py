@@ -236,7 +236,7 @@ def answer_rows(question: str, answers: list[list[Answer]], cases: list[dict]) -
 
 def rating_figures(answers: list[list[Answer]], patients: Sequence[str]) -> dict:
     """
-    For each axis the mean with its interval over patients, and how far the repeats agree.
+    Return for each axis the mean with its interval over patients, and the agreement of the repeats.
 
     Args:
         answers (lists of `Answer`): for each repeat, one answer per record; odd repeats in reverse order.
@@ -257,7 +257,7 @@ def reasons(answers: list[Answer]) -> dict[str, int]:
 
 
 def scores_of(answers: list[list[Answer]], axis: str) -> np.ndarray:
-    """Scores of shape `(num_repeats, num_records)`, NaN where an answer is missing."""
+    """Return scores of shape `(num_repeats, num_records)`, NaN where an answer is missing."""
     return np.array([[np.nan if a.value is None else a.value[axis]["score"] for a in row] for row in answers], float)
 
 

@@ -156,7 +156,7 @@ def _content(items: dict[str, list[str]], shown: dict[str, dict], systems: dict[
 
 
 def series_svg(channels: list[dict], lab_times, lab_values) -> str:
-    """`series_plot` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
+    """Return `series_plot` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
     if np.isnan(np.asarray(lab_values, dtype=float)).all():
         return ""
     figure, file = series_plot(channels, lab_times, lab_values), io.StringIO()

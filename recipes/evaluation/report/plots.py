@@ -23,8 +23,8 @@ INK, MUTED, BAND, ALARM = "#1f2933", "#7b8794", "#d9eaf2", "#c0392b"
 
 def series_plot(channels: list[dict], lab_times, lab_values, title: str | None = None) -> Figure:
     """
-    One small plot per measured channel: every measurement is a point, the reference range is shaded, points outside it
-    are red, and the line is broken where six hours or more have no measurement.
+    Plot each measured channel: every measurement is a point, the reference range is shaded, points outside it are red,
+    and the line is broken where six hours or more have no measurement.
 
     Args:
         channels (`list[dict]`): `name`, `unit`, `low`, `high` (`None` where there is no limit).
