@@ -355,7 +355,7 @@ def subgroups(records: Dataset, true: np.ndarray, written: np.ndarray, patients:
 
 def groups_of(records: Dataset) -> dict[str, np.ndarray]:
     """
-    Return sex, age band, ethnicity, type of ICU, and share of the series that was measured, for each record.
+    Return sex, age band, ethnicity, type of ICU, and share of measured channels, for each record.
 
     Older datasets have no column `care_unit`, so they have no groups by ICU.
     """
