@@ -1,12 +1,12 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Training steps a second, alone and beside busy processes, by how long waiting threads of OpenMP spin.
+Training steps a second, alone and beside busy processes, by the spin count of waiting OpenMP threads.
 
     OMP_NUM_THREADS=2 python -m benchmarks.busy_cores --output runs/busy_cores.json
 
-One process for each setting, all of the same steps at the shape of the quickstart's model, in turns; so are idle cores
-and busy ones. `unset` leaves PyTorch's OpenMP its own setting, `default` is what the project's commands set.
+One process for each setting, all with the same steps at the shape of the quickstart's model, in turns; idle and busy
+cores alternate too. `unset` keeps the default of PyTorch's OpenMP, `default` is the setting of the project's commands.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 @contextmanager
 def worker(name: str):
-    """Start a process that takes steps when it is told to."""
+    """Start a process that takes steps on request."""
     variables = {key: value for key, value in os.environ.items() if key not in OWN_WAITING}
     variables |= OWN.get(name, {"GOMP_SPINCOUNT": name})
     code = "import torch; from benchmarks.busy_cores import main; main(['--steps'])"
@@ -95,7 +95,7 @@ def ask(process: subprocess.Popen, seconds: float) -> float:
 
 
 def answer_turns() -> dict:
-    """Take steps for as many seconds as each line of the standard input says; print how many there were a second."""
+    """Take steps for the seconds given on each line of standard input; print the steps per second."""
     take_step = make_step()
     for _ in range(3):
         take_step()

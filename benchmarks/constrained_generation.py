@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure what lists of diagnoses that are valid by construction cost: processor time of generation with the constraint
-and without, in turn, from random weights. Every text has the same number of tokens, so that the work is equal.
+Measure the cost of lists of diagnoses that are valid by construction: processor time of generation with the
+constraint and without, in turn, from random weights. Every text has the same number of tokens, so the work is equal.
 
     python -m benchmarks.constrained_generation
 """
@@ -59,10 +59,10 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
 
 def prepare(shape: str, batch_size: int) -> tuple[ClinRaGenForConditionalGeneration, dict]:
-    """A model of that shape, random weights, about four diagnoses a record; and a batch for it."""
+    """Return a model of that shape, with random weights and about four diagnoses a record; and a batch for it."""
     torch.manual_seed(0)
     stage = yaml.safe_load((quickstart.CONFIGS / "stage1.yaml").read_text(encoding="utf-8"))
-    phrases = [f" {label}" for label in LABELS] if shape == "quickstart" else []  # else names of several tokens each
+    phrases = [f" {label}" for label in LABELS] if shape == "quickstart" else []  # otherwise names have several tokens
     tokenizer = train_tokenizer([NOTE, TARGET, NO_DISEASE, *LABELS], phrases, vocab_size=600)
     text_config = {**stage["text_config"], "vocab_size": stage["vocab_size"]} if phrases else {"model_type": "t5"}
     config = ClinRaGenConfig(text_config=text_config, time_series_config=stage["time_series_config"])
@@ -80,12 +80,12 @@ def prepare(shape: str, batch_size: int) -> tuple[ClinRaGenForConditionalGenerat
 def timed_pairs(
     model: ClinRaGenForConditionalGeneration, batch: dict, num_beams: int, new_tokens: int, rounds: int
 ) -> Iterator[tuple[float, float]]:
-    """CPU seconds of a call without the constraint, and of one with it; one pair before is not counted."""
+    """Return CPU seconds of calls without and with the constraint; the first pair is a warm-up."""
     token_ids = model.config.decisions.token_ids
     options = {"num_beams": num_beams, "do_sample": False, "min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
     for i in range(rounds + 1):
         seconds = {}
-        for constraint in (None, token_ids) if i % 2 else (token_ids, None):  # neither always goes first
+        for constraint in (None, token_ids) if i % 2 else (token_ids, None):  # alternate the order
             model.config.decisions.token_ids = constraint
             started = time.process_time()
             model.generate(**batch, **options)

@@ -6,7 +6,7 @@ knowledge terms, and the number of processes: random weights at the shape of FLA
 
     OMP_NUM_THREADS=1 python -m benchmarks.cost --output runs/cost
 
-One of them changes at a time; the points of a line take turns. Writes `cost.json` and `cost.png`.
+One of them varies at a time; the points of a line take turns. Writes `cost.json` and `cost.png`.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def measure(name: str, values: tuple[int, ...], rounds: int) -> dict[int, float]:
-    """Median processor seconds a record for each value; the first round warms up."""
+    """Return median processor seconds a record for each value; the first round is a warm-up."""
     runs = {value: [] for value in values}
     models = {value: make_model(**{**USUAL, name: value}) for value in values}
     for _ in tqdm(range(rounds + 1), desc=name, unit="round"):
@@ -113,7 +113,7 @@ def step(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> None:
 
 
 def spread(processes: int, rounds: int) -> float:
-    """Seconds a record of a global batch that processes share, gradients exchanged over gloo; one thread each."""
+    """Return seconds a record of a global batch split over processes with gloo; one thread each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

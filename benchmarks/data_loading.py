@@ -1,14 +1,14 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure how fast the recipes load records, beside how fast a model at the shape of FLAN-T5 small trains on them.
+Measure how fast the recipes load records, in comparison with training a model at the shape of FLAN-T5 small on them.
 
     OMP_NUM_THREADS=1 python -m benchmarks.data_loading --output runs/data_loading.json
 
-Made-up records with the lengths of MIMIC's stand in a dataset folder. Batches come from the trainer's own loader, of
+A dataset folder holds made-up records with the lengths of MIMIC's. Batches come from the trainer's own loader, of
 records encoded on disk beforehand and of streamed ones, without and with workers; training steps are those of
-benchmarks/training.py, on the same batches, between the passes of the loaders. A processor second counts wherever it
-is spent, in workers too. Linux only.
+benchmarks/training.py, on the same batches, between the passes of the loaders. Processor seconds include those of
+workers. Linux only.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def write_folder(folder: Path, number: int) -> None:
-    """A dataset folder of `number` training records with the lengths of `made_up`."""
+    """Write a dataset folder of `number` training records with the lengths of `made_up`."""
     draw = np.random.default_rng(0)
     words = np.array(["".join(draw.choice(list("abcdefghilmnoprstu"), draw.integers(3, 10))) for _ in range(2000)])
     for file, first in enumerate(range(0, number, RECORDS_PER_FILE)):
@@ -134,7 +134,7 @@ def make_processor(folder: str) -> ClinRaGenProcessor:
 
 
 def encode_twice(folder: str, processor: ClinRaGenProcessor) -> tuple[datasets.Dataset, dict]:
-    """The encoded records, and the seconds that it took to encode them and to find them on disk again."""
+    """Return the encoded records, and the seconds to encode them and to find them again on disk."""
     seconds = {}
     for name in ("first", "again"):
         started = time.perf_counter()
@@ -146,7 +146,7 @@ def encode_twice(folder: str, processor: ClinRaGenProcessor) -> tuple[datasets.D
 def make_loaders(
     folder: str, encoded: datasets.Dataset, processor: ClinRaGenProcessor, batch_size: int
 ) -> dict[str, DataLoader]:
-    """As the recipes' trainer makes them, with batches of like lengths."""
+    """Return the loaders of the recipes' trainer, with batches of similar lengths."""
     collator = StreamCollator(ClinRaGenCollator(processor), partial(encode_rows, processor=processor, **ENCODING))
     records = load_records(folder, "train", streaming=True)
     texts = ["note", "note_rationale", "lab_rationale"]
@@ -170,7 +170,7 @@ def make_loaders(
 
 
 def measure(loaders: dict[str, DataLoader], rounds: int, steps: int) -> dict:
-    """Seconds and processor seconds a record of training and of each loader, which take turns."""
+    """Return seconds and processor seconds a record of training and of each loader, in turns."""
     model = make_model("ours")
     loader = loaders["encoded on disk"]
     apart = max(len(loader) // (rounds * steps), 1)
@@ -195,7 +195,7 @@ def measure(loaders: dict[str, DataLoader], rounds: int, steps: int) -> dict:
 
 
 def timed(batches: Iterable[dict], use: Callable[[dict], None] | None = None) -> dict:
-    """Measure going through batches and using them, and the memory that is held on the way."""
+    """Measure the time of a pass over batches with their use, and the memory meanwhile."""
     run = {"records": 0, "padding": 0, "cells": 0, "mb": 0}
     held, wall, cpu = memory("RssAnon"), time.perf_counter(), processor_seconds()
     for batch in batches:
@@ -209,7 +209,7 @@ def timed(batches: Iterable[dict], use: Callable[[dict], None] | None = None) ->
 
 
 def processor_seconds() -> float:
-    """Of this process and of the workers that have ended."""
+    """Return the processor seconds of this process and of finished workers."""
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + workers.ru_utime + workers.ru_stime
 

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Time and memory of `build_dataset.py` against the size of the database: the MIMIC-III demo, and copies of it under new
-ids; with what the full databases would take by extrapolation.
+ids; and an extrapolation to the full databases.
 
     python -m benchmarks.etl --root mimic-iii-demo --factors 1 10 50 --output runs/etl
     python -m benchmarks.etl --root mimic-iii-demo --factors 20 50 --before ../before --pairs 5 --output runs/etl_pairs
     python -m benchmarks.etl --root mimic-iii-demo --factors 1 50 --summaries 16590 --output runs/etl_notes
 
-The last has a twentieth of MIMIC-IV's rows and summaries. `scan` is the time in which DuckDB by itself reads the
+The last command has a twentieth of MIMIC-IV's rows and summaries. `scan` is the time in which DuckDB alone reads the
 columns of the two large tables.
 """
 
@@ -45,7 +45,7 @@ ID_COLUMNS = ("subject_id", "hadm_id", "icustay_id")
 ID_STEP = 10_000_000  # above every id of MIMIC-III
 HERE = Path(__file__).resolve().parents[1]
 MEASURED = ("chartevents", "labevents")
-# A process starts with the peak of the one that started it: a small one in between keeps ours out of the figure.
+# A process inherits the peak of its parent: a small process in between keeps ours out of the figure.
 RUN = (
     "import resource, subprocess, sys; status = subprocess.call(sys.argv[1:], stderr=subprocess.DEVNULL); "
     "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description="Time and memory of build_dataset.py against the size of a database.")
     parser.add_argument("--root", type=Path, required=True, help="the MIMIC-III demo's tables")
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 50], help="default: 1 10 50")
-    parser.add_argument("--summaries", type=int, help="build the last factor also with so many discharge summaries")
+    parser.add_argument("--summaries", type=int, help="discharge summaries of a further build of the last factor")
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit, which takes turns with this one")
     parser.add_argument("--pairs", type=int, default=1, help="turns of each side; default: 1")
     parser.add_argument("--memory-limit", default="4GB", help="given to build_dataset.py; default: 4GB")
@@ -150,7 +150,7 @@ def run(root: Path, command: list) -> tuple[float, float, float]:
 
 
 def scans(tables: Path) -> list[str]:
-    """Write the queries that read each cell of the columns which a build reads of the measured tables."""
+    """Return queries that read every cell of the columns that a build reads of the measured tables."""
     specs = load_source("mimic-iii")["tables"]
     return [
         f"SELECT {', '.join(f'count({column})' for column in specs[table]['columns'])} "
@@ -165,7 +165,7 @@ def count_rows(root: Path, table: str) -> int:
 
 
 def copy_tables(root: Path, factor: int, folder: Path) -> Path:
-    """Every table `factor` times, each copy with ids of its own, as gzipped CSV like the original."""
+    """Copy every table `factor` times, each copy with ids of its own, as gzipped CSV like the original."""
     if folder.exists():
         return folder
     aside = folder.with_name(folder.name + ".unfinished")
@@ -227,7 +227,7 @@ def numbers(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 
 def add_summaries(database: dict, without: dict, beside: dict) -> None:
-    """Add to an extrapolation what the summaries of the whole database take, as those of the last run did."""
+    """Add the cost of the whole database's summaries to an extrapolation, by that of the last run's."""
     times = FULL_SUMMARIES / beside["summaries"]
     database["summaries"] = FULL_SUMMARIES
     database["minutes"] = round(database["minutes"] + times * (beside["seconds"] - without["seconds"]) / 60, 1)
@@ -239,10 +239,10 @@ def scan(path: Path) -> str:
 
 def extrapolate(runs: list[dict]) -> dict[str, dict]:
     """
-    Minutes and memory for the full databases, and by how many percent the runs are off a straight line.
+    Return minutes and memory for the full databases, and the deviation of the runs from a straight line in percent.
 
-    A row of chartevents or labevents costs what it costs between the smallest and the largest run; the rest is fixed.
-    Memory grows alike, up to the table engine's limit and what the smallest run takes.
+    The cost of a row of chartevents or labevents is the slope between the smallest and the largest run; the rest is
+    fixed. Memory grows likewise, up to the table engine's limit plus the memory of the smallest run.
     """
     first, last = runs[0], runs[-1]
     if first is last:
@@ -270,7 +270,7 @@ def extrapolate(runs: list[dict]) -> dict[str, dict]:
 
 
 def gigabytes(size: str) -> float:
-    """`"4GB"` or `"300MB"` as a number."""
+    """Return `"4GB"` or `"300MB"` as a number of gigabytes."""
     return float(size[:-2]) / {"GB": 1, "MB": 1000}[size[-2:].upper()]
 
 

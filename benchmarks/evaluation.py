@@ -5,8 +5,8 @@ Time and memory of the figures of an evaluation, against the number of predictio
 
     python -m benchmarks.evaluation --output runs/evaluation
 
-The predictions are made of simulated stays and their rationales: words left out, sentences of other stays, diagnoses
-added and left out. Generation is not part of it, BERTScore only with `--bertscore-model`.
+The predictions are simulated stays' rationales with changes: words left out, sentences of other stays, diagnoses
+added and left out. Generation is not included, BERTScore only with `--bertscore-model`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from recipes.evaluation.figures.compute import compute_metrics
 from recipes.training.data import load_records
 
 
-STAYS = 1000  # distinct ones; more predictions are about the same stays again, each as a patient's own
+STAYS = 1000  # distinct ones; further predictions repeat these stays as other patients
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
 
 def measure(folder: Path, number: int, bertscore_model: str | None) -> dict:
-    """The figures of so many predictions, in a process of its own."""
+    """Compute the figures of `number` predictions in a process of its own, and return their cost."""
     dataset = str(folder / "dataset")
     metadata = read_metadata(dataset)
     stays = concatenate_datasets([load_records(dataset, split) for split in ("train", "validation", "test")])
@@ -63,8 +63,8 @@ def measure(folder: Path, number: int, bertscore_model: str | None) -> dict:
     terms = [term["term"] for term in knowledge["terms"]]
     predictions = made_up(records, metadata, terms)
     bertscore = BertScorer.from_pretrained(bertscore_model) if bertscore_model else None
-    compute_metrics(predictions[:20], label_names(metadata), records.select(range(20)))  # what is loaded once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    compute_metrics(predictions[:20], label_names(metadata), records.select(range(20)))  # warm-up
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     held, started, worked = memory("VmRSS"), time.perf_counter(), time.process_time()
     compute_metrics(
         predictions,
@@ -85,13 +85,13 @@ def measure(folder: Path, number: int, bertscore_model: str | None) -> dict:
 
 
 def memory(field: str) -> float:
-    """A figure of this process in MB."""
+    """Return a memory figure of this process in MB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
 
 
 def made_up(records: Dataset, metadata: dict, terms: list[str], seed: int = 0) -> list[dict]:
-    """A prediction for each record, right in part."""
+    """Return a partly correct prediction for each record."""
     draw, labels, check = random.Random(seed), label_names(metadata), ClaimChecker(metadata["channels"])
     others = records.select_columns(["note_rationale", "lab_rationale"]).select(range(min(len(records), STAYS)))[:]
     predictions = []
@@ -121,7 +121,7 @@ def made_up(records: Dataset, metadata: dict, terms: list[str], seed: int = 0) -
 
 
 def perturbed(text: str, other: str, draw: random.Random) -> str:
-    """A text without a tenth of its words, each sentence exchanged for another's by a chance of a fifth."""
+    """Drop a tenth of a text's words, and replace each sentence by another text's with a probability of a fifth."""
     foreign = other.split(". ")
     sentences = [draw.choice(foreign) if draw.random() < 0.2 else sentence for sentence in text.split(". ")]
     return " ".join(word for word in ". ".join(sentences).split() if draw.random() < 0.9)

@@ -1,13 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Evidence that is measured where estimates promise most, beside the effects of all units of a record.
+Evidence measured for the most promising units by estimates, beside the effects of all units of a record.
 
     OMP_NUM_THREADS=1 python -m benchmarks.evidence --model runs/quickstart/stage3 \
         --dataset runs/quickstart/dataset --output runs/evidence.json
 
-For each part of a record: the units that are measured; how many of those that full occlusion would name are named, and
-in how many lists all of them; and the sum of the named effects beside the sum that full occlusion would name.
+For each part of a record: the measured units; how many of the units named by full occlusion are named, and in how many
+lists all of them; and the sum of the named effects beside that of full occlusion.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def measure(pipe, records) -> dict:
-    """Figures of each part, and the processor seconds of a record either way; records without diagnoses are none."""
+    """Return figures of each part, and processor seconds a record both ways, of records with diagnoses."""
     counts, seconds, number = {part: defaultdict(float) for part in PARTS}, defaultdict(float), 0
     for record in records:
         given = record["note"], record["lab_values"], record["lab_times"]

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure the worth of the quality gate: 30% of the rationales are corrupted; one student learns from what passes the
-gate, another from all of them.
+Measure the benefit of the quality gate: 30% of the rationales are corrupted; one student learns from those that pass
+the gate, another from all of them.
 
     python -m benchmarks.gate --output runs/gate
 """
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def write_arms(arguments: argparse.Namespace) -> dict:
-    """A dataset for each arm, and how well the gate told corrupted rationales from others."""
+    """Write a dataset for each arm, and return how well the gate distinguished corrupted rationales from others."""
     source = arguments.output / "dataset"
     metadata = read_metadata(source)
     names = label_names(metadata)
@@ -111,7 +111,7 @@ def write_arm(source: Path, folder: Path, metadata: dict, rationales: list[Ratio
 def corrupt_some(
     texts: list[tuple[str, str]], rows: list[dict], names: list[str], share: float, seed: int
 ) -> Iterator[tuple[str, str, str]]:
-    """Each rationale with the kind of its corruption, empty where nothing of it changed."""
+    """Return each rationale with the kind of its corruption, empty if it is unchanged."""
     draw = random.Random(seed)
     for (note, lab), row in zip(texts, rows, strict=True):
         gold = [names[i] for i in row["diagnoses"]]
@@ -135,7 +135,7 @@ def corrupt_some(
 
 
 def student(folder: Path, test: Path, seed: int) -> dict:
-    """Train the three stages on an arm; its figures on the test split of the clean dataset."""
+    """Train the three stages on an arm; return its figures on the test split of the clean dataset."""
     quickstart.train(folder, seed)
     report = folder / "report"
     if not report.exists():

@@ -7,12 +7,12 @@ An evaluation pass, generation included, beside the published procedure, in turn
         --dataset runs/quickstart/dataset --output runs/generation.json
 
 Published: every note padded to 1,600 tokens, eager attention, float32, records in the order of the file, two beams of
-up to 500 tokens, diagnoses read from the free text. Ours: what `recipes/evaluate_model.py` does until it has its
-predictions, checked claims included. Batches hold the same number of records.
+up to 500 tokens, diagnoses read from the free text. Ours: `recipes/evaluate_model.py` up to its predictions, with
+checked claims. Batches hold the same number of records.
 
 The first table is of a trained model, with the micro-F1 of both, on records of its test split, then of its validation
 split. The second is of random weights at the shape of FLAN-T5 small, on notes and texts with the lengths of MIMIC's:
-each text ends where it is told to, so that both write the same number of tokens.
+each text ends at a given length, so that both sides write the same number of tokens.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def measure_trained(folder: str, dataset: str, number: int, batch_size: int) -> dict:
-    """Time and micro-F1 of each side, which takes turns with the other over the same records."""
+    """Return time and micro-F1 of both sides, which take turns on the same records."""
     splits = [load_records(dataset, split).select_columns([*COLUMNS]) for split in ("test", "validation")]
     records = concatenate_datasets(splits)
     records = records.select(range(min(number, len(records))))
@@ -119,7 +119,7 @@ def published_diagnoses(
 
 
 def in_turn(ways: dict[str, Callable], parts: list, number: int) -> tuple[dict[str, list], dict[str, dict]]:
-    """Return the answers of each way for all parts, and its seconds a record; neither always goes first."""
+    """Return the answers of each way for all parts, and its seconds a record; the order alternates."""
     answers = {side: [] for side in ways}
     spent = {side: {"seconds": 0.0, "cpu_seconds": 0.0} for side in ways}
     for i, part in enumerate(tqdm(parts, desc="Turns", unit="part")):
@@ -135,9 +135,9 @@ def in_turn(ways: dict[str, Callable], parts: list, number: int) -> tuple[dict[s
     return answers, figures
 
 
-class EndsWhereTold(LogitsProcessor):
+class FixedLengths(LogitsProcessor):
     """
-    Every text of a `generate` has a given number of tokens, the last of which is its end.
+    Gives every text of a `generate` call a fixed number of tokens, the last of which is its end.
 
     Args:
         lengths (`torch.LongTensor` of shape `(batch_size,)`): of each text.
@@ -149,13 +149,13 @@ class EndsWhereTold(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         lengths = self.lengths.repeat_interleave(len(scores) // len(self.lengths))
-        last = (input_ids.shape[1] >= lengths).unsqueeze(1)  # the start token is no token of the text
+        last = (input_ids.shape[1] >= lengths).unsqueeze(1)  # the start token does not count
         end = torch.arange(scores.shape[1]) == self.end
         return scores.masked_fill(last != end, -torch.inf)
 
 
 def make_model(side: str) -> ClinRaGenForConditionalGeneration:
-    """Random weights; ours lists `DECIDED` diagnoses, with names of as many tokens as T5 makes of them."""
+    """Return a model with random weights; ours lists `DECIDED` diagnoses, with names of as many tokens as T5's."""
     config = make_config(side)
     if side == "ours":
         config.decisions.token_ids = {
@@ -185,7 +185,7 @@ def measure_made_up(number: int, batch_size: int) -> dict:
 
 
 def batches(records: list[dict], batch_size: int) -> dict[str, list[dict]]:
-    """Of each side, collated: ours of like notes, published in the order of the records, all of the same shape."""
+    """Return collated batches of each side: ours of similar notes, published in record order, of one shape."""
     by_length = sorted(records, key=lambda record: len(record["input_ids"]))
     return {
         side: [collated(order[i : i + batch_size], side) for i in range(0, len(order), batch_size)]
@@ -194,7 +194,7 @@ def batches(records: list[dict], batch_size: int) -> dict[str, list[dict]]:
 
 
 def writer(side: str) -> Callable[[dict[str, list[dict]]], list[int]]:
-    """Writes the texts of a side's batches; gives the number of tokens of each."""
+    """Return a function that writes the texts of a side's batches, and returns the number of tokens of each."""
     model = make_model(side)
     return lambda parts: [length for batch in parts[side] for length in write(model, batch, side)]
 
@@ -203,7 +203,7 @@ def write(model: ClinRaGenForConditionalGeneration, batch: dict, side: str) -> l
     padding = 0 if side == "published" else -100
     lengths = (batch["labels"] != padding).sum(dim=1)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "past_values", "past_observed_mask")}
-    ends = [EndsWhereTold(lengths, model.config.eos_token_id)]
+    ends = [FixedLengths(lengths, model.config.eos_token_id)]
     if side == "published":
         with nothing_cut():
             tokens = model.generate(**inputs, **PUBLISHED, logits_processor=ends)
@@ -213,12 +213,12 @@ def write(model: ClinRaGenForConditionalGeneration, batch: dict, side: str) -> l
 
 
 def peak_memory(side: str, number: int, batch_size: int) -> int:
-    """Megabytes at the peak of the batch with the longest notes, beyond model and records, in a process of its own."""
+    """Return the peak MB of the batch with the longest notes, beyond model and records, in a process of its own."""
     model = make_model(side)
     longest = max(
         batches(made_up(number, 0), batch_size)[side], key=lambda batch: batch["attention_mask"].sum(dim=1).max()
     )
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     held = memory("VmRSS")
     write(model, longest, side)
     return round(memory("VmHWM") - held)

@@ -6,8 +6,8 @@ The cost of grounded answers beside plain greedy generation of the same model, i
     OMP_NUM_THREADS=1 python -m benchmarks.grounding --model runs/quickstart/stage3 \
         --dataset runs/quickstart/dataset --output runs/grounding.json
 
-Plain: `model.generate`, and the text parsed. Ungrounded and grounded: all that the pipeline answers, checked claims
-included. Peak memory is that of a process of its own.
+Plain: `model.generate`, and the parsed text. Ungrounded and grounded: the pipeline's whole answer, checked claims
+included. Peak memory is of a process of its own.
 """
 
 import argparse
@@ -53,10 +53,10 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
 
 def measure(folder: str, dataset: str, number: int, batch_size: int, rounds: int) -> dict:
-    """Median processor seconds a record of each side, which takes turns with the others, and its peak memory."""
+    """Return median processor seconds a record of each side, measured in turns, and its peak memory."""
     answer, records = writers(folder, batch_size), read_records(dataset, number)
     spent = {side: [] for side in SIDES}
-    for i in range(rounds + 1):  # the first round is not counted
+    for i in range(rounds + 1):  # the first round is a warm-up
         for side in SIDES[:: 1 if i % 2 else -1]:
             started = time.process_time()
             answer[side](records)
@@ -73,7 +73,7 @@ def measure(folder: str, dataset: str, number: int, batch_size: int, rounds: int
 
 
 def writers(folder: str, batch_size: int) -> dict[str, Callable[[list[dict]], list[dict]]]:
-    """Return what answers records, for each side."""
+    """Return the function that answers records, for each side."""
     model, processor = load_model_folder(folder)
     pipe = ClinRaGenPipeline(model, processor=processor, tokenizer=processor.tokenizer, device="cpu")
 
@@ -98,7 +98,7 @@ def read_records(dataset: str, number: int) -> list[dict]:
 
 
 def peak_memory(folder: str, dataset: str, number: int, batch_size: int, side: str) -> int:
-    """Return the MB at the peak of a process that does nothing else."""
+    """Return the peak MB of a process that does nothing else."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_peak, folder, dataset, number, batch_size, side).result()
 

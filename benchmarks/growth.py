@@ -5,7 +5,7 @@ Time and memory of `predict.py` against the number of records, and those of `ser
 
     python -m benchmarks.growth --model runs/quickstart/stage3 --dataset runs/quickstart/dataset --output runs/growth
 
-Memory is the proportional set size of the command and all that it started, taken each second.
+Memory is the proportional set size of the command and all its child processes, sampled each second.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def measure_predict(model: Path, records: list[dict], number: int) -> dict:
-    """Seconds, and memory over time, of a command that answers so many records."""
+    """Return seconds, and memory over time, of a command that answers `number` records."""
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "records.jsonl"), Path(folder, "answers.jsonl")
         with open(source, "w", encoding="utf-8") as file:
@@ -68,7 +68,7 @@ def measure_predict(model: Path, records: list[dict], number: int) -> dict:
 
 
 def measure_serve(model: Path, records: list[dict], clients: int, minutes: float) -> dict:
-    """Requests answered, and memory over time, of a server that clients ask without a pause."""
+    """Return answered requests, and memory over time, of a server under constant load."""
     counted, lock = 0, threading.Lock()
 
     def asking(port: int, first: int, ends: float) -> None:
@@ -90,7 +90,7 @@ def measure_serve(model: Path, records: list[dict], clients: int, minutes: float
 
 
 def watched(pid: int, goes_on) -> list[tuple[float, int]]:
-    """Take the memory of a process and all that it started, in MB, each second: `(seconds, MB)`."""
+    """Sample the memory of a process and all its child processes each second: `(seconds, MB)`."""
     started, memory = time.perf_counter(), []
     while goes_on():
         memory.append((round(time.perf_counter() - started, 1), held_mb(pid)))

@@ -5,8 +5,7 @@ Check on the records of a report whether the guarantees on recall and precision 
 
     python -m benchmarks.guarantees --report runs/quickstart/report --recall 0.9 --precision 0.8 --splits 100
 
-cuts the records into random halves many times, fits on one, counts on the other, and compares with what the theory
-says.
+splits the records into random halves many times, fits on one, counts on the other, and compares with the theory.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def read_report(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Labels, probabilities and diagnoses, `(num_records, num_labels)` both, of the records that were read."""
+    """Return labels, and probabilities and diagnoses, `(num_records, num_labels)` both, of the readable records."""
     predictions = [prediction for prediction in read_predictions(folder) if prediction["probabilities"]]
     if len(predictions) < 2:
         raise ClinRaGenInputError(f"{folder}/predictions.jsonl holds probabilities of fewer than two records")
@@ -70,7 +69,7 @@ def read_report(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def random_halves(number: int, splits: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit on and rows to count on, `splits` times."""
+    """Yield rows to fit on and rows to count on, `splits` times."""
     generator = np.random.default_rng(seed)
     for _ in range(splits):
         order = generator.permutation(number)
@@ -81,17 +80,17 @@ def check_recall(
     probabilities: np.ndarray, gold: np.ndarray, recall: float, halves: list[tuple[np.ndarray, np.ndarray]]
 ) -> list[dict]:
     """
-    Of each label the recall that thresholds from one half reach on the other, beside what the theory expects.
+    Return for each label the recall of thresholds from one half on the other, beside the theoretical expectation.
 
     With `n` positives to fit on and `m` to count on, the number that is found is beta-binomial with parameters
-    n + 1 - k and k, where k = floor((1 - recall) * (n + 1)), whatever the model is; equal probabilities only make it
+    n + 1 - k and k, where k = floor((1 - recall) * (n + 1)), for any model; ties of probabilities only make it
     larger. Random halves of the same records are independent in this respect, so that the mean over `splits` has the
     variance of one divided by their number.
 
     Returns:
         For each label `positives`; over the halves that have positives to count on the mean `recall`, the `expected`
-        mean and the 95% `band` around it, `None` without any; and `always_possible`, the share of halves that have too
-        few positives to fit on for any threshold but 0; and the mean share of records in the set, `set_share`.
+        mean and the 95% `band` around it, `None` without any; `always_possible`, the share of halves that have too
+        few positives to fit on for any threshold but 0; and `set_share`, the mean share of records in the set.
     """
     found = []
     for scores, has in zip(probabilities.T, gold.T, strict=True):
@@ -114,7 +113,7 @@ def check_recall(
 
 
 def _recall_of_halves(scores, has, fit, count, recall) -> tuple:
-    """Recall, its expectation and variance (`None` without positives to count on), no threshold, share in the set."""
+    """Return recall, its mean and variance (`None` without positives to count on), no threshold, share in the set."""
     kept = fit_guarantees(scores[fit, None], has[fit, None])
     number, positives = kept["num_positives"][0], int(has[count].sum())
     threshold = recall_threshold(number, kept["positive_scores"][0], recall)
@@ -158,9 +157,9 @@ def check_precision(
     halves: list[tuple[np.ndarray, np.ndarray]],
 ) -> list[dict]:
     """
-    Of each label how often a threshold from one half is certified, and how often it breaks its promise.
+    Return for each label how often a threshold from one half is certified, and how often its precision is too low.
 
-    What a threshold truly gives is its precision over all records of the report, of which the half is a random part.
+    The true precision of a threshold is that over all records of the report, of which the half is a random sample.
 
     Returns:
         For each label `certified` and `broken`, shares of the halves, and the mean `recall` over the halves.

@@ -6,7 +6,7 @@ Measure how fast `recipes/predict.py` and `recipes/serve.py` answer, and in how 
     python -m benchmarks.handler --model runs/quickstart/stage3 --dataset runs/quickstart/dataset \
         --output runs/handler
 
-Of the server: with and without joining requests, and by how many clients that ask at the same time.
+The server is measured with and without joining requests, and by the number of concurrent clients.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def read_inputs(dataset: str, number: int) -> list[dict]:
-    """Records of the test split as JSON has them."""
+    """Return records of the test split in the form of JSON."""
     rows = load_records(dataset, "test").select_columns(["note", "lab_times", "lab_values"])
     return [as_sent(rows[i % len(rows)]) for i in range(number)]
 
@@ -64,7 +64,7 @@ def as_sent(row: dict) -> dict:
 
 
 def measure_predict(model: str, records: list[dict], batch_size: int, folder: Path) -> dict:
-    """A whole run of the command, and the rate between its first and its last chunk of answers."""
+    """Measure a whole run of the command, and the rate between its first and its last chunk of answers."""
     source, output = folder / "records.jsonl", folder / "answers.jsonl"
     source.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     options = ["--model", model, "--input", str(source), "--output", str(output), "--batch-size", str(batch_size)]
@@ -93,7 +93,7 @@ def measure_predict(model: str, records: list[dict], batch_size: int, folder: Pa
 
 
 def measure_serve(arguments: argparse.Namespace, records: list[dict], batch_size: int) -> list[dict]:
-    """Requests of one record each."""
+    """Measure requests of one record each."""
     runs = []
     with running_server(arguments.model, batch_size) as (process, port):
         ask(port, records[0])
@@ -118,7 +118,7 @@ def measure_serve(arguments: argparse.Namespace, records: list[dict], batch_size
 
 @contextmanager
 def running_server(model: str, batch_size: int):
-    """The server's process and its port."""
+    """Yield the server's process and its port."""
     command = [sys.executable, serve.__file__, "--model", model, "--port", "0", "--batch-size", str(batch_size)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -129,7 +129,7 @@ def running_server(model: str, batch_size: int):
 
 
 def ask(port: int, record: dict) -> float:
-    """Seconds until a record is answered."""
+    """Return the seconds until a record is answered."""
     started = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request("POST", "/", json.dumps({"inputs": record}), {"Content-Type": "application/json"})

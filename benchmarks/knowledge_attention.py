@@ -1,14 +1,14 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure whether what the series attend to means what it says.
+Measure whether series attend to terms that match their values.
 
     python -m benchmarks.knowledge_attention --model runs/quickstart/stage3 --dataset runs/quickstart/dataset
 
 reads the patches of a split whose values lie clearly below, within or clearly above the usual range of their channel,
 and prints how often a term of a patch's own channel and level has more weight than another term (AUROC, mean over
 patches that have such terms), and the total variation between the mean weights of low, usual and high patches of one
-channel (mean over channels and pairs; what attends to nothing counts as one more term).
+channel (mean over channels and pairs; the weight on no term counts as one more term).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recipes.training.stages import patterns_of
 
 BATCH = 32
 LEVELS = ("low", "usual", "high")
-FEWEST = 20  # patches of a channel's level that count for its mean
+FEWEST = 20  # patches of a channel's level for a mean
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -80,7 +80,7 @@ def measure(model, processor, records, own: np.ndarray, limit: int | None) -> tu
             inputs["past_values"], inputs["past_observed_mask"], attention.shape[2]
         )
         attention, levels = attention.numpy(), levels.numpy()
-        for record, channel, patch in np.argwhere(levels.sum(axis=-1) == 1):  # all of a patch's values of one level
+        for record, channel, patch in np.argwhere(levels.sum(axis=-1) == 1):  # patches with all values of one level
             level, given = int(levels[record, channel, patch].argmax()), attention[record, channel, patch]
             weights[channel, LEVELS[level]].append(given)
             if level != 1 and own[channel, level // 2].any():

@@ -1,15 +1,15 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The plan of a stage beside the stage: memory and operations of its first steps, as planned and as measured.
+The plan of a stage in comparison: memory and operations of its first steps, as planned and as measured.
 
     OMP_NUM_THREADS=1 python -m benchmarks.plan --stage 3 --steps 4 --output runs/plan.json \
         --config recipes/configs/quickstart/stage3.yaml
 
-What is not named here are fields of the stage. Operations: those of matrix products that PyTorch's counter meets in
-the steps of a real run. Memory: the most of the process's resident memory in a step less that before the first one,
-which holds the weights; in the first step there is no state of the optimizer yet, so the others count. In the run
-freed memory goes back to the system (`MALLOC_MMAP_THRESHOLD_`): otherwise the C library keeps some of it. Linux only.
+Other options are fields of the stage. Operations: those of matrix products that PyTorch's counter sees in
+the steps of a real run. Memory: the peak resident memory of the process in a step minus that before the first one,
+which holds the weights; the first step has no optimizer state yet, so the others count. In the run
+freed memory is returned to the system (`MALLOC_MMAP_THRESHOLD_`): otherwise the C library keeps some. Linux only.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def planned(stage: str, options: list[str], number: int) -> dict:
-    """Return operations and memory beyond the weights of the first steps, in order, of their simulation."""
+    """Return simulated operations, and memory beyond the weights, of the first steps, in order."""
     given = read_fields([*options, "--plan"], **STAGES[stage].STAGE)
     steps = simulated_stage(given, stage == "1", on_gpu=False)
     records = steps.read(steps.data_args.train_split, sample=sys.maxsize)
@@ -79,7 +79,7 @@ def planned(stage: str, options: list[str], number: int) -> dict:
 
 
 def measure(stage: str, options: list[str], output: Path) -> dict:
-    """Run a stage, and write what its steps took; it ends before it finishes its folder."""
+    """Run a stage, and write the cost of its steps; it ends before it finishes its folder."""
     figures, step = {"operations": [], "memory": []}, ClinRaGenTrainer.training_step
     prepare = ClinRaGenTrainer._prepare_for_training
     before = 0.0
@@ -93,7 +93,7 @@ def measure(stage: str, options: list[str], output: Path) -> dict:
 
     def measured(*args, **kwargs):
         end_step()
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak
         with FlopCounterMode(display=False, custom_mapping=MORE_FLOPS) as counter:
             loss = step(*args, **kwargs)
         figures["operations"].append(counter.get_total_flops())
@@ -109,7 +109,7 @@ def measure(stage: str, options: list[str], output: Path) -> dict:
         sys.exit()
 
     ClinRaGenTrainer._prepare_for_training, ClinRaGenTrainer.training_step = prepared, measured
-    ClinRaGenTrainer.whole_model = end  # what comes after the last step
+    ClinRaGenTrainer.whole_model = end  # called after the last step
     STAGES[stage].main(options)
     return figures
 

@@ -1,15 +1,15 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure what knowledge brings to diseases of which the training records hold few patients.
+Measure the benefit of knowledge for diseases with few patients in the training records.
 
     python -m benchmarks.rare_diseases --dataset runs/quickstart/dataset --knowledge runs/quickstart/knowledge.json \
         --output runs/rare --records 800 --seeds 0 1 2
 
-takes six labels for each seed, leaves 4 to 8 training records and 1 or 2 validation records with each, trains the
+takes six labels for each seed, keeps 4 to 8 training records and 1 or 2 validation records with each, trains the
 three stages of `--stages` with knowledge, without, with knowledge whose diseases are exchanged, and in the paper's
 forms, and compares macro-F1 and macro-AUROC of the rare labels and of the others on the test records, which stay as
-they are. A run that was interrupted goes on.
+they are. An interrupted run is resumed by the same command.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from recipes.reproduction.plan import STAGES
 
 NUM_RARE, FEWEST, MOST = 6, 4, 8
 RESAMPLES = 1000
-ROWS = {  # settings of stage 1; of knowledge: as it is, none, or its diseases exchanged
+ROWS = {  # settings of stage 1; knowledge unchanged, left out, or with exchanged diseases
     "with knowledge": ("own", {}),
     "without knowledge": (None, {}),
     "diseases exchanged": ("exchanged", {}),
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What knowledge brings to rare diseases.")
+    parser = argparse.ArgumentParser(description="Benefit of knowledge for rare diseases.")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder with rationales")
     parser.add_argument("--knowledge", type=Path, required=True, help="knowledge.json")
     parser.add_argument("--output", type=Path, required=True, help="folder of datasets, models and reports")
@@ -79,7 +79,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def prepare(arguments: argparse.Namespace, seed: int) -> None:
-    """Write the dataset and the knowledge of a seed, where they are not there yet."""
+    """Write the dataset and the knowledge of a seed, unless they exist."""
     folder, labels = folder_of(arguments, seed), label_names(arguments.dataset)
     choose = np.random.default_rng(seed)
     gold = gold_of(arguments.dataset, "train", len(labels))
@@ -133,7 +133,7 @@ def thin_out(
 
 
 def write_dataset(source: Path, target: Path, kept: dict[str, np.ndarray]) -> None:
-    """Write the records of a dataset folder that are kept; of a split that is not named, all."""
+    """Write the kept records of a dataset folder; splits without a mask are kept whole."""
     metadata = read_metadata(source)
     counts = {split: dict(numbers) for split, numbers in metadata["counts"].items()}
     with finished_folder(target) as folder:
@@ -150,7 +150,7 @@ def write_dataset(source: Path, target: Path, kept: dict[str, np.ndarray]) -> No
 
 
 def train_and_predict(arguments: argparse.Namespace, seed: int, row: str) -> None:
-    """Run the stages and the evaluation of a row in processes of their own, where their folders are not there yet."""
+    """Run the stages and the evaluation of a row in processes of their own, unless their folders exist."""
     knowledge, settings = ROWS[row]
     folder, before = folder_of(arguments, seed), None
     runs = folder / slug(row)
@@ -189,7 +189,7 @@ def run(command: list[str], log: Path) -> None:
 
 
 def read_run(arguments: argparse.Namespace, seed: int, row: str) -> dict[str, np.ndarray]:
-    """Return what a run decided: `gold`, `made` and `probabilities`, and the columns of its rare labels."""
+    """Return `gold`, decisions (`made`) and `probabilities` of a run, and the columns of its rare labels."""
     folder, labels = folder_of(arguments, seed), label_names(arguments.dataset)
     predictions = read_predictions(folder / slug(row) / "report")
     position = {label: i for i, label in enumerate(labels)}

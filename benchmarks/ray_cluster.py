@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Predictions on a Ray cluster of two nodes on this machine, and with one of them killed on the way, against a local run:
-are the bytes equal, and how long does each take? Builds are compared so by `tests/datasets_scripts/common/`.
+Predictions on a Ray cluster of two nodes on this machine, also with one of them killed meanwhile, against a local run:
+equality of the bytes, and time of each. `tests/datasets_scripts/common/` compares builds in the same way.
 
     python -m benchmarks.ray_cluster --model runs/quickstart/stage3 --dataset runs/quickstart/dataset --output runs/ray
 """
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def write_records(dataset: Path, number: int, path: Path) -> Path:
-    """The first records of the train split."""
+    """Write the first records of the train split."""
     with open(path, "w", encoding="utf-8") as file:
         for _, row in zip(range(number), iterate_rows(dataset, "train"), strict=False):
             file.write(json.dumps({"id": row["stay_id"], **{name: as_sent(row)[name] for name in FIELDS}}) + "\n")

@@ -75,7 +75,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def measure_predict(root: Path, arguments: argparse.Namespace, source: Path, folder: Path, *options: str) -> dict:
-    """Seconds and peak memory of a command and its processes, and a hash of its answers."""
+    """Return seconds and peak memory of a command and its processes, and a hash of its answers."""
     output = folder / "answers.jsonl"
     command = [sys.executable, root / "recipes/predict.py", "--model", arguments.model.resolve(), *options]
     started = time.perf_counter()
@@ -87,7 +87,7 @@ def measure_predict(root: Path, arguments: argparse.Namespace, source: Path, fol
     for answer in answers:
         answer.pop("model_version", None)
         for term in answer.get("knowledge", ()):
-            term.pop("text", None)  # which the earlier commit may not give
+            term.pop("text", None)  # missing in some earlier commits
     return {"seconds": round(seconds, 2), "peak_mb": peak, "hash": hash_of(answers)}
 
 
@@ -96,7 +96,7 @@ def measure_evidence(root: Path, arguments: argparse.Namespace, source: Path, fo
 
 
 def measure_serve(root: Path, arguments: argparse.Namespace, source: Path, folder: Path) -> dict:
-    """Requests a second of many clients, and the time in which 95% of them have an answer."""
+    """Return requests a second of many clients, and the 95th percentile of their times."""
     with open(source, encoding="utf-8") as file:
         records = [json.loads(line) for line, _ in zip(file, range(arguments.requests), strict=False)]
     with running_server(root, arguments.model) as (_, port), ThreadPoolExecutor(arguments.clients) as clients:
@@ -111,7 +111,7 @@ def measure_serve(root: Path, arguments: argparse.Namespace, source: Path, folde
 
 
 def measure_help(root: Path, arguments: argparse.Namespace, source: Path, folder: Path) -> dict:
-    """Seconds until each command has printed its help."""
+    """Return the seconds until each command has printed its help."""
     found = {}
     for name in COMMANDS:
         started = time.perf_counter()
@@ -140,7 +140,7 @@ def started_in(root: Path) -> dict:
 
 @contextmanager
 def running_server(root: Path, model: Path):
-    """Give a server of a checkout, and its port."""
+    """Yield a server of a checkout, and its port."""
     command = [sys.executable, root / "recipes/serve.py", "--model", model.resolve(), "--port", "0"]
     process = subprocess.Popen(command, **{**started_in(root), "stderr": subprocess.PIPE}, text=True)
     try:
@@ -153,24 +153,24 @@ def running_server(root: Path, model: Path):
 
 
 def watch(process: subprocess.Popen) -> int:
-    """Wait for the end of a process; the most that it and its children held at once, in MB."""
+    """Wait for the end of a process; return the peak memory of it and its children together, in MB."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, held_mb(process.pid))
         with suppress(subprocess.TimeoutExpired):
-            process.wait(1)  # not less: the kernel counts for long, and stops the process meanwhile
+            process.wait(1)  # no shorter: measuring takes the kernel long, and stops the process meanwhile
     if process.returncode:
         raise RuntimeError(f"{process.args[1]} ended with code {process.returncode}")
     return peak
 
 
 def held_mb(pid: int) -> int:
-    """Return the memory of a process and all that it started, in MB."""
+    """Return the memory of a process and all its child processes, in MB."""
     return round(sum(map(private_kb, family(pid))) / 1024)
 
 
 def family(pid: int) -> list[int]:
-    """A process and those that it has started, and so on."""
+    """Return a process and all its descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -179,7 +179,7 @@ def family(pid: int) -> list[int]:
 
 
 def private_kb(pid: int) -> int:
-    """The proportional set size of a process: what it shares counts by its share."""
+    """Return the proportional set size of a process: shared memory counts in part."""
     try:
         return int(re.search(r"Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text()).group(1))
     except (OSError, AttributeError):

@@ -7,10 +7,10 @@ Check that memory stays flat while one process trains and generates in turn on b
         --output runs/soak
 
 leaves `samples.csv`, `metrics.json` and `soak.png`, and ends with exit code 1 if memory grew: if, after the warm-up,
-its mean over the last third of the samples is above that over the first by more than `--tolerance`.
+its mean over the last third of the samples exceeds that over the first by more than `--tolerance`.
 
-The memory is that of the process alone (`RssAnon`). Pages of mapped files, which the datasets are, stand beside it:
-the system takes them back when it needs them.
+The memory is that of the process alone (`RssAnon`). Pages of mapped files, such as the datasets, are recorded beside
+it: the system reclaims them when needed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ RECORDS = 400
 BATCH_SIZE = 8
 STEPS = 8  # of training in a round, each with a batch of its own length
 ANSWERED = 16  # records in a round
-WARM_UP = 0.2  # of the time: all batches have been there, all of the datasets has been read
+WARM_UP = 0.2  # of the time: by then all batches have occurred, and all data have been read
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def soak(model_folder: str, dataset: str, seconds: float) -> list[dict]:
-    """Train and generate for so long; a sample after each round."""
+    """Train and generate for a number of seconds; return a sample after each round."""
     model, processor = load_model_folder(model_folder)
     records = with_many_lengths(load_records(dataset, "train", needs_rationales=True, limit=RECORDS), seed=0)
     records = in_batches(records, seed=0)
@@ -81,11 +81,11 @@ def soak(model_folder: str, dataset: str, seconds: float) -> list[dict]:
 
 
 def with_many_lengths(records: Dataset, seed: int) -> Dataset:
-    """The records, each note with those of others after it: one to eight together, few as a rule."""
+    """Return the records with one to eight notes, usually few, joined in each."""
     draw = np.random.default_rng(seed)
     notes = list(records["note"])
     longer = [
-        " ".join([note, *draw.choice(notes, min(int(draw.lognormal(0.3, 0.8)), 7))])  # lengths as those of MIMIC's
+        " ".join([note, *draw.choice(notes, min(int(draw.lognormal(0.3, 0.8)), 7))])  # lengths like those of MIMIC's
         for note in notes
     ]
     return records.remove_columns("note").add_column("note", longer)
@@ -93,8 +93,8 @@ def with_many_lengths(records: Dataset, seed: int) -> Dataset:
 
 def in_batches(records: Dataset, seed: int) -> Dataset:
     """
-    The records in batches of like lengths, as the recipes group them, but the same in each epoch. Other batches would
-    now and then make one that is larger than all before, and the memory of a step grows with the largest so far.
+    Return the records in batches of similar lengths, as in the recipes, but the same in each epoch. New batches would
+    sometimes exceed all earlier ones, and the memory of a step grows with the largest so far.
     """
     order = np.argsort([len(note) for note in records["note"]], kind="stable")
     batches = [order[i : i + BATCH_SIZE] for i in range(0, len(order), BATCH_SIZE)]
@@ -109,7 +109,7 @@ def trainer_of(
     folder: str,
     rounds: TrainerCallback,
 ) -> ClinRaGenTrainer:
-    """As stage 3 of the quickstart trains, without an end, and without checkpoints."""
+    """Return a trainer like that of stage 3 of the quickstart, without an end, and without checkpoints."""
     arguments = StageArguments(
         output_dir=folder,
         max_steps=10**9,
@@ -136,7 +136,7 @@ def trainer_of(
 
 class Rounds(TrainerCallback):
     """
-    Generates after every `STEPS` steps of training, takes a sample of the memory, and ends the training in time.
+    Generates after every `STEPS` steps of training, samples the memory, and ends the training in time.
 
     Args:
         seconds (`float`): how long it is to take.
@@ -165,7 +165,7 @@ class Rounds(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % STEPS:
             return
-        self.pipe.model.eval()  # the trainer's next step sets it to learn again
+        self.pipe.model.eval()  # the trainer's next step sets training mode again
         batch = self.records.select(next(self.batches))
         self.answers += len(self.pipe(list(batch), batch_size=BATCH_SIZE, do_sample=False))
         passed = time.monotonic() - self.started
@@ -186,7 +186,7 @@ class Rounds(TrainerCallback):
 
 
 def memory(field: str) -> float:
-    """A figure of this process in MB."""
+    """Return a memory figure of this process in MB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
 

@@ -7,8 +7,8 @@ A training step of this code beside that of an earlier commit: seconds, and memo
     OMP_NUM_THREADS=2 python -m benchmarks.step_before --before ../before --output runs/step_before.json
 
 Batches of `benchmarks/training.py`, at equal distances up to the longest, with PyTorch's fused AdamW: one process for
-each side, whose steps take turns. Memory is the most so far beyond what the process held before it had a model:
-weights, gradients, the optimizer's state, activations, and what the C library keeps.
+each side, with steps in turns. Memory is the peak so far beyond the memory of the process before it had a model:
+weights, gradients, the optimizer's state, activations, and memory kept by the C library.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 @contextmanager
 def worker(folder: Path, given: tuple[int, int]):
-    """Start a process that takes steps with the code of a checkout when it is told to."""
+    """Start a process that takes steps with the code of a checkout on request."""
     options = ["--steps", "--records", str(given[0]), "--batches", str(given[1])]
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).resolve()), *options],
@@ -81,7 +81,7 @@ def worker(folder: Path, given: tuple[int, int]):
 
 
 def answer_turns(number: int, count: int) -> dict:
-    """Take a step of the batch whose number is on each line of the standard input; print what it took."""
+    """Take a step with the batch of the number on each line of standard input; print its cost."""
     import torch
 
     from benchmarks import training
@@ -113,7 +113,7 @@ def show(rows: list[dict]) -> None:
         seconds = [statistics.median(run["seconds"] for run in runs[side]) for side in SIDES]
         ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["before"], runs["now"], strict=True)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        peaks = [f"{row[side][0]['peak_mb']:,}" for side in SIDES]  # later, longer batches count as well
+        peaks = [f"{row[side][0]['peak_mb']:,}" for side in SIDES]  # later peaks include longer batches
         times = " | ".join(f"{each:.2f}" for each in seconds)
         print(f"| {' x '.join(map(str, row['size']))} | {times} | {ratio} | {' | '.join(peaks)} |")
 

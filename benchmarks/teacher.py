@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Throughput of the teachers: records a second of the template, gate included; and how close the client of an endpoint
-comes to keeping all its requests under way, against a server that takes the same time for each.
+comes to the ideal rate, with a server that takes the same time for each request.
 
     python -m benchmarks.teacher --dataset data/records --knowledge knowledge.json --output runs/teacher
 """
@@ -93,7 +93,7 @@ def template(arguments: argparse.Namespace, folder: Path) -> dict:
 
 
 def endpoint(arguments: argparse.Namespace, folder: Path) -> list[dict]:
-    """For each number of requests in flight: the rate, against that number divided by the latency."""
+    """Return for each number of requests in flight the rate, and its ratio to that number divided by the latency."""
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(arguments.latency)], stdout=subprocess.PIPE, text=True
     )
@@ -108,7 +108,7 @@ def _in_flight(url: str, number: int, latency: float, folder: Path) -> dict:
     log = RequestLog(folder / f"requests-{number}.sqlite")
     model = EndpointModel("m", url, log, confined=True, concurrency=number)
     records = 40 * number
-    note = "word " * 1500  # as long as a chat with examples, a note and its series
+    note = "word " * 1500  # the length of a chat with examples, a note and its series
     requests: Iterable[Request] = (
         Request([{"role": "user", "content": f"{i} {note}"}], {"type": "object"}) for i in range(records)
     )

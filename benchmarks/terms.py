@@ -1,14 +1,14 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Measure what the linear classifier gains by reading which terms of the knowledge a record shows.
+Measure the benefit for the linear classifier of reading the knowledge terms that a record shows.
 
     python -m benchmarks.terms --model runs/eicu/stage3 --dataset data/eicu
 
 fits the classifier alone on four fifths of the patients of the training and validation splits and scores the others,
-five times: without terms, with them, and with terms that speak for other diagnoses (exchanged at random). Thresholds
+five times: without terms, with them, and with terms linked to other diagnoses (exchanged at random). Thresholds
 are fitted on one half of the patients for the other. Then each diagnosis is scored on the test split by a classifier
-that never saw it as a label, by the weights that the others share. The encoder takes no part in any of this.
+that was not trained on it, by the weights that the others share. The encoder is not used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RARE = 40  # a diagnosis with fewer training records
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description="What reading terms brings to the linear classifier.")
+    parser = argparse.ArgumentParser(description="Benefit of reading terms for the linear classifier.")
     parser.add_argument("--model", required=True, help="model folder whose classifier reads terms")
     parser.add_argument("--dataset", required=True, help="dataset folder")
     parser.add_argument("--seed", type=int, default=0, help="of the exchange; default: 0")
@@ -81,17 +81,17 @@ def figures(probabilities: np.ndarray, gold: np.ndarray, patients: np.ndarray, i
         made[other] = probabilities[other] >= fit_thresholds(probabilities[one], gold[one])
     true, total = gold > 0, gold.sum(axis=0) + made.sum(axis=0)
     f1 = np.divide(2 * (true & made).sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
-    told = true.any(axis=0) & ~true.all(axis=0)
+    defined = true.any(axis=0) & ~true.all(axis=0)
     ranking = np.array(
-        [roc_auc_score(true[:, i], probabilities[:, i]) if told[i] else np.nan for i in range(len(told))]
+        [roc_auc_score(true[:, i], probabilities[:, i]) if defined[i] else np.nan for i in range(len(defined))]
     )
-    groups = (told, told & is_rare)
+    groups = (defined, defined & is_rare)
     values = [np.mean(of[which]) if which.any() else np.nan for of in (ranking, f1) for which in groups]
     return [float(log_loss(true.ravel(), probabilities.ravel())), *map(float, values)]
 
 
 def show_unseen(described: Described, gold: torch.Tensor, is_test: np.ndarray, labels: list[str]) -> dict[str, float]:
-    """Print the AUROC of each diagnosis where it was no label, and their mean, and return them."""
+    """Print and return the AUROC of each diagnosis without its own label in training, and their mean."""
     found = {}
     for i, label in enumerate(tqdm(labels, desc="Diagnoses", unit="diagnosis")):
         held = gold[is_test, i].numpy()
@@ -104,7 +104,7 @@ def show_unseen(described: Described, gold: torch.Tensor, is_test: np.ndarray, l
 
 
 def scores_without(described: Described, gold: torch.Tensor, is_test: np.ndarray, label: int) -> np.ndarray:
-    """Score a label on the test records by what the others share; nothing of its own is used but its terms."""
+    """Score a label on the test records by the shared weights; only its terms are its own."""
     others = np.arange(gold.shape[1]) != label
     known = Described(described.features[~is_test], described.evidence[~is_test][:, others])
     weights = regression(known, gold[~is_test][:, others])

@@ -6,10 +6,10 @@ A training step beside the published settings, in turn in one run, from random w
     OMP_NUM_THREADS=2 python -m benchmarks.training --output runs/training.json
 
 Published: every note padded to 1,600 tokens, every target to 256, padding counted in the loss, eager attention, the
-scores of all tokens at once, float32; with `--series-grid paper` also every series to 1,000 hours, as the original
-release does. Ours: what the recipes do, batches of like lengths, from the records of 50 batches at a time. Both see
+logits of all tokens at once, float32; with `--series-grid paper` also every series to 1,000 hours, as the original
+release does. Ours: as in the recipes, batches of similar lengths, from the records of 50 batches at a time. Both have
 records of the same lengths, in batches of the same size. `no series` and `backbone` are ours without series, and the
-bare language model, on ours' batches. Linux only.
+bare language model, on our batches. Linux only.
 """
 
 import argparse
@@ -84,8 +84,8 @@ def main(argv: list[str] | None = None) -> dict:
 
 def made_up(number: int, seed: int) -> list[dict]:
     """
-    Records with the lengths of MIMIC's: notes of 600 tokens and targets of 150 in the median, log-normal, cut at 1,600
-    and 256; stays of 50 hours in the median, vital signs hourly and the other channels twice a day.
+    Return records with the lengths of MIMIC's: notes of 600 tokens and targets of 150 in the median, log-normal, cut
+    at 1,600 and 256; stays of 50 hours in the median, vital signs hourly and the other channels twice a day.
     """
     draw = np.random.default_rng(seed)
     note = np.minimum(draw.lognormal(np.log(600), 0.6, number), MAX_NOTE).astype(int)
@@ -123,7 +123,7 @@ def make_config(side: str) -> ClinRaGenConfig:
 
 
 def make_model(side: str) -> torch.nn.Module:
-    """In the state of stage 3: the series encoder is frozen."""
+    """Return a model in the state of stage 3, with a frozen series encoder."""
     torch.manual_seed(0)
     attention = "eager" if side == "published" else "sdpa"
     model = ClinRaGenForConditionalGeneration._from_config(make_config(side), attn_implementation=attention).train()
@@ -134,7 +134,7 @@ def make_model(side: str) -> torch.nn.Module:
 
 
 def batches(records: list[dict], batch_size: int, side: str, grid: str = "hourly") -> list[dict]:
-    """Of like lengths, as long as their longest; published: in the order of the records, all of the same shape."""
+    """Return batches: ours of similar lengths, padded to the longest; published in record order, of one shape."""
     order = range(len(records))
     if side != "published":
         order = sorted(order, key=lambda i: len(records[i]["input_ids"]) + len(records[i]["labels"]))
@@ -156,7 +156,7 @@ def collated(rows: list[dict], side: str, grid: str = "hourly") -> dict[str, tor
     if side in ("published", "ours"):
         for name in ("past_values", "past_observed_mask"):
             batch[name] = torch.stack([row[name] for row in rows])
-    if published and grid == "paper":  # the last row again and again: no step is told from a measured one
+    if published and grid == "paper":  # the last row is repeated, and all steps count as measured
         batch["past_observed_mask"] = torch.ones_like(batch["past_observed_mask"])
     return batch
 
@@ -167,7 +167,7 @@ def filled(tokens: torch.Tensor, length: int, value: int) -> torch.Tensor:
 
 @contextmanager
 def nothing_cut():
-    """Within, padding that all records of a batch have is computed as well; masked, so that what is read stays."""
+    """Compute padding common to all records of a batch too, within the block; it is masked."""
     pack = modeling_clinragen.pack_sequences
 
     def as_long(inputs_embeds, attention_mask, padding_side):
@@ -197,7 +197,7 @@ def step(model: torch.nn.Module, batch: dict, side: str) -> None:
 def measure_speed(
     records: list[dict], batch_size: int, published_steps: int, grid: str = "hourly", every: int = 1
 ) -> dict:
-    """Seconds and processor seconds a record of each side, whose batches take turns."""
+    """Return seconds and processor seconds a record of each side, with batches in turns."""
     models = {name: make_model(name) for name in ("published", "ours")}
     rounds = {side: batches(records, batch_size, side, grid) for side in SIDES}
     rounds = {side: rows[every // 2 :: every] for side, rows in rounds.items()}  # from the shortest to the longest
@@ -205,8 +205,8 @@ def measure_speed(
     number = max(map(len, rounds.values()))
     figures = {side: {"seconds": 0.0, "cpu_seconds": 0.0, "records": 0} for side in SIDES}
     draw = np.random.default_rng(0)
-    for i in tqdm(draw.permutation(number), desc="Steps", unit="batch"):  # long batches at no certain time
-        for side in draw.permutation(SIDES):  # who comes first pays for the memory that the system gives
+    for i in tqdm(draw.permutation(number), desc="Steps", unit="batch"):  # long batches at random times
+        for side in draw.permutation(SIDES):  # the first side pays for allocating memory
             if i < len(rounds[side]):
                 batch = rounds[side][i]
                 wall, cpu = time.perf_counter(), time.process_time()
@@ -221,17 +221,17 @@ def measure_speed(
 
 
 def peak_memory(side: str, number: int, batch_size: int, grid: str = "hourly") -> int:
-    """Megabytes at the peak of a step with the longest batch, beyond model and records, in a process of its own."""
+    """Return the peak MB of a step with the longest batch, beyond model and records, in a process of its own."""
     model = make_model(side)
     longest = max(batches(made_up(number, 0), batch_size, side, grid), key=lambda batch: batch["input_ids"].shape[1])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     held = memory("VmRSS")
     step(model, longest, side)
     return round(memory("VmHWM") - held)
 
 
 def memory(field: str) -> float:
-    """A figure of this process in MB."""
+    """Return a memory figure of this process in MB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
 

@@ -6,8 +6,8 @@ Push a dataset folder to the Hub, where `load_dataset("USER/NAME")` reads it.
     python datasets_scripts/push_dataset.py --dataset data/mine --repo-id USER/NAME --dry-run
     python datasets_scripts/push_dataset.py --dataset data/mine --repo-id USER/NAME
 
-The repo is private unless `--public` is given. Records of real patients stay on the machine without a permission; with
-one their repo is gated: its owner lets each user in.
+The repo is private unless `--public` is given. Without a permission, records of real patients stay on the machine;
+with one, their repo is gated: its owner admits each user.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def permissions_to_push(arguments: argparse.Namespace) -> dict[str, str]:
-    """The permissions that credentialed data need, as the card tells them; a `ClinRaGenInputError` where one lacks."""
+    """Return the permissions for the card that credentialed data need; a missing one is a `ClinRaGenInputError`."""
     needed = {"send": ("--i-am-permitted-to-send", arguments.send_permission)}
     if arguments.public:
         needed["publish"] = ("--i-am-permitted-to-publish", arguments.publish_permission)

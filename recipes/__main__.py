@@ -3,7 +3,7 @@
 """
 Run any command of the project: `clinragen COMMAND [OPTIONS]`, or `python -m recipes COMMAND [OPTIONS]`.
 
-A command is imported when it is called, so that the list of them costs nothing.
+A command is imported only when it is called, so listing the commands is cheap.
 """
 
 import sys

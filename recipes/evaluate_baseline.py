@@ -5,8 +5,9 @@ Train a baseline on a dataset folder, and leave a report folder as `evaluate_mod
 
     python recipes/evaluate_baseline.py --baseline tfidf --dataset data/eicu --split test --output runs/eicu/tfidf
 
-It learns from `train`, chooses thresholds and epochs on `validation`, and sees the other split's diagnoses when all is
-predicted. Settings come from `recipes/configs/baselines/BASELINE.yaml`, or `--config FILE.yaml`, and the command line.
+It learns from `train`, chooses thresholds and epochs on `validation`, and sees the diagnoses of the other split only
+after prediction. Settings come from `recipes/configs/baselines/BASELINE.yaml`, or `--config FILE.yaml`, and the
+command line.
 """
 
 from datasets_scripts.common.command import run_command

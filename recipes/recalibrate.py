@@ -6,9 +6,9 @@ Fit the decisions of a model anew on local records, and report how its inputs ha
     python recipes/recalibrate.py --model runs/eicu/stage3 --dataset data/hospital --split validation \\
         --output runs/hospital/recalibrated
 
-prints which inputs differ much from the training records, and what a temperature and thresholds bring that are fitted
-on one half of the patients, for the other half. `--output` gets the model folder with the same weights, and with
-temperature, thresholds and guarantees that are fitted on all of them. `--drift-only` needs no labels.
+prints which inputs differ much from the training records, and the effect of a temperature and thresholds fitted on one
+half of the patients, for the other half. `--output` gets the model folder with the same weights, and with
+temperature, thresholds and guarantees fitted on all patients. `--drift-only` needs no labels.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Answer records over HTTP on one's own machine.
+Answer records over HTTP on this machine.
 
     python recipes/serve.py --model runs/quickstart/stage3
     curl -H 'Content-Type: application/json' -d '{"inputs": {"note": "fever and cough"}}' http://127.0.0.1:8000
 
-`POST /` (or `/predict`) takes what [`EndpointHandler`] takes, and answers the same. Requests that wait are encoded
-together. `GET /health` says whether the server is up, `/metrics` counts for Prometheus, `/docs` is its description.
+`POST /` (or `/predict`) takes the same requests as [`EndpointHandler`], and returns the same answers. Waiting requests
+are encoded together. `GET /health` reports whether the server is up, `/metrics` has counters for Prometheus, and
 """
 
 import argparse

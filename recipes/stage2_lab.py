@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Stage 2: the series encoder and the knowledge attention learn to speak to the frozen language model,
+Stage 2: the series encoder and the knowledge attention learn to drive the frozen language model,
 L = -log P(D, R_t | f(T, V_k)).
 
     accelerate launch recipes/stage2_lab.py --config recipes/configs/quickstart/stage2.yaml

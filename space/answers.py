@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The model, by its pipeline alone: loading it, reading series, answering, and answering without an input."""
+"""The model, used through its pipeline: loading, reading series, answering, and answering without an input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Series = tuple[np.ndarray, np.ndarray]  # values (T, num_channels) with NaN = no
 
 def load(model: str, revision: str | None = None) -> Pipeline:
     """
-    Return the pipeline of a model folder or Hub id, with the code that comes with it, ready to answer.
+    Return the pipeline of a model folder or Hub id, with the folder's own code, ready to answer.
 
     Raises:
         ValueError: if the folder's code is older than this app.
@@ -30,7 +30,7 @@ def load(model: str, revision: str | None = None) -> Pipeline:
     if not hasattr(pipe.model.config, "decisions"):
         raise ValueError(f"the code of {model} is older than this app; save the model folder again")
     series, _ = read_csv(pipe, template_csv(pipe).encode())
-    list(answer(pipe, "Warm up.", series))  # the first answer takes longer than those that follow
+    list(answer(pipe, "Warm up.", series))  # the first answer is slower than later ones
     return pipe
 
 
@@ -50,7 +50,7 @@ def examples(pipe: Pipeline) -> dict[str, tuple[str, Series]]:
 
 
 def read_csv(pipe: Pipeline, table: bytes) -> tuple[Series, list[str]]:
-    """Return the series of a CSV table, and a sentence for each value that the model will not read."""
+    """Return the series of a CSV table, and a sentence for each value that the model does not read."""
     extractor = pipe.processor.feature_extractor
     series = extractor.series_from_csv(table)
     return series, extractor.left_out(*series)
@@ -69,13 +69,13 @@ def template_csv(pipe: Pipeline) -> str:
 
 
 def _typical(channel: dict) -> float:
-    """Return the middle of a channel's reference range; its mean where there is a limit on one side alone, or none."""
+    """Return the middle of a channel's reference range; its mean if a limit is missing."""
     low, high = channel.get("low"), channel.get("high")
     return channel["mean"] if low is None or high is None else (low + high) / 2
 
 
 def can_ground(pipe: Pipeline) -> bool:
-    """Return whether the code of the model folder leaves out what the record does not support."""
+    """Return whether the code of the model folder can leave out statements without support in the record."""
     return hasattr(type(pipe), "grounding")
 
 
@@ -84,14 +84,14 @@ def answer(pipe: Pipeline, note: str, series: Series, grounded: bool = True) -> 
     Yield diagnoses, then the text as it grows, then the whole answer; see `stream` of the pipeline.
 
     Args:
-        grounded (`bool`, defaults to `True`): give only what the record supports, of a model that can tell.
+        grounded (`bool`, defaults to `True`): write only what the record supports, if the model can check it.
     """
     options = {"grounded": grounded} if can_ground(pipe) else {}
     return pipe.stream(_record(note, series), **options)
 
 
 def written(pipe: Pipeline, text: str) -> tuple[str, str]:
-    """Return the parts of the rationale, about note and series, in a text that is not finished."""
+    """Return the note and series parts of the rationale in an unfinished text."""
     parts = pipe.processor.parse(text)
     return tuple(parts[name].split("#")[0].strip() for name in ("note_rationale", "lab_rationale"))
 
@@ -107,7 +107,7 @@ def _record(note: str, series: Series) -> dict:
 
 @torch.no_grad()
 def probabilities_without(pipe: Pipeline, note: str, series: Series) -> dict[str, dict[str, float] | None]:
-    """Return each diagnosis's probability with both inputs and without each; `None` where nothing is left to read."""
+    """Return each diagnosis's probability with both inputs and without each; `None` if no input is left."""
     processor, nothing = pipe.processor, no_series(pipe)
     variants = {
         "both": (note, *series),
@@ -129,5 +129,5 @@ def no_series(pipe: Pipeline) -> Series:
 
 
 def thresholds(pipe: Pipeline) -> dict[str, float]:
-    """Return the probability from which on each diagnosis is made."""
+    """Return the threshold of each diagnosis."""
     return dict(zip(pipe.processor.labels, pipe.model.config.decisions.thresholds, strict=True))

@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("give --model FOLDER_OR_HUB_ID, or set CLINRAGEN_MODEL")
     if place.is_missing(arguments.model):
         parser.error(f"{arguments.model} cannot be loaded: there is no such folder; give one, or a Hub id, USER/NAME")
-    os.umask(0o077)  # what is uploaded, nobody else can read
+    os.umask(0o077)  # uploads are readable only by their owner
 
-    import answers  # only now: Gradio and torch take seconds
+    import answers  # late: importing Gradio and torch takes seconds
     from page import Page
 
     try:

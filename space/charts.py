@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A patient's series as small multiples: the places of all that `templates/series.html` draws."""
+"""A patient's series as small multiples: the coordinates for `templates/series.html`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ranges import clear_limits, full_range, position, range_text, short_range, 
 
 
 draw = macros("series.html")
-GAP_HOURS = 6  # this long without a measurement is shown as missing
-FIRST = (  # the order of a chart at the bedside; other channels follow in the model's
+GAP_HOURS = 6  # a gap of this length is shown as missing
+FIRST = (  # the order of bedside charts; other channels follow in the model's order
     "Heart Rate", "Systolic blood pressure", "Diastolic blood pressure", "Mean blood pressure", "Respiratory rate",
     "Oxygen saturation", "Fraction inspired oxygen", "Temperature",
 )  # fmt: skip
 
 
 def point_id(channel: int, row: int) -> str:
-    """Return the id of the point of a channel (its index) at a row of the series; claims point at it."""
+    """Return the id of the point of a channel (its index) at a row of the series; claims refer to it."""
     return f"point-{channel}-{row}"
 
 
@@ -53,7 +53,7 @@ def bedside_place(name: str) -> int:
 
 
 def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, last: float) -> dict:
-    """Return what the template draws of one channel; `x` and `y` give the place of an hour and of a value."""
+    """Return the template's data for one channel; `x` and `y` map an hour and a value to coordinates."""
     rows = np.flatnonzero(~np.isnan(column))
     hours, values = hours[rows], column[rows]
     low, high = _range(channel, values)
@@ -96,14 +96,14 @@ def _panel(index: int, channel: dict, column: np.ndarray, hours: np.ndarray, las
 
 
 def _range(channel: dict, values: np.ndarray) -> tuple[float, float]:
-    """Return the bounds of a panel: all values, and the bound of the reference range that some of them pass."""
+    """Return the bounds of a panel: those of all values, and any limit of the reference range that values exceed."""
     low, high = float(values.min()), float(values.max())
     usual_low, usual_high = usual_limits(channel)
     if high > usual_high:
         low = min(low, usual_high)
     if low < usual_low:
         high = max(high, usual_low)
-    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - (high - low), 0)  # no axis of a thousandth
+    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - (high - low), 0)  # no axis finer than the values
     margin = 0.12 * (high - low) + missing / 2
     return low - margin, high + margin
 
@@ -119,13 +119,13 @@ def number(channel: dict, value: float) -> str:
 
 
 def gaps(hours: np.ndarray, last: float) -> list[tuple[float, float]]:
-    """Return the stretches of [`GAP_HOURS`] or more without a measurement, from hour 0 to the last of any channel."""
+    """Return the intervals of [`GAP_HOURS`] or more without a measurement, from hour 0 to the last of any channel."""
     edges = [0.0, *hours.tolist(), last]
     return [(start, end) for start, end in itertools.pairwise(edges) if end - start >= GAP_HOURS]
 
 
 def ticks(low: float, high: float, most: int = 3) -> list[float]:
-    """Return round numbers between two bounds, about as many as asked for."""
+    """Return round numbers between two bounds, about `most` of them."""
     raw = (high - low) / most
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= raw)
@@ -134,7 +134,7 @@ def ticks(low: float, high: float, most: int = 3) -> list[float]:
 
 
 def spoken(channel: dict, values: np.ndarray, hours: np.ndarray, last: float) -> str:
-    """Describe a panel for those who do not see it."""
+    """Describe a panel for screen readers."""
     missing = " and ".join(f"from hour {start:.0f} to {end:.0f}" for start, end in gaps(hours, last))
     return (
         f"{channel['name']}: {counted(len(values), 'value')} from {number(channel, values.min())} to "
@@ -152,7 +152,7 @@ def beyond(channel: dict, values: np.ndarray) -> str:
 
 
 def measured_words(channel: dict, column: np.ndarray, hours: np.ndarray) -> str:
-    """Sum up the measurements of a channel beside its reference range; `column` has NaN where nothing was measured."""
+    """Summarize the measurements of a channel and its reference range; `column` has NaN where nothing was measured."""
     rows = np.flatnonzero(~np.isnan(column))
     if not len(rows):
         return "never measured"

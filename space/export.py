@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One answer as a page of its own: one HTML file that asks for nothing and prints well. The server keeps no copy."""
+"""One answer as a self-contained, printable HTML file. The server keeps no copy."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def export_link(
     evidence: list[dict] | None = None,
 ) -> Markup:
     """
-    Return a link that saves an answer, which it holds itself.
+    Return a link that saves an answer; the link contains the file.
 
     Args:
-        model (`str`): as the page names it; `notice` (`str`): what the page warns of.
-        answered (`dict`): `given`, note and series as the model read them; `left_out`, the inputs that it was not
-            given; and the whole `answer`.
+        model (`str`): as the page names it; `notice` (`str`): the warning on the page.
+        answered (`dict`): `given`, note and series as the model read them; `left_out`, the names of the inputs left
+            out; and the whole `answer`.
         modalities (`Markup`): as the page shows them.
-        evidence (`list[dict]`, *optional*): for each diagnosis, if it was asked for.
+        evidence (`list[dict]`, *optional*): for each diagnosis, if requested.
     """
     page = export_page(model, notice, channels, thresholds, answered, modalities, evidence)
     return draw.export_link(base64.b64encode(page.encode()).decode())
@@ -73,4 +73,4 @@ def export_page(
         else views.evidence_view(evidence, answer["probabilities"], links, printed=True),
         knowledge=views.knowledge_view(answer["knowledge"], answer["probabilities"], thresholds),
     )
-    return page.replace("<details>", "<details open>")  # on paper nothing unfolds
+    return page.replace("<details>", "<details open>")  # paper cannot be unfolded

@@ -10,7 +10,7 @@ from jinja2.environment import TemplateModule
 
 
 def percent(share: float) -> str:
-    """Return a probability as the page writes it everywhere; never as certain."""
+    """Format a probability for the page; never as certain."""
     if share < 0.001:
         return "<0.1%"
     if share > 0.999:
@@ -27,12 +27,12 @@ def upper_first(text: str) -> str:
 
 
 def plain(diagnosis: str) -> str:
-    """Return the name of a diagnosis without what stands in brackets at its end."""
+    """Return the name of a diagnosis without the brackets at its end."""
     return ASIDE.sub("", diagnosis)
 
 
 def aside(diagnosis: str) -> str:
-    """Return what stands in brackets at the end of a diagnosis; empty without any."""
+    """Return the content of the brackets at the end of a diagnosis; empty without any."""
     return diagnosis[len(plain(diagnosis)) :].strip()
 
 

@@ -3,7 +3,7 @@
 """
 The page: a patient's note and series in; diagnoses, rationale, checked claims and doubt out.
 
-It needs nothing of this project but what comes with the model. Nothing is recorded, and the page loads nothing from
+It needs only the code of this project that comes with the model. Nothing is recorded, and the page loads nothing from
 elsewhere.
 """
 
@@ -32,7 +32,7 @@ draw = macros("page.html")
 HERE = Path(__file__).parent
 REDRAWN_AFTER = 0.08  # seconds; the page is redrawn at most this often while text is written
 LONGEST_NOTE = 50_000  # characters
-SENTENCES = 3  # of what is left out of a table, so many are shown
+SENTENCES = 3  # shown about unread values of a table
 
 NOTICE = (
     "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
@@ -52,9 +52,9 @@ class Page:
     The page for one model. The series that a visitor uploads, and the record that was answered last, are kept in
     `gr.State`, which is each visitor's own, and nowhere else.
 
-    Gradio applies what two events show in any order, and may go on with an event that was cancelled. So each record
-    that is chosen has a number of its own, all that is made of it bears that number, and the page shows nothing but
-    what bears the number of the record it shows (`draw.only`). What shows the record itself no answer writes to.
+    Gradio applies the outputs of two events in any order, and may continue a cancelled event. So each chosen record
+    has a number of its own, all outputs for it bear that number, and the page shows only those with the number of the
+    present record (`draw.only`). No answer writes to the elements that show the record itself.
 
     Args:
         pipe (`Pipeline`): from [`answers.load`].
@@ -67,7 +67,7 @@ class Page:
         self.channels = answers.channels_of(pipe)
         self.thresholds = answers.thresholds(pipe)
         self.examples = answers.examples(pipe)
-        self.numbers = count(1)  # of records; the one that the page opens with has 0
+        self.numbers = count(1)  # of records; the initial one has 0
         reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
         self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
         with self.blocks:
@@ -125,8 +125,8 @@ class Page:
             self.upload = gr.UploadButton("Upload measurements (CSV)", elem_id="upload", scale=0)
             html(self._template())
         with gr.Column(elem_id="message", elem_classes="plain"):
-            self.message = html("")  # of a table
-            self.refusal = html("")  # of what was asked
+            self.message = html("")  # about a table
+            self.refusal = html("")  # about a request
         grounds = answers.can_ground(self.pipe)
         with gr.Row(elem_classes="use", visible=reads_both or grounds):
             self.use_note = gr.Checkbox(True, label="use the note", elem_id="use-note", visible=reads_both)
@@ -140,7 +140,7 @@ class Page:
         html("<h3>Note as last read <small>dotted: words that the answer cites</small></h3>")
         with gr.Column(elem_id="note-view", elem_classes="plain"):
             self.note_view = html(draw.note([], note), "note-given")
-            self.note_read = html("", "note-read")  # instead of it, once there is an answer
+            self.note_read = html("", "note-read")  # replaces it once there is an answer
         html("<h3>Measurements over the hours since ICU admission</h3>")
         with gr.Column(elem_id="series-view", elem_classes="plain"):
             self.series_unread = html("", "series-unread")
@@ -149,7 +149,7 @@ class Page:
     def _build_answer(self, reads_both: bool) -> None:
         self.answered = gr.State()
         html("<h2>Answer</h2>")
-        self.current = html(draw.only(0, START))  # of which record the page shows what was answered
+        self.current = html(draw.only(0, START))  # the record of the answer shown
         self.status = html("", "status")
         with gr.Column(elem_classes="plain"):
             self.doubt = html("", "doubt")
@@ -184,7 +184,7 @@ class Page:
         )
         table = [*at_hand, self.note, self.upload]
         self.upload.upload(self.take_csv, table, [self.example, *record, *read], **quiet)
-        # What is under way for the record before has no use any more; nothing rests on its being cancelled in time.
+        # Running events of the previous record are useless; correctness does not depend on cancelling them in time.
         self.current.change(None, cancels=[write, find], api_visibility="private")
 
     def _template(self) -> Markup:
@@ -196,7 +196,7 @@ class Page:
         return {self.note: note, self.message: "", **self._new_record(note, series)}
 
     def take_csv(self, current: str, record: Record, note: str, path: str) -> dict:
-        """Show the series of an uploaded table, which is deleted; of one that cannot be read, only the error."""
+        """Show the series of an uploaded table, or the error if it cannot be read; the file is deleted."""
         try:
             table = Path(path).read_bytes()
         finally:
@@ -211,7 +211,7 @@ class Page:
         return {self.example: None, self.message: said, **self._new_record(note, series)}
 
     def _new_record(self, note: str, series: answers.Series) -> dict:
-        """Show a record under a number of its own; what is shown of an answer goes with the record before."""
+        """Show a record under a new number, and hide the answer to the previous record."""
         number = next(self.numbers)
         return {
             self.current: draw.only(number, START),
@@ -224,7 +224,7 @@ class Page:
 
     @staticmethod
     def _is_at_hand(current: str, record: Record) -> bool:
-        """Return whether the page showed this record, thus also its note, when the visitor asked."""
+        """Return whether the page showed this record, and thus its note, at the time of the request."""
         return current == draw.only(record[0], START)
 
     def write(
@@ -324,7 +324,7 @@ class Page:
 
 
 def of_record(number: int, shown: dict) -> dict:
-    """Mark what is shown, be it never so late, as made of the record of this number."""
+    """Mark outputs, however late, with the number of their record."""
     return {where: draw.of_record(number, view) if isinstance(view, Markup) else view for where, view in shown.items()}
 
 
@@ -344,7 +344,7 @@ def _summary(series: answers.Series) -> str:
 
 
 def light_theme() -> gr.themes.Base:
-    """Return a theme with fonts of the visitor's system, and the same light colours in a dark mode."""
+    """Return a theme with the visitor's system fonts, and the same light colours in dark mode."""
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="slate",
@@ -364,7 +364,7 @@ POLICY = (
 
 
 class OwnOriginOnly:
-    """Have the browser refuse all that the page may ask of another origin."""
+    """Make the browser block all requests of the page to other origins."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Find out where the page can be reached from, and where a model's name points to."""
+"""Determine where the page can be reached from, and whether a model's name is a missing path."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def host() -> str:
 
 
 def is_of_this_machine(name: str) -> bool:
-    """Return whether an address is reached from this machine alone; of a name but `localhost` that is not known."""
+    """Return whether an address is reachable only from this machine; `False` for names other than `localhost`."""
     try:
         return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
@@ -31,14 +31,14 @@ def is_of_this_machine(name: str) -> bool:
 
 
 def where_it_goes() -> str:
-    """Return the sentence of the page on where goes what a visitor enters."""
+    """Return the sentence of the page about where a visitor's input goes."""
     if "SPACE_ID" in os.environ:
         return SPACE
     return HERE if is_of_this_machine(host()) else NETWORK
 
 
 def is_missing(model: str) -> bool:
-    """Return whether a model's name is a path at which nothing is, which is not to be looked up on the Hub."""
+    """Return whether a model's name is a missing path, which must not be looked up on the Hub."""
     path = Path(model)
     as_path = model.startswith((".", "/", "~")) or model.count("/") != 1 or path.parent.is_dir()
     return as_path and not path.exists()

@@ -13,7 +13,7 @@ import numpy as np
 
 PUBLISHED = json.loads((Path(__file__).parent / "ranges.json").read_text(encoding="utf-8"))
 LIMITS = ("low", "high", "clearly_low", "clearly_high")
-OWN = "limits of this model"  # its channels have others than the published ones
+OWN = "limits of this model"  # for channels with limits other than the published ones
 
 
 def usual_limits(channel: dict) -> tuple[float, float]:
@@ -23,7 +23,7 @@ def usual_limits(channel: dict) -> tuple[float, float]:
 
 
 def clear_limits(channel: dict) -> list[tuple[str, float]]:
-    """Return the limits beyond which guidelines agree, each with its side, where they are not the usual ones."""
+    """Return the limits beyond which guidelines agree, each with its side, if they differ from the usual ones."""
     sides = (("below", "clearly_low", "low"), ("above", "clearly_high", "high"))
     given = [(side, channel.get(clear), channel.get(usual)) for side, clear, usual in sides]
     return [(side, clear) for side, clear, usual in given if clear not in (None, usual)]
@@ -77,7 +77,7 @@ def borderline(channel: dict, values: np.ndarray, direction: str | None) -> bool
 
 
 def position(channel: dict, value: float) -> str:
-    """Return where a value stands: `"above"` or `"below"` the reference range, or `"inside"`, bounds included."""
+    """Return the position of a value: `"above"` or `"below"` the reference range, or `"inside"`, bounds included."""
     low, high = usual_limits(channel)
     if value > high:
         return "above"

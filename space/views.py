@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The answer as HTML: what `templates/answer.html` draws is chosen, ordered and linked to the record here.
+The answer as HTML: the content of `templates/answer.html` is selected, ordered and linked to the record here.
 
-A finding that is cited, or a piece of evidence, names in `data-links` the ids of what it speaks of, points of the
-series and pieces of the note; `link.js` marks these when it is pointed at, focused or tapped.
+A cited finding, or a piece of evidence, names in `data-links` the ids of the points of the series and pieces of the
+note that it refers to; `link.js` marks these when it is hovered, focused or tapped.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ VERDICTS = {
         "unverifiable": "? cannot be checked",
     },
 }
-COUNTED = {  # a verdict in a count of findings
+COUNTED = {  # words of a verdict in a count of findings
     "supported": "borne out by the record",
     "contradicted": "contradicted by it",
     "absent": "not in the note",
     "unverifiable": "that cannot be checked",
 }
-ARGUMENTS = {  # what the knowledge base of the model says of a finding and the diagnoses it is said to point to
+ARGUMENTS = {  # statement of the model's knowledge base about a finding and the diagnoses argued for
     "linked": "known to go with {}",
     "unlinked": "not known to go with {}",
     "unknown": "not in the knowledge base, so whether it goes with {} is unknown",
 }
-ORIGINS = {"repaired": "corrected", "composed": "by rule"}  # what the model wrote itself bears no word
+ORIGINS = {"repaired": "corrected", "composed": "by rule"}  # no word for the model's own sentences
 RARE_WORDS = "the words of the note are unusual"  # a reason of the pipeline
 BORDERLINE = "? borderline, guidelines differ"
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
-SMALL_EFFECT = 0.25  # a drop of log-odds; evidence that makes less of a difference is not shown
+SMALL_EFFECT = 0.25  # drop of log-odds; evidence with a smaller effect is not shown
 SMALL_CHANGE = 0.005  # of a probability
 # "…, which is consistent with sepsis" behind a finding, and "Sepsis is supported by" before it
 _LEADS = (
@@ -67,11 +67,11 @@ PREMISE = re.compile(rf"^[^\d.;]*\b(?:is|are)\s+(?:also\s+)?{_LEADS}\w*\s+by\s+"
 
 class Links:
     """
-    Ids of what claims and evidence speak of.
+    Ids of the parts of the record that claims and evidence refer to.
 
     Args:
         channels (`list[dict]`), hours (array `(T,)`), values (array `(T, num_channels)`): the series.
-        spans (list of `(start, end)`): all the characters of the note that something speaks of.
+        spans (list of `(start, end)`): all spans of the note that are referred to.
     """
 
     def __init__(self, channels: list[dict], hours: np.ndarray, values: np.ndarray, spans: Iterable[Sequence[int]]):
@@ -85,7 +85,7 @@ class Links:
         return self._points(channel, np.isclose(self.hours[:, None], np.asarray(hours), atol=1e-6).any(axis=1))
 
     def summary(self, channel: str) -> str:
-        """Sum up what was measured of a channel, beside its reference range."""
+        """Summarize the measurements of a channel, with its reference range."""
         column = self.position[channel]
         return measured_words(self.channels[column], self.values[:, column], self.hours)
 
@@ -111,7 +111,7 @@ class Links:
         ]
 
     def _cuts(self) -> list[tuple[int, int]]:
-        """Return the spans cut where one begins or ends inside of another."""
+        """Split the spans where one begins or ends within another."""
         edges = sorted({edge for span in self.spans for edge in span})
         return [
             (a, b) for a, b in itertools.pairwise(edges) if any(start <= a and b <= end for start, end in self.spans)
@@ -127,7 +127,7 @@ class Links:
 
 
 def status_view(answer: dict, left_out: str, seconds: float) -> Markup:
-    """Sum up the answer in words that are also read aloud; `left_out` names the inputs that were left out."""
+    """Summarize the answer, also for screen readers; `left_out` names the inputs that were left out."""
     verdicts = Counter(claim["verdict"] for claim in (*answer["note_claims"], *checkable(answer["claims"])))
     counts = [f"{verdicts[verdict]} {words}" for verdict, words in COUNTED.items() if verdicts[verdict]]
     if set(verdicts) == {"supported"}:
@@ -138,7 +138,7 @@ def status_view(answer: dict, left_out: str, seconds: float) -> Markup:
 
 
 def checkable(claims: list[dict]) -> list[dict]:
-    """Select the claims about the series that speak of a channel; others state nothing."""
+    """Select the claims about the series that name a channel; others state nothing."""
     return [claim for claim in claims if claim["channel"]]
 
 
@@ -146,8 +146,8 @@ def diagnoses_view(
     diagnoses: list[dict], probabilities: dict[str, float], thresholds: dict[str, float], abstain: bool = False
 ) -> Markup:
     """
-    Draw all diagnoses that are listed, the next most probable ones, and the rest to unfold; the highest first.
-    `abstain` says that they are not to be relied on.
+    Draw all listed diagnoses, the next most probable ones, and the rest folded; the highest first.
+    `abstain` marks them as unreliable.
     """
     made = [entry["label"] for entry in diagnoses]
     if not probabilities:
@@ -161,7 +161,7 @@ def diagnoses_view(
 
 
 def doubt_view(doubt: dict) -> Markup:
-    """Say if the model abstains and why, and what would help."""
+    """Draw whether and why the model abstains, and what would help."""
     helpful = [entry for entry in doubt["would_help"] if entry["change"] >= SMALL_CHANGE]
     named = [("the note" if entry["missing"] == "note" else entry["missing"], entry["diagnosis"]) for entry in helpful]
     names = ", ".join(f"{missing} (for {plain(diagnosis)})" for missing, diagnosis in named)
@@ -170,7 +170,7 @@ def doubt_view(doubt: dict) -> Markup:
 
 
 def plain_reason(reason: str) -> str:
-    """Return a reason to abstain without the one figure that says nothing to a reader: the rarity of words."""
+    """Return a reason to abstain, without the figure for the rarity of words, which readers cannot interpret."""
     words, figures = reason.partition(" (")[::2]
     return f"{words}, rarer than those of nearly all patients" if words == RARE_WORDS and figures else reason
 
@@ -183,9 +183,9 @@ def streamed_view(note_rationale: str, lab_rationale: str) -> Markup:
 def rationale_view(answer: dict, links: Links, printed: bool = False) -> Markup:
     """
     Draw both parts of the rationale with their findings and the origin of their sentences marked, and the findings as
-    a list; `printed` leaves out what can be pointed at.
+    a list; `printed` leaves out interactive elements.
     """
-    sentences = answer.get("sentences", [])  # the code of an older model folder tells none
+    sentences = answer.get("sentences", [])  # missing in older model folders
     parts = {
         "note": (answer["note_rationale"], answer["note_claims"]),
         "series": (answer["lab_rationale"], checkable(answer["claims"])),
@@ -199,7 +199,7 @@ def rationale_view(answer: dict, links: Links, printed: bool = False) -> Markup:
 def _marked(
     name: str, text: str, claims: list[dict], sentences: list[dict], links: Links, printed: bool
 ) -> tuple[list[tuple[str, Markup]], str, bool]:
-    """Return claims and origins, each with the words before it; the words after the last one; if there are claims."""
+    """Return claims and origins, each with the words before it; the words after the last; and if there are claims."""
     part = {"note": "note", "series": "lab"}[name]
     marks = []
     for i, claim in enumerate(claims):
@@ -216,7 +216,7 @@ def _marked(
 
 
 def finding_span(claim: dict) -> tuple[int, int]:
-    """Return start and end of a claim without the diagnoses it argues for: these the record does not bear out."""
+    """Return start and end of a claim without its diagnoses, which the record does not support."""
     text, start, end = claim["text"], claim["start"], claim["end"]
     if not claim["channel"] or not claim.get("diagnoses") or len(text) != end - start:
         return start, end
@@ -229,7 +229,7 @@ def finding_span(claim: dict) -> tuple[int, int]:
 
 
 def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Markup]]:
-    """Return a mark, of no width, at the end of each sentence that is not the model's own."""
+    """Return a zero-width mark at the end of each sentence that is not the model's own."""
     marks, at = [], 0
     for sentence in sentences:
         start = text.find(sentence["text"], at)
@@ -242,8 +242,8 @@ def origin_marks(text: str, sentences: list[dict]) -> list[tuple[int, int, Marku
 
 
 def _finding(name: str, claim: dict, links: Links) -> dict:
-    """Return what is shown of a claim: its words, the verdict, what the record says, and what it is linked to."""
-    channel, argument = claim["channel"], claim.get("argument")  # of an older model folder no argument
+    """Return the content for a claim: its words, the verdict, the record's statement, and its links."""
+    channel, argument = claim["channel"], claim.get("argument")  # missing in older model folders
     verdict = VERDICTS[name][claim["verdict"]]
     if claim["verdict"] == "unverifiable" and channel and links.is_borderline(channel, claim.get("direction")):
         verdict = BORDERLINE
@@ -269,7 +269,7 @@ def evidence_view(
 ) -> Markup:
     """
     Draw, for each diagnosis, the parts of the record without which it would be less probable; `printed` leaves out
-    what can be pointed at.
+    interactive elements.
     """
     ranked = sorted(evidence, key=lambda entry: -probabilities[entry["label"]])
     drawn = [(entry["label"], probabilities[entry["label"]]) for entry in ranked]
@@ -279,7 +279,7 @@ def evidence_view(
 
 def _strongest(entry: dict, probability: float, links: Links) -> list[tuple[str, list[str], float, str]]:
     """
-    Return what of note and series matters most for a diagnosis: words, ids that they link to, probability without it,
+    Return the strongest evidence of note and series for a diagnosis: words, linked ids, probability without it,
     and the divisor of the odds.
     """
     items = [item for kind in ("note", "series") for item in entry[kind]]
@@ -299,16 +299,16 @@ def _named(item: dict, links: Links) -> tuple[str, list[str]]:
 
 
 def divisor(effect: float) -> str:
-    """Return by what a drop of the log-odds divides the odds, to two digits."""
+    """Return the divisor of the odds for a drop of log-odds, to two digits."""
     return f"{float(f'{math.exp(effect):.2g}'):,.6g}" if effect < 11 else "over 50,000"
 
 
 def modalities_view(variants: dict[str, dict[str, float] | None], thresholds: dict[str, float]) -> Markup:
     """
-    Draw the probabilities with both inputs and without each of them, of the diagnoses that are made with any.
+    Draw the probabilities with both inputs and without each, for diagnoses that reach their threshold with any.
 
     Args:
-        variants (`dict`): name -> probability of each label, or `None` where nothing was left to read.
+        variants (`dict`): name -> probability of each label, or `None` if no input was left.
     """
     known = [found for found in variants.values() if found]
     labels = [label for label in thresholds if any(found[label] >= thresholds[label] for found in known)]
@@ -318,8 +318,8 @@ def modalities_view(variants: dict[str, dict[str, float] | None], thresholds: di
 
 def knowledge_view(knowledge: list[dict], probabilities: dict[str, float], thresholds: dict[str, float]) -> Markup:
     """
-    Draw the findings of a record that the model's knowledge base knows, under the most probable diagnosis of each.
-    The code of an older model folder names the terms most attended to, nearly the same of all patients: they are not
+    Draw the record's findings in the model's knowledge base, each under its most probable diagnosis.
+    Older model folders return the terms with most attention, nearly the same for all patients: they are not
     drawn.
     """
     groups: dict[str, list[tuple[str, str, str]]] = {}

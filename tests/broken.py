@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Spoil inputs at random, with a seed: values, texts, tables and files that no program should trip over."""
+"""Spoil inputs at random, with a seed: values, texts, tables and files that no program should fail on."""
 
 import copy
 import random
@@ -49,7 +49,7 @@ def places(value, path=()):
 
 
 def spoiled(draw: random.Random, value):
-    """Return a copy with one part replaced, left out, named otherwise or added."""
+    """Return a copy with one part replaced, left out, renamed or added."""
     value = copy.deepcopy(value)
     path = draw.choice([path for path in places(value) if path] or [()])
     if not path:
@@ -72,7 +72,7 @@ def spoiled(draw: random.Random, value):
 
 
 def spoiled_bytes(draw: random.Random, content: bytes) -> bytes:
-    """Return the content of a file with bytes changed, cut off, put in or said twice."""
+    """Return the content of a file with bytes changed, cut off, inserted or repeated."""
     kind, at = draw.randrange(9), draw.randrange(len(content) + 1)
     if kind == 0:
         return content[:at]

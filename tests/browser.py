@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A headless browser, and axe-core, which finds what keeps people from using a page."""
+"""A headless browser, and axe-core, which finds violations of accessibility."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ SEVERE = ("serious", "critical")
 
 
 def new_browser():
-    """Headless Chromium that logs its console and all it asks for, or `None` where there is none."""
+    """Headless Chromium that logs its console and all its requests, or `None` if it is not installed."""
     from selenium import webdriver
 
     binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
@@ -38,7 +38,7 @@ def resize(browser, width: int, height: int) -> None:
 
 
 def axe_source(folder: Path) -> str | None:
-    """Return axe-core from npm's cache or registry, its checksum compared; `None` where npm or the registry lacks."""
+    """Return axe-core from npm's cache or registry, with its checksum verified; `None` without npm or the registry."""
     npm = shutil.which("npm")
     command = [npm, "pack", AXE, "--prefer-offline", "--ignore-scripts", "--silent", "--fetch-retries=0"]
     try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Shared fixtures: a tiny random model, and real data where it is at hand."""
+"""Shared fixtures: a tiny random model, and real data where available."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def chrome():
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory):
-    """The source of axe-core, which npm fetches once and then has at hand."""
+    """The source of axe-core, which npm fetches once and then caches."""
     source = axe_source(tmp_path_factory.mktemp("axe"))
     if source is None:
         pytest.skip(f"needs {AXE} (npm pack {AXE})")
@@ -156,14 +156,14 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(transformers_hub, "_hf_api", None)  # it keeps the address that it was made with
+        monkeypatch.setattr(transformers_hub, "_hf_api", None)  # it keeps its original address
         monkeypatch.setenv("HF_TOKEN", hub.token)
         yield hub
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A function that gives a small file system of that size, or another size to the one that it gave."""
+    """A function that creates a small file system of a size, or resizes the one that it created."""
     disk = tmp_path / "disk"
     disk.mkdir()
 

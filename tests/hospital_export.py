@@ -11,7 +11,7 @@ from datasets_scripts.sources.synthetic import write_synthetic_tables
 from tests.mimic_files import rows_of
 
 
-FAHRENHEIT, POUND, GLUCOSE = "223761", "226531", ("225664", "50931")  # items whose values a hospital would convert
+FAHRENHEIT, POUND, GLUCOSE = "223761", "226531", ("225664", "50931")  # items with values that a hospital would convert
 CODES = {
     "HR": ["220045"],
     "ART_SYS": ["220050"],

@@ -30,7 +30,7 @@ from aiohttp import web
 
 DATE = "2026-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".pt", ".pth", ".pkl", ".ckpt", ".png")
-LFS_SIZE = 10 * 2**20  # a larger file goes by LFS whatever its name
+LFS_SIZE = 10 * 2**20  # larger files use LFS, whatever their name
 PREFIXES = {"models": "", "datasets": "datasets/"}  # of addresses outside of /api
 
 Commit = dict[str, "File"]  # path -> file: a whole tree, not what changed
@@ -444,7 +444,7 @@ def _card_data(text: str) -> dict:
 
 
 def _entries(repo: Repo, commit: str) -> dict[str, dict]:
-    """Path -> what the API tells of that file or folder."""
+    """Path -> the API's description of that file or folder."""
     last = {"id": commit, "title": repo.titles[commit], "date": DATE}
     entries = {}
     for path, file in repo.commits[commit].items():

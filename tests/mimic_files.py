@@ -60,9 +60,9 @@ def write_discharge_notes(tables: Path, output: Path) -> list[str]:
             age, sex = int(patient["anchor_age"]), patient["gender"]
             text = discharge_summary(diseases, sorted(present.get(row["hadm_id"], ())), age, sex, rng)
             texts.append(HEADER.format(sex=sex) + text.partition("\n")[2])
-            told = (left.replace(hour=0, minute=0, second=0), left + timedelta(days=1))
+            times = (left.replace(hour=0, minute=0, second=0), left + timedelta(days=1))
             ids = (row["subject_id"], row["hadm_id"])
-            writer.writerow((f"{ids[0]}-DS-{len(texts)}", *ids, "DS", len(texts), *told, texts[-1]))
+            writer.writerow((f"{ids[0]}-DS-{len(texts)}", *ids, "DS", len(texts), *times, texts[-1]))
     return texts
 
 
@@ -73,10 +73,10 @@ def write_flan_t5(folder: Path, texts: list[str], **changes) -> None:
     small = {"d_model": 32, "d_ff": 32, "d_kv": 8, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 1}
     torch.manual_seed(0)
     shape = {**small, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, **changes}
-    config = T5Config(vocab_size=len(tokenizer) + 28, decoder_start_token_id=0, **shape)  # FLAN-T5's is rounded, too
+    config = T5Config(vocab_size=len(tokenizer) + 28, decoder_start_token_id=0, **shape)  # FLAN-T5's is rounded too
     model = T5ForConditionalGeneration(config)
     model.config.tie_word_embeddings = False
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight + 0.1)  # FLAN-T5's head is no copy of its embedding
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight + 0.1)  # as in FLAN-T5, not tied
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

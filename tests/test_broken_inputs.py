@@ -3,7 +3,7 @@
 """
 Spoiled options, settings files, tables and records: each is read, or refused in one line; no traceback, no hang.
 
-A few of each kind run always, hundreds `nightly`. Each test says what it had tried, and how much of it was refused.
+A few of each kind run always, hundreds `nightly`. Each test reports the numbers of tried and refused inputs.
 """
 
 import csv
@@ -62,10 +62,10 @@ def refuses(call, *errors) -> bool:
         with no_hang():
             call()
     except (ClinRaGenInputError, *errors) as error:
-        told = str(error)
+        message = str(error)
     else:
         return False
-    assert 0 < len(told) < 3000
+    assert 0 < len(message) < 3000
     return True
 
 
@@ -73,13 +73,13 @@ def numbers(few, many):
     return [few, pytest.param(many, marks=pytest.mark.nightly)]
 
 
-def tell(kind, tried, refused):
+def report(kind, tried, refused):
     print(f"{kind}: {tried} tried, {refused} refused in one line, {tried - refused} read")
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """Files and folders that hold nothing a command can use; and a folder to stand in."""
+    """Files and folders without usable content; and a working directory."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "a?b'c [x].json").write_text("{}")
@@ -129,10 +129,10 @@ def test_spoiled_options_of_every_command(places, number):
         room = COMMANDS[name][0]
         with no_hang():
             done = run_script(ROOT / room / f"{name}.py", *argv)
-        told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert (done.returncode, len(told)) == (2, 1), (name, argv, done.stderr[-2000:])
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.returncode, len(errors)) == (2, 1), (name, argv, done.stderr[-2000:])
         refused += 1
-    tell("options", number, refused)
+    report("options", number, refused)
 
 
 STAGE = {
@@ -197,7 +197,7 @@ def test_spoiled_settings_files(tmp_path, number):
         tried[kind] += 1
         refused[kind] += refuses(lambda read=read: read(path))
     for kind in files:
-        tell(f"settings, {kind}", tried[kind], refused[kind])
+        report(f"settings, {kind}", tried[kind], refused[kind])
         assert refused[kind]
 
 
@@ -216,10 +216,10 @@ def test_spoiled_records(tiny_processor, tmp_path, number):
     def answer(path):
         nonlocal refused, read
         for entry in read_records(path, CHANNELS):
-            told = entry.error is not None or refuses(
+            is_refused = entry.error is not None or refuses(
                 lambda e=entry: endpoint.read_record(e.record, "x"), RequestError
             )
-            refused, read = refused + told, read + (not told)
+            refused, read = refused + is_refused, read + (not is_refused)
 
     table = [["id", "note", "hour", "Heart Rate", "pH"], ["a", "fever", "1", "80", ""], ["a", "", "2", "", "7.4"]]
     for _ in range(number):
@@ -235,7 +235,7 @@ def test_spoiled_records(tiny_processor, tmp_path, number):
         request = {"inputs": draw.choice((RECORD, [EVENTS]))} | draw.choice(({}, {"parameters": {"num_beams": 2}}))
         body = json.dumps(broken.spoiled(draw, request)).encode()
         refused += refuses(lambda body=body: endpoint.read_request(read_json(body)), RequestError)
-    tell("records", 2 * number, refused)
+    report("records", 2 * number, refused)
     assert refused
     assert read
 
@@ -264,7 +264,7 @@ SHAPES = (
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", SHAPES)
 def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
-    """The most characters that a request may hold: a step for each pair of them would take minutes."""
+    """With the most characters of a request, quadratic time would take minutes."""
     note = unit * (MAX_NOTE_CHARACTERS // len(unit)) + "fever"
     started = time.process_time()
     check_note_claims("The patient has fever.", note)
@@ -272,16 +272,16 @@ def test_a_note_of_one_sign_costs_no_more_than_its_length(unit):
 
 
 def build(source, root, output, *options):
-    """Build a dataset; tell whether the tables are refused, which leaves nothing behind."""
+    """Build a dataset; return whether the tables are refused, which leaves nothing behind."""
     script = ROOT / "datasets_scripts/build_dataset.py"
     arguments = ["--source", source, "--root", root, "--output", output, "--splits", "train=1", "--threads", "1"]
     with no_hang():
         done = run_script(script, *arguments, *options)
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert (done.returncode, len(told)) in ((0, 0), (2, 1)), done.stderr[-2000:]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(errors)) in ((0, 0), (2, 1)), done.stderr[-2000:]
     assert output.exists() == (done.returncode == 0)
     left = output.with_name(output.name + ".unfinished")
-    assert not left.exists() or "resume" in told[0]
+    assert not left.exists() or "resume" in errors[0]
     shutil.rmtree(output, ignore_errors=True)
     shutil.rmtree(left, ignore_errors=True)
     return done.returncode == 2
@@ -320,4 +320,4 @@ def test_spoiled_tables(tmp_path, source, tables, number):
             path = draw.choice([path for path in root.iterdir() if path.suffix != ".yaml"])
             path.write_bytes(broken.spoiled_bytes(draw, path.read_bytes()))
         refused += build(source, root, tmp_path / f"out{i}")
-    tell(f"tables of {source}", number, refused)
+    report(f"tables of {source}", number, refused)

@@ -206,7 +206,7 @@ def test_each_rule_finds_its_fault(copied, capsys, name, text, fault):
         "See `~/.cache/huggingface/tmp/`, docs/tmp/file, `/docs`, `/metrics` and https://example.org/home/page.\n",
     ],
 )
-def test_what_is_allowed_is_no_fault(copied, text):
+def test_allowed_content_has_no_fault(copied, text):
     (copied / "README.md").write_text(text, encoding="utf-8")
     assert main(copied) == 0
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/how_it_works.md: its picture is what the script draws, and what it names stands in the code."""
+"""docs/how_it_works.md: its picture is what the script draws, and the names in it exist in the code."""
 
 import ast
 import re
@@ -54,7 +54,7 @@ def test_the_picture_is_what_the_script_draws():
     assert {box.title for box in BOXES} < shown
 
 
-def test_the_parts_of_the_picture_stand_in_the_code():
+def test_the_parts_of_the_picture_exist_in_the_code():
     classes = set().union(*map(defined_in, (ROOT / "modeling_clinragen").glob("*.py")))
     named = {box.title for box in BOXES if box.title.startswith("ClinRaGen")}
     assert len(named) >= 6

@@ -72,7 +72,7 @@ def test_a_dataset_comes_back_with_the_same_rows_and_features_at_each_revision(h
             assert pulled.keys() == local.keys()
             for split in local:
                 assert pulled[split].features == local[split].features
-                assert str(pulled[split][:]) == str(local[split][:])  # NaN is no equal of NaN
+                assert str(pulled[split][:]) == str(local[split][:])  # NaN does not equal NaN
             print(len(pulled["train"][0]["note"]), len(pulled["train"][1]["note"]), sep="-")
     """.replace("FOLDERS", str([str(folder) for folder in dataset_folders]))
     done = run_elsewhere(code, " ".join(commits), tmp_path, **hub.environment())
@@ -108,7 +108,7 @@ def test_a_repo_is_private_unless_it_is_asked_to_be_public(hub, dataset_folders)
 
 def test_when_a_repo_is_of_the_other_visibility_then_nothing_is_sent(hub, dataset_folders):
     push_data(dataset_folders[0], "--public")
-    with pytest.raises(ClinRaGenInputError, match="there already, and public: nothing was sent"):
+    with pytest.raises(ClinRaGenInputError, match="exists already, and is public: nothing was sent"):
         push_data(dataset_folders[1])
     assert len(hub.commits("datasets", "user/data")) == 1
 
@@ -166,7 +166,7 @@ def test_a_permission_is_recorded_in_what_is_pushed(hub, credentialed_dataset, o
         assert recorded in pushed["README.md"].content.decode()
 
 
-def test_when_a_private_repo_cannot_be_gated_then_it_is_told(hub, credentialed_dataset, caplog):
+def test_when_a_private_repo_cannot_be_gated_then_a_warning_says_so(hub, credentialed_dataset, caplog):
     hub.fault = once("PUT", "/settings", "HTTP 400")
     push_data(credentialed_dataset, *SEND)
     assert "is not gated while it is private" in caplog.text
@@ -186,10 +186,10 @@ def test_when_a_public_repo_cannot_be_gated_then_nothing_is_sent_to_it(hub, cred
         ("", "user/data", "answered 401 .*hf auth login"),
         ("hf_unknown", "user/data", "answered 401 .*hf auth login"),
         ("hf_other", "user/data", "answered 403 .*token that may write"),
-        ("hf_owner", "user/da ta", "no name of a repo"),
+        ("hf_owner", "user/da ta", "not the name of a repo"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, dataset_folders, monkeypatch, token, repo_id, message):
+def test_errors_of_the_hub_are_one_line_with_the_remedy(hub, dataset_folders, monkeypatch, token, repo_id, message):
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(ClinRaGenInputError, match=message) as caught:
         push_data(dataset_folders[0], repo_id=repo_id)
@@ -197,7 +197,7 @@ def test_what_the_hub_refuses_is_one_line_with_the_remedy(hub, dataset_folders, 
 
 
 @pytest.mark.parametrize("held", [("PUT", "/storage/"), pytest.param(("POST", "/commit/"), marks=pytest.mark.slow)])
-def test_when_a_push_is_killed_then_the_same_command_goes_on_and_sends_nothing_twice(
+def test_when_a_push_is_killed_then_the_same_command_resumes_and_sends_nothing_twice(
     hub, dataset_folders, tmp_path, held
 ):
     command = [sys.executable, str(ROOT / "datasets_scripts" / "push_dataset.py")]
@@ -230,7 +230,7 @@ def test_what_is_refused_amid_the_files_is_one_line_too(hub, dataset_folders):
 @pytest.mark.parametrize(
     "fault", [("POST", "/create", "drop"), ("POST", "/commit/", "drop"), ("POST", "/commit/", "HTTP 500")]
 )
-def test_when_a_push_fails_then_it_is_one_line_and_the_same_command_goes_on(hub, dataset_folders, fault):
+def test_when_a_push_fails_then_it_is_one_line_and_the_same_command_resumes(hub, dataset_folders, fault):
     hub.fault = once(*fault)
     with pytest.raises(ClinRaGenInputError, match="start the same command again to resume") as caught:
         push_data(dataset_folders[0])
@@ -281,8 +281,8 @@ TRAINING = {
 
 
 def write_training(folder, source):
-    told = {} if source is None else {"source": source}
-    (folder / "training.json").write_text(json.dumps({**TRAINING, **told}), encoding="utf-8")
+    recorded = {} if source is None else {"source": source}
+    (folder / "training.json").write_text(json.dumps({**TRAINING, **recorded}), encoding="utf-8")
 
 
 @pytest.fixture
@@ -395,7 +395,7 @@ def test_only_what_this_project_writes_is_pushed_of_a_model(hub, model_folders, 
 
 
 CREDENTIALED = {**SOURCE, "title": "MIMIC-III", "credentialed": True}
-OLDER = None  # a history that does not tell of its data
+OLDER = None  # a history that does not name its data
 
 
 @pytest.mark.parametrize("source", [CREDENTIALED, OLDER])

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = PAGE.read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "serve_and_update.md").read_text(encoding="utf-8")
 PATIENTS, NEW = 400, 20
-# Of a value that the export gives in another unit, or rounded: how far it may be from the simulated one.
+# Tolerance of a value that the export converts or rounds, from the simulated one.
 TOLERANCES = {"Glucose": 0.1, "Temperature": 0.006, "Weight": 0.06}
 
 
@@ -118,7 +118,7 @@ def test_the_dataset_of_the_export_is_that_of_the_simulated_patients(home, tmp_p
         for name in ("age", "sex", "care_unit", "note", "diagnoses"):
             assert own[name] == row[name], (stay, name)
         given, wanted = cells_of(own), cells_of(row)
-        # a slip of 0 °C stands in the simulated tables as 32 °F, which the reader of MIMIC takes for a value in °C
+        # an error of 0 °C is 32 °F in the simulated tables, which the reader of MIMIC takes for a value in °C
         wanted = {cell: value for cell, value in wanted.items() if (cell[1], value) != ("Temperature", 32.0)}
         assert set(given) == set(wanted), stay
         for cell, value in wanted.items():
@@ -186,7 +186,7 @@ def test_a_model_is_kept_in_use(home, tmp_path):
 
 @pytest.mark.nightly
 def test_the_last_commands_list_notes_and_remove_them(home, tmp_path):
-    """On a copy: what the other tests look at is lost by it."""
+    """On a copy, because the command removes files that other tests need."""
     for name in ("runs", "data"):
         shutil.copytree(home[0] / name, tmp_path / name)
     (block,) = REMOVES

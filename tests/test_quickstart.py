@@ -42,7 +42,7 @@ def test_it_leaves_pictures_and_a_report(home):
 
 
 @pytest.mark.nightly
-def test_started_again_it_trains_nothing_anew(home):
+def test_a_second_start_trains_nothing(home):
     weights = home / "runs/quickstart/stage3/model.safetensors"
     before = weights.stat().st_mtime_ns
     done = subprocess.run(

@@ -49,7 +49,7 @@ def test_the_readme_shows_the_beginning_of_the_guide():
     [(0, "sorted(answer), len(answer['probabilities'])"), (1, "sorted(written), tuple(probabilities.shape)")],
 )
 def test_a_snippet_runs_as_it_stands(quickstart, snippet, shown):
-    # a random model needs not write to its end
+    # a random model need not write to its end
     code = f"{SNIPPETS[snippet]}\nprint('end:', {shown})"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""No command asks the network for anything, also where the Hub's libraries are free to: every socket is watched."""
+"""No command uses the network, even if the Hub's libraries may: every socket is watched."""
 
 import ipaddress
 import json
@@ -29,7 +29,7 @@ Page(answers.load({model!r}), {model!r})
 
 
 class Watched:
-    """Run Python as a user with a network would, and collect the addresses that it asked for."""
+    """Run Python like a user with a network, and collect the addresses that it requests."""
 
     def __init__(self, folder: Path):
         self.folder, self.log = folder, folder / "sockets.jsonl"

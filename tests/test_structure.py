@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The house's rules: which room may import which, what is a command, and that no import goes round in a circle."""
+"""The structure of the project: imports between packages, commands, and no circular imports."""
 
 import ast
 import sys
@@ -82,7 +82,7 @@ def test_no_library_imports_a_command():
     assert not climbing
 
 
-def test_no_floor_is_climbed():
+def test_no_import_goes_up_the_order_of_packages():
     for name, found in IMPORTS.items():
         above = [*FLOORS[FLOORS.index(room_of(name)) + 1 :], "space"]
         above += [] if room_of(name) == "benchmarks" else ["tests"]
@@ -101,7 +101,7 @@ def test_the_app_needs_no_package_of_the_project():
         assert not {room_of(other) for other in imported_by(path.stem, path)} & {*FLOORS, "tests"}, path.name
 
 
-def test_no_import_goes_round_in_a_circle():
+def test_no_imports_are_circular():
     tuple(TopologicalSorter(OWN_IMPORTS).static_order())  # raises CycleError
 
 

@@ -109,7 +109,7 @@ def tampered(genuine, tamper):
 
 @pytest.fixture
 def elsewhere(hub, tmp_path):
-    """Run code in a fresh process that uses the loopback Hub, in an empty folder, and tell whether it was touched."""
+    """Run code in a fresh process that uses the loopback Hub, in an empty folder; return whether it was touched."""
 
     def run(code):
         folder = tmp_path / "elsewhere"
@@ -214,7 +214,7 @@ def test_pickled_weights_are_refused_with_trust_too(hub, genuine, elsewhere):
 
 @pytest.mark.slow
 def test_with_trust_a_pinned_revision_runs_the_code_that_was_read_and_no_later_one(hub, genuine, elsewhere):
-    """What cannot be guarded against, trust in a repo whose own code was changed, and its remedy."""
+    """The limit of the guard: trust in a repo with changed code; and its remedy."""
     read = hub.add_commit("models", "user/model", genuine)
     hub.add_commit("models", "user/model", tampered(tampered(genuine, changed_code), TAMPERED["code-in-a-folder"]))
     load_all = """

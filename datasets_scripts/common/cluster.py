@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Work spread over a Ray cluster, with the results in order, as if it were done here.
+Work distributed over a Ray cluster, with the results in order, as if it were done here.
 
-The command runs on a machine of the cluster. The project's code is sent to the workers; what it needs (`pip install
-'clinragen[...]'`, the same Python and Ray) is installed on every machine. What is sent goes to that cluster alone: Ray
-reports its use to nobody where this module starts, and `ray start --disable-usage-stats` says so for the cluster.
+The command runs on a machine of the cluster. The project's code is sent to the workers; its requirements (`pip install
+'clinragen[...]'`, the same Python and Ray) must be installed on every machine. Data go to that cluster only: usage
+reports of Ray are off in this process, and `ray start --disable-usage-stats` turns them off for the cluster.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
-TASKS_PER_SLOT = 2  # one at work, one waiting; more would only fill the memory
+TASKS_PER_SLOT = 2  # one running, one waiting; more would only fill the memory
 SECONDS_TO_ANSWER = 10
 HELP = (
     "HOST:PORT of a Ray cluster that this machine belongs to: its machines share the work, the output is the same; "
@@ -41,24 +41,25 @@ def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], address: str, cpus: int = 1, gpus: int = 0
 ) -> Iterator[Result]:
     """
-    `map(function, items)` by the machines of a cluster. What a lost machine was at work on is done again by another.
+    Compute `map(function, items)` on the machines of a cluster. The tasks of a lost machine are repeated on another.
 
-    Items are taken as there are machines for them: neither all items nor all results are ever in memory.
+    Items are taken as machines become free: neither all items nor all results are ever in memory.
 
     Args:
         function (callable): sent once to each worker process. Its result must depend on the item alone.
         address (`str`): `"HOST:PORT"` of the cluster's head.
-        cpus, gpus (`int`): that one call takes; on a machine that has fewer none is made.
+        cpus, gpus (`int`): needed for one call; machines with fewer are not used.
 
     Raises:
         ClinRaGenInputError: if Ray is not installed, the cluster cannot be reached, or none of its machines is large
-            enough; and what `function` raises of it.
-        ResumableError: if the cluster is lost, or a call takes its worker down again and again.
+            enough; and if `function` raises it.
+        ResumableError: if the cluster is lost, or a call repeatedly crashes its worker.
     """
     with _connection(address) as ray:
         slots = _slots(ray, cpus, gpus)
         call = ray.remote(num_cpus=cpus, num_gpus=gpus)(_call)
-        sent = [ray.put(function)]  # in a list a reference stays one: the worker process gets the function only once
+        # Ray does not resolve references within lists, so each worker process fetches the function only once.
+        sent = [ray.put(function)]
         items = iter(items)
         begun = deque(call.remote(sent, item) for item in itertools.islice(items, TASKS_PER_SLOT * slots))
         while begun:
@@ -112,7 +113,7 @@ def _connection(address: str) -> Iterator[Any]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself asks for a minute before it gives up."""
+    """Check the address, because Ray itself would retry for a minute."""
     match = re.fullmatch(r"(\S+):(\d{1,5})", address)
     if match is None:
         raise ClinRaGenInputError(f"--ray is {address!r}; give HOST:PORT, as `ray start --head` prints it")
@@ -126,7 +127,7 @@ def _check_reachable(address: str) -> None:
 
 
 def _slots(ray: Any, cpus: int, gpus: int) -> int:
-    """Count the calls that the cluster can work on at once."""
+    """Return the number of calls that the cluster can run at once."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     slots = sum(
         int(min(machine.get("CPU", 0) // cpus, machine.get("GPU", 0) // gpus if gpus else float("inf")))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The common part of all commands: how a user's mistake, an interruption or a full disk ends one."""
+"""The common part of all commands: the end by a user's mistake, an interruption or a full disk."""
 
 import argparse
 import atexit
@@ -18,7 +18,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 MAX_COUNT = 2**31 - 1
-LIMITS = {  # of options for which they are not from 1 for whole numbers, and from 0 for others
+LIMITS = {  # of options; default: integers from 1, other numbers from 0
     "seed": (0, 2**32 - 1),
     "port": (0, 2**16 - 1),
     "save_total_limit": (0, MAX_COUNT),
@@ -26,9 +26,9 @@ LIMITS = {  # of options for which they are not from 1 for whole numbers, and fr
     "controls": (0, MAX_COUNT),
     "reward_floor": (-sys.float_info.max, sys.float_info.max),
 }
-# Errors of a path that a user gave, and of no other cause.
+# Errors that are caused by a user's path, and by nothing else.
 OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
-EXTRAS = {  # package -> the extra that installs it, else "all"
+EXTRAS = {  # package -> the extra that installs it; default: "all"
     "ray": "ray",
     "gradio": "space",
     "adbc_driver_postgresql": "postgres",
@@ -37,12 +37,12 @@ REQUIRES = re.compile(
     r"requires (?:the )?[`'\"]?([\w.-]+)\S* (?:library |package )?(?:to be installed|but it was not found)"
 )
 OWN_PACKAGES = ("modeling_clinragen", "datasets_scripts", "recipes")
-SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read when they are imported
-# Waiting threads of GNU's OpenMP, which PyTorch brings, look for work so often before they sleep; by its own default,
-# 300,000, they keep cores from other programs, and from the thread they wait for. Read when PyTorch is imported.
+SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read by the libraries at import
+# Number of spins of a waiting thread of GNU OpenMP, which comes with PyTorch, before it sleeps. With its default of
+# 300,000, threads block cores for other programs, and for the thread they wait for. Read when PyTorch is imported.
 WAITING = {"GOMP_SPINCOUNT": "10000"}
-OWN_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # a user's own settings
-OWNER_ALONE = 0o077  # what is taken from the modes of files: what commands write holds, or was learned from, notes
+OWN_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # settings of the user
+OWNER_ALONE = 0o077  # umask: outputs hold notes, or were trained on them
 
 for _name, _value in SENDS_NOTHING.items():
     os.environ.setdefault(_name, _value)
@@ -52,14 +52,14 @@ if not any(_name in os.environ for _name in OWN_WAITING):
 
 def run_command(main: Callable[[list[str] | None], object]) -> None:
     """
-    Run `main`; a `ClinRaGenInputError`, a full disk, too little memory, or a package that is not installed, becomes
-    one line on standard error and exit code 2, and Ctrl-C one with exit code 130, without a traceback. What it
-    writes, and what its libraries write, its owner alone can read.
+    Run `main`. A `ClinRaGenInputError`, a full disk, too little memory, or a package that is not installed becomes
+    one line on standard error and exit code 2, and Ctrl-C one with exit code 130, without a traceback. Only the
+    owner can read the files that it and its libraries write.
     """
     os.umask(OWNER_ALONE)
     done = []
-    atexit.register(_leave_at_once_if, done)  # registered first, it runs last
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # what is done is done: Ctrl-C comes too late
+    atexit.register(_exit_without_teardown_if, done)  # registered first, it runs last
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # work is complete: ignore Ctrl-C
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
@@ -67,17 +67,17 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
             sys.exit(_fail("interrupted; start the same command again to resume", code=130))
-        line = _line_of(error)
+        line = _message_for(error)
         if line is None:
             raise
         sys.exit(_fail(line))
 
 
-def _leave_at_once_if(done: list) -> None:
+def _exit_without_teardown_if(done: list) -> None:
     """
-    End a process that is one of several, and has done its work, without Python's teardown: a thread of Gloo that
-    still lets go of a tensor would abort it there (PyTorch 2.13, pytorch/pytorch#179291), and the launcher would
-    call the whole run failed.
+    End one of several processes, after its work, without Python's teardown: a thread of Gloo that is still releasing
+    a tensor would abort there (PyTorch 2.13, pytorch/pytorch#179291), and the launcher would report the whole run as
+    failed.
     """
     if done and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
@@ -85,8 +85,8 @@ def _leave_at_once_if(done: list) -> None:
         os._exit(0)
 
 
-def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
-    """Return what is told of an error in place of a traceback; of one that nobody foresaw nothing."""
+def _message_for(error: Exception | KeyboardInterrupt) -> str | None:
+    """Return the message that replaces the traceback of an error; `None` for an unexpected error."""
     if isinstance(error, ClinRaGenInputError):
         return str(error)
     package = _missing_package(error)
@@ -105,22 +105,22 @@ def _line_of(error: Exception | KeyboardInterrupt) -> str | None:
 
 
 def _missing_package(error: Exception | KeyboardInterrupt) -> str | None:
-    """Return the package that an error tells to be missing, in Python's words or in those of transformers."""
+    """Return the package that is missing according to an error of Python or transformers."""
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         return package if package and package not in OWN_PACKAGES else None
-    told = REQUIRES.search(str(error)) if isinstance(error, ImportError | RuntimeError) else None
-    return told and told[1]
+    required = REQUIRES.search(str(error)) if isinstance(error, ImportError | RuntimeError) else None
+    return required and required[1]
 
 
 class CommandParser(argparse.ArgumentParser):
-    """`ArgumentParser` whose errors are one line instead of a usage text, and that refuses what no option can be."""
+    """`ArgumentParser` with errors of one line instead of a usage text, which also refuses impossible values."""
 
     def error(self, message: str):
         raise ClinRaGenInputError(shortened(message))
 
     def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
-        """Parse as ever; but nothing is no value, and as a path would be the folder that one stands in."""
+        """Parse, but refuse empty values, which as a path would mean the working directory."""
         args = sys.argv[1:] if args is None else list(args)
         for i, text in enumerate(args):
             name = text[:-1] if text.startswith("--") and text.endswith("=") else args[i - 1] if not text and i else ""
@@ -142,7 +142,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _fault_of(value, action: argparse.Action) -> str | None:
-    """Say what is wrong with an option: counts begin at 1, numbers are finite, no text holds a zero byte."""
+    """Return the fault of a value, if any: counts are at least 1, numbers finite, texts without a zero byte."""
     if isinstance(value, str | Path) and "\0" in str(value):
         return "holds a zero byte, which no name can hold"
     if isinstance(value, int | float) and action.type in (int, float):
@@ -158,7 +158,7 @@ def _fault_of(value, action: argparse.Action) -> str | None:
 
 
 def shortened(text: str, length: int = 1000) -> str:
-    """Return a text that is read on one screen, whatever a user has pasted into it."""
+    """Shorten a text, which may hold anything that a user pasted, to fit on a screen."""
     return text if len(text) <= length else f"{text[:length]}..."
 
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The common part of `push_model.py` and `push_dataset.py`: a folder as one commit of a repo on the Hub.
+The common part of `push_model.py` and `push_dataset.py`: push a folder as one commit of a repo on the Hub.
 
-A repo never holds half a folder: big files are sent first, under their content's hash, and one commit then names them
-all. The same command resumes an interrupted push; what the Hub has is not sent again.
+A repo never holds half a folder: large files are uploaded first, under the hash of their content, and one commit then
+adds them all. The same command resumes an interrupted push; files that the Hub has are not sent again.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
 
 
 def dated_reason(reason: str | None, option: str) -> str | None:
-    """Return a permission as it is recorded: the reason, and the day that it was given."""
+    """Return the record of a permission: the reason and the date."""
     if reason is not None and not reason.strip():
         raise ClinRaGenInputError(f"{option} needs a reason, which is recorded")
     return reason and f"{reason.strip()} (given {date.today().isoformat()})"
 
 
 def files_in(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
-    """Return path in the repo -> file, of the files of a folder that match a pattern; nothing else is pushed."""
+    """Return path in the repo -> file for the files of a folder that match a pattern; no others are pushed."""
     found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def push(files: dict[str, Path], arguments: argparse.Namespace, repo_type: str, message: str, gated: bool) -> None:
     """
-    Push as the options of `add_push_options` say, or with `--dry-run` list what would be pushed.
+    Push by the options of `add_push_options`, or with `--dry-run` list the files.
 
     Args:
         files (`dict[str, Path]`): path in the repo -> file.
         repo_type (`str`): `"model"` or `"dataset"`.
-        message (`str`): of the commit, where the options give none.
+        message (`str`): of the commit, if the options give none.
         gated (`bool`): whether the repo's owner lets each user in.
     """
     if arguments.dry_run:
@@ -73,7 +73,7 @@ def push(files: dict[str, Path], arguments: argparse.Namespace, repo_type: str, 
         print("".join(f"{size:>15,}  {name}\n" for name, size in sizes.items()), end="")
         print(f"{sum(sizes.values()):>15,}  bytes in {len(files)} files; nothing was sent")
         return
-    for client in ("httpx", "httpx2"):  # which log every request
+    for client in ("httpx", "httpx2"):  # these log every request
         logging.getLogger(client).setLevel(logging.WARNING)
     with hub_errors(arguments.repo_id):
         url, commit = push_files(
@@ -92,15 +92,15 @@ def push_files(
     token: str | None = None,
 ) -> tuple[str, str]:
     """
-    Make `files` the content of `main` of a repo, in one commit; files of an earlier push that are gone are deleted.
+    Make `files` the content of `main` of a repo, in one commit; other files of an earlier push are deleted.
 
-    `HfApi.upload_folder` would not do: where Xet is installed it makes several commits of a large folder.
+    `HfApi.upload_folder` does not work: with Xet installed it splits a large folder into several commits.
 
     Args:
-        private (`bool`): of a new repo. A repo that is there has to be so already: its owner alone changes that, as
-            earlier revisions change with it.
+        private (`bool`): of a new repo. An existing repo must agree: only its owner can change its visibility, which
+            also affects earlier revisions.
         gated (`bool`): whether its owner lets each user in.
-        token (`str`, *optional*): of the Hub. Default: of `hf auth login` or `HF_TOKEN`.
+        token (`str`, *optional*): of the Hub. Default: that of `hf auth login` or `HF_TOKEN`.
 
     Returns:
         `tuple[str, str]`: address of the repo, and hash of the commit.
@@ -113,7 +113,7 @@ def push_files(
     if there.private != private:
         is_, wanted = ("private", "public") if there.private else ("public", "private")
         raise ClinRaGenInputError(
-            f"{url.repo_id} is there already, and {is_}: nothing was sent; give --{is_}, name another repo, or make "
+            f"{url.repo_id} exists already, and is {is_}: nothing was sent; give --{is_}, name another repo, or make "
             f"it {wanted} in its settings on the Hub, with all its earlier revisions"
         )
     if gated:
@@ -131,7 +131,7 @@ def push_files(
 
 
 def gate(api, repo_id: str, repo_type: str, private: bool) -> None:
-    """Switch on access by request; a warning tells where the Hub gates no private repo, which nobody else can read."""
+    """Enable access requests; warn if the Hub does not gate private repos, which nobody else can read anyway."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -145,10 +145,10 @@ def gate(api, repo_id: str, repo_type: str, private: bool) -> None:
 @contextmanager
 def hub_errors(repo_id: str) -> Iterator[None]:
     """
-    Turn what the Hub, or the way to it, refuses into one line with the remedy.
+    Turn errors of the Hub, or of the connection to it, into one line with the remedy.
 
     Raises:
-        ClinRaGenInputError: for every error of `huggingface_hub`, of the connection, or of a name that is no repo's.
+        ClinRaGenInputError: for every error of `huggingface_hub`, of the connection, or of an invalid repo name.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -160,7 +160,7 @@ def hub_errors(repo_id: str) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise ClinRaGenInputError("HF_HUB_OFFLINE is set, so the Hub is not asked; unset it to push") from None
     except HFValidationError:
-        raise ClinRaGenInputError(f"--repo-id {repo_id} is no name of a repo; give USER/NAME") from None
+        raise ClinRaGenInputError(f"--repo-id {repo_id} is not the name of a repo; give USER/NAME") from None
     except (*HfHubHTTPError.__bases__, RuntimeError, ValueError) as error:  # its bases: errors of HTTP, and OSError
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         response = getattr(cause, "response", None)
@@ -177,7 +177,7 @@ def hub_errors(repo_id: str) -> Iterator[None]:
 
 
 REMEDIES = {
-    400: "see what it says, and the header of the card",
+    400: "see its message, and the header of the card",
     401: "log in with `hf auth login`, or set HF_TOKEN",
     403: "log in with a token that may write to it (`hf auth login`), or give a repo of your own",
     404: "give a repo that you can write to, as USER/NAME",

@@ -3,8 +3,8 @@
 """
 Find, and remove, the files that hold text of notes: in folders that commands wrote, and in the cache of `datasets`.
 
-No command of this project writes to that cache; `load_dataset` does, in a program of the user's and in versions of
-before, and its copies stay when the dataset is gone.
+No command of this project writes to that cache; `load_dataset` does, in programs of users and in earlier versions, and
+its copies remain when the dataset is removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 SUFFIXES = {".parquet", ".arrow", ".jsonl", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".html", ".md", ".csv", ".gz"}
 WITHOUT_NOTES = {"README.md", "knowledge.md", "table.md", "agreement.md", "table.csv", "label_audit.csv"}
-OURS = {"stay_id", "note", "lab_times", "lab_values"}  # columns that tell a dataset of this project from others
+OURS = {"stay_id", "note", "lab_times", "lab_values"}  # columns that identify a dataset of this project
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> None:
-    """List what `argv` names, and with `--remove` remove it."""
+    """List the files in the folders of `argv`, and with `--remove` remove them."""
     arguments = parse_arguments(argv)
     for folder in arguments.folders:
         if not folder.is_dir():
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Return whether others than its owner can read a file: by its mode, and by those of the folders that it is in."""
+    """Return whether users other than the owner can read a file, by its mode and those of its parent folders."""
     mode, folders = path.stat().st_mode, path.absolute().parents
     return any(
         mode & read and all(folder.stat().st_mode & enter for folder in folders)
@@ -64,7 +64,7 @@ def is_readable(path: Path) -> bool:
 
 
 def files_with_notes(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that may hold text of notes; of an unfinished output all."""
+    """Yield the files below a folder that may hold text of notes; all files of an unfinished output."""
     for path in sorted(folder.rglob("*")):
         unfinished = any(part.endswith(".unfinished") for part in path.parts)
         named = path.suffix in SUFFIXES and path.name not in WITHOUT_NOTES
@@ -73,7 +73,7 @@ def files_with_notes(folder: Path) -> Iterator[Path]:
 
 
 def cached_copies() -> Iterator[Path]:
-    """Yield the copies of this project's datasets in the cache of `datasets`, and what was made of them there."""
+    """Yield the copies of this project's datasets in the cache of `datasets`, and files derived from them there."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     for info in sorted(cache.rglob("dataset_info.json")):

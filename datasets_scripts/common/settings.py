@@ -8,16 +8,16 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
 
 
-MAX_DEPTH, MAX_PARTS = 50, 1_000_000  # of what a file holds, each alias counted as what it stands for
+MAX_DEPTH, MAX_PARTS = 50, 1_000_000  # of a file's content, with aliases expanded
 
 
 def read_yaml(path: Path, shape: object = dict, only_text: bool = False) -> object:
     """
-    Return what a YAML file holds: texts, numbers, truth values, lists, and tables whose names are texts.
+    Return the content of a YAML file: strings, numbers, booleans, lists, and mappings with string keys.
 
     Args:
         shape (*optional*): as [`fault_of`] takes it.
-        only_text (`bool`): numbers and truth values are texts, too: `no` is the word.
+        only_text (`bool`): read numbers and booleans as strings, so that `no` is the word.
 
     Raises:
         ClinRaGenInputError: naming the file, and the line or field that is wrong.
@@ -43,7 +43,7 @@ def read_yaml(path: Path, shape: object = dict, only_text: bool = False) -> obje
 
 
 def _unusual(value: object) -> str | None:
-    """Name what of YAML no settings need: dates, names that are no text, halves of characters, depth without end."""
+    """Return the fault of YAML content that settings must not hold: dates, non-string keys, surrogates, cycles."""
     parts, number = [(value, 0)], 0
     while parts:
         part, depth = parts.pop()
@@ -53,7 +53,7 @@ def _unusual(value: object) -> str | None:
         if isinstance(part, dict):
             name = next((name for name in part if not isinstance(name, str)), None)
             if name is not None or None in part:
-                return f"the name {name} is no text; write it in quotes"
+                return f"the name {name} is not text; write it in quotes"
             parts += [(inner, depth + 1) for inner in (*part, *part.values())]
         elif isinstance(part, list):
             parts += [(inner, depth + 1) for inner in part]

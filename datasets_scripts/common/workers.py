@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Worker processes that leave Ctrl-C to the command, and end when it does, however it ends."""
+"""Worker processes that leave Ctrl-C to the command, and end with it, however it ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from multiprocessing import connection, forkserver, get_all_start_methods, get_c
 from typing import Any
 
 
-_ahead: set[str] = set()  # modules that the server of new processes has imported
+_ahead: set[str] = set()  # modules that the fork server has imported
 
 
 def import_ahead(module: str) -> None:
     """
-    Begin to import, on another core, a module that `worker_pool` calls a function of: its workers are then copies of
-    the process that has imported it. Nothing happens where there is one core, or where the system copies no processes.
+    Start importing, on another core, a module with a function that `worker_pool` calls: its workers are then forks of
+    the process that has imported it. Nothing happens with a single core, or if the system cannot fork.
     """
     if multiprocessing.cpu_count() < 2 or "forkserver" not in get_all_start_methods():
         return
@@ -33,13 +33,13 @@ def import_ahead(module: str) -> None:
 
 
 def several_wanted(processes: int | None) -> bool:
-    """Return whether more than one process may work, of as many as a user gave, or as OpenMP may use threads."""
+    """Return whether several processes will be used, by the user's number or else by OpenMP's threads."""
     return str(processes or os.environ.get("OMP_NUM_THREADS")) != "1"
 
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without looking for garbage, and keep out of later looks, and of the last one, what is imported."""
+    """Import without garbage collection, and exclude the imported objects from all later collections."""
     gc.disable()
     try:
         yield
@@ -51,9 +51,9 @@ def quick_imports() -> Iterator[None]:
 @contextmanager
 def worker_pool(processes: int, prepare: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """
-    Give a pool of new processes, each of which calls `prepare(*arguments)` first.
+    Yield a pool of new processes, each of which calls `prepare(*arguments)` first.
 
-    An error waits for what is under way, and begins nothing more; Ctrl-C ends the workers at once.
+    After an error, running tasks finish and no others start; Ctrl-C ends the workers at once.
     """
     others = set(multiprocessing.active_children())
     context = get_context("forkserver" if prepare.__module__ in _ahead else "spawn")
@@ -73,7 +73,7 @@ def worker_pool(processes: int, prepare: Callable[..., None], *arguments: Any) -
 
 class _Pool(ProcessPoolExecutor):
     def submit(self, *call: Any, **options: Any) -> Future:
-        """As ever; a worker that is started here inherits that it does not hear Ctrl-C."""
+        """Submit with SIGINT blocked, so that a worker started here inherits the block."""
         with _sigint_blocked():
             return super().submit(*call, **options)
 
@@ -93,6 +93,6 @@ def _begin(prepare: Callable[..., None], arguments: tuple) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would keep writing where the next start writes."""
+    """End this worker with its parent; otherwise it would keep writing where the next start writes."""
     connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)

@@ -57,7 +57,7 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     source = metadata["source_description"]
     splits = [split for split in SPLITS if metadata["counts"][split]["stays"]]
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in splits)
-    # `datasets` caches by this header, not by the files: without the hash a rebuilt folder would be read stale.
+    # `datasets` caches by this header, not by the files: without the hash, a stale copy could be used.
     labelled = metadata.get("labelled", True)
     labels = LABELLED.format(len(metadata["labels"])) if labelled else UNLABELLED
     header = HEADER.format(title=source["title"], files=files, labels=labels, content_hash=metadata["content_hash"])
@@ -78,14 +78,14 @@ def dataset_card(metadata: dict, folder: Path) -> str:
 
 
 def _permissions(permissions: dict) -> str:
-    """Report each push of the data: where to, the reason and the day."""
+    """Report each push of the data: target, reason and date."""
     return "".join(
         f"\nWhoever pushed these data was permitted to {to} them: {why}\n" for to, why in permissions.items()
     )
 
 
 def _warnings(metadata: dict) -> str:
-    """List what the build warned of; older folders do not hold it."""
+    """List the warnings of the build; older folders do not hold them."""
     if "warnings" not in metadata:
         return ""
     lines = [f"- {line}\n" for line in metadata["warnings"]] or ["The build warned of nothing.\n"]
@@ -135,13 +135,13 @@ def _series(metadata: dict) -> str:
         + _chart("missingness", "share of ICU stays without a value of each channel")
         + _ranges(metadata["channels"], metadata["settings"].get("reference_ranges", "paper"))
         + "`lab_available_times` gives the hour from which each value was known: when the source stored it, else when "
-        + f"it was measured. Median delay until stored, where the source tells it: {known or 'never told'}.\n"
+        + f"it was measured. Median delay until stored, if the source states it: {known or 'never stated'}.\n"
         + _measurement_tables(metadata.get("measurements", []))
     )
 
 
 def _ranges(channels: list[dict], name: str) -> str:
-    """List what captions and rationales call normal; older settings do not name the ranges: the paper's."""
+    """List the ranges that captions and rationales call normal; unnamed ones, of older settings, are the paper's."""
     sides = (("clearly_low", "below"), ("clearly_high", "above"))
     rows = [
         [

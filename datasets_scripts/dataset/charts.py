@@ -12,8 +12,8 @@ INK, MUTED, BAR, ALARM = "#1f2933", "#7b8794", "#3e7cb1", "#c0392b"
 
 def draw_charts(metadata: dict, folder: Path) -> dict[str, str]:
     """
-    Write `attrition`, `prevalence`, `missingness` and `leakage` as PNG files into `folder`; of patients without labels
-    `attrition` and `missingness` alone.
+    Write `attrition`, `prevalence`, `missingness` and `leakage` as PNG files into `folder`; without labels only
+    `attrition` and `missingness`.
 
     Returns:
         Name of a chart -> its file's name.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Print what a build would understand of a user's tables, from their first rows: `build_dataset.py --check`."""
+"""Print how a build would read a user's tables, from their first rows: `build_dataset.py --check`."""
 
 import argparse
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ LISTED = 20  # codes that no channel names
 
 def check(arguments: argparse.Namespace, shares: dict[str, float]) -> None:
     """
-    Read the first rows of a user's tables and print what is understood; nothing is written.
+    Read the first rows of a user's tables and print how they are understood; nothing is written.
 
     Args:
         arguments (`Namespace`): of `build_dataset.py`.
         shares (`dict[str, float]`): of the patients, by split.
 
     Raises:
-        ClinRaGenInputError: for what ends a build, after all that was understood before it.
+        ClinRaGenInputError: for errors that would end a build, after printing what was read before.
     """
     if arguments.source != "tables":
         raise ClinRaGenInputError("--check reads a hospital's own tables; give --source tables")
@@ -62,7 +62,7 @@ def check(arguments: argparse.Namespace, shares: dict[str, float]) -> None:
 
 
 def _of_files(source: dict, files: dict[str, Path]) -> Iterator[str]:
-    """Describe each table: its files, how they are written, and which column is what."""
+    """Describe each table: its files, their dialect, and the role of each column."""
     for table, spec in source["tables"].items():
         path = files[table]
         found = files_of(path)
@@ -86,7 +86,7 @@ def _written(dialect: Dialect, is_parquet: bool) -> str:
 
 
 def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
-    """Describe what the rows hold, what is lost of them, and what looks wrong."""
+    """Describe the content of the rows, their losses, and what looks wrong."""
     read = {table: cohort.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in files}
     yield f"rows read, at most {FIRST_ROWS:,} a table: " + ", ".join(
         f"{path.name} {read[table]:,}" for table, path in files.items()
@@ -109,7 +109,7 @@ def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
 
 
 def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str]) -> Iterator[str]:
-    """Describe the values of a channel beside those that are plausible, and its codes."""
+    """Describe the values of a channel beside its plausible range, and its codes."""
     codes = cohort.rows(
         'SELECT i.itemid, i.unit, coalesce(sum(c."rows"), 0)::BIGINT AS "rows" FROM items i '
         f"LEFT JOIN item_counts c USING (priority) WHERE i.channel = {position} "

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Find damage in a dataset folder before anything is made of it: its description, its files and their cells."""
+"""Find damage in a dataset folder before it is used: in its description, its files and their cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modeling_clinragen.shapes_clinragen import CHANNEL, LANGUAGE, fault_of
 
 
 AGAIN = "copy the folder again, or build it again with datasets_scripts/build_dataset.py"
-NUMBERS = ("mean?", "std?", "minimum", "maximum")  # the model's configuration estimates a mean that is not there
+NUMBERS = ("mean?", "std?", "minimum", "maximum")  # the model's configuration estimates a missing mean
 METADATA = {
     "source": str,
     "source_description": {
@@ -87,7 +87,7 @@ def check_metadata(metadata: dict, path: Path) -> None:
 
 
 def _contradiction(metadata: dict) -> str | None:
-    """Return what does not fit together in metadata whose fields have their types."""
+    """Return the contradiction in metadata, if any; the types of the fields are checked already."""
     for name in ("channels", "labels"):
         names = [part["name"] for part in metadata[name]]
         twice = next((other for i, other in enumerate(names) if other in names[:i]), None)
@@ -110,11 +110,11 @@ def _contradiction(metadata: dict) -> str | None:
 
 def check_files(files: dict[str, list[Path]], columns: pa.Schema, metadata: dict, folder: Path) -> None:
     """
-    Check number of records, columns and names of the labels of all files, from their footers alone.
+    Check number of records, columns and label names of all files, from their footers only.
 
     Args:
         files (`dict[str, list[Path]]`): split -> its Parquet files.
-        columns (`Schema`): that each of them has.
+        columns (`Schema`): those of each file.
 
     Raises:
         ClinRaGenInputError: naming the file or the split.
@@ -135,7 +135,7 @@ def check_files(files: dict[str, list[Path]], columns: pa.Schema, metadata: dict
 
 
 def opened(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file; a `ClinRaGenInputError` where that is cut short or none."""
+    """Open a Parquet file; a truncated or other file raises a `ClinRaGenInputError`."""
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
@@ -151,7 +151,7 @@ def _check_columns(path: Path, schema: pa.Schema, columns: pa.Schema, names: lis
     for column in columns:
         place = schema.get_field_index(column.name)
         if place < 0:
-            raise ClinRaGenInputError(f"{path}: column {column.name} is missing, or there twice; {AGAIN}")
+            raise ClinRaGenInputError(f"{path}: column {column.name} is missing or repeated; {AGAIN}")
         if not schema.types[place].equals(column.type):
             raise ClinRaGenInputError(
                 f"{path}: column {column.name} holds {schema.types[place]}, not {column.type}; {AGAIN}"
@@ -160,7 +160,7 @@ def _check_columns(path: Path, schema: pa.Schema, columns: pa.Schema, names: lis
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         own = features["diagnoses"]["feature"]["names"]
     except (KeyError, TypeError, ValueError):
-        return  # written by another program: the classes have no names there
+        return  # written by another program, without class names
     if own != names:
         raise ClinRaGenInputError(
             f"{path}: its diagnoses are of other labels, or in another order, than those of clinragen_dataset.json; "
@@ -170,7 +170,7 @@ def _check_columns(path: Path, schema: pa.Schema, columns: pa.Schema, names: lis
 
 def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int, num_labels: int) -> None:
     """
-    Check series and diagnoses of records, and that nothing is null that has a value of its own for none.
+    Check series and diagnoses of records, and that columns with an empty value of their own hold no null.
 
     Args:
         first (`int`): row of the file that `batch` begins with.
@@ -187,34 +187,34 @@ def check_cells(batch: pa.RecordBatch, first: int, path: Path, num_channels: int
         lengths != rows,
         first,
         path,
-        "lab_times has not as many entries as lab_values has rows",
+        "lab_times does not have as many entries as lab_values has rows",
     )
     record = np.repeat(np.arange(len(batch)), lengths)
     hours = times.flatten().to_numpy(zero_copy_only=False)
-    _check_parts(~np.isfinite(hours), record, first, path, "lab_times holds what is no number of hours")
+    _check_parts(~np.isfinite(hours), record, first, path, "lab_times holds a value that is not a finite number")
     falls = (np.diff(hours) <= 0) & (record[1:] == record[:-1])
     _check_parts(falls, record[1:], first, path, "lab_times must increase strictly")
     for name in ("lab_values", "lab_available_times"):
-        known = columns[name].is_valid()  # null where nobody knows when values were available
+        known = columns[name].is_valid()  # null if the times of availability are unknown
         at = np.flatnonzero(known.to_numpy(zero_copy_only=False))
         _check_matrix(columns[name].filter(known), name, lengths[at], at, num_channels, first, path)
     classes = columns["diagnoses"].flatten()
     record = np.repeat(np.arange(len(batch)), _lengths(columns["diagnoses"]))
     ids = classes.fill_null(-1).to_numpy(zero_copy_only=False)
-    wrong = f"diagnoses holds what is no class: there are 0 to {num_labels - 1}"
+    wrong = f"diagnoses holds an unknown class: the classes are 0 to {num_labels - 1}"
     _check_parts((ids < 0) | (ids >= num_labels), record, first, path, wrong)
     unsorted = (np.diff(ids) <= 0) & (record[1:] == record[:-1])
-    _check_parts(unsorted, record[1:], first, path, "diagnoses are not sorted, or one is there twice")
+    _check_parts(unsorted, record[1:], first, path, "diagnoses are not sorted, or one is repeated")
 
 
 def _check_matrix(
     column: pa.Array, name: str, lengths: np.ndarray, at: np.ndarray, num_channels: int, first: int, path: Path
 ) -> None:
     """
-    Check a column that has a number for each channel at each time; NaN is one, null and infinity are none. It holds
+    Check a column with a number for each channel at each time; NaN is valid, null and infinity are not. It holds
     the rows `at` of the batch.
     """
-    few = f"{name} has not as many rows as there are lab_times"
+    few = f"{name} does not have as many rows as lab_times has entries"
     _check_parts(_lengths(column) != lengths, at, first, path, few)
     record = np.repeat(at, lengths)
     rows = column.flatten()

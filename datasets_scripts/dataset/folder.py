@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The dataset folder: its columns, its files, and how it is read and written.
+The dataset folder: its columns and files, and the functions that read and write it.
 
-`data/SPLIT-*.parquet` holds the records, `clinragen_dataset.json` what they mean, `label_audit.csv` the route of every
-diagnosis code, `README.md` the dataset card with its charts in `figures/`.
+`data/SPLIT-*.parquet` holds the records, `clinragen_dataset.json` describes them, `label_audit.csv` has the route of
+every diagnosis code, `README.md` is the dataset card with its charts in `figures/`.
 `load_dataset(folder)` reads it offline, with class labels.
 """
 
@@ -78,7 +78,7 @@ def _feature(arrow_type: pa.DataType) -> dict:
 
 def write_shard(folder: Path, split: str, number: int, table: pa.Table) -> None:
     """
-    Write `data/SPLIT-NUMBER.parquet`, whole or not at all.
+    Write `data/SPLIT-NUMBER.parquet` atomically.
 
     A table without rows is not written: `load_dataset` fails on an empty shard.
     """
@@ -86,7 +86,7 @@ def write_shard(folder: Path, split: str, number: int, table: pa.Table) -> None:
         path = shard_path(folder, split, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".unfinished")
-        # measured: half the time and two thirds of the size of the defaults, dictionaries and snappy
+        # takes half the time and two thirds of the size of the defaults (dictionaries and snappy)
         pq.write_table(table, aside, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="zstd")
         aside.rename(path)
 
@@ -97,13 +97,13 @@ def shard_path(folder: Path, split: str, number: int) -> Path:
 
 def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], str]) -> None:
     """
-    Complete a folder whose shards are written: `clinragen_dataset.json`, with the content's hash, and the card.
+    Complete a folder after its shards: write `clinragen_dataset.json`, with the content hash, and the card.
 
     Args:
         card (callable): metadata and folder -> text of the card; it may draw charts into the folder.
 
     Raises:
-        ClinRaGenInputError: if the shards hold more or fewer rows than the metadata count.
+        ClinRaGenInputError: if the shards hold another number of rows than the metadata state.
     """
     if "counts" in metadata:
         check_files({split: shards(folder, split) for split in SPLITS}, COLUMNS, metadata, folder)
@@ -114,10 +114,10 @@ def write_metadata(folder: Path, metadata: dict, card: Callable[[dict, Path], st
 
 def content_hash(folder: Path, check: Callable[[pa.RecordBatch, int, Path], None] | None = None) -> str:
     """
-    Hash the cells of all splits, column by column, whatever the shards, compression and row groups (SHA-256).
+    Hash the cells of all splits, column by column, independent of shards, compression and row groups (SHA-256).
 
     Args:
-        check (callable, *optional*): gets each batch of rows before it is hashed, its first row, and its file.
+        check (callable, *optional*): called before hashing with each batch, the number of its first row, and its file.
     """
     total = hashlib.sha256()
     for split in SPLITS:
@@ -134,7 +134,7 @@ def content_hash(folder: Path, check: Callable[[pa.RecordBatch, int, Path], None
 
 
 def _batches(shard: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the rows of a shard, a row group in memory at a time, each batch after the number of its first row."""
+    """Yield the number of the first row, and the rows, of each batch of a shard, one row group in memory at a time."""
     batches, first = opened(shard).iter_batches(batch_size=ROWS_PER_GROUP), 0
     while True:
         try:
@@ -149,7 +149,7 @@ def _batches(shard: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
 
 
 def _digest(digests: dict[str, Any], name: str, column: pa.Array) -> None:
-    """Add cells to the digests of a column: which are null, lengths of texts and lists, values."""
+    """Add cells to the digests of a column: null mask, lengths of texts and lists, values."""
     digests[f"{name}/valid"].update(column.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
     if pa.types.is_list(column.type):
         digests[f"{name}/length"].update(pc.list_value_length(column).fill_null(0).to_numpy(False).tobytes())
@@ -180,7 +180,7 @@ def iterate_rows(folder: Path, split: str) -> Iterator[dict]:
 
 def read_metadata(folder: str | Path) -> dict:
     """
-    Read `clinragen_dataset.json` of a finished dataset folder, and compare it with the footers of the folder's files.
+    Read `clinragen_dataset.json` of a finished dataset folder, and check it against the footers of the files.
 
     Raises:
         ClinRaGenInputError: if there is no such folder, or it is unfinished, of another schema version, or damaged.
@@ -188,12 +188,12 @@ def read_metadata(folder: str | Path) -> dict:
     path = Path(folder) / METADATA_FILE
     if not path.is_file():
         raise ClinRaGenInputError(
-            f"{folder} is no finished dataset folder: {METADATA_FILE} missing; run datasets_scripts/build_dataset.py"
+            f"{folder} is not a finished dataset folder: {METADATA_FILE} missing; run build_dataset.py"
         )
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise ClinRaGenInputError(f"{path} is damaged, no JSON ({error}); {AGAIN}") from None
+        raise ClinRaGenInputError(f"{path} is damaged, not JSON ({error}); {AGAIN}") from None
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
     if version != SCHEMA_VERSION:
         raise ClinRaGenInputError(f"{path}: schema_version is {version}, this program reads {SCHEMA_VERSION}; {AGAIN}")
@@ -204,7 +204,7 @@ def read_metadata(folder: str | Path) -> dict:
 
 def check_content(folder: str | Path) -> dict:
     """
-    Read the metadata, and all records once in a process: their cells, and that they are those of the metadata's hash.
+    Read the metadata, and check all cells and their hash, once per process.
 
     Raises:
         ClinRaGenInputError: naming file, row and column of the first fault.
@@ -217,7 +217,7 @@ def check_content(folder: str | Path) -> dict:
 
 @cache
 def _check_records(folder: Path, files: tuple) -> None:
-    """Check all records; `files` tells one state of the folder from another."""
+    """Check all records; `files` identifies the state of the folder for the cache."""
     metadata = read_metadata(folder)
     sizes = len(metadata["channels"]), len(metadata["labels"])
     found = content_hash(folder, lambda batch, first, shard: check_cells(batch, first, shard, *sizes))
@@ -230,10 +230,10 @@ def _check_records(folder: Path, files: tuple) -> None:
 
 def check_labelled(metadata: dict, folder: str | Path) -> None:
     """
-    Refuse a folder of patients whose diagnoses are not known.
+    Refuse a folder of patients with unknown diagnoses.
 
     Raises:
-        ClinRaGenInputError: if it was built so.
+        ClinRaGenInputError: if it was built without labels.
     """
     if not metadata.get("labelled", True):
         raise ClinRaGenInputError(
@@ -260,10 +260,10 @@ def load_split(
     Load one split as a `datasets.Dataset` in memory; with `streaming` as an `IterableDataset`.
 
     It is for training and evaluation: patients without labels are refused, unless `needs_labels` is `False`. Neither
-    form leaves a copy of the records on disk, as `load_dataset` would in its cache, or asks the network.
+    form leaves a copy of the records on disk, as `load_dataset` does in its cache, or uses the network.
 
     Raises:
-        ClinRaGenInputError: if the folder is no finished dataset folder, is damaged, has no labels, or no such split.
+        ClinRaGenInputError: if the folder is not a finished dataset, is damaged, has no labels, or has no such split.
     """
     from datasets import Dataset, IterableDataset, NamedSplit
     from datasets.table import InMemoryTable
@@ -279,7 +279,7 @@ def load_split(
 
 
 def shards_of(folder: str | Path, split: str) -> list[Path]:
-    """Return the files of a split; a `ClinRaGenInputError` where there is none."""
+    """Return the files of a split; a missing split raises a `ClinRaGenInputError`."""
     files = shards(folder, split)
     if not files:
         there = ", ".join(name for name in SPLITS if shards(Path(folder), name))
@@ -306,7 +306,7 @@ RECORD_COLUMNS = ["stay_id", "note", "lab_times", "lab_values", "lab_caption", "
 
 
 def iterate_stay_ids(folder: Path) -> Iterator[str]:
-    """Yield the ids of the rows that `iterate_records` gives, in its order."""
+    """Yield the ids of the rows in the order of `iterate_records`."""
     for split in SPLITS:
         for shard in shards(folder, split):
             yield from pq.read_table(shard, columns=["stay_id"])["stay_id"].to_pylist()
@@ -317,9 +317,9 @@ def add_rationales(folder: Path, output: Path, rationales: Iterable[Any], teache
     Copy the shards of `folder` to `output` with the rationales of a teacher; `write_metadata` completes the folder.
 
     Args:
-        rationales (iterable of objects with `note` and `lab`, such as `Rationale`): one for each row that
-            `iterate_records` gives, in its order.
-        teacher (`str`): what the column `teacher` says of rows that got a rationale; of the others it is empty.
+        rationales (iterable of objects with `note` and `lab`, such as `Rationale`): one for each row of
+            `iterate_records`, in its order.
+        teacher (`str`): the column `teacher` of rows with a rationale; for the others it is empty.
     """
     stream = iter(rationales)
     for split in SPLITS:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The language of notes: English, which sections, checkers, knowledge and the template teacher read, or that of a file;
-and whether the notes look like it.
+and the check that the notes look like it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from modeling_clinragen.shapes_clinragen import LANGUAGE
 
 
 WORD = re.compile(r"[^\W\d_]+")
-# Frequent in English notes, also in those of few verbs, and no words of German, French, Spanish, Italian or Dutch.
+# Frequent in English notes, even telegraphic ones, and not words of German, French, Spanish, Italian or Dutch.
 ENGLISH = frozenset(("the", "and", "with", "for", "from", "has", "are", "not", "by", "this", "that", "which"))
 READ = 2000  # characters of each note
-FEWEST = 1000  # words, by which a share is known
-LEAST = 0.01  # of the words; notes of eICU, lists of findings, have 0.036, sentences of simulated patients 0.07
-LEAST_OF_FILE = 0.1  # of the words are rewritten; of German notes a quarter
+FEWEST = 1000  # words needed to estimate a share
+LEAST = 0.01  # of the words; 0.036 in the notes of eICU, which are lists of findings, 0.07 in simulated sentences
+LEAST_OF_FILE = 0.1  # of the words are rewritten; a quarter in German notes
 HEADINGS = {"summaries?": [str], "sections?": {str: [str]}, "ends?": [str], "after?": [str], "parts?": [str]}
 
 
@@ -60,7 +60,7 @@ def load_language(path: Path) -> dict:
 
 
 def _fault_of_words(description: dict) -> str | None:
-    """Warn of a word that means two things."""
+    """Return the fault of a word with two meanings, if any."""
     meanings: dict[str, str] = {}
     for english, forms in description["words"].items():
         for form in forms:
@@ -71,7 +71,7 @@ def _fault_of_words(description: dict) -> str | None:
 
 
 def _fault_of_headings(description: dict) -> str | None:
-    """Warn of sections whose end no heading marks, so that diagnoses would pass for the history."""
+    """Return the fault of headings, if any, such as sections without an end, which could include the diagnoses."""
     if description.get("sections") and not description.get("after"):
         return "after: give the headings of what is written at discharge, such as those of diagnoses and of the course"
     lists = {name: description.get(name) or [] for name in ("ends", "after", "parts")}
@@ -80,7 +80,7 @@ def _fault_of_headings(description: dict) -> str | None:
     for place, headings in lists.items():
         for heading in headings:
             if not heading[:1].isalnum():
-                return f"{place}: {heading!r} is no heading"
+                return f"{place}: {heading!r} is not a heading"
             if places.setdefault(heading.lower(), place) != place:
                 return f"{place}: {heading!r} stands under {places[heading.lower()]}, too; write it once"
     return None
@@ -88,8 +88,8 @@ def _fault_of_headings(description: dict) -> str | None:
 
 def headings_of(description: dict | None) -> SectionHeadings | None:
     """
-    Return the headings of a language file; `None` for English, whose own are read. A word for a measurement, as in
-    "Kreatinin: 1,2", is a label within a section.
+    Return the headings of a language file; `None` for English, which has built-in ones. A word for a measurement, as
+    in "Kreatinin: 1,2", is a label within a section.
     """
     if description is None:
         return None
@@ -101,7 +101,7 @@ def headings_of(description: dict | None) -> SectionHeadings | None:
 
 
 def count_words(note: str, language: Language | None = None) -> Counter:
-    """Count the words at the beginning of a note, those of `ENGLISH`, and those that a language rewrites."""
+    """Count the words at the beginning of a note: all, those in `ENGLISH`, and those that a language rewrites."""
     words = WORD.findall(note[:READ].lower())
     counts = Counter({"words": len(words), "English words": sum(word in ENGLISH for word in words)})
     if language is not None:
@@ -112,7 +112,7 @@ def count_words(note: str, language: Language | None = None) -> Counter:
 
 def language_warning(counts: Counter, name: str | None = None) -> str | None:
     """
-    Return one line where notes do not look like their language, by the sum of `count_words`.
+    Return a warning if notes do not look like their language, by the sum of `count_words`.
 
     Args:
         name (`str`, *optional*): of the language file; default: English.

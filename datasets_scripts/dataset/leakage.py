@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The leak meter: how often a note names the very diagnoses that a model is to find.
+The leak meter: how often a note names the diagnoses that a model should predict.
 
-A named diagnosis need not be a leak (a known diabetes stands in every history), but a view that names most of its
-gold labels asks a model to copy, not to diagnose. The share among diagnoses that the stay does not have tells the two
-apart. Stays without a note do not count.
+A named diagnosis need not be a leak (a known diabetes is in every history), but a view that names most of its
+gold labels asks a model to copy, not to diagnose. The share among diagnoses that the stay does not have distinguishes
+the two. Stays without a note do not count.
 """
 
 import re
@@ -46,7 +46,7 @@ class LeakMeter:
         return counts
 
     def report(self, counts: Counter) -> dict:
-        """Return shares from the counts of all stays; `None` where there is nothing to count."""
+        """Return shares from the counts of all stays; `None` for an empty total."""
         return {
             "gold_labels": counts["gold"],
             "gold_named": _share(counts["gold_named"], counts["gold"]),
@@ -59,7 +59,7 @@ class LeakMeter:
 
 
 def plain_words(text: str) -> str:
-    """Keep lower-case letters and digits, one space between words."""
+    """Lower the case and keep letters and digits, with one space between words."""
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From a cohort to the shards of a dataset folder, a block of stays at a time; finished blocks survive a kill."""
+"""Write a cohort as the shards of a dataset folder, a block of stays at a time; finished blocks survive a kill."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ STAYS_PER_BLOCK = 500
 @dataclass(frozen=True)
 class RecordOptions:
     """
-    Settings of what becomes of a stay.
+    Settings for the records of stays.
 
     Args:
-        source (`str`): what the column `source` says.
-        note_view (`str` or `float`): as `parse_note_view` gives it; note_text (`str`): `"fixed"`, or `"paper"` for a
+        source (`str`): the column `source`.
+        note_view (`str` or `float`): as `parse_note_view` returns it; note_text (`str`): `"fixed"`, or `"paper"` for a
             text without digits and stop words.
         caption (`str`): `"fixed"`, or `"paper"`, which calls an unmeasured channel normal.
         shares (`dict[str, float]`): of the patients, by split; seed (`int`): of the split.
-        labelled (`bool`): whether the diagnoses are known, so that a note can name them.
-        language (`dict`, *optional*): of the notes, as `load_language` gives it; default: English.
+        labelled (`bool`): whether the diagnoses are known, so that leaks can be counted.
+        language (`dict`, *optional*): of the notes, as `load_language` returns it; default: English.
     """
 
     source: str
@@ -100,7 +100,7 @@ def _has_shards(folder: Path, number: int, counts: Counter) -> bool:
 
 
 def views_of(options: RecordOptions) -> dict[str, str | float]:
-    """Return the note views whose leaks are counted: both of the discharge summary, and the one that was asked for."""
+    """Return the note views with a count of leaks: both of the discharge summary, and the requested one."""
     views: dict[str, str | float] = {"admission": "admission", "paper": "paper"}
     if not isinstance(options.note_view, str):
         views[f"as-of={options.note_view:g}"] = options.note_view
@@ -109,11 +109,11 @@ def views_of(options: RecordOptions) -> dict[str, str | float]:
 
 class RecordMaker:
     """
-    Make a block of stays into one table a split, and the counts of the block, with names that say what they count.
+    Turns a block of stays into one table per split, and the counts of the block by name.
 
     Args:
         channels, labels (list of `dict`): of the dataset.
-        options (`RecordOptions`): what becomes of a stay.
+        options (`RecordOptions`): settings for the records.
     """
 
     def __init__(self, channels: list[dict], labels: list[dict], options: RecordOptions):
@@ -137,7 +137,7 @@ class RecordMaker:
         return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
 
     def _notes(self, block: Block) -> tuple[list[str], list[int], Counter]:
-        """Return the note of each stay, how many summaries it lacks for want of headings, and each view's leaks."""
+        """Return the notes, the number of summaries left out of each for lack of headings, and each view's leaks."""
         notes, left_out, counts = [], [], Counter()
         for stay in block.stays:
             for name, view in views_of(self.options).items():

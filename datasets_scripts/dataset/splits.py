@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The splits of a dataset, and which of them a patient is in."""
+"""The splits of a dataset, and the assignment of patients to them."""
 
 import hashlib
 from collections import Counter
@@ -34,15 +34,15 @@ def split_of(subject_id: str, shares: dict[str, float], seed: int) -> str:
         edge += share
         if draw < edge:
             return split
-    return max(shares, key=shares.get)  # rounding left a sliver above the last edge
+    return max(shares, key=shares.get)  # a draw above the last edge, by rounding
 
 
 def first_patients(subject_ids: Iterable[str], limit: int, shares: dict[str, float], seed: int) -> list[str]:
     """
-    Choose the patients of a small dataset: of each split its share, those with the smallest hash.
+    Choose the patients of a small dataset: from each split its share, those with the smallest hash.
 
-    The n-th patient of a split stands at (n - 1/2) / share, and the first places count (the method of Webster): the
-    splits are met to within a patient, and a larger limit keeps the patients of a smaller one.
+    The n-th patient of a split has rank (n - 1/2) / share, and the lowest ranks are chosen (Webster's method): the
+    shares are exact to within a patient, and a larger limit keeps the patients of a smaller one.
     """
     taken: Counter = Counter()
     places = []

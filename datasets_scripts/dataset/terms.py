@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Terms of a dataset's use: whether its records may leave the machine, and what is learned from them."""
+"""Terms of use of a dataset: whether its records, and models trained on them, may leave the machine."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from datasets_scripts.dataset.folder import shards
 from datasets_scripts.dataset.splits import SPLITS
 
 
-SIMULATED = "synthetic"  # the one source whose records are nobody's
+SIMULATED = "synthetic"  # the only source without real patients
 
 
 def is_open(folder: str | Path, metadata: dict) -> bool:
@@ -27,7 +27,7 @@ def is_open(folder: str | Path, metadata: dict) -> bool:
 
 
 def with_terms(folder: str | Path, metadata: dict) -> dict:
-    """Return the metadata, which say `credentialed` of all that [`is_open`] does not find open."""
+    """Return the metadata with `credentialed` set, unless [`is_open`] finds the data open."""
     return {
         **metadata,
         "source_description": {**metadata["source_description"], "credentialed": not is_open(folder, metadata)},

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The knowledge base: medical terms, the diseases they belong to, and where that is written."""
+"""The knowledge base: medical terms, their diseases, and the sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from modeling_clinragen.shapes_clinragen import TERM, fault_of
 SCHEMA_VERSION = 2
 BUILTIN = Path(__file__).with_name("builtin.yaml")
 KEPT_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")  # of a term, in a model folder
-NAME = "name"  # type of a term that is a name of its diseases: found in notes, nothing to attend to
+NAME = "name"  # type of a term that names its diseases: found in notes, but not attended to
 DIRECTIONS = ("high", "low", "rising", "falling")
 DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
@@ -58,7 +58,7 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     Return the knowledge base that comes with the project.
 
     Args:
-        labels (list of `str`, *optional*): default are the paper's 25 diseases.
+        labels (list of `str`, *optional*): default: the paper's 25 diseases.
 
     Returns:
         `{"schema_version", "labels", "terms", "documents", "settings"}`. A term is `{"term", "type", "diseases",
@@ -80,7 +80,7 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
 
 
 def knowledge_of(raw: dict, labels: list[str], settings: dict, name_source: str = "ccs") -> dict:
-    """Return the knowledge base of `sources` and `diseases` that are written as in `builtin.yaml`."""
+    """Return the knowledge base of `sources` and `diseases` in the format of `builtin.yaml`."""
     terms: dict[tuple[str, bool], dict] = {}
     names = _forms_of_names(raw)
     for disease, kind, entry in _entries(raw, names=True):
@@ -144,12 +144,12 @@ def parse_entry(entry: str) -> tuple[list[str], dict | None, str]:
 @dataclass(frozen=True)
 class Finding:
     """
-    Hold a term that a document gives for a disease.
+    A term that a document gives for a disease.
 
     Args:
-        term (`str`): as written there.
+        term (`str`): as written in the document.
         offset (`int`): of the sentence, in characters of the document.
-        score (`float`): how much the term speaks for the disease; the same for all findings of a term and disease.
+        score (`float`): strength of the term as evidence for the disease; equal for all findings of both.
     """
 
     term: str
@@ -164,10 +164,10 @@ class Finding:
 
 def collect_terms(findings: Iterable[Finding], documents: dict[str, Document], max_terms: int) -> list[dict]:
     """
-    Make the terms of a knowledge base: one for all forms that differ by inflection only, and for all its diseases.
+    Merge findings into the terms of a knowledge base: one for all inflected forms, and for all its diseases.
 
     Args:
-        max_terms (`int`): for one disease, those with the best scores.
+        max_terms (`int`): for one disease; those with the best scores are kept.
     """
     groups: dict[str, dict[str, list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in findings:
@@ -183,7 +183,7 @@ def collect_terms(findings: Iterable[Finding], documents: dict[str, Document], m
 def _term(findings: list[Finding], documents: dict[str, Document]) -> dict:
     forms = Counter(finding.term for finding in findings)
     term = min(forms, key=lambda form: (-forms[form], form))
-    spelled = [american(form) for form in forms if american(form) != form.lower()]  # as most notes write it
+    spelled = [american(form) for form in forms if american(form) != form.lower()]  # the spelling of most notes
     types = Counter(finding.type for finding in findings)
     cited = Counter()
     provenance = []
@@ -211,8 +211,8 @@ def load_knowledge(path: str | Path) -> dict:
     Read and check a `knowledge.json`.
 
     Raises:
-        ClinRaGenInputError: if it is missing, no JSON, of another schema version, without terms, or a term is
-            incomplete, there twice, or has a field of a wrong type.
+        ClinRaGenInputError: if it is missing, not JSON, of another schema version, without terms, or a term is
+            incomplete, repeated, or has a field of a wrong type.
     """
     path = Path(path)
     if not path.is_file():
@@ -220,7 +220,7 @@ def load_knowledge(path: str | Path) -> dict:
     try:
         knowledge = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise ClinRaGenInputError(f"{path} is no JSON file: {error}; make it again") from None
+        raise ClinRaGenInputError(f"{path} is not a JSON file: {error}; make it again") from None
     terms = knowledge.get("terms") if isinstance(knowledge, dict) else None
     if not isinstance(terms, list) or not terms:
         raise ClinRaGenInputError(f"{path} holds no terms; {REMEDY}")
@@ -263,7 +263,7 @@ def _check(term: object, knowledge: dict, where: str) -> None:
     if unknown:
         raise ClinRaGenInputError(f"{where}: disease {unknown[0]!r} is not among the file's labels")
     if len(set(term["diseases"])) < len(term["diseases"]):
-        raise ClinRaGenInputError(f"{where}: a disease is there twice; write it once")
+        raise ClinRaGenInputError(f"{where}: a disease is repeated; write it once")
     pattern = term.get("pattern")
     if pattern and (pattern.get("direction") not in DIRECTIONS or not pattern.get("channel")):
         raise ClinRaGenInputError(f"{where}: a pattern needs a channel and a direction of {', '.join(DIRECTIONS)}")
@@ -278,4 +278,4 @@ def _check_provenance(cited: dict, term: dict, knowledge: dict, where: str) -> N
         raise ClinRaGenInputError(f"{where}: document {cited['document']!r} is not among the file's documents")
     offset = cited.get("offset")
     if offset is not None and (fault_of(offset, int) or offset < 0):
-        raise ClinRaGenInputError(f"{where}: the offset {offset!r} is no count of characters")
+        raise ClinRaGenInputError(f"{where}: the offset {offset!r} is not a number of characters")

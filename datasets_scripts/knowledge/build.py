@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The way from a corpus to `knowledge.json` and its report, as `build_knowledge.py` is told."""
+"""Build `knowledge.json` and its report from a corpus, by the options of `build_knowledge.py`."""
 
 import argparse
 import datetime
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_BEGINS, REPORT_BEGINS = '{\n "schema_version"', "# Knowledge base\n"
 SERVICES = ("pubmed", "wikipedia")
-PER_LABEL = 50  # documents that a service is asked for, unless --limit is given
-# labels, their documents, all documents, terms of a label at most -> findings; dropped answers
+PER_LABEL = 50  # documents requested from a service, unless --limit is given
+# labels, their documents, all documents, most terms of a label -> findings; dropped answers
 Extract = Callable[[list[dict], dict[str, list[Document]], list[Document], int], tuple[list[Finding], Counter]]
 
 
@@ -64,7 +64,7 @@ def build(arguments: argparse.Namespace) -> None:
 
 
 def _from_documents(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:
-    """Make a knowledge base from retrieved documents, and what the report tells beside it."""
+    """Make a knowledge base from retrieved documents, and further content of the report."""
     read = open_corpus(arguments, labels)
     extract, prompt = open_extractor(arguments)
     encode = load_encoder(arguments.retriever)
@@ -104,7 +104,7 @@ def _settings(arguments: argparse.Namespace, prompt: str | None) -> dict:
 
 
 def open_corpus(arguments: argparse.Namespace, labels: list[dict]) -> Iterator[Document]:
-    """Return the documents of `--corpus`, not yet read; what can be checked of the arguments is."""
+    """Return the documents of `--corpus` lazily, after checking the arguments as far as possible."""
     corpus = arguments.corpus
     if corpus in SERVICES:
         return _from_service(arguments, labels)
@@ -125,9 +125,9 @@ def _from_service(arguments: argparse.Namespace, labels: list[dict]) -> Iterator
 
 
 def open_extractor(arguments: argparse.Namespace) -> tuple[Extract, str | None]:
-    """Return what finds terms in the retrieved documents, and the version of its prompt if it has one."""
+    """Return the function that extracts terms from retrieved documents, and the version of its prompt, if any."""
     if arguments.extractor == "offline":
-        encode = load_encoder(MINILM)  # the similarity that makes a phrase a term was chosen for this one
+        encode = load_encoder(MINILM)  # the threshold of similarity was chosen for this encoder
         return lambda labels, retrieved, documents, terms: (
             extract_by_contrast(labels, retrieved, documents, encode, terms),
             Counter(),
@@ -153,7 +153,7 @@ def _warn_of_unknown_marks(documents: list[Document], labels: list[dict]) -> Non
     unknown = sorted(marks - {label["name"] for label in labels})
     if unknown:
         logger.warning(
-            "documents are marked with %d diseases that are no labels, such as %r", len(unknown), unknown[0]
+            "documents are marked with %d diseases that are not labels, such as %r", len(unknown), unknown[0]
         )
 
 
@@ -164,7 +164,7 @@ def _write(arguments: argparse.Namespace, knowledge: dict, details: dict) -> Non
 
 
 def _is_own(path: Path, beginning: str) -> bool:
-    """Return whether a file is one that this command wrote, and may write anew; another is the user's own."""
+    """Return whether this command wrote a file and may replace it; any other file belongs to the user."""
     if path.is_symlink() or not path.is_file():
         return False
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -179,7 +179,7 @@ def _vocabulary(name_or_path: str, terms: list[dict]) -> tuple[str, int] | None:
     except (OSError, ValueError) as error:
         if name_or_path != MINILM:
             raise ClinRaGenInputError(f"--tokenizer {name_or_path}: no tokenizer ({error})") from None
-        logger.warning("the report does not count tokens: %s is not at hand", MINILM)
+        logger.warning("the report does not count tokens: %s is not available", MINILM)
         return None
     tokens = {token for term in terms for token in tokenizer(term["term"], add_special_tokens=False)["input_ids"]}
     return name_or_path, len(tokens)

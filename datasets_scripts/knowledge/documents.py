@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Documents that knowledge is drawn from: files and Hugging Face datasets."""
+"""Documents that knowledge is extracted from: files and Hugging Face datasets."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Document:
     """
     Args:
         id (`str`): unique in its corpus.
-        url, date (`str`, *optional*): where it stands and of when it is, as its source writes it.
-        diseases (tuple of `str`): labels for which it is marked as relevant; only used to measure retrieval.
+        url, date (`str`, *optional*): its address and date, as its source writes them.
+        diseases (tuple of `str`): labels that it is marked as relevant for; only used to measure retrieval.
     """
 
     id: str
@@ -44,7 +44,7 @@ _SENTENCE_END = re.compile(
 
 
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the characters from which and up to which each sentence of a text goes; a new line ends a sentence."""
+    """Yield start and end of each sentence of a text; a line break ends a sentence."""
     start = 0
     for end, after in [(m.start(), m.end()) for m in _SENTENCE_END.finditer(text)] + [(len(text), len(text))]:
         sentence = text[start:end]
@@ -104,7 +104,7 @@ def _jsonl_rows(file: Path) -> Iterator[object]:
                 yield json.loads(line)
             except ValueError as error:
                 raise ClinRaGenInputError(
-                    f"{file}, row {number}: no JSON ({error}); write one object a line"
+                    f"{file}, row {number}: not JSON ({error}); write one object a line"
                 ) from None
 
 
@@ -116,7 +116,7 @@ def _parquet_rows(file: Path) -> Iterator[dict]:
         for batch in parquet.ParquetFile(file).iter_batches(batch_size=1000):
             yield from batch.to_pylist()
     except pyarrow.ArrowInvalid as error:
-        raise ClinRaGenInputError(f"{file} is no Parquet file: {error}") from None
+        raise ClinRaGenInputError(f"{file} is not a Parquet file: {error}") from None
 
 
 def _from_row(row: object, text_column: str, default_id: str, where: str) -> Document:

@@ -22,9 +22,9 @@ from datasets_scripts.llm.chat import Ask, Request
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-PRIOR = 10.0  # documents of the corpus that each label starts with
-MIN_SIMILARITY = 0.35  # to the nearest built-in terms, below which a phrase is no medical term
-CANDIDATES = 10  # phrases looked at for one term that is kept
+PRIOR = 10.0  # prior documents of each label, distributed like the corpus
+MIN_SIMILARITY = 0.35  # of a medical term to the nearest built-in terms
+CANDIDATES = 10  # phrases considered for each term that is kept
 PROMPTS = Path(__file__).parent / "prompts"
 LONGEST_TERM = 6  # words, from a model
 SENTENCES_PER_REQUEST = 40
@@ -33,31 +33,31 @@ Retrieved = dict[str, list[Document]]  # label -> its documents, best first
 
 
 def forbidden_phrases(labels: list[dict]) -> dict[str, set[str]]:
-    """Return for each label what none of its terms may hold: its own names and synonyms, and all labels' names."""
+    """Return the phrases that the terms of each label must not hold: its names and synonyms, and all labels' names."""
     names = {plain_phrase(label["name"]) for label in labels}
     names |= {plain_phrase(form) for label in labels for form in label_forms({"name": label["name"]})}
     return {label["name"]: names | {plain_phrase(form) for form in label_forms(label)} for label in labels}
 
 
 def names_label(plain: str, forbidden: set[str]) -> bool:
-    """Return whether a phrase holds one of the forbidden, or is a part of one."""
+    """Return whether a phrase contains a forbidden one, or is part of one."""
     return any(f" {phrase} " in f" {plain} " or f" {plain} " in f" {phrase} " for phrase in forbidden)
 
 
 def log_odds(inside: int, size: int, outside: int, rest: int, prior: float = PRIOR) -> float:
     """
-    Return how much more often a phrase stands in a label's documents than in the others, in standard deviations.
+    Return how much more often a phrase occurs in a label's documents than in the others, in standard deviations.
 
     Args:
         inside, size (`int`): the label's documents with the phrase, and all of them.
-        outside, rest (`int`): the same of the other documents.
-        prior (`float`): documents that both start with, the phrase as frequent in them as in the corpus.
+        outside, rest (`int`): the same for the other documents.
+        prior (`float`): prior documents of both, with the frequency of the phrase in the corpus.
 
     Source: Monroe, Colaresi, Quinn, "Fightin' Words", Political Analysis 16(4), 2008, Eq. 16, 20 and 22; counts
     documents, not words.
     """
     if inside + outside == size + rest:
-        return 0.0  # it stands everywhere
+        return 0.0  # the phrase is in all documents
     expected = prior * (inside + outside) / (size + rest)
     in_label = math.log((inside + expected) / (size + prior - inside - expected))
     elsewhere = math.log((outside + expected) / (rest + prior - outside - expected))
@@ -68,7 +68,7 @@ def extract_by_contrast(
     labels: list[dict], retrieved: Retrieved, documents: list[Document], encode: Encode, max_terms: int
 ) -> list[Finding]:
     """
-    Phrases that a label's documents have and the others have not, as far as they resemble medical terms.
+    Extract the phrases that are frequent in a label's documents but not in the others, and resemble medical terms.
 
     The score is the phrase's `log_odds`, times the logarithm of its length, times its similarity to the nearest
     built-in terms.
@@ -107,7 +107,7 @@ def _written(plain: str, found: Iterable[dict[str, Mention]]) -> str:
 def _candidates(
     own: dict[str, dict[str, Mention]], frequency: Counter, size: int, forbidden: set[str], limit: int
 ) -> dict[str, float]:
-    """Return the label's phrases with the best scores, without what only the last third of its documents has."""
+    """Return the label's phrases with the best scores, without those that only the last third of its documents has."""
     inside = Counter(plain for phrases in own.values() for plain in phrases)
     first = list(own.values())[: math.ceil(len(own) * 2 / 3)]
     trusted = dict.fromkeys(plain for phrases in first for plain in phrases)
@@ -115,7 +115,7 @@ def _candidates(
     for plain in trusted:
         if not names_label(plain, forbidden):
             count = inside[plain]
-            rest = size - len(own)  # without any there is nothing to contrast with
+            rest = size - len(own)  # 0: nothing to contrast with
             contrast = log_odds(count, len(own), frequency[plain] - count, rest) if rest else math.log(1 + count)
             scores[plain] = contrast * math.log2(1 + len(plain.split()))
     best = sorted((plain for plain in scores if scores[plain] > 0), key=lambda plain: -scores[plain])
@@ -123,7 +123,7 @@ def _candidates(
 
 
 def _longest_only(phrases: list[str], own: dict[str, dict[str, Mention]]) -> list[str]:
-    """Leave out phrases that stand only inside of one longer phrase."""
+    """Leave out phrases that occur only within a single longer phrase."""
     where = {plain: {name for name, found in own.items() if plain in found} for plain in phrases}
     return [plain for plain in phrases if not any(_inside(plain, other, where) for other in phrases)]
 
@@ -139,7 +139,7 @@ def _finding(mention: Mention, kind: str, disease: str, score: float) -> Finding
 
 @dataclass(frozen=True)
 class Prompt:
-    """Hold what a model is asked; `user` has places for `types`, `disease` and `sentences`."""
+    """The prompt of a model; `user` has the placeholders `types`, `disease` and `sentences`."""
 
     version: str
     system: str
@@ -155,7 +155,7 @@ class Prompt:
 
 
 def term_types() -> list[str]:
-    """Return the types of term, as the built-in knowledge has them."""
+    """Return the types of terms in the built-in knowledge."""
     return sorted({kind for _, kind, _ in builtin_entries()})
 
 
@@ -168,7 +168,7 @@ def _schema(types: list[str]) -> dict:
 
 @dataclass(frozen=True)
 class Question:
-    """Sentences of a document, as (offset, sentence), that are read for one label."""
+    """Sentences of a document, as (offset, sentence), to read for one label."""
 
     label: str
     document: str
@@ -179,9 +179,9 @@ def extract_by_model(
     labels: list[dict], retrieved: Retrieved, ask: Ask, prompt: Prompt | None = None
 ) -> tuple[list[Finding], Counter]:
     """
-    Terms that a language model copies from the retrieved documents.
+    Extract the terms that a language model copies from the retrieved documents.
 
-    A term counts only if the sentence that it cites holds it, in upper or lower case. The score is the number of the
+    A term counts only if it is in the sentence that it cites, regardless of case. The score is the number of the
     label's documents that give the term.
 
     Returns:
@@ -223,7 +223,7 @@ def _messages(prompt: Prompt, types: list[str], question: Question) -> list[dict
 
 
 def _fault(term: dict, question: Question, forbidden: set[str]) -> str | None:
-    plain, cited = plain_phrase(term["term"]), int(term["sentence"])  # 2.0 is an integer, too
+    plain, cited = plain_phrase(term["term"]), int(term["sentence"])  # JSON schema accepts 2.0 as an integer
     if not 1 <= cited <= len(question.sentences):
         return "cites no sentence"
     if not plain or term["term"].lower() not in question.sentences[cited - 1][1].lower():

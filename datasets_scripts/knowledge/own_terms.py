@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A user's own terms: a YAML file of diseases with their terms, in any language, written as `builtin.yaml` is."""
+"""A user's own terms: a YAML file of diseases with their terms, in any language, in the format of `builtin.yaml`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OWN = "own"
 
 def own_knowledge(path: Path, labels: Sequence[str]) -> dict:
     """
-    Return the knowledge base of a file with `source`, where its terms are written, and `diseases`: label -> type of
-    term -> entries. Labels without terms are left to the caller to tell.
+    Return the knowledge base of a file with `source`, the origin of its terms, and `diseases`: label -> type of
+    term -> entries. The caller reports labels without terms.
 
     Raises:
         ClinRaGenInputError: naming the file, and the disease, type or entry that is wrong.
@@ -37,7 +37,7 @@ def own_knowledge(path: Path, labels: Sequence[str]) -> dict:
             raise ClinRaGenInputError(f"{place}: no label of that name; the labels are {', '.join(labels)}")
         for kind, entries in groups.items():
             if kind not in kinds:
-                raise ClinRaGenInputError(f"{place}: {kind!r} is no type of term; there are {', '.join(kinds)}")
+                raise ClinRaGenInputError(f"{place}: {kind!r} is not a type of term; the types are {', '.join(kinds)}")
             for entry in entries:
                 _check(entry, f"{place}, {kind}")
     return knowledge_of(
@@ -54,6 +54,6 @@ def own_knowledge(path: Path, labels: Sequence[str]) -> dict:
 def _check(entry: str, place: str) -> None:
     forms, pattern, key = parse_entry(entry)
     if key or not all(forms):
-        raise ClinRaGenInputError(f"{place}: {entry!r} is no entry; write term | synonym @ Channel direction")
+        raise ClinRaGenInputError(f"{place}: {entry!r} is not an entry; write term | synonym @ Channel direction")
     if pattern and (pattern["direction"] not in DIRECTIONS or not pattern["channel"]):
         raise ClinRaGenInputError(f"{place}: {entry!r}: after @ come a channel and one of {', '.join(DIRECTIONS)}")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Candidate terms of a text, found by its words alone: what is a phrase, of what type, and which pattern it states."""
+"""Candidate terms of a text, found by rules on its words: phrases, their types, and the patterns that they state."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from modeling_clinragen.claims_clinragen import CHANNEL_WORDS, FINDINGS
 
 
 MAX_WORDS = 4
-VITAL_SIGN = "vital-sign pattern"  # the type of terms that state one, and of no others
+VITAL_SIGN = "vital-sign pattern"  # the type of exactly those terms that state a pattern of a vital sign
 NEIGHBOURS = 5  # built-in terms that vote for a type
-CUE_VOTES = 3  # how many neighbours of full similarity a cue word counts as
+CUE_VOTES = 3  # votes of a cue word, in neighbours of similarity 1
 _DETERMINERS = {"the", "a", "an", "its", "their", "this", "these", "both", "all"}
 _ADJECTIVE = re.compile(r"..(?:ic|al|ous|ive|ible|able|ary|ar|less|ed|oid|ile)$")
 _NEGATION = re.compile(
@@ -49,7 +49,7 @@ def _lists() -> dict:
 
 
 def _verb_forms(verb: str) -> set[str]:
-    """Return the forms of a verb ("carries", "carried", "carrying"), with its last letter once and doubled."""
+    """Return the forms of a verb ("carries", "carried", "carrying"), with its last letter single and doubled."""
     stem = verb[:-1] if verb.endswith(("e", "y")) else verb
     third = stem + "ies" if verb.endswith("y") else verb + "s"
     past = stem + "ied" if verb.endswith("y") else stem + "ed"
@@ -80,12 +80,12 @@ def mentions(document: Document) -> Iterator[Mention]:
 
 
 def _written(text: str) -> str:
-    """Remove the capital letter of a sentence's first word; abbreviations keep theirs."""
+    """Lower the case of a sentence's first letter, except in abbreviations."""
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _phrases(sentence: str) -> Iterator[tuple[int, int]]:
-    """Yield the places of phrases: the last one to `MAX_WORDS` words of each chunk."""
+    """Yield the spans of phrases: the last one to `MAX_WORDS` words of each chunk."""
     for chunk in _chunks(sentence):
         for length in range(1, min(MAX_WORDS, len(chunk)) + 1):
             words = chunk[-length:]
@@ -94,7 +94,7 @@ def _phrases(sentence: str) -> Iterator[tuple[int, int]]:
 
 
 def _chunks(sentence: str) -> Iterator[list[re.Match]]:
-    """Words in a row without a mark or a word that ends a phrase."""
+    """Yield runs of words without a punctuation mark or a word that ends a phrase."""
     chunk: list[re.Match] = []
     for word in WORD.finditer(sentence):
         if chunk and sentence[chunk[-1].end() : word.start()] != " ":
@@ -109,13 +109,13 @@ def _chunks(sentence: str) -> Iterator[list[re.Match]]:
 
 
 def _without_verbs(chunk: list[re.Match]) -> Iterator[list[re.Match]]:
-    """The parts around a word in -s that others follow, which tends to be a verb; and what stands before an "of"."""
+    """Yield the parts around a non-final word in -s, which tends to be a verb; and the part before an "of"."""
     start = 0
     for i, word in enumerate(chunk[:-1]):
         if chunk[i + 1][0] == "of":
             yield chunk[start : i + 1]
         elif re.search("[^sui]s$", word[0]):
-            yield chunk[start : max(i, start + 1)]  # as the first word it is a noun
+            yield chunk[start : max(i, start + 1)]  # the first word is a noun
             start = i + 1
     yield chunk[start:]
 
@@ -164,7 +164,7 @@ def _longest(named: tuple[str, str]) -> int:
 
 class TypeModel:
     """
-    Types terms by the built-in ones that mean the most similar, and by cue words; and tells how medical a term is.
+    Types terms by the most similar built-in ones and by cue words, and measures how medical a term is.
 
     Args:
         encode (`Encode`): of terms.
@@ -202,7 +202,7 @@ class TypeModel:
 
 
 def _cued_kinds(term: str) -> list[str]:
-    """Return the types that the last word cues, else those that any word does."""
+    """Return the types cued by the last word, else those cued by any word."""
     words = WORD.findall(american(term))
     cued = [[kind for kind, cues in _lists()["cues"].items() if _cues(word, cues)] for word in words]
     return cued[-1] or [kind for kinds in cued for kind in kinds]

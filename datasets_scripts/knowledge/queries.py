@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Queries for the documents of a label: its names, what is known to speak for it, the titles of its codes."""
+"""Queries for the documents of a label: its names, known terms of evidence for it, and the titles of its codes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Query:
     """
     Args:
         label (`str`): a label's name.
-        names (list of `str`): what it is called, most telling first.
-        terms (list of `str`): the built-in knowledge of a label of that name, if there is any.
-        titles (list of `str`): of the ICD codes that belong to it.
+        names (list of `str`): its names, most specific first.
+        terms (list of `str`): the built-in terms of a label of that name, if any.
+        titles (list of `str`): of its ICD codes.
     """
 
     label: str

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report beside a knowledge base: what it holds, what it was drawn from, and how good the retrieval was."""
+"""The report beside a knowledge base: its content, its documents, and the quality of the retrieval."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write_report(
 
     Args:
         vocabulary (`tuple[str, int]`, *optional*): a tokenizer's name, and its number of distinct tokens in the terms.
-        retrieved, recalls (`dict`, *optional*): documents per label, best first; what `evaluate_retrieval` gives.
-        dropped (`Counter`, *optional*): what of a model's answers was not used, by reason.
+        retrieved, recalls (`dict`, *optional*): documents per label, best first; result of `evaluate_retrieval`.
+        dropped (`Counter`, *optional*): unused answers and terms of a model, by reason.
     """
     settings = ", ".join(f"{name} {value}" for name, value in knowledge["settings"].items() if value is not None)
     sections = [f"# Knowledge base\n\n{settings}.", _terms(knowledge, vocabulary), _overlap(knowledge)]

@@ -20,13 +20,13 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 PASSAGE_WORDS = 120  # fits the 256 tokens that MiniLM reads, title included
 SHORTEST_DENSE_FORM = 5  # letters; embeddings of "aki" or "dm" say little
-# Chosen on tests/data/medical_documents.jsonl; docs/teacher.md tells how much that flatters.
-TERM_WEIGHT, TITLE_WEIGHT = 0.35, 0.1  # of a word of a known term or of a code's title, against 1 of a name
+# Chosen on tests/data/medical_documents.jsonl; docs/teacher.md states how optimistic that is.
+TERM_WEIGHT, TITLE_WEIGHT = 0.35, 0.1  # of a word of a known term or of a code's title, relative to 1 for a name
 TERM_VECTOR_WEIGHT = 0.3
-DENSE_WEIGHT = 1.5  # against 1 of BM25
+DENSE_WEIGHT = 1.5  # relative to 1 for BM25
 CONTRAST = 0.5
 FEEDBACK = 8  # documents
-CODING_WORDS = frozenset(  # in titles of codes they tell nothing of the disease
+CODING_WORDS = frozenset(  # words in titles of codes that say nothing about the disease
     plain_words(
         "other unspecified type without mention of not elsewhere classified stage as to episode care acute chronic "
         "due site initial subsequent"
@@ -39,7 +39,7 @@ Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> unit vectors of shape
 
 def load_encoder(name_or_path: str = MINILM, batch_size: int = 32) -> Encode:
     """
-    Load a sentence encoder; a progress bar shows where it has many texts.
+    Load a sentence encoder; it shows a progress bar for many texts.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -84,10 +84,10 @@ class Retriever:
     """
     Ranks documents for labels by BM25, by cosine, and by both; a document counts as much as its best passage.
 
-    The fused ranking adds both scores, each in standard deviations over the corpus, with two things added. Labels
-    contend: from a document's score for a label `CONTRAST` times that for its strongest rival is taken, so that each
-    of two related labels gets its own. And labels learn (Rocchio): the words and the mean vector of the first
-    `FEEDBACK` documents join the query, and all is ranked again.
+    The fused ranking adds both scores, each in standard deviations over the corpus, with two additions. Labels
+    compete: from a document's score for a label, `CONTRAST` times that for the strongest other label is subtracted, so
+    that each of two related labels gets its own documents. And queries are expanded (Rocchio): the words and the mean
+    vector of the first `FEEDBACK` documents join the query, and all documents are ranked again.
 
     Args:
         documents (list of `Document`): all of the corpus, each with a text.
@@ -109,13 +109,13 @@ class Retriever:
         """
         Find the `top_k` best documents of each label by each of `METHODS`, best first.
 
-        BM25 has those only that share a word with the query. The labels are searched for together, since they contend
+        BM25 only has documents that share a word with the query. The labels are searched together, since they compete
         for documents.
         """
         weights, vectors = [_weights(query) for query in queries], [self._vector(query) for query in queries]
         lexical, semantic = self._lexical(weights), self._semantic(vectors)
         first = _fuse(lexical, semantic)
-        learned = [self._learn(words, ranking) for words, ranking in zip(weights, first, strict=True)]
+        learned = [self._expand(words, ranking) for words, ranking in zip(weights, first, strict=True)]
         moved = [self._move(vector, ranking) for vector, ranking in zip(vectors, first, strict=True)]
         fused = _fuse(self._lexical(learned), self._semantic(moved))
         rankings = zip(map(_positive_ranking, lexical), map(_ranking, semantic), fused, strict=True)
@@ -128,7 +128,7 @@ class Retriever:
         }
 
     def _vector(self, query: Query) -> np.ndarray:
-        """Return the mean of the names, and with less weight of the known terms."""
+        """Return the mean vector of the names and, with less weight, the known terms."""
         long = [name for name in query.names if len(name) >= SHORTEST_DENSE_FORM] or query.names
         vector = _unit(self.encode(long).mean(axis=0))
         return vector + TERM_VECTOR_WEIGHT * _unit(self.encode(query.terms).mean(axis=0)) if query.terms else vector
@@ -139,7 +139,7 @@ class Retriever:
 
     def _bm25(self, query: dict[str, float]) -> np.ndarray:
         scores = np.zeros(self.starts[-1])
-        matrix = self.bm25.scores  # one column a word; `get_scores` does the same, but not for a hundred words at once
+        matrix = self.bm25.scores  # one column per word; `get_scores` is slow for a hundred words
         for word, weight in query.items():
             column = self.bm25.vocab_dict.get(word)
             if column is not None:
@@ -154,8 +154,8 @@ class Retriever:
     def _best(self, scores: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(scores, self.starts[:-1])
 
-    def _learn(self, query: dict[str, float], ranking: list[int]) -> dict[str, float]:
-        """Return the query and, with weights up to 1, words that several of its best documents and few others have."""
+    def _expand(self, query: dict[str, float], ranking: list[int]) -> dict[str, float]:
+        """Return the query with words, weighted up to 1, that several of its best documents and few others have."""
         counts, weights = Counter(), Counter()
         for rank, i in enumerate(ranking[:FEEDBACK], start=1):
             for word in set(self.words[i]):
@@ -207,17 +207,17 @@ def _positive_ranking(scores: np.ndarray) -> list[int]:
 
 def _fuse(lexical: np.ndarray, semantic: np.ndarray) -> list[list[int]]:
     """Rank the documents for each label; both scores of shape (labels, documents)."""
-    return [_ranking(scores) for scores in _contend(_standard(lexical) + DENSE_WEIGHT * _standard(semantic))]
+    return [_ranking(scores) for scores in _compete(_standardized(lexical) + DENSE_WEIGHT * _standardized(semantic))]
 
 
-def _standard(scores: np.ndarray) -> np.ndarray:
+def _standardized(scores: np.ndarray) -> np.ndarray:
     """Return each label's scores in standard deviations over the documents."""
     spread = scores.std(axis=1, keepdims=True)
     return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
 
 
-def _contend(scores: np.ndarray) -> np.ndarray:
-    """Return each label's scores less `CONTRAST` times those of the document's strongest other label."""
+def _compete(scores: np.ndarray) -> np.ndarray:
+    """Return each label's scores minus `CONTRAST` times those of the document's strongest other label."""
     if len(scores) < 2:
         return scores
     second, first = np.sort(scores, axis=0)[-2:]
@@ -232,7 +232,7 @@ def evaluate_retrieval(retriever: Retriever, queries: list[Query], k: int = 10) 
     If more than `k` documents are marked, `k` found count as all of them.
 
     Returns:
-        `{label: {"bm25", "dense", "fused"}}`, without labels that mark no document.
+        `{label: {"bm25", "dense", "fused"}}`, without labels that no document is marked with.
     """
     found = retriever.search(queries, k)
     recalls = {}

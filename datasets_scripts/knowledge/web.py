@@ -36,21 +36,21 @@ PUBMED_BATCH = 100  # articles a request
 LONGEST_RETRY_AFTER = 120  # seconds
 LARGEST_REPLY = 64 * 2**20  # bytes, decompressed
 SLOWEST_REPLY = 180  # seconds, to its last byte
-LONGEST_FAULT = 200  # characters of what a service says of its fault
+LONGEST_FAULT = 200  # characters of a service's error message
 
 
 class ServiceError(ValueError):
-    """Raised for a reply that is not what was asked for; asking again may help."""
+    """Raised for an unexpected reply; another request may succeed."""
 
 
 class CachedService:
     """
-    Reads a web service politely: at most `per_second` requests, patient with 429 and 5xx, and nothing twice.
+    Reads a web service politely: at most `per_second` requests, with retries after 429 and 5xx, and nothing twice.
 
     Args:
         cache (`Path`): folder of the replies; only those that could be read are kept.
-        email (`str`, *optional*): the services ask for one, to write to before they block anyone.
-        attempts (`int`): how often a request is made whose reply cannot be read.
+        email (`str`, *optional*): the services ask for one, as a contact before they block anyone.
+        attempts (`int`): number of attempts at a request with an unreadable reply.
         first_wait (`float`): seconds before the second attempt; they double.
     """
 
@@ -74,7 +74,7 @@ class CachedService:
 
     def get(self, url: str, parameters: dict, parse: Callable[[str], object]) -> object:
         """
-        Return what `parse` reads from the reply, from the cache where it is there.
+        Return the result of `parse` for the reply, which may come from the cache.
 
         Raises:
             ClinRaGenInputError: if the service does not answer, or not in a form that `parse` can read.
@@ -95,7 +95,7 @@ class CachedService:
                 time.sleep(float(_seconds(headers.get("Retry-After")) or self.first_wait * 2**attempt))
         else:
             raise ClinRaGenInputError(
-                f"{url}: {_shown(fault, parameters)}, {self.attempts} times; start again later to resume from there"
+                f"{url}: {_one_line(fault, parameters)}, {self.attempts} times; start again later to resume from there"
             )
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside = kept.with_name(f"{key}.{os.getpid()}")
@@ -104,7 +104,7 @@ class CachedService:
         return parsed
 
     def _fetch(self, url: str, parameters: dict) -> tuple[bytes, Mapping[str, str]]:
-        """Return body and headers of a reply, which is neither endless nor slow without an end."""
+        """Return body and headers of a reply, with limits on its size and time."""
         time.sleep(max(0.0, self.next_time - time.monotonic()))
         self.next_time = time.monotonic() + self.pause
         try:
@@ -131,7 +131,7 @@ def _body(reply: requests.Response) -> bytes:
 
 
 def _parsed(parse: Callable[[str], object], reply: bytes) -> object:
-    """Return what `parse` reads from a reply; a `ServiceError` for whatever it stumbles over."""
+    """Return the result of `parse` for a reply; any failure becomes a `ServiceError`."""
     try:
         return parse(reply.decode())
     except ServiceError:
@@ -140,12 +140,12 @@ def _parsed(parse: Callable[[str], object], reply: bytes) -> object:
         raise ServiceError("the reply is not of the form that is read") from None
 
 
-def _shown(fault: ServiceError, parameters: dict) -> str:
-    """Return a fault as one short line, without what is secret."""
-    told = " ".join(str(fault).split())
+def _one_line(fault: ServiceError, parameters: dict) -> str:
+    """Return a fault as one short line, without secrets."""
+    line = " ".join(str(fault).split())
     for name in SECRETS:
-        told = told.replace(str(parameters.get(name) or "\0"), "***")
-    return told[:LONGEST_FAULT]
+        line = line.replace(str(parameters.get(name) or "\0"), "***")
+    return line[:LONGEST_FAULT]
 
 
 def _seconds(retry_after: str | None) -> int | None:
@@ -201,9 +201,9 @@ def _pubmed_ids(reply: str) -> list[str]:
 def _json(reply: str) -> dict:
     try:
         value = json.loads(reply)
-        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be kept
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate cannot be saved
     except (ValueError, RecursionError):
-        raise ServiceError("the reply is no JSON") from None
+        raise ServiceError("the reply is not JSON") from None
     if not isinstance(value, dict) or "error" in value:
         error = value.get("error") if isinstance(value, dict) else value
         raise ServiceError(f"the reply is an error ({error.get('info', error) if isinstance(error, dict) else error})")
@@ -214,7 +214,7 @@ def _pubmed_articles(reply: str) -> list[Document]:
     try:
         root = ElementTree.fromstring(reply)
     except ElementTree.ParseError:
-        raise ServiceError("the reply is no XML") from None
+        raise ServiceError("the reply is not XML") from None
     if root.tag != "PubmedArticleSet":
         raise ServiceError(f"the reply holds no articles but {root.tag}")
     articles = [_pubmed_article(article) for article in root.iter("PubmedArticle")]

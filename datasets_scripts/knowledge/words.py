@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Words and their plain forms, the same for retrieval and extraction; and what a label is called."""
+"""Words and their plain forms, the same for retrieval and extraction; and the names of a label."""
 
 import re
 from pathlib import Path
@@ -36,18 +36,18 @@ def plain_word(word: str) -> str:
 
 
 def plain_words(text: str) -> list[str]:
-    """Return the plain forms of the words of a text; hyphens part words."""
+    """Return the plain forms of the words of a text; hyphens separate words."""
     return [plain_word(part) for word in WORD.findall(text) for part in word.split("-")]
 
 
 def plain_phrase(text: str) -> str:
-    """Return what phrases have in common that differ by inflection, case or hyphens only."""
+    """Return the common form of phrases that differ only by inflection, case or hyphens."""
     return " ".join(plain_words(text))
 
 
 def label_forms(label: dict) -> list[str]:
     """
-    Return what a label is called, most telling first: the parts of its name, without parentheses, and its synonyms.
+    Return the names of a label, most specific first: the parts of its name, without parentheses, and its synonyms.
 
     Args:
         label (`dict`): `name` and `synonyms`.

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The text of a model, read as the JSON object that was asked for."""
+"""Parse the text of a model as the requested JSON object."""
 
 import json
 import re
@@ -11,19 +11,19 @@ import jsonschema
 from datasets_scripts.llm.chat import Answer
 
 
-LONGEST = 32_000  # characters after the thoughts: more than any answer, and all that the gate is given to read
-LONGEST_MENDED = 8_000  # characters, and
-MARKS_MENDED = 1_000  # quotation marks and brackets: mending takes time with their square, here two seconds at most
+LONGEST = 32_000  # characters after the thoughts: more than any valid answer, and a limit for the gate
+LONGEST_REPAIRED = 8_000  # characters, and
+MOST_MARKS_REPAIRED = 1_000  # quotation marks and brackets: repair takes quadratic time, here at most two seconds
 
 
 class _UnusableError(Exception):
-    """Raised for a text that holds no answer; its words can be counted."""
+    """Raised for a text without an answer; the message can be counted."""
 
 
 def parse_answer(content: str, schema: dict) -> Answer:
     """
-    Read the object in a model's text: after its thoughts, inside of a code fence or of other words. Small slips of
-    JSON (a comma too many, a quotation mark missing) are mended, but not a text that was cut off.
+    Parse the object in a model's text: after its thoughts, within a code fence or other words. Small errors of
+    JSON (an extra comma, a missing quotation mark) are repaired, but not a text that was cut off.
     """
     try:
         value = _read(content if content.lstrip().startswith("{") else content.rpartition("</think>")[2])
@@ -52,7 +52,7 @@ def _read(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_each_key_once)
     except ValueError:
-        return _mended(text)
+        return _repaired(text)
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> dict:
@@ -62,10 +62,10 @@ def _each_key_once(pairs: list[tuple[str, object]]) -> dict:
     return found
 
 
-def _mended(text: str) -> object:
+def _repaired(text: str) -> object:
     if _ends_in_a_string(text):
         raise _UnusableError("JSON that was cut off")
-    if len(text) > LONGEST_MENDED or sum(map(text.count, "\"'{[")) > MARKS_MENDED:
+    if len(text) > LONGEST_REPAIRED or sum(map(text.count, "\"'{[")) > MOST_MARKS_REPAIRED:
         raise _UnusableError("broken JSON")
     try:
         return json_repair.loads(text)

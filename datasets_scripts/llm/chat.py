@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to a large language model and its answers, whoever answers."""
+"""Requests to a large language model and its answers, for all kinds of models."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Request:
     Args:
         messages (list of `dict`): the chat: `role` and `content`.
         schema (`dict`): JSON schema of the object that is wanted.
-        seed (`int`, *optional*): of the sampling, so that the same chat can be asked again; default: the model's.
-        narrow (`dict`, *optional*): a schema within `schema`, for a model that can be kept to it.
+        seed (`int`, *optional*): of the sampling, so that the same chat can be repeated; default: the model's.
+        narrow (`dict`, *optional*): a stricter schema, for models with constrained decoding.
     """
 
     messages: list[dict]
@@ -25,7 +25,7 @@ class Request:
 
     @property
     def allowed(self) -> dict:
-        """Return the schema that a model is kept to, where it can be."""
+        """Return the schema for constrained decoding."""
         return self.narrow or self.schema
 
 
@@ -33,9 +33,9 @@ class Request:
 class Answer:
     """
     Args:
-        value (`dict`, *optional*): the object, complete by the request's schema; `None` where there is none.
+        value (`dict`, *optional*): the object, valid by the request's schema; `None` if there is none.
         reason (`str`): why there is none: a word or two that can be counted, such as `"no JSON"`; else empty.
-        again (`bool`): whether to be told the reason may help the model to answer.
+        again (`bool`): whether another attempt, with the reason, may succeed.
     """
 
     value: dict | None
@@ -43,4 +43,4 @@ class Answer:
     again: bool = False
 
 
-Ask = Callable[[Iterable[Request]], Iterator[Answer]]  # one answer a request, in order
+Ask = Callable[[Iterable[Request]], Iterator[Answer]]  # one answer per request, in order

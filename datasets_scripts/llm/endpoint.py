@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A model behind an OpenAI-compatible endpoint: many requests under way, patient with faults, careful with money."""
+"""A model behind an OpenAI-compatible endpoint: concurrent requests, retries after faults, and a budget."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 logger = logging.getLogger(__name__)
 
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-FAULTS_IN_A_ROW = 5  # requests, or connections, of an endpoint that has answered nothing yet
-FAULTS_IN_A_ROW_LATER = 25  # requests of one that has: records may be at fault, too
+FAULTS_IN_A_ROW = 5  # requests, or connections, to an endpoint without any answer so far
+FAULTS_IN_A_ROW_LATER = 25  # requests after the first answer: the records may be the cause
 LONGEST_WAIT = 60.0
 LARGEST_ANSWER = 4 * 2**20
-CHARACTERS_PER_TOKEN = 3  # to reserve of the budget before an endpoint has counted; few, to be on the safe side
+CHARACTERS_PER_TOKEN = 3  # to reserve budget before the endpoint has counted; low, for a safe estimate
 TOKENS_PER_MESSAGE = 8
-MOST_TOKENS = 10**9  # that an endpoint can have counted for one request
+MOST_TOKENS = 10**9  # plausible count of an endpoint for one request
 CODE = re.compile(r"[a-z][a-z_]{2,39}", re.IGNORECASE)  # such as "model_not_found"; never words of a record
 REMEDIES = {
     401: "the key is wrong or missing; set OPENAI_API_KEY",
@@ -48,21 +48,21 @@ REMEDIES = {
     "broken connection": "it closes connections before they are answered",
     "malformed reply": "it answers nothing that a chat completion is; see --base-url",
 }
-REFUSALS = (401, 402, 403, 404, 407)  # where no other request would fare better
+REFUSALS = (401, 402, 403, 404, 407)  # after which no other request can succeed
 RESUME = "What was answered is kept; start the same command again to resume"
 
 
 class BudgetError(ClinRaGenInputError):
-    """The next request would exceed the budget."""
+    """Raised if the next request would exceed the budget."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """
-    Limit what is spent over all runs with one log of requests; `None` where there is no limit.
+    Limits on spending over all runs with one log of requests; `None` means no limit.
 
-    Before a request is sent, room is reserved for the longest answer and for one token for each three bytes of its
-    chat; then what the endpoint counts takes its place.
+    Before a request is sent, budget is reserved for the longest answer and for one token per three bytes of its chat;
+    then the endpoint's count replaces the reservation.
 
     Args:
         requests (`int`), tokens (`int`): sent, retries included; read and written.
@@ -81,7 +81,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Hold the settings that go with every chat."""
+    """Settings of every chat."""
 
     temperature: float = 0.0
     max_tokens: int = 1024
@@ -90,26 +90,26 @@ class Sampling:
 
 
 def estimated_tokens(messages: list[dict]) -> int:
-    """Estimate from above the tokens of a chat."""
+    """Return an upper estimate of the tokens of a chat."""
     return sum(len(m["content"].encode()) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE for m in messages)
 
 
 class EndpointModel:
     """
-    Answers chats by `POST {base_url}/chat/completions`; what `log` holds is not asked again.
+    Answers chats by `POST {base_url}/chat/completions`; answers in `log` are not requested again.
 
     Args:
         model (`str`): the name that the endpoint knows.
         base_url (`str`): such as `http://127.0.0.1:8000/v1`.
-        log (`RequestLog`): answers, and what was spent.
+        log (`RequestLog`): answers and spending.
         confined (`bool`): whether requests must stay on this machine.
-        concurrency (`int`): requests under way at once.
-        attempts (`int`): how often one request is sent while faults last that pass (429, 5xx, time-outs, broken
-            connections, answers that are no JSON).
+        concurrency (`int`): number of concurrent requests.
+        attempts (`int`): number of attempts at one request after transient faults (429, 5xx, time-outs, broken
+            connections, answers that are not JSON).
         seconds (`float`): limit of one attempt.
 
     Raises:
-        ClinRaGenInputError: if the endpoint may not, or cannot, be used, or the key is none.
+        ClinRaGenInputError: if the endpoint may not, or cannot, be used, or the key is invalid.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class EndpointModel:
         self.confined, self.api_key, self.concurrency = confined, _checked_key(api_key), concurrency
         self.attempts, self.seconds, self.first_wait = attempts, seconds, first_wait
         self.sampling, self.budget = sampling or Sampling(), budget or Budget()
-        self.spent, self.reserved = log.usage(), {}  # kept here, so that no request adds up the log again
+        self.spent, self.reserved = log.usage(), {}  # kept here, so that requests need not sum the log
         self.ended: ClinRaGenInputError | None = None
         self.faults_in_a_row = self.unreached = 0
         self.most_faults = FAULTS_IN_A_ROW_LATER if "answered" in log.statuses() else FAULTS_IN_A_ROW
-        self.cause = ""  # of the last fault, in words that hold nothing of a record
+        self.cause = ""  # of the last fault, without content of records
 
     async def __aenter__(self) -> EndpointModel:
         self.session = open_session(self.confined, self.seconds, self.concurrency)
@@ -149,9 +149,9 @@ class EndpointModel:
     async def answer(self, request: Request) -> Answer:
         """
         Raises:
-            BudgetError: before what would exceed the budget is sent.
-            ClinRaGenInputError: if the endpoint refuses the key, the model or every request, or gives no answer to
-                several in a row.
+            BudgetError: before sending a request that would exceed the budget.
+            ClinRaGenInputError: if the endpoint refuses the key, the model or every request, or does not answer
+                several requests in a row.
             LeavesMachineError: if a connection would leave the machine.
         """
         body = self._body(request)
@@ -187,10 +187,10 @@ class EndpointModel:
         return body
 
     async def _send(self, body: dict, key: str) -> tuple[str | None, str]:
-        """The text of an answer, or the fault that lasted."""
+        """Return the text of an answer, or the fault of the last attempt."""
         fault = ""
         for attempt in range(self.attempts):
-            if self.ended is not None:  # what is under way ends, nothing new is sent
+            if self.ended is not None:  # running requests finish, no others are sent
                 raise self.ended
             number = self._reserve(body, key)
             try:
@@ -198,7 +198,7 @@ class EndpointModel:
             except TimeoutError:
                 status, content, wait, self.cause = "timeout", None, None, f"within {self.seconds:g} s"
             except (aiohttp.ClientError, OSError) as error:
-                status, content, wait, self.cause = _connection_fault(error), None, None, _told(error)
+                status, content, wait, self.cause = _connection_fault(error), None, None, _cause(error)
             finally:
                 self.reserved.pop(number, None)
             if content is not None:
@@ -212,11 +212,11 @@ class EndpointModel:
                 break
             if attempt + 1 < self.attempts:
                 await asyncio.sleep(wait if wait is not None else self._pause(attempt))
-        self._give_up(fault)
+        self._check_faults(fault)
         return None, fault
 
     async def _attempt(self, body: dict, key: str, number: int) -> tuple[str, str | None, float | None]:
-        """Status, text if there is one, and the wait that the endpoint asks for before another attempt."""
+        """Return status, text, if any, and the wait before another attempt that the endpoint asks for."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         async with self.session.post(self.url, json=body, headers=headers, allow_redirects=False) as response:
             self.unreached = -(10**9)
@@ -245,7 +245,7 @@ class EndpointModel:
         return "answered", content, None
 
     def _reserve(self, body: dict, key: str) -> int:
-        """Note a request as sent, if the budget has room for all that it may take."""
+        """Record a request as sent, if the budget covers its highest cost."""
         wanted = estimated_tokens(body["messages"]), body["max_tokens"]
         spent = self.spent.prompt_tokens, self.spent.completion_tokens
         prompt, completion = map(sum, zip(spent, wanted, *self.reserved.values(), strict=True))
@@ -271,8 +271,8 @@ class EndpointModel:
         if self.unreached >= FAULTS_IN_A_ROW:
             raise self._stopped(fault)
 
-    def _give_up(self, fault: str) -> None:
-        """End the run where no other request would fare better than one that stays without an answer."""
+    def _check_faults(self, fault: str) -> None:
+        """End the run if no other request would succeed after this unanswered one."""
         self.faults_in_a_row += 1
         refused = fault.startswith("HTTP") and int(fault[5:]) in REFUSALS
         if refused or fault == "no connection" or self.faults_in_a_row >= self.most_faults:
@@ -293,7 +293,7 @@ class EndpointModel:
 
 
 def _checked_key(key: str | None) -> str | None:
-    """Return the key as it goes into a header; a `ClinRaGenInputError`, which does not hold it, where it cannot."""
+    """Return the key for the header; an invalid one raises a `ClinRaGenInputError`, which does not contain it."""
     key = (key or "").strip()
     if not (key.isascii() and key.isprintable()):
         raise ClinRaGenInputError("OPENAI_API_KEY holds characters that no key has; set it again")
@@ -311,21 +311,21 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _text_of(reply: dict) -> str:
-    """Return the text of a reply, empty where the model wrote none; one of the errors of `_attempt` if it is none."""
+    """Return the text of a reply, empty if the model wrote none; raises errors that `_attempt` handles."""
     content = reply["choices"][0]["message"]["content"]
     if content is not None and not isinstance(content, str):
         raise TypeError
-    (content or "").encode()  # half of a character cannot be kept
+    (content or "").encode()  # a lone surrogate cannot be saved
     return content or ""
 
 
 def _counted(tokens: object, estimate: int) -> int:
-    """Return what the endpoint counted, or the estimate where that cannot be."""
+    """Return the endpoint's count, or the estimate if the count is implausible."""
     return tokens if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else estimate
 
 
 def _named(status: int, raw: bytes) -> str:
-    """Return the name of a status and the code that an error reply gives; its words might be those of a record."""
+    """Return the name of a status and the code of an error reply; its message may quote a record."""
     name = HTTPStatus(status).phrase if status in set(HTTPStatus) and status != 200 else ""
     try:
         error = json.loads(raw).get("error")
@@ -337,7 +337,7 @@ def _named(status: int, raw: bytes) -> str:
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Return the seconds to wait of a `Retry-After`, which are given as such or as a date; `None` if it is neither."""
+    """Return the seconds of a `Retry-After`, given as a number or as a date; `None` if it is neither."""
     try:
         seconds = float(header or "")
     except ValueError:
@@ -352,8 +352,8 @@ def _connection_fault(error: Exception) -> str:
     return "no connection" if isinstance(error, aiohttp.ClientConnectorError) else "broken connection"
 
 
-def _told(error: Exception) -> str:
-    """Return the cause of a fault of a connection, without what was sent or received."""
+def _cause(error: Exception) -> str:
+    """Return the cause of a connection fault, without sent or received content."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return "TLS: its certificate is not trusted, or it speaks no TLS"
     number = getattr(error, "errno", None)

@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The data-use guard: records of patients stay on the machine unless the user says, on record, that they may leave.
+The data-use guard: records of patients stay on the machine unless the user gives a recorded permission.
 
-The check sits where every connection begins, at the socket, after names are resolved: a redirect, a name that resolves
-elsewhere, or one that comes to, meet it too. Proxies are never used, so that no variable of the environment can send
-a request another way, and redirects are not followed.
+The check is at the socket, where every connection begins, after names are resolved: it also covers redirects and names
+that resolve elsewhere, now or later. Proxies are never used, so that no variable of the environment can divert a
+request, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REMEDY = (
 
 
 class LeavesMachineError(ClinRaGenInputError):
-    """A connection that would carry records off the machine; nothing was sent."""
+    """Raised for a connection that would send records off the machine; nothing was sent."""
 
 
 def is_loopback(address: str) -> bool:
@@ -44,7 +44,7 @@ def check_endpoint(base_url: str, confined: bool) -> None:
         confined (`bool`): whether what is sent must stay on this machine.
 
     Raises:
-        ClinRaGenInputError: if it is no address, cannot be resolved, or leaves the machine while `confined`.
+        ClinRaGenInputError: if it is not a valid address, cannot be resolved, or leaves the machine while `confined`.
     """
     try:
         parts = urlsplit(base_url)
@@ -57,7 +57,7 @@ def check_endpoint(base_url: str, confined: bool) -> None:
             "address alone, and the key in OPENAI_API_KEY"
         )
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClinRaGenInputError(f"--base-url {base_url} is no address such as http://127.0.0.1:8000/v1")
+        raise ClinRaGenInputError(f"--base-url {base_url} is not an address such as http://127.0.0.1:8000/v1")
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -71,12 +71,12 @@ def check_endpoint(base_url: str, confined: bool) -> None:
 
 def open_session(confined: bool, seconds: float, connections: int) -> aiohttp.ClientSession:
     """
-    A session of which every connection is checked; call it within a running event loop.
+    Return a session that checks every connection; call it within a running event loop.
 
     Args:
         confined (`bool`): refuse all but loopback addresses.
         seconds (`float`): limit of one request, from connecting to its last byte.
-        connections (`int`): at most that many at once.
+        connections (`int`): most connections at once.
     """
     connector = aiohttp.TCPConnector(
         limit=connections,

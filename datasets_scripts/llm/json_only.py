@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Generation that can write nothing but JSON of a schema, and that ends within its budget of tokens, whatever the model.
+Generation constrained to JSON of a schema, which is complete within its limit of tokens, for any model.
 
 This file is also a `custom_generate/generate.py`: in a model's folder under that name it lets `transformers serve
 FOLDER --trust-remote-code` keep to the `json_schema` of a request's `generation_config`.
@@ -18,15 +18,15 @@ from llguidance.hf import from_tokenizer
 from transformers import LogitsProcessor
 
 
-LONGEST_STRING, MOST_ITEMS = 200, 12  # characters, items: where a schema names no bound
-PLAIN = r'[^"\\\x00-\x1f\x7f]'  # what needs no escape, so that a string can end after any of its characters
+LONGEST_STRING, MOST_ITEMS = 200, 12  # characters, items: if a schema has no bound
+PLAIN = r'[^"\\\x00-\x1f\x7f]'  # characters without an escape, so that a string can end after any of them
 FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-SPARE = 16  # tokens more than the longest closing: words may be split otherwise
+SPARE = 16  # tokens beyond the longest closing, as words may be tokenized differently
 CLOSERS = ('"', "}", "]", ",", ":")
 
 
 def parts_of(schema: dict) -> Iterator[dict]:
-    """Yield the schemas that a schema is made of."""
+    """Yield the direct subschemas of a schema."""
     yield from schema.get("anyOf", ())
     yield from schema.get("properties", {}).values()
     yield from schema.get("prefixItems", ())
@@ -35,7 +35,7 @@ def parts_of(schema: dict) -> Iterator[dict]:
 
 
 def bounded(schema: dict) -> dict:
-    """Return a schema with bounds of its strings, lists and objects, so that an answer has an end."""
+    """Return a schema with bounds for strings, lists and objects, so that answers are finite."""
     schema = dict(schema)
     for name in ("anyOf", "prefixItems"):
         if name in schema:
@@ -54,7 +54,7 @@ def bounded(schema: dict) -> dict:
 
 
 def endings(schema: dict) -> Iterator[str]:
-    """Yield ends of the strings with a `pattern`: those of their first example, up to the quotation mark."""
+    """Yield the ends of strings with a `pattern`, from their first example, with the quotation mark."""
     for part in parts_of(schema):
         yield from endings(part)
     if "pattern" in schema:
@@ -62,19 +62,18 @@ def endings(schema: dict) -> Iterator[str]:
         yield from (f'{text[place:]}"' for place in reversed(range(len(text))) if text[place] == " ")
 
 
-def fullest(schema: dict) -> str:
-    """Return a text that is at least as long as the end of any answer that is closed as soon as it can be."""
+def longest_ending(schema: dict) -> str:
+    """Return a text at least as long as the ending of any answer that is closed as early as possible."""
     if "anyOf" in schema:
-        return max(map(fullest, schema["anyOf"]), key=len)
+        return max(map(longest_ending, schema["anyOf"]), key=len)
     if "enum" in schema or "const" in schema:
         return max(map(json.dumps, schema.get("enum", [schema.get("const")])), key=len)
     if schema["type"] == "object":
-        return (
-            f"{{{', '.join(f'{json.dumps(name)}: {fullest(part)}' for name, part in schema['properties'].items())}}}"
-        )
+        fields = (f"{json.dumps(name)}: {longest_ending(part)}" for name, part in schema["properties"].items())
+        return f"{{{', '.join(fields)}}}"
     if schema["type"] == "array":
         items = schema.get("prefixItems") or [schema["items"]] * max(1, schema.get("minItems", 0))
-        return f"[{', '.join(map(fullest, items))}]"
+        return f"[{', '.join(map(longest_ending, items))}]"
     if schema["type"] == "string":
         return json.dumps(schema.get("examples", ["x " * schema.get("minLength", 0)])[0])
     return "-00000"
@@ -87,7 +86,7 @@ def _grammar(schema: str) -> str:
 
 class JsonOnly(LogitsProcessor):
     """
-    Allow each row of a batch only what its schema lets it write next, and close it before its tokens are spent.
+    Allow in each row of a batch only the tokens that its schema accepts next, and close it before its tokens run out.
 
     Args:
         vocabulary (`LLTokenizer`): of the model's tokenizer.
@@ -95,15 +94,15 @@ class JsonOnly(LogitsProcessor):
         max_new_tokens (`int`): of one row.
 
     Raises:
-        ValueError: for a schema that cannot be kept to, and for fewer tokens than an answer may need.
+        ValueError: for an unsupported schema, and for fewer tokens than an answer may need.
     """
 
     def __init__(self, vocabulary: LLTokenizer, schemas: list[dict], max_new_tokens: int):
         self.vocabulary, self.left = vocabulary, max_new_tokens
         self.matchers = [LLMatcher(vocabulary, _grammar(json.dumps(bounded(schema)))) for schema in schemas]
         self.endings = [list(map(vocabulary.tokenize_str, (*dict.fromkeys(endings(s)), *CLOSERS))) for s in schemas]
-        self.reserves = [len(vocabulary.tokenize_str(fullest(schema))) + SPARE for schema in schemas]
-        self.plans: list[list[int]] = [[] for _ in schemas]  # of tokens that follow, once a row is closed
+        self.reserves = [len(vocabulary.tokenize_str(longest_ending(schema))) + SPARE for schema in schemas]
+        self.plans: list[list[int]] = [[] for _ in schemas]  # tokens that follow, once a row is closing
         self.begun = False
         for matcher in self.matchers:
             if matcher.is_error():
@@ -122,16 +121,16 @@ class JsonOnly(LogitsProcessor):
         return scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -float("inf"))
 
     def _allowed(self, row: int, size: int) -> np.ndarray:
-        """Return what a row may write next, of shape `(size,)`; a row that has ended its text, nothing more."""
+        """Return the allowed next tokens of a row, of shape `(size,)`; only the end after a complete text."""
         matcher = self.matchers[row]
         if not matcher.is_stopped() and self.left > self.reserves[row]:
             return _mask(matcher, size)
         allowed = np.zeros(size, dtype=bool)
-        allowed[self._next_to_close(row)] = True
+        allowed[self._closing_token(row)] = True
         return allowed
 
-    def _next_to_close(self, row: int) -> int:
-        """Return the token that leads to the end of an answer on a short way; the last one ends its text."""
+    def _closing_token(self, row: int) -> int:
+        """Return the next token on a short path to the end of an answer; the last one ends the text."""
         matcher = self.matchers[row]
         if matcher.is_stopped() or matcher.is_accepting():
             return self.vocabulary.eos_token
@@ -143,7 +142,7 @@ class JsonOnly(LogitsProcessor):
 
 
 def _mask(matcher: LLMatcher, size: int) -> np.ndarray:
-    """Return which tokens a matcher lets follow, of shape `(size,)`."""
+    """Return the tokens that a matcher accepts next, as a mask of shape `(size,)`."""
     bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
     return np.pad(bits, (0, max(0, size - len(bits))))[:size].astype(bool)
 
@@ -162,6 +161,6 @@ def generate(model, **options):
 
 @lru_cache(maxsize=4)
 def vocabulary_of(tokenizer) -> LLTokenizer:
-    """Return the vocabulary of a fast tokenizer with an end; one without gets its padding as the end."""
+    """Return the vocabulary of a fast tokenizer; without an end token, its padding token ends texts."""
     end = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     return from_tokenizer(tokenizer, n_vocab=len(tokenizer), eos_token=end)

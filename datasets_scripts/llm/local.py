@@ -1,9 +1,9 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A causal language model in this process: what waits for an answer is answered in batches, as JSON of its own schema.
+A causal language model in this process: waiting requests are answered in batches, each as JSON of its own schema.
 
-What the chats of a batch begin with alike, such as the system's words and the examples, is read once for all.
+The common beginning of the chats of a batch, such as system message and examples, is encoded once.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from datasets_scripts.common.checkpoints import pretrained, pretrained_weights
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.endpoint import Sampling
-from datasets_scripts.llm.json_only import JsonOnly, fullest, vocabulary_of
+from datasets_scripts.llm.json_only import JsonOnly, longest_ending, vocabulary_of
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 TOO_LONG = "too long a prompt"
-SHORTEST_OPENING = 32  # tokens that chats begin with alike, to be kept
+SHORTEST_OPENING = 32  # tokens of a common beginning that is worth caching
 
 
 @contextmanager
-def _told(model: str, what: str) -> Iterator[None]:
+def _model_errors(model: str, what: str) -> Iterator[None]:
     """
-    Turn whatever a model's files, code and device raise into one line.
+    Turn any error of a model's files, code or device into one line.
 
-    Libraries have errors of many kinds for it, without a common base. A package that is missing passes: all commands
-    tell of it.
+    The libraries' errors have no common base class. Errors for missing packages pass through, because all commands
+    report them.
     """
     try:
         yield
@@ -48,19 +48,19 @@ class LocalModel:
     """
     Args:
         model (`str`): folder or Hub id of a causal language model with a chat template.
-        log (`RequestLog`): answers; what it holds is not asked again.
-        batch_size (`int`): answered at once, with the seed of the first: those of which answers of about one length
-            are expected.
+        log (`RequestLog`): answers; those in it are not generated again.
+        batch_size (`int`): requests answered at once, with the seed of the first; their answers have similar expected
+            lengths.
 
     Raises:
-        ClinRaGenInputError: if there is no such model, it has no chat template, or no room for an answer.
+        ClinRaGenInputError: if there is no such model, it has no chat template, or its context is too short.
     """
 
     def __init__(self, model: str, log: RequestLog, *, batch_size: int = 8, sampling: Sampling | None = None):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        with _told(model, "cannot be loaded"):
+        with _model_errors(model, "cannot be loaded"):
             (checkpoint, options), (_, weights) = pretrained(model), pretrained_weights(model)
             self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, **options, padding_side="left")
             self.model = AutoModelForCausalLM.from_pretrained(checkpoint, **weights).eval()
@@ -72,11 +72,11 @@ class LocalModel:
         if torch.accelerator.is_available():
             self.model.to(torch.accelerator.current_accelerator())
         self.concurrency = self.batch_size = batch_size
-        self.opening: list[int] = []  # tokens that the last chats began with
+        self.opening: list[int] = []  # common beginning of the last chats, as tokens
         self.opening_cache = None
 
     def _check(self) -> None:
-        """Raise a `ClinRaGenInputError` where no chat could be answered; a tokenizer without padding gets one."""
+        """Raise a `ClinRaGenInputError` if no chat can be answered; add a padding token to a tokenizer without one."""
         if self.tokenizer.chat_template is None:
             raise ClinRaGenInputError(f"transformers:{self.name} has no chat template; take an instruct model")
         if self.room <= self.sampling.max_tokens:
@@ -84,9 +84,9 @@ class LocalModel:
                 f"transformers:{self.name} has room for {self.room} tokens, and --max-answer-tokens is "
                 f"{self.sampling.max_tokens}: none is left for a record; give fewer, or take another model"
             )
-        if self.tokenizer.pad_token is None:  # masked, whichever it is
+        if self.tokenizer.pad_token is None:  # any token will do, since padding is masked
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
-        with _told(self.name, "has a tokenizer that cannot be kept to JSON"):
+        with _model_errors(self.name, "has a tokenizer that cannot be kept to JSON"):
             self.vocabulary = vocabulary_of(self.tokenizer)
 
     async def __aenter__(self) -> LocalModel:
@@ -116,11 +116,11 @@ class LocalModel:
                 begun.append(await self.waiting.get())
             while not self.waiting.empty():
                 begun.append(self.waiting.get_nowait())
-            batch = _alike(begun)[: self.batch_size]
+            batch = _by_similar_length(begun)[: self.batch_size]
             begun = [item for item in begun if item not in batch]
             try:
                 texts = await asyncio.to_thread(self._generate, [request for _, request, _, _ in batch], batch[0][2])
-            except Exception as error:  # to those who wait for it
+            except Exception as error:  # passed on to the waiting requests
                 for *_, future in batch:
                     if not future.done():
                         future.set_exception(error)
@@ -136,11 +136,11 @@ class LocalModel:
 
     def _generate(self, requests: list[Request], seed: int) -> list[tuple[str | None, int, int]]:
         """Return text, tokens read and tokens written of each request; no text where the prompt is too long."""
-        with _told(self.name, "cannot answer"):
+        with _model_errors(self.name, "cannot answer"):
             return self._texts(requests, seed)
 
     def _prompt(self, chat: list[dict]) -> str:
-        """Return a chat as one text; a template without system messages gets the first two as one."""
+        """Return a chat as one text; for templates without system messages the first two are merged."""
         from jinja2 import TemplateError
 
         fill = partial(self.tokenizer.apply_chat_template, add_generation_prompt=True, tokenize=False)
@@ -165,7 +165,7 @@ class LocalModel:
         return results
 
     def _write(self, prompts: list[list[int]], schemas: list[dict], seed: int) -> list[list[int]]:
-        """Return the tokens that are written behind each prompt."""
+        """Return the generated tokens of each prompt."""
         import torch
 
         opening = self._read_opening(prompts)
@@ -199,11 +199,11 @@ class LocalModel:
             raise ClinRaGenInputError(f"transformers:{self.name}: {error}; raise --max-answer-tokens") from None
 
     def _read_opening(self, prompts: list[list[int]]) -> int:
-        """Read what all prompts begin with, unless that is done, and return its length."""
+        """Encode the common beginning of all prompts, unless it is cached, and return its length."""
         import torch
 
-        own = _begin_alike([prompt[:-1] for prompt in prompts])
-        known = _begin_alike([own, self.opening])
+        own = _common_prefix([prompt[:-1] for prompt in prompts])
+        known = _common_prefix([own, self.opening])
         opening = known if 2 * len(known) > len(own) else own
         if len(opening) < SHORTEST_OPENING:
             return 0
@@ -216,21 +216,21 @@ class LocalModel:
         return len(opening) if self.opening_cache is not None else 0
 
 
-def _alike(waiting: list[tuple]) -> list[tuple]:
-    """Sort what waits by how near its length is to that of the first: a batch ends with its longest answer."""
-    sizes = {item[0]: (len(fullest(item[1].allowed)), len(item[1].messages[-1]["content"])) for item in waiting}
+def _by_similar_length(waiting: list[tuple]) -> list[tuple]:
+    """Sort waiting requests by similarity of length to the first: a batch takes as long as its longest answer."""
+    sizes = {item[0]: (len(longest_ending(item[1].allowed)), len(item[1].messages[-1]["content"])) for item in waiting}
     first = sizes[waiting[0][0]]
     return sorted(waiting, key=lambda item: [abs(a - b) for a, b in zip(sizes[item[0]], first, strict=True)])
 
 
-def _begin_alike(lists: list[list[int]]) -> list[int]:
-    """Return what all lists begin with."""
+def _common_prefix(lists: list[list[int]]) -> list[int]:
+    """Return the longest common prefix of the lists."""
     length = next((i for i, items in enumerate(zip(*lists)) if len(set(items)) > 1), min(map(len, lists)))  # noqa: B905
     return lists[0][:length]
 
 
 def multiplies_bfloat16() -> bool:
-    """Return whether the processor multiplies in bfloat16, which is quicker there than in float32."""
+    """Return whether the processor has bfloat16 multiplication, which is faster than float32."""
     import torch
 
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())

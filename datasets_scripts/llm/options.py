@@ -3,7 +3,7 @@
 """
 The options of every command that asks a language model, and the model that they open.
 
-The modules that open a model are imported when they are needed: a command parses its options without them.
+The modules that open a model are imported only when needed: a command parses its options without them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from datasets_scripts.llm.request_log import RequestLog
 
 LOCAL_SERVER = "http://127.0.0.1:8000/v1"  # where vLLM and `transformers serve` listen
-SAMPLED_CHATS = 200  # of which a forecast takes the mean length
-TOKENS_PER_SECOND = 40  # that a forecast reckons with for each answer
+SAMPLED_CHATS = 200  # for the mean length in a forecast
+TOKENS_PER_SECOND = 40  # of each answer, assumed by a forecast
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_model(text: str, option: str, others: tuple[str, ...], gguf_file: str | None = None) -> tuple[str, str]:
-    """Return kind and name of `"openai:MODEL"` or `"transformers:MODEL"`; a folder has to be there, and its file."""
+    """Parse `"openai:MODEL"` or `"transformers:MODEL"` into kind and name; a folder, and its file, must exist."""
     kind, _, name = text.partition(":")
     if kind not in ("openai", "transformers") or not name:
         raise ClinRaGenInputError(
@@ -102,7 +102,7 @@ def check_model_options(arguments: argparse.Namespace, kind: str, confined: bool
     Check the options before anything is opened.
 
     Args:
-        confined (`bool`): whether what is sent must stay on this machine, but for a permission.
+        confined (`bool`): whether requests must stay on this machine without a permission.
     """
     if not arguments.timeout > 0:
         raise ClinRaGenInputError(f"--timeout is {arguments.timeout:g}; give more than 0 seconds")
@@ -142,7 +142,7 @@ def open_model(
 
 
 def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
-    """Estimate what so many requests would take, from the mean length of the first chats; nothing is sent."""
+    """Estimate the cost of a number of requests from the mean length of the first chats; nothing is sent."""
     from datasets_scripts.llm.endpoint import Budget, estimated_tokens
 
     sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]

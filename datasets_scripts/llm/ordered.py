@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-WINDOW = 8  # items begun for each one that may be under way
+WINDOW = 8  # started items per concurrent one
 
 
 class Resource(Protocol):
-    """Describe what the work needs open: an asynchronous context manager, and how much of it may run at once."""
+    """A resource that the work needs: an asynchronous context manager with a limit on concurrency."""
 
     concurrency: int
 
@@ -26,9 +26,9 @@ def map_in_order(
     work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], resource: Resource
 ) -> Iterator[Result]:
     """
-    `work(item)` for each item, while `resource` is open; `WINDOW` times its `concurrency` are begun at once.
+    Yield `work(item)` for each item, while `resource` is open; at most `WINDOW` times its `concurrency` run ahead.
 
-    An item that takes long holds back the results of later ones, not their work, until so many are begun.
+    A slow item delays the results of later ones, but not their work, until this limit is reached.
     """
 
     window = WINDOW * resource.concurrency
@@ -43,7 +43,7 @@ def map_in_order(
                         yield await begun.popleft()
                 while begun:
                     yield await begun.popleft()
-            except Exception:  # what is under way is paid for, and ends
+            except Exception:  # running items are paid for, so they may finish
                 await asyncio.gather(*begun, return_exceptions=True)
                 raise
             finally:

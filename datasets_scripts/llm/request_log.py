@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Every request to a language model and its answer, in one SQLite file: what was answered is never asked again.
+Every request to a language model and its answer, in one SQLite file: answered requests are never repeated.
 
-An answer is on disk before it is used, so that a kill loses none; what was sent and not yet answered counts as spent.
-The file holds what the model wrote, under the hash of what it was asked; it belongs where the dataset belongs.
+An answer is on disk before it is used, so that a kill loses none; a request without an answer counts as spent.
+The file holds the texts of the model, under the hash of the request; it needs the same protection as the dataset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 logger = logging.getLogger(__name__)
 
 ASKED_AGAIN = "restore a copy of it, or move it away: what it holds is then asked for again"
-FAULTS = {  # SQLite's own codes -> what is told of the file
+FAULTS = {  # SQLite's codes -> message about the file
     sqlite3.SQLITE_BUSY: "is in use by another process; wait for it or end it",
     sqlite3.SQLITE_LOCKED: "is in use by another process; wait for it or end it",
     sqlite3.SQLITE_FULL: "cannot be written: the disk is full; free some space, and start the same command again",
@@ -34,14 +34,14 @@ FAULTS = {  # SQLite's own codes -> what is told of the file
     sqlite3.SQLITE_READONLY: "is read-only; name another file with --requests",
     sqlite3.SQLITE_IOERR: f"cannot be read or written; {ASKED_AGAIN}",
     sqlite3.SQLITE_CORRUPT: f"is damaged; {ASKED_AGAIN}",
-    sqlite3.SQLITE_NOTADB: "is no log of requests; name another file with --requests",
-    sqlite3.SQLITE_ERROR: "is no log of requests; name another file with --requests",
+    sqlite3.SQLITE_NOTADB: "is not a log of requests; name another file with --requests",
+    sqlite3.SQLITE_ERROR: "is not a log of requests; name another file with --requests",
 }
 
 
 @dataclass
 class Usage:
-    """Count requests sent, and tokens as the endpoint counts them, over all runs."""
+    """Requests sent, and tokens as counted by the endpoint, over all runs."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -50,16 +50,16 @@ class Usage:
 
 class RequestLog:
     """
-    Hold the answers of a model, and what was spent; its owner alone can read the file.
+    The log of a model's answers and of the spending; only the owner can read the file.
 
-    An answer that was damaged is passed over, counted in `unreadable`, and asked for again.
+    A damaged answer is skipped, counted in `unreadable`, and requested again.
 
     Args:
-        path (`Path`): the file; made where there is none.
+        path (`Path`): the file; created if it does not exist.
 
     Raises:
-        ClinRaGenInputError: if there is a file of another kind or a damaged one, another process works with it, or it
-            cannot be written; so does every method.
+        ClinRaGenInputError: if the file is of another kind or damaged, another process uses it, or it
+            cannot be written; this holds for every method.
     """
 
     def __init__(self, path: Path):
@@ -67,7 +67,7 @@ class RequestLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            self.path.chmod(0o600)  # an older one as well
+            self.path.chmod(0o600)  # also for an existing file
         except OSError as error:
             raise ClinRaGenInputError(
                 f"{path} cannot be written: {error.strerror}; name another file with --requests"
@@ -88,21 +88,21 @@ class RequestLog:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turn SQLite's errors into one line, and take back what was half written."""
+        """Turn SQLite's errors into one line."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            told = FAULTS.get(code, f"cannot be used ({error}); {ASKED_AGAIN}")
-            raise ClinRaGenInputError(f"{self.path} {told}") from None
+            fault = FAULTS.get(code, f"cannot be used ({error}); {ASKED_AGAIN}")
+            raise ClinRaGenInputError(f"{self.path} {fault}") from None
 
     @staticmethod
     def key(body: dict) -> str:
-        """Return the hash of all that decides the answer."""
+        """Return the hash of everything that determines the answer."""
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
     def answer(self, key: str) -> str | None:
-        """Return the text that was answered; `None` where there is none that can be read."""
+        """Return the text of an answer; `None` if there is no readable one."""
         with self._faults():
             found = self.connection.execute(
                 "SELECT typeof(content), CAST(content AS BLOB) FROM answers WHERE key = ?", [key]
@@ -118,7 +118,7 @@ class RequestLog:
         return None
 
     def sent(self, key: str) -> int:
-        """Note that a request goes out, and return its number."""
+        """Record a request as sent, and return its number."""
         with self._faults():
             return self.connection.execute(
                 "INSERT INTO requests (key, status) VALUES (?, 'unanswered')", [key]
@@ -129,7 +129,7 @@ class RequestLog:
             self.connection.execute("UPDATE requests SET status = ? WHERE id = ?", [status, number])
 
     def answered(self, number: int, key: str, content: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Note an answer, whole or not at all: a text that is Unicode, and tokens that SQLite can count."""
+        """Record an answer atomically: valid Unicode, and token counts within SQLite's integers."""
         with self._faults():
             self.connection.execute("BEGIN")
             try:
@@ -151,26 +151,26 @@ class RequestLog:
         return Usage(*row)
 
     def statuses(self) -> dict[str, int]:
-        """Count the requests by how they ended: `answered`, `HTTP 429`, `timeout` and the like."""
+        """Count the requests by status: `answered`, `HTTP 429`, `timeout` and the like."""
         with self._faults():
             rows = self.connection.execute("SELECT status, count(*) FROM requests GROUP BY 1 ORDER BY 2 DESC, 1")
             return {str(status): count for status, count in rows}
 
     def report(self) -> dict:
         """
-        Return what was spent and how the requests ended, for the metadata of a result.
+        Return spending and statuses of the requests, for the metadata of a result.
 
         Raises:
-            ClinRaGenInputError: if not one request was answered, so that there is no result.
+            ClinRaGenInputError: if no request was answered, so that there is no result.
         """
         replies = self.statuses()
         if replies and "answered" not in replies:
-            told = ", ".join(f"{count} {status}" for status, count in replies.items())
+            statuses = ", ".join(f"{count} {status}" for status, count in replies.items())
             raise ClinRaGenInputError(
-                f"no request was answered ({told}); fix the cause, then start the same command again"
+                f"no request was answered ({statuses}); fix the cause, then start the same command again"
             )
         if self.unreadable:
-            logger.warning("%s: %d damaged answers were passed over and asked for again", self.path, self.unreadable)
+            logger.warning("%s: %d damaged answers were skipped and requested again", self.path, self.unreadable)
         return {**vars(self.usage()), "replies": replies}
 
     def close(self) -> None:

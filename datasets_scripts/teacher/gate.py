@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The quality gate: no rationale is learned from that the patient's own record contradicts.
+The quality gate: a rationale that the patient's own record contradicts is not used for training.
 
-No language model judges here. Claims about a channel are checked against the measured values, findings against the
-note, what is said of diagnoses against the recorded ones, arguments against the knowledge's links; and evidence must
-not be overlooked. `modeling_clinragen` holds the checkers, which the model is measured with, too.
+No language model is involved. Claims about a channel are checked against the measured values, findings against the
+note, statements about diagnoses against the recorded ones, arguments against the knowledge's links; and evidence must
+not be overlooked. The checkers, in `modeling_clinragen`, are those that also evaluate the model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modeling_clinragen.phrases_clinragen import compiled
 
 PARTS = ("note", "lab")
 _FINDINGS = {"note": "note", "lab": "series"}  # part -> field of `Evidence`
-# "Nothing points to a listed disease" and the like; what it says of one diagnosis is judged as a denial.
+# "Nothing points to a listed disease" and the like; about a single diagnosis it is judged as a denial.
 _NO_EVIDENCE = compiled(r"""
     \b(?:nothing|no (?:clear |other |measured |convincing |specific )*(?:sign|evidence|finding|abnormalit|clue
     |indication|support)\w*|(?:point|speak|argue)s? (?:to|for) (?:no|none)|(?:does|do) not (?:point|suggest|support))\b
@@ -38,9 +38,9 @@ class Sentence:
     """
     Args:
         text (`str`): one sentence of a rationale.
-        evidence (`tuple[str, ...]`, *optional*): what it rests on: quotes of the note, or names of channels; `None`
-            where the teacher does not tell.
-        said (`Rewritten`, *optional*): `text`, and as it was written; set by the gate.
+        evidence (`tuple[str, ...]`, *optional*): its evidence: quotes of the note, or names of channels; `None`
+            if the teacher does not state it.
+        said (`Rewritten`, *optional*): `text` as rewritten for the checkers, with its original; set by the gate.
     """
 
     text: str
@@ -52,8 +52,8 @@ class Sentence:
 class Judgement:
     """
     Args:
-        faults (list of `tuple[str, str]`): kind of each fault, which can be counted, and what a teacher needs to know
-            to mend it, which may hold text of the record.
+        faults (list of `tuple[str, str]`): kind of each fault, which can be counted, and feedback for the teacher,
+            which may hold text of the record.
         claims (`Counter`): `"KIND VERDICT"` of each claim.
         without (`Counter`): 1 for `records` if there is a recorded diagnosis, and 1 for each part, `note` and `lab`,
             that argues for none of them.
@@ -73,8 +73,8 @@ class Gate:
     Args:
         channels (list of `dict`): of the dataset.
         labels (list of `dict`): of the dataset, with `name` and `synonyms`, in class-id order.
-        links (`KnowledgeLinks`, *optional*): of the knowledge; without them no argument is judged, and overlooked
-            evidence is not seen. Notes and rationales are in their language.
+        links (`KnowledgeLinks`, *optional*): of the knowledge; without them, arguments are not judged, and overlooked
+            evidence is not detected. Notes and rationales are in their language.
     """
 
     def __init__(self, channels: list[dict], labels: list[dict], links: KnowledgeLinks | None = None):
@@ -83,7 +83,7 @@ class Gate:
         self.channel_names = {channel["name"].lower(): i for i, channel in enumerate(channels)}
         self.names = [label["name"] for label in labels]
         self.links = links
-        self._found: dict[str, list[Mention]] = {}  # of the rationale that is judged
+        self._found: dict[str, list[Mention]] = {}  # cache for the present rationale
         self.composer = None if links is None else Composer(links, channels, self.names)
         self.find_diagnoses = DiagnosisFinder(
             {
@@ -104,7 +104,7 @@ class Gate:
 
         Args:
             row (`dict`): of the dataset: `note`, `lab_times`, `lab_values` (T, C) and `diagnoses` are read.
-            evidence (*optional*): of the recorded diagnoses, where the composer has found it already.
+            evidence (*optional*): of the recorded diagnoses, if the composer has found it already.
         """
         judgement, self._found = Judgement(), {}
         if not any(sentence.text.strip() for sentence in (*note, *lab)):
@@ -139,7 +139,7 @@ class Gate:
         gold: set[str],
         judgement: Judgement,
     ) -> None:
-        """Check findings against the note; what is said of a channel may stand in the note or in the series."""
+        """Check findings against the note; statements about a channel may be in the note or in the series."""
         for sentence in sentences:
             claims = check_note_claims(sentence.text, index, self.links)
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
@@ -148,7 +148,7 @@ class Gate:
             for claim, written in zip(claims, sentence.said.restored(claims, about), strict=True):
                 judgement.claims[f"note {claim.verdict}"] += 1
                 if claim.verdict == "contradicted":
-                    judgement.faults.append(("note contradicted", _told(written)))
+                    judgement.faults.append(("note contradicted", _feedback(written)))
                 if claim.verdict == "absent" and not self._is_diagnosis(claim, sentence.text, gold):
                     judgement.faults.append(("finding not in the note", f"The note does not hold {written.text!r}."))
             self._judge_arguments(claims, sentence, judgement)
@@ -162,7 +162,7 @@ class Gate:
         return self._found[text]
 
     def _is_diagnosis(self, claim: Claim, text: str, gold: set[str]) -> bool:
-        """Return whether a claim names a denied diagnosis, or a recorded one that is not stated of the note."""
+        """Return whether a claim names a denied diagnosis, or a recorded one that is not quoted from the note."""
         return any(
             mention.says != "argues" or (mention.labels & gold and "note" not in _sentence_at(text, claim.start))
             for mention in self._mentions(text)
@@ -182,7 +182,7 @@ class Gate:
             if claim.channel is not None:
                 judgement.claims[f"{claim.kind} {claim.verdict}"] += 1
             if claim.verdict == "contradicted":
-                judgement.faults.append(("series contradicted", _told(claim)))
+                judgement.faults.append(("series contradicted", _feedback(claim)))
         self._judge_arguments(claims, sentence, judgement)
 
     def _judge_arguments(self, claims: list[Claim], sentence: Sentence, judgement: Judgement) -> None:
@@ -194,8 +194,8 @@ class Gate:
             if claim.argument:
                 judgement.claims[f"argument {claim.argument}"] += 1
             if claim.argument == "unlinked":
-                told = f"{claim.text!r} does not speak for {' and '.join(map(short_name, claim.diagnoses))}."
-                judgement.faults.append(("unlinked argument", told))
+                feedback = f"{claim.text!r} does not speak for {' and '.join(map(short_name, claim.diagnoses))}."
+                judgement.faults.append(("unlinked argument", feedback))
 
     @staticmethod
     def _judge_repeats(sentences: list[Sentence], judgement: Judgement) -> None:
@@ -219,13 +219,13 @@ class Gate:
                     continue
                 for disease, findings in overlooked:
                     if findings:
-                        told = f"{_told_finding(findings[0])!r} speaks for {short_name(disease)}."
-                        judgement.faults.append(("overlooks evidence", told))
+                        feedback = f"{_finding_words(findings[0])!r} speaks for {short_name(disease)}."
+                        judgement.faults.append(("overlooks evidence", feedback))
 
     def _judge_diagnoses(
         self, sentences: list[Sentence], gold: set[str], index: NoteIndex, judgement: Judgement
     ) -> bool:
-        """Judge what sentences say of diagnoses, and tell if they argue for a recorded one."""
+        """Judge statements about diagnoses; return whether they argue for a recorded one."""
         argued = False
         for sentence in sentences:
             mentions = self._mentions(sentence.text)
@@ -247,7 +247,7 @@ class Gate:
 
     @staticmethod
     def _cited(mention, named: str, index: NoteIndex) -> bool:
-        """Return whether the sentence repeats what the note says, in whatever order, instead of concluding it."""
+        """Return whether the sentence repeats the note's statement, in any order, instead of concluding it."""
         return not mention.inferred and _words(named) <= _words(index.text)
 
 
@@ -256,7 +256,7 @@ def _words(text: str) -> set[str]:
 
 
 def _sentence_at(text: str, place: int) -> str:
-    """Return the sentence in which a place lies, in lower case."""
+    """Return the sentence around a position, in lower case."""
     stop = text.find(".", place)
     return text[text.rfind(".", 0, place) + 1 : stop if stop > 0 else None].lower()
 
@@ -265,12 +265,12 @@ def _split(text: str) -> list[str]:
     return [sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence.strip()]
 
 
-def _told_finding(finding) -> str:
-    """Return the words of a note's finding, or channel and direction of one of the series."""
+def _finding_words(finding) -> str:
+    """Return the words of a note's finding, or channel and direction of a finding of the series."""
     return getattr(finding, "text", None) or f"{finding.channel['name']} {finding.direction}"
 
 
-def _told(claim: Claim) -> str:
+def _feedback(claim: Claim) -> str:
     return f"{claim.text!r} is wrong: {claim.quote}."
 
 

@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The form of an answer that names real evidence: a schema for each record, from which its findings cannot be left out.
+The form of a grounded answer: a schema for each record, which requires its findings.
 
-For a model that is kept to a schema, however small: a sentence begins with a finding, or two, that the record holds
-and the knowledge links with a recorded diagnosis, and ends with that diagnosis. The model chooses findings and verb,
-and, if wanted, writes words of its own between them.
+For models with constrained decoding, however small: a sentence begins with one or two findings of the record that the
+knowledge links with a recorded diagnosis, and ends with that diagnosis. The model chooses findings and verb,
+and, if allowed, writes words of its own between them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SPECIAL = re.compile(r"([\\^$.|?*+()\[\]{}])")
 class GroundedForm:
     """
     Args:
-        composer (`Composer`): finds what a record holds for a diagnosis.
+        composer (`Composer`): finds the evidence of a record for a diagnosis.
         own_words (`bool`): let the model write between finding and verb.
     """
 
@@ -45,16 +45,16 @@ class GroundedForm:
         diseases = [self.composer.labels[i] for i in row["diagnoses"]]
         evidence = self.composer.evidence(row["note"], row["lab_times"], row["lab_values"], diseases)
         noted = {d: [(f.text, f.text) for f in found.note] for d, found in evidence.items()}
-        shown = {d: [told for f in found.series for told in statements(f)] for d, found in evidence.items()}
+        shown = {d: [stated for f in found.series for stated in statements(f)] for d, found in evidence.items()}
         return _object(note_rationale=self._part("note", noted), lab_rationale=self._part("lab", shown))
 
     def _part(self, part: str, found: dict[str, list[tuple[str, str]]]) -> dict:
         """Return the schema of one part: one sentence for each diagnosis that has a finding."""
         names = {disease: sentence_name(disease, self.composer.links.names_of(disease)) for disease in found}
-        told = {
+        usable = {
             names[d]: [f for f in findings if '"' not in f[0] and "\\" not in f[0]] for d, findings in found.items()
         }
-        items = [self._sentence(name, found[:MOST_FINDINGS]) for name, found in told.items() if found]
+        items = [self._sentence(name, found[:MOST_FINDINGS]) for name, found in usable.items() if found]
         items = items[:MOST_SENTENCES]
         nothing = _object(evidence={"const": []}, sentence={"enum": list(NO_SIGN[part])})
         items = items or [nothing]
@@ -77,7 +77,7 @@ class GroundedForm:
 
 
 def statements(finding: SeriesFinding) -> list[tuple[str, str]]:
-    """Return what can be said of a finding of the series, each with the name of its channel."""
+    """Return the possible statements of a finding of the series, each with the name of its channel."""
     channel, values = finding.channel, finding.values
     first, last, extreme = (f"{values[i]:.{channel['decimals']}f}" for i in (0, -1, finding.extreme))
     unit = channel["unit"] if channel["unit"] not in ("pH", "fraction") else ""
@@ -90,12 +90,12 @@ def statements(finding: SeriesFinding) -> list[tuple[str, str]]:
 
 
 def _literal(text: str) -> str:
-    """Return a pattern of a text."""
+    """Return a regular expression that matches a text literally."""
     return SPECIAL.sub(r"\\\1", text)
 
 
 def _object(**properties: dict) -> dict:
-    """Return the schema of an object with these properties, and no others."""
+    """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A large language model as the teacher: the record as a prompt, its answer through the gate, and again with the reason
-where the gate says no.
+A large language model as the teacher: the record is the prompt, the gate checks the answer, and rejected answers are
+requested again with the reason.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from datasets_scripts.teacher.rationale import ACCEPTED, DROPPED, KEPT, MENDED, 
 
 
 LONGEST_SENTENCE = 600  # characters; a model that repeats itself without end writes longer ones
-LONGEST_TOLD = 4000  # characters of what was wrong, in the next chat
+LONGEST_FEEDBACK = 4000  # characters about the faults, in the next chat
 
 
 class LanguageModelTeacher:
     """
     Args:
         model (`EndpointModel` or `LocalModel`): answers chats.
-        prompt (`Prompt`), gate (`Gate`): what is asked, and what is accepted.
-        tries (`int`): how often a record is asked for; from the second on with what was wrong.
-        keep_rejected (`bool`): give the last try in spite of its faults, instead of nothing.
-        form (`GroundedForm`, *optional*): what an answer about a record may hold; default: any sentences.
+        prompt (`Prompt`), gate (`Gate`): the question, and the check of answers.
+        tries (`int`): number of attempts per record; from the second on with the faults of the previous one.
+        keep_rejected (`bool`): return the last attempt in spite of its faults, instead of nothing.
+        form (`GroundedForm`, *optional*): the schema of an answer about a record; default: any sentences.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LanguageModelTeacher:
         self.form = form
 
     def __call__(self, rows: Iterable[dict]) -> Iterator[Rationale]:
-        """Yield a rationale for each row, in order; many rows are under way at once."""
+        """Yield a rationale for each row, in order; many rows are processed at once."""
         return map_in_order(self.explain, rows, self.model)
 
     async def explain(self, row: dict) -> Rationale:
@@ -55,7 +55,7 @@ class LanguageModelTeacher:
         for attempt in range(self.tries):
             answer = await self.model.answer(Request(chat, SCHEMA, narrow=narrow))
             if answer.value is None:
-                reasons, told = [answer.reason], f"Your answer could not be used: {answer.reason}."
+                reasons, feedback = [answer.reason], f"Your answer could not be used: {answer.reason}."
                 written = "-"
                 if not answer.again:
                     break
@@ -67,14 +67,14 @@ class LanguageModelTeacher:
                         *_texts(note, lab), MENDED if attempt else ACCEPTED, (), judgement.claims, judgement.without
                     )
                 reasons = judgement.kinds
-                told = "\n".join(f"- {fault}" for _, fault in judgement.faults)[:LONGEST_TOLD]
+                feedback = "\n".join(f"- {fault}" for _, fault in judgement.faults)[:LONGEST_FEEDBACK]
                 written = json.dumps(answer.value, ensure_ascii=False)
             chat = [
                 *self.prompt(row),
                 {"role": "assistant", "content": written},
                 {
                     "role": "user",
-                    "content": f"{told}\nWrite the whole JSON object again with this mended.",
+                    "content": f"{feedback}\nWrite the whole JSON object again with this mended.",
                 },
             ]
         if self.keep_rejected and (note or lab):
@@ -82,11 +82,10 @@ class LanguageModelTeacher:
         return Rationale("", "", DROPPED, tuple(reasons))
 
     def _judged(self, row: dict, note: list[Sentence], lab: list[Sentence]) -> Judgement:
-        """Judge a rationale; the gate does not read sentences without an end, which would keep it for minutes."""
+        """Judge a rationale; overlong sentences, which would take the gate minutes, are rejected at once."""
         pieces = [piece for sentence in (*note, *lab) for piece in re.split(r"[.!?]\s", sentence.text)]
         if any(len(piece) > LONGEST_SENTENCE for piece in pieces):
-            told = f"A sentence is longer than {LONGEST_SENTENCE} characters."
-            return Judgement([("overlong sentence", told)])
+            return Judgement([("overlong sentence", f"A sentence is longer than {LONGEST_SENTENCE} characters.")])
         return self.gate(row, note, lab)
 
 

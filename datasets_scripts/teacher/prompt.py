@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read what a language model is asked for a rationale: a file of words, checked and filled with a record."""
+"""The prompt that asks a language model for a rationale: a file of texts, checked and filled with a record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPT = Path(__file__).parent / "prompts" / "rationale-3.yaml"
 SAID = {"evidence": [str], "sentence": str}
 ANSWER = {"note_rationale": [SAID], "lab_rationale": [SAID]}
 SHAPE = {"version": str, "system": str, "user": str, "examples": [{"answer": ANSWER}]}
-PLACES = ("diagnoses", "note", "series", "caption", "knowledge")  # of `user`; and of an example
+PLACEHOLDERS = ("diagnoses", "note", "series", "caption", "knowledge")  # of `user`; fields of an example
 LONGEST_FIELD = 20_000  # characters
 LONGEST_VERSION = 60
 TERMS = 12  # of the knowledge, for one diagnosis
@@ -46,16 +46,16 @@ SCHEMA = {
 
 class Prompt:
     """
-    Fill the words of a prompt file with a record.
+    Fills the texts of a prompt file with a record.
 
     Args:
-        knowledge (`dict`): as `load_knowledge` gives it.
+        knowledge (`dict`): as `load_knowledge` returns it.
         channels (list of `dict`), labels (list of `str`): of the dataset.
-        path (`Path`): YAML with `version`, `system`, `user` and `examples`, as those of `prompts/`.
+        path (`Path`): YAML with `version`, `system`, `user` and `examples`, like those in `prompts/`.
         max_note_characters (`int`): longer notes are cut at their end.
 
     Raises:
-        ClinRaGenInputError: for a file that is none, and for a field or a place that is missing, unknown or too long.
+        ClinRaGenInputError: for a missing or invalid file, and a missing, unknown or too long field or placeholder.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Prompt:
         self.channels, self.labels, self.max_note_characters = channels, labels, max_note_characters
         self.opening = [{"role": "system", "content": raw["system"]}]
         for example in raw["examples"]:
-            answer = {part: [_in_order(said) for said in example["answer"][part]] for part in ANSWER}
+            answer = {part: [_evidence_first(said) for said in example["answer"][part]] for part in ANSWER}
             self.opening.append({"role": "user", "content": self.user.substitute(example)})
             self.opening.append({"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)})
         self.terms_of = defaultdict(list)
@@ -94,19 +94,19 @@ class Prompt:
         return [*self.opening, {"role": "user", "content": filled}]
 
 
-def _in_order(said: dict) -> dict:
+def _evidence_first(said: dict) -> dict:
     """Return a sentence of an example with its evidence first, as models are asked to write it."""
     return {name: said[name] for name in SAID}
 
 
 def _read(path: Path) -> dict:
-    """Read a prompt file; whatever is wrong is one line with the file and the field."""
+    """Read a prompt file; an error is one line with the file and the field."""
     raw = read_yaml(Path(path), SHAPE)
     _refuse_unknown(path, "", raw, SHAPE)
-    places = _places_of(path, raw["user"])
+    places = _placeholders_of(path, raw["user"])
     fields = {"version": raw["version"], "system": raw["system"], "user": raw["user"]}
     for i, example in enumerate(raw["examples"]):
-        _refuse_unknown(path, f"examples[{i}].", example, (*PLACES, "answer"))
+        _refuse_unknown(path, f"examples[{i}].", example, (*PLACEHOLDERS, "answer"))
         fault = fault_of(example, dict.fromkeys(places, str), f"examples[{i}]")
         if fault is not None:
             raise ClinRaGenInputError(f"{path}: {fault}; user asks for it")
@@ -121,17 +121,21 @@ def _read(path: Path) -> dict:
 def _refuse_unknown(path: Path, place: str, found: dict, known: Iterable[str]) -> None:
     unknown = min(set(found) - set(known), default=None)
     if unknown is not None:
-        raise ClinRaGenInputError(f"{path}: {place}{unknown} is no field of a prompt; there are {', '.join(known)}")
+        raise ClinRaGenInputError(
+            f"{path}: {place}{unknown} is not a field of a prompt; the fields are {', '.join(known)}"
+        )
 
 
-def _places_of(path: Path, user: str) -> set[str]:
-    """Return the places of `user` that a record is filled into: its note, diagnoses and series are needed."""
+def _placeholders_of(path: Path, user: str) -> set[str]:
+    """Return the placeholders of `user`; those for note, diagnoses and series are required."""
     template = Template(user)
     if not template.is_valid():
         raise ClinRaGenInputError(f"{path}: user has a $ without a name; write $$ for the character")
     found = set(template.get_identifiers())
-    if found - set(PLACES):
-        raise ClinRaGenInputError(f"{path}: user has ${min(found - set(PLACES))}; there are ${', $'.join(PLACES)}")
+    if found - set(PLACEHOLDERS):
+        raise ClinRaGenInputError(
+            f"{path}: user has ${min(found - set(PLACEHOLDERS))}; there are ${', $'.join(PLACEHOLDERS)}"
+        )
     for wanted in (("diagnoses",), ("note",), ("series", "caption")):
         if not found & set(wanted):
             raise ClinRaGenInputError(f"{path}: user has no ${' and no $'.join(wanted)}; put it where that belongs")
@@ -140,8 +144,8 @@ def _places_of(path: Path, user: str) -> set[str]:
 
 def summarize_series(channels: list[dict], lab_times, lab_values) -> str:
     """
-    One line a channel: what is normal, and beyond which limits a value is clearly low or high, where conventions
-    differ; how many values, the first, last, lowest and highest, how many outside of normal, the trend.
+    Return one line per channel: its normal range, its limits of clearly low and high values, where conventions
+    differ; number of values, first, last, lowest and highest, number outside the normal range, the trend.
 
     Args:
         channels (list of `dict`): of the dataset.
@@ -174,7 +178,7 @@ def _summary(channel: dict, hours: np.ndarray, column: np.ndarray) -> str:
 
 def _limits(channel: dict) -> str:
     """Return the unit of a channel and its limits, as in "mmHg, normal 100 to 129, clearly low below 90"."""
-    usual = range_text({**channel, "unit": channel["name"]})  # the unit stands before it
+    usual = range_text({**channel, "unit": channel["name"]})  # the unit is written before it
     parts = [channel["unit"], f"{channel.get('normal') or 'normal'} {usual}" if usual else ""]
     for name, words in (("clearly_low", "clearly low below"), ("clearly_high", "clearly high above")):
         parts.append("" if channel.get(name) is None else f"{words} {channel[name]:g}")

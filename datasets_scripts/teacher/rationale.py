@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rationales, as a teacher gives them for a record."""
+"""Rationales of a teacher, and the report of a run."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ ACCEPTED, MENDED, DROPPED, KEPT = "accepted at once", "accepted after a second t
 class Rationale:
     """
     Args:
-        note, lab (`str`): the two parts; both empty where there is none.
-        outcome (`str`): one of the four above.
-        reasons (`tuple[str, ...]`): why the last try was not accepted, in words that can be counted.
-        claims (`Counter`): `"KIND VERDICT"` of the claims of what is given.
-        without (`Counter`): as [`Judgement`] gives it.
+        note, lab (`str`): the two parts; both empty if there is no rationale.
+        outcome (`str`): one of the four constants above.
+        reasons (`tuple[str, ...]`): why the last attempt was rejected, in words that can be counted.
+        claims (`Counter`): `"KIND VERDICT"` of the claims in the rationale.
+        without (`Counter`): as in [`Judgement`].
     """
 
     note: str

@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The offline teacher: rationales put together from what a record holds.
+The offline teacher: rationales composed from the content of a record.
 
-A diagnosis is explained by the knowledge terms found in the note, not negated, and by measured findings of channels
-that the knowledge links with it. Nothing is written from the label alone: a diagnosis without such evidence is said to
-be unexplained. `modeling_clinragen` holds the composer, which grounded generation uses, too.
+A diagnosis is explained by the non-negated knowledge terms in the note, and by measured findings of channels that
+the knowledge links with it. Nothing is written from the label alone: a diagnosis without such evidence is called
+unexplained. `modeling_clinragen` holds the composer, which grounded generation uses too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from modeling_clinragen.language_clinragen import ENGLISH, Language
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 
 
-ROWS_PER_TASK = 500  # of one process at a time
+ROWS_PER_TASK = 500  # per task of a process
 
 
 class TemplateTeacher:
@@ -36,9 +36,9 @@ class TemplateTeacher:
         knowledge (`dict`): as `load_knowledge` gives it.
         channels (list of `dict`): of the dataset: `name`, `unit`, `low`, `high`, `decimals`.
         labels (list of `dict`): of the dataset, in class-id order: `name`, and `synonyms` for the gate.
-        seed (`int`): of the wording; with the stay's id it decides every choice.
-        keep_rejected (`bool`): give what the gate rejects, too.
-        language (`Language`, *optional*): of the notes, and of the sentences that it writes.
+        seed (`int`): of the wording; together with the stay's id it determines every choice.
+        keep_rejected (`bool`): also return rationales that the gate rejects.
+        language (`Language`, *optional*): of the notes, and of the sentences written.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TemplateTeacher:
         self.gate, self.composer = Gate(channels, labels, links), Composer(links, channels, self.labels)
 
     def __call__(self, rows: Iterable[dict]) -> list[Rationale]:
-        """Return a rationale for each row, through the gate like any other teacher's."""
+        """Return a rationale for each row, checked by the gate like those of other teachers."""
         return [self._judged(row) for row in rows]
 
     def _judged(self, row: dict) -> Rationale:
@@ -64,11 +64,11 @@ class TemplateTeacher:
         note, lab = self._sentences(row, evidence)
         texts = _text(note), _text(lab)
         judgement = self.gate(row, *([Sentence(text)] for text in texts), evidence)
-        told = {"reasons": tuple(judgement.kinds), "claims": judgement.claims, "without": judgement.without}
+        details = {"reasons": tuple(judgement.kinds), "claims": judgement.claims, "without": judgement.without}
         if not judgement.faults:
-            return Rationale(*texts, **told)
+            return Rationale(*texts, **details)
         if self.keep_rejected:
-            return Rationale(*texts, KEPT, **told)
+            return Rationale(*texts, KEPT, **details)
         return Rationale("", "", DROPPED, tuple(judgement.kinds))
 
     def explain(self, row: dict) -> tuple[str, str]:
@@ -112,7 +112,7 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
         for block in itertools.chain([first], blocks):
             yield from teacher(block)
         return
-    with worker_pool(processes, _take, teacher) as pool:
+    with worker_pool(processes, _set_teacher, teacher) as pool:
         begun = deque(
             pool.submit(_write, block) for block in itertools.chain([first], itertools.islice(blocks, processes))
         )
@@ -124,7 +124,7 @@ def write_in_processes(teacher: TemplateTeacher, rows: Iterable[dict], processes
 _teacher: TemplateTeacher | None = None  # of a worker process
 
 
-def _take(teacher: TemplateTeacher) -> None:
+def _set_teacher(teacher: TemplateTeacher) -> None:
     global _teacher
     _teacher = teacher
 

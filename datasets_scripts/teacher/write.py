@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The way from a dataset folder to one with rationales, as `generate_rationales.py` is told."""
+"""Write a dataset folder with rationales, by the options of `generate_rationales.py`."""
 
 import argparse
 import json
@@ -44,7 +44,7 @@ from modeling_clinragen.links_clinragen import KnowledgeLinks
 logger = logging.getLogger(__name__)
 
 SET_ASIDE = "set_aside.jsonl"
-MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would learn to say nothing
+MUCH_WITHOUT_EVIDENCE = 0.5  # of the rationales of either part: a model would learn to give no evidence
 
 
 def write_rationales(arguments: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ def write_rationales(arguments: argparse.Namespace) -> None:
 
 
 def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict, settings: dict) -> None:
-    """Let a language model write: within its budget, on this machine unless a permission is recorded."""
+    """Let a language model write: within its budget, and on this machine unless a permission is recorded."""
     kind, model_name = parse_model(arguments.teacher, "--teacher", ("template",), arguments.gguf_file)
     path = arguments.prompt or PROMPT
     prompt = Prompt(knowledge, metadata["channels"], label_names(metadata), path, arguments.max_note)
@@ -141,10 +141,10 @@ def _write(
     arguments: argparse.Namespace, metadata: dict, rationales: Iterator[Rationale], settings: Callable[[], dict]
 ) -> None:
     """
-    Write the output folder from the rationales as they come, in the order of the records.
+    Write the output folder from the rationales as they arrive, in the order of the records.
 
     Args:
-        settings (callable): what the metadata say of the teacher, asked when all is written.
+        settings (callable): returns the teacher's settings for the metadata; called at the end.
     """
     total = sum(counts["stays"] for counts in metadata["counts"].values())
     outcomes, reasons, claims, without = Counter(), Counter(), Counter(), Counter()
@@ -173,8 +173,8 @@ def _write(
     logger.info("%s: %s", arguments.output, ", ".join(f"{count} {name}" for name, count in outcomes.items()))
     shares = without_evidence(without)
     if shares:
-        told = ", ".join(f"{100 * share:.1f}% of the {part} rationales" for part, share in shares.items())
+        percentages = ", ".join(f"{100 * share:.1f}% of the {part} rationales" for part, share in shares.items())
         log = logger.warning if max(shares.values()) > MUCH_WITHOUT_EVIDENCE else logger.info
-        log("without evidence for a recorded diagnosis: %s; more terms in --knowledge would find more", told)
+        log("without evidence for a recorded diagnosis: %s; more terms in --knowledge would find more", percentages)
     if not any(outcomes[name] for name in outcomes if name != DROPPED):
         logger.warning("no record got a rationale; %s says why", SET_ASIDE)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Gradient boosting of histogram trees (Ke et al., LightGBM, 2017; scikit-learn's) on statistics of each channel,
-taken from the very hours and plausible values that a ClinRaGen model reads.
+taken from the same hours and plausible values that a ClinRaGen model reads.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def fit_classifier(task: Task) -> Classifier:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     features, gold = features_of(task.train, task.extractor), task.gold(task.train)
-    used = ~np.isnan(features).all(axis=0)  # scikit-learn cannot bin what was never measured
+    used = ~np.isnan(features).all(axis=0)  # scikit-learn cannot bin a column of NaN
     models = []
     for column in tqdm(gold.T, desc="Boosting", unit="label"):
-        if column.min() == column.max():  # all or none of few records have it
+        if column.min() == column.max():  # a small dataset may have one class only
             models.append(float(column[0]))
         else:
             model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=task.seed)
@@ -49,7 +49,7 @@ def fit_classifier(task: Task) -> Classifier:
 
 
 def features_of(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> np.ndarray:
-    """`statistics` of every record, an array of shape `(num_records, 6 * num_channels)`."""
+    """Return `statistics` of every record, an array of shape `(num_records, 6 * num_channels)`."""
     rows = []
     for batch in records.select_columns(["lab_values", "lab_times"]).iter(batch_size=256):
         series = extractor(batch["lab_values"], batch["lab_times"])
@@ -59,7 +59,7 @@ def features_of(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> np.nd
 
 def statistics(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """
-    Mean, minimum, maximum, last, last less first, and number of hours of each channel; NaN where it was not measured.
+    Return mean, minimum, maximum, last, last minus first, and number of hours of each channel; NaN if not measured.
 
     Args:
         values, observed (arrays of shape `(num_records, context_length, num_channels)`).

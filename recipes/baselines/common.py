@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Input and output of every baseline, and how probabilities become diagnoses. A baseline is a module with `READS`
-(modalities) and `fit(task, settings)`, which returns a `Fitted`; its settings stand in `settings.py`.
+(modalities) and `fit(task, settings)`, which returns a `Fitted`; its settings are in `settings.py`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from recipes.training.fitting import best_threshold
 @dataclass(frozen=True)
 class Task:
     """
-    All that a baseline learns from; the split that is reported is no part of it.
+    The data and settings that a baseline is fitted on; they do not include the split that is reported.
 
     Args:
         train, validation (`Dataset`): records that hold something of what the baseline reads.
         labels (list of `str`): in class-id order.
-        extractor (`ClinRaGenFeatureExtractor`): gives the series as ClinRaGen models read them.
-        seed (`int`): of everything that is drawn.
-        work (`Path`): folder for checkpoints; after a kill it is there again.
+        extractor (`ClinRaGenFeatureExtractor`): returns the series as ClinRaGen models read them.
+        seed (`int`): of all random draws.
+        work (`Path`): folder for checkpoints; it survives a kill.
         language (`dict`, *optional*): of notes and rationales, as `ClinRaGenProcessor` takes it.
     """
 
@@ -43,7 +43,7 @@ class Task:
     language: dict | None = None
 
     def gold(self, records: Dataset) -> np.ndarray:
-        """The recorded diagnoses, float32 of shape `(num_records, num_labels)`."""
+        """Return the recorded diagnoses, float32 of shape `(num_records, num_labels)`."""
         return multi_hot(records["diagnoses"], len(self.labels))
 
 
@@ -52,7 +52,7 @@ class Classifier:
     """
     Args:
         probabilities (callable): records -> array of shape `(num_records, num_labels)`.
-        num_parameters (`int`): all numbers that were learned.
+        num_parameters (`int`): number of fitted parameters.
     """
 
     probabilities: Callable[[Dataset], np.ndarray]
@@ -65,7 +65,7 @@ class Fitted:
     Args:
         answer (callable): records -> for each of them the keys of `NOTHING`.
         num_parameters (`int`): of the whole model.
-        details (`dict`): what else `run` of `metrics.json` says of the training.
+        details (`dict`): further fields about the training, for `run` of `metrics.json`.
     """
 
     answer: Callable[[Dataset], list[dict]]
@@ -74,7 +74,7 @@ class Fitted:
 
 
 def by_threshold(classifier: Classifier, task: Task) -> Fitted:
-    """Diagnoses are the labels whose probability reaches the best threshold of the validation split."""
+    """Return a baseline that predicts the labels with a probability above the best threshold of validation."""
     threshold, _ = best_threshold(task.gold(task.validation), classifier.probabilities(task.validation))
 
     def answer(records: Dataset) -> list[dict]:

@@ -67,7 +67,7 @@ def fit(task: Task, settings: DecoderSettings) -> Fitted:
 
 def load_language_model(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A causal language model, in bfloat16 where there is a GPU for it, and its tokenizer.
+    Return a causal language model, in bfloat16 on a GPU that supports it, and its tokenizer.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there.
@@ -94,8 +94,8 @@ def has_bf16() -> bool:
 
 def pretrained_on_texts(task: Task, settings: DecoderSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A small Llama that has learned, with all its weights, to continue the texts of the training split: each note,
-    what its series shows, and the rationales for it. The lists of diagnoses are no part of these texts.
+    Return a small Llama, trained in full to continue the texts of the training split: each note,
+    what its series shows, and the rationales for it. These texts do not include the lists of diagnoses.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -121,7 +121,7 @@ def documents(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> list[st
 
 
 def captions(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> list[str]:
-    """Each series as text, of the hours that ClinRaGen models read."""
+    """Return each series as text, for the hours that ClinRaGen models read."""
     texts = []
     for row in records.select_columns(["lab_values", "lab_times"]):
         values, times = extractor.validate(row["lab_values"], row["lab_times"])
@@ -133,7 +133,7 @@ def captions(records: Dataset, extractor: ClinRaGenFeatureExtractor) -> list[str
 def adapter_trainer(
     model: PreTrainedModel, processor: ClinRaGenProcessor, task: Task, settings: DecoderSettings
 ) -> SFTTrainer:
-    """Trains adapters, and what `lora.modules_to_save` names, on the answers alone; every other weight is frozen."""
+    """Train adapters and the modules in `lora.modules_to_save` on the answers alone; all other weights are frozen."""
     from peft import LoraConfig
 
     lora = _built(LoraConfig, "lora", {"task_type": "CAUSAL_LM", **settings.lora})
@@ -145,7 +145,7 @@ def adapter_trainer(
 
 
 def encoded(records: Dataset, processor: ClinRaGenProcessor, max_target_tokens: int) -> Dataset:
-    """`input_ids` of prompt and answer, and `labels`, which are -100 for the prompt."""
+    """Return `input_ids` of prompt and answer, and `labels`, which are -100 for the prompt."""
     tokenizer = processor.tokenizer
     targets = target_texts(records[:], processor, rationales=["note", "lab"])
     rows = []
@@ -158,12 +158,12 @@ def encoded(records: Dataset, processor: ClinRaGenProcessor, max_target_tokens: 
 
 
 def prompt_ids(records: Dataset, processor: ClinRaGenProcessor) -> list[list[int]]:
-    """The tokens of each record's prompt, with the series as text after "Lab Test:"."""
+    """Return the tokens of each record's prompt, with the series as text after "Lab Test:"."""
     tokenizer = processor.tokenizer
     notes, series = processor.cut_notes(records["note"]), captions(records, processor.feature_extractor)
     prompts = [f"{PROMPT.format(note=note)} {caption}" for note, caption in zip(notes, series, strict=True)]
     tokens = tokenizer(prompts)["input_ids"]
-    return [ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids for ids in tokens]  # some end every text
+    return [ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids for ids in tokens]  # some append it
 
 
 def sft_trainer(
@@ -175,11 +175,11 @@ def sft_trainer(
     fields: dict,
     lora: LoraConfig | None = None,
 ) -> SFTTrainer:
-    """TRL's trainer that keeps the epoch with the lowest loss on the validation split."""
+    """Return TRL's trainer that keeps the epoch with the lowest loss on the validation split."""
     from trl import SFTConfig, SFTTrainer
 
     defaults = {
-        "max_length": None,  # notes and answers were cut each for itself
+        "max_length": None,  # notes and answers are truncated already
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "save_total_limit": 1,
@@ -235,7 +235,7 @@ def answers(
 def written(
     model: PreTrainedModel, processor: ClinRaGenProcessor, records: Dataset, settings: DecoderSettings
 ) -> Iterator[str]:
-    """The model's greedy answer to each record, in order."""
+    """Return the model's greedy answer to each record, in order."""
     tokenizer, prompts = processor.tokenizer, prompt_ids(records, processor)
     for start in tqdm(range(0, len(prompts), settings.generation_batch_size), desc="Answering", unit="batch"):
         batch = {"input_ids": prompts[start : start + settings.generation_batch_size]}

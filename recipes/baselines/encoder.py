@@ -45,7 +45,7 @@ def fit_classifier(task: Task, settings: EncoderSettings) -> Classifier:
 
 
 def classifier_trainer(task: Task, settings: EncoderSettings) -> Trainer:
-    """Trains all weights; the epoch with the best micro-F1 on the validation split is kept."""
+    """Return a trainer of all weights, which keeps the epoch with the best micro-F1 on the validation split."""
     from transformers import Trainer, set_seed
 
     set_seed(task.seed)  # before the head is drawn
@@ -68,8 +68,8 @@ def start_from_probe(trainer: Trainer) -> None:
     """
     Set the head to the logistic regression, with a ridge penalty, on the pretrained features of the training split.
 
-    A head with random weights would spend the first epochs on distorting the features (Kumar et al., ICLR 2022), and
-    those of a sentence encoder differ too little between notes for it to learn from few of them.
+    A head with random weights would distort the features in the first epochs (Kumar et al., ICLR 2022), and
+    the features of a sentence encoder differ too little between notes for such a head to learn from few notes.
     """
     labels = torch.tensor(trainer.train_dataset["labels"])
     head = [m for m in trainer.model.modules() if isinstance(m, torch.nn.Linear)][-1]
@@ -91,7 +91,7 @@ def encoded(records: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: in
 
 def load_encoder(name_or_path: str, labels: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    The encoder with a new head for `labels`, and its tokenizer.
+    Return the encoder with a new head for `labels`, and its tokenizer.
 
     Raises:
         ClinRaGenInputError: if nothing can be loaded from there.

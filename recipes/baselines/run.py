@@ -23,7 +23,7 @@ from recipes.training.data import channels_with_statistics, load_records
 from recipes.training.devices import see_one_gpu
 
 
-CONTEXT_LENGTH = 48  # hours of the series that are read, as of a ClinRaGen model beside it
+CONTEXT_LENGTH = 48  # hours of the series that are read, as by a ClinRaGen model
 
 
 def evaluate_baseline(run: RunArguments, settings) -> dict:
@@ -63,7 +63,7 @@ def evaluate_baseline(run: RunArguments, settings) -> dict:
 
 
 def read_task(run: RunArguments, reads: tuple[str, ...], work: Path) -> Task:
-    """The records to learn from that hold something of what the baseline reads."""
+    """Return the training and validation records that hold an input of the baseline."""
     train = load_records(run.dataset, "train")
     extractor = ClinRaGenFeatureExtractor(channels_with_statistics(run.dataset, train), CONTEXT_LENGTH)
     splits = {"train": train, "validation": load_records(run.dataset, "validation")}
@@ -72,12 +72,12 @@ def read_task(run: RunArguments, reads: tuple[str, ...], work: Path) -> Task:
         if not len(splits[split]):
             raise ClinRaGenInputError(f"{run.dataset}: no record of split {split!r} holds a {' or '.join(reads)}")
     metadata = read_metadata(run.dataset)
-    told = {"labels": label_names(metadata), "language": language_in(metadata)}
-    return Task(**splits, **told, extractor=extractor, seed=run.seed, work=work)
+    description = {"labels": label_names(metadata), "language": language_in(metadata)}
+    return Task(**splits, **description, extractor=extractor, seed=run.seed, work=work)
 
 
 def readable(records: Dataset, reads: tuple[str, ...], extractor: ClinRaGenFeatureExtractor) -> list[int]:
-    """Positions of the records that hold a note or a measurement, whichever is read."""
+    """Return the positions of the records that hold a note or a measurement, whichever the baseline reads."""
     found = []
     for i, row in enumerate(records.select_columns(list(INPUTS))):
         series = extractor.validate(row["lab_values"], row["lab_times"], where=f"row {i}")
@@ -87,10 +87,10 @@ def readable(records: Dataset, reads: tuple[str, ...], extractor: ClinRaGenFeatu
 
 
 def predict(fitted: Fitted, records: Dataset, reads: tuple[str, ...], task: Task) -> list[dict]:
-    """One prediction per record, in order; what is asked holds inputs alone, neither diagnoses nor rationales."""
+    """Return one prediction per record, in order; the baseline sees inputs only, neither diagnoses nor rationales."""
     positions = readable(records, reads, task.extractor)
-    asked = records.select(positions).select_columns(list(INPUTS))
-    answers = dict(zip(positions, fitted.answer(asked) if positions else [], strict=True))
+    inputs = records.select(positions).select_columns(list(INPUTS))
+    answers = dict(zip(positions, fitted.answer(inputs) if positions else [], strict=True))
     return [prediction_of(row, task.labels, answers.get(i)) for i, row in enumerate(records)]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 TF-IDF of a note's words and word pairs (Salton and Buckley, 1988) with one logistic regression per label:
-what can be had from the notes without a language model.
+how far notes lead without a language model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def fit_classifier(task: Task) -> Classifier:
     words = vectorizer.fit_transform(task.train["note"])
     model = OneVsRestClassifier(LogisticRegression(C=10, max_iter=1000, random_state=task.seed))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Label")  # one that all or none of few records have gets a constant
+        warnings.filterwarnings("ignore", "Label")  # a label with one class only gets a constant
         model.fit(words, task.gold(task.train))
     return Classifier(
         lambda records: model.predict_proba(vectorizer.transform(records["note"])),

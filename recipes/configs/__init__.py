@@ -14,7 +14,7 @@ EXTENDS = "extends"
 
 def find_config(path: str | Path) -> Path:
     """
-    Return `path`, or where there is no such file the project's own of that name.
+    Return `path` if it exists, else the project's own file of that name.
 
     `quickstart/stage1.yaml` and `recipes/configs/quickstart/stage1.yaml` are both found from any folder.
     """
@@ -25,7 +25,7 @@ def find_config(path: str | Path) -> Path:
 
 def read_config(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
     """
-    Return the fields of a configuration, and those that it does not name of the one that it `extends`.
+    Return the fields of a configuration, together with those that it inherits from the one that it `extends`.
 
     Args:
         seen (tuple of `Path`): the files that lead to this one.

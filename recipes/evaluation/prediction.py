@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of a model to each record of a split, in order; and the original release's ways of asking it."""
+"""Answers of a model to each record of a split, in order; and the original release's ways of generating them."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def predict(
     **options,
 ) -> Iterator[dict]:
     """
-    One prediction per record, in order, under a progress bar.
+    Yield one prediction per record, in order, under a progress bar.
 
     Args:
-        change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> what the
-            model reads in their place.
-        desc (`str`): what the progress bar says.
+        change (callable, *optional*): position of a record and its `note`, `lab_times` and `lab_values` -> the input
+            that the model reads instead.
+        desc (`str`): label of the progress bar.
         grounded (`bool`), options: as the pipeline takes them.
 
     Yields:
         `dict`: what the pipeline returns, ids, `gold` diagnoses, the teacher's rationales, and `readable`. A record
-        that holds nothing of what the model reads is predicted to have no disease.
+        without any input of the model is predicted to have no disease.
     """
     processor, columns = pipe.processor, records.select_columns(list(INPUTS))
 
@@ -66,14 +66,14 @@ def predict(
             lengths[i] = len(row["note"] or "")
 
     def answers() -> Iterator[dict]:
-        """In order, but asked for by the length of the note: within a chunk, batches hold like ones."""
+        """Yield answers in order; within a chunk, each batch holds notes of similar length."""
         for chunk in chunks(lengths, batch_size * BATCHES_PER_CHUNK):
             order = chunk if isinstance(pipe, UnmaskedPipeline) else sorted(chunk, key=lengths.get)
             rows = (input_of(i) for i in order)
             generation = {"batch_size": batch_size, "num_beams": num_beams, "do_sample": False, **options}
-            asked = pipe(rows, grounded=grounded, **generation)
+            outputs = pipe(rows, grounded=grounded, **generation)
             given = {}
-            for i, answer in zip(order, asked, strict=True):
+            for i, answer in zip(order, outputs, strict=True):
                 given[i] = answer
                 bar.update()
             yield from (given[i] for i in chunk)
@@ -86,7 +86,7 @@ def predict(
 
 
 def prediction_of(row: dict, labels: list[str], answer: dict | None) -> dict:
-    """A line of `predictions.jsonl`; `answer` has the keys of `NOTHING`, and is `None` where nothing could be read."""
+    """Return a line of `predictions.jsonl`; `answer` has the keys of `NOTHING`, or is `None` without input."""
     return {
         **{name: row[name] for name in STAY_IDS},
         "readable": answer is not None,
@@ -99,8 +99,8 @@ def prediction_of(row: dict, labels: list[str], answer: dict | None) -> dict:
 
 class UnmaskedPipeline(ClinRaGenPipeline):
     """
-    The original release's generation, without the attention mask of training: what pads a note to the longest of its
-    batch is read as if it were part of it, and a record's answer depends on the batch around it.
+    The original release's generation, without the attention mask of training: the padding of a note is read as if it
+    were part of the note, so that a record's answer depends on its batch.
     """
 
     def _forward(self, model_inputs, **generate_kwargs):
@@ -110,7 +110,7 @@ class UnmaskedPipeline(ClinRaGenPipeline):
 
 def whole_batches(records: Dataset, batch_size: int) -> Dataset:
     """
-    The records without those of the last batch, if that is not full, which the original release leaves out.
+    Return the records without an incomplete last batch, which the original release leaves out.
 
     Raises:
         ClinRaGenInputError: if there is no full batch.

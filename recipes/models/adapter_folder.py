@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-LoRA: a stage that leaves the backbone as it is, and learns low-rank changes of it beside the other parts.
+LoRA: a stage that freezes the backbone and learns low-rank changes of it, together with the other parts.
 
-The adapters stand in the model itself, so that it trains, generates and shards as any other. What a stage has learned
-is saved in the format of PEFT; the other parts are in it whole, as its `modules_to_save`.
+The adapters are inserted into the model itself, so that it trains, generates and shards like any other. The result is
+saved in PEFT's format; the other parts are saved in full, as its `modules_to_save`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modeling_clinragen.integrity_clinragen import check_fit
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
-from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, needed_history, shown
+from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, required_history, shown
 from recipes.models.lora import adapter_config, base_config_of, insert_adapters, learned_state, merge_adapters
 
 
@@ -39,8 +39,8 @@ def save_adapter(
     model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: str | Path
 ) -> None:
     """
-    Write what a stage with adapters has learned: PEFT's two files, the settings that were fitted (`config.json`),
-    processor, history and card. Of the base it holds the name alone.
+    Write the result of a stage with adapters: PEFT's two files, the fitted settings (`config.json`),
+    processor, history and card. It holds only the name of the base.
 
     Args:
         training (`dict`): what `training.json` holds.
@@ -75,7 +75,7 @@ def _save_settings(lora, config, generation_config, processor, training: dict, f
 
 def copy_adapter(folder: str | Path, target: str | Path, training: dict, repo_id: str | None = None) -> None:
     """
-    Write an adapter anew to `target`, an empty folder: what else stands in its own folder stays there.
+    Rewrite an adapter to `target`, an empty folder; other files of its folder are not copied.
 
     Args:
         training (`dict`): what `training.json` holds.
@@ -90,16 +90,16 @@ def copy_adapter(folder: str | Path, target: str | Path, training: dict, repo_id
 
 def read_adapter(folder: str | Path) -> tuple:
     """
-    `LoraConfig`, [`ClinRaGenConfig`], [`ClinRaGenProcessor`] and `GenerationConfig` of an adapter folder.
+    Return `LoraConfig`, [`ClinRaGenConfig`], [`ClinRaGenProcessor`] and `GenerationConfig` of an adapter folder.
 
     Raises:
-        ClinRaGenInputError: if it is none of this project's, or damaged.
+        ClinRaGenInputError: if it is not of this project, or damaged.
     """
     from peft import LoraConfig, PeftConfig
 
     missing = [name for name in REQUIRED_FILES if not (Path(folder) / name).is_file()]
     if missing:
-        raise ClinRaGenInputError(f"{folder} is no adapter of a stage with lora: {', '.join(missing)} missing")
+        raise ClinRaGenInputError(f"{folder} is not an adapter of a stage with lora: {', '.join(missing)} missing")
     try:
         lora = PeftConfig.from_pretrained(folder)
         config = ClinRaGenConfig.from_pretrained(folder)
@@ -108,7 +108,7 @@ def read_adapter(folder: str | Path) -> tuple:
         check_fit(config, processor, generation_config, str(folder))
     except ClinRaGenInputError:
         raise
-    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+    except Exception as error:  # libraries raise errors of any class for damaged files
         raise ClinRaGenInputError(f"{folder} cannot be read: {reason_of(error)}; copy it again") from error
     if not isinstance(lora, LoraConfig):
         raise ClinRaGenInputError(f"{folder} holds an adapter of another kind than LoRA")
@@ -117,10 +117,10 @@ def read_adapter(folder: str | Path) -> tuple:
 
 def load_adapter(base: str, folder: str | Path) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    The base with the adapter on it, not merged, in evaluation mode; and the processor.
+    Return the base with the adapter on it, not merged, in evaluation mode; and the processor.
 
     Args:
-        base (`str`): what the adapter was trained on: a model folder, or a checkpoint of a language model.
+        base (`str`): the base of the adapter: a model folder, or a checkpoint of a language model.
         folder (`str` or `Path`): as [`save_adapter`] writes it. No code of it is run.
 
     Raises:
@@ -151,10 +151,10 @@ def _load_weights(model: ClinRaGenLanguageModel, path: Path, base: str) -> None:
         state = load_file(path)
         wrong = sorted(names.keys() ^ state.keys())
         if wrong:
-            raise ClinRaGenInputError(f"{path} does not fit {base}: {wrong[0]} is in one of them alone")
+            raise ClinRaGenInputError(f"{path} does not fit {base}: {wrong[0]} is in only one of them")
         damaged = next((name for name, value in state.items() if not torch.isfinite(value).all()), None)
         if damaged:
-            raise ClinRaGenInputError(f"{path}: weight {damaged} holds what is no finite number; copy it again")
+            raise ClinRaGenInputError(f"{path}: weight {damaged} holds a non-finite value; copy it again")
         model.load_state_dict({names[name]: value for name, value in state.items()}, strict=False)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ClinRaGenInputError(f"{path} cannot be put on {base}: {reason_of(error)}") from error
@@ -164,8 +164,8 @@ def finish_adapters(
     model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, training: dict, folder: Path
 ) -> ClinRaGenLanguageModel:
     """
-    Save the adapter to `folder`, and return the base, read again, with that merged into it. A model without adapters
-    is returned as it is, and nothing is written.
+    Save the adapter to `folder`, and return the base, loaded again, with the adapter merged into it. A model without
+    adapters is returned unchanged, and nothing is written.
     """
     config = adapter_config(model)
     if config is None:
@@ -176,7 +176,7 @@ def finish_adapters(
 
 def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
     """
-    The `README.md` of an adapter.
+    Return the `README.md` of an adapter.
 
     Args:
         lora (`LoraConfig`): of the adapter.
@@ -206,7 +206,7 @@ def adapter_card(lora, training: dict, repo_id: str | None = None) -> str:
 
 def merge_into_base(base: str, adapter: str, output: Path) -> None:
     """
-    Write the base with the adapter merged into it: a complete model folder, that needs neither of them.
+    Write the base with the adapter merged into it: a complete model folder that needs neither of them.
 
     Args:
         base (`str`): as [`load_adapter`] takes it.
@@ -218,7 +218,7 @@ def merge_into_base(base: str, adapter: str, output: Path) -> None:
     """
     folder = fetched(adapter)
     model, processor = load_adapter(base, folder)
-    training = merged_history(base, needed_history(folder))
+    training = merged_history(base, required_history(folder))
     merge_adapters(model)
     with finished_folder(output) as aside:
         save_model_folder(model, processor, aside)

@@ -28,23 +28,23 @@ from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.integrity_clinragen import fault_of_weights
 
 
-FEWEST_TOKENS = 10  # beside special ones; what is read byte by byte has 256
+FEWEST_TOKENS = 10  # besides special ones; a byte-level tokenizer has 256
 
 
 def load_backbone(
     name_or_path: str, decoder_config: dict | None = None, with_weights: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
-    A pretrained backbone, in single precision whatever it is stored in, and its tokenizer.
+    Return a pretrained backbone, in single precision whatever it is stored in, and its tokenizer.
 
     Args:
         name_or_path (`str`): a seq2seq checkpoint (T5, BART, ...), a decoder-only one (OPT, Qwen, LLaMA, ...), also as
             `FOLDER/FILE.gguf`, or an encoder (BERT and its like), which gets a decoder with random weights.
-        decoder_config (`dict`, *optional*): what that decoder's configuration changes of the encoder's.
-        with_weights (`bool`, *optional*, defaults to `True`): else they are on the meta device, without values.
+        decoder_config (`dict`, *optional*): changes of that decoder's configuration to the encoder's.
+        with_weights (`bool`, *optional*, defaults to `True`): `False` puts weights without values on the meta device.
 
     Raises:
-        ClinRaGenInputError: if nothing can be loaded from there, or it is damaged.
+        ClinRaGenInputError: if no model can be loaded from there, or it is damaged.
     """
     checkpoint, options = pretrained(name_or_path)
     try:
@@ -62,7 +62,7 @@ def load_backbone(
             return model, tokenizer
         encoder = _read(AutoModel, name_or_path, with_weights)
         return _with_decoder(encoder, decoder_config or {}, tokenizer), tokenizer
-    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+    except Exception as error:  # libraries raise errors of any class for damaged files
         raise ClinRaGenInputError(
             f"model_name_or_path: no model to load from {name_or_path}: {reason_of(error)}"
         ) from error
@@ -70,8 +70,8 @@ def load_backbone(
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase, config, added: set[int]) -> None:
     """
-    Check that a tokenizer has words, and none that the model does not know, but for those `added` to a GGUF file's:
-    one is made of no files at all, too.
+    Check that a tokenizer has words (the libraries make one even without files), and no token beyond the model's
+    vocabulary, except those `added` to a GGUF file's.
     """
     ids, size = set(tokenizer.get_vocab().values()), config.get_text_config().vocab_size
     if len(ids - set(tokenizer.all_special_ids)) < FEWEST_TOKENS:
@@ -81,15 +81,15 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase, config, added: set[int]) -
 
 
 def _read(kind: type, name_or_path: str, with_weights: bool) -> PreTrainedModel:
-    """Load weights that are all there and finite; of the heads of another use some may lack or be left over."""
+    """Load weights, all of them present and finite; weights of unused heads may be missing or left over."""
     checkpoint, options = pretrained_weights(name_or_path)
-    if not with_weights and "gguf_file" in options:  # which is read whole at once
+    if not with_weights and "gguf_file" in options:  # a GGUF file is always read as a whole
         config = AutoConfig.from_pretrained(checkpoint, gguf_file=options["gguf_file"])
         with torch.device("meta"):
             return kind.from_config(config, dtype=torch.float32)
     options |= {} if with_weights else {"device_map": "meta"}
-    model, told = kind.from_pretrained(checkpoint, **options, dtype=torch.float32, output_loading_info=True)
-    missing = {name for name in told["missing_keys"] if "pooler" not in name}  # which nothing here uses
+    model, loading_info = kind.from_pretrained(checkpoint, **options, dtype=torch.float32, output_loading_info=True)
+    missing = {name for name in loading_info["missing_keys"] if "pooler" not in name}  # the pooler is not used here
     fault = fault_of_weights(model, {"missing_keys": missing, "unexpected_keys": ()})
     if fault:
         raise ValueError(fault)
@@ -107,7 +107,7 @@ def _with_decoder(
     model.config.eos_token_id = tokenizer.sep_token_id
     model.config.decoder_start_token_id = tokenizer.cls_token_id
     embedding, encoder_embedding = decoder.get_input_embeddings().weight, encoder.get_input_embeddings().weight
-    if embedding.shape == encoder_embedding.shape:  # the decoder's words start where the encoder's are
+    if embedding.shape == encoder_embedding.shape:  # initialized with the encoder's
         embedding.data.copy_(encoder_embedding)
     return model
 
@@ -119,16 +119,16 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
 
 def train_tokenizer(texts: Iterable[str], phrases: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """
-    A tokenizer with T5's special tokens for a backbone with random weights.
+    Return a tokenizer with T5's special tokens for a backbone with random weights.
 
-    Byte-pair merges inside words; digits and punctuation stand alone; frequent words become one token each. Decoding
-    gives the text back.
+    Byte-pair merges within words; digits and punctuation are tokens of their own; frequent words are one token.
+    Decoding restores the text.
 
     Args:
         texts (iterable of `str`): the training split's notes and targets, never those of another split.
-        phrases (iterable of `str`): what is one token each, with the space before it: diagnoses and headings, which a
-            model without pretraining would else have to learn to spell.
-        vocab_size (`int`): upper bound, phrases apart.
+        phrases (iterable of `str`): texts of one token each, with the space before them: diagnoses and headings, which
+            a model without pretraining would otherwise have to learn to spell.
+        vocab_size (`int`): upper bound, without the phrases.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a model folder, written from what the run has left: no number in it is typed by hand."""
+"""The card of a model folder, written from the files of the run: no number in it is typed by hand."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from recipes.models.weights import weights_hash
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 SHOWN_SETTINGS = ("optim", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "seed")
 
-# An estimate on the high side; the card says what it rests on.
+# A high estimate; the card states its assumptions.
 WATTS = {"cpu": 10.0, "gpu": 700.0}  # of one thread of a server CPU; of one GPU at its limit (H100 SXM)
 GRAMS_PER_KWH = 475.0  # world average of 2018: IEA, Global Energy & CO2 Status Report 2019
 
-# Place in `metrics.json` -> name, and the Hub's type of metric.
+# Field of `metrics.json` -> name, and the Hub's type of metric.
 FIGURES = {
     ("diagnosis", "micro_f1"): ("Micro-F1", "f1"),
     ("diagnosis", "macro_f1"): ("Macro-F1", "f1"),
@@ -58,14 +58,14 @@ def model_card(
     permission: str | None = None,
 ) -> str:
     """
-    The folder's `README.md`.
+    Return the folder's `README.md`.
 
     Args:
         training (`dict`): what `training.json` holds.
         report (`dict`, *optional*): `metrics.json` of an evaluation of this model.
         repo_id, dataset_id (`str`, *optional*): on the Hub.
-        gated (`bool`): the data are credentialed: who reads the model must ask for access.
-        permission (`str`, *optional*): by which a gated model is public.
+        gated (`bool`): whether the data are credentialed, so that readers of the model must ask for access.
+        permission (`str`, *optional*): the permission by which a gated model is public.
     """
     source, data = training["source"], training["data"]
     figures = [] if report is None else measured_figures(report)
@@ -127,7 +127,7 @@ def _typical(channel: dict) -> float:
 
 
 def card_header(gated: bool, is_english: bool = True, **fields) -> ModelCardData:
-    """Return the header of a card, with its licence, and for a gated repository what it asks of who wants access."""
+    """Return the header of a card, with its licence, and for a gated repository the questions to its users."""
     language = "en" if is_english else None
     if not gated:
         return ModelCardData(language=language, license="apache-2.0", **fields)
@@ -147,7 +147,7 @@ def fill_card(template: Path, header: ModelCardData, content: dict) -> str:
 
 
 def write_card(folder: str | Path, training: dict, model, processor, report: dict | None = None) -> None:
-    """`training.json` and `README.md` of a model folder."""
+    """Write `training.json` and `README.md` of a model folder."""
     card = model_card(training, model, processor, report, gated=is_credentialed(training))
     write_whole(Path(folder) / HISTORY, json.dumps(training, indent=1))
     write_whole(Path(folder) / "README.md", card)
@@ -160,7 +160,7 @@ EMISSIONS_SOURCE = (
 
 
 def _emissions(stages: list[dict]) -> float:
-    """Grams of CO2 equivalents, by a rule of thumb."""
+    """Estimate grams of CO2 equivalents by a rule of thumb."""
     joules = 0.0
     for stage in stages:
         device = stage["device"]
@@ -170,7 +170,7 @@ def _emissions(stages: list[dict]) -> float:
 
 
 def measured_figures(report: dict) -> list[dict]:
-    """`name`, `type`, `value` and `interval` of each figure of `FIGURES` that a `metrics.json` has."""
+    """Return `name`, `type`, `value` and `interval` of each figure of `FIGURES` that a `metrics.json` has."""
     found = []
     for (group, name), (title, kind) in FIGURES.items():
         value = report.get(group, {}).get(name)
@@ -197,7 +197,7 @@ def _results(figures: list[dict], report: dict | None, dataset_type: str, datase
 
 
 def _validation(training: dict) -> dict[str, float]:
-    """Return the validation figures of the checkpoint that was kept."""
+    """Return the validation figures of the best checkpoint."""
     metric = f"eval_{training['metric']}"
     best = next((row for row in training["log"] if row.get(metric) == training["best_metric"]), {})
     names = ("micro_f1", "macro_f1", "macro_auroc", "reward")
@@ -210,7 +210,7 @@ def _hub_name(base_model: str | None) -> str | None:
 
 def add_report_to_card(model_folder: str | Path, report: str | Path) -> None:
     """
-    Write the card of a model folder anew, with the figures of its report in place of those of validation.
+    Rewrite the card of a model folder, with the figures of its report in place of those of validation.
 
     Raises:
         ClinRaGenInputError: if the report is of other weights, or the folder does not name its data.

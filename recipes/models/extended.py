@@ -12,7 +12,7 @@ from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import ClinRaGenInputError
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import needed_history
+from recipes.models.history import required_history
 
 
 logger = logging.getLogger(__name__)
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 def extend_folder(model: str, knowledge: str, output: Path) -> None:
     """
-    Write a model folder anew with the terms of a knowledge file whose diseases are no labels of the model.
+    Write a copy of a model folder with added terms, those of a knowledge file for diseases other than its labels.
 
-    What the labels learned stays. `pipe(record, unseen=True)` ranks the added diseases.
+    The trained labels do not change. `pipe(record, unseen=True)` ranks the added diseases.
 
     Args:
         model (`str`): model folder, or its name on the Hub.
@@ -30,10 +30,10 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
         output (`Path`): model folder to write.
 
     Raises:
-        ClinRaGenInputError: if one of the two cannot be read, the model reads no terms, or nothing is added.
+        ClinRaGenInputError: if one of the two cannot be read, the model does not read terms, or nothing is added.
     """
     folder, terms = fetched(model), read_terms(knowledge)
-    history = needed_history(folder)
+    history = required_history(folder)
     extended, processor = load_model_folder(folder)
     if not processor.reads_terms:
         raise ClinRaGenInputError(
@@ -48,17 +48,17 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
         save_model_folder(extended, processor, aside)
         write_card(aside, history, extended, processor)
     unseen = processor.record_terms.unseen
-    logger.info("%s: %d diseases that are no labels: %s", output, len(unseen), ", ".join(unseen))
+    logger.info("%s: %d diseases that are not labels: %s", output, len(unseen), ", ".join(unseen))
     if left:
-        logger.info("left out: %d terms that speak for the model's own labels alone", len(left))
+        logger.info("left out: %d terms that only support the model's own labels", len(left))
 
 
 def merged(known: list[dict], terms: list[dict], labels: list[str]) -> tuple[list[dict], list[dict]]:
     """
-    Add terms to those of a model, for diseases that are no labels alone.
+    Add terms to those of a model, only for diseases that are not labels.
 
     Returns:
-        All terms, those known first and in their order; and the new ones that speak for labels alone, left out.
+        All terms, the known ones first and in their order; and the new ones left out because they only support labels.
     """
     found = {(term["term"], term["type"] == NAME): dict(term) for term in known}
     left = []

@@ -45,7 +45,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"
 
 
 def model_class(config: ClinRaGenConfig) -> type[ClinRaGenLanguageModel]:
-    """The class of the model with that configuration."""
+    """Return the class of the model with that configuration."""
     return ClinRaGenForConditionalGeneration if config.is_encoder_decoder else ClinRaGenForCausalLM
 
 
@@ -60,27 +60,27 @@ def load_model_folder(
     folder: str | Path, revision: str | None = None, with_weights: bool = True
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    Model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
+    Return model, in evaluation mode, and processor of a finished model folder. No code of the folder is run.
 
     Args:
         folder (`str` or `Path`): on this machine, or a name on the Hub, `"user/name"`.
         revision (`str`, *optional*): branch, tag or commit on the Hub.
-        with_weights (`bool`, *optional*, defaults to `True`): else they are on the meta device, without values.
+        with_weights (`bool`, *optional*, defaults to `True`): `False` puts weights without values on the meta device.
 
     Raises:
-        ClinRaGenInputError: if the folder is missing, unfinished, damaged, not a ClinRaGen model, or holds what
-            might run: see [`check_model_folder`].
+        ClinRaGenInputError: if the folder is missing, unfinished, damaged, not a ClinRaGen model, or holds files that
+            may run code: see [`check_model_folder`].
     """
     folder = check_model_folder(fetched(folder, revision))
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # T5 warns that a head of its own stays untied, which is meant
+    transformers_logging.set_verbosity_error()  # T5 warns that its head is not tied, which is intended
     try:
         model = _read_model(folder, with_weights)
         processor = ClinRaGenProcessor.from_pretrained(folder, trust_remote_code=False)
         check_fit(model.config, processor, model.generation_config, str(folder))
     except ClinRaGenInputError:
         raise
-    except Exception as error:  # damaged files raise errors of any class, in the libraries that read them
+    except Exception as error:  # libraries raise errors of any class for damaged files
         reason = reason_of(error).replace(f"{folder}: ", "").replace(f"; {AGAIN}", "")
         raise ClinRaGenInputError(f"{folder} cannot be read: {reason}; {AGAIN}") from error
     finally:
@@ -94,15 +94,15 @@ def _read_model(folder: Path, with_weights: bool) -> ClinRaGenLanguageModel:
 
 
 def is_model_folder(name_or_path: str | None) -> bool:
-    """Return whether that is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
+    """Return whether a name is a folder with the configuration of a ClinRaGen model, rather than of a backbone."""
     if name_or_path is None:
-        return False  # also for who stands in one
+        return False  # None must not mean the working directory
     config = Path(name_or_path, "config.json")
     return config.is_file() and read_object(config).get("model_type") == ClinRaGenConfig.model_type
 
 
 def fetched(folder: str | Path, revision: str | None = None) -> Path:
-    """The folder itself, or where a copy of the Hub's repository of that name lies."""
+    """Return the folder itself, or the local copy of the Hub's repository of that name."""
     if Path(folder).is_dir() or str(folder).count("/") != 1 or is_missing_path(folder):
         return Path(folder)
     try:
@@ -116,11 +116,11 @@ def fetched(folder: str | Path, revision: str | None = None) -> Path:
 
 def check_model_folder(folder: str | Path) -> Path:
     """
-    `folder` as a path, if it is a finished ClinRaGen model folder that holds nothing else that might run.
+    Return `folder` as a path, if it is a finished ClinRaGen model folder without other files that may run code.
 
     Raises:
-        ClinRaGenInputError: if files are missing, for pickle files (to unpickle is to run code), for code that is not
-            this project's, and for settings that name other code.
+        ClinRaGenInputError: if files are missing, for pickle files (unpickling runs code), for code that is not
+            of this project, and for settings that name other code.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -131,12 +131,12 @@ def check_model_folder(folder: str | Path) -> Path:
                 f"{path} is refused: a file of this kind can run code when it is read; a model folder holds "
                 "safetensors only. Remove it if you know where it comes from"
             )
-        if path == folder / "adapter_config.json":  # at the top alone it is read
-            raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder by others")
+        if path == folder / "adapter_config.json":  # read only at the top level
+            raise ClinRaGenInputError(f"{path} is refused: it replaces the weights of the folder with others")
         is_code = (CODE / path.name).is_file() or path.name in FORMER_CODE
         if path.suffix == ".py" and not (path.parent == folder and is_code):
             raise ClinRaGenInputError(
-                f"{path} is refused: it is no code file of this project. Remove it if you know where it comes from"
+                f"{path} is refused: it is not a code file of this project. Remove it if you know where it comes from"
             )
     missing = [name.replace("*", "") for name in REQUIRED_FILES if not any(folder.glob(name))]
     if missing:
@@ -160,7 +160,7 @@ def check_model_folder(folder: str | Path) -> Path:
 
 
 def _named_code(content) -> list[str]:
-    """The code that settings ask to be run: in `auto_map` and `custom_pipelines`, at any depth."""
+    """Return the code that settings name: in `auto_map` and `custom_pipelines`, at any depth."""
     if isinstance(content, list):
         return [reference for part in content for reference in _named_code(part)]
     if not isinstance(content, dict):
@@ -173,7 +173,7 @@ def _named_code(content) -> list[str]:
 
 
 def _leaves(content) -> list[str]:
-    """All values in nested lists and dicts, as text, but for `None`."""
+    """Return all values in nested lists and dicts, as text, except `None`."""
     if isinstance(content, dict):
         content = list(content.values())
     if isinstance(content, list):

@@ -3,7 +3,7 @@
 """
 History of a model folder, `training.json`: data, base model, and every stage with its settings.
 
-Folders are named by their last part alone, so that it can be shared.
+Only the last part of a folder's path is recorded, so that the file can be shared.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ UNKNOWN_SOURCE = {
     "content_hash": "unknown",
     "credentialed": True,
 }
-DECODER_GROUPS = ("sentences", "rationales", "findings", "claims", "free_list")  # of figures of the decoder alone
+DECODER_GROUPS = ("sentences", "rationales", "findings", "claims", "free_list")  # figures of the decoder alone
 PLAIN = (None, str, bool, float)
-FIELDS = {  # of `training.json`, if they are there
+FIELDS = {  # optional fields of `training.json`
     "source?": (None, {str: PLAIN}),
     "stages?": [{"dataset?": {str: PLAIN}, "settings?": dict, "trained_modules?": [str], "lora?": dict}],
     "data?": dict,
@@ -63,9 +63,9 @@ def read_history(folder: str | Path | None) -> dict:
     return history
 
 
-def needed_history(folder: str | Path) -> dict:
+def required_history(folder: str | Path) -> dict:
     """
-    Return `training.json` of a folder from which another is made.
+    Return `training.json` of a folder that another one is derived from.
 
     Raises:
         ClinRaGenInputError: if it is missing, damaged, or does not name its data.
@@ -77,25 +77,25 @@ def needed_history(folder: str | Path) -> dict:
 
 
 def read_object(path: Path) -> dict:
-    """Read a JSON file that holds an object; a `ClinRaGenInputError` where it does not."""
+    """Read a JSON file with an object; anything else raises a `ClinRaGenInputError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         content = None
     if not isinstance(content, dict):
-        raise ClinRaGenInputError(f"{path} is damaged, no JSON object; copy it again or run its stage again")
+        raise ClinRaGenInputError(f"{path} is damaged, not a JSON object; copy it again or run its stage again")
     return content
 
 
 def history_before(began_from: str | None) -> dict:
     """
-    Return what is known of the training of a model that a stage, or a merge, begins from.
+    Return the known history of the model that a stage, or a merge, starts from.
 
-    A ClinRaGen model without `training.json`, or whose history names no data, has learned from data that count as
-    credentialed. Of any other model nothing is returned: its own name shows where it comes from.
+    A ClinRaGen model without `training.json`, or with a history that names no data, counts as trained on credentialed
+    data. For any other model the result is empty: its name shows where it comes from.
 
     Args:
-        began_from (`str`, *optional*): a folder, or a name on the Hub of which a copy is on this machine.
+        began_from (`str`, *optional*): a folder, or a name on the Hub with a local copy.
     """
     path = began_from and _local_file(began_from, HISTORY)
     history = read_history(path.parent) if path else {}
@@ -105,7 +105,7 @@ def history_before(began_from: str | None) -> dict:
 
 
 def _local_file(folder: str, name: str) -> Path | None:
-    """Return a file of a folder, or of the copy of a repository on the Hub; `None` where there is none."""
+    """Return a file of a folder, or of the local copy of a repository on the Hub; `None` if there is none."""
     path = Path(folder) / name
     if not Path(folder).is_dir() and folder.count("/") == 1:
         cached = try_to_load_from_cache(folder, name)
@@ -118,7 +118,7 @@ def _is_ours(config: Path | None) -> bool:
 
 
 def datasets_of(training: dict) -> list[dict]:
-    """Return all datasets that a model, stage after stage, has learned from, as far as its history names them."""
+    """Return all datasets that a model was trained on, over all stages, as far as its history names them."""
     last = {name: training["source"].get(name) for name in OF_A_DATASET}
     named = _of_stages(training)
     named += [] if any(last["content_hash"] == dataset["content_hash"] for dataset in named) else [last]
@@ -126,22 +126,22 @@ def datasets_of(training: dict) -> list[dict]:
 
 
 def _of_stages(training: dict) -> list[dict]:
-    """Return the dataset of each stage that names one; an older stage names none."""
+    """Return the dataset of each stage that names one; older stages do not."""
     named = [stage["dataset"] for stage in training["stages"] if stage.get("dataset")]
     return [{name: dataset.get(name) for name in OF_A_DATASET} for dataset in named]
 
 
 def is_credentialed(training: dict) -> bool:
-    """Return whether any of the data that a model has learned from is credentialed, or not known to be open."""
+    """Return whether any of a model's training data is credentialed, or not known to be open."""
     return any(one.get("credentialed") is not False for one in (training["source"], *_of_stages(training)))
 
 
 def merged_history(base: str, training: dict) -> dict:
     """
-    Return the history of an adapter merged into a base, which may have learned from more than the adapter says.
+    Return the history of an adapter merged into a base; the base may be trained on more data than the adapter records.
 
     Args:
-        base (`str`): model folder or name that the adapter is put on.
+        base (`str`): model folder or name of the adapter's base.
         training (`dict`): history of the adapter.
     """
     before = history_before(base)
@@ -157,14 +157,14 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     Return the content of `training.json`.
 
     Args:
-        trainer (`ClinRaGenTrainer`): that has trained.
+        trainer (`ClinRaGenTrainer`): the one that ran the training.
         data_args (`DataArguments`): of the stage.
-        dataset (`dict`): `clinragen_dataset.json` of what it was trained on.
+        dataset (`dict`): `clinragen_dataset.json` of the training data.
         began_from (`str`, *optional*): model folder of the stage before, or name or folder of the pretrained backbone.
         clock (`StageClock`): of the stage.
     """
     args, before = trainer.args, history_before(began_from)
-    settings = {**args.to_dict(), "world_size": args.world_size}  # with names for what is a choice
+    settings = {**args.to_dict(), "world_size": args.world_size}  # enumerations become their names
     base_model = before.get("base_model") if before else began_from and shown(began_from)
     data = {**vars(data_args), "dataset": shown(data_args.dataset)}
     data["knowledge"] = data_args.knowledge and shown(data_args.knowledge)
@@ -182,7 +182,7 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
     if lora is not None:
         stage["lora"] = {name: getattr(lora, name) for name in ("r", "lora_alpha", "target_modules")}
     if before and is_credentialed(before):
-        source["credentialed"] = True  # weights keep what an earlier stage was trained on
+        source["credentialed"] = True  # the weights still hold an earlier stage's data
     return {
         "source": source,
         "base_model": base_model,
@@ -196,12 +196,12 @@ def stage_history(trainer, data_args, dataset: dict, began_from: str | None, clo
 
 
 def shown(path: str) -> str:
-    """A Hub name as it is; of a path on this machine its last part."""
+    """Return a Hub name as it is, and the last part of a local path."""
     return path if path.count("/") == 1 and not Path(path).exists() else Path(path).name
 
 
 def _device(device: torch.device) -> dict:
-    """Kind, name and number of units: GPUs, or threads of a CPU, of one process."""
+    """Return kind, name and number of the GPUs, or CPU threads, of one process."""
     if device.type == "cuda":
         return {"kind": "gpu", "name": torch.cuda.get_device_name(device), "units": 1}
     return {"kind": "cpu", "name": "CPU", "units": torch.get_num_threads()}

@@ -23,23 +23,23 @@ NEW_PARTS = ("time_series_encoder", "knowledge_attention", "diagnosis_head")
 
 
 def whole_parts(model: ClinRaGenLanguageModel, base: str, trained: list[str]) -> list[str]:
-    """The modules that an adapter upon `base` holds whole."""
+    """Return the modules that an adapter of `base` holds in full."""
     base_config = base_config_of(base)
     if base_config.model_type == ClinRaGenConfig.model_type:
         parts = [part for part in NEW_PARTS if part in trained]
     elif type(base_config) is type(model.config.text_config):
         parts = [*NEW_PARTS]
-    else:  # an encoder: what a sequence-to-sequence model needs beside it is new
+    else:  # an encoder: the other parts of a sequence-to-sequence model are new
         parts = [*NEW_PARTS, "backbone.decoder", "backbone.enc_to_dec_proj"]
     there = {name for name, _ in model.named_modules()}
     return [part for part in parts if part in there]
 
 
 def adapted_part(model: ClinRaGenLanguageModel, whole: list[str], trained: list[str]) -> str:
-    """Name of the module that adapters are put into."""
+    """Return the name of the module that adapters are inserted into."""
     if "backbone.decoder" in whole:
         if "backbone" not in trained:
-            raise ClinRaGenInputError("arguments: lora has nothing to adapt: the decoder is new, and learns whole")
+            raise ClinRaGenInputError("arguments: lora has nothing to adapt: the decoder is new, and trained in full")
         return "backbone.encoder"
     if "backbone" in trained:
         return "backbone"
@@ -50,7 +50,7 @@ def base_config_of(base: str):
     checkpoint, options = pretrained(base)
     try:
         return AutoConfig.from_pretrained(checkpoint, **options, trust_remote_code=False)
-    except Exception as error:  # damaged files raise errors of any class
+    except Exception as error:  # libraries raise errors of any class for damaged files
         raise ClinRaGenInputError(f"no model to load from {base}: {reason_of(error)}") from error
 
 
@@ -66,7 +66,7 @@ def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
     pattern = rf"{re.escape(part)}\.(?:.*\.)?(?:{'|'.join(re.escape(name) for name in names)})"
     if not any(re.fullmatch(pattern, name) for name, _ in model.named_modules()):
         raise ClinRaGenInputError(
-            f"arguments: lora: the backbone has no module {' or '.join(names)}; name its own by target_modules"
+            f"arguments: lora: the backbone has no module {' or '.join(names)}; name its modules by target_modules"
         )
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     with fields_at_fault("lora"):
@@ -74,7 +74,7 @@ def lora_config(model: ClinRaGenLanguageModel, fields: dict, part: str):
 
 
 def insert_adapters(model: ClinRaGenLanguageModel, config, whole: list[str]) -> None:
-    """Put LoRA layers in place; `modules_to_save` is set after, so that no copies of those modules are made."""
+    """Insert LoRA layers; `modules_to_save` is set afterwards, so that peft does not copy those modules."""
     from peft.tuners.lora import LoraModel
 
     learning = {id(weight) for weight in model.parameters() if weight.requires_grad}
@@ -87,12 +87,12 @@ def insert_adapters(model: ClinRaGenLanguageModel, config, whole: list[str]) -> 
 
 
 def adapter_config(model: PreTrainedModel):
-    """The `LoraConfig` of a model with adapters, else `None`."""
+    """Return the `LoraConfig` of a model with adapters, else `None`."""
     return getattr(model, "peft_config", {}).get("default")
 
 
 def base_weights(model: PreTrainedModel) -> set[str]:
-    """Names in the state of the weights that stay those of the base; none in a model without adapters."""
+    """Return the state names of the unchanged base weights; empty for a model without adapters."""
     config = adapter_config(model)
     if config is None:
         return set()
@@ -101,14 +101,14 @@ def base_weights(model: PreTrainedModel) -> set[str]:
 
 
 def learned_state(model: PreTrainedModel, state: dict | None = None) -> dict[str, torch.Tensor]:
-    """Select the part of the model's state, or of `state`, that is not the base's."""
+    """Select the part of the model's state, or of `state`, that does not belong to the base."""
     base = base_weights(model)
     state = model.state_dict() if state is None else state
     return {name: value for name, value in state.items() if name not in base}
 
 
 def merge_adapters(model: ClinRaGenLanguageModel) -> ClinRaGenLanguageModel:
-    """Add the changes to the weights that they are of: the model itself, without adapters."""
+    """Merge the adapters into the weights, and return the same model without adapters."""
     from peft.tuners.lora import LoraLayer
 
     for name, layer in list(model.named_modules()):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a model folder, or its adapter, anew, and push it to the Hub."""
+"""Rewrite a model folder, or its adapter, and push it to the Hub."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ UNKNOWN_DATA = {"source": UNKNOWN_SOURCE, "stages": [], "base_model": None}
 
 
 def push_model(arguments: argparse.Namespace) -> None:
-    """Push what the arguments of `push_model.py` name, or list it."""
+    """Push the folder of the arguments of `push_model.py`, or list its files."""
     folder = check_model_folder(arguments.model)
     training = read_training(folder)
     gated = is_credentialed(training)
@@ -46,7 +46,7 @@ def push_model(arguments: argparse.Namespace) -> None:
 
 
 def push_adapter(folder: Path, training: dict, arguments: argparse.Namespace, gated: bool) -> None:
-    """The adapter of a model folder, written anew, with its card."""
+    """Rewrite the adapter of a model folder with its card, and push it."""
     with tempfile.TemporaryDirectory() as aside:
         release = Path(aside)
         copy_adapter(folder, release, training, arguments.repo_id)
@@ -55,7 +55,7 @@ def push_adapter(folder: Path, training: dict, arguments: argparse.Namespace, ga
 
 def read_training(folder: Path) -> dict:
     """
-    `training.json`; an older one does not name the data, which count as credentialed then.
+    Return `training.json`; if it is older and does not name the data, they count as credentialed.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -73,19 +73,19 @@ def read_training(folder: Path) -> dict:
 
 
 def permission_to_publish(arguments: argparse.Namespace, training: dict) -> str | None:
-    """The permission that a public model needs whose training data are credentialed, or not known not to be."""
-    told = "; ".join("{title} {version}".format(**one).strip() for one in datasets_of(training))
+    """Return the permission to publish a model with training data that are credentialed, or not known to be open."""
+    datasets = "; ".join("{title} {version}".format(**one).strip() for one in datasets_of(training))
     logger.warning(
         "%s comes from credentialed data, or from data that %s does not name (%s): weights can hold what they were "
-        "trained on, so the repo is gated. See that the data-use agreement allows to share it with those you let in.",
+        "trained on, so the repo is gated. Make sure that the data-use agreement covers the users you admit.",
         arguments.model,
         HISTORY,
-        told,
+        datasets,
     )
     option = "--i-am-permitted-to-publish"
     if arguments.public and arguments.publish_permission is None:
         raise ClinRaGenInputError(
-            f"{arguments.model} comes from credentialed data ({told}), so it is not made public: nothing was sent; if "
+            f"{arguments.model} comes from credentialed data ({datasets}): not made public, nothing was sent; if "
             f'the data-use agreement allows it, give {option} "reason", which is recorded in what is pushed'
         )
     return dated_reason(arguments.publish_permission, option) if arguments.public else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def weights_hash(folder: str | Path) -> str:
-    """SHA-256 of the weights of a model folder."""
+    """Return the SHA-256 of the weights of a model folder."""
     total = hashlib.sha256()
     for path in sorted(Path(folder).glob("model*.safetensors")):
         with open(path, "rb") as file:

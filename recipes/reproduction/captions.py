@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of a dataset folder in which each note ends with the anomaly caption: the series as text."""
+"""Copy a dataset folder, with the anomaly caption (the series as text) at the end of each note."""
 
 import shutil
 from pathlib import Path

@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-From a YAML file of rows to the jobs that fill them: datasets, stages, baselines and evaluations, each once, however
-many rows share it.
+From a YAML file of rows to the jobs that produce them: datasets, stages, baselines and evaluations, each run once,
+however many rows share it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Job:
     One command of the project.
 
     Args:
-        output (`Path`): what the command leaves; the job is done when it exists.
+        output (`Path`): output of the command; the job is done when it exists.
         command (`str`): the module that holds its `main`.
         argv (tuple of `str`): the command's arguments.
         needs (tuple of `Path`): outputs of other jobs that it reads.
@@ -74,13 +74,13 @@ class Row:
     Args:
         name (`str`): as the table shows it.
         group (`str`): heading under which it stands.
-        stages (list of `str`): which are run, in order, of `stage1`, `stage2`, `stage3`; one may be named again.
+        stages (list of `str`): those of `stage1`, `stage2`, `stage3` to run, in order; repetitions are allowed.
         settings (`dict`): stage, or `all` -> fields of its YAML file that differ.
         baseline (`str`, *optional*): of `evaluate_baseline.py`, instead of stages.
         notes (`str`): `"note"`, or `"note and caption"`: the series as text after the note.
         dataset, rationales, evaluation (`dict`): options of `build_dataset.py`, `generate_rationales.py` and
             `evaluate_model.py` or `evaluate_baseline.py` that differ.
-        against (`str`, *optional*): the row that this one is compared with; default: the reference of the file.
+        against (`str`, *optional*): the row that this one is compared with; default: the file's reference.
         seeds (list of `int`, *optional*): default: those of the file.
     """
 
@@ -104,7 +104,7 @@ class Plan:
         output (`Path`): folder of datasets, models and reports, which several files may share.
         results (`Path`): folder of this file's table and plots, inside of it.
         rows (list of `Row`), reference (`str`): of the table.
-        jobs (list of `Job`): in an order in which they can be run.
+        jobs (list of `Job`): in an order that respects their needs.
         reports (`dict`): (row name, seed) -> report folder.
         models (`dict`): (row name, seed) -> its model folders, in order.
         configs (`dict`): YAML file -> its content, of every stage.
@@ -145,7 +145,7 @@ def read_plan(
     for row in rows:
         for name in (row.against, raw["reference"]):
             if name is not None and name not in names:
-                raise ClinRaGenInputError(f"{path}: {row.name!r} is compared with {name!r}, which is no row")
+                raise ClinRaGenInputError(f"{path}: {row.name!r} is compared with {name!r}, which is not a row")
     if only:
         rows = [row for row in rows if row.name in only or row.name == raw["reference"]]
     if root is not None:
@@ -195,7 +195,7 @@ def _check_shape(where: str, given: dict, shape: dict) -> None:
 
 
 class _Planner:
-    """Collects the jobs of rows; what two rows share has one folder, named by the hash of all it depends on."""
+    """Collects the jobs of rows; what rows share has one folder, named by the hash of everything it depends on."""
 
     def __init__(self, output: Path, raw: dict):
         self.output, self.raw = output, raw
@@ -228,7 +228,7 @@ class _Planner:
             self._add(report, command, [*arguments, "--output", report], *needs)
 
     def _dataset(self, row: Row) -> Path:
-        """The dataset with rationales that a row learns from."""
+        """Return the dataset with rationales that a row is trained on."""
         build = {**self.raw["data"], **row.dataset}
         records = self.output / "data" / f"records-{_digest(build)}"
         arguments = ["--output", records, *_options(build)]
@@ -282,7 +282,7 @@ class _Planner:
 
 
 def _merged(*blocks: dict) -> dict:
-    """Later fields win; fields that are blocks themselves, such as `text_config`, are merged likewise."""
+    """Merge blocks, later fields first; nested blocks, such as `text_config`, are merged likewise."""
     merged: dict = {}
     for block in blocks:
         for name, value in block.items():
@@ -292,7 +292,7 @@ def _merged(*blocks: dict) -> dict:
 
 
 def _options(options: dict) -> list[str]:
-    """`{"note_text": "paper", "limit": 5}` as `--note-text paper --limit 5`; `true` is a flag alone."""
+    """Return `{"note_text": "paper", "limit": 5}` as `--note-text paper --limit 5`; `true` becomes a bare flag."""
     found = []
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"

@@ -20,7 +20,7 @@ COLOURS = ("#1f6f8b", "#b5651d", "#5b7f3a", "#7a4f9a", "#8a8f98")
 
 
 def plot_results(path: Path, results: list[dict], reference: str) -> None:
-    """Micro- and macro-F1 of each row with its interval; hollow: what the probabilities decide."""
+    """Plot micro- and macro-F1 of each row with its interval; hollow points: of the probabilities at 0.5."""
     groups = list(dict.fromkeys(result["group"] for result in results))
     figure, axes = plt.subplots(
         1, 2, figsize=(11, 0.34 * len(results) + 1.2), sharey=True, layout="constrained", squeeze=False
@@ -37,7 +37,7 @@ def plot_results(path: Path, results: list[dict], reference: str) -> None:
 
 
 def _legend(groups: list[str], reference: str = "", hollow: bool = False) -> list[Line2D]:
-    """Return what the colours mean, and of the plot of results what hollow points and the dotted line do."""
+    """Return the legend of the colours, and for the plot of results of hollow points and the dotted line."""
     point = {"marker": "o", "linestyle": "", "markersize": 5}
     marks = [Line2D([], [], color=_colour(group, groups), label=group, **point) for group in groups]
     if hollow:
@@ -67,7 +67,7 @@ def _draw_dots(axis: Axes, results: list[dict], groups: list[str], name: str, re
 
 
 def plot_cost(path: Path, results: list[dict]) -> None:
-    """Micro-F1 against the minutes of training and against the parameters of each row; points bear its number."""
+    """Plot micro-F1 of each row against training minutes and against parameters; points are numbered by row."""
     figure, (*axes, names) = plt.subplots(
         1, 3, figsize=(12, 4.4), sharey=True, layout="constrained", width_ratios=(4, 4, 3)
     )

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
-    """Return the rows of the table, as the arguments of `reproduce.py` say; of a dry run nothing."""
+    """Run the plan of `reproduce.py`'s arguments and return the rows of the table; `None` for a dry run."""
     cores = os.cpu_count() or 1
     processes = arguments.processes or torch.accelerator.device_count() or cores
     plan = read_plan(arguments.config, arguments.output, arguments.root, arguments.rows)
@@ -57,7 +57,7 @@ def write_configs(plan: Plan) -> None:
 
 
 def where(plan: Plan) -> list[dict]:
-    """Row and seed -> its model folders and its report."""
+    """Return row, seed, model folders and report of each run."""
     return [
         {
             "row": name,

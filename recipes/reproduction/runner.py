@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run jobs in several processes, each as soon as what it needs is there; what is done already is not done again."""
+"""Run jobs in several processes, each as soon as its needs exist; finished jobs are not repeated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
         logs (`Path`): folder for what each job prints, and for `times.jsonl`.
 
     Raises:
-        ClinRaGenInputError: of the first job that fails; what runs beside it ends first, and nothing new begins.
+        ClinRaGenInputError: of the first job that fails; running jobs finish first, and no other starts.
     """
     left = {job.output: job for job in jobs if not job.output.exists()}
     begun: dict[Future, Job] = {}
@@ -46,7 +46,7 @@ def run_jobs(jobs: list[Job], processes: int, threads: int, logs: Path) -> None:
                 begun[pool.submit(_run, job, logs / f"{job.output.parent.name}-{job.output.name}.log")] = job
                 del left[job.output]
             if not begun:
-                raise ClinRaGenInputError(f"no job leaves {next(iter(left.values())).needs}; a folder was removed")
+                raise ClinRaGenInputError(f"no job writes {next(iter(left.values())).needs}; a folder was removed")
             bar.set_postfix_str(", ".join(job.output.name for job in begun.values()))
             for future in wait(begun, return_when=FIRST_COMPLETED).done:
                 job = begun.pop(future)
@@ -61,11 +61,11 @@ def _note(path: Path, job: Job, seconds: float) -> None:
 
 
 def seconds_spent(jobs: list[Job], logs: Path) -> float:
-    """Return the seconds that these jobs took, one after another, over all starts."""
+    """Return the seconds that these jobs took in sum, over all starts."""
     wanted, times = {str(job.output) for job in jobs}, {}
     if (logs / TIMES).exists():
         for line in (logs / TIMES).read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError, KeyError):  # one that a kill cut short
+            with contextlib.suppress(ValueError, KeyError):  # a line cut off by a kill
                 entry = json.loads(line)
                 times[entry["job"]] = entry["seconds"]
     return sum(seconds for job, seconds in times.items() if job in wanted)
@@ -83,7 +83,7 @@ def _prepare(threads: int) -> None:
 
     from recipes.training.devices import see_one_gpu
 
-    see_one_gpu(int(multiprocessing.current_process().name.rpartition("-")[2]))  # workers are counted
+    see_one_gpu(int(multiprocessing.current_process().name.rpartition("-")[2]))  # of the worker
     torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=_CurrentErrorStream())
 
@@ -99,7 +99,7 @@ class _CurrentErrorStream:
 
 
 def _run(job: Job, log: Path) -> float:
-    """Run a job; its seconds."""
+    """Run a job, and return its seconds."""
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with (

@@ -23,7 +23,7 @@ Figures = Callable[[np.ndarray], dict[str, np.ndarray]]  # weights (num_resample
 SETS = ("micro_f1", "macro_f1", "micro_precision", "micro_recall", "exact_match")
 RANKED = ("decided_f1", "macro_auroc")
 COMPARED = ("micro_f1", "macro_f1", "decided_f1", "macro_auroc")
-COLUMNS = {  # of the tables to read; the CSV holds every figure
+COLUMNS = {  # of the Markdown and LaTeX tables; the CSV holds every figure
     "micro_f1": "micro-F1",
     "micro_f1_difference": "difference in micro-F1",
     "macro_f1": "macro-F1",
@@ -39,10 +39,10 @@ COLUMNS = {  # of the tables to read; the CSV holds every figure
 
 def collect(plan: Plan) -> list[dict]:
     """
-    One `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
+    Return a `dict` for each row: `name`, `group`, `seeds`, `against`, and for each figure its mean over seeds, with
     `NAME_low` and `NAME_high` (95%, by resampling patients, the same resample for all seeds) and `NAME_sd` (over
-    seeds) where there are such. `NAME_difference`, of `COMPARED`, is less that of the row it is compared with.
-    `micro_f1` is of the diagnoses that are written, `decided_f1` of those whose probability is 0.5 or more,
+    seeds) where defined. `NAME_difference`, for figures of `COMPARED`, is the figure minus that of the row it is
+    compared with. `micro_f1` is of the written diagnoses, `decided_f1` of those with a probability of 0.5 or more,
     `calibration_error` the mean over seeds of the expected calibration error.
 
     Raises:
@@ -61,7 +61,7 @@ def collect(plan: Plan) -> list[dict]:
 
 
 class _Runs:
-    """Answers of one row to the test records, for each seed."""
+    """Answers of one row's models to the test records, for each seed."""
 
     def __init__(self, plan: Plan, row: Row):
         keys = [key for key in plan.reports if key[0] == row.name]
@@ -79,7 +79,7 @@ class _Runs:
         self.minutes = [_minutes(plan.models.get(key, ()), m) for key, m in zip(keys, self.metrics, strict=True)]
 
     def mean(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Figures under each row of weights, mean over seeds; AUROC where every seed has probabilities."""
+        """Return the figures under each row of weights, mean over seeds; AUROC if every seed has probabilities."""
         seeds = [set_figures(self.gold, answer)(weights) for answer in self.answers]
         found = {name: np.mean([figures[name] for figures in seeds], axis=0) for name in SETS}
         if all(self.rankings):
@@ -94,15 +94,17 @@ class _Runs:
         for name, value in self.mean(once).items():
             found[name], (found[f"{name}_low"], found[f"{name}_high"]) = float(value[0]), bounds[name]
             seeds = self.rankings if name in RANKED else [set_figures(self.gold, answer) for answer in self.answers]
-            found[f"{name}_sd"] = _spread([float(figures(once)[name][0]) for figures in seeds])
+            found[f"{name}_sd"] = _standard_deviation([float(figures(once)[name][0]) for figures in seeds])
         if self.writes:
-            written = {name: _over(self.metrics, _of_both_parts(name)) for name in ("bleu", "rougeL")}
-            written["supported"] = _over(self.metrics, lambda metrics: metrics["claims"]["supported"])
+            written = {name: _seed_values(self.metrics, _mean_of_parts(name)) for name in ("bleu", "rougeL")}
+            written["supported"] = _seed_values(self.metrics, lambda metrics: metrics["claims"]["supported"])
             for name, values in written.items():
                 found[name], found[f"{name}_sd"] = (
-                    (float(np.mean(values)), _spread(values)) if values else (None, None)
+                    (float(np.mean(values)), _standard_deviation(values)) if values else (None, None)
                 )
-        errors = _over(self.metrics, lambda metrics: metrics.get("calibration", {}).get("expected_calibration_error"))
+        errors = _seed_values(
+            self.metrics, lambda metrics: metrics.get("calibration", {}).get("expected_calibration_error")
+        )
         found["calibration_error"] = float(np.mean(errors)) if errors else None
         found["parameters"] = self.metrics[0]["run"]["num_parameters"]
         return {**found, "minutes": float(np.mean(self.minutes))}
@@ -125,8 +127,8 @@ class _Runs:
 
 def _ranking(run: list[dict], gold: np.ndarray, names: list[str]) -> Figures | None:
     """
-    `RANKED` figures of the probabilities under weights; `None` without any. A record that could not be read has none,
-    and no diagnosis.
+    Return the `RANKED` figures of the probabilities under weights; `None` without probabilities. An unreadable record
+    has neither probabilities nor diagnoses.
     """
     scored = [i for i, prediction in enumerate(run) if prediction["probabilities"]]
     if not scored:
@@ -145,13 +147,13 @@ def _once(records: list) -> np.ndarray:
     return np.ones((1, len(records)), dtype=np.float32)
 
 
-def _over(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
-    """A figure of each seed's metrics; none where it is not defined."""
+def _seed_values(metrics: list[dict], figure: Callable[[dict], float | None]) -> list[float]:
+    """Return a figure of each seed's metrics; undefined ones are left out."""
     return [value for value in map(figure, metrics) if value is not None]
 
 
-def _of_both_parts(name: str) -> Callable[[dict], float | None]:
-    """The mean of the rationale's parts that were written at all."""
+def _mean_of_parts(name: str) -> Callable[[dict], float | None]:
+    """Return the mean of a figure over the written parts of the rationale."""
 
     def figure(metrics: dict) -> float | None:
         parts = [part[name] for part in metrics.get("rationale", {}).values() if part["words"]]
@@ -160,19 +162,19 @@ def _of_both_parts(name: str) -> Callable[[dict], float | None]:
     return figure
 
 
-def _spread(values: list[float]) -> float | None:
+def _standard_deviation(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _minutes(models: list[Path], metrics: dict) -> float:
-    """Time spent in training: of the stages, or of the baseline."""
+    """Return the training time of the stages, or of the baseline, in minutes."""
     logs = [json.loads((model / "training.json").read_text(encoding="utf-8"))["log"] for model in models]
     seconds = sum(entry.get("train_runtime", 0.0) for log in logs for entry in log)
     return (seconds if models else metrics["run"]["seconds"]) / 60
 
 
 def write_tables(folder: Path, plan: Plan, results: list[dict]) -> None:
-    """`table.md`, `table.csv` and `table.tex` of the same results."""
+    """Write the results as `table.md`, `table.csv` and `table.tex`."""
     (folder / "table.md").write_text(markdown(plan, results), encoding="utf-8")
     (folder / "table.tex").write_text(latex(plan, results), encoding="utf-8")
     with open(folder / "table.csv", "w", encoding="utf-8", newline="") as file:
@@ -221,7 +223,7 @@ _TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"})
 
 
 def latex(plan: Plan, results: list[dict]) -> str:
-    """A `tabular` for the package booktabs."""
+    """Return a `tabular` for the package booktabs."""
     columns = _columns(results)
     rows = [" & ".join(["", "seeds", *columns.values()]) + r" \\", r"\midrule"]
     for number, (group, members) in enumerate(_grouped(results).items()):

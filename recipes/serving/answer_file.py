@@ -35,7 +35,7 @@ class Records:
     Args:
         number (`int`): how many records there are.
         fingerprint (`str`): a hash of their content.
-        read (callable): gives them, from the first on.
+        read (callable): yields them, from the first on.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Records:
 
 
 def records_of(arguments: argparse.Namespace, channels: list[dict]) -> Records:
-    """Return the records of the file, or of the split of a dataset, that `predict.py` is to answer."""
+    """Return the records of the file, or of the split of a dataset, for `predict.py` to answer."""
     if arguments.dataset is None:
         read = partial(read_records, arguments.input, channels)
         return Records(sum(1 for _ in read()), file_hash(arguments.input), read)
@@ -55,12 +55,12 @@ def records_of(arguments: argparse.Namespace, channels: list[dict]) -> Records:
 
 
 def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
-    """Write the answers of `predict.py`, whose arguments these are, and return how many records have one."""
+    """Write the answers of `predict.py` for its arguments, and return how many records have one."""
     handler = load_handler(arguments.model, arguments.revision, arguments.device)
     records = records_of(arguments, handler.pipe.processor.feature_extractor.channels)
     options = {"evidence": True} if arguments.evidence else {}
     size = arguments.batch_size * BATCHES_PER_CHUNK
-    if arguments.evidence:  # it takes many passes: processes that start later still find work
+    if arguments.evidence:  # evidence takes many passes, so small chunks keep all processes busy
         size = max(1, arguments.batch_size // 4)
     start = {
         "model": handler.pipe.version,
@@ -89,7 +89,7 @@ def answer_file(arguments: argparse.Namespace) -> dict[str, int]:
 def answer_here(
     arguments: argparse.Namespace, handler: EndpointHandler, parts: Iterable[list[Entry]], options: dict
 ) -> Iterator[list[dict]]:
-    """The answers of each chunk, in order; of more than one by several processes."""
+    """Yield the answers of each chunk, in order; several chunks are answered by several processes."""
     processes = default_processes(handler) if arguments.processes is None else arguments.processes
     first = list(itertools.islice(parts, 2))
     parts = itertools.chain(first, parts)
@@ -103,7 +103,7 @@ def answer_here(
 def answer_chunks(
     arguments: argparse.Namespace, handler: EndpointHandler, parts: Iterable[list[Entry]], options: dict
 ) -> Iterator[list[dict]]:
-    """The answers of each chunk, in order, given here or by the machines of a cluster."""
+    """Yield the answers of each chunk, in order, computed here or by the machines of a cluster."""
     if arguments.ray is None:
         yield from answer_here(arguments, handler, parts, options)
         return

@@ -13,16 +13,16 @@ from recipes.models.folder import load_model_folder
 from recipes.serving.record_files import Entry
 
 
-BATCHES_PER_CHUNK = 4  # records of a chunk are sorted by the length of their note, so that batches hold like ones
+BATCHES_PER_CHUNK = 4  # a chunk is sorted by note length, so that batches hold notes of similar length
 
 
 def load_handler(model: str, revision: str | None, device: str | None) -> EndpointHandler:
-    """The handler of a model folder or Hub id, with this installation's code: none of the folder's is run."""
+    """Return the handler of a model folder or Hub id, with this installation's code: the folder's code is not run."""
     loaded, processor = load_model_folder(model, revision=revision)
     try:
         pipe = ClinRaGenPipeline(loaded, processor=processor, tokenizer=processor.tokenizer, device=device)
-    except (RuntimeError, AssertionError):  # what torch raises for a device that is not there
-        raise ClinRaGenInputError(f"--device: {device} is not there; leave it out or give cpu") from None
+    except (RuntimeError, AssertionError):  # torch raises these for a missing device
+        raise ClinRaGenInputError(f"--device: there is no {device}; leave it out or give cpu") from None
     if pipe.device.type == "meta":
         raise ClinRaGenInputError(f"--device: {device} holds no numbers; leave it out or give cpu")
     return EndpointHandler(pipe=pipe)
@@ -35,7 +35,7 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
 
 
 def answer_chunk(handler: EndpointHandler, chunk: list[Entry], batch_size: int, options: dict) -> list[dict]:
-    """One answer for each entry, in order, with its `id`; depends on the chunk, and on nothing before it."""
+    """Return one answer per entry, in order, with its `id`; it depends on the chunk only, not on earlier ones."""
     answers: list[dict | None] = [None] * len(chunk)
     readable = []
     for i, entry in enumerate(chunk):

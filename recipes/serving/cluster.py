@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A model folder that goes to the machines of a cluster, and answers chunks of records there."""
+"""A model folder that is sent to the machines of a cluster, and answers chunks of records there."""
 
 import tempfile
 from functools import cached_property
@@ -16,7 +16,7 @@ from recipes.serving.record_files import Entry
 
 class ShippedModel:
     """
-    `answer_chunk` with what it needs: pickled it holds the folder's files, and no path of this machine.
+    `answer_chunk` with its model: the pickle holds the folder's files, and no path of this machine.
 
     Args:
         model, revision (`str`): model folder or Hub id, as `load_model_folder` takes them.
@@ -30,7 +30,7 @@ class ShippedModel:
             str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
         }
         self.device, self.batch_size, self.options = device, batch_size, options
-        self.threads = torch.get_num_threads()  # sums of another number of threads may be rounded otherwise
+        self.threads = torch.get_num_threads()  # rounding may depend on the number of threads
 
     def __call__(self, chunk: list[Entry]) -> list[dict]:
         return answer_chunk(self.handler, chunk, self.batch_size, self.options)

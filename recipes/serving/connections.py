@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to the server: one whose client is silent is closed in time, and makes room for others."""
+"""Connections to the server: those with a silent client are closed in time, and make room for others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 SECONDS_FOR_HEADERS = 10  # from the opening of a connection, or from the last answer
-SECONDS_FOR_CLIENT = 75  # to send the rest of a request (the application gives up earlier), and to take the answer
+SECONDS_FOR_CLIENT = 75  # to send the rest of a request (the application waits less), and to receive the answer
 MAX_CONNECTIONS = 512
 
 
 def max_connections() -> int:
-    """Return how many connections the server holds: half of the files that this process may open, at most 512."""
+    """Return the most connections of the server: half of the files that this process may open, at most 512."""
     with suppress(ImportError):  # where there is no such limit
         import resource
 
@@ -30,9 +30,9 @@ class BoundedConnection(H11Protocol):
     """
     A connection that is closed when its client has been silent for too long.
 
-    uvicorn closes what is idle after an answer, but waits without end for headers, and for an answer to be taken; its
-    `limit_concurrency` counts such connections, too. Here the one that has waited longest for its client makes room
-    for a new one, so that those who wait are no harm to those who ask.
+    uvicorn closes connections that are idle after an answer, but waits without limit for headers, and for the client
+    to receive an answer; its `limit_concurrency` counts such connections too. Here the connection that has waited
+    longest for its client makes room for a new one, so that silent clients do not block others.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -43,24 +43,24 @@ class BoundedConnection(H11Protocol):
             others = [one for one in self.connections if one is not self]
             slowest = max(others, key=BoundedConnection.seconds_waited)
             if not slowest.seconds_waited():
-                break  # all are at work, and uvicorn refuses the new one's request
-            slowest.give_up()
+                break  # all are busy; uvicorn refuses the new request
+            slowest.disconnect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
 
     def seconds_waited(self) -> float:
-        """Return for how long the client has not sent the rest of a request, or not taken an answer; else 0."""
+        """Return the seconds since the client stopped sending its request or receiving its answer; else 0."""
         turn = (self.cycle, self._is_idle(), self.cycle is not None and self.cycle.more_body)
         if turn != self._turn:
             self._turn, self._since = turn, self.loop.time()
         is_clients = turn[1] or turn[2] or self._unsent()
         return self.loop.time() - self._since if is_clients else 0.0
 
-    def give_up(self) -> None:
+    def disconnect(self) -> None:
         self.connections.discard(self)
-        self.transport.abort()  # `close` would wait until the client has taken what was written
+        self.transport.abort()  # `close` would wait until the client has received everything
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -72,4 +72,4 @@ class BoundedConnection(H11Protocol):
         self._timer = self.loop.call_later(1, self._watch)
         in_headers = self._is_idle() and not self._unsent()
         if self.seconds_waited() > (SECONDS_FOR_HEADERS if in_headers else SECONDS_FOR_CLIENT):
-            self.give_up()
+            self.disconnect()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Count the requests of `serve.py` for Prometheus: numbers alone, nothing of a record."""
+"""Count the requests of `serve.py` for Prometheus: only numbers, no content of records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Metrics:
 
     Args:
         version (`str`): of the model.
-        waiting (callable): gives the number of records in the queue.
+        waiting (callable): returns the number of records in the queue.
     """
 
     def __init__(self, version: str, waiting: Callable[[], int]):
@@ -44,7 +44,7 @@ class Metrics:
         Info("clinragen_model", "The model that answers.", registry=self.registry).info({"version": version})
 
     def request(self, status: int, seconds: float | None) -> None:
-        """Count a request; one that was not read, whose `seconds` are `None`, tells nothing of the time of answers."""
+        """Count a request; one that was not read has `None` as `seconds`, and does not count in the times."""
         self._requests.labels(str(status)).inc()
         if seconds is not None:
             self._seconds.observe(seconds)
@@ -53,5 +53,5 @@ class Metrics:
         self._records.observe(records)
 
     def page(self) -> bytes:
-        """Return all of them in the text format of Prometheus."""
+        """Return all counters in the text format of Prometheus."""
         return generate_latest(self.registry)

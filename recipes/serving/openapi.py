@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The description of the server by OpenAPI, and its page, which loads nothing from other machines."""
+"""The OpenAPI description of the server, and its page, which loads nothing from other machines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ANSWER = {
         "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
         "unseen_diagnoses": {
             "type": "array",
-            "description": "With the parameter unseen: diseases that are no labels, by their score, no probability.",
+            "description": "With the parameter unseen: diseases that are not labels, by their score, no probability.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -77,7 +77,7 @@ REFUSALS = {
 
 
 def predict_description() -> dict[str, Any]:
-    """Return what OpenAPI says of `POST /`, beside its path."""
+    """Return the OpenAPI description of `POST /`, without its path."""
     one_or_many = {"oneOf": [RECORD, {"type": "array", "items": RECORD, "minItems": 1, "maxItems": MAX_RECORDS}]}
     request = {
         "type": "object",

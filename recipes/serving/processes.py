@@ -22,15 +22,15 @@ from recipes.serving.answers import answer_chunk, load_handler
 from recipes.serving.record_files import Entry
 
 
-MOST_PARAMETERS = 100_000_000  # of a model of which each process holds one by default
+MOST_PARAMETERS = 100_000_000  # of a model that by default several processes load
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def default_processes(handler: EndpointHandler) -> int:
     """
-    Return as many processes as torch may use threads, where the model is small: threads wait for each other at each of
-    its many short steps. Of a large model, or on a GPU, one.
+    Return the number of torch's threads for a small model, because threads wait for each other at each of its many
+    short steps; 1 for a large model, or on a GPU.
     """
     model = handler.pipe.model
     is_small = model.device.type == "cpu" and model.num_parameters() <= MOST_PARAMETERS
@@ -46,15 +46,15 @@ def answer_by_processes(
     options: dict,
 ) -> Iterator[list[dict]]:
     """
-    Yield the answers of each chunk of records, in order. This process answers, too.
+    Yield the answers of each chunk of records, in order. This process answers too.
 
     Args:
         handler (`EndpointHandler`): of this process; the others load theirs.
         model (`tuple`): name, revision and device, as `load_handler` takes them.
-        processes (`int`): at work, with this one; they share torch's threads.
+        processes (`int`): their number, including this one; they share torch's threads.
 
     Raises:
-        ResumableError: if a process was killed, as by the system for want of memory.
+        ResumableError: if a process was killed, for example by the system for lack of memory.
     """
     here = partial(answer_chunk, handler, batch_size=batch_size, options=options)
     there = partial(_answer_chunk, batch_size=batch_size, options=options)
@@ -71,12 +71,12 @@ def answer_by_processes(
 @contextmanager
 def handlers(model: tuple[str, str | None, str | None], number: int, sharing: int) -> Iterator[ProcessPoolExecutor]:
     """
-    Give a pool of processes that have loaded a model.
+    Yield a pool of processes that have loaded a model.
 
     Args:
         model (`tuple`): name, revision and device, as `load_handler` takes them.
         number (`int`): of processes.
-        sharing (`int`): processes that share torch's threads: those, and this one if it answers, too.
+        sharing (`int`): processes that share torch's threads: those, and this one if it answers too.
     """
     before = torch.get_num_threads()
     threads = max(1, before // sharing)
@@ -96,8 +96,8 @@ def shared_map(
     others: int,
 ) -> Iterator[Result]:
     """
-    `map(function, items)`, in order, by a pool and by this process, which calls `here`. Each of the pool's processes
-    has an item to work on and one that waits, and few results wait for one before them.
+    Compute `map(function, items)`, in order, by a pool and by this process, which calls `here`. Each pool process
+    has one item in work and one waiting, and few results wait for an earlier one.
     """
     items, begun = iter(items), deque()
     while own := list(itertools.islice(items, 1)):
@@ -123,7 +123,7 @@ def _answer_chunk(chunk: list[Entry], batch_size: int, options: dict) -> list[di
 
 
 def get_ready() -> None:
-    """Make what the first answer needs, in a process of `handlers`."""
+    """Prepare a process of `handlers` for its first answer."""
     _ = _handler.pipe.version, _handler.pipe.grounding
 
 

@@ -22,9 +22,9 @@ from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.series_csv_clinragen import SeriesTable, without_first
 
 
-MAX_LINE = 16 * 2**20  # bytes of a line of JSON, characters of a cell: what is longer is no record
+MAX_LINE = 16 * 2**20  # bytes of a line of JSON, characters of a cell; longer ones are refused
 IDS = ("id", "stay_id")
-NOT_PRINTABLE = "holds signs that cannot be printed; name the record in plain text"
+NOT_PRINTABLE = "holds characters that cannot be printed; name the record in plain text"
 
 
 @dataclass
@@ -33,11 +33,11 @@ class Entry:
     A record of a file, or why it cannot be read.
 
     Args:
-        line (`int`): where it begins; a row of a dataset.
-        id (`str` or `int`): its own, else `"line N"`.
+        line (`int`): the line where it begins, or the row of a dataset.
+        id (`str` or `int`): its own, or `"line N"` without one.
         record (`dict`, *optional*): as the pipeline takes it.
-        error (`str`, *optional*): where and why it cannot be read; without any text of the record.
-        unit (`str`): of `line`: `"line"` of a file, `"row"` of a dataset.
+        error (`str`, *optional*): where and why it cannot be read; holds no text of the record.
+        unit (`str`): of `line`: `"line"` for a file, `"row"` for a dataset.
         ids (`dict[str, str]`): further ids, for the answer.
     """
 
@@ -55,7 +55,7 @@ class Entry:
 
 def read_records(path: str | Path, channels: list[dict]) -> Iterator[Entry]:
     """
-    The records of a file in their order; of a long file only one at a time is in memory, and the ids of a `*.csv`.
+    Yield the records of a file in their order; only one record at a time is in memory, and for a `*.csv` the ids.
 
     Args:
         channels (`list[dict]`): those of the model's feature extractor.
@@ -86,7 +86,7 @@ def _read_jsonl(path: Path) -> Iterator[Entry]:
 
 
 def _short_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Lines with their numbers, `None` in place of one that is too long."""
+    """Yield lines with their numbers, `None` in place of one that is too long."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
@@ -101,7 +101,7 @@ def _parse(line: bytes, number: int) -> Entry:
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
-        entry.error = f"line {number}: not in UTF-8; save the file so"
+        entry.error = f"line {number}: not in UTF-8; save the file in UTF-8"
     except json.JSONDecodeError as error:
         entry.error = f"line {number}: invalid JSON at column {error.colno} ({error.msg}); give one object per line"
     except (ValueError, RecursionError):
@@ -129,12 +129,12 @@ def _identified(entry: Entry, record: dict) -> Entry:
 
 def _read_csv(path: Path, channels: list[dict]) -> Iterator[Entry]:
     csv.field_size_limit(MAX_LINE)
-    # Bytes that are no UTF-8 become halves of characters, which are refused with the record that holds them.
+    # Bytes that are not UTF-8 become surrogates, which are refused with the record that holds them.
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = _rows(file)
         line, header = next(rows, (0, []))
         if header is None:
-            raise ClinRaGenInputError(f"{path}, line {line}: the header is no CSV; close every quotation mark")
+            raise ClinRaGenInputError(f"{path}, line {line}: the header is not CSV; close every quotation mark")
         if header:
             try:
                 table = RecordTable(channels, header, f"line {line}")
@@ -145,7 +145,7 @@ def _read_csv(path: Path, channels: list[dict]) -> Iterator[Entry]:
 
 
 def _rows(file) -> Iterator[tuple[int, list[str] | None]]:
-    """Rows with the number of the line that each begins in; `None` in place of one that is no CSV."""
+    """Yield rows with the number of the line where each begins; `None` in place of one that is not CSV."""
     reader = csv.reader(file, strict=True)
     while True:
         line = reader.line_num + 1
@@ -164,7 +164,7 @@ class RecordTable:
     The columns of a `*.csv` of records, by its header.
 
     Raises:
-        ClinRaGenInputError: if there is no column `id`, or a column is unknown or there twice.
+        ClinRaGenInputError: if there is no column `id`, or a column is unknown or repeated.
     """
 
     def __init__(self, channels: list[dict], header: list[str], where: str):
@@ -189,7 +189,7 @@ class RecordTable:
         return True
 
     def entries(self, rows: Iterator[tuple[int, list[str] | None]]) -> Iterator[Entry]:
-        """The record of each run of rows with the same id."""
+        """Yield the record of each run of rows with the same id."""
         seen: set[str] = set()
         name, entry, series, unread = None, None, [], None
         for line, cells in rows:
@@ -204,7 +204,7 @@ class RecordTable:
                 name, series = cells[self._id].strip(), []
                 entry = self._opened(name, cells, line, name in seen)
                 seen.add(name)
-                entry.error = entry.error or unread  # it may have been the first row of this record
+                entry.error = entry.error or unread  # the unreadable row may have been the first of this record
             unread = None
             if entry.error is None:
                 self._add(entry, series, cells, line)
@@ -219,7 +219,7 @@ class RecordTable:
         if not name.isprintable():
             return Entry(line, f"line {line}", error=f"line {line}: id {NOT_PRINTABLE}")
         if again:
-            return Entry(line, name, error=f"line {line}: this id was there before; put the rows of an id together")
+            return Entry(line, name, error=f"line {line}: this id occurred before; put the rows of an id together")
         note = "" if self._note is None or len(cells) <= self._note else cells[self._note]
         return Entry(line, name, record={"note": note})
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A file of answers that is resumed after a kill and ends in the same bytes."""
+"""A file of answers that is resumed after a kill, with the same bytes in the end."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def file_hash(path: Path) -> str:
 @contextmanager
 def resumed_file(output: Path, start: dict) -> Iterator[BinaryIO]:
     """
-    Give a file aside, with what an earlier start wrote into it, and rename it to `output` when the block ends.
+    Yield a temporary file, with the content of an earlier start, and rename it to `output` when the block ends.
 
     Args:
-        start (`dict`): what the answers depend on, as JSON; of which nothing may differ from the earlier start.
+        start (`dict`): everything the answers depend on, as JSON; it must equal that of the earlier start.
 
     Raises:
-        BusyError: if another process is at work on `output`.
-        ClinRaGenInputError: if something differs, or the output is there already or cannot be written.
+        BusyError: if another process is working on `output`.
+        ClinRaGenInputError: if `start` differs, or the output exists already or cannot be written.
     """
     check_free(output)
     with held(output):
-        check_free(output)  # again, since another process may have finished it in between
+        check_free(output)  # again: another process may have finished it meanwhile
         aside = aside_of(output)
         try:
             aside.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _check_start(path: Path, start: dict, begun: bool) -> None:
         before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
         raise ClinRaGenInputError(
-            f"{path.parent} holds answers, but no readable {path.name} that says of what; remove that folder to "
+            f"{path.parent} holds answers, but no readable {path.name} that describes them; remove that folder to "
             "start over"
         ) from None
     changed = [name for name in start if before.get(name) != start[name]]
@@ -80,8 +80,8 @@ def _check_start(path: Path, start: dict, begun: bool) -> None:
 
 def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
     """
-    Drop what follows the last whole chunk of answers, so that the chunks to come hold the records that they would have
-    held; the number of answers that are kept. Adds the places of refused records to `refused`.
+    Drop everything after the last complete chunk of answers, so that later chunks hold the same records as without the
+    interruption. Return the number of answers kept, and add the places of refused records to `refused`.
     """
     kept = position = 0
     file.seek(0)
@@ -90,7 +90,7 @@ def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
             break
         try:
             places = [place_of_error(json.loads(line)) for line in chunk]
-        except (AttributeError, TypeError, ValueError):  # damaged: answered again, as all that follows
+        except (AttributeError, TypeError, ValueError):  # damaged: this and all later records are answered again
             break
         kept, position = kept + size, position + sum(map(len, chunk))
         refused += filter(None, places)
@@ -100,5 +100,5 @@ def keep_whole_chunks(file: BinaryIO, size: int, refused: list[str]) -> int:
 
 
 def place_of_error(answer: dict) -> str | None:
-    """The line or row of the input that was refused."""
+    """Return the line or row of a refused input."""
     return re.match(r"(?:line|row) \d+", answer["error"]).group() if "error" in answer else None

@@ -41,18 +41,18 @@ from recipes.serving.processes import answer_records, default_processes, get_rea
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 8 * 2**20  # bytes of a request
-MAX_DROPPED = 8 * MAX_BODY  # of a larger one so much is still taken, and dropped, that its sender reads the answer
+MAX_DROPPED = 8 * MAX_BODY  # of a larger one this much is received and dropped, so that its sender reads the answer
 MAX_BODIES = 16 * MAX_BODY  # bytes of all requests that are still arriving
 SECONDS_FOR_BODY = 60
-MOST_PROCESSES = 4  # unless another number is given: each holds the model
+MOST_PROCESSES = 4  # by default, because each holds the model
 MAX_WAITING = 128  # records in the queue
 SHORTEST_TOKEN = 16  # characters
-BEARER = HTTPBearer(auto_error=False)  # of a request without one the status would be another
+BEARER = HTTPBearer(auto_error=False)  # its own error for a missing token would have another status
 
 
 @dataclass(eq=False)
 class Waiting:
-    """Records of one request, and where their answers go."""
+    """Records of one request, and the future for their answers."""
 
     records: list[dict]
     parameters: dict
@@ -61,13 +61,13 @@ class Waiting:
 
 class Batcher:
     """
-    A queue before the model: what waits while the model is at work is answered together afterwards.
+    A queue before the model: the records that arrive while the model is busy are answered together afterwards.
 
     Args:
-        handler (`EndpointHandler`): its answers are made in one thread, a batch at a time.
-        batch_size (`int`): the most records of requests that are joined.
+        handler (`EndpointHandler`): answers in one thread, a batch at a time.
+        batch_size (`int`): the most records of a joint batch.
         max_waiting (`int`): the most records that may wait.
-        pool (`ProcessPoolExecutor`, *optional*): processes of `handlers`, which answer instead.
+        pool (`ProcessPoolExecutor`, *optional*): processes of `handlers` that answer instead.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Batcher:
         pool: ProcessPoolExecutor | None = None,
     ):
         self.metrics = Metrics(handler.pipe.version, self.number_waiting)
-        # Of several threads each would have threads of torch's own.
+        # With several threads, each would start its own torch threads.
         self._executor = ThreadPoolExecutor(1) if pool is None else pool
         self._answer = handler.try_answer if pool is None else answer_records
         self.batch_size = batch_size
@@ -107,7 +107,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            if not self._waiting:  # another one took it
+            if not self._waiting:  # another task took it
                 continue
             batch = self._next_batch()
             records = [record for item in batch for record in item.records]
@@ -116,15 +116,15 @@ class Batcher:
                 answers = await loop.run_in_executor(self._executor, self._answer, records, batch[0].parameters)
             except BrokenProcessPool as error:
                 self.is_broken = True
-                signal.raise_signal(signal.SIGTERM)  # answers what it can, and stops
+                signal.raise_signal(signal.SIGTERM)  # answer what is possible, and stop
                 answers = [error] * len(records)
             for item in batch:
-                if not item.answers.done():  # whoever asked may be gone
+                if not item.answers.done():  # the client may be gone
                     item.answers.set_result(answers[: len(item.records)])
                 answers = answers[len(item.records) :]
 
     def _next_batch(self) -> list[Waiting]:
-        """The first of the queue, and those with the same parameters that find place beside it."""
+        """Return the first of the queue, and those with the same parameters that fit into its batch."""
         first = self._waiting[0]
         batch, size = [first], len(first.records)
         for item in self._waiting[1:]:
@@ -138,13 +138,13 @@ class Batcher:
 
 
 class Arriving:
-    """The requests that are still arriving: where they hold too much memory, the oldest is given up."""
+    """The requests that are still arriving; if they hold too much memory, the oldest is disconnected."""
 
     def __init__(self):
         self._sizes: dict[asyncio.Timeout, int] = {}
 
     def hold(self, deadline: asyncio.Timeout, size: int) -> None:
-        """Note that the request of this deadline holds `size` bytes by now."""
+        """Record that the request of this deadline holds `size` bytes so far."""
         self._sizes[deadline] = size
         if sum(self._sizes.values()) > MAX_BODIES:
             oldest = next(iter(self._sizes))
@@ -166,7 +166,7 @@ def make_app(
     Return the server's application: `POST /` and `/predict`, `GET /metrics`, `/health`, `/docs` and `/openapi.json`.
 
     Args:
-        token (`str`, *optional*): who asks for an answer or for metrics must send it as `Authorization: Bearer TOKEN`.
+        token (`str`, *optional*): must be sent as `Authorization: Bearer TOKEN` to get an answer or metrics.
         pool (`ProcessPoolExecutor`, *optional*), processes (`int`): those of `handlers` that answer, and their number.
     """
 
@@ -199,7 +199,7 @@ def make_app(
             return refusal(error.status, str(error))
         except ClientDisconnect:
             return refusal(400, "the connection was closed before the request was whole")
-        except Exception as error:  # its message may hold a piece of a record
+        except Exception as error:  # its message may hold part of a record
             logger.error("%s while a request was read", type(error).__name__)
             answers = [error]
         if any(isinstance(answer, Exception) for answer in answers):
@@ -225,7 +225,7 @@ def make_app(
 
 
 def token_check(token: str):
-    """Return what refuses, and counts, a request without the token."""
+    """Return a dependency that refuses, and counts, requests without the token."""
 
     async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
@@ -238,16 +238,16 @@ def token_check(token: str):
 
 def refusal(status: int, reason: str) -> JSONResponse:
     headers = {"Retry-After": "5"} if status == 503 else None
-    reason = reason.encode("utf-8", "replace").decode()  # the name of a field may hold half of a character
+    reason = reason.encode("utf-8", "replace").decode()  # the name of a field may hold a surrogate
     return JSONResponse({"error": reason}, status, headers=headers)
 
 
 async def read_body(request: Request) -> bytes:
     """
-    The body of a request; one that is too large is never held in memory.
+    Return the body of a request; one that is too large is never held in memory.
 
     Raises:
-        RequestError: if it is no JSON by its content type, too large or too slow.
+        RequestError: if its content type is not JSON, or it is too large or too slow.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
@@ -266,7 +266,7 @@ async def read_body(request: Request) -> bytes:
                     body += part
                 arriving.hold(deadline, len(body))
     except TimeoutError:
-        reason = f"the request did not arrive within {SECONDS_FOR_BODY} seconds, or others needed its place"
+        reason = f"the request did not arrive within {SECONDS_FOR_BODY} seconds, or other requests needed its memory"
         raise RequestError(408, f"{reason}; send it again, at once") from None
     finally:
         arriving.end(deadline)
@@ -278,11 +278,11 @@ async def read_body(request: Request) -> bytes:
 def read_json(body: bytes) -> object:
     """
     Raises:
-        RequestError: if it is no strict JSON in UTF-8.
+        RequestError: if it is not strict JSON in UTF-8.
     """
 
     def refuse(name: str):
-        raise RequestError(400, f"{name} is no JSON; write null for what was not measured")
+        raise RequestError(400, f"{name} is not JSON; write null for what was not measured")
 
     try:
         return json.loads(body.decode("utf-8"), parse_constant=refuse)
@@ -294,7 +294,7 @@ def read_json(body: bytes) -> object:
         raise
     except (ValueError, RecursionError):
         raise RequestError(
-            400, "the JSON is no record: a number of thousands of digits, or too many brackets"
+            400, "the JSON is not a record: a number of thousands of digits, or too many brackets"
         ) from None
 
 
@@ -305,14 +305,14 @@ def server_config(handler: EndpointHandler, batch_size: int = 16, token: str | N
         http=BoundedConnection,
         ws="none",
         access_log=False,
-        limit_concurrency=max_connections() + 1,  # of those at work: silent ones make room
+        limit_concurrency=max_connections() + 1,  # of busy connections: silent ones make room
         timeout_graceful_shutdown=30,
         log_level="warning",
     )
 
 
 def serve(arguments: argparse.Namespace) -> None:
-    """Answer requests, as the arguments of `serve.py` say, until the process is ended."""
+    """Answer requests, by the arguments of `serve.py`, until the process ends."""
     token = read_token(arguments.token_file)
     listener = listen(arguments.host, arguments.port)
     model = arguments.model, arguments.revision, arguments.device
@@ -324,7 +324,7 @@ def serve(arguments: argparse.Namespace) -> None:
             wait([pool.submit(get_ready) for _ in range(processes)])
         config = server_config(handler, arguments.batch_size, token, pool=pool, processes=processes)
         logger.info("answers at http://%s (stop with Ctrl-C)", address_of(listener))
-        # the server ends by it, and raises it again when all is answered; Ctrl-C likewise
+        # the server stops on it, and raises it again after the last answer; Ctrl-C likewise
         signal.signal(signal.SIGTERM, lambda *_: None)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
@@ -336,7 +336,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return host and port as an address has them."""
+    """Return host and port in the form of a URL."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -360,15 +360,17 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ClinRaGenInputError(f"--host {host} --port {port}: {error.strerror}; name another") from None
     except (TypeError, UnicodeError):
-        raise ClinRaGenInputError(f"--host {host[:60]} is no name of a machine; give one, such as 127.0.0.1") from None
+        raise ClinRaGenInputError(
+            f"--host {host[:60]} is not the name of a machine; give one, such as 127.0.0.1"
+        ) from None
 
 
 def warn_if_open(listener: socket.socket, token: str | None) -> None:
     host = listener.getsockname()[0]
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        anybody = "" if token else ", and anybody may ask (no --token-file)"
+        anybody = "" if token else ", and anybody may send requests (no --token-file)"
         logger.warning(
-            "%s can be reached over the network: records and answers will be readable there (no TLS)%s; prefer --host "
+            "%s can be reached over the network: records and answers are readable there (no TLS)%s; prefer --host "
             "127.0.0.1 behind a proxy with TLS",
             host,
             anybody,

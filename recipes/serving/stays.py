@@ -16,7 +16,7 @@ FIELDS = ("note", "lab_times", "lab_values")
 
 
 def read_stays(folder: Path, split: str) -> Iterator[Entry]:
-    """Yield the stays of a split, a row group of them in memory at a time; rows count from 0, as in the split."""
+    """Yield the stays of a split, one row group in memory at a time; rows count from 0, as in the split."""
     for number, row in enumerate(iterate_rows(folder, split)):
         record = {name: row[name] for name in FIELDS}
         yield Entry(number, row["stay_id"], record, unit="row", ids={name: row[name] for name in STAY_IDS})
@@ -28,7 +28,7 @@ def check_stays(folder: Path, split: str, channels: list[dict], model: str) -> d
 
     Args:
         channels (`list[dict]`): those of the model's feature extractor.
-        model (`str`): its name, for the message.
+        model (`str`): its name, for messages.
 
     Raises:
         ClinRaGenInputError: if the folder is damaged, has no such split, or other channels.

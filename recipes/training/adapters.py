@@ -15,14 +15,14 @@ def with_adapters(
     model: ClinRaGenLanguageModel, model_args: ModelArguments, stage_args: StageArguments
 ) -> ClinRaGenLanguageModel:
     """
-    The model itself, with the adapters of `model_args.lora` in its backbone, if that asks for any.
+    Return the model itself, with the adapters of `model_args.lora` in its backbone, if it asks for any.
 
-    Of `stage_args.trained_modules` the backbone, or its decoder, gets adapters, and the others learn whole. Where the
-    base is a plain language model, an adapter holds all parts that it lacks, since they come from nowhere else; with
-    an encoder as the base the decoder is one of them.
+    Of `stage_args.trained_modules`, the backbone or its decoder gets adapters, and the others are trained in full. If
+    the base is a plain language model, the adapter holds all parts that the base lacks; with an encoder as the base,
+    the decoder is one of them.
 
     Raises:
-        ClinRaGenInputError: for fields that are not LoRA's, targets that the backbone has not, and no base.
+        ClinRaGenInputError: for unknown fields, targets that the backbone does not have, and a missing base.
     """
     if not model_args.lora:
         return model
@@ -33,7 +33,7 @@ def with_adapters(
         raise ClinRaGenInputError("arguments: lora adapts the backbone, which is not in trained_modules")
     whole = whole_parts(model, base, trained)
     config = lora_config(model, model_args.lora, adapted_part(model, whole, trained))
-    set_seed(stage_args.seed)  # before any adapter is drawn
+    set_seed(stage_args.seed)  # before adapters are initialized
     insert_adapters(model, config, whole)
     config.base_model_name_or_path = base
     return model

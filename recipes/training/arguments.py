@@ -31,7 +31,7 @@ from recipes.training.fields import (
 
 LOGGER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "dagshub": "dagshub mlflow", "flyte": "flytekit"}
 SEEDS = (0, 2**32 - 1)
-RANGES = {  # of fields that are not just 0 or more
+RANGES = {  # of fields with other bounds than 0 or more
     "seed": SEEDS,
     "data_seed": SEEDS,
     "max_steps": (-1, MAX_COUNT),
@@ -79,13 +79,13 @@ def complete(
     given: StageInput, kind: type[StageArguments] = StageArguments
 ) -> tuple[ModelArguments, DataArguments, StageArguments]:
     """
-    Return the own fields with those of `Seq2SeqTrainingArguments`.
+    Return the project's own fields with those of `Seq2SeqTrainingArguments`.
 
     Raises:
         ClinRaGenInputError: for an unknown or ill-valued field, or one process with several GPUs.
     """
     parser = TrainingParser(kind)
-    for name in ("use_cpu", "dataloader_pin_memory"):  # of a truth value the parser calls no factory, it takes False
+    for name in ("use_cpu", "dataloader_pin_memory"):  # for booleans the parser ignores the factory and takes False
         parser.set_defaults(**{name: kind.__dataclass_fields__[name].default_factory()})
     hints = get_type_hints(kind)
     for name, value in given.others.items():
@@ -97,11 +97,11 @@ def complete(
         (stage_args,) = parser.parse_args_into_dataclasses(given.command_line, look_for_args_file=False)
     except ClinRaGenInputError:
         raise
-    except Exception as error:  # it checks few of the values that a file may hold, and trips over others
+    except Exception as error:  # transformers checks few values of a file, and fails on others with any error
         raise ClinRaGenInputError(f"arguments: {str(error) or type(error).__name__}") from None
     _check_numbers(stage_args)
     _check_loggers(stage_args.report_to)
-    unset_hf_deepspeed_config()  # a stage builds its model whole; the trainer spreads it
+    unset_hf_deepspeed_config()  # a stage builds its whole model; the trainer shards it
     for name in ("dataloader_drop_last", "auto_find_batch_size"):
         if given.data.streaming and getattr(stage_args, name):
             raise ClinRaGenInputError(f"arguments: {name} has no effect on streamed records; leave it out")
@@ -130,7 +130,7 @@ def _check_loggers(names: list[str]) -> None:
 
 
 def _check_numbers(args: StageArguments) -> None:
-    """Refuse numbers that training would trip over, or take without a word."""
+    """Refuse numbers that training would fail on, or accept silently."""
     for one in fields(args):
         value = getattr(args, one.name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value != one.default:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of a stage: which of them are whole, so that training can resume from them."""
+"""Checkpoints of a stage, and the check that training can resume from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from modeling_clinragen.shapes_clinragen import fault_of
 
 logger = logging.getLogger(__name__)
 
-STATE = "trainer_state.json"  # written last: a checkpoint without it was cut short by a kill
+STATE = "trainer_state.json"  # written last; without it, the checkpoint was cut off by a kill
 FIELDS = {"global_step": int, "log_history": [dict], "best_model_checkpoint": (None, str)}
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*", "global_step*")
-NEEDED = {  # in a checkpoint: any of these files, of which FSDP and DeepSpeed write the last ones
+NEEDED = {  # in a checkpoint, any of these files; FSDP and DeepSpeed write the last ones
     "its weights (model.safetensors)": WEIGHTS,
     "the optimizer's state (optimizer.pt)": ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*"),
     "the scheduler's state (scheduler.pt)": ("scheduler.pt", "global_step*"),
@@ -30,8 +30,8 @@ PICKLED = (".pt", ".pth", ".bin")  # archives, as `torch.save` writes them
 
 def last_checkpoint(folder: str | Path) -> str | None:
     """
-    Return the newest whole checkpoint in a folder, `None` if none was ever finished. For each damaged one after it a
-    warning tells what is wrong.
+    Return the newest complete checkpoint in a folder, `None` if none was ever finished. A warning reports each newer
+    damaged one.
 
     Raises:
         ClinRaGenInputError: if checkpoints were finished, and all of them are damaged.
@@ -42,10 +42,10 @@ def last_checkpoint(folder: str | Path) -> str | None:
         fault = fault_of_checkpoint(checkpoint)
         if fault is None:
             return str(checkpoint)
-        logger.warning("%s is passed over: %s", checkpoint, fault)
+        logger.warning("%s is skipped: %s", checkpoint, fault)
     if fault:
         raise ClinRaGenInputError(
-            f"{checkpoint}: {fault}, and no whole checkpoint is before it; copy it again, or remove {folder} to begin "
+            f"{checkpoint}: {fault}, and there is no complete earlier one; copy it again, or remove {folder} to begin "
             "again"
         )
     return None
@@ -56,7 +56,7 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def _state_of(checkpoint: Path) -> dict | None:
-    """Return what the trainer has written last of all; `None` where a kill or a full disk cut that short."""
+    """Return the trainer's state, which it writes last; `None` if a kill or a full disk cut it off."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
@@ -65,7 +65,7 @@ def _state_of(checkpoint: Path) -> dict | None:
 
 
 def fault_of_checkpoint(checkpoint: Path) -> str | None:
-    """Return what a checkpoint lacks to resume from it, or the file of it that is damaged; `None` if it is whole."""
+    """Return what a checkpoint lacks for resuming, or its damaged file; `None` if it is complete."""
     for what, patterns in NEEDED.items():
         if not _files(checkpoint, patterns):
             return f"it lacks {what}"
@@ -97,7 +97,7 @@ def _damaged_file(folder: Path, patterns: tuple[str, ...]) -> str | None:
 
 
 def _is_whole_archive(path: Path) -> bool:
-    """Return whether a file of `torch.save` is all there, by the check sum of each part; nothing is unpickled."""
+    """Return whether a file of `torch.save` is complete, by the checksum of each part; nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

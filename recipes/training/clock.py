@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The time that a stage takes, over its restarts."""
+"""The time that a stage takes, including its restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datasets_scripts.common.outputs import write_whole
 
 class StageClock(TrainerCallback):
     """
-    Seconds that a stage took, over restarts: those until a checkpoint are kept beside it.
+    Seconds of a stage, including restarts: those until a checkpoint are saved beside it.
 
     Args:
         folder (`Path`): of the stage's checkpoints.
@@ -29,7 +29,7 @@ class StageClock(TrainerCallback):
     def _seconds_before(self) -> float:
         try:
             return float(json.loads(self.path.read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError):  # none yet, or cut short by a kill: only the time is lost
+        except (OSError, TypeError, ValueError):  # missing, or cut off by a kill: only the time is lost
             return 0.0
 
     @property

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One GPU for each process: what shares a batch otherwise is `torch.nn.DataParallel`."""
+"""One GPU for each process; otherwise `torch.nn.DataParallel` would split each batch."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from modeling_clinragen import ClinRaGenInputError
 
 
 def refuse_data_parallel(args: TrainingArguments) -> None:
-    """Refuse a process that would train on several GPUs, each with a batch; tell how to start one for each GPU."""
+    """Refuse a process that would train on several GPUs; the error gives the command with one process per GPU."""
     if args.n_gpu < 2:
         return
     batch = args.per_device_train_batch_size
@@ -31,7 +31,7 @@ def refuse_data_parallel(args: TrainingArguments) -> None:
 
 
 def see_one_gpu(number: int = 0) -> None:
-    """Show this process one of the GPUs that it sees, before it uses any; the `number`-th, counted in a circle."""
+    """Restrict this process to one of its visible GPUs, before it uses any: the `number`-th, modulo their number."""
     count = torch.cuda.device_count()
     if count > 1:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")

@@ -107,11 +107,9 @@ class DataArguments:
 
 @dataclass
 class StageFields:
-    """Training of a stage: its own fields, and this project's defaults of fields of Seq2SeqTrainingArguments."""
+    """Training of a stage: its own fields, and this project's defaults for fields of Seq2SeqTrainingArguments."""
 
-    output_dir: str | None = option(
-        "Model folder to write; checkpoints stand beside it, in OUTPUT_DIR.training.", None
-    )
+    output_dir: str | None = option("Model folder to write; checkpoints are beside it, in OUTPUT_DIR.training.", None)
     plan: str | None = option(
         "Train nothing: print records, steps, memory, operations and time, as estimates for this machine, or for a "
         "GPU and a share of its peak rate, such as A100 or A100:0.4.",
@@ -120,7 +118,7 @@ class StageFields:
         const="here",
     )
     trained_modules: list[str] = option(
-        "Parts whose weights learn, of: "
+        "Parts of the model to train, of: "
         + ", ".join(MODULES)
         + ". The others are frozen. The decoder is the part of the backbone that writes, without what it shares "
         "with the encoder.",
@@ -149,7 +147,7 @@ class StageFields:
     warmup_steps: float = option("Steps, or below 1 the share of all; the paper's is 0.1.", 0.02)
     per_device_train_batch_size: int = option("Records per step on each device.", 16)
     per_device_eval_batch_size: int = option("Records per batch of a validation.", 64)
-    train_sampling_strategy: str = option("Batches of like lengths, or random.", "group_by_length")
+    train_sampling_strategy: str = option("Batches of similar lengths, or random.", "group_by_length")
     logging_steps: float = option("Steps between lines of the log.", 20)
     remove_unused_columns: bool = option("The collator reads the raw columns.", False)
     label_names: list[str] | None = option("What the metrics compare with.", ["diagnosis_labels"])
@@ -196,7 +194,7 @@ class StageInput(NamedTuple):
 
 def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, **defaults: list[str]) -> StageInput:
     """
-    Read `--config FILE.yaml`, what the command line overrides of it, and `defaults` of the stage for the rest.
+    Read `--config FILE.yaml`, the overrides on the command line, and `defaults` of the stage for the rest.
 
     Args:
         kind (`type`): of the stage's own fields.
@@ -227,7 +225,7 @@ def read_fields(argv: list[str] | None, kind: type[StageFields] = StageFields, *
 
 @cache
 def transformers_fields() -> set[str] | None:
-    """Return the names of the fields of `Seq2SeqTrainingArguments`, from its source: its import loads torch."""
+    """Return the names of the fields of `Seq2SeqTrainingArguments` from its source, since its import loads torch."""
     package = find_spec("transformers")
     if package is None:
         return None
@@ -244,7 +242,7 @@ def _check(name: str, values, allowed: tuple[str, ...]) -> None:
 
 
 def _check_rewarded(model: ModelArguments, data: DataArguments, stage: RewardFields) -> None:
-    """Refuse arguments that other stages take and that would break what stage 4 promises."""
+    """Refuse arguments of other stages that would break the guarantees of stage 4."""
     if model.lora:
         raise ClinRaGenInputError("arguments: lora is for stages 1 to 3")
     if stage.plan:

@@ -33,7 +33,7 @@ from recipes.training.guarantees import fit_doubt
 
 
 RIDGE_C = 2.0  # scikit-learn's `C`: the inverse of the penalty on each label's weights
-SHARED_C, OWN_C = 100.0, 1.0  # of the weights of terms that all labels share, and of each label's deviations
+SHARED_C, OWN_C = 100.0, 1.0  # of the term weights shared by all labels, and of each label's deviations
 RIDGE_STEPS = 60
 FOLDS = 5
 SHARES = np.linspace(0, 1, 21)
@@ -46,8 +46,8 @@ class Described:
     The linear classifier's features of some records.
 
     Args:
-        features (`csr_matrix` or `np.ndarray` of shape `(num_records, num_features)`): of which each label has its own
-            weights.
+        features (`csr_matrix` or `np.ndarray` of shape `(num_records, num_features)`): features for which each label
+            has its own weights.
         evidence (`np.ndarray` of shape `(num_records, num_labels, num_kinds)`): of the terms that a record shows, with
             weights that all labels share.
     """
@@ -67,7 +67,7 @@ class Described:
 @dataclass
 class Weights:
     """
-    Of one logistic regression for each label.
+    The weights of one logistic regression for each label.
 
     Args:
         own (`torch.Tensor` of shape `(num_labels, num_features)`), bias (of shape `(num_labels,)`).
@@ -92,7 +92,7 @@ def prepare_decisions(
     train: Dataset,
     collator: ClinRaGenCollator,
 ) -> None:
-    """Before a stage: fit the linear classifier, if there is one; until validation says more, it counts one half."""
+    """Fit the linear classifier, if there is one, before a stage; its share is one half until validation."""
     model.config.decisions.temperature, model.config.decisions.mixture = 1.0, 0.0
     if model.diagnosis_head is not None and model.diagnosis_head.linear is not None:
         learn_words(model, processor, train)
@@ -110,12 +110,12 @@ def fit_decisions(
     precision: Callable[[], AbstractContextManager] = nullcontext,
 ) -> None:
     """
-    After a stage: fit the linear classifier again, on both splits; the mixture and the temperature by what the
-    encoder says of validation, and a classifier of the fifth of the patients that it was not fitted on; the
-    thresholds by those probabilities, of training records by that classifier alone; and `doubt`.
+    Refit the decisions after a stage: the linear classifier on both splits; mixture and temperature on validation
+    scores of the encoder and of classifiers that were not fitted on the scored fifth of the patients; the thresholds
+    on these probabilities, for training records on those of the classifiers alone; and `doubt`.
 
-    The last classifier has seen a fifth more than those that thresholds and guarantees were fitted with, and the
-    checkpoint was chosen by the same validation records: both are nearly, not wholly, without influence.
+    The final classifier is fitted on one fold more than those behind the thresholds and guarantees, and the
+    checkpoint was chosen on the same validation records: both have little influence, but not none.
 
     Args:
         train, validation (`Dataset`): as `encode_records` gives them.
@@ -143,7 +143,7 @@ def fit_decisions(
 
 
 def learn_words(model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, records: Dataset) -> None:
-    """Give the linear classifier the frequent pairs of tokens of `records`, and the meaning of words and pairs."""
+    """Set the linear classifier's frequent token pairs of `records`, and the label similarity of words and pairs."""
     linear = model.diagnosis_head.linear
     frequency: Counter = Counter()
     for ids in records.with_format(None)["input_ids"]:
@@ -168,8 +168,8 @@ def label_similarity(
     processor: ClinRaGenProcessor, linear: ClinRaGenLinearClassifier, encoder: str, records: Dataset
 ) -> torch.Tensor:
     """
-    Cosine of each word of `records`, and each known pair, with the name of each label, as a sentence encoder sees
-    them: `(num_words, num_labels)`; 0 for what has no two letters and for the words of the prompt.
+    Return the cosine of each word of `records`, and each known pair, with the name of each label, by a sentence
+    encoder: `(num_words, num_labels)`; 0 for words of fewer than two letters and for words of the prompt.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -193,7 +193,7 @@ def describe(
     model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
 ) -> tuple[Described, torch.Tensor]:
     """
-    Set the weights and scales of the linear classifier's features by `records`.
+    Set the weights and scales of the linear classifier's features from `records`.
 
     Returns:
         The description of the records, and the diagnoses `(num_records, num_labels)`, 0 and 1.
@@ -227,7 +227,7 @@ def describe(
 
 
 def _evidence(linear: ClinRaGenLinearClassifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the evidence of the terms of a batch; of a model that reads none, of no kind."""
+    """Return the evidence of the terms of a batch; for a model that does not read terms, with no kinds."""
     if not linear.reads_terms:
         return torch.zeros(len(batch["input_ids"]), linear.num_labels, 0)
     return linear.evidence(batch["term_evidence"], batch.get("past_observed_mask"))
@@ -243,7 +243,7 @@ def fit_regression(linear: ClinRaGenLinearClassifier, described: Described, gold
 
 
 def regression(described: Described, gold: torch.Tensor) -> Weights:
-    """`logistic_regression` on the features that occur; the others, many of a small dataset, have weight 0."""
+    """Run `logistic_regression` on the features that occur; the others, many in a small dataset, have weight 0."""
     occur = np.unique(described.features.indices)
     occurring = Described(described.features[:, occur], described.evidence)
     weights = logistic_regression(occurring, gold, RIDGE_C, RIDGE_STEPS)
@@ -254,7 +254,7 @@ def regression(described: Described, gold: torch.Tensor) -> Weights:
 
 
 def held_out_logits(described: Described, gold: torch.Tensor, patients: list[str]) -> torch.Tensor:
-    """Return the scores of each patient from a regression that was fitted on the other four fifths of them."""
+    """Return the scores of each patient from a regression fitted on the other folds of patients."""
     folds = min(FOLDS, len(set(patients)))
     if folds < 2:
         raise ClinRaGenInputError("training and validation hold one patient only; build the dataset with more")
@@ -272,7 +272,7 @@ def _batches(model, records: Dataset, collator: ClinRaGenCollator) -> Iterator[d
 @torch.no_grad()
 def logistic_regression(described: Described, labels: torch.Tensor, c: float, max_iter: int = 300) -> Weights:
     """
-    One regression for each label, with a ridge penalty on its weights; those of evidence are shared by all labels,
+    Fit one regression per label, with a ridge penalty on its weights; those of evidence are shared by all labels,
     with deviations.
 
     Args:
@@ -280,7 +280,7 @@ def logistic_regression(described: Described, labels: torch.Tensor, c: float, ma
         c (`float`): as scikit-learn's `C`.
         max_iter (`int`): steps of L-BFGS at most.
     """
-    # near the optimum single precision sees no way down
+    # float32 is too coarse near the optimum
     features, labels = described.features.astype(np.float64), labels.double()
     evidence, numbers = torch.from_numpy(described.evidence), labels.numel()
     (width, num_labels), num_kinds = (features.shape[1], labels.shape[1]), evidence.shape[2]
@@ -291,7 +291,7 @@ def logistic_regression(described: Described, labels: torch.Tensor, c: float, ma
     optimizer = torch.optim.LBFGS(list(found.values()), max_iter=max_iter, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
-        # a quarter of the time of torch's sparse products
+        # takes a quarter of the time of torch's sparse products
         logits = torch.from_numpy(features @ found["own"].numpy()) + found["bias"]
         logits = logits + (evidence * (found["shared"] + found["deviation"])).sum(dim=-1)
         error = (logits.sigmoid() - labels) / numbers
@@ -315,7 +315,7 @@ def logistic_regression(described: Described, labels: torch.Tensor, c: float, ma
 def encoder_scores(
     model: ClinRaGenLanguageModel, records: Dataset, collator: ClinRaGenCollator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The encoder's logits, and the diagnoses, 0 and 1: both `(num_records, num_labels)`."""
+    """Return the encoder's logits, and the diagnoses, 0 and 1: both `(num_records, num_labels)`."""
     scores, gold = [], []
     for batch in _batches(model, records, collator):
         gold.append(batch.pop("diagnosis_labels").cpu())
@@ -326,7 +326,7 @@ def encoder_scores(
 
 def fit_mixture(encoder: torch.Tensor, linear: torch.Tensor, gold: torch.Tensor) -> tuple[float, float, torch.Tensor]:
     """
-    The share of the linear classifier and the temperature that give the least cross-entropy.
+    Return the share of the linear classifier and the temperature with the least cross-entropy.
 
     Args:
         encoder, linear (`torch.Tensor` of shape `(num_records, num_labels)`): logits.
@@ -343,7 +343,7 @@ def fit_mixture(encoder: torch.Tensor, linear: torch.Tensor, gold: torch.Tensor)
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """The least cross-entropy, and the temperature that gives it (Guo et al., ICML 2017)."""
+    """Return the least cross-entropy, and the temperature that gives it (Guo et al., ICML 2017)."""
 
     def loss(logarithm: float) -> float:
         return float(F.binary_cross_entropy_with_logits(logits / np.exp(logarithm), labels))
@@ -358,10 +358,10 @@ OWN_SHARE = 0.75
 
 def fit_thresholds(probabilities: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """
-    A threshold per label, between its own best one and the best for all.
+    Return a threshold per label, between its own best one and the best shared one.
 
-    A label's own is the one with the best F1, half of it counted on the records and half expected by the
-    probabilities, since there are too few records of a rare diagnosis to go by them alone. The two are mixed as a
+    A label's own threshold has the best F1, the mean of the F1 counted on the records and the F1 expected from the
+    probabilities, since a rare diagnosis has too few records to rely on alone. The two thresholds are mixed by their
     geometric mean, for a good macro-F1 at a good micro-F1.
 
     Args:
@@ -381,7 +381,7 @@ def fit_thresholds(probabilities: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
     """
-    The one threshold for all labels with the best micro-F1, and that F1; 0.5 where no record has a diagnosis.
+    Return the single threshold for all labels with the best micro-F1, and that F1; 0.5 if no record has a diagnosis.
 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
@@ -389,7 +389,7 @@ def best_threshold(gold: np.ndarray, probabilities: np.ndarray) -> tuple[float, 
     if not gold.any():
         return 0.5, 0.0
     precision, recall, thresholds = precision_recall_curve(gold.ravel(), probabilities.ravel())
-    precision, recall = precision[:-1], recall[:-1]  # the last pair is that of no prediction at all
+    precision, recall = precision[:-1], recall[:-1]  # the last pair is of no prediction at all
     f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(recall), where=recall > 0)
     best = int(np.argmax(f1))
     return float(thresholds[best]), float(f1[best])

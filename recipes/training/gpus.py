@@ -19,8 +19,8 @@ class Gpu:
 
     Args:
         memory (`int`): in GiB.
-        half, tf32, full (`float`): peak of dense products of matrices in TFLOP/s: in 16 bits, in TF32 and in float32;
-            0 where there is none.
+        half, tf32, full (`float`): peak rate of dense matrix products in TFLOP/s: in 16 bits, in TF32 and in float32;
+            0 if unsupported.
         has_bf16 (`bool`): whether `half` holds for bfloat16 too.
     """
 
@@ -31,7 +31,7 @@ class Gpu:
     has_bf16: bool = True
 
 
-# Source: NVIDIA's data sheet or white paper of each; where a sheet states a rate with sparsity, half of it.
+# Source: NVIDIA's data sheet or white paper of each; of a rate stated with sparsity, half.
 GPUS = {
     "T4": Gpu(16, 65, 0, 8.1, has_bf16=False),
     "V100": Gpu(32, 125, 0, 15.7, has_bf16=False),
@@ -48,10 +48,10 @@ GPUS = {
 
 def gpu_of(text: str) -> tuple[str, float]:
     """
-    Read the name of a GPU and the share of its peak rate that is reached: `A100`, or `A100:0.4`.
+    Parse the name of a GPU and the share of its peak rate that is reached: `A100`, or `A100:0.4`.
 
     Raises:
-        ClinRaGenInputError: for an unknown name, and a share that is none.
+        ClinRaGenInputError: for an unknown name or an invalid share.
     """
     name, _, share = text.partition(":")
     known = {each.lower(): each for each in GPUS}
@@ -68,10 +68,10 @@ def gpu_of(text: str) -> tuple[str, float]:
 
 def name_of(device: str, memory: float) -> str:
     """
-    Return the name, of `GPUS`, of a device that calls itself so and has so many GiB.
+    Return the name in `GPUS` of a device, by its own name and its memory in GiB.
 
     Raises:
-        ClinRaGenInputError: for one that is not among them.
+        ClinRaGenInputError: for an unknown device.
     """
     words = device.replace("RTX ", "RTX").replace("-", " ").split()
     names = [name for name in GPUS if name.partition("-")[0] in words]

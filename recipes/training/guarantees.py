@@ -20,11 +20,11 @@ from modeling_clinragen.doubt_clinragen import MORE_IS_UNUSUAL, PRECISION_GRID, 
 from recipes.training.data import ClinRaGenCollator
 
 
-NUM_SCORES = 200  # probabilities of positives that are kept for each label; of more, evenly chosen ones
-UNUSUAL_SHARE = 0.02  # of the calibration records are beyond the limit of each measure of support
-INFLUENCE_RECORDS = 32, 256  # at least, at most: twelve passes each, of which a large model takes fewer
+NUM_SCORES = 200  # probabilities of positives kept for each label; more are thinned evenly
+UNUSUAL_SHARE = 0.02  # of the calibration records beyond the limit of each measure of support
+INFLUENCE_RECORDS = 32, 256  # at least, at most: twelve passes each; fewer records for a large model
 INFLUENCE_PARAMETERS = 2**33  # records times parameters; 135 million take 63 records
-STEP = 1e-4  # to which probabilities are rounded
+STEP = 1e-4  # precision of the kept probabilities
 
 
 def fit_doubt(
@@ -40,9 +40,9 @@ def fit_doubt(
 
     Args:
         records (`Dataset`): the calibration split, as `encode_records` gives it.
-        probabilities (array of shape `(num_records, num_labels)`): of these records, from what did not learn of them.
-        precision (callable): gives the context of the many passes that tell the influence of each channel, such as
-            training's autocast; a mean of changes needs no single precision.
+        probabilities (array of shape `(num_records, num_labels)`): of these records, from a model not trained on them.
+        precision (callable): returns the context for the many passes that measure the influence of each channel, such
+            as training's autocast; a mean of changes does not need float32.
     """
     model.eval()
     support = [support_of(model, inputs).cpu() for inputs in batches(model, processor, records, collator)]
@@ -73,7 +73,7 @@ def batches(
 
 def fit_guarantees(probabilities: np.ndarray, gold: np.ndarray) -> dict[str, list]:
     """
-    Return the figures that give thresholds with a guarantee for any recall and precision, in little space.
+    Return compact figures from which thresholds with a guarantee follow for any recall and precision.
 
     Args:
         probabilities, gold (arrays of shape `(num_records, num_labels)`): of the calibration split.
@@ -92,7 +92,7 @@ def fit_guarantees(probabilities: np.ndarray, gold: np.ndarray) -> dict[str, lis
 
 
 def _thinned(scores: np.ndarray) -> list[float]:
-    """Of ascending scores those of ranks ceil(i * number / kept), rounded down, so that a threshold errs downwards."""
+    """Return the scores of ranks ceil(i * number / kept), rounded down, so that a threshold errs downwards."""
     kept = min(len(scores), NUM_SCORES)
     ranks = [-(-i * len(scores) // kept) for i in range(1, kept + 1)]
     down = np.floor(scores[np.array(ranks, dtype=int) - 1].astype(np.float64) / STEP + 1e-6)
@@ -102,7 +102,7 @@ def _thinned(scores: np.ndarray) -> list[float]:
 def fit_support_limits(support: np.ndarray) -> dict[str, float]:
     """
     Return the limit of each measure of `support_of`, `(num_records, num_measures)`, beyond which at most
-    `UNUSUAL_SHARE` of the records are. A measure that is NaN, of what the model does not read, has none.
+    `UNUSUAL_SHARE` of the records are. A measure that is NaN, because the model does not read its input, has none.
     """
     limits = {}
     for name, values in zip(UNUSUAL, support.T.astype(np.float64), strict=True):
@@ -117,7 +117,7 @@ def fit_support_limits(support: np.ndarray) -> dict[str, float]:
 
 
 def influence_records(num_parameters: int) -> int:
-    """Return on how many records the influence of channels is measured."""
+    """Return the number of records for measuring the influence of channels."""
     fewest, most = INFLUENCE_RECORDS
     return max(fewest, min(most, INFLUENCE_PARAMETERS // num_parameters))
 
@@ -130,10 +130,10 @@ def channel_influence(
     collator: ClinRaGenCollator,
 ) -> torch.Tensor:
     """
-    The mean absolute change of each diagnosis's log-odds where a channel, or the note, is taken from a record.
+    Return the mean absolute change of each diagnosis's log-odds if a channel, or the note, is removed from a record.
 
     Returns:
-        `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`, the note last; 0 where no record has it.
+        `torch.Tensor` of shape `(num_labels, num_input_channels + 1)`, the note last; 0 for inputs of no record.
     """
     num_channels = model.config.num_input_channels
     total = torch.zeros(num_channels + 1, len(model.config.labels))
@@ -152,7 +152,7 @@ def channel_influence(
 def without_each_part(
     inputs: dict[str, torch.Tensor], processor: ClinRaGenProcessor, num_channels: int
 ) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """For each channel, and last the note: which records have it, `(batch_size,)`, and their inputs without it."""
+    """Yield for each channel, then the note, the records that have it, `(batch_size,)`, and the inputs without it."""
     tokens, mask = inputs["input_ids"], inputs["attention_mask"]
     for channel in range(num_channels):
         if "past_observed_mask" not in inputs:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Describe records as a whole: how much is measured, how high, how long notes are, how common diagnoses are."""
+"""Statistics of records as a whole: measurements, values, lengths of notes, prevalence of diagnoses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from recipes.training.shares import sample
 
 def input_statistics(records: Dataset | IterableDataset, processor: ClinRaGenProcessor, labelled: bool = True) -> dict:
     """
-    Describe records, or a sample of many, by numbers of which none is a single patient's.
+    Describe records, or a sample of them, by aggregate numbers.
 
     Args:
         records: of a dataset folder's split.
         labelled (`bool`, *optional*, defaults to `True`): `False` for patients whose diagnoses are not known.
 
     Returns:
-        `records`, how many; `note_words` (`share`, of the records with a note, `mean` and `std`); `channels`, name ->
-        `share` (of the records with a measurement), `mean` and `std` (of the mean of each record); `prevalence`,
-        label -> share of the records, if they are labelled.
+        `records`, their number; `note_words` (`share` of the records with a note, `mean` and `std`); `channels`,
+        name -> `share` (of the records with a measurement), `mean` and `std` (of the mean of each record);
+        `prevalence`, label -> share of the records, if they are labelled.
     """
     channels = [channel["name"] for channel in processor.feature_extractor.channels]
     words, means, gold = [], [], []

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataclasses as arguments: read from a YAML file and the command line, without anything heavy."""
+"""Dataclasses as arguments: read from a YAML file and the command line, without heavy imports."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from recipes.configs import read_config
 
 def option(text: str, default=MISSING, **metadata) -> Field:
     """
-    Return a field of a dataclass that is an argument: required without a `default`.
+    Return a dataclass field for an argument: required without a `default`.
 
     Args:
-        text (`str`): of `--help`.
+        text (`str`): its text in `--help`.
         metadata (*optional*): `choices`, `nargs` and `const`, as `add_argument` takes them.
     """
     metadata["help"] = text
@@ -37,15 +37,15 @@ class FieldParser(CommandParser):
     A parser with an option for each field of some dataclasses, whose `help` is in the field's metadata.
 
     Args:
-        kinds (tuple of `type`): the dataclasses; their docstrings head the parts of the help text.
-        defaults (`dict`): field -> default, in place of the dataclass'.
+        kinds (tuple of `type`): the dataclasses; their docstrings are headings of the help text.
+        defaults (`dict`): field -> default, instead of the dataclass's own.
         epilog (`str`): end of the help text.
     """
 
     def __init__(self, kinds: tuple[type, ...], defaults: dict | None = None, epilog: str | None = None):
         super().__init__(
             usage="%(prog)s --config FILE.yaml [--FIELD VALUE ...]",
-            description="Fields stand in the YAML file; the command line overrides them. Dictionaries are JSON there.",
+            description="Fields are in the YAML file; the command line overrides them. Dictionaries are JSON there.",
             epilog=epilog,
             allow_abbrev=False,
         )
@@ -61,7 +61,7 @@ class FieldParser(CommandParser):
 
     def read(self, argv: list[str] | None) -> tuple[list, dict, list[str]]:
         """
-        Return an instance of each dataclass, and the fields of the file and the arguments of no dataclass.
+        Return an instance of each dataclass, and the fields and arguments that belong to none.
 
         Raises:
             ClinRaGenInputError: for an ill-valued or missing field, or a file that cannot be read.
@@ -83,7 +83,7 @@ class FieldParser(CommandParser):
         return instances, {name: value for name, value in given.items() if name not in self.types}, command_line
 
     def check_known(self, given: dict, command_line: list[str], known: set[str] | None = frozenset()) -> None:
-        """Refuse fields of a file, and arguments, that are none of `known`; `None` stands for all there are."""
+        """Refuse fields of a file, and arguments, that are not in `known`; `None` accepts all."""
         options = [text[2:].partition("=")[0] for text in command_line if text.startswith("--")]
         for name in (*given, *options):
             if known is not None and name not in known:
@@ -103,7 +103,7 @@ def _shape(kind: type) -> object:
 
 
 def _with_underscores(text: str) -> str:
-    """Return `--learning-rate` as `--learning_rate`; what is no option stays."""
+    """Return `--learning-rate` as `--learning_rate`; other texts are unchanged."""
     name, is_, value = text.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + is_ + value if text.startswith("--") else text
 
@@ -113,7 +113,7 @@ def _default(one: Field):
 
 
 def _option(one: Field, kind: type, default) -> dict:
-    """Return what `add_argument` takes for a field."""
+    """Return the keyword arguments of `add_argument` for a field."""
     options = {"default": default, "help": _help(one, default).replace("%", "%%"), "metavar": "VALUE"}
     (kind,) = [part for part in get_args(kind) if part is not NoneType] if NoneType in get_args(kind) else [kind]
     if kind is bool:
@@ -146,5 +146,5 @@ def dictionary(text: str) -> dict:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
-        raise ArgumentTypeError(f"{text[:60]!r} is no dictionary; give JSON, such as '{{\"r\": 16}}'")
+        raise ArgumentTypeError(f"{text[:60]!r} is not a dictionary; give JSON, such as '{{\"r\": 16}}'")
     return given

@@ -25,12 +25,12 @@ from recipes.training.trainer import parts_of
 
 HERE = "here"  # what `--plan` alone stands for: this machine
 CPU_UTILISATION = 0.5
-SLACK, RESERVE = 1.1, 1e9  # of a GPU: gaps between what is allocated; what CUDA and its libraries take themselves
+SLACK, RESERVE = 1.1, 1e9  # of a GPU: fragmentation; memory of CUDA and its libraries
 GIB = 2**30
 
 
 def train_or_plan(given: StageInput, builds_model: bool = False) -> None:
-    """Run a stage; or with `--plan` print what that would take, and do nothing else."""
+    """Run a stage, or with `--plan` only print its cost."""
     if given.stage.plan is None:
         train_stage(given, builds_model)
     else:
@@ -46,16 +46,16 @@ class Plan:
 
     Args:
         records, evaluated (`Split`): of training and of validation.
-        padding (`float`): share of the tokens that are computed in an epoch.
-        longest (`tuple`): records of the longest batch, its tokens read and its tokens written.
+        padding (`float`): share of padding among the tokens computed in an epoch.
+        longest (`tuple`): of the longest batch: records, tokens read and tokens written.
         epoch_steps, steps, evaluations (`int`): steps of the optimizer in an epoch and in all; validations.
-        records_per_step (`str`): and how they come together.
+        records_per_step (`str`): their number, and its factors.
         parameters, trained (`Counter`): by part of the model.
         memory (`dict`): bytes of `weights`, `gradients`, `optimizer`, `activations`, `peak` (of a step) and
             `evaluation`, the peak of a validation.
         forward, backward, validation (`float`): operations of an epoch, and of one validation.
         processes (`int`).
-        precision (`str`): of products of matrices: `float32`, `tf32`, `bf16` or `fp16`.
+        precision (`str`): of matrix products: `float32`, `tf32`, `bf16` or `fp16`.
         gpu (`str`, *optional*): its name; `None` for the CPU of this machine.
         utilisation (`float`): share of the peak rate.
         optimizer (`str`): its name.
@@ -87,21 +87,21 @@ class Plan:
 
     @property
     def operations(self) -> float:
-        """Those of the whole run."""
+        """Return the operations of the whole run."""
         return self.epochs * (self.forward + self.backward) + self.evaluations * self.validation
 
     @property
     def needed(self) -> float:
-        """Bytes that the device has to have."""
+        """Return the bytes that the device must have."""
         peak = max(self.memory["peak"], self.memory["evaluation"])
         return peak if self.gpu is None else SLACK * peak + RESERVE
 
     @property
-    def there(self) -> float:
+    def capacity(self) -> float:
         return GPUS[self.gpu].memory * GIB if self.gpu else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     def rate(self) -> float:
-        """Return the peak rate of the device, in operations a second; of this CPU it is measured. 0: there is none."""
+        """Return the operations a second at this precision; 0 if unsupported. The rate of a CPU is measured."""
         if self.gpu is None:
             return _rate_here(torch.float32 if self.precision == "float32" else torch.bfloat16)
         gpu = GPUS[self.gpu]
@@ -109,9 +109,9 @@ class Plan:
         return rates[self.precision] * 1e12
 
     def largest_batch(self) -> int:
-        """Return the number of records, of the longest batch, that fit into the device; 0 where not one does."""
+        """Return the number of records of the longest batch that fit into the device; 0 if none fits."""
         fixed = self.memory["weights"] + self.memory["optimizer"]
-        room = self.there if self.gpu is None else (self.there - RESERVE) / SLACK
+        room = self.capacity if self.gpu is None else (self.capacity - RESERVE) / SLACK
         record = (self.memory["peak"] - fixed) / self.longest[0]
         return max(int((room - fixed) / record), 0)
 
@@ -157,11 +157,11 @@ class Plan:
         return "give --fp16 true" if self.gpu and not GPUS[self.gpu].has_bf16 else "give --bf16 false"
 
     def _fit(self) -> str:
-        device, there = self.gpu or "this machine", _bytes(self.there)
+        device, capacity = self.gpu or "this machine", _bytes(self.capacity)
         need = f"{_bytes(self.needed)} with what CUDA takes itself" if self.gpu else _bytes(self.needed)
-        if self.needed <= self.there:
-            return f"fits into {device}: {need} of {there}"
-        return f"DOES NOT FIT into {device}: {need} of {there}; {self._remedy()}"
+        if self.needed <= self.capacity:
+            return f"fits into {device}: {need} of {capacity}"
+        return f"DOES NOT FIT into {device}: {need} of {capacity}; {self._remedy()}"
 
     def _remedy(self) -> str:
         if self.memory["evaluation"] > self.memory["peak"]:
@@ -178,7 +178,7 @@ class Plan:
 
 def plan_stage(given: StageInput, builds_model: bool = False) -> Plan | None:
     """
-    Plan a stage as it would run here, or on the GPU of `given.stage.plan`; `None` in all processes but the first.
+    Return the plan of a stage here, or on the GPU of `given.stage.plan`; `None` in all processes but the first.
 
     Raises:
         ClinRaGenInputError: as the stage itself, and for FSDP and DeepSpeed.
@@ -187,7 +187,7 @@ def plan_stage(given: StageInput, builds_model: bool = False) -> Plan | None:
     steps = simulated_stage(given, builds_model, on_gpu=gpu is not None)
     try:
         return None if steps is None else _planned(steps, {"gpu": gpu, "utilisation": utilisation})
-    except ValueError as error:  # of the model, such as of texts that are too long for it
+    except ValueError as error:  # of the model, such as for texts that are too long for it
         raise ClinRaGenInputError(f"the stage would end with an error: {error}") from error
 
 
@@ -256,12 +256,12 @@ def _planned(steps: StageSimulation, device: dict) -> Plan:
 
 def _over_all(sizes: np.ndarray, places: list[int], operations: np.ndarray) -> float:
     """
-    Sum the operations of all batches from those of a few: they grow with the tokens read, with those written, and with
-    the square of both together.
+    Estimate the operations of all batches from a few: they grow with the tokens read, the tokens written, and the
+    square of their sum.
 
     Args:
         sizes (array of shape `(num_batches, 3)`): records of each batch, and tokens read and written of its longest.
-        places, operations: the few batches, and what each takes.
+        places, operations: the few batches, and the operations of each.
     """
     number, read, written = sizes.T.astype(float)
     parts = np.stack([number * read, number * written, number * (read + written) ** 2], axis=1)
@@ -271,7 +271,7 @@ def _over_all(sizes: np.ndarray, places: list[int], operations: np.ndarray) -> f
 
 
 def _validation(steps: StageSimulation, evaluated: Split, args: StageArguments) -> Step:
-    """Return the operations of a whole validation, and its peak: that of the longest records together."""
+    """Return the operations of a whole validation, and its peak, which is that of the longest records."""
     lengths = evaluated.note + evaluated.series + evaluated.target
     longest = np.argsort(lengths, kind="stable")[-args.eval_batch_size :]
     step = steps.validate([evaluated.rows[i] for i in longest])
@@ -304,7 +304,7 @@ def _rate_here(dtype: torch.dtype) -> float:
     """Measure the operations a second of a product of matrices on this CPU."""
     (left, right), seconds = torch.randn(2, 1024, 1024).to(dtype), []
     for _ in range(5):
-        start = time.process_time()  # of all threads together, whatever else the cores do
+        start = time.process_time()  # of all threads, independent of other processes
         left @ right
         seconds.append(time.process_time() - start)
     return 2 * 1024**3 * torch.get_num_threads() / min(seconds)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Record of what a stage was begun with: its checkpoints are resumed with the same data and settings alone."""
+"""Record of the inputs of a stage: its checkpoints are resumed only with the same data and settings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from recipes.training.arguments import DataArguments, ModelArguments, StageArgum
 
 
 RECORD = "begun.json"
-ENCODED = "encoded"  # folder of the records as tokens, beside the checkpoints, while a stage is at work
-# Fields that no weight depends on, or the hardware alone: they may differ from one start to the next.
-# Of the last two their product with the number of processes counts: `records_per_step`.
+ENCODED = "encoded"  # folder of the tokenized records, beside the checkpoints, while a stage runs
+# Fields that do not affect the weights, or depend on the hardware: they may differ between starts.
+# Of the last two, only their product with the number of processes matters: `records_per_step`.
 MAY_CHANGE = frozenset((
     "plan", "output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
     "restore_callback_states_from_checkpoint", "logging_strategy", "logging_steps", "logging_first_step",
@@ -43,11 +43,11 @@ MAY_CHANGE = frozenset((
 
 def begun_with(model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments) -> dict:
     """
-    Return all that the weights of a stage depend on, as JSON: data by their content and terms, files by their hash,
-    and every setting that is none of `MAY_CHANGE`.
+    Return everything that the weights of a stage depend on, as JSON: data by content and terms, files by hash,
+    and every setting outside `MAY_CHANGE`.
 
     Args:
-        model_args, data_args, stage_args: of the stage, before anything changes them.
+        model_args, data_args, stage_args: of the stage, before any change.
     """
     metadata = read_metadata(data_args.dataset)
     meaning = json.dumps([metadata["labels"], metadata["channels"]], sort_keys=True).encode()
@@ -78,15 +78,15 @@ def _identity(name_or_path: str | None) -> str | None:
 
 def check_begun(folder: str | Path, begun: dict, write: bool = True) -> None:
     """
-    Record what a stage is begun with in the folder of its checkpoints, or compare it with the record there.
+    Record the inputs of a stage in the folder of its checkpoints, or compare them with the record there.
 
     Args:
         folder (`str` or `Path`): the folder; where it holds nothing to resume, a new record replaces any other.
         begun (`dict`): as [`begun_with`] returns it.
-        write (`bool`): whether this process is the one that writes.
+        write (`bool`): whether this process writes the record.
 
     Raises:
-        ClinRaGenInputError: if the checkpoints there come of other data or settings, or tell of none.
+        ClinRaGenInputError: if the checkpoints there come from other data or settings, or have no record.
     """
     path = Path(folder) / RECORD
     if any(Path(folder).glob("**/checkpoint-*")) or any(Path(folder).glob("round-*/*.jsonl")):
@@ -114,7 +114,7 @@ def _compare(path: Path, begun: dict) -> None:
             f"{path.parent} holds checkpoints, but no readable {RECORD} of their data and settings; {remove}"
         ) from None
     for name in begun:
-        if begun[name] != before.get(name, begun[name]):  # another version of a library may have more fields
+        if begun[name] != before.get(name, begun[name]):  # another version of a library may have other fields
             what, was, is_ = _first_difference(name, before[name], begun[name])
             raise ClinRaGenInputError(
                 f"{path.parent} was begun with {what} {was}, and this start has {is_}: give the same to resume it, or "
@@ -123,7 +123,7 @@ def _compare(path: Path, begun: dict) -> None:
 
 
 def _first_difference(name: str, was: object, is_: object) -> tuple[str, str, str]:
-    """Return the name of the field that differs, within a dictionary its own, and both values."""
+    """Return the name of the field that differs, with the key within a dictionary, and both values."""
     if isinstance(was, dict) and isinstance(is_, dict):
         key = next(key for key in sorted(was.keys() | is_.keys()) if was.get(key) != is_.get(key))
         return _first_difference(f"{name}.{key}", was.get(key), is_.get(key))

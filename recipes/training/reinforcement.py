@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Learning from rewards, in rounds: texts are sampled for training records, each is checked against its record, and the
-decoder learns from what they are worth.
+Learning from rewards, in rounds: texts are sampled for training records, each is scored against its record, and the
+decoder learns from the best.
 """
 
 from __future__ import annotations
@@ -63,20 +63,19 @@ def learn_in_rounds(
     args: RewardStageArguments,
 ) -> RewardTrainer:
     """
-    Best-of-N fine-tuning: in each round the model writes texts for some training records, and the weights that may
-    learn are fine-tuned on the best text of each. What it has at the end is the best that any round left, or the
-    weights it came with.
+    Fine-tune by best-of-N: in each round the model writes texts for some training records, and the trainable weights
+    are fine-tuned on the best text of each. The final weights are the best of any round, or the initial ones.
 
-    The texts of a round stand in `OUTPUT_DIR/round-N/samples.jsonl`, its checkpoints beside them; a start after a kill
-    finds both again, and resumes where it stopped.
+    The texts of a round are in `OUTPUT_DIR/round-N/samples.jsonl`, its checkpoints beside them; a start after a kill
+    finds both, and resumes where it stopped.
 
     Returns:
         `RewardTrainer`: of the last round, with the best weights and metric, and the history of all rounds.
 
-    Source: RAFT (Dong et al., 2023). Differs from it: the reward is checked, not learned, and the list of diagnoses is
-    the model's decision, not a sample.
+    Source: RAFT (Dong et al., 2023). Differs from it: the reward is computed, not learned, and the list of diagnoses
+    is the model's decision, not a sample.
     """
-    best, kept, history = -np.inf, learning_weights(model), []
+    best, kept, history = -np.inf, trainable_weights(model), []
     order = np.random.default_rng(args.seed).permutation(len(train.records))
     size = min(args.records_per_round or len(order), len(order))
     for number in range(1, args.num_rounds + 1):
@@ -97,14 +96,14 @@ def learn_in_rounds(
         history += [{"round": number, **entry} for entry in trainer.state.log_history]
         best = max(best, history[0][f"eval_{args.metric_for_best_model}"])  # before the first round
         if trainer.state.best_metric > best:
-            best, kept = trainer.state.best_metric, learning_weights(model)
+            best, kept = trainer.state.best_metric, trainable_weights(model)
     model.load_state_dict(kept, strict=False)
     trainer.state.best_metric, trainer.state.log_history = best, history
     return trainer
 
 
-def learning_weights(model: ClinRaGenForConditionalGeneration) -> dict[str, torch.Tensor]:
-    """A copy of the weights that may learn, by name."""
+def trainable_weights(model: ClinRaGenForConditionalGeneration) -> dict[str, torch.Tensor]:
+    """Return a copy of the trainable weights, by name."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
@@ -117,11 +116,11 @@ def sample_texts(
     path: Path,
 ) -> list[dict]:
     """
-    Texts for each record, with their rewards; written to `path`, or read from it where they stand there already.
+    Return texts for each record, with their rewards; they are written to `path`, or read from it if it exists.
 
     Returns:
-        For each record, in order, `{"stay_id", "texts"}`: of each text `tokens`, `text` and `reward`. A text that the
-        limit of tokens has cut is worth nothing.
+        For each record, in order, `{"stay_id", "texts"}`: for each text `tokens`, `text` and `reward`. The reward of a
+        text that was cut at the token limit is 0.
     """
     if not path.is_file():
         tokens = sample_tokens(model, split.encoded, ClinRaGenCollator(processor), args)
@@ -137,7 +136,7 @@ def sample_texts(
 
 
 def rewarded(row: dict, tokens: list[list[int]], processor: ClinRaGenProcessor, reward: RationaleReward) -> list[dict]:
-    """The texts of one record, as `sample_texts` gives them."""
+    """Return the texts of one record, as `sample_texts` returns them."""
     texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     worth = reward(texts, **{name: [row[name]] * len(texts) for name in REWARD_COLUMNS})
     return [
@@ -154,12 +153,13 @@ def sample_tokens(
     args: RewardStageArguments,
 ) -> list[list[list[int]]]:
     """
-    For each record, in order, `num_generations` texts as the model would write them, in the form of `labels`. The
-    diagnoses are those that the model decides: it is for them that its rationales will have to argue.
+    Return for each record, in order, `num_generations` sampled texts, in the form of `labels`. The diagnoses are those
+    that the model decides, because its rationales will argue for these.
     """
     model.eval()
     end = model.config.eos_token_id
-    by_length = np.argsort([len(labels) for labels in encoded["labels"]], kind="stable")  # a batch ends with its last
+    # Generating a batch takes as long as its longest text.
+    by_length = np.argsort([len(labels) for labels in encoded["labels"]], kind="stable")
     batches = DataLoader(encoded.select(by_length), args.generation_batch_size, collate_fn=collator)
     groups = []
     for batch in tqdm(batches, desc="Sampling", unit="batch", disable=args.disable_tqdm):
@@ -178,7 +178,7 @@ def sample_tokens(
 
 def best_of_n(encoded: Dataset, samples: list[dict], floor: float) -> Dataset:
     """
-    The records whose best text is worth `floor` or more, with that text as their target.
+    Return the records with a best reward of at least `floor`, with that text as their target.
 
     Raises:
         ClinRaGenInputError: if there is none.
@@ -193,7 +193,7 @@ def best_of_n(encoded: Dataset, samples: list[dict], floor: float) -> Dataset:
 
 
 def reward_metrics(processor: ClinRaGenProcessor, reward: RationaleReward, records: Dataset) -> Callable:
-    """A `compute_metrics` for `RewardTrainer`: mean `reward` of the texts for `records`, and mean of each part."""
+    """Return a `compute_metrics` for `RewardTrainer`: mean `reward` of the texts, and mean of each part."""
     columns = records.select_columns(REWARD_COLUMNS)[:]
 
     def compute(prediction) -> dict[str, float]:

@@ -22,7 +22,7 @@ from recipes.training.data import encode_records, load_records, readable_records
 from recipes.training.provenance import ENCODED, remove_encoded
 from recipes.training.reinforcement import Split, learn_in_rounds
 from recipes.training.rewards import RationaleReward
-from recipes.training.stages import begin, finish_stage, freeze_all_but, held_stage, load_for_stage, output_of
+from recipes.training.stages import begin, finish_stage, freeze_all_but, load_for_stage, locked_stage, output_of
 
 
 def train_by_rewards(given: StageInput) -> None:
@@ -31,7 +31,7 @@ def train_by_rewards(given: StageInput) -> None:
     check_unsharded(stage_args)
     if stage_args.world_size > 1:
         raise ClinRaGenInputError("stage 4 runs in one process: launch it with --num_processes 1")
-    with held_stage(stage_args):
+    with locked_stage(stage_args):
         _train(model_args, data_args, stage_args)
 
 
@@ -41,10 +41,10 @@ def _train(model_args: ModelArguments, data_args: DataArguments, stage_args: Rew
     if not model.config.is_encoder_decoder:
         raise ClinRaGenInputError(
             f"{model_args.model_name_or_path} holds a decoder-only model; stage 4 trains the decoder alone, so that "
-            "the diagnoses stay, and such a model has no part that writes and does not read"
+            "the diagnoses stay the same, and such a model has no separate decoder"
         )
     clock = StageClock(Path(stage_args.output_dir))
-    data_args.inputs = processor.modalities  # what it reads it has learned to read
+    data_args.inputs = processor.modalities  # the model reads the inputs it was trained on
     freeze_all_but(model, stage_args.trained_modules)
     model.generation_config.max_new_tokens = data_args.max_target_tokens
     metadata = with_terms(data_args.dataset, read_metadata(data_args.dataset))
@@ -63,7 +63,7 @@ def load_taught(
     data_args: DataArguments, processor: ClinRaGenProcessor, folder: Path, split: str, limit: int | None = None
 ) -> Split:
     """
-    Return the records of a split that the model can read and the teacher has written a rationale for.
+    Return the records of a split with an input of the model and a rationale of the teacher.
 
     Args:
         folder (`Path`): for the encoded records.

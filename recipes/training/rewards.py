@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rewards of written texts, checked against the patient's own record: no model judges it."""
+"""Rewards of written texts, computed from the patient's own record without a judging model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recipes.evaluation.figures.faithfulness import agreement_counts
 
 
 REWARD_PARTS = ("diagnoses", "series_claims", "note_claims", "agreement", "length")
-SHORTEST, LONGEST = 0.8, 1.5  # times the teacher's words: between them a rationale has the right length
+SHORTEST, LONGEST = 0.8, 1.5  # of the teacher's words: bounds of a good length
 
 
 class RationaleReward:
@@ -28,19 +28,19 @@ class RationaleReward:
     - `diagnoses`: F1 of the list against the recorded diagnoses.
     - `series_claims`: claims about the series that the measured values support, against those they contradict.
     - `note_claims`: findings that the note supports, against those that it contradicts or that are absent from it.
-    - `agreement`: diagnoses of the list that the rationale argues for, of all it argues for or denies and those of the
-      list that the teacher argues for. Where the teacher found no evidence, none has to be made up.
+    - `agreement`: diagnoses of the list that the rationale argues for, as a share of all that it argues for or denies
+        and of those of the list that the teacher argues for. If the teacher found no evidence, none is required.
     - `length`: 1 from 0.8 to 1.5 times the teacher's words, less outside; the mean of both rationales.
 
-    To say nothing is no way to be right: without claims a rationale is worth as much as one of which half hold, unless
-    the teacher claims nothing either, and it is too short.
+    Silence is not rewarded: a rationale without claims counts like one with half of its claims true, unless the
+    teacher claims nothing either, and it is too short.
 
-    An instance is a reward function of TRL's `GRPOTrainer`, too, for a dataset with this project's columns.
+    An instance is also a reward function for TRL's `GRPOTrainer`, for a dataset with this project's columns.
 
     Args:
         processor (`ClinRaGenProcessor`): reads the texts; claims are about its channels.
         synonyms (`dict`, *optional*): label -> further names by which a rationale may argue for it.
-        weights (`dict`, *optional*): part -> weight; 1 for a part that is not named.
+        weights (`dict`, *optional*): part -> weight; default: 1.
 
     Raises:
         ClinRaGenInputError: if a weight is negative or of an unknown part, or all are 0.
@@ -60,10 +60,10 @@ class RationaleReward:
             for label in processor.labels
         }
         self.check_series = ClaimChecker(processor.feature_extractor.channels)
-        self.index_of = lru_cache(maxsize=1024)(NoteIndex)  # several texts are written for each note
+        self.index_of = lru_cache(maxsize=1024)(NoteIndex)  # several texts share a note
 
     def __call__(self, completions: Sequence[str], **columns: Sequence) -> list[float]:
-        """The weighted mean of `parts` for each text."""
+        """Return the weighted mean of `parts` for each text."""
         return (self.parts(completions, **columns) @ self.weights).tolist()
 
     def parts(
@@ -79,10 +79,10 @@ class RationaleReward:
         **other_columns,
     ) -> np.ndarray:
         """
-        The parts of each text's reward.
+        Return the parts of each text's reward.
 
         Args:
-            completions (list of `str`): what was written.
+            completions (list of `str`): the written texts.
             note, lab_times, lab_values, diagnoses, note_rationale, lab_rationale (lists): columns of a dataset folder,
                 one entry for each text; the rationales are the teacher's.
 
@@ -139,19 +139,19 @@ def _normalized(weights: dict[str, float]) -> np.ndarray:
 
 
 def diagnosis_f1(written: Sequence[str], recorded: Sequence[str]) -> float:
-    """F1 of one list; 1 where there is none to write and none is written."""
+    """Return the F1 of one list; 1 if both lists are empty."""
     both = len(set(written) & set(recorded))
     return 2 * both / (len(written) + len(recorded)) if written or recorded else 1.0
 
 
 def balance(claims: Sequence[Claim], against: Sequence[str], without_claims: float) -> float:
     """
-    Claims that hold against those that do not, from 0 (none holds) over 0.5 (as many as not) to 1 (all hold).
+    Return the balance of claims: 0 if all are false, 0.5 if as many are true as false, 1 if all are true.
 
     Args:
         claims (list of `Claim`): of one text.
         against (list of `str`): the verdicts that count against the text.
-        without_claims (`float`): what a text without claims is worth.
+        without_claims (`float`): the balance of a text without claims.
     """
     if not claims:
         return without_claims
@@ -166,7 +166,7 @@ def _length(text: dict, note_rationale: str, lab_rationale: str) -> float:
 
 
 def length_share(words: int, reference_words: int) -> float:
-    """1 from `SHORTEST` to `LONGEST` times the reference; how far towards it below, and over it above."""
+    """Return 1 from `SHORTEST` to `LONGEST` times the reference, and less, in proportion, outside."""
     shortest, longest = SHORTEST * reference_words, LONGEST * reference_words
     if words < shortest:
         return words / shortest

@@ -12,7 +12,7 @@ from datasets import Dataset, IterableDataset
 from modeling_clinragen import ClinRaGenProcessor
 
 
-SAMPLE = 1000  # records; a share is then known to within 0.03
+SAMPLE = 1000  # records, for an error of a share of at most 0.03
 
 
 def fit_shares(processor: ClinRaGenProcessor, records: Dataset | IterableDataset) -> None:
@@ -20,7 +20,7 @@ def fit_shares(processor: ClinRaGenProcessor, records: Dataset | IterableDataset
     Set `share` of each term of the processor's knowledge: the share of the records that show it.
 
     Args:
-        records: of the training split, with `note`, `lab_times` and `lab_values`; of many `SAMPLE`, at equal
+        records: of the training split, with `note`, `lab_times` and `lab_values`; at most `SAMPLE` are used, at equal
             distances, or the first ones of a stream.
     """
     if not processor.knowledge:
@@ -34,7 +34,7 @@ def fit_shares(processor: ClinRaGenProcessor, records: Dataset | IterableDataset
 
 
 def sample(records: Dataset | IterableDataset) -> Dataset | IterableDataset:
-    """Return `SAMPLE` records at equal distances, or the first ones of a stream; all where there are no more."""
+    """Return up to `SAMPLE` records at equal distances, or the first ones of a stream."""
     if isinstance(records, IterableDataset) or len(records) <= SAMPLE:
         return records.take(SAMPLE) if isinstance(records, IterableDataset) else records
     return records.select(np.linspace(0, len(records) - 1, SAMPLE).round().astype(int))

@@ -1,11 +1,11 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Training steps without weights: every operation of a step is called, and counts its bytes and its arithmetic, but
-weights, activations and gradients hold no values.
+Simulated training steps: every operation of a step is called, and its bytes and arithmetic are counted, but weights,
+activations and gradients hold no values.
 
-What decides on shapes is real: tokens, masks and indices. So a step meets the same lengths, and makes the same calls
-in the same order, as one that learns.
+Everything that determines shapes is real: tokens, masks and indices. So a step has the same lengths, and makes the
+same calls in the same order, as a real one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recipes.training import cpu
 aten = torch.ops.aten
 
 
-# What PyTorch's counter leaves out, by the shapes of its arguments; as its `custom_mapping` takes it.
+# Operations that PyTorch's counter omits, in the form of its `custom_mapping`.
 MORE_FLOPS = {
     aten.addmm_: lambda own, left, right, *_, **__: 2 * left[0] * left[1] * right[1],
     aten.baddbmm_: lambda own, left, right, *_, **__: 2 * left[0] * left[1] * left[2] * right[2],
@@ -43,11 +43,11 @@ FLOPS = flop_registry | {operation: shape_wrapper(formula) for operation, formul
 
 class Simulation(TorchDispatchMode):
     """
-    Operations within count what they would take; floating-point tensors that are made within hold no values.
+    Within this mode operations count their cost; new floating-point tensors hold no values.
 
     Attributes:
-        live, peak (`int`): bytes of all tensors that were made within and still stand, and the most so far.
-        flops (`int`): floating-point operations of products of matrices so far, an addition and a multiplication each.
+        live, peak (`int`): bytes of all live tensors that were created within, and their maximum so far.
+        flops (`int`): floating-point operations of matrix products so far; a multiply-add counts as two.
     """
 
     def __init__(self):
@@ -73,7 +73,7 @@ class Simulation(TorchDispatchMode):
         return made
 
     def _make(self, func, args, kwargs):
-        """Call what makes tensors out of none: numbers, indices and masks are real, all else holds no values."""
+        """Call a tensor factory: numbers, indices and masks are real, all other tensors hold no values."""
         if kwargs.get("device") == torch.device("meta"):
             return func(*args, **kwargs)
         with self.fake:
@@ -89,7 +89,7 @@ class Simulation(TorchDispatchMode):
             self.hold(tensor)
 
     def hold(self, tensor: torch.Tensor) -> None:
-        """Count a tensor's memory for as long as it stands."""
+        """Count a tensor's memory for as long as it lives."""
         storage = tensor.untyped_storage()
         key, size = id(storage), storage.nbytes()
         if key not in self._storages:
@@ -102,7 +102,7 @@ class Simulation(TorchDispatchMode):
             self.live -= size
 
     def absent(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor on the CPU of that kind and shape, that holds no values."""
+        """Return a CPU tensor of the same dtype and shape without values."""
         with torch.no_grad():
             fake = FakeTensor(self.fake, tensor.detach().to("meta"), torch.device("cpu"))
             self.hold(fake)
@@ -112,7 +112,7 @@ class Simulation(TorchDispatchMode):
         return self.absent(torch.empty(shape, dtype=dtype, device="meta"))
 
     def without_values(self, model: nn.Module) -> nn.Module:
-        """Return the model itself, whose weights hold no values from now on; shared ones stay shared."""
+        """Return the model itself, with weights replaced by ones without values; shared ones stay shared."""
         known = {}
         for module in model.modules():
             for tensors in (module._parameters, module._buffers):
@@ -122,14 +122,14 @@ class Simulation(TorchDispatchMode):
         return model
 
     @contextmanager
-    def of_a_cpu(self) -> Iterator[None]:
+    def cpu_kernels(self) -> Iterator[None]:
         """Count attention and dropout as `recipes/training/cpu.py` computes them."""
         with _replaced(cpu, _BlockwiseAttention=_attention_in_blocks(self), _Draw=_draw(self)):
             yield
 
     @contextmanager
-    def of_a_gpu(self) -> Iterator[None]:
-        """Count what the kernels of a GPU keep: no weights of attention, and of dropout a byte for each element."""
+    def gpu_kernels(self) -> Iterator[None]:
+        """Count the memory of GPU kernels: no attention weights, and one byte per element for dropout."""
         with _replaced(F, scaled_dot_product_attention=_efficient_attention, dropout=_fused_dropout):
             yield
 
@@ -153,7 +153,7 @@ def _tensors(values) -> Iterator[torch.Tensor]:
 
 
 def _any_number(tensor: torch.Tensor) -> float | bool:
-    """Return a value where an optimizer asks for one, such as the size of a weight; a length has to be known."""
+    """Return a value for an optimizer, such as the size of a weight; lengths must be known."""
     if tensor.dtype == torch.bool or tensor.is_floating_point():
         return bool(tensor.dtype == torch.bool) or 1.0
     raise ValueError("a length depends on weights, which hold no values in a simulation")
@@ -199,12 +199,14 @@ def _draw(simulation: Simulation) -> type:
 
 def _attention_in_blocks(simulation: Simulation) -> type:
     class Attention(torch.autograd.Function):
-        """Count what `_BlockwiseAttention` keeps and computes, without its blocks."""
+        """Count the memory and operations of `_BlockwiseAttention`, without its blocks."""
 
         @staticmethod
         def forward(ctx, query, key, value, bias, mask, dropout, scaling):
             rows, num_heads, num_queries, width = query.shape
-            lengths = [key.shape[2]] * rows if mask is None else [_seen(mask[i % len(mask), 0]) for i in range(rows)]
+            lengths = (
+                [key.shape[2]] * rows if mask is None else [_num_keys(mask[i % len(mask), 0]) for i in range(rows)]
+            )
             ctx.scores, ctx.kept = num_heads * num_queries * sum(lengths), []
             ctx.is_kept = query.shape[:3].numel() * key.shape[2] <= cpu.KEPT_SCORES
             if ctx.is_kept:
@@ -230,7 +232,7 @@ def _attention_in_blocks(simulation: Simulation) -> type:
     return Attention
 
 
-def _seen(mask: torch.Tensor) -> int:
-    """Return the number of keys up to the last that any query sees, of (query_length, key_length)."""
+def _num_keys(mask: torch.Tensor) -> int:
+    """Return the number of keys up to the last that any query attends to; mask of (query_length, key_length)."""
     seen = mask.any(dim=0).nonzero()
     return int(seen[-1]) + 1 if len(seen) else mask.shape[1]

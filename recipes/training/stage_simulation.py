@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Steps of a stage on its own records, gone through without weights and without training."""
+"""Simulated steps of a stage on its own records, without weights and without training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from recipes.training.stages import begin, build_model, encoding_options, load_f
 from recipes.training.trainer import ClinRaGenTrainer
 
 
-SAMPLE = 2000  # records that are read of a split; of more, at equal distances
+SAMPLE = 2000  # most records that are read of a split, at equal distances
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Split:
     Records of a split as a stage encodes them.
 
     Args:
-        rows (list of `dict`): those that were read, without what the model cannot read.
-        number (`int`): of all of them in the split, estimated by their share where not all were read.
-        is_whole (`bool`): whether all were read.
+        rows (list of `dict`): the encoded records, without unreadable ones.
+        number (`int`): of readable records in the split, estimated from the sample if not all were read.
+        is_whole (`bool`): whether all records were read.
         note, series, target (arrays of shape `(num_rows,)`): tokens of each row.
     """
 
@@ -53,7 +53,7 @@ class Split:
     target: np.ndarray
 
     def batches(self, args: StageArguments) -> list[np.ndarray]:
-        """Return the rows of each batch of an epoch: those that the trainer groups by length in its first."""
+        """Return the rows of each batch of an epoch, as the trainer groups them by length in the first epoch."""
         generator = torch.Generator().manual_seed(args.seed if args.data_seed is None else args.data_seed)
         size = args.train_batch_size
         if args.train_sampling_strategy == "group_by_length":
@@ -64,7 +64,7 @@ class Split:
         return [np.array(order[start : start + size]) for start in range(0, len(order), size)]
 
     def size(self, batch: np.ndarray) -> tuple[int, int, int]:
-        """Return the records of a batch, and the tokens that are read and written for each: those of the longest."""
+        """Return the records of a batch, and the tokens read and written for each after padding to the longest."""
         return len(batch), int((self.note + self.series)[batch].max()), int(self.target[batch].max())
 
 
@@ -75,7 +75,7 @@ class Step:
 
     Args:
         forward, backward (`int`): floating-point operations.
-        kept (`int`): bytes of activations that stand when the forward pass is done.
+        kept (`int`): bytes of activations at the end of the forward pass.
         peak (`int`): bytes at the peak, weights and the optimizer's state included.
     """
 
@@ -86,7 +86,7 @@ class Step:
 
 
 def simulated_stage(given: StageInput, builds_model: bool, on_gpu: bool) -> StageSimulation | None:
-    """Return a stage to go through its steps, `None` in all processes but the first; raises as [`plan_stage`]."""
+    """Return the simulation of a stage, `None` in all processes but the first; raises as [`plan_stage`]."""
     on_cpu = given._replace(command_line=[*given.command_line, "--use_cpu", "true"])
     model_args, data_args, stage_args = complete(on_cpu)
     sharded = any(parse_flag_from_env(f"ACCELERATE_USE_{name}") for name in ("FSDP", "DEEPSPEED"))
@@ -107,7 +107,7 @@ def _load(
     builds_model: bool,
     simulation: Simulation,
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
-    """Make the model of a stage as the stage does, with weights that hold no values."""
+    """Build the model of a stage as the stage does, with weights without values."""
 
     def without_values(load: Callable[..., tuple]) -> Callable[[str], tuple]:
         def loaded(name: str) -> tuple:
@@ -127,17 +127,17 @@ def _load(
             model, processor = build_model(model_args, data_args, records, load=lambda _: loaded)
     else:
         model, processor = load_for_stage(model_args, data_args, load=without_values(load_model_folder))
-    with_adapters(model, model_args, stage_args)  # small ones, with values
+    with_adapters(model, model_args, stage_args)  # adapters are small, and hold values
     set_up(model, processor, data_args, stage_args)
     return simulation.without_values(model), processor
 
 
 class StageSimulation:
     """
-    Steps of a stage without values.
+    The simulation of a stage's steps.
 
     Args:
-        simulation (`Simulation`): that the model's weights are of.
+        simulation (`Simulation`): the one that holds the model's weights.
         on_gpu (`bool`): count what a GPU would run, rather than a CPU.
     """
 
@@ -166,8 +166,8 @@ class StageSimulation:
             self._make_optimizer()
 
     def _make_optimizer(self) -> None:
-        """Make the stage's optimizer, and the state that it has after its first step."""
-        trainer = object.__new__(ClinRaGenTrainer)  # whose __init__ makes a folder
+        """Create the stage's optimizer, and the state that it has after its first step."""
+        trainer = object.__new__(ClinRaGenTrainer)  # ClinRaGenTrainer.__init__ creates a folder
         trainer.args, trainer.model, trainer.optimizer = self.args, self.model, None
         try:
             self.optimizer = trainer.create_optimizer()
@@ -175,7 +175,7 @@ class StageSimulation:
             raise ClinRaGenInputError(f"arguments: {error}") from error
         for group in self.optimizer.param_groups:
             if self.on_gpu and group.get("foreach", 1) is None and not group.get("fused"):
-                group["foreach"] = True  # PyTorch's choice there
+                group["foreach"] = True  # PyTorch's default on a GPU
         self._fill_gradients()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -191,13 +191,13 @@ class StageSimulation:
         precision = self.args.mixed_precision
         with ExitStack() as stack:
             stack.enter_context(self.simulation)
-            stack.enter_context(self.simulation.of_a_gpu() if self.on_gpu else self.simulation.of_a_cpu())
+            stack.enter_context(self.simulation.gpu_kernels() if self.on_gpu else self.simulation.cpu_kernels())
             if precision != "no":  # float16 is as large as bfloat16, and takes as many operations
                 stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
             yield
 
     def train(self, rows: list[dict]) -> Step:
-        """Go through a training step: forward, backward, and the optimizer's."""
+        """Simulate a training step: forward, backward and optimizer."""
         batch, simulation = self.collator(rows), self.simulation
         totals = {
             "num_items_in_batch": (batch["labels"] != -100).sum(),
@@ -212,18 +212,18 @@ class StageSimulation:
             kept, forward = simulation.live - before, simulation.flops - start
             loss.backward()
             del loss
-        with simulation:  # beyond mixed precision
+        with simulation:  # outside mixed precision
             if self.args.max_grad_norm:
                 torch.nn.utils.clip_grad_norm_(self.trained, self.args.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
-        buckets = self.gradients if self.args.world_size > 1 else 0  # in which gradients travel
+        buckets = self.gradients if self.args.world_size > 1 else 0  # communication buffers of gradients
         backward = simulation.flops - start - forward
         return Step(forward, backward, kept, simulation.peak + buckets)
 
     @torch.no_grad()
     def validate(self, rows: list[dict]) -> Step:
-        """Go through a validation step."""
+        """Simulate a validation step."""
         batch, simulation = self.collator(rows), self.simulation
         self.model.eval()
         with self._running():
@@ -231,12 +231,12 @@ class StageSimulation:
             self.model(**batch)
         forward = simulation.flops - start
         if self.model.diagnosis_head is None:
-            forward *= 2  # about: what is written, too
+            forward *= 2  # approximation: includes generation
         return Step(forward, 0, 0, simulation.peak)
 
     def read(self, name: str, limit: int | None = None, sample: int = SAMPLE) -> Split:
         """Read a split, or a sample of its records, and encode them as the stage does."""
-        records, number = _some(self.data_args, name, limit, sample)
+        records, number = _sampled_records(self.data_args, name, limit, sample)
         options = encoding_options(self.processor, self.data_args)
         rows, seen, parts = [], 0, [np.zeros(0, dtype=int)]
         for table in records.with_format("arrow").iter(BATCH):
@@ -264,10 +264,10 @@ class StageSimulation:
         return tokens.flatten(1).sum(dim=1).numpy()
 
 
-def _some(
+def _sampled_records(
     data_args: DataArguments, name: str, limit: int | None, sample: int
 ) -> tuple[Dataset | IterableDataset, int]:
-    """Return the records of a split that are read for a plan, and how many it has."""
+    """Return the records of a split that a plan reads, and their number in the split."""
     streaming = data_args.streaming and limit is None and name == data_args.train_split
     records = load_records(data_args.dataset, name, needs_rationales=True, limit=limit, streaming=streaming)
     if streaming:
@@ -279,5 +279,5 @@ def _some(
 
 
 def _size(tensors: list[torch.Tensor]) -> int:
-    """Return the bytes of tensors, of shared ones once."""
+    """Return the bytes of tensors, counting shared ones once."""
     return sum({id(tensor.untyped_storage()): tensor.untyped_storage().nbytes() for tensor in tensors}.values())

@@ -69,8 +69,8 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = ".training"  # how the name of their folder ends, which stands beside the model folder
-READ_AT_THE_END = 16  # records of which the decoder writes when a stage has ended
+CHECKPOINTS = ".training"  # suffix of their folder, beside the model folder
+READ_AT_THE_END = 16  # records that the decoder writes about at the end of a stage
 
 
 def train_stage(given: StageInput, builds_model: bool = False) -> None:
@@ -79,15 +79,15 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
     and the training.
     """
     model_args, data_args, stage_args = complete(given)
-    with held_stage(stage_args):
+    with locked_stage(stage_args):
         begin(model_args, data_args, stage_args)
         if builds_model:
             records = load_records(
                 data_args.dataset, data_args.train_split, needs_rationales=True, streaming=data_args.streaming
             )
-            set_seed(stage_args.seed)  # before any weight is drawn
+            set_seed(stage_args.seed)  # before weights are initialized
             model, processor = build_model(model_args, data_args, records)
-            del records  # of a large split, the memory
+            del records  # frees the memory of a large split
         else:
             model, processor = load_for_stage(model_args, data_args)
         with_adapters(model, model_args, stage_args)
@@ -95,8 +95,8 @@ def train_stage(given: StageInput, builds_model: bool = False) -> None:
 
 
 @contextmanager
-def held_stage(stage_args: StageArguments) -> Iterator[None]:
-    """Hold the model folder that a stage is to write, by its first process, and tell of a full disk."""
+def locked_stage(stage_args: StageArguments) -> Iterator[None]:
+    """Lock the model folder of a stage, in its first process, and report a full disk."""
     output = stage_args.output_dir
     with held(output) if stage_args.process_index == 0 else nullcontext():
         try:
@@ -111,26 +111,26 @@ def begin(
     model_args: ModelArguments, data_args: DataArguments, stage_args: StageArguments, write: bool = True
 ) -> None:
     """
-    Check what a stage writes before it works, and turn `output_dir` into the folder of its checkpoints.
+    Check the outputs of a stage before its work, and set `output_dir` to the folder of its checkpoints.
 
     Args:
-        write (`bool`, *optional*, defaults to `True`): note there what the stage was begun with.
+        write (`bool`, *optional*, defaults to `True`): record the inputs of the stage there.
 
     Raises:
-        ClinRaGenInputError: if the model folder is there, or checkpoints of other data or settings are.
+        ClinRaGenInputError: if the model folder exists, or there are checkpoints of other data or settings.
     """
     output = Path(stage_args.output_dir).absolute()
     check_free(output, data_args.dataset, model_args.model_name_or_path, data_args.knowledge)
     if stage_args.push_to_hub:
         raise ClinRaGenInputError("--push_to_hub: a stage sends nothing; push its folder with recipes/push_model.py")
     begun = begun_with(model_args, data_args, stage_args)
-    stage_args.restore_callback_states_from_checkpoint = True  # the patience that is left
+    stage_args.restore_callback_states_from_checkpoint = True  # the remaining patience
     stage_args.output_dir = str(output.with_name(f"{output.name}{CHECKPOINTS}"))
     check_begun(stage_args.output_dir, begun, write=write and stage_args.process_index == 0)
 
 
 def output_of(stage_args: StageArguments) -> Path:
-    """Return the model folder that a stage, of which [`begin`] was called, writes."""
+    """Return the model folder of a stage, after [`begin`]."""
     return Path(stage_args.output_dir.removesuffix(CHECKPOINTS))
 
 
@@ -141,18 +141,18 @@ def build_model(
     load: Callable[[str], tuple] = load_backbone,
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    A new model and its processor: vocabulary, statistics and knowledge from the training records and files. Where
-    `model_name_or_path` is a model folder, those are what it holds.
+    Return a new model and its processor, with vocabulary, statistics and knowledge from the training records and
+    files. If `model_name_or_path` is a model folder, they come from it.
 
     Args:
-        load (callable, *optional*): gives the backbone of that name, and its tokenizer.
+        load (callable, *optional*): returns the backbone of a name, and its tokenizer.
     """
     if is_model_folder(model_args.model_name_or_path):
-        logger.info("%s: a model folder, whose shape, vocabulary and knowledge stay", model_args.model_name_or_path)
+        logger.info("%s: a model folder; its shape, vocabulary and knowledge are kept", model_args.model_name_or_path)
         return load_for_stage(model_args, data_args)
     metadata = read_metadata(data_args.dataset)
     labels, language = label_names(metadata), language_in(metadata)
-    _write_no_slots(data_args, language)
+    _disable_slots(data_args, language)
     knowledge = data_args.knowledge and read_terms(data_args.knowledge)
     attended = [term for term in knowledge or () if term["type"] != NAME]
     terms = [term["term"] for term in attended]
@@ -174,7 +174,7 @@ def build_model(
         text_config, is_seq2seq = backbone.config, backbone.config.is_encoder_decoder
         for part in (text_config, *(getattr(text_config, name, None) for name in ("encoder", "decoder"))):
             if part is not None:
-                part.name_or_path = shown(model_args.model_name_or_path)  # a folder is shared without its paths
+                part.name_or_path = shown(model_args.model_name_or_path)  # a shared folder must not hold local paths
     known = {} if is_seq2seq else {name: i for name, i in special_tokens(tokenizer).items() if i is not None}
     with fields_at_fault("no model can be built of these fields"):
         _check_configs(model_args)
@@ -195,7 +195,7 @@ def build_model(
             diagnosis_loss_weight=model_args.diagnosis_loss_weight,
             use_linear_classifier=model_args.use_linear_classifier,
             label_similarity_model=model_args.label_similarity_model,
-            **known,  # a decoder-only checkpoint often leaves them to its tokenizer
+            **known,  # decoder-only checkpoints often define them only in the tokenizer
         )
         model = model_class(config)(config)
         extractor = ClinRaGenFeatureExtractor(config.channels, config.context_length, grid=data_args.series_grid)
@@ -214,15 +214,15 @@ def build_model(
     return model, processor
 
 
-def _write_no_slots(data_args: DataArguments, language: dict | None) -> None:
-    """Have the decoder learn numbers as they stand where rationales are not in English: slots are English."""
+def _disable_slots(data_args: DataArguments, language: dict | None) -> None:
+    """Turn off slots where rationales are not in English, because slots are English."""
     if language is not None and data_args.numeric_slots:
         logger.info("numeric_slots: rationales are in %s, so that numbers are learned as they stand", language["name"])
         data_args.numeric_slots = False
 
 
 def _take_language(processor: ClinRaGenProcessor, model: str, folder: str) -> None:
-    """Take the language of a dataset; a file of it may be better than that of the stage before."""
+    """Use the dataset's language, as its file may have changed since the previous stage."""
     language = language_in(read_metadata(folder))
     if language is None and processor.language is not None:
         raise ClinRaGenInputError(
@@ -252,7 +252,7 @@ def patterns_of(terms: list[dict], channels: list[dict]) -> list[list | None]:
 
 
 def _check_configs(model_args: ModelArguments) -> None:
-    """Refuse fields of the configurations that transformers keeps without a word, or trips over without a name."""
+    """Refuse fields of the configurations that transformers accepts silently, or rejects without their name."""
     kind = model_args.text_config.get("model_type")
     if kind == ClinRaGenConfig.model_type:
         raise ClinRaGenInputError(f"arguments: text_config: model_type is {kind}; name that of a language model")
@@ -262,7 +262,7 @@ def _check_configs(model_args: ModelArguments) -> None:
 
 
 def _check_config(part: str, given: dict, default: PreTrainedConfig, whole: bool) -> None:
-    """Check names and counts of fields; where `whole`, `default` has all names that there are."""
+    """Check names and counts of fields; with `whole`, `default` has all valid names."""
     for name, value in given.items():
         known, hint = hasattr(default, name), did_you_mean(name, default.to_dict())
         if not known and (whole or hint):
@@ -283,10 +283,10 @@ def load_for_stage(
     model_args: ModelArguments, data_args: DataArguments, load: Callable[[str], tuple] = load_model_folder
 ) -> tuple[ClinRaGenLanguageModel, ClinRaGenProcessor]:
     """
-    The model folder that an earlier stage left; its labels and channels must be the dataset's.
+    Load the model folder of an earlier stage; its labels and channels must be those of the dataset.
 
     Args:
-        load (callable, *optional*): gives model and processor of a folder.
+        load (callable, *optional*): returns model and processor of a folder.
     """
     if model_args.model_name_or_path is None:
         raise ClinRaGenInputError("arguments: --model_name_or_path is needed: the model folder of the stage before")
@@ -299,7 +299,7 @@ def load_for_stage(
 
 
 def freeze_all_but(model: ClinRaGenLanguageModel, trained: list[str]) -> None:
-    """Only the weights of the named parts, of `MODULES`, learn; the backbone has its decoder among its own."""
+    """Freeze all weights except those of the named parts of `MODULES`; the backbone includes its decoder."""
     learning = {*trained, *(["decoder"] if "backbone" in trained else [])}
     parts = parts_of(model)
     for name, weight in model.named_parameters():
@@ -309,7 +309,7 @@ def freeze_all_but(model: ClinRaGenLanguageModel, trained: list[str]) -> None:
 def set_up(
     model: ClinRaGenLanguageModel, processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments
 ) -> None:
-    """Set what the model reads and writes in this stage, and which of its weights learn."""
+    """Set the inputs and targets of the model in this stage, and its trainable weights."""
     processor.modalities = list(data_args.inputs)
     model.config.decisions.token_ids = processor.diagnosis_token_ids(data_args.rationale_first)
     model.generation_config.max_new_tokens = data_args.max_target_tokens
@@ -326,17 +326,17 @@ def run_stage(
     began_from: str | None,
 ) -> None:
     """
-    Train, and leave the best checkpoint as a finished model folder at `stage_args.output_dir`.
+    Train, and write the best checkpoint as a finished model folder to `stage_args.output_dir`.
 
-    Checkpoints stand beside it in `OUTPUT_DIR.training`; the same command resumes from the last one.
+    Checkpoints are beside it in `OUTPUT_DIR.training`; the same command resumes from the last one.
 
     Args:
-        began_from (`str`, *optional*): the folder or name that the model, or its backbone, came from.
+        began_from (`str`, *optional*): the folder or name of the initial model, or of its backbone.
     """
     clock = StageClock(Path(stage_args.output_dir))
     set_seed(stage_args.seed)
     set_up(model, processor, data_args, stage_args)
-    with stage_args.main_process_first(desc="encoding the records"):  # the others read what it has written
+    with stage_args.main_process_first(desc="encoding the records"):  # the other processes read its files
         folder = Path(stage_args.output_dir) / ENCODED
         evaluation = _encoded(processor, data_args, folder, data_args.eval_split, data_args.max_eval_samples)
         train = None if data_args.streaming else _encoded(processor, data_args, folder, data_args.train_split)
@@ -364,7 +364,7 @@ def run_stage(
     trainer.train(resume_from_checkpoint=_checkpoint_for(trainer))
     trainer.model = trainer.whole_model()
     trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()  # a process that leaves with its group alive may abort on the way out
+    trainer.accelerator.end_training()  # a process that exits before its group is destroyed may abort
     if trainer.is_world_process_zero():
         if "diagnosis_head" in stage_args.trained_modules and trainer.model.diagnosis_head is not None:
             fit_decisions(trainer.model, processor, train, evaluation, collator, trainer.compute_loss_context_manager)
@@ -374,7 +374,7 @@ def run_stage(
 
 
 def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, stage_args: StageArguments) -> None:
-    """A `ClinRaGenInputError` where records are to be streamed that the linear classifier needs all at once."""
+    """Refuse to stream records if the linear classifier needs all of them at once."""
     fitted = model.diagnosis_head is not None and model.diagnosis_head.linear is not None
     if data_args.streaming and fitted and "diagnosis_head" in stage_args.trained_modules:
         raise ClinRaGenInputError(
@@ -384,7 +384,7 @@ def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, st
 
 
 def encoding_options(processor: ClinRaGenProcessor, data_args: DataArguments) -> dict:
-    """Return how the records of a stage become tokens, as [`encode_rows`] takes it."""
+    """Return the options of [`encode_rows`] for the records of a stage."""
     return {
         "processor": processor,
         "rationales": data_args.rationales,
@@ -402,7 +402,7 @@ def _encoded(
 
 
 def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_args: StageArguments) -> RecordStream:
-    """The training split; each process takes its own records of what all of them read."""
+    """Return the training split as a stream; all processes read it, and each takes its own records."""
     stage_args.accelerator_config.dispatch_batches = False
     columns = [*(["note"] if "note" in data_args.inputs else []), *(f"{r}_rationale" for r in data_args.rationales)]
     return RecordStream(
@@ -417,7 +417,7 @@ def _streamed(processor: ClinRaGenProcessor, data_args: DataArguments, stage_arg
 
 
 def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
-    """The newest checkpoint, if this kind of run can resume from it: the optimizer's state is spread or it is not."""
+    """Return the newest checkpoint; its optimizer's state must be sharded if and only if this run is."""
     checkpoint = last_checkpoint(trainer.args.output_dir)
     if checkpoint is None:
         return None
@@ -433,7 +433,7 @@ def _checkpoint_for(trainer: ClinRaGenTrainer) -> str | None:
 def finish_stage(
     trainer: ClinRaGenTrainer, processor: ClinRaGenProcessor, data_args: DataArguments, output: Path
 ) -> None:
-    """Write the model folder aside, with what its decoder writes of a few records; rename it, and read it back."""
+    """Write the model folder aside, with figures of its decoder on a few records; rename it, and read it back."""
     with finished_folder(output) as aside:
         training = trainer.history()
         model = finish_adapters(trainer.model, processor, training, aside / ADAPTER).requires_grad_(True)
@@ -450,7 +450,7 @@ def finish_stage(
 
 
 def decoder_alone(pipe: ClinRaGenPipeline, data_args: DataArguments, batch_size: int) -> dict:
-    """Measure what a decoder writes by itself of the first validation records: too few for more than a warning."""
+    """Measure a decoder's own texts for the first validation records, which are enough for a warning only."""
     records = load_records(data_args.dataset, data_args.eval_split, limit=READ_AT_THE_END)
     predictions = list(predict(pipe, records, batch_size, 1, desc="What the decoder writes", own_text=True))
     known = known_text(data_args.dataset, data_args.eval_split, pipe.processor, predictions)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Training records that are read anew in each epoch, and encoded when their batch is made."""
+"""Training records that are read again in each epoch, and encoded per batch."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -22,23 +22,23 @@ logger = logging.getLogger(__name__)
 
 class RecordStream(torch.utils.data.IterableDataset):
     """
-    Records of a split, each once an epoch, as tables of one row.
+    Yields the records of a split, each once an epoch, as tables of one row.
 
-    Every process and every worker reads all of the split; of the batches a worker hands on those that are its own. The
-    order is that of seed and epoch alone: files are shuffled, and records among `buffer_size` that follow one another.
+    Every process and every worker reads the whole split; a worker yields only its own batches. The order depends on
+    seed and epoch alone: files are shuffled, and records within buffers of `buffer_size` consecutive ones.
 
     Args:
         records (`IterableDataset`): as `load_records` streams it.
-        processor (`ClinRaGenProcessor`): records with nothing that it reads are left out.
+        processor (`ClinRaGenProcessor`): records without any of its inputs are left out.
         batch_size (`int`): records of a step, of all processes.
         buffer_size (`int`): records in memory; no fewer than a batch.
         seed (`int`): of the first epoch.
-        length_columns (`list[str]`): batches are of records whose texts in these columns have like lengths; none:
+        length_columns (`list[str]`): batches hold records with texts of similar length in these columns; if empty,
             batches are random.
         taught_only (`bool`): leave out records without a rationale.
 
     Raises:
-        ClinRaGenInputError: if nothing is left, or a record is malformed.
+        ClinRaGenInputError: if no record is left, or a record is malformed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RecordStream(torch.utils.data.IterableDataset):
         self.buffer_size = max(buffer_size // batch_size, 1) * batch_size
         self.seed = seed
         self.length_columns = length_columns
-        self.epoch = torch.tensor(0).share_memory_()  # workers that live on learn of a new one
+        self.epoch = torch.tensor(0).share_memory_()  # persistent workers see a new epoch
 
     def __len__(self) -> int:
         return self.length
@@ -83,7 +83,7 @@ class RecordStream(torch.utils.data.IterableDataset):
                 batches += 1
 
     def _buffers(self) -> Iterator[tuple[pa.Table, list[int]]]:
-        """The records, `buffer_size` at a time, and the order of these."""
+        """Yield the records, `buffer_size` at a time, and their order."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch.item())
         number = self.records.num_shards
         files = [self.records.shard(number, i) for i in torch.randperm(number, generator=generator).tolist()]
@@ -94,7 +94,7 @@ class RecordStream(torch.utils.data.IterableDataset):
                 order = get_length_grouped_indices(lengths.tolist(), self.batch_size, len(table), generator)
             else:
                 order = torch.randperm(len(table), generator=generator).tolist()
-            yield table.combine_chunks(), order  # rows are taken from one chunk three times as fast
+            yield table.combine_chunks(), order  # taking rows from a single chunk is three times as fast
 
 
 def _count(records: IterableDataset, is_read: Callable[..., list[bool]], processor: ClinRaGenProcessor) -> int:
@@ -113,11 +113,11 @@ def _count(records: IterableDataset, is_read: Callable[..., list[bool]], process
 
 class StreamCollator:
     """
-    Encodes the records of a batch, as a `RecordStream` gives them, and pads them; encoded ones it pads alone.
+    Encodes the records of a batch of a `RecordStream`, and pads them; encoded records are only padded.
 
     Args:
         collator (`ClinRaGenCollator`): pads.
-        encode (callable): table of records -> columns, as [`encode_rows`].
+        encode (callable): table of records -> columns, like [`encode_rows`].
     """
 
     def __init__(self, collator: ClinRaGenCollator, encode: Callable[[pa.Table], dict]):

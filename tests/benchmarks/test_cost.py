@@ -14,7 +14,7 @@ def small(monkeypatch):
     monkeypatch.setattr(cost, "USUAL", {**cost.USUAL, "note_tokens": 20, "batch_size": 2, "terms": 3})
 
 
-def test_one_thing_changes_and_a_step_takes_it(small):
+def test_one_dimension_varies_and_a_step_accepts_it(small):
     assert cost.POINTS.keys() == cost.USUAL.keys()
     for name, value in (("note_tokens", 30), ("hours", 100), ("batch_size", 3), ("channels", 2), ("terms", 5)):
         size = {**cost.USUAL, name: value}

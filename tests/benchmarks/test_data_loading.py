@@ -13,7 +13,7 @@ from datasets_scripts.dataset.folder import load_split
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A made-up dataset folder of 30 records; nothing of it stays in the cache."""
+    """A made-up dataset folder of 30 records, without a copy in the cache."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     data_loading.write_folder(tmp_path / "dataset", 30)
     return str(tmp_path / "dataset")

@@ -12,7 +12,7 @@ from datasets_scripts.sources.notes import note_text
 @pytest.mark.slow
 def test_the_benchmark_measures_real_builds_of_copied_tables(real_data, tmp_path, capsys):
     others = ["--before", str(etl.HERE), "--output", str(tmp_path / "etl")]
-    output, ballast = tmp_path / "etl", np.ones(150_000_000)  # 1.2 GB of ours, no part of the build's peak
+    output, ballast = tmp_path / "etl", np.ones(150_000_000)  # 1.2 GB of ours, not part of the build's peak
     etl.main(["--root", str(real_data / "mimic-iii-demo"), "--factors", "1", "2", "--summaries", "200", *others])
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     one, two, noted = metrics["runs"]
@@ -55,4 +55,4 @@ def test_the_extrapolation_follows_the_line_and_the_memory_limit():
     rows = 330_712_483 + 27_854_055
     assert abs(found["databases"]["MIMIC-III 1.4"]["minutes"] - (2 + rows / 1e6) / 60) < 0.06
     assert found["databases"]["MIMIC-III 1.4"]["memory_gb"] == round(0.29 + rows / 1e8, 1)
-    assert found["databases"]["MIMIC-IV 3.1"]["memory_gb"] == 4.3  # the line says 6.2
+    assert found["databases"]["MIMIC-IV 3.1"]["memory_gb"] == 4.3  # 6.2 on the line

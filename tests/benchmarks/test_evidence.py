@@ -10,7 +10,7 @@ from benchmarks import evidence
 
 
 @pytest.mark.slow
-def test_what_is_named_is_compared_with_full_occlusion(tiny_folder, data_folder, tmp_path):
+def test_named_evidence_is_compared_with_full_occlusion(tiny_folder, data_folder, tmp_path):
     output = tmp_path / "figures.json"
     arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--records", "6"]
     found = evidence.main([*arguments, "--output", str(output)])
@@ -30,7 +30,7 @@ def test_named_and_missed_units_are_counted():
     assert evidence.shares(counts, 1) == {
         "units": 6.0,
         "measured": 5.0,
-        "named": round(5 / 6, 4),  # of five and one the fifth is another
+        "named": round(5 / 6, 4),  # from five and one, the fifth differs
         "same lists": 0.5,
         "effect": round((1.9 + 0.7) / (2.0 + 0.7), 4),
     }

@@ -16,33 +16,33 @@ def corrupted(share, diagnoses=(0,), number=200):
     return texts, list(gate.corrupt_some(texts, rows, NAMES, share, seed=0))
 
 
-def test_no_share_changes_nothing():
+def test_a_share_of_zero_changes_nothing():
     texts, written = corrupted(0.0)
     assert written == [("", *pair) for pair in texts]
 
 
-def test_what_is_called_corrupted_differs_and_the_rest_does_not():
+def test_corrupted_rationales_differ_and_the_others_do_not():
     texts, written = corrupted(0.3)
     for before, (kind, *after) in zip(texts, written, strict=True):
         assert (tuple(after) != before) == bool(kind)
     assert 0.2 < sum(bool(kind) for kind, _, _ in written) / len(written) < 0.4
 
 
-def test_facts_are_turned_round():
+def test_facts_are_reversed():
     _, written = corrupted(1.0)
     lab = next(lab for kind, _, lab in written if kind == "facts turned round")
     assert lab.startswith("Heart rate falling down to 158, lower than usual.")
 
 
 @pytest.mark.parametrize("diagnoses", [(), (1,)])
-def test_only_a_diagnosis_that_is_there_is_denied(diagnoses):
+def test_only_present_diagnoses_are_denied(diagnoses):
     _, written = corrupted(1.0, diagnoses)
     denied = [lab for kind, _, lab in written if kind == "denies a diagnosis"]
     assert bool(denied) == bool(diagnoses)
     assert all("no evidence of pneumonia" in lab.lower() for lab in denied)
 
 
-def test_only_a_diagnosis_that_is_absent_is_argued_for():
+def test_only_absent_diagnoses_are_argued_for():
     _, written = corrupted(1.0, (1, 2))
     argued = [lab for kind, _, lab in written if kind == "argues for an absent diagnosis"]
     assert argued

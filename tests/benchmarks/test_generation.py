@@ -40,11 +40,11 @@ def test_the_benchmark_shows_both_tables(tiny_folder, data_folder, tmp_path, cap
 
 
 @pytest.mark.parametrize("side", generation.SIDES)
-def test_each_text_is_as_long_as_it_is_told_to_be(small, side):
+def test_each_text_has_the_given_length(small, side):
     records = made_up(3, seed=1)
-    told = {side: [len(record["labels"]) for record in records] for side in generation.SIDES}
-    told["ours"] = [len(r["labels"]) for r in sorted(records, key=lambda record: len(record["input_ids"]))]
-    assert generation.writer(side)(generation.batches(records, 2)) == told[side]
+    lengths = {side: [len(record["labels"]) for record in records] for side in generation.SIDES}
+    lengths["ours"] = [len(r["labels"]) for r in sorted(records, key=lambda record: len(record["input_ids"]))]
+    assert generation.writer(side)(generation.batches(records, 2)) == lengths[side]
 
 
 def test_the_published_side_computes_its_padding_and_reads_the_same(small):
@@ -68,7 +68,7 @@ def test_the_published_side_computes_its_padding_and_reads_the_same(small):
     assert int(whole.attention_mask.sum()) == real + decisions
 
 
-def test_ways_take_turns_over_all_parts():
+def test_all_ways_alternate_over_all_parts():
     order = []
     ways = {side: lambda part, side=side: order.append((side, part[0])) or part for side in generation.SIDES}
     answers, figures = generation.in_turn(ways, [[1, 2], [3, 4], [5]], number=5)

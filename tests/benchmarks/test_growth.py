@@ -8,7 +8,7 @@ from benchmarks import growth
 
 
 @pytest.mark.slow
-def test_time_and_memory_are_taken_of_commands_that_answer_all(tiny_folder, data_folder, tmp_path):
+def test_time_and_memory_are_measured_of_commands_that_answer_all_records(tiny_folder, data_folder, tmp_path):
     arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--records", "3"]
     output = tmp_path / "growth"
     found = growth.main([*arguments, "--minutes", "0.05", "--clients", "2", "--output", str(output)])

@@ -36,7 +36,7 @@ def test_the_band_is_that_of_the_beta_binomial_distribution():
 
 
 def test_the_check_finds_a_broken_promise():
-    """Of a model that was calibrated on patients unlike those of the other half the recall is too low."""
+    """If the halves hold different kinds of patients, the recall is too low."""
     rng = np.random.default_rng(0)
     easy, hard = rng.uniform(0.6, 1, (200, 1)), rng.uniform(0, 1, (200, 1))
     halves = [(np.arange(200), np.arange(200, 400))]
@@ -64,11 +64,11 @@ def write_report(folder, probabilities, gold):
                 "gold": [name for name, yes in zip(names, has, strict=True) if yes],
             }
             file.write(json.dumps(row) + "\n")
-        file.write(json.dumps({**NOBODY, "probabilities": {}, "gold": []}) + "\n")  # could not be read
+        file.write(json.dumps({**NOBODY, "probabilities": {}, "gold": []}) + "\n")  # unreadable
     return folder
 
 
-def test_the_command_tells_of_each_label_and_counts_those_outside_of_the_band(tmp_path, capsys):
+def test_the_command_reports_each_label_and_counts_those_outside_the_band(tmp_path, capsys):
     probabilities, gold = simulated(0, 200)
     gold[:, 2] = False
     folder = write_report(tmp_path / "report", probabilities, gold)

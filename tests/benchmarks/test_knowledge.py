@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The measurements of what knowledge brings."""
+"""The measurements of the benefit of knowledge."""
 
 import json
 
@@ -65,14 +65,14 @@ def test_figures_are_those_of_scikit_learn_of_rare_labels_and_others():
         assert ranking == pytest.approx(roc_auc_score(gold[:, labels], probabilities[:, labels]))
 
 
-def test_a_disease_that_was_no_label_is_told_from_its_terms():
+def test_an_unseen_disease_is_recognized_by_its_terms():
     rng = np.random.default_rng(0)
     evidence = (rng.random((600, 4)) < 0.4).astype(float)
     gold = torch.from_numpy((rng.random((600, 4)) < expit(4 * evidence - 2)).astype(np.float32))
     described = Described(sparse.csr_matrix(np.ones((600, 1))), evidence[:, :, None])
     is_test = np.arange(600) >= 400
     unseen = gold.clone()
-    unseen[~is_test, 3] = 0  # nobody who was seen has it
+    unseen[~is_test, 3] = 0  # no training record has it
     found = terms.show_unseen(described, unseen, is_test, list("abcd"))
     assert found["d"] == pytest.approx(roc_auc_score(gold[is_test, 3], evidence[is_test, 3]))
     assert found["d"] > 0.75
@@ -81,7 +81,7 @@ def test_a_disease_that_was_no_label_is_told_from_its_terms():
     assert rows["with terms"][1] > rows["terms exchanged"][1] + 0.1
 
 
-def test_attention_to_ones_own_terms_is_told_from_attention_to_any():
+def test_attention_to_matching_terms_is_distinguished_from_attention_to_any_terms():
     rng = np.random.default_rng(0)
     is_own = np.array([True, False, False, True, False])
     assert knowledge_attention.auroc(np.array([0.3, 0.1, 0.1, 0.4, 0.1]), is_own) == 1.0
@@ -95,7 +95,7 @@ def test_attention_to_ones_own_terms_is_told_from_attention_to_any():
     assert found == {(0, "low", "usual"): pytest.approx(0.8)}
 
 
-def test_a_model_that_attends_to_what_it_should_is_measured(tiny_tokenizer, data_folder, tmp_path, tiny_processor):
+def test_a_model_with_the_expected_attention_is_measured(tiny_tokenizer, data_folder, tmp_path, tiny_processor):
     config = make_tiny_config(tiny_tokenizer)
     save_model_folder(make_tiny_model(config), tiny_processor, tmp_path / "model")
     model, processor = load_model_folder(tmp_path / "model")
@@ -119,7 +119,7 @@ def test_a_model_that_attends_to_what_it_should_is_measured(tiny_tokenizer, data
 
 
 @pytest.mark.parametrize("command", [terms.main, knowledge_attention.main])
-def test_a_model_without_what_is_measured_is_refused(tiny_tokenizer, tiny_processor, data_folder, tmp_path, command):
+def test_a_model_without_attended_terms_is_refused(tiny_tokenizer, tiny_processor, data_folder, tmp_path, command):
     config = make_tiny_config(tiny_tokenizer, knowledge_attention_type="prototype")
     save_model_folder(make_tiny_model(config), tiny_processor, tmp_path / "model")
     with pytest.raises(ClinRaGenInputError, match="--model: "):

@@ -10,7 +10,7 @@ from tests.recipes.conftest import STAGE
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_run_take_what_was_planned(data_folder, tmp_path, capsys):
+def test_the_steps_of_a_run_match_the_plan(data_folder, tmp_path, capsys):
     config, output = tmp_path / "stage1.yaml", tmp_path / "plan.json"
     more = {"knowledge": str(data_folder / "knowledge.json"), "train_sampling_strategy": "group_by_length"}
     config.write_text(yaml.safe_dump({**STAGE, **more}))

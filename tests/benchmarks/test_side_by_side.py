@@ -8,7 +8,7 @@ from benchmarks import side_by_side
 
 
 @pytest.mark.slow
-def test_a_checkout_beside_itself_answers_the_same(tiny_folder, data_folder, tmp_path, capsys):
+def test_a_checkout_compared_with_itself_gives_equal_answers(tiny_folder, data_folder, tmp_path, capsys):
     arguments = ["--model", str(tiny_folder), "--dataset", str(data_folder / "dataset"), "--pairs", "1"]
     sizes = ["--records", "6", "--evidence-records", "2", "--requests", "6", "--clients", "2"]
     output = tmp_path / "figures.json"

@@ -24,7 +24,7 @@ def run(folder, data_folder, output, *options):
     return soak.main([*arguments, "--output", str(output), *options])
 
 
-def test_the_soak_trains_and_generates_in_turn_and_notes_the_memory(folder, data_folder, tmp_path):
+def test_the_soak_alternates_training_and_generation_and_records_the_memory(folder, data_folder, tmp_path):
     metrics = run(folder, data_folder, tmp_path / "soak", "--tolerance", "10000")
     assert {path.name for path in (tmp_path / "soak").iterdir()} == {"metrics.json", "samples.csv", "soak.png"}
     assert json.loads((tmp_path / "soak" / "metrics.json").read_text(encoding="utf-8")) == metrics
@@ -36,7 +36,7 @@ def test_the_soak_trains_and_generates_in_turn_and_notes_the_memory(folder, data
     assert all(sample["anonymous_mb"] > 100 for sample in samples)
 
 
-def test_where_memory_grew_the_figures_stay_and_the_command_fails(folder, data_folder, tmp_path):
+def test_when_memory_grows_the_figures_are_kept_and_the_command_fails(folder, data_folder, tmp_path):
     with pytest.raises(SystemExit, match="memory grew by"):
         run(folder, data_folder, tmp_path / "soak", "--tolerance", "-10000")
     assert json.loads((tmp_path / "soak" / "metrics.json").read_text(encoding="utf-8"))["flat"] is False
@@ -49,14 +49,14 @@ def samples_of(memory):
     ]
 
 
-def test_a_leak_is_told_by_its_slope_and_by_the_thirds():
+def test_a_leak_shows_in_the_slope_and_in_the_thirds():
     found = soak.figures(samples_of(lambda hours: 500 + 60 * hours))
     assert found["mb_per_hour"] == 60
     assert abs(found["grown_mb"] - 16) < 0.2  # 60 MB an hour over two thirds of the 24 minutes after the warm-up
     assert (found["rounds"], found["answers"]) == (180, 2880)
 
 
-def test_what_is_taken_while_warming_up_is_no_leak():
+def test_growth_during_warm_up_is_not_a_leak():
     found = soak.figures(samples_of(lambda hours: 500 + 300 * min(hours, 0.09)))
     assert found["mb_per_hour"] == found["grown_mb"] == 0
     assert found["mean_mb_of_thirds"] == [527, 527, 527]
@@ -71,7 +71,7 @@ def test_notes_grow_to_many_lengths_and_stay_those_of_their_records(data_folder)
     assert lengths[-1] > 3 * lengths[0]
 
 
-def test_batches_are_of_like_lengths_and_in_no_order():
+def test_batches_have_similar_lengths_and_random_order():
     lengths = np.random.default_rng(1).permutation(5 * soak.BATCH_SIZE)
     ordered = soak.in_batches(Dataset.from_dict({"note": ["x" * length for length in lengths]}), seed=0)
     batches = np.array([len(note) for note in ordered["note"]]).reshape(5, soak.BATCH_SIZE)

@@ -17,11 +17,11 @@ def contents(side_batches):
 
 def test_all_sides_learn_from_the_same_tokens():
     records = made_up(10, seed=1)
-    told = sorted((tuple(row["input_ids"].tolist()), tuple(row["labels"].tolist())) for row in records)
+    expected = sorted((tuple(row["input_ids"].tolist()), tuple(row["labels"].tolist())) for row in records)
     for side in SIDES:
         sizes = [len(batch["labels"]) for batch in batches(records, 4, side)]
         assert sizes == [4, 4, 2]
-        assert contents(batches(records, 4, side)) == told
+        assert contents(batches(records, 4, side)) == expected
 
 
 def test_the_published_side_pads_and_counts_padding_and_ours_does_not():
@@ -36,7 +36,7 @@ def test_the_published_side_pads_and_counts_padding_and_ours_does_not():
     assert not any(batch["past_observed_mask"].all() for batch in batches(records, 4, "ours", "paper"))
 
 
-def test_lengths_are_those_that_were_announced():
+def test_lengths_match_the_documented_ones():
     records = made_up(2000, seed=0)
     lengths = np.array([len(row["input_ids"]) for row in records])
     assert 560 < np.median(lengths) < 640

@@ -162,7 +162,7 @@ def test_of_simultaneous_values_the_arterial_line_and_the_last_stored_count(tmp_
     assert audit(folder, "Systolic blood pressure")["simultaneous"] == 1
 
 
-def test_only_what_lies_within_the_stay_counts_and_labs_find_it_by_time(tmp_path):
+def test_only_measurements_within_the_stay_count_and_labs_are_assigned_by_time(tmp_path):
     tables = base_tables()
     tables["LABEVENTS"] += [lab(1, 50931, 2.5, 120), lab(1, 50931, 70, 130)]
     tables["CHARTEVENTS"].append(chart(1, 211, 60, 100))
@@ -179,7 +179,7 @@ def test_stays_without_events_keep_empty_series(tmp_path):
     assert row["lab_times"] == row["lab_values"] == []
 
 
-def test_attrition_names_what_was_lost(tmp_path):
+def test_attrition_names_the_losses(tmp_path):
     tables = base_tables()
     tables["PATIENTS"][0][2] = "2095-01-01 00:00:00"  # a child
     tables["ICUSTAYS"][1][4] = "2099-12-31 00:00:00"  # ends before it starts
@@ -218,7 +218,7 @@ def test_the_same_build_gives_the_same_hash_and_limit_keeps_patients(tmp_path):
     assert set(fewer) < set(rows(tmp_path / "a" / "dataset"))
 
 
-def test_a_split_without_patients_is_left_out_and_said(tmp_path, caplog):
+def test_a_split_without_patients_is_left_out_and_reported(tmp_path, caplog):
     folder = build(tmp_path, base_tables(), "--splits", "train=0.998,validation=0.001,test=0.001")
     assert "no patient fell into split validation, test" in caplog.text
     assert set(load_dataset(str(folder))) == {"train"}
@@ -369,7 +369,7 @@ def test_bad_arguments_end_with_code_2(tmp_path, options, words):
     assert {path.name for path in tmp_path.iterdir()} == {"raw"}
 
 
-def test_codes_that_do_not_exist_and_reversed_admissions_are_said_in_one_line_each(tmp_path):
+def test_unknown_codes_and_reversed_admissions_are_one_line_each(tmp_path):
     tables = base_tables()
     tables["DIAGNOSES_ICD"].append([101, "99999X"])
     tables["ADMISSIONS"][1][3] = "2099-01-01 00:00:00"
@@ -399,7 +399,7 @@ def test_mimic_iii_demo_agrees_with_the_benchmark_oracle(real_data, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What the equivalence maps cannot tell apart: stay -> labels that only one of the two readers gives.
+# Not distinguished by the equivalence maps: stay -> labels that only one of the two readers gives.
 CHANGED_BY_THE_MAPS = {
     "243123": {"Gastrointestinal hemorrhage"},  # 530.82 became K22.8, which leads back to 530.83 too
     "251281": {

@@ -79,7 +79,7 @@ def last_words(body):
 
 
 def test_each_record_gets_the_answer_to_its_own_prompt(folder, tmp_path):
-    def answer(body):  # says what is true of the record that it was shown
+    def answer(body):  # states facts of the record that it was shown
         line = next(x for x in last_words(body).splitlines() if x.startswith("Heart Rate"))
         sentence = "Heart Rate is not measured." if "not measured" in line else (
             f"Heart Rate is up to {line.split('highest ')[1].split()[0]} /min."
@@ -111,7 +111,7 @@ def test_a_rejected_rationale_is_asked_for_again_with_the_reason(folder, tmp_pat
 
 
 @pytest.mark.parametrize("rejected", ["drop", "keep"])
-def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, rejected):
+def test_rationales_that_stay_wrong_are_left_out_or_kept_and_counted(folder, tmp_path, rejected):
     with ChatServer(lambda body: WRONG) as server:
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2, "--rejected", rejected)
     rows = rows_of(tmp_path / "out")
@@ -126,7 +126,7 @@ def test_what_stays_wrong_is_left_out_or_kept_and_counted(folder, tmp_path, reje
     assert aside[0] == {"stay_id": rows[0]["stay_id"], "outcome": outcome, "reasons": ["series contradicted"]}
 
 
-def test_answers_that_are_no_json_are_tried_again_then_counted(folder, tmp_path):
+def test_answers_other_than_json_are_retried_then_counted(folder, tmp_path):
     with ChatServer(lambda body: "I would rather not." if len(body["messages"]) < 8 else QUIET) as server:
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2)
         assert report["outcomes"] == {"accepted after a second try": report["requests"] // 2}
@@ -207,16 +207,16 @@ def test_a_dry_run_sends_and_writes_nothing(folder, tmp_path, capsys):
     with ChatServer(lambda body: QUIET) as server:
         options = ("--dry-run", "--prices", 2, 8, "--max-answer-tokens", 500)
         generate_rationales.main(arguments(folder, tmp_path / "out", "--base-url", server.url, *options))
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     records = len(rows_of(folder / "dataset"))
-    assert told.startswith(f"{records} requests, ")
-    assert f"at most {records * 500:,} to write" in told
-    assert "at the given prices" in told
+    assert output.startswith(f"{records} requests, ")
+    assert f"at most {records * 500:,} to write" in output
+    assert "at the given prices" in output
     assert not server.bodies
     assert not list(tmp_path.iterdir())
 
 
-def test_a_spent_budget_ends_the_run_and_a_larger_one_goes_on(folder, tmp_path):
+def test_a_spent_budget_ends_the_run_and_a_larger_one_resumes_it(folder, tmp_path):
     with ChatServer(lambda body: QUIET) as server:
         with pytest.raises(BudgetError, match="--max-requests 25 is spent"):
             generate(folder, tmp_path / "out", "--base-url", server.url, "--max-requests", 25)
@@ -226,7 +226,7 @@ def test_a_spent_budget_ends_the_run_and_a_larger_one_goes_on(folder, tmp_path):
     assert report["requests"] == len(server.bodies) == len(rows_of(tmp_path / "out"))
 
 
-def test_the_result_does_not_depend_on_how_many_requests_are_under_way(folder, tmp_path):
+def test_the_result_does_not_depend_on_the_number_of_concurrent_requests(folder, tmp_path):
     hashes = set()
     for concurrency in (1, 7, 32):
         output = tmp_path / f"out-{concurrency}"
@@ -268,7 +268,7 @@ def test_a_model_that_has_learned_nothing_answers_in_json_that_the_gate_can_judg
         (["--teacher", "transformers:nowhere"], "cannot be loaded"),
         (["--concurrency", "0"], "--concurrency is 0; give at least 1"),
         (["--max-cost", "1"], "--max-cost needs --prices"),
-        (["--base-url", "nonsense"], "is no address"),
+        (["--base-url", "nonsense"], "is not an address"),
     ],
 )
 def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, message):
@@ -290,14 +290,14 @@ def kill_and_resume(folder, output, server, kills, records, timeout=4, **kwargs)
         server.hold_after = (kill + 1) * records // (kills + 2)
         process = start(folder, output, server, timeout, **kwargs)
         assert server.holding.wait(300)
-        time.sleep(1)  # what was answered has arrived
+        time.sleep(1)  # answers have arrived
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not output.exists()
     server.hold_after = None
     process = start(folder, output, server, timeout, **kwargs)
-    _, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
     assert max(server.answered.values()) == 1, "a request that had been answered was sent again"
     return read_metadata(output)["rationales"]
 

@@ -140,22 +140,22 @@ def without_sentences(made, folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--teacher", "template"], "gives no `sentences` to write"),
         (["--teacher", "openai:none", "--sentences", "grounded"], "are in German; give --sentences free"),
     ],
 )
-def test_a_teacher_that_cannot_write_the_language_is_refused(made, tmp_path, options, told):
+def test_a_teacher_that_cannot_write_the_language_is_refused(made, tmp_path, options, message):
     without_sentences(made, tmp_path / "dataset")
-    with pytest.raises(ClinRaGenInputError, match=re.escape(told)):
+    with pytest.raises(ClinRaGenInputError, match=re.escape(message)):
         generate_rationales.main(
             ["--dataset", str(tmp_path / "dataset"), "--knowledge", str(made / "data/klinik.json"), *options]
             + ["--output", str(tmp_path / "out")]
         )
 
 
-def test_rewards_tell_true_german_from_false(made, model):
+def test_rewards_distinguish_true_from_false_german(made, model):
     from recipes.training.rewards import REWARD_PARTS, RationaleReward
 
     processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)

@@ -25,7 +25,7 @@ def test_two_reports_are_compared(tmp_path, capsys):
     right = report(tmp_path / "right", [["a"], ["b"], ["a", "b"], []] * 10)
     compared = compare_reports.main(["--first", str(worse), "--second", str(right)])
     assert compared["micro_f1"]["second"] == 1
-    assert compared["micro_f1"]["first"] == pytest.approx(4 / 7)  # 20 of 40 recorded found, 10 written too much
+    assert compared["micro_f1"]["first"] == pytest.approx(4 / 7)  # 20 of 40 recorded found, 10 false positives
     assert compared["micro_f1"]["interval"][0] > 0
     assert compared["micro_f1"]["p_value"] < 0.01
     assert "| micro f1 | 0.571 | 1.000 | +0.429 |" in capsys.readouterr().out
@@ -41,8 +41,8 @@ def test_reports_of_other_records_are_refused(tmp_path):
         compare_reports.main(["--first", str(first), "--second", str(changed)])
 
 
-def test_what_is_no_report_is_one_line(tmp_path):
+def test_a_folder_that_is_not_a_report_is_one_line(tmp_path):
     done = run_script(compare_reports.__file__, "--first", tmp_path, "--second", tmp_path)
     assert done.returncode == 2
-    assert "is no report folder" in done.stderr
+    assert "is not a report folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

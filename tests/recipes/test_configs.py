@@ -104,7 +104,7 @@ def test_the_model_of_the_paper_has_its_shape(stages, database):
 
 @pytest.mark.parametrize("database", MIMIC)
 @pytest.mark.parametrize(("fault", "stage", "field", "paper", "ours"), OF_STAGES)
-def test_a_fault_of_a_stage_is_the_papers_alone(stages, database, fault, stage, field, paper, ours):
+def test_the_faults_of_stages_are_only_in_the_papers_files(stages, database, fault, stage, field, paper, ours):
     assert stages[database, "paper", stage][field] == paper
     assert stages[database, "recommended", stage][field] == ours
 
@@ -121,7 +121,7 @@ def jobs_of(table, command, tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "command", "field", "paper", "ours"), OF_COMMANDS)
-def test_a_fault_of_a_command_is_the_papers_alone(fault, command, field, paper, ours, tmp_path):
+def test_the_faults_of_commands_are_only_in_the_papers_files(fault, command, field, paper, ours, tmp_path):
     for table in MIMIC:
         assert {job[field] for job in jobs_of(table, command, tmp_path)} == {paper}
     assert {job[field] for job in jobs_of("mimic-iv-recommended", command, tmp_path)} == {ours}
@@ -167,7 +167,7 @@ def test_the_papers_table_has_its_thresholds_split_beams_and_runs(table, tmp_pat
 
 @pytest.mark.parametrize("form", ["paper", "recommended"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_two_databases_differ_in_paths_alone(stages, form, stage):
+def test_the_two_databases_differ_only_in_paths(stages, form, stage):
     one, other = (stages[database, form, stage] for database in MIMIC)
     differing = {name for name in one if repr(one[name]) != repr(other[name])} - {"distributed_state", "_n_gpu"}
     assert differing <= {"dataset", "output_dir", "model_name_or_path", "logging_dir", "run_name"}
@@ -180,7 +180,7 @@ def test_the_two_databases_differ_in_paths_alone(stages, form, stage):
     assert one["output_dir"] == f"runs/mimic-iv/{form}/{stage}"
 
 
-def test_every_value_of_the_papers_files_tells_where_it_was_seen():
+def test_every_value_of_the_papers_files_names_its_source():
     files = sorted((FOLDER / "mimic-iv" / "paper").iterdir())
     assert len(files) == 4
     for file in files:
@@ -211,7 +211,7 @@ def test_a_file_wins_over_the_one_it_extends_wherever_they_are_called_from(tmp_p
         ({"a": "extends: ."}, "not a YAML file"),
     ],
 )
-def test_what_cannot_be_extended_is_named(files, message, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_extended_is_named(files, message, tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)

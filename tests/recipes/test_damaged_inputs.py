@@ -86,9 +86,9 @@ def change(dataset, name, damage):
 
 DATASETS = {
     "a missing file": (without_a_file, "split 'train' has 0 records"),
-    "class -1": (with_class(-1), "diagnoses holds what is no class"),
-    "class 25": (with_class(25), "diagnoses holds what is no class"),
-    "fewer times": (with_fewer_times, "lab_times has not as many entries"),
+    "class -1": (with_class(-1), "diagnoses holds an unknown class"),
+    "class 25": (with_class(25), "diagnoses holds an unknown class"),
+    "fewer times": (with_fewer_times, "lab_times does not have as many entries"),
     "metadata of text": (with_metadata_of_text, "is damaged"),
 }
 

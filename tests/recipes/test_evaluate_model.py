@@ -77,8 +77,8 @@ def test_subgroups_hold_each_record_once_and_their_own_figures():
     assert {name: group["records"] for name, group in found["sex"].items()} == {"F": 50, "M": 25, "unknown": 25}
     ages = {"under 45 years": 20, "45 to 65 years": 40, "80 years or more": 20, "unknown": 20}
     assert {name: group["records"] for name, group in found["age"].items()} == ages
-    assert list(found["ethnicity"]) == ["a"]  # five records are too few to tell
-    assert "care unit" not in found  # the column is not there in datasets that were built before it was
+    assert list(found["ethnicity"]) == ["a"]  # five records are too few for a subgroup
+    assert "care unit" not in found  # older datasets do not have the column
     records = records.add_column("care_unit", ["MICU", None, "SICU", "MICU"] * 25)
     units = subgroups(records, true, guess, [str(i) for i in range(100)])["care unit"]
     assert {name: group["records"] for name, group in units.items()} == {"MICU": 50, "SICU": 25, "unknown": 25}

@@ -146,15 +146,15 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
         "b,a secret,1,low,80",  # line 4
         "c,cough, a secret,1,7.4,80",  # line 5: an unquoted comma
         "d,cough,,,",
-        "a,fever,1,7.4,80",  # line 7: an id that was there
+        "a,fever,1,7.4,80",  # line 7: a repeated id
         ",cough,1,7.4,80",  # line 8
         "e,cough,1,7.4,80",
         "e,another secret,2,7.4,80",  # line 10
         'f,"two',
         'lines",1,7.4,80',
         "g,,,,",  # line 13
-        'h,"quoted" secret,1,7.4,80',  # line 14: no CSV
-        "i,cough,1,7.4,80",  # the row that could not be read may have been its first
+        'h,"quoted" secret,1,7.4,80',  # line 14: not CSV
+        "i,cough,1,7.4,80",  # the unreadable row may have been its first
         "j,cough,1,7.4,80",
     ]
     (tmp_path / "in.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -177,7 +177,7 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
 
 
 def kill_and_restart(folder, tmp_path, number, kills, seed):
-    """Kill so many starts in the middle of their work, let the next end; it must give the bytes of one undisturbed."""
+    """Kill some starts in the middle of their work, let the next finish; its bytes must be the usual ones."""
     records = write_jsonl(tmp_path / "in.jsonl", made_up(number))
     records.write_text(records.read_text().replace('"note"', '"nota"', 40).replace("stay-100", 'stay"100'))
     options = ["--batch-size", "2"]
@@ -193,7 +193,7 @@ def kill_and_restart(folder, tmp_path, number, kills, seed):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert not output.exists()
-        with open(written, "ab") as file:  # what a kill in the middle of a line leaves
+        with open(written, "ab") as file:  # left by a kill in the middle of a line
             file.write(b'{"id": "stay-1", "diagn'[: draw.randrange(24)])
     _, lines = answer(folder, records, output, *options)
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -212,7 +212,7 @@ def test_several_processes_write_the_same_bytes(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_command_in_one_line_and_it_goes_on(folder, tmp_path):
+def test_a_killed_process_ends_the_command_in_one_line_and_it_resumes(folder, tmp_path):
     records, options = write_jsonl(tmp_path / "in.jsonl", made_up(400)), ["--batch-size", "2"]
     answer(folder, records, tmp_path / "whole.jsonl", *options)
     output = tmp_path / "out.jsonl"
@@ -229,7 +229,7 @@ def test_a_process_that_is_killed_ends_the_command_in_one_line_and_it_goes_on(fo
 
 
 def kill_worker_of(running):
-    """Kill the first process of multiprocessing that a command starts, itself or by one that copies itself."""
+    """Kill the first process of multiprocessing that a command starts, directly or by a fork server."""
     while running.poll() is None:
         for child in children_of(running.pid):
             command = Path(f"/proc/{child}/cmdline").read_bytes()
@@ -291,7 +291,7 @@ def interrupted(folder, records, output, monkeypatch, *options):
     monkeypatch.undo()
 
 
-def test_it_goes_on_only_with_the_same_model_input_and_options(
+def test_it_resumes_only_with_the_same_model_input_and_options(
     folder, tiny_model, tiny_processor, tmp_path, monkeypatch
 ):
     from recipes.models.folder import save_model_folder
@@ -316,7 +316,7 @@ def test_it_goes_on_only_with_the_same_model_input_and_options(
     assert [line["id"] for line in lines] == [f"stay-{i}" for i in range(40)]
 
 
-def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
+def test_two_processes_with_one_output_do_not_harm_each_other(folder, tmp_path):
     records = write_jsonl(tmp_path / "in.jsonl", made_up(300))
     answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
     first = subprocess.Popen(command(folder, records, tmp_path / "out.jsonl", "--batch-size", "2"))
@@ -325,14 +325,14 @@ def test_two_at_work_on_one_output_do_not_harm_each_other(folder, tmp_path):
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)  # in the middle of its work
     for options in (["--batch-size", "2"], ["--batch-size", "4", "--evidence"]):
-        with pytest.raises(BusyError, match=f"another process is at work on .*process {first.pid} on"):
+        with pytest.raises(BusyError, match=f"another process is working on .*process {first.pid} on"):
             answer(folder, records, tmp_path / "out.jsonl", *options)
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 0
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_answers_that_were_damaged_by_hand_are_given_again(folder, tmp_path, monkeypatch):
+def test_damaged_answers_are_computed_again(folder, tmp_path, monkeypatch):
     records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
     answer(folder, records, tmp_path / "whole.jsonl", "--batch-size", "2")
     interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
@@ -342,7 +342,7 @@ def test_answers_that_were_damaged_by_hand_are_given_again(folder, tmp_path, mon
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_answers_of_an_unknown_start_are_refused_and_stay(folder, tmp_path, monkeypatch):
+def test_answers_of_an_unknown_start_are_refused_and_kept(folder, tmp_path, monkeypatch):
     records, output = write_jsonl(tmp_path / "in.jsonl", made_up(40)), tmp_path / "out.jsonl"
     interrupted(folder, records, output, monkeypatch, "--batch-size", "2")
     (tmp_path / "out.jsonl.unfinished" / "start.json").write_text('{"model": ')
@@ -362,7 +362,7 @@ def test_answers_of_an_unknown_start_are_refused_and_stay(folder, tmp_path, monk
         ("in.csv", "id;note;hour\na;fever;1\n", [], "in.csv, line 1: no column id; .* separated by commas"),
         ("in.csv", "id,note,hour,Sodium\na,fever,1,140\n", [], "in.csv, line 1: unknown column 'Sodium'"),
         ("in.csv", "id,note,note\na,fever,b\n", [], "in.csv, line 1: no header with a column hour"),
-        ("in.csv", 'id,"note\n', [], "in.csv, line 1: the header is no CSV"),
+        ("in.csv", 'id,"note\n', [], "in.csv, line 1: the header is not CSV"),
         ("in.xlsx", "x", [], "in.xlsx: unknown kind of file"),
         ("in.jsonl", "{}", ["--batch-size", "0"], "--batch-size is 0"),
         ("in.jsonl", "{}", ["--device", "cuda:99"], "--device: cuda:99 is not there"),
@@ -384,7 +384,7 @@ def test_a_mistake_ends_with_code_2_and_no_traceback(tiny_folder, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path):
+def test_a_full_disk_is_one_line_and_the_answers_are_kept(folder, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], capture_output=True).returncode:
@@ -405,7 +405,7 @@ def test_a_full_disk_is_one_line_and_what_was_answered_is_kept(folder, tmp_path)
 
 @pytest.mark.slow
 def test_the_memory_does_not_grow_with_the_number_of_records(folder, tmp_path):
-    """Five times as many records may cost 20 MB more at the peak: what an allocator keeps, not the records."""
+    """Five times as many records may cost 20 MB more at the peak, for memory kept by the allocator."""
     script = (
         "import sys; from recipes import predict; predict.main(sys.argv[1:]); "
         "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"  # kB at the peak

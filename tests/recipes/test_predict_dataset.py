@@ -109,7 +109,7 @@ def test_answers_to_a_dataset_resume_and_end_in_the_same_bytes(folder, tmp_path,
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-def test_what_is_no_dataset_for_the_model_is_refused(folder, tmp_path):
+def test_a_dataset_that_does_not_fit_the_model_is_refused(folder, tmp_path):
     dataset = build(tmp_path / "extended", True, "--channels", "extended")
     with pytest.raises(ClinRaGenInputError, match=r"has other channels, units or another order of them than .*model"):
         answers(folder, dataset, tmp_path / "out.jsonl")

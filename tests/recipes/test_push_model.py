@@ -56,7 +56,7 @@ def test_what_a_trainer_pushes_is_a_whole_model_folder_that_loads_elsewhere(
     assert json.loads(done.stdout) == here.tolist()
 
 
-def test_a_trainer_gates_a_model_of_credentialed_data_and_makes_it_not_public(hub, make_trainer):
+def test_a_trainer_gates_a_model_of_credentialed_data_and_keeps_it_private(hub, make_trainer):
     for public in ({"hub_private_repo": False}, {}):
         with pytest.raises(ClinRaGenInputError, match="would be public"):
             make_trainer(True, **public).push_to_hub(private=None if public else False)
@@ -74,7 +74,7 @@ def test_no_checkpoint_is_pushed_while_a_model_trains(hub, make_trainer, stage1_
 
 
 @pytest.mark.parametrize("source", [{"credentialed": True}, None])
-def test_what_began_from_credentialed_data_stays_so(stage1_folder, stage_arguments, tmp_path, source):
+def test_models_derived_from_credentialed_data_stay_credentialed(stage1_folder, stage_arguments, tmp_path, source):
     before = tmp_path / "before"
     shutil.copytree(stage1_folder, before)
     training = read_history(before)

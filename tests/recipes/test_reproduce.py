@@ -109,8 +109,8 @@ def test_settings_of_a_row_win_over_those_of_the_file_and_of_the_stage(tmp_path)
         ({"whole": {"stages": ["stage4"]}}, "stage 'stage4'; choose among stage1"),
         ({"whole": {"notes": "captions"}}, "notes is 'captions'"),
         ({"whole": {"settings": {"stage5": {}}}}, "no field 'stage5'"),
-        ({"whole": {}, "a": {"against": "b"}}, "'a' is compared with 'b', which is no row"),
-        ({"other": {}}, "compared with 'whole', which is no row"),
+        ({"whole": {}, "a": {"against": "b"}}, "'a' is compared with 'b', which is not a row"),
+        ({"other": {}}, "compared with 'whole', which is not a row"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named(tmp_path, rows, words):
@@ -118,7 +118,7 @@ def test_a_field_that_cannot_be_used_is_named(tmp_path, rows, words):
         plan_of(tmp_path, rows=rows)
 
 
-def test_a_row_that_is_not_there_is_named(tmp_path):
+def test_a_missing_row_is_named(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL, sort_keys=False))
     with pytest.raises(ClinRaGenInputError, match="no row 'nots'; its rows are whole, notes"):

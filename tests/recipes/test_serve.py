@@ -70,12 +70,12 @@ class Server:
 
 
 def ask(port, body, method="POST", path="/", headers=JSON):
-    """Status, answer and headers; a body that is no text or bytes is sent as JSON."""
+    """Return status, answer and headers; a body other than text or bytes is sent as JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     body = body if isinstance(body, str | bytes) or hasattr(body, "__next__") else json.dumps(body)
     connection.request(method, path, body, headers)
     response = connection.getresponse()
-    answer = json.loads(response.read(), parse_constant=pytest.fail)  # NaN is no JSON
+    answer = json.loads(response.read(), parse_constant=pytest.fail)  # NaN is not JSON
     connection.close()
     return response.status, answer, response.headers
 
@@ -97,7 +97,7 @@ def pipe(folder):
 
 @pytest.fixture
 def server(folder, request):
-    """One that a test may stop."""
+    """A server that a test may stop."""
     server = Server(folder, *getattr(request, "param", ()))
     yield server
     if server.process.poll() is None:
@@ -133,9 +133,9 @@ def good_requests(draw, number):
 BAD = [
     ('{"inputs": ', JSON, 400, "invalid JSON at line 1, column 12"),
     (b'{"inputs": {"note": "\xff"}}', JSON, 400, "not in UTF-8"),
-    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is no JSON; write null"),
-    ("[" * 100_000, JSON, 400, "the JSON is no record"),
-    ("9" * 5000, JSON, 400, "the JSON is no record"),
+    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is not JSON; write null"),
+    ("[" * 100_000, JSON, 400, "the JSON is not a record"),
+    ("9" * 5000, JSON, 400, "the JSON is not a record"),
     ("", JSON, 400, "invalid JSON"),
     ("[]", JSON, 400, "a request is"),
     ({"inputs": {}}, JSON, 422, "inputs: neither a note nor"),
@@ -208,8 +208,8 @@ def as_list(part):
 
 
 def test_health_paths_and_methods(lasting_server):
-    status, told, _ = lasting_server.ask(None, "GET", "/health")
-    assert (status, told["status"]) == (200, "ok")
+    status, answer, _ = lasting_server.ask(None, "GET", "/health")
+    assert (status, answer["status"]) == (200, "ok")
     request = {"inputs": {"note": "fever"}, "parameters": SHORT}
     assert lasting_server.ask(request, path="/predict")[:2] == lasting_server.ask(request)[:2]
     assert lasting_server.ask(request, path="/nowhere")[:2] == (404, {"error": "Not Found"})
@@ -230,7 +230,7 @@ def test_a_body_without_end_is_refused_and_never_held(lasting_server):
     assert lasting_server.ask({"inputs": {"note": "fever"}, "parameters": SHORT})[0] == 200
 
 
-def test_a_client_that_goes_away_harms_nobody(lasting_server, pipe):
+def test_a_client_that_disconnects_harms_nobody(lasting_server, pipe):
     body = json.dumps({"inputs": {"note": "fever and cough"}, "parameters": SHORT}).encode()
     head = (
         f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -250,7 +250,7 @@ def slow_request(number=32):
 
 @pytest.mark.parametrize("server", [(), pytest.param(TWO, marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_when_it_is_told_to_stop_then_it_answers_first_what_was_asked(server, number):
+def test_when_it_is_stopped_then_it_first_answers_pending_requests(server, number):
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(server.ask, slow_request()) for _ in range(3)]
         time.sleep(0.3)
@@ -278,7 +278,7 @@ def test_when_a_process_that_answers_is_killed_then_the_server_ends_and_says_so(
 
 
 @pytest.mark.slow
-def test_when_too_much_waits_then_the_rest_is_told_to_come_again(lasting_server):
+def test_when_the_queue_is_full_then_further_requests_get_503(lasting_server):
     with ThreadPoolExecutor(12) as threads:
         results = list(threads.map(lambda _: lasting_server.ask(slow_request()), range(12)))
     full = [(answer, headers) for status, answer, headers in results if status == 503]
@@ -307,7 +307,7 @@ def served(handler, held=None):
         thread.join()
 
 
-def test_a_request_that_never_becomes_whole_is_given_up(folder, monkeypatch):
+def test_a_request_that_is_never_completed_is_disconnected(folder, monkeypatch):
     monkeypatch.setattr(serving, "SECONDS_FOR_BODY", 0.2)
     with (
         served(load_handler(str(folder), None, None)) as port,
@@ -332,7 +332,7 @@ SILENT = {
 
 
 def silent_connection(port, sent):
-    """A connection that sends `sent`, as far as it is taken, and reads nothing."""
+    """A connection that sends `sent`, as far as it is received, and reads nothing."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))
@@ -373,12 +373,12 @@ def test_a_connection_whose_client_is_silent_is_closed(handler, monkeypatch, kin
     held = set()
     with served(handler, held) as port, silent_connection(port, SILENT[kind]) as connection:
         assert within(20, lambda: held)
-        assert within(30, lambda: not held)  # and until then this test takes no answer, either
+        assert within(30, lambda: not held)  # until then this test does not read an answer either
         assert within(20, lambda: is_closed(connection))
         assert ask(port, None, "GET", "/health")[0] == 200
 
 
-def test_one_byte_of_a_header_after_the_other_gives_no_more_time(handler, monkeypatch):
+def test_sending_headers_byte_by_byte_gives_no_more_time(handler, monkeypatch):
     monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 1)
     with served(handler) as port, silent_connection(port, b"GET / HTTP/1.1\r\nX: ") as connection:
         started = time.monotonic()
@@ -389,7 +389,7 @@ def test_one_byte_of_a_header_after_the_other_gives_no_more_time(handler, monkey
         assert time.monotonic() - started < 10
 
 
-def test_a_connection_that_asks_again_and_again_is_kept(handler, monkeypatch):
+def test_a_connection_with_repeated_requests_is_kept(handler, monkeypatch):
     """For five times as long as a silent one."""
     monkeypatch.setattr(connections, "SECONDS_FOR_HEADERS", 1)
     monkeypatch.setattr(connections, "SECONDS_FOR_CLIENT", 1)
@@ -410,7 +410,7 @@ def test_a_request_that_the_model_works_on_for_long_is_answered(handler, monkeyp
         assert ask(port, {"inputs": {"note": "fever"}})[:2] == (200, {"diagnoses": []})
 
 
-def test_where_requests_that_arrive_hold_too_much_then_the_oldest_is_given_up(handler, monkeypatch):
+def test_when_arriving_requests_hold_too_much_memory_then_the_oldest_is_disconnected(handler, monkeypatch):
     monkeypatch.setattr(serving, "MAX_BODIES", 3000)
     part = BODY.replace(b"900", b"9000") + b" " * 1200
     with served(handler) as port:
@@ -434,7 +434,7 @@ def test_headers_without_end_are_refused(lasting_server):
 
 @contextmanager
 def slow_clients(port, number):
-    """Clients that send a byte of a request every 0.1 s, and connect again when they are given up."""
+    """Clients that send a byte of a request every 0.1 s, and reconnect when they are disconnected."""
     stopped = threading.Event()
 
     def send():
@@ -483,7 +483,7 @@ def test_60_slow_clients_and_500_silent_connections_do_not_hold_up_good_requests
     assert min(disturbed) <= min(undisturbed) + 0.5, (undisturbed, disturbed)
 
 
-def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_told(
+def test_when_the_model_fails_on_one_request_then_only_that_one_gets_500_and_no_note_is_shown(
     folder, monkeypatch, caplog
 ):
     handler = load_handler(str(folder), None, None)
@@ -521,7 +521,7 @@ def test_a_batch_holds_as_many_records_as_a_request_may():
     assert serve.MAX_RECORDS == MAX_RECORDS
 
 
-def test_outside_of_the_loopback_it_warns(caplog):
+def test_outside_the_loopback_it_warns(caplog):
     caplog.set_level(logging.WARNING)
     with serving.listen("127.0.0.1", 0) as listener:
         serving.warn_if_open(listener, None)
@@ -530,8 +530,8 @@ def test_outside_of_the_loopback_it_warns(caplog):
         caplog.clear()
         with serving.listen("0.0.0.0", 0) as listener:
             serving.warn_if_open(listener, token)
-        assert "records and answers will be readable there (no TLS)" in caplog.text
-        assert ("anybody may ask" in caplog.text) == anybody
+        assert "records and answers are readable there (no TLS)" in caplog.text
+        assert ("anybody may send requests" in caplog.text) == anybody
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_outside_of_the_loopback_it_warns(caplog):
         (["--port", "70000"], "--port is 70000"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--host", "256.0.0.1"], "--host 256.0.0.1"),
-        (["--host", "é" * 70], "is no name of a machine"),
+        (["--host", "é" * 70], "is not the name of a machine"),
         (["--host", ""], "--host is empty"),
         (["--port", "0", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],

@@ -95,7 +95,7 @@ def test_each_round_samples_texts_for_the_decided_diagnoses_of_other_records(
             assert 0 <= text["reward"] <= 1
 
 
-def test_the_folder_holds_the_best_that_any_round_left_by_its_reward_on_validation(stage4_folder, data_folder):
+def test_the_folder_holds_the_weights_of_the_round_with_the_best_validation_reward(stage4_folder, data_folder):
     measured = measured_in(stage4_folder)
     assert list(measured) == [(1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
     best = max(measured.values())
@@ -120,7 +120,7 @@ def test_validation_keeps_records_and_texts_together_where_batches_are_made_by_l
     assert measured_in(tmp_path / "stage4")[1, 0] == measured_in(stage4_folder)[1, 0]
 
 
-def test_a_killed_stage_goes_on_and_comes_to_the_same_weights(stage4_arguments, stage4_folder, tmp_path):
+def test_a_killed_stage_resumes_and_reaches_the_same_weights(stage4_arguments, stage4_folder, tmp_path):
     output, work = tmp_path / "stage4", tmp_path / "stage4.training"
     shutil.copytree(stage4_folder.with_name("stage4.training"), work)
     shutil.rmtree(work / "round-2" / "checkpoint-2", ignore_errors=True)  # where another one is the best
@@ -152,7 +152,7 @@ def test_the_best_text_of_a_record_is_its_target_if_it_is_good_enough(data_folde
         best_of_n(encoded, samples, floor=0.95)
 
 
-def test_a_text_that_the_limit_cut_is_worth_nothing(data_folder, stage1_folder):
+def test_a_text_cut_at_the_limit_has_no_reward(data_folder, stage1_folder):
     _, processor = load_model_folder(stage1_folder)
     row = load_records(str(data_folder / "dataset"), "train")[0]
     text = processor.target_text(row["diagnoses"], row["note_rationale"], row["lab_rationale"])

@@ -19,7 +19,7 @@ from tests.browser import resize
 
 SPACE = Path(__file__).resolve().parents[2] / "space"
 
-# What the small model learns by heart: of both inputs, of the series alone and of the note alone.
+# The small model is overfitted on these: both inputs, the series alone and the note alone.
 NOTE = "Productive cough since Monday. Denies chest pain."
 COUGH = "Productive cough, shaking chills and chest pain point to Pneumonia."
 FEVER = "Temperature is higher than normal, and this suggests Septicemia."
@@ -69,7 +69,7 @@ def train(model, processor) -> None:
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory):
-    """A model folder that writes what `LESSONS` say."""
+    """A model folder that writes the texts of `LESSONS`."""
     from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenProcessor
     from modeling_clinragen.clinical_clinragen import NO_DISEASE
     from modeling_clinragen.processing_clinragen import END, OPENING, RATIONALE
@@ -182,7 +182,7 @@ class Visit:
         self.wait(lambda: self.all("#status .done"))
 
     def upload(self, path: Path) -> None:
-        """Upload a table and wait for what is said of it."""
+        """Upload a table and wait for the message about it."""
         self.js("document.querySelector('#message p')?.remove()")
         self.one("input[type=file]").send_keys(str(path))
         self.wait(lambda: self.all("#message p"))

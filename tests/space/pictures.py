@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Take the pictures of the app anew: python -m tests.space.pictures runs/quickstart/stage3
+Retake the pictures of the app: python -m tests.space.pictures runs/quickstart/stage3
 """
 
 import io

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that holds one answer: whole, on its own, and the same on paper."""
+"""The file with one answer: complete, self-contained, and the same in print."""
 
 import base64
 import re
@@ -102,7 +102,7 @@ def test_it_prints_on_a_few_pages(page_and_visit, chrome, tmp_path):
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
 
 
-def test_what_was_left_out_is_said(app, chrome, table):  # noqa: F811
+def test_omitted_inputs_are_named(app, chrome, table):  # noqa: F811
     visit = Visit(chrome, app.address)
     visit.upload(table)
     visit.click("#use-note input")
@@ -111,7 +111,7 @@ def test_what_was_left_out_is_said(app, chrome, table):  # noqa: F811
     assert "Written without the note." in text
     assert "No note." in text
     visit.js("arguments[0].click()", visit.all("#example input")[1])
-    visit.wait(visit.unanswered)  # of another record nothing of this answer can be saved
+    visit.wait(visit.unanswered)  # for another record, this answer cannot be saved
     assert not visit.one("#export").is_displayed()
 
 

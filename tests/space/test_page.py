@@ -26,7 +26,7 @@ def table(tmp_path):
 
 @pytest.fixture
 def answered(visit, table):
-    """A visit whose record is the one that the model learnt, answered."""
+    """A visit with an answer for the record that the model was trained on."""
     visit.upload(table)
     visit.enter(NOTE)
     visit.write()
@@ -65,7 +65,7 @@ def test_text_is_streamed_before_the_answer_is_whole(answered):
     assert any(text and len(text) < len(answered.text("#rationale")) for text in written)
 
 
-def test_only_what_the_record_supports_is_said_unless_the_models_own_words_are_asked_for(answered):
+def test_only_supported_statements_are_shown_unless_the_models_own_words_are_requested(answered):
     def verdicts():
         return {claim.get_attribute("class").split()[1] for claim in answered.all("#rationale .claim")}
 
@@ -148,7 +148,7 @@ def test_with_neither_input_a_sentence_says_so_and_the_answer_stays(answered):
     assert answered.text("#diagnoses") == before
 
 
-def test_an_answer_that_is_under_way_does_not_come_to_another_patient(visit):
+def test_a_running_answer_is_not_shown_for_another_patient(visit):
     visit.js("document.querySelector('#run').click()")
     visit.wait(lambda: not visit.unanswered())
     visit.js("document.querySelectorAll('#example input')[3].click()")
@@ -162,7 +162,7 @@ def test_an_answer_that_is_under_way_does_not_come_to_another_patient(visit):
 
 @pytest.fixture
 def never_cancelled(visit):
-    """A visit in which what was asked for goes on when another patient is chosen; `window.seen` is of each frame."""
+    """A visit with a request that continues when another patient is chosen; `window.seen` records each frame."""
     visit.browser.execute_cdp_cmd("Network.enable", {})
     visit.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/cancel"]})
     visit.js(
@@ -218,7 +218,7 @@ def test_an_answer_asked_for_before_another_patient_has_come_is_of_neither_by_ha
     check_that_another_patient_stays_unanswered(visit)
 
 
-def test_of_patients_chosen_in_a_hurry_the_last_one_stays(visit):
+def test_the_last_of_quickly_chosen_patients_is_shown(visit):
     visit.js(
         "const choose = (at) => { document.querySelectorAll('#example input')[at].click();"
         "  if (at < 3) requestAnimationFrame(() => choose(at + 1)); }; choose(1)"
@@ -254,7 +254,7 @@ def test_evidence_is_found_on_request_and_linked_to_the_record(answered):
     ],
     ids=["unknown column", "text in a cell", "no hour column", "empty", "too many cells", "no text"],
 )
-def test_a_wrong_table_is_told_in_a_sentence_and_changes_nothing(app, answered, tmp_path, content, said):
+def test_a_wrong_table_is_reported_in_a_sentence_and_changes_nothing(app, answered, tmp_path, content, said):
     before = [answered.text(view) for view in ("#note-view", "#series-view", "#diagnoses", "#rationale")]
     wrong = tmp_path / "wrong.csv"
     wrong.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -309,7 +309,7 @@ def test_all_requests_stay_here_and_the_console_is_silent(app, answered):
     assert "cough" not in stored
 
 
-def test_the_browser_is_told_to_refuse_other_origins(answered):
+def test_the_browser_is_instructed_to_refuse_other_origins(answered):
     blocked = answered.browser.execute_async_script(
         "const done = arguments[0];"
         "document.addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));"

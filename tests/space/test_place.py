@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The page claims that what is entered stays on this machine only where nobody else can reach it."""
+"""The page claims that input stays on this machine only if nobody else can reach it."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_without_an_address_it_stays_and_in_a_space_it_does_not(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["./nothing", "/nothing", "~/nothing", "a/b/c", "space/nothing", "nothing", "a/b/"])
-def test_a_folder_that_is_missing_is_no_name_on_the_hub(monkeypatch, name):
+def test_a_missing_folder_is_not_a_name_on_the_hub(monkeypatch, name):
     import place
 
     monkeypatch.chdir(SPACE.parent)
@@ -57,7 +57,7 @@ def test_a_folder_that_is_missing_is_no_name_on_the_hub(monkeypatch, name):
 
 
 @pytest.mark.slow
-def test_a_missing_folder_is_told_before_anything_is_loaded(tmp_path):
+def test_a_missing_folder_is_reported_before_anything_is_loaded(tmp_path):
     began = time.perf_counter()
     ended = run("--model", str(tmp_path / "nothing"), HF_HUB_OFFLINE="")
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the app draws, without a browser."""
+"""The HTML of the app, without a browser."""
 
 import json
 import re
@@ -141,7 +141,7 @@ def test_all_made_diagnoses_come_first_then_the_next_most_probable():
     assert words(diagnoses_view(made, {}, thresholds)) == "disease 1disease 8"
 
 
-def test_a_claim_is_told_by_a_word_and_linked():
+def test_a_claim_has_a_verdict_in_words_and_links():
     from views import rationale_view
 
     claim = {"text": "pH is <low>", "start": 0, "end": 11, "channel": "pH", "kind": "level", "verdict": "contradicted",
@@ -160,7 +160,7 @@ def test_a_claim_is_told_by_a_word_and_linked():
     answer |= {"lab_rationale": "pH is <low>. so what", "claims": [claim, other]}
     html = str(rationale_view(answer, links([(2, 7)])))
     assert re.findall(r'data-links="([^"]*)"', html) == ["note-2", "point-1-2"]
-    assert html.count('class="claim') == 2  # what states nothing of a channel is no claim
+    assert html.count('class="claim') == 2  # a statement without a channel is not a claim
     assert "pH is &lt;low&gt;" in html
     assert "✗ measured otherwise. pH: 2 values, lowest 7.20 (hour 2.5), highest 7.40 (hour 1.0), 1 below" in words(
         html
@@ -168,7 +168,7 @@ def test_a_claim_is_told_by_a_word_and_linked():
     assert "✓ noted. Affirmed." in words(html)
 
 
-def test_a_finding_that_is_not_in_the_note_and_its_argument_are_told():
+def test_a_finding_that_is_not_in_the_note_is_shown_with_its_argument():
     from views import rationale_view, status_view
 
     claim = {"text": "rigors", "start": 0, "end": 6, "channel": None, "kind": "note", "verdict": "absent",
@@ -262,7 +262,7 @@ def test_html_in_a_record_or_an_answer_stays_text():
         assert not [element for element in tree.iter() if "a" in element.attrib]
 
 
-def test_doubt_is_said_plainly():
+def test_doubt_is_stated_plainly():
     from views import doubt_view
 
     from modeling_clinragen.doubt_clinragen import UNUSUAL
@@ -293,7 +293,7 @@ def test_a_probability_is_never_shown_as_certain():
     assert [percent(share) for share in shares] == ["<0.1%", "<0.1%", "3.1%", "50.0%", ">99.9%", ">99.9%"]
 
 
-def test_odds_are_divided_by_what_the_log_odds_drop():
+def test_odds_are_divided_by_the_exponential_of_the_drop():
     from views import divisor
 
     assert divisor(np.log(2.5)) == "2.5"
@@ -324,7 +324,7 @@ def test_evidence_shows_the_probability_with_and_without_or_says_that_it_stays()
     assert spaced(printed) == spaced(evidence_view([shock], {"Shock": 0.9}, links()))
 
 
-def test_findings_that_the_knowledge_base_knows_stand_under_their_diagnosis_in_the_words_of_the_record():
+def test_findings_in_the_knowledge_base_are_under_their_diagnosis_in_the_words_of_the_record():
     from views import knowledge_view
 
     eyes = {"term": "retinopathy", "label": "Diabetes", "part": "note", "weight": 0.6, "text": "laser of the eyes"}
@@ -372,7 +372,7 @@ def test_examples_are_small_and_whole():
         assert all(len(pair) == 2 for pairs in example["labs"].values() for pair in pairs)
 
 
-def test_what_normal_means_is_told_as_the_model_has_it():
+def test_the_normal_ranges_are_those_of_the_model():
     from charts import series_panels
 
     values, hours = np.array([[93.0], [88.0]]), np.array([0.0, 1])
@@ -406,9 +406,9 @@ def test_sentences_that_are_not_the_models_own_say_so():
     assert "3 sentences: 1 as the model wrote it, 1 corrected from the record, 1 written by rule" in shown
     assert "A cough ✓ noted. A cough ✓ noted. [by rule]" in shown
     assert "pH was 7.2. [corrected]" in shown
-    told = words(rationale_view({key: answer[key] for key in answer if key != "sentences"}, links()))
-    assert "[" not in told
-    assert "as the model wrote" not in told
+    older = words(rationale_view({key: answer[key] for key in answer if key != "sentences"}, links()))
+    assert "[" not in older
+    assert "as the model wrote" not in older
 
 
 def test_the_sources_of_the_ranges_are_those_of_the_documents_and_the_limits_those_of_the_code():
@@ -466,7 +466,7 @@ def test_a_range_names_its_source_only_where_its_limits_are_the_published_ones()
     ]
 
 
-def test_channels_stand_as_at_the_bedside_and_an_axis_is_no_finer_than_the_values():
+def test_channels_are_in_bedside_order_and_an_axis_is_no_finer_than_the_values():
     from charts import series_panels
 
     oxygen = {"name": "Fraction inspired oxygen", "unit": "fraction", "low": None, "high": 0.21, "decimals": 2}

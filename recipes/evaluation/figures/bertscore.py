@@ -25,7 +25,7 @@ class BertScorer:
     Args:
         model (`PreTrainedModel`): an encoder, or the encoder of a seq2seq model; its last layer is used.
         tokenizer (`PreTrainedTokenizer`): of the model.
-        batch_size (`int`): texts that are embedded together; of similar length.
+        batch_size (`int`): texts of similar length that are embedded together.
 
     Source: Zhang et al., "BERTScore: Evaluating Text Generation with BERT", ICLR 2020. Differs from it: the last layer
     instead of one chosen for each model.
@@ -43,7 +43,7 @@ class BertScorer:
     @classmethod
     def from_pretrained(cls, name_or_path: str, device: str | None = None) -> BertScorer:
         """
-        A scorer with a checkpoint's model.
+        Return a scorer with a checkpoint's model.
 
         Args:
             name_or_path (`str`): a folder or Hub id; `all-MiniLM-L6-v2` is found without a network, too.
@@ -66,10 +66,10 @@ class BertScorer:
 
     def __call__(self, references: Sequence[str], candidates: Sequence[str]) -> dict[str, np.ndarray]:
         """
-        `precision`, `recall` and `f1`, each of shape `(num_texts,)`; 0 where a text is empty.
+        Return `precision`, `recall` and `f1`, each of shape `(num_texts,)`; 0 where a text is empty.
 
-        Equal pairs are scored once. The pairs are taken in blocks, in order of the text, and within a block each
-        distinct text is embedded once: memory does not grow with the number of records.
+        Equal pairs are scored once. The pairs are processed in blocks, in order of the text, and within a block each
+        distinct text is embedded once, so memory does not grow with the number of records.
         """
         wanted = [(r.strip(), c.strip()) for r, c in zip(references, candidates, strict=True)]
         pairs = sorted(set(wanted))
@@ -86,8 +86,8 @@ class BertScorer:
     @torch.inference_mode()
     def embed(self, texts: set[str]) -> Iterator[tuple[str, tuple[torch.Tensor, torch.Tensor]]]:
         """
-        Each text with its tokens' unit vectors, (num_tokens, width), and which of them count, (num_tokens,); longest
-        texts first, so that those of a batch are of a length.
+        Yield each text with the unit vectors of its tokens, (num_tokens, width), and a mask of the tokens that count,
+        (num_tokens,); longest texts first, so that the texts of a batch have similar lengths.
         """
         ordered = sorted(texts, key=lambda text: (-len(text), text))
         for start in range(0, len(ordered), self.batch_size):
@@ -108,7 +108,7 @@ class BertScorer:
 
 
 def _match(reference: tuple[torch.Tensor, torch.Tensor], candidate: tuple[torch.Tensor, torch.Tensor]) -> tuple:
-    """Precision, recall and F1 of one pair."""
+    """Return precision, recall and F1 of one pair."""
     (wanted, wanted_counts), (written, written_counts) = reference, candidate
     if not wanted_counts.any() or not written_counts.any():
         return 0.0, 0.0, 0.0

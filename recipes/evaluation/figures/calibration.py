@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration of probabilities: of what is called 30% likely, 30% should be so."""
+"""Calibration of probabilities: of the diagnoses with a probability of 30%, 30% should be present."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def calibration(
     gold: np.ndarray, probabilities: np.ndarray, subject_ids: Sequence[str], num_bins: int = NUM_BINS
 ) -> tuple[dict, dict]:
     """
-    Calibration of the probabilities of all diagnoses together: a cell is one record and one diagnosis.
+    Return the calibration of the probabilities of all diagnoses together: a cell is one record and one diagnosis.
 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`).
@@ -30,7 +30,7 @@ def calibration(
         The figures and their 95% intervals: `brier_score`, the mean squared distance of probability and outcome;
         `expected_calibration_error`, the mean distance of the probability and the share of outcomes over the bins,
         weighted by their cells; and `bins`, each with the number of `cells`, the `lowest`, `highest` and mean
-        probability (`predicted`) and the share that has the diagnosis (`observed`), of which the interval is.
+        probability (`predicted`) and the share that has the diagnosis (`observed`), with the interval of the latter.
     """
     gold, probabilities = np.asarray(gold, dtype=float), np.asarray(probabilities, dtype=float)
     bin_of = equal_mass_bins(probabilities, num_bins)
@@ -54,7 +54,7 @@ def calibration(
 
 
 def equal_mass_bins(probabilities: np.ndarray, num_bins: int) -> np.ndarray:
-    """The bin of each cell, cut at the quantiles, bins without a cell left out; as in scikit-learn's `"quantile"`."""
+    """Return the bin of each cell, cut at the quantiles as by scikit-learn's `"quantile"`, without empty bins."""
     edges = np.quantile(probabilities, np.linspace(0, 1, num_bins + 1))
     _, bin_of = np.unique(np.searchsorted(edges[1:-1], probabilities), return_inverse=True)
     return bin_of.reshape(probabilities.shape)

@@ -59,20 +59,20 @@ def compute_metrics(
     language: Language = ENGLISH,
 ) -> dict:
     """
-    All figures of one evaluation, with 95% intervals over patients under `intervals`.
+    Return all figures of one evaluation, with 95% intervals over patients under `intervals`.
 
     Args:
-        predictions (list of `dict`): as `predict` gives them.
+        predictions (list of `dict`): as `predict` yields them.
         labels (list of `str`): in class-id order.
         records (`Dataset`, *optional*): what was predicted, for the faithfulness to notes and for subgroups.
         synonyms (`dict`, *optional*): label -> further names, for the agreement of list and rationale.
         channels (list of `dict`, *optional*): of the series in `records`, for what a reader meets, and for what
             rationales leave out of the series.
-        knowledge_terms (list of `str`): the model's knowledge vocabulary, for the use that is made of it.
-        knowledge (list of `dict`, *optional*): terms with the diagnoses that they are linked with, as the processor of
-            a model holds them; without them there are no figures of arguments.
+        knowledge_terms (list of `str`): the model's knowledge vocabulary, for the figures of its use.
+        knowledge (list of `dict`, *optional*): terms with their linked diagnoses, as the processor of a model holds
+            them; without it there are no figures of arguments.
         bertscore (`BertScorer`, *optional*): without it rationales have no BERTScore.
-        language (`Language`, *optional*): of notes and rationales, for what reads them; texts are compared as written.
+        language (`Language`, *optional*): of notes and rationales, for the checkers; texts are compared as written.
     """
     position = {label: i for i, label in enumerate(labels)}
     gold = [[position[name] for name in prediction["gold"]] for prediction in predictions]
@@ -119,13 +119,13 @@ def compute_metrics(
     return {**metrics, "intervals": bounds}
 
 
-Part = tuple[dict, dict]  # figures, and the intervals of them
+Part = tuple[dict, dict]  # figures, and their intervals
 
 
 def probabilities_of(
     predictions: list[dict], gold: list[list[int]], labels: list[str], patients: list[str]
 ) -> dict[str, Part]:
-    """`probability` and `calibration`, of the records that have probabilities, if any."""
+    """Return `probability` and `calibration`, for the records with probabilities, if any."""
     scored = [i for i, prediction in enumerate(predictions) if prediction["probabilities"]]
     if not scored:
         return {}
@@ -142,7 +142,7 @@ def probabilities_of(
 
 
 def rationales_of(predictions: list[dict], bertscore: BertScorer | None) -> dict[str, Part]:
-    """`rationale`, by note and lab part, of the records for which there is one of the teacher's, if any."""
+    """Return `rationale`, by note and lab part, for the records with a rationale of the teacher, if any."""
     taught = [p for p in predictions if p["reference_note_rationale"] or p["reference_lab_rationale"]]
     if not taught:
         return {}
@@ -164,7 +164,7 @@ def note_recall(
     predictions: list[dict], notes: list[str], patients: list[str], links: KnowledgeLinks | None
 ) -> dict[str, Part]:
     """
-    `note_claims`, shares of the findings that rationales name (a precision), and where there are the teacher's
+    Return `note_claims`, shares of the findings that rationales name (a precision), and if there are the teacher's
     rationales `note_recall`, the share of the teacher's supported findings that they name too (a recall).
     """
     rationales = [prediction["note_rationale"] for prediction in predictions]
@@ -182,7 +182,7 @@ def note_recall(
 def lab_recall(
     predictions: list[dict], records: Dataset, channels: list[dict], patients: list[str]
 ) -> dict[str, Part]:
-    """`lab_recall`: of the teacher's supported claims about the series the share that rationales make too."""
+    """Return `lab_recall`: the share of the teacher's supported claims about the series that rationales make too."""
     references = [prediction["reference_lab_rationale"] for prediction in predictions]
     if not channels or not any(references):
         return {}
@@ -197,8 +197,8 @@ def what_a_reader_meets(
     reader: RationaleReader, predictions: list[dict], notes: list[str], records: Dataset, patients: list[str]
 ) -> dict[str, Part]:
     """
-    `supported_per_record`, `arguments` (`None` without knowledge), `listed_diagnoses`, `count_claims`, `sentences`,
-    and where there are the teacher's rationales `teacher_evidence`.
+    Return `supported_per_record`, `arguments` (`None` without knowledge), `listed_diagnoses`, `count_claims`,
+    `sentences`, and if there are the teacher's rationales `teacher_evidence`.
     """
     series = records.select_columns(["lab_times", "lab_values"])
     rows = ({"note": note, **row} for note, row in zip(notes, series, strict=True))
@@ -225,7 +225,7 @@ def what_a_reader_meets(
 
 
 def sentence_origins(predictions: list[dict], patients: list[str]) -> dict[str, Part]:
-    """`sentence_origins`: shares of sentences that the model wrote, and that were repaired or composed, if told."""
+    """Return `sentence_origins`: shares of sentences written by the model, repaired or composed, if known."""
     if not predictions or not all("sentences" in prediction for prediction in predictions):
         return {}
     counts = origin_counts(predictions)
@@ -234,8 +234,9 @@ def sentence_origins(predictions: list[dict], patients: list[str]) -> dict[str, 
 
 def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Part]:
     """
-    `knowledge_use`: of the terms shown the share that the rationale writes, and of the terms written the share shown;
-    each also `_by_chance`, with the terms of other patients, and `_above_chance`. Of the records with terms, if any.
+    Return `knowledge_use`: the share of shown terms that the rationale writes, and the share of written terms that
+    are shown; each also `_by_chance`, with the terms of other patients, and `_above_chance`. Only for records with
+    terms.
     """
     used = [prediction for prediction in predictions if terms and prediction["knowledge"]]
     if not used:
@@ -254,17 +255,17 @@ def knowledge_use(predictions: list[dict], terms: Sequence[str]) -> dict[str, Pa
 
 def knowledge_shown(predictions: list[dict], knowledge: Sequence[dict] | None) -> dict[str, Part]:
     """
-    `knowledge_shown`: terms shown of a record (`terms`) and the share of records without any (`none`); the share of
-    the terms that belong to a recorded diagnosis (`recorded`), and the share of pairs of such a term and another of
-    the same record in which it has the higher weight (`auroc`); and the mean Jaccard overlap of two patients' terms
-    (`overlap`). Of the records that are read, where the model has knowledge.
+    Return `knowledge_shown`: shown terms per record (`terms`) and the share of records without any (`none`); the share
+    of terms that belong to a recorded diagnosis (`recorded`), and the share of pairs of such a term and another of the
+    same record in which it has the higher weight (`auroc`); and the mean Jaccard overlap of two patients' terms
+    (`overlap`). For the readable records, if the model has knowledge.
     """
     read = [prediction for prediction in predictions if prediction["readable"]]
     if not knowledge or not any(prediction["knowledge"] for prediction in read):
         return {}
     patients = [prediction["subject_id"] for prediction in read]
     gold = [prediction["gold"] for prediction in read]
-    diseases = defaultdict(set)  # a term may stand in the knowledge twice: as a finding, and as the name of a disease
+    diseases = defaultdict(set)  # the knowledge may list a term twice: as a finding, and as the name of a disease
     for term in knowledge:
         diseases[term["term"]].update(term["diseases"])
     counts = specificity_counts([prediction["knowledge"] for prediction in read], gold, diseases, patients)
@@ -281,13 +282,13 @@ def knowledge_shown(predictions: list[dict], knowledge: Sequence[dict] | None) -
 
 
 def label_intervals(true: np.ndarray, written: np.ndarray, labels: list[str], patients: list[str]) -> dict[str, dict]:
-    """Label -> the 95% intervals of its precision, recall and F1."""
+    """Return label -> the 95% intervals of its precision, recall and F1."""
     bounds = intervals(label_figures(true, written), patients)
     return {label: {name: bounds.get((i, name)) for name in SCORES} for i, label in enumerate(labels)}
 
 
 def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
-    """The figures of the diagnoses with the paper's matching of written names, and their `intervals`."""
+    """Return the figures of the diagnoses with the paper's matching of written names, and their `intervals`."""
     from datasets_scripts.knowledge.retrieval import load_encoder
 
     position = {label: i for i, label in enumerate(labels)}
@@ -300,7 +301,7 @@ def figures_by_embedding(predictions: list[dict], labels: list[str]) -> dict:
 
 
 def as_read(language: Language, predictions: list[dict]) -> list[dict]:
-    """Return predictions whose rationales are rewritten as the readers take them."""
+    """Return predictions with their rationales rewritten for the checkers."""
     if language.is_english:
         return predictions
     parts = [f"{kind}{part}_rationale" for kind in ("", "reference_") for part in ("note", "lab")]
@@ -308,7 +309,7 @@ def as_read(language: Language, predictions: list[dict]) -> list[dict]:
 
 
 def agreement(predictions: list[dict], phrases: dict, patients: list[str]) -> tuple[dict, dict]:
-    """Shares of written diagnoses that the rationale argues for or denies, and of argued ones that are not written."""
+    """Return shares of written diagnoses that are argued for or denied, and of argued ones that are not written."""
     written = [[d["label"] for d in prediction["diagnoses"]] for prediction in predictions]
     rationales = [f"{prediction['note_rationale']}\n{prediction['lab_rationale']}" for prediction in predictions]
     counts = agreement_counts(written, rationales, phrases)
@@ -320,7 +321,7 @@ def agreement(predictions: list[dict], phrases: dict, patients: list[str]) -> tu
 
 
 def names_of(labels: list[str], synonyms: dict, language: Language = ENGLISH) -> dict[str, tuple[str, ...]]:
-    """Label -> what a text may call it: its name, the short form of that, and its synonyms."""
+    """Return label -> its names in a text: its name, the short form of that, and its synonyms."""
     names = {label: (label, short_name(label), *synonyms.get(label, ())) for label in labels}
     return {label: tuple(map(language.english, own)) for label, own in names.items()}
 
@@ -328,13 +329,13 @@ def names_of(labels: list[str], synonyms: dict, language: Language = ENGLISH) ->
 def _shares(
     counts: dict[str, np.ndarray], whole: np.ndarray, patients: list[str], total: str = "total"
 ) -> tuple[dict, dict]:
-    """The sum of `whole` under the name `total`, each count as a share of it, and the intervals of the shares."""
+    """Return the sum of `whole` as `total`, each count as a share of it, and the intervals of the shares."""
     figures = share_figures(counts, whole)
     return {total: int(np.sum(whole)), **once(figures, len(whole))}, intervals(figures, patients)
 
 
 def subgroups(records: Dataset, true: np.ndarray, written: np.ndarray, patients: list[str]) -> dict[str, dict]:
-    """Records, micro- and macro-F1 with intervals of each group of `SMALLEST_GROUP` records or more."""
+    """Return records, micro- and macro-F1 with intervals of each group of `SMALLEST_GROUP` records or more."""
     found: dict[str, dict] = {}
     for attribute, values in groups_of(records).items():
         found[attribute] = {}
@@ -354,9 +355,9 @@ def subgroups(records: Dataset, true: np.ndarray, written: np.ndarray, patients:
 
 def groups_of(records: Dataset) -> dict[str, np.ndarray]:
     """
-    Sex, age band, ethnicity, type of ICU, and how much of the series was measured, of each record.
+    Return sex, age band, ethnicity, type of ICU, and share of measured channels, for each record.
 
-    A dataset that was built before it had the column `care_unit` has no groups of it.
+    Older datasets have no column `care_unit`, so they have no groups by ICU.
     """
     measured = [
         float((~np.isnan(np.asarray(values, dtype=float))).any(axis=0).mean()) if len(values) else 0.0
@@ -375,7 +376,7 @@ def groups_of(records: Dataset) -> dict[str, np.ndarray]:
 
 
 def _band(value: float, edges: tuple[int, ...], unit: str) -> str:
-    """`"under 45 years"`, `"45 to 65 years"` and the like; a value at an edge belongs above it."""
+    """Return `"under 45 years"`, `"45 to 65 years"` and the like; a value at an edge belongs above it."""
     above = [edge for edge in edges if value >= edge]
     below = [edge for edge in edges if value < edge]
     if not above:

@@ -19,7 +19,7 @@ def drift(before: dict, now: dict) -> list[dict]:
 
     Returns:
         For notes, each channel and each diagnosis one `dict` or two: `what`; `kind`, `share` of the records or `mean`;
-        `before` and `now`; the difference `by`, of a mean in standard deviations of the training records; and whether
+        `before` and `now`; the difference `by`, for a mean in standard deviations of the training records; and whether
         it is `large`: more than half a standard deviation, or a tenth of the records, and more than chance explains.
     """
     numbers = before["records"], now["records"]

@@ -50,7 +50,7 @@ def claim_metrics(claims: Sequence[Sequence[dict]]) -> dict:
 
 
 def series_claim_counts(claims: Sequence[Sequence[dict]]) -> dict[str, np.ndarray]:
-    """For each record how many of its claims about a channel have each verdict."""
+    """Count for each record its claims about a channel by verdict."""
     about = [Counter(claim["verdict"] for claim in record if claim["channel"]) for record in claims]
     return {name: np.array([counts[name] for counts in about]) for name in VERDICTS}
 
@@ -59,16 +59,16 @@ def note_claim_counts(
     notes: Iterable[str], rationales: Sequence[str], references: Sequence[str], links: KnowledgeLinks | None = None
 ) -> dict[str, np.ndarray]:
     """
-    Findings that each record's rationale names, and those of its reference that it names, too.
+    Count the findings that each record's rationale names, and those of its reference that it names too.
 
     Args:
-        links (`KnowledgeLinks`, *optional*): know other names of a finding, as the pipeline's own claims do.
+        links (`KnowledgeLinks`, *optional*): synonyms of findings, as the pipeline uses them for its claims.
 
     Returns:
         Counts of each record: findings of the rationale that are `supported` by the note, `contradicted` by it,
         `absent` from it, or `unverifiable`; `reference_findings`, the distinct findings of the reference that the note
-        supports; and of these `covered`, those that the rationale names too, with the note's support. Of "X suggests
-        Y" X is the finding: what is only concluded covers nothing.
+        supports; and of these `covered`, those that the rationale names too, with the note's support. In "X suggests
+        Y", X is the finding; a conclusion alone covers nothing.
     """
     rows = []
     for note, rationale, reference in zip(notes, rationales, references, strict=True):
@@ -102,7 +102,7 @@ def series_recall_counts(
 
     Returns:
         Counts of each record: `reference_claims`, the distinct pairs of channel and kind that the reference claims and
-        the record supports; and of these `covered`, those of which the rationale makes a supported claim too. The
+        the record supports; and of these `covered`, those for which the rationale makes a supported claim too. The
         kinds are those of `Claim`: a "level" for a "level", whatever its direction, as long as both are true.
     """
     check, rows = ClaimChecker(channels), []

@@ -20,7 +20,7 @@ CHUNK = 100  # resamples in memory at once
 
 def resample_patients(subject_ids: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
     """
-    Weights of the records in resamples of the patients, with replacement.
+    Yield weights of the records in resamples of the patients, with replacement.
 
     Yields:
         float32 of shape `(at most CHUNK, num_records)`, `resamples` rows in all.
@@ -41,7 +41,7 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, list[float] | None]:
     """
-    The 95% interval of each figure, `[low, high]`; `None` where it is undefined in every resample.
+    Return the 95% interval of each figure, `[low, high]`; `None` where it is undefined in every resample.
 
     Args:
         figures (callable): weights of shape `(num_resamples, num_records)` -> figures of shape `(num_resamples,)`,
@@ -59,7 +59,8 @@ def intervals(
 
 def set_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    Precision, recall and F1 of predicted sets, micro, macro and weighted by support, and the share of whole sets.
+    Return a function of the weights: precision, recall and F1 of predicted sets, micro, macro and weighted by support,
+    and the share of exact sets.
 
     Args:
         true, predicted (bool arrays of shape `(num_records, num_labels)`).
@@ -83,7 +84,7 @@ def set_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray
 
 def label_figures(true: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], dict[tuple, np.ndarray]]:
     """
-    Precision, recall and F1 of each label, by `(class id, name of the score)`.
+    Return a function of the weights: precision, recall and F1 of each label, by `(class id, name of the score)`.
 
     Args:
         true, predicted (bool arrays of shape `(num_records, num_labels)`).
@@ -103,13 +104,13 @@ SCORES = ("precision", "recall", "f1")
 
 
 def scores(hits, named, actual) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 from counts; 0 where a quotient has no cases."""
+    """Return precision, recall and F1 from counts; 0 where a quotient has no cases."""
     hits, named, actual = (np.asarray(x, dtype=float) for x in (hits, named, actual))
     return divide(hits, named), divide(hits, actual), divide(2 * hits, named + actual)
 
 
 def divide(a: np.ndarray, b: np.ndarray, empty: float = 0.0) -> np.ndarray:
-    """The quotient, `empty` where `b` is 0."""
+    """Return the quotient, `empty` where `b` is 0."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), empty), where=b > 0)
 
@@ -126,8 +127,8 @@ def once(figures: Callable[[np.ndarray], dict[str, np.ndarray]], num_records: in
 
 def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    AUROC and AUPRC (average precision), micro over all cells and macro over the labels of which a resample has both
-    kinds of records.
+    Return a function of the weights: AUROC and AUPRC (average precision), micro over all cells and macro over the
+    labels for which a resample has both positive and negative records.
 
     Args:
         gold (array of 0 and 1 of shape `(num_records, num_labels)`), probabilities (array of the same shape).
@@ -147,7 +148,7 @@ def ranking_figures(gold: np.ndarray, probabilities: np.ndarray) -> Callable[[np
 def macro_ranking_figures(
     gold: np.ndarray, probabilities: np.ndarray
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """The macro ones of [`ranking_figures`]; arguments as there."""
+    """Return the macro figures of [`ranking_figures`]; the arguments are the same."""
     labels = [Thresholds(gold[:, i], probabilities[:, i]) for i in range(gold.shape[1])]
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,7 +179,7 @@ class Thresholds:
         self.positive = gold[self.order].astype(bool)
 
     def ranked(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """AUROC and average precision under each row of weights, NaN without both kinds of records."""
+        """Return AUROC and average precision under each row of weights; NaN unless both classes occur."""
         in_order = weights[:, self.order].astype(np.float64)
         hits = np.cumsum(np.where(self.positive, in_order, 0.0), axis=1)[:, self.ends]  # (resamples, thresholds)
         misses = np.cumsum(np.where(self.positive, 0.0, in_order), axis=1)[:, self.ends]
@@ -191,7 +192,7 @@ class Thresholds:
 
 def share_figures(counts: dict[str, np.ndarray], total: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """
-    Shares of a total that is itself counted over records, such as verdicts of claims.
+    Return a function of the weights: shares of a total that is itself a count over records, such as of claims.
 
     Args:
         counts (`dict`): name -> count of each record; total (array of shape `(num_records,)`).
@@ -216,15 +217,15 @@ def compare_sets(
     seed: int = 0,
 ) -> dict[str, dict]:
     """
-    Two runs on the same records: for each figure of `set_figures` the difference (second less first), its 95% interval
-    by resampling patients, and the p-value of a paired test.
+    Compare two runs on the same records: for each figure of `set_figures` return the difference (second minus first),
+    its 95% interval by resampling patients, and the p-value of a paired test.
 
-    The test swaps the two runs' answers for each patient by a coin (approximate randomization; Noreen, 1989): the
-    p-value is the share of swaps that differ as much as the runs do, the observed difference among them.
+    The test swaps the two runs' answers for each patient at random (approximate randomization; Noreen, 1989): the
+    p-value is the share of swaps with a difference at least as large as the observed one, which is counted too.
 
     Args:
-        true, first, second (bool arrays of shape `(num_records, num_labels)`): the second the run that is compared
-            with the first.
+        true, first, second (bool arrays of shape `(num_records, num_labels)`): `second` is the run that is compared
+            with `first`.
     """
     one, two = set_figures(true, first), set_figures(true, second)
     all_once = np.ones((1, len(true)), dtype=np.float32)
@@ -250,7 +251,7 @@ def compare_sets(
 
 
 def _swaps(true, first, second, subject_ids, resamples, seed) -> dict[str, np.ndarray]:
-    """The differences where each patient's answers are swapped by a coin: `set_figures` of records stacked twice."""
+    """Return the differences with each patient's answers swapped at random: `set_figures` of records stacked twice."""
     _, patient_of = np.unique(np.asarray(subject_ids), return_inverse=True)
     generator = np.random.default_rng(seed)
     both = set_figures(np.concatenate([true, true]), np.concatenate([first, second]))

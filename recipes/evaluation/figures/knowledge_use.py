@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Terms of the knowledge that are shown of a record: how much its own, and against those that its rationale writes."""
+"""Knowledge terms shown for a record: how specific to it they are, and how many of them its rationale writes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from modeling_clinragen.phrases_clinragen import PhraseFinder
 
 
-NUM_TERMS = 10  # shown terms of a record that count, highest weight first
+NUM_TERMS = 10  # shown terms of a record that are counted, highest weight first
 NUM_PARTNERS = 50  # records of other patients that each record's terms are compared with
 SEED = 0
 
@@ -30,8 +30,8 @@ def knowledge_counts(
 
     Returns:
         Counts of each record, each distinct term once: `shown`, `written`, `both`, and `chance`, how many of the
-        written terms would be shown if the record had the terms of another patient's record, on average over all of
-        those (NaN without another patient): the expectation of a shuffle, without its noise.
+        written terms would be shown if the record had the terms of another patient's record, on average over all
+        other records (NaN without another patient): the expectation of a shuffle, without its noise.
     """
     find = PhraseFinder(terms)
     top = [{term.lower() for term in record[:NUM_TERMS]} for record in shown]
@@ -60,7 +60,7 @@ def specificity_counts(
     subject_ids: Sequence[str],
 ) -> dict[str, np.ndarray]:
     """
-    Count how far the terms that are shown of each record are its own.
+    Count how specific the terms that are shown for each record are to it.
 
     Args:
         shown (lists of `dict`): each record's entries, with `term` and `weight`; the first `NUM_TERMS` count.
@@ -70,9 +70,9 @@ def specificity_counts(
 
     Returns:
         Of each record `shown`, its terms; `none`, 1 where there are none; `recorded`, the terms of a recorded
-        diagnosis; `ordered`, the pairs of such a term and another one in which it has the higher weight (equal ones
+        diagnosis; `ordered`, the pairs of such a term and another one in which it has the higher weight (ties
         count half), of all such `pairs`; and `overlap`, the sum of the Jaccard overlaps with the terms of `partners`,
-        up to `NUM_PARTNERS` records of other patients, drawn by a seed (two records without terms make no pair).
+        up to `NUM_PARTNERS` records of other patients, drawn by a seed (two records without terms are not a pair).
     """
     top = [record[:NUM_TERMS] for record in shown]
     names = [frozenset(entry["term"] for entry in record) for record in top]

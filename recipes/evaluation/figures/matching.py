@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's way to count a generated diagnosis: by the meaning of what was written, not by its letters."""
+"""The paper's way to count a generated diagnosis: by sentence similarity instead of an exact match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-THRESHOLD = 0.9  # of the cosine
+THRESHOLD = 0.9  # least cosine similarity
 _LIST = re.compile(r"(?:#\s*){3}disease diagnosed\s*:(.*?)(?:(?:#\s*){3}|$)", re.IGNORECASE | re.DOTALL)
 
 
@@ -18,11 +18,11 @@ def match_by_embedding(
     texts: Sequence[str], labels: list[str], encode: Callable[[list[str]], np.ndarray], threshold: float = THRESHOLD
 ) -> list[list[int]]:
     """
-    Class ids of the labels that the generated texts name: a written name counts as every label whose sentence
-    embedding has a cosine of `threshold` or more with its own.
+    Return class ids of the labels that the generated texts name: a written name counts as every label with a sentence
+    embedding at a cosine of `threshold` or more to its own.
 
     Args:
-        texts (list of `str`): generated; what stands between "Disease Diagnosed:" and the next mark is read.
+        texts (list of `str`): generated; the text between "Disease Diagnosed:" and the next mark is read.
         labels (list of `str`): in class-id order; none holds a comma.
         encode (callable): texts -> unit vectors of shape `(num_texts, width)`.
 
@@ -38,7 +38,7 @@ def match_by_embedding(
 
 
 def written_names(text: str) -> list[str]:
-    """The names in the list of diagnoses of a generated text."""
+    """Return the names in the list of diagnoses of a generated text."""
     found = _LIST.search(text)
     names = (name.strip(" .;\n") for name in (found[1] if found else "").split(","))
     return [name for name in names if name]

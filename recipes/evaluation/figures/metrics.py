@@ -19,7 +19,7 @@ def label_cells(predictions: Sequence[dict], labels: Sequence[str]) -> tuple[np.
 
 def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]], labels: list[str]) -> dict:
     """
-    Precision, recall and F1 of predicted sets of diagnoses.
+    Return precision, recall and F1 of predicted sets of diagnoses.
 
     Args:
         gold, predicted (lists of class-id lists): one per record.
@@ -50,7 +50,7 @@ def diagnosis_metrics(gold: Sequence[Sequence[int]], predicted: Sequence[Sequenc
 
 
 def cells_of(sets: Sequence[Sequence[int]], num_labels: int) -> np.ndarray:
-    """Lists of class ids as a bool array of shape `(num_records, num_labels)`."""
+    """Convert lists of class ids to a bool array of shape `(num_records, num_labels)`."""
     cells = np.zeros((len(sets), num_labels), dtype=bool)
     for row, ids in zip(cells, sets, strict=True):
         row[list(ids)] = True
@@ -59,7 +59,7 @@ def cells_of(sets: Sequence[Sequence[int]], num_labels: int) -> np.ndarray:
 
 def probability_metrics(gold: np.ndarray, probabilities) -> dict:
     """
-    AUROC and AUPRC of probabilities.
+    Return AUROC and AUPRC of probabilities.
 
     Args:
         gold (`np.ndarray` of shape `(num_records, num_labels)`): 1 where a record has the label.
@@ -83,7 +83,7 @@ def probability_metrics(gold: np.ndarray, probabilities) -> dict:
 
 
 def multi_hot(diagnoses: list[list[int]], num_labels: int) -> np.ndarray:
-    """Lists of class ids -> float32 (num_records, num_labels), 1 where a record has the label."""
+    """Convert lists of class ids to float32 (num_records, num_labels), 1 where a record has the label."""
     hot = np.zeros((len(diagnoses), num_labels), dtype=np.float32)
     for row, ids in zip(hot, diagnoses, strict=True):
         row[ids] = 1.0

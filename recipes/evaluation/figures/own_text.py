@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Count what the decoder itself wrote, before grounding: whether it can be read, ends, and is about the patient.
+Count properties of the decoder's own text, before grounding: whether it is readable, complete and about the patient.
 
 Where a classifier decides and the rationale is completed from the record, neither reveals a decoder that has learned
 nothing. Counts of each record; `recipes/evaluation/probes/decoder.py` takes shares and intervals of them.
@@ -38,7 +38,7 @@ class KnownText:
     Words, and pairs of neighbouring words, of the texts that a decoder could learn from.
 
     Args:
-        rationales (iterable of `str`): the teacher's; without any the order of words is not judged.
+        rationales (iterable of `str`): the teacher's; without any, the order of words is not judged.
         others (iterable of `str`): notes, names and terms.
     """
 
@@ -56,10 +56,10 @@ class KnownText:
 
     def fault(self, sentence: str) -> str | None:
         """
-        Return why a sentence cannot be read, of `FAULTS`; `None` where it can.
+        Return why a sentence is unreadable, one of `FAULTS`; `None` if it is readable.
 
-        It is `looping` where half of its pairs of words or more stood in it before, and has `unknown_words` where more
-        than half of them, `unknown_order` where more than two thirds of their pairs, are in none of the texts.
+        It is `looping` if at least half of its word pairs repeat earlier ones, has `unknown_words` if more than half
+        of its words are in none of the texts, and `unknown_order` if more than two thirds of its word pairs are.
         """
         words = words_of(sentence)
         pairs = list(pairwise(words))
@@ -77,8 +77,8 @@ class KnownText:
 
 def own_sentence_counts(predictions: Sequence[dict], known: KnownText) -> dict[str, np.ndarray]:
     """
-    Count for each record the sentences of the decoder (`total`), those with each of `FAULTS`, and what grounding made
-    of them, of `FATES`. A sentence that stood in the same text before is `looping`.
+    Count for each record the sentences of the decoder (`total`), those with each of `FAULTS`, and what grounding did
+    with them (`FATES`). A sentence that repeats an earlier one of the same text is `looping`.
 
     Args:
         predictions (list of `dict`): with `own_text`, as the pipeline gives it.
@@ -115,7 +115,7 @@ def own_rationale_counts(predictions: Sequence[dict]) -> dict[str, np.ndarray]:
 
 def repetition(words: Sequence[str], order: int = 4) -> float:
     """
-    Return the share of a text's n-grams that stood in it before.
+    Return the share of a text's n-grams that repeat earlier ones.
 
     Source: Welleck et al., "Neural Text Generation with Unlikelihood Training", ICLR 2020 (seq-rep-4, of words here).
     """
@@ -146,7 +146,7 @@ def own_finding_counts(
 
     Args:
         notes (list of `str`): of each record.
-        links (`KnowledgeLinks`, *optional*): know other names of a finding.
+        links (`KnowledgeLinks`, *optional*): synonyms of findings.
     """
     indices, others, rows = [NoteIndex(note) for note in notes], other_patients(predictions), []
     for prediction, index, other in zip(predictions, indices, others, strict=True):
@@ -159,7 +159,7 @@ def own_finding_counts(
 
 
 def other_patients(predictions: Sequence[dict]) -> list[int | None]:
-    """Return for each record the position of one of another patient, half of the records further on, if there is."""
+    """Return for each record the position of another patient's, about half of the records further on, or `None`."""
     patients, number = [prediction["subject_id"] for prediction in predictions], len(predictions)
     places = ([(i + number // 2 + step) % number for step in range(number)] for i in range(number))
     return [next((j for j in order if patients[j] != own), None) for own, order in zip(patients, places, strict=True)]

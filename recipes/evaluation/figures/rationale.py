@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Closeness of written rationales to the teacher's. Each record's statistics are taken once; every figure is then a
-weighted sum of them, so that intervals cost little. All of it is computed offline.
+Closeness of written rationales to the teacher's. The statistics of each record are computed once; every figure is a
+weighted sum of them, so intervals are cheap. Everything is computed offline.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def rationale_metrics(
     references: Sequence[str], candidates: Sequence[str], bertscore: BertScorer | None = None
 ) -> dict[str, float | None]:
     """
-    The figures of `rationale_figures`, each record counted once; `None` where one is undefined.
+    Return the figures of `rationale_figures`, each record counted once; `None` where one is undefined.
 
     Args:
-        references, candidates (lists of `str`): one per record, at least one; the teacher's and the model's.
+        references, candidates (lists of `str`): the teacher's and the model's, one per record; at least one record.
         bertscore (`BertScorer`, *optional*): without it there is no BERTScore.
     """
     return once(rationale_figures(references, candidates, bertscore), len(references))
@@ -43,12 +43,12 @@ def rationale_figures(
     references: Sequence[str], candidates: Sequence[str], bertscore: BertScorer | None = None
 ) -> Figures:
     """
-    Closeness of rationales, as a function of the records' weights.
+    Return the closeness of rationales as a function of the records' weights.
 
     Of the whole corpus: `bleu` (0 to 100, as sacrebleu computes it) and `paper_bleu` (0 to 1, as the `evaluate`
     module "bleu" does: the same tokens, no smoothing). Means over records: F1 of `rouge1`, `rouge2` and `rougeL`,
     `meteor` (0 to 1, see `meteor_scores`), `words` and `reference_words`, `repetition` (the share of three-word
-    sequences that stood in the same rationale before), and where a scorer is given `bertscore_precision`, `_recall`
+    sequences that repeat an earlier one), and where a scorer is given `bertscore_precision`, `_recall`
     and `_f1`, each also `_rescaled` (see `rescaled_bertscore`).
     """
     stemmer = CachedStemmer()
@@ -83,7 +83,7 @@ def _tokenizer() -> Callable[[str], str]:
 
 
 def tokenize(text: str) -> list[str]:
-    """The tokens of WMT's mteval-v13a, which sacrebleu and the `evaluate` module "bleu" share."""
+    """Tokenize as WMT's mteval-v13a, like sacrebleu and the `evaluate` module "bleu"."""
     return _tokenizer()(text.rstrip()).split()
 
 
@@ -103,7 +103,7 @@ def _ngrams(tokens: list[str], order: int) -> Counter:
 
 def bleu(sums: np.ndarray, smooth: bool) -> np.ndarray:
     """
-    BLEU, 0 to 1, from summed statistics.
+    Return BLEU, 0 to 1, from summed statistics.
 
     Args:
         sums (array of shape `(num_resamples, 2 + 2 * MAX_ORDER)`): sums of `ngram_statistics` over records.
@@ -145,7 +145,7 @@ class _RougeTokenizer:
 
 
 def rouge_scores(references: Sequence[str], candidates: Sequence[str], stemmer: CachedStemmer) -> dict:
-    """F1 of each record by rouge-score, with stems."""
+    """Return the F1 of each record by rouge-score, with stems."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE), tokenizer=_RougeTokenizer(stemmer))
@@ -154,7 +154,7 @@ def rouge_scores(references: Sequence[str], candidates: Sequence[str], stemmer: 
 
 
 class NoSynonyms:
-    """Stands in for WordNet where it is not installed: no word has a synonym."""
+    """Replaces WordNet where it is not installed: no word has a synonym."""
 
     @staticmethod
     def synsets(word: str) -> list:
@@ -162,7 +162,7 @@ class NoSynonyms:
 
 
 def find_wordnet():
-    """nltk's WordNet, or `NoSynonyms` where its data are not installed; nothing is downloaded."""
+    """Return nltk's WordNet, or `NoSynonyms` where its data are not installed; nothing is downloaded."""
     from nltk.corpus import wordnet
 
     try:
@@ -174,8 +174,8 @@ def find_wordnet():
 
 def meteor_scores(tokens: Sequence[tuple[list[str], list[str]]], stemmer: CachedStemmer) -> np.ndarray:
     """
-    METEOR of each record by nltk: tokens are matched as they are, then by Porter's stem, then by synonyms where
-    WordNet is installed (`metrics.json` tells, under `rationale_settings`).
+    Return METEOR of each record by nltk: tokens are matched as they are, then by Porter's stem, then by synonyms where
+    WordNet is installed (`rationale_settings` of `metrics.json` states whether it is).
 
     Args:
         tokens (list of pairs): of the reference and of the candidate.
@@ -198,12 +198,12 @@ def _repetition(words: list[str]) -> float:
 
 def rescaled_bertscore(scorer: BertScorer, references: Sequence[str], candidates: Sequence[str]) -> dict:
     """
-    BERTScore of each record, as it is and rescaled so that 0 is what two references of different records that have
-    nothing but this dataset in common reach, and 1 is the same text: `(score - baseline) / (1 - baseline)`. NaN where
+    Return BERTScore of each record, raw and rescaled: `(score - baseline) / (1 - baseline)`, so that 0 is the score of
+    two references of different records, which have only the dataset in common, and 1 that of identical texts. NaN if
     all references are the same.
 
     Source: Zhang et al., "BERTScore", ICLR 2020, Sec. 5. Differs from it: the baseline is the mean over random pairs
-    of distinct references of this very dataset instead of Common Crawl's sentences, which makes it higher.
+    of distinct references of this dataset instead of Common Crawl's sentences, which makes it higher.
     """
     firsts, seconds = random_pairs(references)
     scores = scorer([*references, *firsts], [*candidates, *seconds])
@@ -219,7 +219,7 @@ def rescaled_bertscore(scorer: BertScorer, references: Sequence[str], candidates
 
 
 def random_pairs(texts: Sequence[str], pairs: int = 1000, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Random pairs of different texts, each distinct text as likely as any other; none where all are the same."""
+    """Return random pairs of different texts, all distinct texts equally likely; none where all are the same."""
     distinct = sorted(set(texts))
     if len(distinct) < 2:
         return [], []

@@ -4,7 +4,7 @@
 Count what a reader of rationales meets: supported claims and findings, arguments that the knowledge links, listed
 diagnoses that are explained, wrong counts, and repetitions.
 
-Texts are read by the claim checkers, whatever wrote them. Counts of each record; `compute.py` takes shares and
+The claim checkers read the texts, whatever wrote them. Counts of each record; `compute.py` takes shares and
 intervals of them.
 """
 
@@ -27,7 +27,7 @@ ARGUMENTS = ("linked", "unlinked", "unknown")
 ORIGINS = ("written", "repaired", "composed")
 
 _SENTENCE = re.compile(r"\S.*?(?:[.!?](?=\s|$)|(?=\n)|$)", re.DOTALL)
-_BACK = re.compile(r"(?:this|these|both|it|they|the same)\b", re.IGNORECASE)  # rests on the sentence before
+_BACK = re.compile(r"(?:this|these|both|it|they|the same)\b", re.IGNORECASE)  # refers to the previous sentence
 _UNEXPLAINED = re.compile(r"\bunexplained\b", re.IGNORECASE)
 
 
@@ -43,11 +43,11 @@ class ReadSentence:
 
     Args:
         text (`str`): as written.
-        claims (`tuple[Claim, ...]`): what it states of the note or of a channel.
+        claims (`tuple[Claim, ...]`): its claims about the note or a channel.
         argued (`frozenset[str]`): diagnoses that it argues for.
-        explained (`frozenset[str]`): those of them for which it gives evidence of the record: a supported claim or
+        explained (`frozenset[str]`): those of them for which it gives evidence from the record: a supported claim or
             finding, which the knowledge, if there is any, links with the diagnosis.
-        unexplained (`frozenset[str]`): diagnoses that it openly says to be unexplained.
+        unexplained (`frozenset[str]`): diagnoses that it explicitly calls unexplained.
     """
 
     text: str
@@ -68,7 +68,7 @@ class ReadSentence:
 
 
 def _finding(claim: Claim) -> tuple:
-    """Return what makes two claims the same finding: the channel and direction, or the words."""
+    """Return the key by which two claims are the same finding: channel and direction, or the words."""
     return (claim.channel, claim.direction) if claim.channel else tuple(re.findall(r"\w+", claim.text.lower()))
 
 
@@ -81,7 +81,7 @@ class RationaleReader:
         names (`dict`): diagnosis -> the names by which a text may call it.
         knowledge (list of `dict`, *optional*): terms, as `KnowledgeLinks` takes them; without them every supported
             claim counts as evidence for what its sentence argues for.
-        language (`Language`, *optional*): of the knowledge; names and texts come as it has rewritten them.
+        language (`Language`, *optional*): of the knowledge; names and texts are expected as rewritten by it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RationaleReader:
         return self._read(text, [claim for claim in claims if claim.channel])
 
     def named_in(self, index: NoteIndex, labels: Iterable[str]) -> set[str]:
-        """Return those of the diagnoses that a note affirms by a name of their own, whatever the knowledge knows."""
+        """Return those of the diagnoses that a note affirms by name, whether or not the knowledge has the name."""
         return {label for label in labels if any(_is_named(name, index) for name in self.names[label])}
 
     def _read(self, text: str, claims: list[Claim]) -> list[ReadSentence]:
@@ -154,7 +154,7 @@ def _is_named(name: str, index: NoteIndex) -> bool:
 
 
 def _argued_for(mentions: list[Mention]) -> frozenset[str]:
-    """Return the diagnoses that a sentence concludes; where it concludes none, those that it says the patient has."""
+    """Return the diagnoses that a sentence concludes; if none, those that it states as facts about the patient."""
     argued = [mention for mention in mentions if mention.says == "argues"]
     concluded = [mention for mention in argued if mention.inferred]
     return frozenset().union(*(mention.labels for mention in concluded or argued))
@@ -168,7 +168,7 @@ def reading_counts(
 
     Args:
         reader (`RationaleReader`).
-        predictions (iterable of `dict`): as `predict` gives them.
+        predictions (iterable of `dict`): as `predict` yields them.
         records (iterable of `dict`): `note`, `lab_times` and `lab_values` of each.
 
     Returns:
@@ -176,7 +176,7 @@ def reading_counts(
 
         - `note` and `series`: supported findings and claims; `count` claims, and `wrong` ones.
         - `linked`, `unlinked` and `unknown` arguments.
-        - `listed` diagnoses; of these those `explained`, else said to be `unexplained`, else `neither`; and those
+        - `listed` diagnoses; of these the `explained`, else those called `unexplained`, else `neither`; and those
           `overlooked`, not explained though the note affirms them by name.
         - `sentences`; those `repeated`, word for word or by the same finding for the same diagnosis; of these those
           repeated `word_for_word`.
@@ -233,11 +233,11 @@ def _counts_of_sentences(note: list[ReadSentence], lab: list[ReadSentence]) -> d
 
 def repetitions(sentences: Sequence[ReadSentence]) -> tuple[int, int]:
     """
-    Count the sentences that say again what was said, and those of them that are the same word for word.
+    Count the sentences that repeat an earlier statement, and those of them that repeat it word for word.
 
     Returns:
-        The number of sentences that repeat one before, or state a finding for a diagnosis for which a sentence before
-        states it, or name a finding of the note twice; and how many of them have the words of one before.
+        The number of sentences that repeat an earlier one, or state a finding for a diagnosis for which an earlier one
+        states it, or name a finding of the note twice; and how many of them have the same words as an earlier one.
     """
     texts, statements, repeated, word_for_word = set(), set(), 0, 0
     for sentence in sentences:

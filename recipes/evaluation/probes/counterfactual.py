@@ -4,9 +4,9 @@
 Effect of each input (counterfactual ablation): the same records once more, with the note blanked, the series blanked,
 each patient's series exchanged for another's, or the knowledge shuffled.
 
-A condition generates anew, rationale and all, for the records that it can change; the others keep their answer.
-All four together cost at most four times what the evaluation does. (With the release's generation without a mask an
-answer depends on its batch, too, and here records stand in other batches: small differences then mean nothing.)
+A condition generates new answers, rationales included, for the records that it can change; the others keep theirs.
+All four together cost at most four times as much as the evaluation. (With the release's unmasked generation, an
+answer also depends on its batch, and the batches differ here: small differences then mean nothing.)
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SERIES = ("lab_times", "lab_values")
 class Condition:
     """
     Args:
-        rows (list of `int`): the records that it can change.
+        rows (list of `int`): positions of the records that it can change.
         change (callable, *optional*): as `predict` takes it, positions counted among `rows`.
-        model (context manager): what is done to the model meanwhile.
+        model (context manager): changes the model while the condition runs.
     """
 
     rows: list[int]
@@ -54,16 +54,16 @@ def counterfactual_metrics(
     num_beams: int = 1,
 ) -> dict[str, dict]:
     """
-    The figures of `given` and of each condition that applies, all on the same records.
+    Return the figures of `given` and of each condition that applies, all on the same records.
 
     Args:
         given (list of `dict`): the predictions of `records` as they are.
-        seed (`int`): of who exchanges series with whom, and of the shuffled knowledge.
+        seed (`int`): of the exchange of series between patients, and of the shuffled knowledge.
         grounded (`bool`), num_beams (`int`): as the pipeline takes them; like those of `given`.
 
     Returns:
-        Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (nothing is left of what the model
-        reads: predicted to have no disease); `abstained`, the share where support is thin, by the model;
+        Under `"as given"` and the names of `conditions_of`: `records`; `unreadable` (no input of the model is left:
+        predicted to have no disease); `abstained`, the share for which the model abstains;
         `micro_f1`, `macro_f1` and their `intervals`; `claims` about the series and `claims_supported`, the share that
         the patient's true values support. Under a condition also
         `difference` of these two from as given, with its intervals (`difference_micro_f1` and so on) and the `p_value`
@@ -86,7 +86,7 @@ def counterfactual_metrics(
 
 
 def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[str, Condition]:
-    """The conditions that can change what the model reads, by name: none of the series if it reads notes alone."""
+    """Return the conditions that can change the model's input, by name: none of the series if it reads only notes."""
     reads, found = pipe.processor.modalities, {}
     with_note = [i for i, note in enumerate(records["note"]) if note and note.strip()]
     with_series = [i for i, times in enumerate(records["lab_times"]) if len(times)]
@@ -100,7 +100,7 @@ def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[
         series = records.select_columns(list(SERIES)).select([with_series[i] for i in donor])
         found["series swapped"] = Condition(with_series, lambda i, row: {**row, **series[i]})
     if pipe.model.config.num_knowledge_tokens > 1:
-        filled = pipe.processor.feature_extractor.grid == "paper"  # then even a record without series attends
+        filled = pipe.processor.feature_extractor.grid == "paper"  # then records without series attend too
         rows = list(range(len(records))) if filled else with_series
         found["knowledge shuffled"] = Condition(rows, model=shuffled_knowledge(pipe.model, seed))
     return found
@@ -108,10 +108,10 @@ def conditions_of(pipe: ClinRaGenPipeline, records: Dataset, seed: int) -> dict[
 
 def donors_of(subject_ids: Sequence[str], seed: int) -> list[int] | None:
     """
-    For each stay the one whose series it gets; `None` with one patient alone.
+    Return for each stay the position of the stay that gives it its series; `None` if there is only one patient.
 
-    Each patient gets the series of one other, and gives theirs to one other; of several stays in their order, again
-    from the first where the other has fewer.
+    Each patient gets the series of exactly one other patient. Their stays are paired in order; if the other patient
+    has fewer, their stays are used again from the first.
     """
     stays = defaultdict(list)
     for i, subject_id in enumerate(subject_ids):
@@ -127,7 +127,7 @@ def donors_of(subject_ids: Sequence[str], seed: int) -> list[int] | None:
 
 
 def derangement(number: int, seed: int) -> np.ndarray:
-    """A permutation of `number` things, two or more, that leaves none in its place: one random circle of all."""
+    """Return a random permutation of `number` (at least 2) items without a fixed point: a single cycle."""
     circle = np.random.default_rng(seed).permutation(number)
     moved = np.empty_like(circle)
     moved[circle] = np.roll(circle, 1)
@@ -137,10 +137,10 @@ def derangement(number: int, seed: int) -> np.ndarray:
 @contextmanager
 def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[None]:
     """
-    Meanwhile a patch that attends to one term (or prototype) gets the value of another: keys stay, values are moved.
-    A term that a record shows speaks for the diagnoses of another.
+    Shuffle the knowledge within the block: a patch that attends to one term (or prototype) gets the value of another,
+    as keys stay and values are permuted. A term that a record shows is evidence for the diagnoses of another term.
 
-    Were the terms exchanged as a whole, keys and values alike, nothing would change: attention knows no order.
+    Permuting keys and values alike would change nothing, because attention does not depend on their order.
     """
 
     def shuffle(module, inputs, values):  # (num_knowledge_tokens, width)
@@ -160,12 +160,12 @@ def shuffled_knowledge(model: ClinRaGenLanguageModel, seed: int) -> Iterator[Non
 
 
 def abstained(prediction: dict) -> bool:
-    """Return `True` where support was too thin, by the model itself, or there was nothing to read."""
+    """Return `True` if the model abstained, or there was nothing to read."""
     return prediction["doubt"]["abstain"] if prediction.get("doubt") else not prediction["readable"]
 
 
 class Comparison:
-    """Predictions of the same records, against the truth and against those as given."""
+    """Compares predictions of the same records with the recorded diagnoses and with the predictions as given."""
 
     def __init__(self, pipe: ClinRaGenPipeline, records: Dataset, given: list[dict]):
         self.labels = pipe.processor.labels
@@ -211,7 +211,7 @@ class Comparison:
         }
 
     def _predicted(self, predictions: list[dict]) -> np.ndarray:
-        """The diagnoses as a bool array of shape `(num_records, num_labels)`."""
+        """Return the diagnoses as a bool array of shape `(num_records, num_labels)`."""
         return cells_of([[self.position[d["label"]] for d in p["diagnoses"]] for p in predictions], len(self.labels))
 
     def _claims(self, predictions: list[dict]) -> tuple[int, int]:

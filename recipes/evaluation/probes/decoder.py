@@ -1,8 +1,8 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The decoder alone: the diagnoses that it lists where nothing holds it to the decisions, its own text before grounding,
-and in plain words whether it has learned to write.
+The decoder alone: the diagnoses that it lists without the constraint on them, its own text before grounding,
+and warnings in plain words if it has not learned to write.
 
 Thresholds lie between models that were trained and models that were not; docs/evaluation.md has their figures.
 """
@@ -37,9 +37,9 @@ from recipes.evaluation.prediction import predict
 
 
 SEED = 0
-CHECKED, LISTED, SHARE = 32, 16, 20  # records of a sample: a twentieth of all, and at least as many as that
-TEXTS = 500  # records of a split whose words are known
-FEWEST_PAIRS, FEWEST_FINDINGS = 45, 30  # of which a warning is given; ten records make 45 pairs
+CHECKED, LISTED, SHARE = 32, 16, 20  # a sample is a twentieth of the records, but at least this many
+TEXTS = 500  # records of a split that known words are collected from
+FEWEST_PAIRS, FEWEST_FINDINGS = 45, 30  # needed for a warning; ten records make 45 pairs
 
 UNREADABLE = 0.2  # of the sentences: at most 0.04 of trained decoders, 0.30 or more of untrained ones
 UNFINISHED = 0.5  # of the texts
@@ -56,8 +56,8 @@ _FAULT_WORDS = {
 
 def known_text(dataset: str, split: str, processor: ClinRaGenProcessor, predictions: Sequence[dict]) -> KnownText:
     """
-    Read what a decoder could learn to write from: notes and teacher's rationales of the training split, if the folder
-    has one, and of `split`; names and terms that the model brings; and sentences composed from the records.
+    Collect the texts that a decoder could learn from: notes and teacher's rationales of the training split, if the
+    folder has one, and of `split`; names and terms of the model; and sentences composed from the records.
     """
     columns, rows = ["note", "note_rationale", "lab_rationale"], []
     for name in dict.fromkeys(("train", split)):
@@ -85,12 +85,12 @@ def decoder_metrics(
 
     Args:
         predictions (list of `dict`): of `records`, with `own_text`.
-        known (`KnownText`): what it could learn from.
+        known (`KnownText`): the texts that it could learn from.
 
     Returns:
         Figures and their 95% intervals over patients: `sentences` of its own, `rationales`, and of samples of the
         records `findings` of the note and `claims` about the series in its own text, and its `free_list`; with the
-        figures `warnings`, in plain words. Both are empty where no record can be read.
+        figures `warnings`, in plain words. Both are empty if no record is readable.
     """
     read = [i for i, prediction in enumerate(predictions) if prediction["readable"]]
     if not read:
@@ -114,7 +114,7 @@ def sample_of(positions: Sequence[int], fewest: int) -> list[int]:
     return sorted(np.random.default_rng(SEED).choice(positions, number, replace=False).tolist())
 
 
-Part = tuple[dict, dict]  # figures, and the intervals of them
+Part = tuple[dict, dict]  # figures, and their intervals
 
 
 def _shares(counts: dict[str, np.ndarray], whole: np.ndarray, predictions: list[dict], total: str) -> Part:
@@ -139,7 +139,7 @@ def _rationales(predictions: list[dict]) -> Part:
 
 
 def _checked(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset) -> dict[str, Part]:
-    """Check findings and claims of the decoder's own text, as far as the model reads what they are about."""
+    """Check findings and claims of the decoder's own text, for the inputs that the model reads."""
     parts, grounding, english = {}, pipe.grounding, pipe.processor.spoken.english
     if "note" in pipe.processor.modalities:
         notes = [english(note) for note in rows["note"]]
@@ -158,7 +158,7 @@ def _checked(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset) ->
 
 
 def _free_list(pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset, batch_size: int, beams: int) -> Part:
-    """Compare what the decoder lists by itself with what is recorded, and with the diagnoses that were made."""
+    """Compare the decoder's own list with the recorded diagnoses, and with the diagnoses decided by the model."""
     labels, patients = pipe.processor.labels, [prediction["subject_id"] for prediction in predictions]
     answers = free_lists(pipe, predictions, rows, batch_size, beams)
     (gold, made), (_, written) = label_cells(predictions, labels), label_cells(answers, labels)
@@ -178,8 +178,8 @@ def free_lists(
     pipe: ClinRaGenPipeline, predictions: list[dict], rows: Dataset, batch_size: int, num_beams: int
 ) -> list[dict]:
     """
-    Return predictions whose `diagnoses` are those that the decoder lists by itself: no name of a label is forced upon
-    it, and none that the diagnosis head decided, whose decisions it reads. Generation ends with the list.
+    Return predictions with the `diagnoses` that the decoder lists by itself: neither the names of labels nor the
+    decisions of the diagnosis head, which it reads, are forced on it. Generation ends with the list.
     """
     token_ids, options = pipe.model.config.decisions.token_ids, {}
     if token_ids and not token_ids["opens_anywhere"]:
@@ -193,7 +193,7 @@ def free_lists(
 
 @contextmanager
 def unconstrained(model: ClinRaGenLanguageModel) -> Iterator[None]:
-    """Let a model write any text, its list of diagnoses too."""
+    """Let a model write any text, including its list of diagnoses."""
     decisions = model.config.decisions
     token_ids, decisions.token_ids = decisions.token_ids, None
     try:
@@ -218,7 +218,7 @@ class _Ended(StoppingCriteria):
 
 def warnings_of(figures: dict, composed: float) -> list[str]:
     """
-    Say in plain words what a decoder has not learned; nothing where it has.
+    Return in plain words what a decoder has not learned; an empty list if nothing.
 
     Args:
         figures (`dict`): as [`decoder_metrics`] gives them.
@@ -229,24 +229,24 @@ def warnings_of(figures: dict, composed: float) -> list[str]:
     if rationales["empty"] >= UNFINISHED:
         return [f"The decoder writes no rationale in {rationales['empty']:.0%} of its texts.{left}"]
     if sentences["unreadable"] is not None and sentences["unreadable"] >= UNREADABLE:
-        told = [f"{sentences[name]:.0%} {words}" for name, words in _FAULT_WORDS.items() if sentences[name] >= 0.005]
+        faults = [f"{sentences[name]:.0%} {words}" for name, words in _FAULT_WORDS.items() if sentences[name] >= 0.005]
         return [
             f"The decoder has not learned to write: {sentences['unreadable']:.0%} of its own sentences are unreadable "
-            f"({', '.join(told)}).{left}"
+            f"({', '.join(faults)}).{left}"
         ]
-    told = []
+    warnings = []
     named, chance = findings.get("supported"), findings.get("by_chance")
     if rationales["cut"] >= UNFINISHED:
-        told.append(f"The decoder does not come to an end: {rationales['cut']:.0%} of its texts were cut.{left}")
+        warnings.append(f"The decoder does not come to an end: {rationales['cut']:.0%} of its texts were cut.{left}")
     if rationales["pairs_of_records"] >= FEWEST_PAIRS and rationales["same_for_others"] >= SAME:
-        told.append(
+        warnings.append(
             "The decoder has learned words, but not the patient: in "
             f"{rationales['same_for_others']:.0%} of the pairs of records with other diagnoses it writes the same "
             f"rationale, word for word.{left}"
         )
     elif findings.get("total", 0) >= FEWEST_FINDINGS and named - chance < ABOVE_CHANCE:
-        told.append(
+        warnings.append(
             f"The decoder has learned words, but not the patient: the note supports {named:.0%} of the findings that "
             f"it names, and another patient's note {chance:.0%}.{left}"
         )
-    return told
+    return warnings

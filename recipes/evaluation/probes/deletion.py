@@ -1,24 +1,24 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Deletion tests: whether a diagnosis loses more of its probability where the evidence that was named for it is deleted
-than where as much is deleted at random.
+Deletion tests: whether the probability of a diagnosis falls more if the evidence named for it is deleted than if the
+same amount is deleted at random.
 
-For each diagnosis that is made, the named units (see `modeling_clinragen.evidence_clinragen`) are deleted together,
-those with the largest effect first, until `SHARE` of the note's words, of the measurements or of the attended terms
-are gone; at random, units in a random order, from any word or measurement on, until exactly as many are gone.
+For each predicted diagnosis, the named units (see `modeling_clinragen.evidence_clinragen`) are deleted together,
+those with the largest effect first, until `SHARE` of the note's words, the measurements or the attended terms
+are gone; at random, units in a random order, starting anywhere, until exactly as many are gone.
 
-What it shows, and what it does not: evidence is named by deleting one unit at a time, so that a model which judges its
-own evidence is asked nearly the same again. That the named wins then says that effects of single units add up, and
-are larger than what any deletion does; it would be a fault if it did not. Where the model has two members, the encoder
-with its attention and the linear classifier, each therefore also judges what the other named. They share the training
-records and the tokens, and nothing else: evidence that convinces both lies in the records rather than in the faults of
-one. None of it shows that the evidence is what a clinician would name, nor that it is a cause. Diagnoses without
-evidence are not counted, and a deleted record is one that the model may never have seen the like of.
+What it shows, and what it does not: evidence is named by deleting one unit at a time, so a model that judges its own
+evidence is asked nearly the same question again. If the named units win, the effects of single units add up and are
+larger than those of arbitrary deletions; the reverse would be a fault. If the model has two members, the encoder
+with its attention and the linear classifier, each therefore also judges the units that the other named. They share
+only the training records and the tokens: evidence that convinces both is in the records rather than an artifact of
+one member. None of this shows that a clinician would name the same evidence, or that it is a cause. Diagnoses without
+evidence are not counted, and records with deletions may be unlike any that the model was trained on.
 
 *Cited* evidence is what the rationale rests on: the words of the note and the measurements that support its claims. It
-is chosen by what the knowledge links with a diagnosis, and not by the model's scores: its deletion tells whether the
-rationale speaks of what moved the decision.
+is selected by the links of the knowledge, not by the model's scores: its deletion shows whether the rationale is
+about what moved the decision.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SHARE = 0.2
 DRAWS = 8
 FLIPS, CHUNK = 10_000, 1000
 MODEL, ENCODER, LINEAR = 0, 1, 2  # positions among the scores of `Occlusion.logits`
-# Who names the evidence, and who judges its deletion.
+# Scores that name the evidence, and scores that judge its deletion.
 JUDGES = {
     "the model": (MODEL, MODEL),
     "linear classifier, named by the encoder": (ENCODER, LINEAR),
@@ -58,10 +58,10 @@ class Deletion(NamedTuple):
     Evidence to delete.
 
     Args:
-        test (`str`): of `TESTS` or `CITED_TESTS`; judge (`str`): who judges, in words.
+        test (`str`): one of `TESTS` or `CITED_TESTS`; judge (`str`): name of the judging scores.
         scorer (`int`): its position among the scores of `Occlusion.logits`.
         label (`int`): class id of the diagnosis.
-        atoms (`dict`): part of the record -> what of it is deleted.
+        atoms (`dict`): part of the record -> its deleted atoms.
     """
 
     test: str
@@ -94,18 +94,18 @@ class Drop(NamedTuple):
 
 def deletion_metrics(pipe: ClinRaGenPipeline, records: Dataset, predictions: list[dict], seed: int = 0) -> dict:
     """
-    The deletion tests of the diagnoses made.
+    Run the deletion tests of the predicted diagnoses.
 
     Args:
         predictions (list of `dict`): of `records`, in their order.
-        seed (`int`): of what is deleted at random.
+        seed (`int`): of the random deletions.
 
     Returns:
         For each of `TESTS` and `CITED_TESTS` and each of `JUDGES` that applies: `patients` and `diagnoses` for which
-        evidence was named (cited) and something is left without it; `share`, how much was deleted; `named` and
+        evidence was named (cited) and some input is left without it; `share`, how much was deleted; `named` and
         `random`, the mean drop of the probability; `falls` and `random_falls`, how often it drops; the `difference`
         of the mean drops, its 95% `interval` by resampling patients, and the `p_value` of a two-sided paired test.
-        Patients count alike, each with the mean over their diagnoses.
+        All patients have the same weight, each with the mean over their diagnoses.
     """
     generator = np.random.default_rng(seed)
     position = {label: i for i, label in enumerate(pipe.processor.labels)}
@@ -135,34 +135,34 @@ def named_deletions(occlusion: Occlusion, labels: Sequence[int]) -> list[Deletio
         for label in labels if max(namer, scorer) < len(whole) else ():
             named = {part: named_atoms(occlusion.units[part], effects[part][:, namer, label]) for part in PARTS}
             if scorer == LINEAR and not occlusion.processor.reads_terms:
-                named["knowledge"] = []  # it reads none
+                named["knowledge"] = []  # it reads no knowledge
             deletions += [
                 Deletion(test, judge, scorer, label, {part: named[part] for part in parts})
                 for test, parts in TESTS.items()
-                if all(named[part] for part in parts) and something_is_left(occlusion, parts, named)
+                if all(named[part] for part in parts) and leaves_input(occlusion, parts, named)
             ]
     return deletions
 
 
 def cited_deletions(occlusion: Occlusion, labels: Sequence[int], prediction: dict) -> list[Deletion]:
-    """Return what the rationale of a prediction cites for each diagnosis; all of it where it cites one part alone."""
+    """Return what the rationale of a prediction cites for each diagnosis, by test of `CITED_TESTS`."""
     deletions = []
     for label in labels:
         cited = cited_atoms(occlusion, prediction, occlusion.processor.labels[label])
         deletions += [
             Deletion(test, "the model", MODEL, label, {part: cited[part] for part in parts})
             for test, parts in CITED_TESTS.items()
-            if any(cited[part] for part in parts) and something_is_left(occlusion, parts, cited)
+            if any(cited[part] for part in parts) and leaves_input(occlusion, parts, cited)
         ]
     return deletions
 
 
 def cited_atoms(occlusion: Occlusion, prediction: dict, diagnosis: str) -> dict[str, list]:
     """
-    Return what of a record the supported claims rest on that argue for a diagnosis.
+    Return the parts of a record that support the claims that argue for a diagnosis.
 
     Returns:
-        `note`: words as `(start, end)`; `series`: measurements as `(row, channel)`; of each only what the model reads.
+        `note`: words as `(start, end)`; `series`: measurements as `(row, channel)`; only those that the model reads.
     """
     rests_on = {
         part: [c for c in prediction[name] if c["verdict"] == "supported" and diagnosis in c["diagnoses"]]
@@ -178,14 +178,14 @@ def cited_atoms(occlusion: Occlusion, prediction: dict, diagnosis: str) -> dict[
     }
 
 
-def something_is_left(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
+def leaves_input(occlusion: Occlusion, parts: Sequence[str], atoms: dict[str, list]) -> bool:
     """Return whether deletion leaves anything of some parts of a record."""
     total = sum(len(unit) for part in parts for unit in occlusion.units[part])
     return sum(len(atoms[part]) for part in parts) < total
 
 
 def record_drops(occlusion: Occlusion, deletions: list[Deletion], generator: np.random.Generator) -> list[Drop]:
-    """Return what each deletion costs its diagnosis, beside random ones of the same size."""
+    """Return the drop in probability from each deletion, beside random deletions of the same size."""
     if not deletions:
         return []
     removals = [Removal()]
@@ -197,7 +197,7 @@ def record_drops(occlusion: Occlusion, deletions: list[Deletion], generator: np.
 
 
 def drop_of(occlusion: Occlusion, deletion: Deletion, without: torch.Tensor, whole: torch.Tensor) -> Drop:
-    """Compare a diagnosis' score without its evidence, the first of `without`, with those without random units."""
+    """Compare a diagnosis's score without its evidence, the first of `without`, with those without random units."""
     whole, without = whole[deletion.scorer, deletion.label], without[:, deletion.scorer, deletion.label]
     total = sum(len(unit) for part in deletion.atoms for unit in occlusion.units[part])
     lost = whole.sigmoid() - without.sigmoid()
@@ -212,7 +212,7 @@ def drop_of(occlusion: Occlusion, deletion: Deletion, without: torch.Tensor, who
 
 
 def named_atoms(units: list[Unit], effects: torch.Tensor) -> list:
-    """The units with the largest effects, while that is above zero, until they hold `SHARE` of all atoms."""
+    """Return the units with the largest positive effects, until they hold `SHARE` of all atoms."""
     wanted, atoms = SHARE * sum(map(len, units)), []
     for i in effects.argsort(descending=True).tolist():
         if effects[i] <= NEGLIGIBLE or len(atoms) >= wanted:
@@ -222,11 +222,11 @@ def named_atoms(units: list[Unit], effects: torch.Tensor) -> list:
 
 
 def random_removals(occlusion: Occlusion, sizes: dict[str, int], generator: np.random.Generator) -> list[Removal]:
-    """`DRAWS` times units in a random order, from any atom on, of each part as many atoms as asked."""
+    """Return `DRAWS` random removals: units in a random order, with the given number of atoms of each part."""
 
     def draw(units: list[Unit], size: int) -> list:
         atoms = [atom for i in generator.permutation(len(units)) for atom in units[i]]
-        first = generator.integers(max(len(atoms), 1))  # not always the first word of a clause
+        first = generator.integers(max(len(atoms), 1))  # otherwise cuts would favour the first word of a clause
         return (atoms[first:] + atoms[:first])[:size]
 
     return [Removal(**{part: draw(occlusion.units[part], size) for part, size in sizes.items()}) for _ in range(DRAWS)]
@@ -234,10 +234,10 @@ def random_removals(occlusion: Occlusion, sizes: dict[str, int], generator: np.r
 
 def paired_test(drops: list[tuple]) -> dict:
     """
-    Figures of one test, as `deletion_metrics` gives them.
+    Return the figures of one test, as in `deletion_metrics`.
 
     Args:
-        drops (list of tuples): of each diagnosis its patient, and the fields of [`Drop`].
+        drops (list of tuples): for each diagnosis its patient, and the fields of [`Drop`].
     """
     patients, owner = np.unique([patient for patient, *_ in drops], return_inverse=True)
     values = np.array([numbers for _, *numbers in drops])
@@ -264,8 +264,8 @@ def paired_test(drops: list[tuple]) -> dict:
 
 def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
     """
-    The two-sided p-value of a mean difference: the share of `FLIPS` random choices of the differences' signs whose
-    mean is as far from zero, the observed one among them (Fisher's randomisation test of pairs).
+    Return the two-sided p-value of a mean difference: the share of `FLIPS` random choices of the differences' signs
+    with a mean at least as far from zero, the observed one included (Fisher's randomisation test of pairs).
     """
     generator, as_far = np.random.default_rng(seed), 0
     for _ in range(FLIPS // CHUNK):

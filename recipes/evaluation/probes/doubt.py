@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure doubt: abstention, confidence, and the recall of what cannot be ruled out."""
+"""Measure doubt: abstention, confidence, and the recall of the diagnoses that cannot be ruled out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recipes.evaluation.figures.metrics import label_cells
 from recipes.evaluation.probes.deletion import sign_flip_test
 
 
-HIDDEN = 3  # channels of a record, of which the model says which would help
+HIDDEN = 3  # channels hidden from a record; the model names the one that would help most
 COVERAGES = tuple(i / 10 for i in range(1, 11))
 RECALL = 0.9
 
@@ -33,9 +33,9 @@ def doubt_metrics(predictions: list[dict], labels: list[str], fitted: dict | Non
         fitted (`dict`, *optional*): `doubt` of the model's configuration.
 
     Returns:
-        `abstention`: its `share` of the records with an answer, the count of each of the `reasons`, and the figures
-        of the `answered` and the `abstained` ones; `selection`, see [`selection`]; and `recall` of the diagnoses that
-        cannot be ruled out at recall `RECALL`, of each label and all together. Each with `intervals` over patients.
+        `abstention`: its `share` among the records with an answer, the count of each of the `reasons`, and the figures
+        of the `answered` and the `abstained` records; `selection`, see [`selection`]; and `recall` of the diagnoses
+        that cannot be ruled out at recall `RECALL`, for each label and overall. Each with `intervals` over patients.
         Empty where there are no probabilities.
     """
     answers = [prediction for prediction in predictions if prediction["probabilities"]]
@@ -54,7 +54,7 @@ def doubt_metrics(predictions: list[dict], labels: list[str], fitted: dict | Non
 
 
 def abstention(doubts: list[dict], true, predicted, probabilities, patients) -> dict:
-    """Share, reasons, and figures of the records that are answered and of those abstained from."""
+    """Return share, reasons, and the figures of answered and of abstained records."""
     abstained = np.array([doubt["abstain"] for doubt in doubts])
     reasons = Counter(reason.partition(" (")[0] for doubt in doubts for reason in doubt["reasons"])
     cells = (true, predicted, probabilities, patients)
@@ -67,7 +67,7 @@ def abstention(doubts: list[dict], true, predicted, probabilities, patients) -> 
 
 
 def figures_of_part(true, predicted, probabilities, patients) -> dict:
-    """Micro-F1 and calibration error of some of the records, with intervals; without records only that."""
+    """Return number, micro-F1 and calibration error of some of the records, with intervals; without records only 0."""
     if not len(true):
         return {"records": 0}
     f1, error = set_figures(true, predicted), "expected_calibration_error"
@@ -82,8 +82,8 @@ def figures_of_part(true, predicted, probabilities, patients) -> dict:
 
 def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> dict:
     """
-    The share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
-    predictions: those whose probabilities have the least entropy.
+    Return the share of wrong cells (a cell is one record and one diagnosis) among the records with the most confident
+    predictions, which are those with the least entropy of their probabilities.
 
     Returns:
         `coverage`, shares of the records, and the `error` among them; `area`, its mean over all shares, and that
@@ -107,7 +107,7 @@ def selection(true: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
 
 def selection_figures(wrong: np.ndarray, doubt: np.ndarray) -> Callable[[np.ndarray], dict]:
     """
-    The error at each of `COVERAGES` and the area, for `intervals`.
+    Return a function of the weights, for `intervals`: the error at each of `COVERAGES`, and the area.
 
     Args:
         wrong (array of shape `(num_records,)`): share of wrong cells; doubt (array of the same shape).
@@ -165,7 +165,7 @@ def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dic
     """
     Test that the channel that would help most, by the model, changes its probabilities more than another.
 
-    Of each record with more measured channels than `HIDDEN`, so many are hidden at random, and one is shown again.
+    In each record with more than `HIDDEN` measured channels, `HIDDEN` are hidden at random, and one is shown again.
 
     Returns:
         `records`; the absolute `change` of the probabilities, summed over diagnoses and averaged over records, with
@@ -179,7 +179,7 @@ def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dic
         measured = np.flatnonzero(inputs["past_observed_mask"][0].any(dim=0)) if "past_values" in inputs else []
         if len(measured) > HIDDEN:
             hidden = generator.choice(measured, HIDDEN, replace=False)
-            found.append(_shown_again(pipe.model, doubt, inputs.to(pipe.device), hidden))
+            found.append(_change_with_channel(pipe.model, doubt, inputs.to(pipe.device), hidden))
             patients.append(row["subject_id"])
     if not found:
         return {}
@@ -198,8 +198,8 @@ def helpfulness(pipe: ClinRaGenPipeline, records: Dataset, seed: int = 0) -> dic
     }
 
 
-def _shown_again(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tuple[float, float, float]:
-    """The change with the hidden channel that is named, the mean change with each, and the change expected."""
+def _change_with_channel(model, doubt: ClinRaGenDoubt, inputs, hidden: np.ndarray) -> tuple[float, float, float]:
+    """Return the change with the named channel, the mean change over all hidden channels, and the expected change."""
     many = {name: tensor.repeat(1 + HIDDEN, *[1] * (tensor.dim() - 1)) for name, tensor in inputs.items()}
     for i, channel in enumerate(hidden):
         rows = [k for k in range(1 + HIDDEN) if k != 1 + i]

@@ -16,13 +16,13 @@ from recipes.evaluation.figures.intervals import defined, divide, intervals, sha
 
 def krippendorff_alpha(ratings: np.ndarray) -> float | None:
     """
-    Return Krippendorff's ordinal alpha: 1 = full agreement, 0 = no more than by chance. Raters may leave items out.
+    Return Krippendorff's ordinal alpha: 1 = full agreement, 0 = no more than chance. Raters may leave items out.
 
     Args:
         ratings (array of shape `(num_raters, num_items)`): NaN = not rated. Items with one rating do not count.
 
     Returns:
-        `float` or `None`: `None` where it is undefined: no item with two ratings, or all ratings alike.
+        `float` or `None`: `None` where it is undefined: no item has two ratings, or all ratings are equal.
 
     Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
     """
@@ -31,11 +31,11 @@ def krippendorff_alpha(ratings: np.ndarray) -> float | None:
 
 
 def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """[`krippendorff_alpha`] under rows of weights of the items, for `intervals`; NaN where it is undefined."""
+    """Return [`krippendorff_alpha`] as a function of item weights, for `intervals`; NaN where it is undefined."""
     ratings = np.asarray(ratings, dtype=float)
     rated = ~np.isnan(ratings)
     values, codes = np.unique(ratings[rated], return_inverse=True)
-    counts = np.zeros((ratings.shape[1], len(values)))  # how often an item got a value
+    counts = np.zeros((ratings.shape[1], len(values)))  # number of ratings of each item with each value
     np.add.at(counts, (np.nonzero(rated)[1], codes), 1)
     counts[counts.sum(axis=1) < 2] = 0
     per_item = counts.sum(axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.nda
         weights = np.asarray(weights, dtype=float)
         totals = weights @ counts  # (num_resamples, num_values)
         number = totals.sum(axis=1, keepdims=True)
-        places = totals.cumsum(axis=1) - totals / 2  # middle ranks: a distance is the square of one of ranks
+        places = totals.cumsum(axis=1) - totals / 2  # mid-ranks: the ordinal distance is a squared difference of these
         places = places - divide((totals * places).sum(axis=1, keepdims=True), number)
         spread = per_item * (counts @ places.T**2) - (counts @ places.T) ** 2  # (num_items, num_resamples)
         within = (weights.T * spread / others).sum(axis=0)[:, None]
@@ -57,15 +57,15 @@ def alpha_figure(ratings: np.ndarray) -> Callable[[np.ndarray], dict[str, np.nda
 
 def icc(ratings: np.ndarray) -> dict[str, float | None]:
     """
-    Intraclass correlations ICC(2,1), of one rater, and ICC(2,k), of the mean of all: two-way random effects, absolute
-    agreement.
+    Return the intraclass correlations ICC(2,1), of one rater, and ICC(2,k), of the mean of all: two-way random
+    effects, absolute agreement.
 
     Args:
-        ratings (array of shape `(num_items, num_raters)`): NaN = not rated. Only items that all rated count.
+        ratings (array of shape `(num_items, num_raters)`): NaN = not rated. Only items rated by all raters count.
 
     Returns:
-        `dict`: `icc_2_1` and `icc_2_k`; `None` where undefined: fewer than two items or raters, all ratings alike, or
-        (`icc_2_k`) the raters' disagreement beyond what varies between items.
+        `dict`: `icc_2_1` and `icc_2_k`; `None` where undefined: fewer than two items or raters, all ratings equal, or
+        (`icc_2_k`) the raters disagree more than the items vary.
 
     Source: P. E. Shrout and J. L. Fleiss, "Intraclass Correlations: Uses in Assessing Rater Reliability",
     Psychological Bulletin 86(2), 1979.
@@ -95,7 +95,7 @@ def weighted_kappa(a: np.ndarray, b: np.ndarray, num_levels: int) -> float | Non
         a, b (int arrays of shape `(num_items,)`): scores `1..num_levels` of the same items.
 
     Returns:
-        `float` or `None`: `None` where it is undefined: no items, or both gave one and the same score to all.
+        `float` or `None`: `None` where it is undefined: no items, or both raters gave the same score to all.
     """
     if len({*a, *b}) < 2:
         return None
@@ -128,10 +128,10 @@ def rating_figures(
         num_levels (`int`): scores are `1..num_levels`.
 
     Returns:
-        `dict`: axis -> `systems` (per system the mean score, of an item the mean of its raters', with a 95% interval
+        `dict`: axis -> `systems` (per system the mean of the items' mean scores over raters, with a 95% interval
         by resampling patients), `alpha` (ordinal) with its `alpha_interval`, `icc_2_1` and `icc_2_k` over the
-        `items_all_rated`, `kappa` (quadratic weights) of each two raters, and with a judge `judge`: agreement of the
-        mean human score with the mean score of the judge's runs. `None` = undefined.
+        `items_all_rated`, `kappa` (quadratic weights) of each pair of raters, and with a judge `judge`: agreement of
+        the mean human score with the mean score of the judge's runs. `None` = undefined.
     """
     items = [(stay, system) for stay in patients for system in systems]
     subjects = [patients[stay] for stay, _ in items]
@@ -158,7 +158,7 @@ def rating_figures(
 
 
 def _score_array(rows: Sequence[dict], items: list[tuple[str, str]], axes: Sequence[str]) -> np.ndarray:
-    """Scores of shape `(num_axes, num_raters, num_items)`, raters sorted by name; NaN = not rated."""
+    """Return scores of shape `(num_axes, num_raters, num_items)`, raters sorted by name; NaN = not rated."""
     raters = {name: i for i, name in enumerate(sorted({row["rater"] for row in rows}))}
     place, axis_of = {item: i for i, item in enumerate(items)}, {axis: i for i, axis in enumerate(axes)}
     scores = np.full((len(axes), len(raters), len(items)), np.nan)
@@ -170,7 +170,7 @@ def _score_array(rows: Sequence[dict], items: list[tuple[str, str]], axes: Seque
 
 
 def _item_means(scores: np.ndarray) -> np.ndarray:
-    """Mean over the raters of each item, NaN where none rated it: `(num_raters, num_items)` to `(num_items,)`."""
+    """Return the mean over raters, `(num_raters, num_items)` to `(num_items,)`; NaN for unrated items."""
     return divide(np.nansum(scores, axis=0), (~np.isnan(scores)).sum(axis=0), empty=np.nan)
 
 
@@ -190,7 +190,7 @@ def _kappa(a: np.ndarray, b: np.ndarray, num_levels: int) -> float | None:
 
 
 def _with_judge(human: np.ndarray, judge: np.ndarray, num_levels: int) -> dict:
-    """Agreement of two mean scores per item; for kappa they are rounded, halves up."""
+    """Return the agreement of two mean scores per item; for kappa they are rounded, halves up."""
     both = ~np.isnan(human) & ~np.isnan(judge)
     return {
         "items": int(both.sum()),

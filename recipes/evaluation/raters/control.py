@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Controls of a judge: does it score a rationale lower that was written for another patient, and does it see what the
-checkers see?
+Controls of a judge: whether it gives lower scores to rationales of other patients, and whether it notices what the
+checkers find.
 
-A judge that does not is no measure of rationales, however far its repeats agree.
+A judge that does neither is not a measure of rationales, however well its repeats agree.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from recipes.evaluation.figures.intervals import resample_patients
 from recipes.evaluation.report.text import decimals
 
 
-MUCH_THE_SAME = 0.8  # share of all scores that are one and the same score
+MUCH_THE_SAME = 0.8  # share of the most common score among all scores
 LEAST_AGREEMENT = 0.4  # Krippendorff's alpha of the repeats
 
 
-def of_other_patients(cases: Sequence[dict], number: int, seed: int) -> list[tuple[int, dict]]:
+def with_other_rationales(cases: Sequence[dict], number: int, seed: int) -> list[tuple[int, dict]]:
     """
-    Give cases the rationale of another patient, of other diagnoses where there is one.
+    Give cases the rationale of another patient, if possible one with other diagnoses.
 
     Args:
         cases (list of `dict`): predictions, as `evaluate_model.py` writes them.
-        number (`int`): of cases that get one, drawn by the seed.
+        number (`int`): number of cases that get one, drawn by the seed.
 
     Returns:
-        place of each such case, and the case with the other's rationale and the diagnoses that it was written for.
+        position of each such case, and the case with the other's rationale and the diagnoses that it was written for.
     """
     choose = random.Random(seed)
     found = []
@@ -53,14 +53,14 @@ def control_figures(answers: list[list[Answer]], controls: list[Answer], places:
     Compare the scores of rationales with those of other patients' rationales, and with the verdicts of the checkers.
 
     Args:
-        answers (lists of `Answer`): for each repeat those to each case.
-        controls (list of `Answer`): to the cases at `places`, with the rationale of another patient.
+        answers (lists of `Answer`): for each repeat, one answer per case.
+        controls (list of `Answer`): for the cases at `places`, with the rationale of another patient.
 
     Returns:
-        `dict`: `records` with both scores; the `mean` of own and of `control_mean`; `auroc`, how often a record's own
-        rationale scores higher than another patient's (ties half), with its 95% `interval` over patients;
-        `checkers`: `records` with and without a claim that the checkers contradict, and the `auroc` of the scores of
-        those without one against the others. `None` where undefined.
+        `dict`: number of `records` with both scores; `mean` of their own scores and `control_mean`; `auroc`, how often
+        a record's own rationale scores higher than another patient's (ties half), with its 95% `interval`;
+        `checkers`: number of `records`, of those `contradicted` by the checkers, and the `auroc` of the scores of the
+        others against these. `None` where undefined.
     """
     scores = np.array([_score([repeat[i] for repeat in answers]) for i in range(len(cases))])
     other = np.array([_score([answer]) for answer in controls])
@@ -96,15 +96,15 @@ def most_common_score(answers: list[list[Answer]]) -> dict:
     return {"score": score, "share": count / given.total() if given else None, "scores": dict(sorted(given.items()))}
 
 
-def told(figures: dict) -> list[str]:
-    """Return what a judge's ratings are worth, in sentences; a warning begins with its name."""
-    said, common, control = [], figures["most_common_score"], figures["control"]
+def conclusions(figures: dict) -> list[str]:
+    """Return in sentences how far a judge's ratings can be trusted; warnings begin with "Warning"."""
+    sentences, common, control = [], figures["most_common_score"], figures["control"]
     alphas = [f["krippendorff_alpha"] for f in figures["axes"].values() if f["krippendorff_alpha"] is not None]
     if common["share"] is not None:
         text = f"The judge gives {common['score']} to {100 * common['share']:.0f}% of all axes."
-        said.append(f"Warning: {text} Its means say little." if common["share"] >= MUCH_THE_SAME else text)
+        sentences.append(f"Warning: {text} Its means say little." if common["share"] >= MUCH_THE_SAME else text)
     if alphas and np.mean(alphas) < LEAST_AGREEMENT:
-        said.append(
+        sentences.append(
             f"Warning: asked twice, it agrees with itself little more than by chance: alpha {np.mean(alphas):.2f} "
             "on average."
         )
@@ -115,15 +115,15 @@ def told(figures: dict) -> list[str]:
             f"{decimals(control['control_mean'])} on average: AUROC {decimals(control['auroc'])} "
             f"({decimals(low)} to {decimals(high)}, {control['records']} records; 0.5 is chance)."
         )
-        blind = "it cannot tell a right rationale from one of another patient; do not use its scores"
-        said.append(f"Warning: {text} That is, {blind}." if low <= 0.5 else text)
+        blind = "it cannot distinguish a record's own rationale from another patient's; do not use its scores"
+        sentences.append(f"Warning: {text} That is, {blind}." if low <= 0.5 else text)
     checkers = control["checkers"]
     if checkers["auroc"] is not None:
-        said.append(
+        sentences.append(
             f"Of {checkers['records']} rationales the checkers contradict {checkers['contradicted']}; it scores the "
             f"others higher with AUROC {decimals(checkers['auroc'])}."
         )
-    return said
+    return sentences
 
 
 def _score(answers: Sequence[Answer]) -> float:
@@ -139,7 +139,7 @@ def _is_contradicted(case: dict) -> bool:
 
 
 def _auroc(higher: np.ndarray, lower: np.ndarray, weights: np.ndarray | None = None) -> float | None:
-    """Return how often one of the first scores more than one of the second, ties half; `None` without either."""
+    """Return how often a score of the first exceeds one of the second, ties half; `None` if either is empty."""
     if not len(higher) or not len(lower):
         return None
     wins = (higher[:, None] > lower[None, :]) + 0.5 * (higher[:, None] == lower[None, :])
@@ -148,7 +148,7 @@ def _auroc(higher: np.ndarray, lower: np.ndarray, weights: np.ndarray | None = N
 
 
 def _interval(own: np.ndarray, other: np.ndarray, patients: list[str]) -> list[float] | None:
-    """Return the 95% interval of the AUROC by resampling patients, both scores of one together."""
+    """Return the 95% interval of the AUROC by resampling patients, with both scores of a patient together."""
     if not len(own):
         return None
     found = [_auroc(own, other, weights) for chunk in resample_patients(patients) for weights in chunk]

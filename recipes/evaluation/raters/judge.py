@@ -3,8 +3,8 @@
 """
 A large language model as the judge of rationales: scores on five axes, and which of two rationales is better.
 
-What a judge is worth shows in its answers to the same question: each rationale is rated again, with what is shown in
-the reverse order, and each pair of rationales is shown in both positions.
+The reliability of a judge shows in its answers to the same question: each rationale is rated again, with its parts in
+reverse order, and each pair of rationales is shown in both positions.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ORDERS = ("given", "reversed")  # in which record, rationale and axes are shown
 
 def sample_cases(predictions: list[dict], number: int, seed: int) -> list[dict]:
     """
-    Of the predictions that hold a rationale, `number` drawn by the seed, in their order.
+    Draw `number` of the predictions with a rationale by the seed, and return them in their order.
 
-    A stay is drawn or not by the seed and its id alone, so that one seed draws the same stays of every report.
+    The draw of a stay depends on the seed and its id alone, so that one seed draws the same stays of every report.
     """
     cases = [p for p in predictions if has_rationale(p)]
     drawn = sorted(cases, key=lambda p: hashlib.sha256(f"{seed} {p['stay_id']}".encode()).digest())[:number]
@@ -48,22 +48,22 @@ def sample_cases(predictions: list[dict], number: int, seed: int) -> list[dict]:
 
 
 def has_rationale(prediction: dict) -> bool:
-    """Return whether a prediction is one of a model that writes rationales, and holds both parts, not both empty."""
+    """Return whether a prediction has both parts of a rationale, at least one of them not empty."""
     parts = [prediction.get(part) for part in ("note_rationale", "lab_rationale")]
     return bool(prediction.get("readable")) and None not in parts and any(parts)
 
 
 def rating_schema(axes: Sequence[str] = AXES) -> dict:
     rated = {"reason": {"type": "string"}, "score": {"type": "integer", "enum": list(SCORES)}}
-    return _closed({axis: _closed(rated) for axis in axes})
+    return _object_schema({axis: _object_schema(rated) for axis in axes})
 
 
 def preference_schema() -> dict:
-    return _closed({"reason": {"type": "string"}, "better": {"type": "string", "enum": ["A", "B", "tie"]}})
+    return _object_schema({"reason": {"type": "string"}, "better": {"type": "string", "enum": ["A", "B", "tie"]}})
 
 
-def _closed(properties: dict) -> dict:
-    """The schema of an object with these properties, and no others."""
+def _object_schema(properties: dict) -> dict:
+    """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -74,7 +74,7 @@ def _closed(properties: dict) -> dict:
 
 class JudgePrompt:
     """
-    The versioned prompt, `prompts/NAME.yaml`, filled with a record and what was written about it.
+    The versioned prompt, `prompts/NAME.yaml`, filled with a record and its rationale.
 
     Args:
         channels (list of `dict`): of the dataset.
@@ -95,8 +95,8 @@ class JudgePrompt:
         Args:
             row (`dict`): of the dataset.
             prediction (`dict`): as `evaluate_model.py` writes it, of the same stay.
-            order (`int`): place in `ORDERS`.
-            seed (`int`): of the sampling.
+            order (`int`): index into `ORDERS`.
+            seed (`int`): of the model's sampling.
         """
         axes = _ordered(self.axes, order)
         text = self.rating_text.substitute(
@@ -149,8 +149,8 @@ class Judge:
     """
     Args:
         model (`EndpointModel` or `LocalModel`): answers chats.
-        name (`str`): of the model, for the rows of its ratings.
-        prompt (`JudgePrompt`): what it is asked.
+        name (`str`): of the model, as the rows of its ratings hold it.
+        prompt (`JudgePrompt`): fills in the questions.
     """
 
     def __init__(self, model, name: str, prompt: JudgePrompt):
@@ -158,7 +158,7 @@ class Judge:
 
     def rate(self, cases: Sequence[dict], rows: Sequence[dict], repeats: int, seed: int) -> list[list[Answer]]:
         """
-        For each repeat one answer a case: each time with another seed, every second time in the reverse order.
+        Return for each repeat one answer per case: each repeat with another seed, every second one in reverse order.
 
         Args:
             cases (list of `dict`): predictions, as `evaluate_model.py` writes them.
@@ -174,7 +174,7 @@ class Judge:
     def compare(
         self, cases: Sequence[dict], others: Sequence[dict], rows: Sequence[dict], seed: int
     ) -> list[list[Answer]]:
-        """For both positions one answer a case: with its own rationale as A and the other as B, then swapped."""
+        """Return one answer per case for both positions: its own rationale as A and the other as B, then swapped."""
         requests = (
             self.prompt.preference(row, *((other, case) if swapped else (case, other)), seed)
             for swapped in (False, True)
@@ -188,7 +188,7 @@ class Judge:
         return [answers[i * size : (i + 1) * size] for i in range(rounds)]
 
     async def _answer(self, request: Request) -> Answer:
-        """A useless answer is asked for once more, with the reason."""
+        """Ask; if the answer is unusable, ask once more with the reason."""
         found = await self.model.answer(request)
         if not found.again:
             return found
@@ -198,11 +198,11 @@ class Judge:
 
 def rating_rows(answers: list[list[Answer]], cases: list[dict], system: str, judge: str) -> list[dict]:
     """
-    One row a score, as for human raters: `stay_id`, `system`, `rater`, `axis`, `score`.
+    Return one row per score, as for human raters: `stay_id`, `system`, `rater`, `axis`, `score`.
 
     Args:
-        answers (lists of `Answer`): for each repeat those to each case.
-        judge (`str`): whose repeats are the raters `judge:NAME#1`, `judge:NAME#2`, ...
+        answers (lists of `Answer`): for each repeat, one answer per case.
+        judge (`str`): NAME; its repeats are the raters `judge:NAME#1`, `judge:NAME#2`, ...
     """
     return [
         {
@@ -220,7 +220,7 @@ def rating_rows(answers: list[list[Answer]], cases: list[dict], system: str, jud
 
 
 def answer_rows(question: str, answers: list[list[Answer]], cases: list[dict]) -> list[dict]:
-    """One row an answer: the `time` it was asked for, what was answered, or why it is `missing`."""
+    """Return one row per answer: the `time` of the request, the answer, or why it is `missing`."""
     return [
         {
             "stay_id": case["stay_id"],
@@ -236,10 +236,10 @@ def answer_rows(question: str, answers: list[list[Answer]], cases: list[dict]) -
 
 def rating_figures(answers: list[list[Answer]], patients: Sequence[str]) -> dict:
     """
-    For each axis the mean with its interval over patients, and how far the repeats agree.
+    Return for each axis the mean with its interval over patients, and the agreement of the repeats.
 
     Args:
-        answers (lists of `Answer`): for each repeat those to each record; odd repeats in the reverse order.
+        answers (lists of `Answer`): for each repeat, one answer per record; odd repeats in reverse order.
         patients (list of `str`): the patient of each record.
     """
     given = [answer for repeat in answers for answer in repeat]
@@ -257,14 +257,14 @@ def reasons(answers: list[Answer]) -> dict[str, int]:
 
 
 def scores_of(answers: list[list[Answer]], axis: str) -> np.ndarray:
-    """Scores of shape `(num_repeats, num_records)`, NaN where an answer is missing."""
+    """Return scores of shape `(num_repeats, num_records)`, NaN where an answer is missing."""
     return np.array([[np.nan if a.value is None else a.value[axis]["score"] for a in row] for row in answers], float)
 
 
 def axis_figures(scores: np.ndarray, patients: Sequence[str]) -> dict:
     """
     Args:
-        scores (array of shape `(num_repeats, num_records)`): NaN = missing; odd rows were asked in the reverse order.
+        scores (array of shape `(num_repeats, num_records)`): NaN = missing; odd rows are of the reverse order.
 
     Returns:
         `dict`: `mean` and its `interval`; over all pairs of repeats of a record `exact_agreement`, a share, and
@@ -284,24 +284,24 @@ def axis_figures(scores: np.ndarray, patients: Sequence[str]) -> dict:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """The mean of what is not NaN."""
+    """Return the mean without NaN."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else None
 
 
 def preference_figures(answers: list[list[Answer]], patients: Sequence[str]) -> dict:
     """
-    Return the judge's preferences, of records that were answered in both positions.
+    Return the judge's preferences over the records that were answered in both positions.
 
     Args:
-        answers (two lists of `Answer`): with the first run as A, and with it as B; one of each record.
+        answers (two lists of `Answer`): with the first run as A, and with it as B; one answer per record.
         patients (list of `str`): the patient of each record.
 
     Returns:
-        `dict`: shares of records that the first run wins (`win`) or loses (`loss`), which takes the same answer in
+        `dict`: shares of records that the first run wins (`win`) or loses (`loss`), which requires the same answer in
         both positions, and of all others (`tie`), with their `intervals`; `position_consistency`, the share that keeps
-        its answer when the positions are swapped; `prefers_position_a`, the share of A among the answers that prefer
-        one (0.5 where positions do not matter). `None` where undefined.
+        its answer when the positions are swapped; `prefers_position_a`, the share of A among the answers with a
+        preference (0.5 if positions do not matter). `None` where undefined.
     """
     given = [answer for position in answers for answer in position]
     both = [i for i, pair in enumerate(zip(*answers, strict=True)) if all(answer.value for answer in pair)]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Let a large language model judge the rationales of a report, and write what it answered and how far it agrees."""
+"""Let a large language model judge the rationales of a report; write its answers and how far they agree."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from datasets_scripts.dataset.terms import is_open
 from datasets_scripts.llm.options import check_model_options, open_model, parse_model
 from datasets_scripts.llm.request_log import RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
-from recipes.evaluation.raters.control import control_figures, most_common_score, of_other_patients, told
+from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, with_other_rationales
 from recipes.evaluation.raters.judge import (
     ORDERS,
     Judge,
@@ -33,7 +33,7 @@ from recipes.evaluation.report.text import decimals, markdown_table
 
 
 def judge_rationales(arguments: argparse.Namespace) -> dict:
-    """Write the folder of `judge_rationales.py`, whose arguments these are, and return the figures."""
+    """Write the output folder of `judge_rationales.py` for its arguments, and return the figures."""
     check_free(arguments.output, arguments.dataset)
     kind, model_name = parse_model(arguments.judge, "--judge", (), arguments.gguf_file)
     metadata = read_metadata(arguments.dataset)
@@ -64,7 +64,7 @@ def judge_rationales(arguments: argparse.Namespace) -> dict:
 
 
 def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
-    """The row of the dataset of each case, in their order; a dataset that was not evaluated is refused."""
+    """Return the dataset row of each case, in order; a dataset other than the evaluated one is refused."""
     records = load_split(arguments.dataset, arguments.split)
     labels = label_names(read_metadata(arguments.dataset))
     columns = records.select_columns(["stay_id", "subject_id", "diagnoses"])
@@ -82,7 +82,7 @@ def rows_of(cases: list[dict], arguments: argparse.Namespace) -> Dataset:
 
 
 def others_of(cases: list[dict], report: Path) -> list[dict | None]:
-    """The prediction of another report for each case, `None` where it has no rationale."""
+    """Return the prediction of another report for each case, `None` where it has no rationale."""
     predictions = {prediction["stay_id"]: prediction for prediction in read_predictions(report)}
     others = [predictions.get(case["stay_id"]) for case in cases]
     for case, other in zip(cases, others, strict=True):
@@ -122,9 +122,9 @@ def rate(
     judge: Judge, cases: list[dict], rows: Dataset, system: str, arguments: argparse.Namespace, folder: Path
 ) -> dict:
     """
-    Rate the cases, some also with another patient's rationale, and write what was answered; the figures.
+    Rate the cases, some also with another patient's rationale, write the answers, and return the figures.
 
-    A judge that rates nothing is an error.
+    A judge without any usable rating is an error.
     """
     answers = judge.rate(cases, rows, arguments.repeats, arguments.seed)
     write_lines(folder / "ratings.jsonl", rating_rows(answers, cases, system, judge.name))
@@ -136,14 +136,14 @@ def rate(
             f"{judge.name} rated nothing ({reasons}); is it running and able to answer in JSON? See --base-url and "
             "--response-format"
         )
-    swapped = of_other_patients(cases, arguments.controls, arguments.seed)
+    swapped = with_other_rationales(cases, arguments.controls, arguments.seed)
     places = [place for place, _ in swapped]
     others = [case for _, case in swapped]
     controls = judge.rate(others, rows.select(places), 1, arguments.seed)[0] if swapped else []
     write_lines(folder / "answers.jsonl", answer_rows("control", [controls], others))
     figures["most_common_score"] = most_common_score(answers)
     figures["control"] = control_figures(answers, controls, places, cases)
-    figures["told"] = told(figures)
+    figures["told"] = conclusions(figures)
     return figures
 
 
@@ -155,7 +155,7 @@ def compare(
     arguments: argparse.Namespace,
     folder: Path,
 ) -> dict:
-    """Compare the cases with those of the second report and write what was answered; the figures."""
+    """Compare the cases with those of the second report, write the answers, and return the figures."""
     both = [i for i, other in enumerate(others) if other is not None]
     cases = [cases[i] for i in both]
     answers = judge.compare(cases, [others[i] for i in both], rows.select(both), arguments.seed)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rating sheets of the reports' rationales, and the agreement of the raters who filled them in."""
+"""Rating sheets for the rationales of reports, and the agreement of the raters who filled them in."""
 
 import argparse
 import json
@@ -21,9 +21,9 @@ from recipes.evaluation.raters.sheets import (
     read_answers,
     read_key,
     sample_records,
-    what_the_teacher_wrote,
-    what_was_written,
+    teacher_rationales,
     write_sheets,
+    written_rationales,
 )
 from recipes.evaluation.report.folder import read_lines, read_metrics, read_predictions
 from recipes.evaluation.report.text import decimals, markdown_table
@@ -51,7 +51,7 @@ def make_sheets(arguments: argparse.Namespace) -> dict:
     labels = label_names(metadata)
     systems = read_reports(arguments.report, records, labels)
     if arguments.reference:
-        systems[REFERENCE] = what_the_teacher_wrote(records, labels)
+        systems[REFERENCE] = teacher_rationales(records, labels)
     if not systems:
         raise ClinRaGenInputError("there is nothing to rate; give --report, --reference or both")
     sample = sample_records(records, systems, arguments.sample, arguments.seed)
@@ -68,7 +68,7 @@ def checked_raters(names: str) -> list[str]:
     raters = [name.strip() for name in names.split(",")]
     for name in raters:
         if not re.fullmatch(r"[\w-]+", name):
-            raise ClinRaGenInputError(f"--raters: {name!r} is no name; use letters, digits, - and _ as in alice,bob")
+            raise ClinRaGenInputError(f"--raters: {name!r} is not a valid name; use letters, digits, - and _")
     if len(set(raters)) < len(raters):
         raise ClinRaGenInputError(f"--raters: {names} names a rater twice")
     return raters
@@ -89,9 +89,9 @@ def read_reports(folders: list[Path], records: Dataset, labels: list[str]) -> di
             )
         if system in (*systems, REFERENCE):
             raise ClinRaGenInputError(
-                f"--report: {folder} is of the model {system!r}, as another is; give one of them"
+                f"--report: {folder} is of the model {system!r}, and so is another; give one of them"
             )
-        systems[system] = what_was_written(predictions)
+        systems[system] = written_rationales(predictions)
     return systems
 
 
@@ -124,7 +124,7 @@ def measure_agreement(arguments: argparse.Namespace) -> dict:
 
 def read_judge(folder: Path, key: dict) -> list[dict]:
     """
-    The scores that a judge gave to what is in the sheets.
+    Return a judge's scores of the items in the sheets.
 
     Raises:
         ClinRaGenInputError: if there are none.

@@ -1,10 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Blind rating sheets for human raters, and how their answers are read.
+Blind rating sheets for human raters, and the reader of their answers.
 
-A sheet is one HTML page that works offline (`sheet.html`, filled). It names no system and no stay; which system wrote
-an item stands in the key alone.
+A sheet is one HTML page that works offline (`sheet.html`, filled). It names no system and no stay; only the key says
+which system wrote an item.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ TEMPLATE = Path(__file__).with_name("sheet.html")
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def what_was_written(predictions: Sequence[dict]) -> dict[str, dict]:
-    """stay_id -> sorted `diagnoses`, `note_rationale` and `lab_rationale`, where there is a rationale."""
+def written_rationales(predictions: Sequence[dict]) -> dict[str, dict]:
+    """Return stay_id -> sorted `diagnoses`, `note_rationale` and `lab_rationale`, where there is a rationale."""
     return {
         p["stay_id"]: {"diagnoses": sorted(d["label"] for d in p["diagnoses"]), **{part: p[part] for part in PARTS}}
         for p in predictions
@@ -49,8 +49,8 @@ def what_was_written(predictions: Sequence[dict]) -> dict[str, dict]:
     }
 
 
-def what_the_teacher_wrote(records: Dataset, labels: list[str]) -> dict[str, dict]:
-    """As `what_was_written`, of the records for which there is a teacher's rationale."""
+def teacher_rationales(records: Dataset, labels: list[str]) -> dict[str, dict]:
+    """Return the teacher's rationales in the form of `written_rationales`."""
     rows = records.select_columns(["stay_id", "diagnoses", *PARTS])
     return {
         row["stay_id"]: {"diagnoses": _names(row, labels), **{part: row[part] for part in PARTS}}
@@ -65,7 +65,7 @@ def _names(row: dict, labels: list[str]) -> list[str]:
 
 def sample_records(records: Dataset, systems: dict[str, dict[str, dict]], number: int, seed: int) -> Dataset:
     """
-    At most `number` records of which every system wrote a rationale, drawn by the seed and their stay_id alone.
+    Draw at most `number` records with a rationale of every system, by the seed and their stay_id alone.
 
     Raises:
         ClinRaGenInputError: if there are none.
@@ -76,7 +76,7 @@ def sample_records(records: Dataset, systems: dict[str, dict[str, dict]], number
         raise ClinRaGenInputError(
             f"no record of this split has a rationale of each of {', '.join(systems)}; evaluate them on the same split"
         )
-    # as the judge draws, so that people and judge of one seed rate the same records
+    # drawn as for the judge, so that people and judge rate the same records for the same seed
     drawn = sorted(rows, key=lambda i: hashlib.sha256(f"{seed} {stays[i]}".encode()).digest())[:number]
     return records.select(sorted(drawn))
 
@@ -96,15 +96,15 @@ def write_sheets(
 
     Args:
         records (`Dataset`): what is rated.
-        systems (`dict`): name -> stay_id -> what it wrote, as `what_was_written` gives it.
-        metadata (`dict`): of the dataset: channels and labels.
+        systems (`dict`): name -> stay_id -> its rationale, as `written_rationales` returns it.
+        metadata (`dict`): of the dataset, with channels and labels.
 
     Returns:
         `dict`: the key: `systems`, `axes`, `patients` (stay_id -> subject_id), and `sheets` (rater -> `sheet`, its id,
         and `items`: item id -> stay_id and system).
     """
     channels, labels = metadata["channels"], [label["name"] for label in metadata["labels"]]
-    axes = JudgePrompt(channels).axes  # raters are asked what the judge is asked
+    axes = JudgePrompt(channels).axes  # the same questions as for the judge
     shown = {
         row["stay_id"]: {
             "note": row["note"],
@@ -133,7 +133,7 @@ def write_sheets(
 
 
 def shuffled_items(stays: list[str], systems: list[str], rater: str, seed: int) -> dict[str, list[str]]:
-    """Random item id -> stay and system, in the order that a rater sees; the items of a stay follow each other."""
+    """Return random item id -> stay and system, in the order that a rater sees; items of a stay are adjacent."""
     generator = np.random.default_rng([seed, *rater.encode()])
     pairs = [
         [stays[i], systems[j]]
@@ -156,7 +156,7 @@ def _content(items: dict[str, list[str]], shown: dict[str, dict], systems: dict[
 
 
 def series_svg(channels: list[dict], lab_times, lab_values) -> str:
-    """`series_plot` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
+    """Return `series_plot` as an `<svg>` element, the same for the same series; empty where nothing was measured."""
     if np.isnan(np.asarray(lab_values, dtype=float)).all():
         return ""
     figure, file = series_plot(channels, lab_times, lab_values), io.StringIO()
@@ -169,21 +169,21 @@ def series_svg(channels: list[dict], lab_times, lab_values) -> str:
 def read_key(folder: Path) -> dict:
     path = Path(folder) / KEY
     if not path.is_file():
-        raise ClinRaGenInputError(f"{folder} is no folder of rating sheets: {KEY} missing; run the command sheets")
+        raise ClinRaGenInputError(f"{folder} is not a folder of rating sheets: {KEY} missing; run the command sheets")
     return read_value(path, SHEETS, "it cannot be made again: restore a copy of it")
 
 
 def read_answers(paths: Sequence[Path], key: dict) -> tuple[list[dict], list[dict]]:
     """
-    The answers of raters, one file each.
+    Read the answers of raters, one file each.
 
     Returns:
         Rows with `stay_id`, `system`, `rater`, `axis` and `score`, and rows with `stay_id`, `system`, `rater` and
         `comment`.
 
     Raises:
-        ClinRaGenInputError: if a file holds no answers, or those to another sheet, of a rater whose answers are there
-            already, to an unknown item, or a score that is none.
+        ClinRaGenInputError: if a file holds no answers, or answers to another sheet, of a rater read before,
+            to an unknown item, or an invalid score.
     """
     ratings, comments, file_of = [], [], {}
     for path in paths:
@@ -204,27 +204,27 @@ def read_answers(paths: Sequence[Path], key: dict) -> tuple[list[dict], list[dic
 
 
 def _read_file(path: Path, sheets: dict[str, dict]) -> tuple[str, dict]:
-    """The rater of an answers file, who is one of the sheets', and the answers by item."""
+    """Return the rater of a file of answers, one of the raters of the sheets, and the answers by item."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         sheet, rater, answers = found["sheet"], str(found["rater"]), dict(found["answers"])
     except OSError as error:
         raise ClinRaGenInputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ClinRaGenInputError(f'{path} is no file of answers; give what "Save answers" of a sheet saved') from None
+        raise ClinRaGenInputError(f"{path} is not a file of answers; give one that a sheet saved") from None
     if rater not in sheets or sheets[rater]["sheet"] != sheet:
         raise ClinRaGenInputError(f"{path}: sheet {sheet!r} of {rater!r} is none of these, of {', '.join(sheets)}")
     return rater, answers
 
 
 def _checked(answer: dict, axes: list[str], where: str) -> dict[str, int]:
-    """The scores of one item, by axis; the other field is the comment."""
+    """Return the scores of one item, by axis; the remaining field is the comment."""
     if not isinstance(answer, dict):
         raise ClinRaGenInputError(f"{where}: expected scores by axis, found {answer!r}")
     scores = {field: value for field, value in answer.items() if field != "comment"}
     for axis, score in scores.items():
         if axis not in axes:
-            raise ClinRaGenInputError(f"{where}: {axis!r} is no axis; they are {', '.join(axes)}")
+            raise ClinRaGenInputError(f"{where}: {axis!r} is not an axis; the axes are {', '.join(axes)}")
         if type(score) is not int or score not in SCORES:
             raise ClinRaGenInputError(f"{where}: {axis} is {score!r}; give {SCORES[0]} to {SCORES[-1]}")
     return scores

@@ -3,7 +3,7 @@
 """
 Coordinates of the charts that `templates/charts.html` draws.
 
-Places are from 0 to 100 in both directions, from the left and, as SVG counts, from the top.
+Coordinates run from 0 to 100 in both directions, from the left and, as in SVG, from the top.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Axis:
     The range of a chart in one direction.
 
     Args:
-        low, high (`float`): what stands at its ends.
-        ticks (list of `float`): where numbers are written.
+        low, high (`float`): the values at its ends.
+        ticks (list of `float`): the values with labels.
         label (`str`): what it measures, with the unit.
         logarithmic (`bool`).
-        show (callable): a tick as text.
+        show (callable): tick -> text.
     """
 
     low: float
@@ -77,7 +77,7 @@ class Point:
 
 
 def shares(counts: dict[str, int]) -> list[tuple[str, float, float]]:
-    """Return name, start and width of each part of a bar that is cut by shares of the sum."""
+    """Return name, start and width of each part of a bar that is divided by shares of the sum."""
     total, at, parts = sum(counts.values()), 0.0, []
     for name, count in counts.items():
         width = 100 * count / total if total else 0.0
@@ -91,7 +91,7 @@ def heat_cells(values: Sequence[float], highest: float, width: float, axis: Axis
     Return the cells of one row of a heat map, side by side from 0.
 
     Args:
-        values (list of `float`): NaN = none; `highest` has the darkest shade.
+        values (list of `float`): NaN = missing; `highest` has the darkest shade.
         width (`float`): of a cell, in the axis's unit.
 
     Returns:
@@ -109,13 +109,13 @@ def heat_cells(values: Sequence[float], highest: float, width: float, axis: Axis
 
 
 def shade(share: float) -> str:
-    """Return a light to dark blue: the darker the more, with or without colour vision."""
+    """Return a light to dark blue: the darker the higher, readable with any colour vision."""
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(LIGHTEST, DARKEST, strict=True))
 
 
 def series_panel(channel: dict, hours: np.ndarray, values: np.ndarray, x: Axis) -> dict:
     """
-    Return what is drawn of the measurements of one channel.
+    Return the parts of a chart of one channel's measurements.
 
     Args:
         channel (`dict`): `name`, `unit`, `low`, `high` (`None` where there is no limit).
@@ -123,7 +123,7 @@ def series_panel(channel: dict, hours: np.ndarray, values: np.ndarray, x: Axis) 
 
     Returns:
         `dict`: `channel`, both axes `x` and `y`, the `low` and `high` value, `count` and `count_outside` of the
-        values, `band_top` and `band_height` of the reference range, its limits as text (`range`, empty of a channel
+        values, `band_top` and `band_height` of the reference range, its limits as text (`range`, empty for a channel
         without any), and paths: `line`, broken where six hours or more
         went without a measurement, and the points `inside` and `outside` of the reference range.
     """

@@ -36,10 +36,10 @@ def read_metrics(folder: str | Path, weights: str | None = None) -> dict:
     Return `metrics.json` of a report folder.
 
     Args:
-        weights (`str`, *optional*): the hash of the weights that must be those that were evaluated.
+        weights (`str`, *optional*): the hash that the evaluated weights must have.
 
     Raises:
-        ClinRaGenInputError: if it is no report folder, a damaged one, or one of other weights.
+        ClinRaGenInputError: if it is not a report folder, is damaged, or is of other weights.
     """
     path = _existing(folder, METRICS)
     metrics = read_value(path, RUN, "run evaluate_model.py again")
@@ -56,26 +56,26 @@ def read_predictions(folder: str | Path) -> list[dict]:
     Return the predictions of a report folder, in the order of the records.
 
     Raises:
-        ClinRaGenInputError: if it is no report folder, or a damaged one.
+        ClinRaGenInputError: if it is not a report folder, or is damaged.
     """
     return read_lines(_existing(folder, PREDICTIONS), PREDICTION, "run evaluate_model.py again")
 
 
 def read_value(path: Path, shape: dict, remedy: str) -> dict:
-    """Return the value of a file that holds one; else as [`read_lines`]."""
+    """Return the value of a file with a single one; otherwise like [`read_lines`]."""
     return _value(path.read_bytes(), shape, str(path), remedy)
 
 
 def read_lines(path: Path, shape: dict, remedy: str) -> list[dict]:
     """
-    Return the values of a file that holds one on each line.
+    Return the values of a file with one on each line.
 
     Args:
         shape (`dict`): of each, see [`fault_of`].
         remedy (`str`): what to do about a file that is damaged.
 
     Raises:
-        ClinRaGenInputError: naming the first line that does not hold one.
+        ClinRaGenInputError: naming the first line without a valid one.
     """
     with open(path, "rb") as lines:
         return [_value(line, shape, f"{path}, line {i}", remedy) for i, line in enumerate(lines, start=1)]
@@ -85,17 +85,17 @@ def _value(text: bytes, shape: dict, where: str, remedy: str) -> dict:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise ClinRaGenInputError(f"{where} is damaged: no JSON; {remedy}") from None
+        raise ClinRaGenInputError(f"{where} is damaged: not JSON; {remedy}") from None
     fault = fault_of(value, shape)
-    if fault is not None:  # without the value, which may be text of a record
+    if fault is not None:  # leave out the value, which may be text of a record
         field, _, missing = fault.partition(" is ")
-        told = fault if missing == "missing" else f"{field} is of another kind"
-        raise ClinRaGenInputError(f"{where} is damaged: {told}; {remedy}")
+        reason = fault if missing == "missing" else f"{field} is of another kind"
+        raise ClinRaGenInputError(f"{where} is damaged: {reason}; {remedy}")
     return value
 
 
 def _existing(folder: str | Path, name: str) -> Path:
     path = Path(folder) / name
     if not path.is_file():
-        raise ClinRaGenInputError(f"{folder} is no report folder: {name} missing; run evaluate_model.py")
+        raise ClinRaGenInputError(f"{folder} is not a report folder: {name} missing; run evaluate_model.py")
     return path

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Templates of the page, which escape what they are given, and how the page writes figures and their names."""
+"""Templates of the page, which escape their values, and the format of figures and their names."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ TEMPLATES.globals |= {"shares": shares, "unit_axis": unit_axis}
 
 
 def render(template: str, **values) -> str:
-    """Return a filled template; a section that has nothing to show is empty."""
+    """Return a filled template; a section without content is empty."""
     return TEMPLATES.get_template(f"{template}.html").render(values).strip()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Worked patients of a report: which ones, and what is shown of each."""
+"""Worked patients of a report: their choice, and the content for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED = 0
 
 
 def choose_records(predictions: list[dict], number: int = NUM_PATIENTS, seed: int = SEED) -> list[int]:
-    """Return positions of records at equal distances from the lowest to the highest F1, equal ones drawn by seed."""
+    """Return positions of records at equal distances from the lowest to the highest F1, ties drawn by the seed."""
     readable = [i for i, prediction in enumerate(predictions) if prediction["readable"]]
     drawn = np.random.default_rng(seed).permutation(readable)
     ranked = sorted(map(int, drawn), key=lambda i: record_f1(predictions[i]))
@@ -28,7 +28,7 @@ def choose_records(predictions: list[dict], number: int = NUM_PATIENTS, seed: in
 
 
 def record_f1(prediction: dict) -> float:
-    """Return the F1 of one record's list of diagnoses; 1 where none is recorded and none written."""
+    """Return the F1 of one record's list of diagnoses; 1 if both lists are empty."""
     gold, written = set(prediction["gold"]), {d["label"] for d in prediction["diagnoses"]}
     return 2 * len(gold & written) / (len(gold) + len(written)) if gold or written else 1.0
 
@@ -48,7 +48,7 @@ def worked_patients(predictions: list[dict], records, pipe: ClinRaGenPipeline) -
 
 
 def worked_patient(prediction: dict, record: dict, pipe: ClinRaGenPipeline) -> dict:
-    """Return what is shown of one record: series, diagnoses, and attention to terms of the knowledge."""
+    """Return the content for one record: series, diagnoses, and attention to knowledge terms."""
     return {
         "prediction": prediction,
         "record": record,
@@ -75,13 +75,13 @@ def _series(record: dict, channels: list[dict]) -> dict[str, list]:
 
 
 def thresholds_of(pipe: ClinRaGenPipeline) -> dict[str, float]:
-    """Return the probability from which on each diagnosis is listed; empty without a diagnosis head."""
+    """Return the threshold of each diagnosis; empty without a diagnosis head."""
     decisions = pipe.model.config.decisions
     return dict(zip(pipe.processor.labels, decisions.thresholds, strict=True)) if pipe.model.diagnosis_head else {}
 
 
 def _diagnoses(prediction: dict, thresholds: dict[str, float]) -> list[tuple]:
-    """Return name, recorded or not, written or not, probability and threshold of each diagnosis that is either."""
+    """Return name, is recorded, is written, probability and threshold of each recorded or written diagnosis."""
     gold, written = prediction["gold"], [d["label"] for d in prediction["diagnoses"]]
     probabilities = prediction["probabilities"]
     names = dict.fromkeys([*gold, *written])

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of a patient's series, and of how a training went."""
+"""Plots of a patient's series, and of the course of training."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ INK, MUTED, BAND, ALARM = "#1f2933", "#7b8794", "#d9eaf2", "#c0392b"
 
 def series_plot(channels: list[dict], lab_times, lab_values, title: str | None = None) -> Figure:
     """
-    One small plot per measured channel: every measurement a point, the reference range shaded, points outside of it
-    red, and the line broken where six hours or more went without a measurement.
+    Plot each measured channel: every measurement is a point, the reference range is shaded, points outside it are red,
+    and the line is broken where six hours or more have no measurement.
 
     Args:
         channels (`list[dict]`): `name`, `unit`, `low`, `high` (`None` where there is no limit).
@@ -42,7 +42,7 @@ def series_plot(channels: list[dict], lab_times, lab_values, title: str | None =
         axis.axis("off")
     for axis, i in zip(axes.flat, shown, strict=False):
         _draw_channel(axis, channels[i], hours, values[:, i])
-    for axis in axes.flat[max(len(shown) - 3, 0) : len(shown)]:  # the lowest of each column
+    for axis in axes.flat[max(len(shown) - 3, 0) : len(shown)]:  # the lowest axis of each column
         axis.tick_params(labelbottom=True)
         axis.set_xlabel("hours since ICU admission", color=MUTED, fontsize=8)
     if shown:
@@ -58,7 +58,7 @@ def series_plot(channels: list[dict], lab_times, lab_values, title: str | None =
 
 
 def _legend() -> list[Line2D | Patch]:
-    """Return what the marks of a plot of series mean."""
+    """Return the legend entries of a plot of series."""
     point = {"marker": "o", "linestyle": ""}
     return [
         Line2D([], [], color=INK, markersize=3, label="in the reference range", **point),
@@ -77,7 +77,8 @@ def _draw_channel(axis, channel: dict, hours: np.ndarray, column: np.ndarray) ->
     outside = (y < low) | (y > high)
     axis.scatter(x[~outside], y[~outside], s=7, color=INK, zorder=2)
     axis.scatter(x[outside], y[outside], s=11, color=ALARM, zorder=3)
-    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - np.ptp(y), 0)  # no axis finer than the values
+    # The axis is no finer than the values.
+    missing = max(4 * 10.0 ** -channel.get("decimals", 1) - np.ptp(y), 0)
     margin = 0.1 * np.ptp(y) + missing / 2
     bottom, top = y.min() - margin, y.max() + margin
     axis.set_ylim(bottom, top)

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-A page of rationales in Markdown, each with the facts of its record beside it, so that a reader can judge them.
+A page of rationales in Markdown, each beside the facts of its record, so that a reader can judge them.
 
 Facts are computed here from the measured values; verdicts are those that the model's answer holds.
 """
@@ -27,12 +27,12 @@ PARTS = {"note": ("note_rationale", "note_claims"), "lab": ("lab_rationale", "cl
 FACTS = ("channel", "usual", "first (hour)", "lowest", "highest", "last", "values", "below", "above")
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
-_BLOCK = re.compile(r"^(\s*(?:\d+(?=[.)](?:\s|$))|(?=[-+#])))")  # up to the mark, which is made plain
+_BLOCK = re.compile(r"^(\s*(?:\d+(?=[.)](?:\s|$))|(?=[-+#])))")  # up to the mark, which is escaped
 
 
 def chosen_records(stay_ids: Sequence[str], number: int, seed: int) -> list[int]:
     """
-    Choose records whatever they hold: every k-th in the order of a hash of the seed and the id.
+    Choose records independently of their content: every k-th in the order of a hash of the seed and the id.
 
     Args:
         stay_ids (list of `str`): of all records.
@@ -60,7 +60,7 @@ def rationale_page(
         metadata (`dict`): of the dataset.
         seed (`int`): of the choice.
         permission (`str`, *optional*): why records of credentialed data may be shown.
-        beside (*optional*): metrics of another model's report, and its predictions of the same records.
+        beside (*optional*): metrics of another model's report, and its predictions for the same records.
     """
     source, channels = metadata["source_description"], metadata["channels"]
     sections = [_head(metrics, len(rows), source, seed, permission)]
@@ -104,7 +104,7 @@ def _ordinal(number: int) -> str:
 
 
 def _figures(metrics: dict) -> str:
-    """Return what a reader meets in all records of the split, of which the page shows some."""
+    """Return the table of what a reader meets, over all records of the split."""
     rows = [
         (row.name, f"{row.value:.3f}", "{:.3f} to {:.3f}".format(*row.interval) if row.interval else "", row.whole)
         for row in reader_rows(metrics)
@@ -123,7 +123,7 @@ def _record(prediction: dict, row: dict, channels: list[dict]) -> Iterator[str]:
 
 
 def _answer(prediction: dict, model: str = "") -> Iterator[str]:
-    """Yield what a model lists and writes."""
+    """Yield a model's list of diagnoses and its rationale."""
     listed = [
         d["label"] + ("" if d.get("probability") is None else f" ({d['probability']:.2f})")
         for d in prediction["diagnoses"]
@@ -136,7 +136,7 @@ def _answer(prediction: dict, model: str = "") -> Iterator[str]:
 
 
 def note_head(note: str) -> str:
-    """Return the first lines of a note as a block of text, and how many words follow."""
+    """Return the first lines of a note as a block of text, and the number of words after them."""
     lines = [part for line in note.strip().splitlines() for part in textwrap.wrap(line, WIDTH) or [""]]
     shown, left = lines[:NOTE_LINES], len(" ".join(lines[NOTE_LINES:]).split())
     text = "\n".join(shown).replace("```", "'''")
@@ -179,14 +179,14 @@ def _beyond(values: np.ndarray, low: float, high: float) -> tuple[tuple[float, i
 
 
 def read_sentences(prediction: dict) -> Iterator[tuple[str, str, str, list[dict]]]:
-    """Yield the part, origin, text and claims of each sentence; the origin is empty where the answer tells none."""
-    told = prediction.get("sentences") or [
+    """Yield the part, origin, text and claims of each sentence; the origin is empty if the answer has none."""
+    sentences = prediction.get("sentences") or [
         {"text": prediction[name][start:end], "part": part, "origin": ""}
         for part, (name, _) in PARTS.items()
         for start, end in sentence_spans(prediction[name])
     ]
     after = dict.fromkeys(PARTS, 0)
-    for sentence in told:
+    for sentence in sentences:
         name, claims = PARTS[sentence["part"]]
         start = prediction[name].find(sentence["text"], after[sentence["part"]])
         end = start + len(sentence["text"])
@@ -213,12 +213,12 @@ def verdict(claim: dict) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text on one line, with what Markdown would read as markup made plain."""
+    """Return text on one line, with Markdown's special characters escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def wrapped(text: str, first: str = "", then: str = "") -> str:
-    """Return text in lines of at most `WIDTH` characters, none of which begins a block of its own."""
+    """Return text in lines of at most `WIDTH` characters, none of which begins a Markdown block."""
     options = {"break_long_words": False, "break_on_hyphens": False}
     lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=then, **options)
     return "\n".join([*lines[:1], *(_BLOCK.sub(r"\1\\", line) for line in lines[1:])])

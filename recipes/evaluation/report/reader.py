@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-# Name for readers, place in `metrics.json`, what the figure is a share of, and where their number stands.
+# Name for readers, place in `metrics.json`, unit of the denominator, and the field with the denominator.
 ROWS = (
     ("supported claims and findings per record", "supported_per_record", "both", "records", "records"),
     ("findings that are not in the note", "note_claims", "absent", "findings", "total"),
@@ -44,7 +44,7 @@ ROWS = (
     ),
 )
 
-# The same of the figures of the decoder alone.
+# The same for the figures of the decoder alone.
 DECODER_ROWS = (
     ("micro-F1 of the diagnoses that it lists by itself", "free_list", "micro_f1", "records drawn", "records"),
     ("macro-F1 of these", "free_list", "macro_f1", "records drawn", "records"),
@@ -79,7 +79,7 @@ DECODER_ROWS = (
 
 @dataclass(frozen=True)
 class ReaderRow:
-    """One figure: its name, value and 95% interval, and of how many of what."""
+    """One figure: its name, value and 95% interval, and its denominator."""
 
     name: str
     value: float
@@ -88,7 +88,7 @@ class ReaderRow:
 
 
 def reader_rows(metrics: dict) -> list[ReaderRow]:
-    """Return the figures that a `metrics.json` has; none of a report before they were measured."""
+    """Return the figures that a `metrics.json` has; older reports have none."""
     return _rows(ROWS, metrics, metrics["intervals"]) if "listed_diagnoses" in metrics else []
 
 
@@ -99,7 +99,7 @@ def decoder_rows(metrics: dict) -> list[ReaderRow]:
 
 
 def decoder_warnings(metrics: dict) -> list[str]:
-    """Return what the decoder has not learned, in plain words; nothing of a report before that was measured."""
+    """Return in plain words what the decoder has not learned; empty for older reports."""
     return (metrics.get("decoder") or {}).get("warnings", [])
 
 

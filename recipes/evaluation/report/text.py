@@ -5,7 +5,7 @@
 from collections.abc import Iterable, Sequence
 
 
-# Verdict of an argument -> how it is told, before the names of the diagnoses.
+# Verdict of an argument -> its words before the names of the diagnoses.
 ARGUMENTS = {
     "linked": "the knowledge links it with",
     "unlinked": "the knowledge does not link it with",
@@ -14,12 +14,12 @@ ARGUMENTS = {
 
 
 def decimals(value: float | None, digits: int = 2) -> str:
-    """Return a figure with its digits; a dash for one that is undefined."""
+    """Return a figure with fixed decimals; a dash if it is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def limits(channel: dict) -> str:
-    """Return what counts as normal of a channel; a dash where nothing does."""
+    """Return the normal range of a channel; a dash if it has none."""
     low, high = channel.get("low"), channel.get("high")
     if low is None and high is None:
         return "–"

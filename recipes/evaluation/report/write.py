@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`report.html`: the figures of one evaluation and some worked patients on a page that needs nothing from outside."""
+"""`report.html`: the figures of one evaluation and some worked patients on a self-contained page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_report(
         metrics (`dict`): as `evaluate_model.py` gives it.
         predictions (`list[dict]`): one per record of `records`, in its order.
         pipe (`ClinRaGenPipeline`): that made the predictions.
-        others (`dict`, *optional*): report folder -> its metrics, to set this one's cost and F1 beside.
+        others (`dict`, *optional*): report folder -> its metrics, to compare cost and F1 with.
     """
     sections = {
         "Diagnoses": render("diagnoses", metrics=metrics),

@@ -16,7 +16,7 @@ SHOWN = ("micro_f1", "macro_f1", "weighted_f1", "micro_precision", "micro_recall
 
 def compare_reports(first_report: Path, second_report: Path) -> dict[str, dict]:
     """
-    Return, and print, both reports' figures of the diagnoses, their difference, its interval and p-value.
+    Print and return both reports' figures of the diagnoses, their difference, its interval and p-value.
 
     Raises:
         ClinRaGenInputError: if the reports are not about the same records.

@@ -35,7 +35,7 @@ SETTINGS = ("model", "dataset", "split", "attention_mask", "drop_last_batch", "u
 
 
 def evaluate_model(arguments: argparse.Namespace) -> dict:
-    """Write the report folder of `evaluate_model.py`, whose arguments these are, and return the metrics."""
+    """Write the report folder of `evaluate_model.py` for its arguments, and return the metrics."""
     check_free(arguments.output, arguments.model, arguments.dataset)
     try:
         others = {folder: read_metrics(folder) for folder in arguments.compare}
@@ -71,12 +71,12 @@ def evaluate_model(arguments: argparse.Namespace) -> dict:
         }
         write_evaluation(aside, metrics, predictions)
         write_report(aside, metrics, predictions, records, pipe, others)
-    tell(arguments.output, metrics)
+    log_summary(arguments.output, metrics)
     return metrics
 
 
-def tell(output: str, metrics: dict) -> None:
-    """Log the first figures, beside those of the decoder alone, and what it has not learned."""
+def log_summary(output: str, metrics: dict) -> None:
+    """Log the main figures, those of the decoder alone, and the warnings about it."""
     diagnosis, alone = metrics["diagnosis"], metrics["decoder"]
     logger.info("%s: micro-F1 %.4f, macro-F1 %.4f", output, diagnosis["micro_f1"], diagnosis["macro_f1"])
     if alone:
@@ -95,7 +95,7 @@ def measure(
     bertscore: BertScorer | None,
     asked: dict,
 ) -> dict:
-    """Return the figures of the predictions, which were `asked` for so, and of the probes of the arguments."""
+    """Return the figures of the predictions, generated with the options `asked`, and of the requested probes."""
     config, processor = pipe.model.config, pipe.processor
     metrics = compute_metrics(
         predictions,

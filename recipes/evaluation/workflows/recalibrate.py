@@ -23,7 +23,7 @@ from recipes.evaluation.figures.drift import drift
 from recipes.evaluation.figures.metrics import diagnosis_metrics
 from recipes.models.card import write_card
 from recipes.models.folder import fetched, load_model_folder, save_model_folder
-from recipes.models.history import OF_A_DATASET, needed_history, read_history
+from recipes.models.history import OF_A_DATASET, read_history, required_history
 from recipes.training.data import ClinRaGenCollator, check_same_names, encode_records, load_records
 from recipes.training.fitting import fit_temperature, fit_thresholds
 from recipes.training.guarantees import batches, fit_doubt
@@ -33,17 +33,17 @@ from recipes.training.inputs import input_statistics
 logger = logging.getLogger(__name__)
 
 FEWEST_PATIENTS = 50
-ENOUGH = 5  # patients with a diagnosis, by whom half of its threshold is theirs
+ENOUGH = 5  # patients with a diagnosis at which old and new threshold have equal weight
 FIGURES = ("micro_f1", "macro_f1", "expected_calibration_error")
 
 
 def recalibrate(arguments: argparse.Namespace) -> dict:
     """
-    Report the drift of a split's records; where they have labels, measure what new temperature and thresholds would
-    bring, and write the model folder with them to `--output`, if it is given.
+    Report the drift of a split's records; if they have labels, measure the effect of a new temperature and thresholds,
+    and write the model folder with them to `--output`, if given.
 
     Returns:
-        `drift`, and `before` and `after`: `FIGURES` of each patient by settings that were fitted on the others.
+        `drift`, and `before` and `after`: `FIGURES`, for each patient with settings fitted on other patients.
 
     Raises:
         ClinRaGenInputError: if there are too few labelled patients.
@@ -55,11 +55,11 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
     if model.diagnosis_head is None:
         raise ClinRaGenInputError(f"--model: {arguments.model} has no diagnosis head")
     check_same_names(processor, arguments.model, arguments.dataset)
-    history = read_history(folder) if arguments.output is None else needed_history(folder)
+    history = read_history(folder) if arguments.output is None else required_history(folder)
     metadata = read_metadata(arguments.dataset)
     records = load_records(arguments.dataset, arguments.split, needs_labels=not arguments.drift_only)
     now = input_statistics(records, processor, metadata.get("labelled", True))
-    found = {"drift": tell_drift(history, now)}
+    found = {"drift": report_drift(history, now)}
     if arguments.drift_only:
         return found
     patients = np.array(records["subject_id"])
@@ -72,7 +72,7 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
     encoded = encode_records(records, processor, [], 8)
     logits, gold = scores(model, processor, encoded, collator)
     found |= compare(model.config.decisions, logits, gold, np.array(encoded["subject_id"]), processor.labels)
-    tell(found)
+    log_figures(found)
     if arguments.output is not None:
         fit(model.config.decisions, logits, gold)
         fit_doubt(model, processor, encoded, collator, probabilities_of(model.config.decisions, logits))
@@ -85,7 +85,7 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
 
 
 def compare(decisions, logits: torch.Tensor, gold: torch.Tensor, patients: np.ndarray, labels: list[str]) -> dict:
-    """Return figures of the decisions as they are, and of others, fitted on each half of the patients for the rest."""
+    """Return figures of the present decisions, and of new ones, fitted on each half of the patients for the other."""
     halves = list(GroupKFold(2, shuffle=True, random_state=0).split(gold, groups=patients))
     probabilities, made = probabilities_of(decisions, logits), np.zeros(gold.shape, dtype=bool)
     before = figures(probabilities, probabilities >= np.array(decisions.thresholds), gold, patients, labels)
@@ -109,10 +109,10 @@ def scores(model, processor, records: Dataset, collator: ClinRaGenCollator) -> t
 
 def fit(decisions, logits: torch.Tensor, gold: torch.Tensor) -> None:
     """
-    Set temperature and thresholds by records that the model did not learn from.
+    Set temperature and thresholds by records that the model was not trained on.
 
-    A diagnosis keeps its old threshold, on the scale of the new temperature, as much as `ENOUGH` patients who have it
-    would say: of one that hardly any local patient has, local records tell nothing.
+    A new threshold is averaged with the old one, on the scale of the new temperature, which has the weight of `ENOUGH`
+    patients with the diagnosis: few local patients say little about it.
     """
     old = torch.tensor(decisions.thresholds, dtype=torch.float64).logit().numpy() * decisions.temperature
     _, decisions.temperature = fit_temperature(logits, gold)
@@ -133,8 +133,8 @@ def figures(probabilities: np.ndarray, made: np.ndarray, gold: torch.Tensor, pat
     return {name: round(float(found[name]), 4) for name in FIGURES}
 
 
-def tell_drift(history: dict, now: dict) -> list[dict]:
-    """Say which inputs differ much from those of training; return all that were compared."""
+def report_drift(history: dict, now: dict) -> list[dict]:
+    """Log the inputs that differ much from training; return all comparisons."""
     before = history.get("inputs")
     if before is None:
         logger.warning("the model folder does not say what it was trained on: drift cannot be measured")
@@ -159,14 +159,14 @@ def tell_drift(history: dict, now: dict) -> list[dict]:
     return rows
 
 
-def tell(found: dict) -> None:
+def log_figures(found: dict) -> None:
     for name in FIGURES:
         before, after = found["before"][name], found["after"][name]
         logger.info("%s: %.4f as it is, %.4f recalibrated (%+.4f)", name, before, after, after - before)
 
 
 def with_recalibration(history: dict, metadata: dict, split: str, number: int, found: dict) -> dict:
-    """Return a model folder's history with that of the recalibration."""
+    """Return a model folder's history with the recalibration added."""
     source = {**metadata["source_description"], "content_hash": metadata["content_hash"]}
     done = {
         "dataset": {name: source.get(name) for name in OF_A_DATASET},

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def show_rationales(arguments: argparse.Namespace) -> Path:
     """
-    Write the page of `show_rationales.py`, whose arguments these are, and return its path.
+    Write the page of `show_rationales.py` for its arguments, and return its path.
 
     Raises:
         ClinRaGenInputError: if the output exists, the data may not be shown, or the report is of other records.
@@ -30,7 +30,7 @@ def show_rationales(arguments: argparse.Namespace) -> Path:
     if metadata["source_description"]["credentialed"] and not permission:
         raise ClinRaGenInputError(
             f"{arguments.dataset} is built from {metadata['source']}, which is credentialed data: its records may not "
-            "be shown; if it is the open demo extract, say so with --data-are-open REASON, which the page tells"
+            "be shown; if it is the open demo extract, say so with --data-are-open REASON, which the page states"
         )
     metrics, predictions = read_metrics(arguments.report), read_predictions(arguments.report)
     records = load_records(str(arguments.dataset), metrics["run"]["split"])
@@ -45,7 +45,7 @@ def show_rationales(arguments: argparse.Namespace) -> Path:
         beside = read_metrics(arguments.beside), _of_same_stays(arguments.beside, chosen)
     page = rationale_page(metrics, chosen, rows, metadata, arguments.seed, permission, beside)
     with held(arguments.output):
-        check_free(arguments.output)  # again, since another process may have finished it in between
+        check_free(arguments.output)  # again: another process may have finished it meanwhile
         write_whole(arguments.output, page)
     logger.info("%s: %d of %d records", arguments.output, len(rows), len(predictions))
     return arguments.output

@@ -25,19 +25,19 @@ PATHS = [
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_a_path_at_which_nothing_is_is_missing(here, name):
+def test_a_path_that_does_not_exist_is_missing(here, name):
     assert is_missing_path(name)
     with pytest.raises(ClinRaGenInputError, match=r"there is no folder .* or a name on the Hub, USER/NAME"):
         resolve_checkpoint(name)
 
 
 @pytest.mark.parametrize("name", [".", "./", "runs/", "runs/stage1", "runs", "./runs", "gpt2", "t5-small", MINILM])
-def test_what_is_there_and_a_name_on_the_hub_is_not(here, name):
+def test_an_existing_path_and_a_name_on_the_hub_are_not_missing(here, name):
     assert not is_missing_path(name)
 
 
 @pytest.mark.parametrize("name", ["google/flan-t5-small", "Qwen/Qwen3-0.6B", "t5-small"])
-def test_a_name_on_the_hub_stays(here, name):
+def test_a_name_on_the_hub_is_unchanged(here, name):
     assert resolve_checkpoint(name) == name
 
 
@@ -51,5 +51,5 @@ def test_a_missing_model_folder_is_not_looked_up_on_the_hub(here, hub, name):
     assert not hub.requests
 
 
-def test_the_name_of_an_endpoints_model_is_no_path(here):
+def test_the_name_of_an_endpoints_model_is_not_a_path(here):
     assert parse_model("openai:runs/stage2", "--teacher", ()) == ("openai", "runs/stage2")

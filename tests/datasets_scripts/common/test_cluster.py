@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A build and a template teacher on a Ray cluster: the same bytes as on one machine, whatever is lost on the way."""
+"""A build and a template teacher on a Ray cluster: the same bytes as on one machine, even if a node is lost."""
 
 import socket
 import sys
@@ -54,7 +54,7 @@ def teach(dataset, output, *options):
 
 
 def where(number):
-    """A square, and the node that it was made on."""
+    """A square, and the node that computed it."""
     import ray
 
     time.sleep(0.05)
@@ -80,7 +80,7 @@ def test_items_are_taken_only_as_the_results_are_read(cluster):
 
 
 @pytest.mark.slow
-def test_an_error_of_a_worker_is_raised_as_it_was(cluster):
+def test_an_error_of_a_worker_is_raised_unchanged(cluster):
     with pytest.raises(ZeroDivisionError, match=r"^division by zero$"):
         list(ordered_map(lambda number: 1 / number, [1, 0], cluster.address))
 
@@ -109,7 +109,7 @@ def test_without_ray_the_remedy_is_named(monkeypatch):
         next(ordered_map(abs, [1], "127.0.0.1:6379"))
 
 
-def test_a_language_model_teacher_is_not_spread(tmp_path):
+def test_a_language_model_teacher_is_not_distributed(tmp_path):
     arguments = ["--dataset", "d", "--knowledge", "k", "--output", str(tmp_path / "o"), "--ray", "127.0.0.1:1"]
     with pytest.raises(ClinRaGenInputError, match="template teacher only"):
         generate_rationales.main([*arguments, "--teacher", "openai:model"])
@@ -125,7 +125,7 @@ def test_a_build_and_its_rationales_are_the_bytes_of_a_local_run(cluster, raw, s
 
 
 @pytest.mark.slow
-def test_a_build_begun_on_a_cluster_goes_on_here_and_the_reverse(cluster, raw, small_blocks, tmp_path, monkeypatch):
+def test_a_build_begun_on_a_cluster_resumes_here_and_vice_versa(cluster, raw, small_blocks, tmp_path, monkeypatch):
     local, write_shard = build(raw, tmp_path / "local"), records.write_shard
     for first, then in ((["--ray", cluster.address], []), ([], ["--ray", cluster.address])):
         output, written = tmp_path / f"begun{len(first)}", []
@@ -153,7 +153,7 @@ def slow_square(number):
 
 
 @pytest.mark.slow
-def test_work_of_a_killed_node_is_done_again():
+def test_work_of_a_killed_node_is_repeated():
     with two_nodes() as cluster:
         results = ordered_map(slow_square, range(30), cluster.address)
         seen = [next(results)]
@@ -164,7 +164,7 @@ def test_work_of_a_killed_node_is_done_again():
 
 @pytest.mark.slow
 def test_a_build_of_ten_copies_of_the_demo_is_the_same_also_when_a_node_is_killed(real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)  # 18 blocks, of which most are to come when the node is killed
+    monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)  # 18 blocks, most of them unfinished when the node is killed
     root = copy_tables(real_data / "mimic-iii-demo", 10, tmp_path / "x10")
 
     def build_demo(name, *options):

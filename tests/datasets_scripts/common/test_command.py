@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse what no option and no settings file can hold, for all commands in one place."""
+"""Refuse impossible options and settings files, for all commands in one place."""
 
 import os
 import subprocess
@@ -44,19 +44,19 @@ def parser():
         (["--kind", "c"], "argument --kind: invalid choice"),
     ],
 )
-def test_values_that_no_option_can_have(parser, argv, message):
+def test_impossible_values_of_options_are_refused(parser, argv, message):
     with pytest.raises(ClinRaGenInputError) as caught:
         parser.parse_args(argv)
     assert message in str(caught.value)
 
 
-def test_what_an_option_can_have_is_taken(parser):
+def test_possible_values_of_options_are_accepted(parser):
     argv = ["--count", "1", "--seed", "0", "--share", "0", "--place", "a?b'c", "--parts", "1", "2"]
     given = parser.parse_args(argv)
     assert (given.count, given.seed, given.share, given.place, given.parts) == (1, 0, 0.0, Path("a?b'c"), [1, 2])
 
 
-def test_a_message_is_short_whatever_was_pasted(parser):
+def test_a_message_is_short_for_any_pasted_text(parser):
     with pytest.raises(ClinRaGenInputError) as caught:
         parser.parse_args(["--count", "x" * 100_000])
     assert len(str(caught.value)) < 1100
@@ -71,7 +71,7 @@ def test_a_message_is_short_whatever_was_pasted(parser):
         ("--threads=" + "9" * 20, "--threads is 99999999999999999999; give at most"),
     ],
 )
-def test_options_of_a_build(tmp_path, option, message):
+def test_impossible_options_of_a_build_are_refused(tmp_path, option, message):
     with pytest.raises(ClinRaGenInputError, match=message):
         build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "out"), option])
     assert not list(tmp_path.iterdir())
@@ -91,9 +91,9 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
         (b"a: " + b"[" * 60 + b"]" * 60, "holds itself, or too much"),
         (b"a: &a [*a]", "holds itself, or too much"),
         (BOMB.encode(), "holds itself, or too much"),
-        (b"1: a", "the name 1 is no text; write it in quotes"),
-        (b"yes: a", "the name True is no text; write it in quotes"),
-        (b"a: {null: 1}", "the name None is no text"),
+        (b"1: a", "the name 1 is not text; write it in quotes"),
+        (b"yes: a", "the name True is not text; write it in quotes"),
+        (b"a: {null: 1}", "the name None is not text"),
         (b"a: 2020-01-01", "'2020-01-01' is neither text nor a number; write it in quotes"),
         (b"a: 2020-99-99", "not a YAML file"),
         (b'a: "\\ud800"', "holds half of a character"),
@@ -102,7 +102,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
         (b"", "it is None, not an object with fields"),
     ],
 )
-def test_what_is_no_settings_file(tmp_path, content, message):
+def test_an_invalid_settings_file_is_refused(tmp_path, content, message):
     path = tmp_path / "a?b.yaml"
     path.write_bytes(content)
     with pytest.raises(ClinRaGenInputError, match=message) as caught:
@@ -110,7 +110,7 @@ def test_what_is_no_settings_file(tmp_path, content, message):
     assert str(path) in str(caught.value)
 
 
-def test_a_folder_in_place_of_a_settings_file(tmp_path):
+def test_a_folder_in_place_of_a_settings_file_is_refused(tmp_path):
     with pytest.raises(ClinRaGenInputError, match="Is a directory"):
         read_yaml(tmp_path)
 
@@ -192,7 +192,7 @@ run_command(main)
     ("processes", "option", "code", "output"),
     [("2", "works", 0, "left in order"), ("1", "works", -6, "left in order"), ("2", "fails", -6, "left in order")],
 )
-def test_a_process_of_several_whose_work_is_done_leaves_without_a_teardown(processes, option, code, output):
+def test_a_finished_process_of_several_exits_without_a_teardown(processes, option, code, output):
     command = [sys.executable, "-c", ABORTS_IN_TEARDOWN, option]
     environment = {**os.environ, "WORLD_SIZE": processes}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path.cwd())

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A package that is not installed is one line with the command that installs it, whoever misses it."""
+"""A missing package is one line with the command that installs it, for all users of the package."""
 
 import importlib
 import os
@@ -19,7 +19,7 @@ def same_mask():
     os.umask(mask)
 
 
-def told_by(main, capsys):
+def error_of(main, capsys):
     with pytest.raises(SystemExit) as ended:
         run_command(main)
     assert ended.value.code == 2
@@ -37,12 +37,12 @@ def told_by(main, capsys):
 def test_a_package_of_the_project_is_named_with_its_extra(monkeypatch, capsys, name, wanted):
     monkeypatch.setitem(sys.modules, name.partition(".")[0], None)  # as if it were not installed
     monkeypatch.setitem(sys.modules, name, None)
-    told = told_by(lambda _: importlib.import_module(name), capsys)
-    assert told == f"error: the package {name.partition('.')[0]} is not installed; pip install {wanted}\n"
+    message = error_of(lambda _: importlib.import_module(name), capsys)
+    assert message == f"error: the package {name.partition('.')[0]} is not installed; pip install {wanted}\n"
 
 
 @pytest.mark.parametrize("logger", ["azure_ml", "codecarbon", "comet_ml", "clearml", "swanlab", "wandb"])
-def test_what_transformers_misses_is_named(capsys, logger):
+def test_a_package_that_transformers_needs_is_named(capsys, logger):
     def main(_):
         INTEGRATION_TO_CALLBACK[logger]()
 
@@ -50,8 +50,8 @@ def test_what_transformers_misses_is_named(capsys, logger):
         main(None)
     except (RuntimeError, ImportError):
         package = {"azure_ml": "azureml", "comet_ml": "comet-ml"}.get(logger, logger)
-        told = told_by(main, capsys)
-        assert told == f"error: the package {package} is not installed; pip install {package}\n"
+        message = error_of(main, capsys)
+        assert message == f"error: the package {package} is not installed; pip install {package}\n"
     else:
         pytest.skip(f"{logger} is installed")
 
@@ -62,7 +62,7 @@ def test_words_of_transformers_tokenizers_are_read(capsys):
             "\nSmallTokenizer requires the SentencePiece library but it was not found in your environment. Check out\n"
         )
 
-    assert told_by(main, capsys) == ("error: the package SentencePiece is not installed; pip install sentencepiece\n")
+    assert error_of(main, capsys) == ("error: the package SentencePiece is not installed; pip install sentencepiece\n")
 
 
 def test_a_module_of_the_project_that_is_missing_is_a_fault_of_the_program():

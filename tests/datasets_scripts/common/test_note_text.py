@@ -26,7 +26,7 @@ NOTES = [
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder as commands leave it, and an empty cache."""
+    """A folder as written by commands, and an empty cache."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
     for name in KEPT + NOTES:
@@ -48,14 +48,14 @@ def test_files_with_notes_are_listed_and_the_others_are_not(folder, capsys):
     assert sorted(path.read_text() for path in folder.rglob("*") if path.is_file()) == ["a productive cough"] * 15
 
 
-def test_what_is_listed_is_removed_on_request_alone(folder, capsys):
+def test_listed_files_are_removed_only_on_request(folder, capsys):
     main(["--note-text", str(folder), "--remove"])
     assert listed(capsys)[-1].endswith("removed")
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == set(KEPT)
 
 
-def test_copies_in_the_cache_of_datasets_are_found_and_those_of_other_data_stay(folder, tmp_path, capsys):
+def test_copies_in_the_cache_of_datasets_are_found_and_those_of_other_data_are_kept(folder, tmp_path, capsys):
     columns = {"stay_id": ["1"], "note": ["a productive cough"], "lab_times": [[0.0]], "lab_values": [[[1.0]]]}
     for name, table in (("ours", columns), ("other", {"text": ["x"]})):
         pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
@@ -74,7 +74,7 @@ def test_copies_in_the_cache_of_datasets_are_found_and_those_of_other_data_stay(
 @pytest.mark.parametrize(
     ("folder_mode", "mode", "readable"), [(0o755, 0o644, True), (0o755, 0o600, False), (0o700, 0o644, False)]
 )
-def test_a_file_is_readable_where_its_mode_and_its_folders_let_others_in(folder_mode, mode, readable):
+def test_a_file_is_readable_if_its_mode_and_its_folders_permit_others(folder_mode, mode, readable):
     with tempfile.TemporaryDirectory() as folder:  # which others can enter, unlike pytest's
         path = Path(folder) / "x.jsonl"
         path.write_text("{}")
@@ -83,7 +83,7 @@ def test_a_file_is_readable_where_its_mode_and_its_folders_let_others_in(folder_
         assert is_readable(path) == readable
 
 
-def test_a_folder_that_is_missing_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(ClinRaGenInputError, match="there is no folder"):
         main(["--note-text", str(tmp_path / "nothing")])
     assert "--note-text" in help_text()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One output, one process; places that cannot be written; what an interruption and a full disk leave."""
+"""One output, one process; unwritable places; the state after an interruption and a full disk."""
 
 import errno
 import os
@@ -43,7 +43,7 @@ with held(sys.argv[1]):
 
 @pytest.fixture
 def another_process():
-    """A function that lets another process hold an output, and returns that process."""
+    """A function that makes another process lock an output, and returns that process."""
     with ExitStack() as processes:
 
         def hold(output):
@@ -57,7 +57,7 @@ def another_process():
         yield hold
 
 
-def test_an_output_that_another_process_holds_is_refused_with_who_holds_it(tmp_path, another_process):
+def test_an_output_locked_by_another_process_is_refused_and_the_process_named(tmp_path, another_process):
     other = another_process(tmp_path / "out")
     with pytest.raises(BusyError) as caught, finished_folder(tmp_path / "out"):
         pass
@@ -91,7 +91,7 @@ def test_a_process_holds_its_own_output_again(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_where_the_disk_knows_no_locks_the_command_says_so_and_works(tmp_path, monkeypatch, caplog):
+def test_on_a_disk_without_locks_the_command_warns_and_works(tmp_path, monkeypatch, caplog):
     import fcntl
 
     def none(*_):
@@ -100,7 +100,7 @@ def test_where_the_disk_knows_no_locks_the_command_says_so_and_works(tmp_path, m
     monkeypatch.setattr(fcntl, "flock", none)
     with finished_folder(tmp_path / "out") as folder:
         (folder / "part").write_text("done")
-    assert "knows no locks" in caplog.text
+    assert "has no locks" in caplog.text
     assert (tmp_path / "out" / "part").read_text() == "done"
 
 
@@ -128,12 +128,12 @@ PLACES = {
     "full/thesis.txt": "exists already",
     "file/out": "file is a file, no folder",
     "file/deep/er/out": "file is a file, no folder",
-    "to-full": "is a symbolic link to full; name the place itself",
+    "to-full": "is a symbolic link to full; name its target",
     "to-empty": "is a symbolic link to empty",
     "to-file": "is a symbolic link to file",
     "dangling": "is a symbolic link to nowhere, which does not exist",
     "dangling/out": "is a symbolic link to nothing",
-    "work": "work.unfinished is in the way, and nothing that this program began",
+    "work": "work.unfinished is in the way, and was not created by this program",
     "notes": "notes.unfinished is in the way",
     "linked": "linked.unfinished is in the way",
     "x" * 300: "File name too long",
@@ -186,7 +186,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_an_output_inside_of_what_is_read_is_refused(data):
+def test_an_output_inside_an_input_is_refused(data):
     for options in (
         ["--output", data / "raw"],
         ["--output", data / "out", "--also-meds", data / "out"],
@@ -197,22 +197,22 @@ def test_an_output_inside_of_what_is_read_is_refused(data):
         before = what_is_in(data / "raw").keys()
         done = build("--source", "mimic-iv", "--root", data / "raw", *options)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert "lies inside of" in done.stderr or "exists already" in done.stderr, done.stderr
+        assert "is inside" in done.stderr or "exists already" in done.stderr, done.stderr
         assert what_is_in(data / "raw").keys() == before
         assert not (data / "out").exists()
     (data / "events" / "data").mkdir(parents=True)
     done = build("--source", "meds", "--root", data / "events", "--output", data / "events" / "data" / "out")
-    assert "lies inside of" in done.stderr  # its files are found in all folders below
+    assert "is inside" in done.stderr  # its files are found in all folders below
     knowledge = ["--knowledge", data / "knowledge.json"]
     done = teach("--dataset", data / "dataset", *knowledge, "--output", data / "dataset" / "data" / "out")
-    assert "lies inside of" in done.stderr
+    assert "is inside" in done.stderr
 
 
 def test_two_outputs_are_separate_or_refused(tmp_path):
     check_separate(tmp_path / "a", tmp_path / "b")
     check_separate(tmp_path / "a", tmp_path / "a-meds")
     for second in ("a", "a/b", "a.unfinished", "."):
-        with pytest.raises(ClinRaGenInputError, match="written too"):
+        with pytest.raises(ClinRaGenInputError, match="also an output"):
             check_separate(tmp_path / "a", tmp_path / second)
 
 
@@ -257,7 +257,7 @@ def test_real_tables_are_never_overwritten_by_simulated_ones(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mimic"]
 
 
-def test_simulated_tables_are_the_same_bytes_and_stay_as_they_are(tmp_path):
+def test_simulated_tables_have_the_same_bytes_and_are_not_rewritten(tmp_path):
     write_synthetic_tables(tmp_path / "a", 20, seed=0)
     stats = {path: path.stat() for path in (tmp_path / "a").rglob("*.csv.gz")}
     write_synthetic_tables(tmp_path / "a", 20, seed=0)
@@ -276,12 +276,12 @@ def test_the_users_own_files_are_not_overwritten_by_a_knowledge_base(tmp_path, t
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {taken: "my own"}
     (tmp_path / taken).unlink()
     assert run_script(*command).returncode == 0
-    assert run_script(*command).returncode == 0  # its own it writes anew
+    assert run_script(*command).returncode == 0  # the command rewrites its own files
     assert {path.name for path in tmp_path.iterdir()} == {"report.md", "report.json"}
 
 
 def raised(kind, message):
-    """An error that was raised on the way of another, as libraries do."""
+    """An error with another one as its cause, as libraries raise them."""
     try:
         try:
             raise kind(message)
@@ -291,7 +291,7 @@ def raised(kind, message):
         return error
 
 
-def test_interruptions_and_full_disks_are_known_whatever_error_tells_of_them():
+def test_interruptions_and_full_disks_are_recognized_in_every_error():
     assert is_interruption(raised(KeyboardInterrupt, ""))
     assert is_interruption(RuntimeError("Query interrupted"))
     assert not is_interruption(raised(RuntimeError, "no query was interrupted"))
@@ -301,7 +301,7 @@ def test_interruptions_and_full_disks_are_known_whatever_error_tells_of_them():
 
 
 def broken_off(output, error, resume=None):
-    """Write a part and raise the error; tell whether the part of an earlier start was there."""
+    """Write a part and raise the error; return whether the part of an earlier start existed."""
     found = []
 
     def work():
@@ -325,20 +325,20 @@ def broken_off(output, error, resume=None):
         (KeyboardInterrupt(), None, False),
     ],
 )
-def test_what_can_be_resumed_stays_and_a_mistake_leaves_nothing(tmp_path, error, resume, kept):
+def test_resumable_output_is_kept_and_a_mistake_leaves_nothing(tmp_path, error, resume, kept):
     broken_off(tmp_path / "out", error, resume)
     assert [path.name for path in tmp_path.iterdir()] == (["out.unfinished"] if kept else [])
     assert broken_off(tmp_path / "out", error, resume) == kept
     assert not broken_off(tmp_path / "out", error, {"a": 2})
 
 
-def test_a_mistake_in_a_later_start_keeps_what_an_earlier_one_did(tmp_path):
+def test_a_mistake_in_a_later_start_keeps_the_earlier_output(tmp_path):
     assert not broken_off(tmp_path / "out", KeyboardInterrupt(), {"a": 1})
     assert broken_off(tmp_path / "out", ClinRaGenInputError("--memory-limit 4GBB is no size"), {"a": 1})
     assert broken_off(tmp_path / "out", KeyboardInterrupt(), {"a": 1})
 
 
-def test_too_little_memory_is_one_line_and_more_resumes(data, tmp_path):
+def test_too_little_memory_is_one_line_and_a_start_with_more_resumes(data, tmp_path):
     options = ["--source", "mimic-iv", "--root", data / "raw", "--output", tmp_path / "out"]
     for limit in ("1kB", "5MB"):
         done = build(*options, "--memory-limit", limit)
@@ -386,21 +386,21 @@ def test_a_second_teacher_is_refused_and_the_first_loses_nothing(data, tmp_path)
     for more in ([], ["--seed", "5"]):
         second = teach(*options, tmp_path / "out", *more)
         assert (second.returncode, len(second.stderr.splitlines())) == (2, 1), second.stderr
-        assert second.stderr.startswith("error: another process is at work on")
+        assert second.stderr.startswith("error: another process is working on")
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 0
     assert what_is_in(tmp_path / "out") == what_is_in(tmp_path / "whole")
 
 
 def pressed_ctrl_c(command, seconds):
-    """Start a command, press Ctrl-C in its terminal after so many seconds; exit code and what it said."""
+    """Start a command, press Ctrl-C in its terminal after some seconds; return exit code and error output."""
     process = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     )
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=120)
-    return process.returncode, told
+    _, message = process.communicate(timeout=120)
+    return process.returncode, message
 
 
 @pytest.mark.slow
@@ -411,12 +411,12 @@ def test_ctrl_c_in_workers_is_one_line(data, tmp_path):
     command += ["--knowledge", data / "knowledge.json", "--processes", "2", "--output", tmp_path / "out"]
     codes = []
     for seconds in (1.5, 2.5, 3.5, 4.5):
-        code, told = pressed_ctrl_c(command, seconds)
+        code, message = pressed_ctrl_c(command, seconds)
         codes.append(code)
         if code:
             assert code == 130
-            assert told.splitlines()[-1].startswith("error: interrupted;"), told
-            assert "Traceback" not in told
+            assert message.splitlines()[-1].startswith("error: interrupted;"), message
+            assert "Traceback" not in message
             assert not (tmp_path / "out").exists()
         else:
             break

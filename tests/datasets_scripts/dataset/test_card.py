@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The dataset card: all that it must tell, with figures that are there; and the leak meter behind it."""
+"""The dataset card, with all required content and existing figures; and the leak meter behind it."""
 
 import itertools
 import re
@@ -30,7 +30,7 @@ FIGURES = ["attrition", "leakage", "missingness", "prevalence"]
 
 
 def table_after(card, first_cell):
-    """The rows of the table whose header begins with a cell."""
+    """The rows of the table with a header that begins with a cell."""
     lines = card.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     rows = []
@@ -81,7 +81,7 @@ def test_the_card_of_each_source_is_complete(request, tmp_path, source):
     assert [row[0] for row in table_after(card, "view")] == ["admission", "paper"]
 
 
-def test_the_card_tells_what_is_called_normal(synthetic, tmp_path):
+def test_the_card_states_the_normal_ranges(synthetic, tmp_path):
     card = (synthetic / "README.md").read_text(encoding="utf-8")
     assert "| reference_ranges | clinical |" in card
     rows = {row[0]: row[1:] for row in table_after(card, "normal")}
@@ -99,9 +99,9 @@ def test_the_card_tells_what_is_called_normal(synthetic, tmp_path):
     assert "normal all the time" in next(iterate_rows(folder, "train"))["lab_caption"]
 
 
-def test_the_leak_meter_tells_the_views_apart(synthetic):
+def test_the_leak_meter_distinguishes_the_views(synthetic):
     leaks = read_metadata(synthetic)["leakage"]
-    assert leaks["paper"]["gold_named"] > 0.9  # the hospital course of simulated patients names what they have
+    assert leaks["paper"]["gold_named"] > 0.9  # the hospital course of simulated patients names their diseases
     assert leaks["admission"]["gold_named"] < 0.1
     assert leaks["paper"]["other_named"] < 0.1
 

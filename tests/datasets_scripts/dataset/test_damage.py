@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataset folders that are damaged: each is refused in one line that names the file, by whatever reads it."""
+"""Dataset folders that are damaged: every reader refuses them in one line that names the file."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def cut(path, share=0.5):
 
 
 def flipped(folder):
-    """Change a value between its limits, as a hand or a bad disk does: only the hash tells."""
+    """Change a value within its limits, as a person or a bad disk might: only the hash shows it."""
     path = shards(folder, "train")[0]
     table = pq.read_table(path)
     ages = pa.array([age + 1 for age in table["age"].to_pylist()], pa.float32())
@@ -136,15 +136,15 @@ DAMAGES = {
     ),
     "times shorter than values": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[3].pop()),
-        r"train-00000.parquet, row 3: lab_times has not as many entries",
+        r"train-00000.parquet, row 3: lab_times does not have as many entries",
     ),
     "times longer than values": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[3].append(9999.0)),
-        "row 3: lab_times has not as many entries",
+        "row 3: lab_times does not have as many entries",
     ),
     "lengths that make up for each other": (
         lambda f: rewritten(f, "lab_times", lambda cells: (cells[3].append(9999.0), cells[4].pop())),
-        "row 3: lab_times has not as many entries",
+        "row 3: lab_times does not have as many entries",
     ),
     "a row too narrow": (
         lambda f: rewritten(f, "lab_values", lambda cells: cells[2][0].pop()),
@@ -168,7 +168,7 @@ DAMAGES = {
     ),
     "hours for availability of another number": (
         lambda f: rewritten(f, "lab_available_times", lambda cells: cells[1].pop()),
-        "row 1: lab_available_times has not as many rows",
+        "row 1: lab_available_times does not have as many rows",
     ),
     "times that fall": (
         lambda f: rewritten(f, "lab_times", lambda cells: cells[4].reverse()),
@@ -181,14 +181,14 @@ DAMAGES = {
     **{
         f"a time of {hour}": (
             lambda f, hour=hour: rewritten(f, "lab_times", lambda cells: cells[6].__setitem__(0, hour)),
-            "row 6: lab_times holds what is no number",
+            "row 6: lab_times holds a value that is not a finite number",
         )
         for hour in (np.nan, np.inf, None)
     },
     **{
         f"class {number}": (
             lambda f, number=number: rewritten(f, "diagnoses", lambda cells: cells.__setitem__(7, [number])),
-            "row 7: diagnoses holds what is no class: there are 0 to 24",
+            "row 7: diagnoses holds an unknown class: the classes are 0 to 24",
         )
         for number in (-1, 25, None)
     },
@@ -237,14 +237,14 @@ def refusal(read, *inputs):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_folder_is_refused_by_whatever_reads_it(folder, knowledge, name):
+def test_a_damaged_folder_is_refused_by_every_reader(folder, knowledge, name):
     damage, message = DAMAGES[name]
-    check_content(folder)  # what was read before it was damaged is not taken for whole
+    check_content(folder)  # the cached check does not hold for the damaged folder
     damage(folder)
-    told = {refusal(read, folder, knowledge) for read in READERS.values()}
-    assert len(told) == 1
-    assert re.search(message, next(iter(told)))
-    assert str(folder) in next(iter(told))
+    messages = {refusal(read, folder, knowledge) for read in READERS.values()}
+    assert len(messages) == 1
+    assert re.search(message, next(iter(messages)))
+    assert str(folder) in next(iter(messages))
     assert [path.name for path in folder.parent.iterdir()] == ["dataset"]
 
 
@@ -277,14 +277,14 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_metadata_that_are_no_object_are_refused(folder, text):
+def test_metadata_other_than_an_object_are_refused(folder, text):
     (folder / METADATA_FILE).write_text(text)
     line = refusal(read_metadata, folder)
     assert METADATA_FILE in line
     assert "again" in line
 
 
-def test_metadata_that_are_no_text_are_refused(folder):
+def test_metadata_other_than_text_are_refused(folder):
     (folder / METADATA_FILE).write_bytes(b"\xff\xfe\x00" * 50)
     assert METADATA_FILE in refusal(read_metadata, folder)
 
@@ -299,7 +299,7 @@ def test_a_field_of_the_metadata_that_is_missing_is_named(folder, name):
 
 
 def places(value, path=()):
-    """Yield the way to every value inside."""
+    """Yield the path of every value inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in items:
         yield (*path, key)
@@ -311,7 +311,7 @@ JUNK = st.sampled_from([None, "x", "", -1, 0, 7, 1e300, float("nan"), float("inf
 
 @st.composite
 def changed_metadata(draw, metadata):
-    """Metadata with one value, anywhere, that is another or gone."""
+    """Metadata with one value, anywhere, changed or removed."""
     place = draw(st.sampled_from(list(places(metadata))))
     inside = metadata = json.loads(json.dumps(metadata))
     for key in place[:-1]:
@@ -336,7 +336,7 @@ def test_metadata_with_any_one_value_changed_are_read_or_refused_in_a_line(whole
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_metadata_that_pass_the_check_are_enough_for_the_card(whole, tmp_path_factory, data):
-    """The card is the last thing that is made of them, after all other work."""
+    """The card is written last, after all other work."""
     metadata = data.draw(changed_metadata(json.loads((whole / METADATA_FILE).read_text())))
     try:
         check_metadata(metadata, whole / METADATA_FILE)

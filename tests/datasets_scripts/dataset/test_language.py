@@ -41,13 +41,13 @@ def test_english_notes_are_not(note):
     assert language_warning(of_several(note)) is None
 
 
-def test_few_words_tell_nothing():
+def test_few_words_give_no_warning():
     assert language_warning(count_words(OTHERS["German"])) is None
     assert language_warning(Counter()) is None
 
 
 @pytest.mark.parametrize(("note", "warned"), [(OTHERS["German"] * 12, True), (ENGLISH * 12, False)])
-def test_the_build_says_so(tmp_path, note, warned):
+def test_the_build_warns_of_another_language(tmp_path, note, warned):
     tables, mapping = small_hospital.hospital(8)
     for row in tables["notes"]:
         row["text"] = note
@@ -84,7 +84,7 @@ def test_a_build_with_the_file_cuts_the_letters_and_keeps_the_language(tmp_path)
     assert "language: [en]" not in (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
 
 
-def test_headings_that_the_file_lacks_are_counted_and_said(tmp_path):
+def test_headings_missing_in_the_file_are_counted_and_reported(tmp_path):
     tables, mapping = german.hospital(8)
     for row in tables["notes"]:
         row["text"] = row["text"].replace("Therapie und Verlauf:", "Gelegentliches:")
@@ -101,7 +101,7 @@ def change_of(tmp_path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"section": {}}, "no field 'section' (did you mean 'sections'?); there are name, words"),
         (
@@ -110,17 +110,17 @@ def change_of(tmp_path, **changes):
         ),
         ({"after": []}, "after: give the headings of what is written at discharge"),
         ({"ends": ["Anamnese"]}, "'Anamnese' stands under ends, too; write it once"),
-        ({"parts": ["*"]}, "parts: '*' is no heading"),
+        ({"parts": ["*"]}, "parts: '*' is not a heading"),
         ({"words": {"no": []}}, "words: 'no' is empty"),
         ({"ends": "Diagnosen"}, "ends is 'Diagnosen', not a list"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line(tmp_path, changes, told):
+def test_a_mistake_in_the_file_is_one_line(tmp_path, changes, message):
     path = change_of(tmp_path, **changes)
     with pytest.raises(ClinRaGenInputError) as error:
         load_language(path)
     assert str(error.value).startswith(f"{path}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_file_and_the_view_of_the_paper_are_refused(tmp_path):
@@ -133,7 +133,7 @@ def test_a_missing_file_and_the_view_of_the_paper_are_refused(tmp_path):
         )
 
 
-def test_a_word_that_yaml_takes_for_a_truth_value_is_a_word(tmp_path):
+def test_a_word_that_yaml_reads_as_a_boolean_is_a_word(tmp_path):
     path = tmp_path / "language.yaml"
     path.write_text("name: German\nwords:\n  no: [kein]\n  on: [auf]\n", encoding="utf-8")
     assert yaml.safe_load(path.read_text())["words"] == {False: ["kein"], True: ["auf"]}

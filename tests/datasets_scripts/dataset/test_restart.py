@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A killed build leaves nothing that looks finished, goes on when started again, and ends in the same bytes."""
+"""A killed build leaves nothing that looks finished, resumes when started again, and ends in the same bytes."""
 
 import hashlib
 import random
@@ -46,8 +46,8 @@ def files(folder):
 
 def kill_and_restart(source, root, tmp_path, times, seed, number=signal.SIGKILL):
     """
-    End builds by a signal at random moments, start each again to its end; the share that hit unfinished builds. A
-    signal that comes too late, where the machine has become quicker, is sent again to another build, earlier.
+    End builds by a signal at random moments, and start each again until it finishes; return the share of signals that
+    hit unfinished builds. A signal that comes too late is sent again to another build, earlier.
     """
     began = time.perf_counter()
     assert start(source, root, tmp_path / "undisturbed").wait() == 0
@@ -61,13 +61,13 @@ def kill_and_restart(source, root, tmp_path, times, seed, number=signal.SIGKILL)
         process = start(source, root, output, stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.1, 0.95) * duration)
         process.send_signal(number)
-        told = process.communicate()[1]
+        errors = process.communicate()[1]
         if not output.exists():  # a signal that came too late finds the whole folder there
             hits += 1
             if number == signal.SIGINT:
-                assert process.returncode == 130, told
-                assert told.splitlines()[-1].startswith("error: interrupted;")
-                assert "Traceback" not in told
+                assert process.returncode == 130, errors
+                assert errors.splitlines()[-1].startswith("error: interrupted;")
+                assert "Traceback" not in errors
             assert start(source, root, output).wait() == 0
         else:
             duration *= 0.7
@@ -135,7 +135,7 @@ def test_whole_steps_and_blocks_are_not_repeated(tmp_path, monkeypatch):
 
 
 def interrupted(output, resume):
-    """Whether a start finds what an earlier one left; it leaves something itself and is interrupted."""
+    """Return whether a start finds the output of an earlier one; it writes some itself and is interrupted."""
     found = []
 
     def work():
@@ -149,7 +149,7 @@ def interrupted(output, resume):
     return found[0]
 
 
-def test_only_a_start_with_the_same_settings_and_tables_goes_on(tmp_path):
+def test_only_a_start_with_the_same_settings_and_tables_resumes(tmp_path):
     output = tmp_path / "out"
     assert not interrupted(output, {"a": 1})
     assert interrupted(output, {"a": 1})
@@ -170,7 +170,7 @@ def test_a_second_build_of_the_same_output_leaves_the_first_alone(tmp_path):
     second = subprocess.run([*command, "--output", str(tmp_path / "out")], capture_output=True, text=True)
     first.send_signal(signal.SIGCONT)
     assert (second.returncode, first.wait()) == (2, 0)
-    assert "error: another process is at work" in second.stderr
+    assert "error: another process is working on" in second.stderr
     assert (tmp_path / "out" / "README.md").is_file()
 
 
@@ -180,7 +180,7 @@ FULL_AT = ["20k", "500k", "3m", "7m"]  # at the very start, at the first table, 
 @pytest.mark.parametrize(
     "size", [pytest.param(size, marks=[] if size == "7m" else pytest.mark.slow) for size in FULL_AT]
 )
-def test_a_full_disk_is_one_clear_line_and_what_was_done_is_resumed(tmp_path, small_disk, size):
+def test_a_full_disk_is_one_clear_line_and_the_work_is_resumed(tmp_path, small_disk, size):
     write_synthetic_tables(tmp_path / "raw", 300, seed=0)
     arguments = ["--source", "mimic-iv", "--root", tmp_path / "raw", "--output"]
     disk = small_disk(size)
@@ -215,7 +215,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def test_a_folder_with_fewer_rows_than_were_counted_gets_no_name(tmp_path, monkeypatch):
+def test_a_folder_with_fewer_rows_than_counted_is_not_finished(tmp_path, monkeypatch):
     write_synthetic_tables(tmp_path / "raw", 30, seed=0)
     monkeypatch.setattr(
         records, "write_shard", lambda *where_and_table: write_shard(*where_and_table[:-1], where_and_table[-1][1:])

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Documents from files and datasets, and from PubMed and Wikipedia as a local server plays them."""
+"""Documents from files and datasets, and from a local stand-in for PubMed and Wikipedia."""
 
 import json
 import threading
@@ -52,7 +52,7 @@ def test_rows_without_an_id_are_numbered(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a"}\n{"tex', r"d\.jsonl, row 2: no JSON"),
+        ('{"text": "a"}\n{"tex', r"d\.jsonl, row 2: not JSON"),
         ('{"text": "a"}\n{"title": "b"}', r"d\.jsonl, row 2: field 'text' must be a text"),
         ('{"text": 4}', "row 1: field 'text'"),
         ("[]", "row 1: field 'text'"),
@@ -60,7 +60,7 @@ def test_rows_without_an_id_are_numbered(tmp_path):
         ('{"text": "a", "diseases": [1]}', "row 1: field 'diseases' must be a list"),
         ('{"text": "a", "id": "x"}\n{"text": "b", "id": "x"}', "two documents of the corpus have the id 'x'"),
         ('{"text": " "}', "no document with a text"),
-        (b'{"text": "\xff"}', "row 1: no JSON"),
+        (b'{"text": "\xff"}', "row 1: not JSON"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, content, message):
@@ -73,7 +73,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ClinRaGenInputError, match="no documents; files must end in"):
         list(read_files(tmp_path))
     (tmp_path / "a.parquet").write_text("no parquet")
-    with pytest.raises(ClinRaGenInputError, match=r"a\.parquet is no Parquet file"):
+    with pytest.raises(ClinRaGenInputError, match=r"a\.parquet is not a Parquet file"):
         list(read_files(tmp_path))
     (tmp_path / "a.parquet").unlink()
     (tmp_path / "a.txt").write_bytes(b"abc\xff")
@@ -237,7 +237,7 @@ LAGGED = json.dumps({"error": {"code": "maxlag", "info": "Waiting for a server: 
     ],
 )
 @pytest.mark.parametrize("service", [PubMed, Wikipedia])
-def test_faults_that_pass_are_waited_for(services, tmp_path, service, fault):
+def test_transient_faults_are_retried(services, tmp_path, service, fault):
     services.faults.append(fault)
     documents = list(service(tmp_path, base_url=services.url, first_wait=0.01).documents(["shock"], 3))
     assert len(documents) == 2
@@ -245,7 +245,7 @@ def test_faults_that_pass_are_waited_for(services, tmp_path, service, fault):
         assert services.times[1] - services.times[0] >= 0.99
 
 
-def test_malformed_xml_is_asked_for_again(services, tmp_path):
+def test_malformed_xml_is_requested_again(services, tmp_path):
     pubmed = PubMed(tmp_path, base_url=services.url, first_wait=0.01)
     list(pubmed._get("esearch.fcgi", {"term": "shock", "retmax": 3}, web._pubmed_ids))
     services.faults += [(200, {}, "<PubmedArticleSet><Pub"), (200, {}, "<eFetchResult><ERROR/></eFetchResult>")]
@@ -253,10 +253,10 @@ def test_malformed_xml_is_asked_for_again(services, tmp_path):
     assert [article.id for article in articles] == ["PMID 11"]
 
 
-def test_faults_that_last_end_in_one_line(services, tmp_path):
+def test_lasting_faults_end_in_one_line(services, tmp_path):
     pubmed = PubMed(tmp_path, base_url=services.url, attempts=2, first_wait=0.01)
     services.faults += [(200, {}, "{broken")] * 2
-    with pytest.raises(ClinRaGenInputError, match=r"esearch.fcgi: the reply is no JSON, 2 times; start again later"):
+    with pytest.raises(ClinRaGenInputError, match=r"esearch.fcgi: the reply is not JSON, 2 times; start again later"):
         list(pubmed.documents(["shock"], 3))
     services.faults += [(503, {}, "")] * 2
     with pytest.raises(ClinRaGenInputError, match="cannot be read"):
@@ -276,7 +276,7 @@ def test_requests_keep_to_the_rate(services, tmp_path):
     for word in ("shock", "fever", "cough", "rales"):
         list(pubmed.documents([word], 1))
     gaps = [b - a for a, b in zip(services.times, services.times[1:], strict=False)]
-    assert min(gaps) >= 1 / 3 - 0.15  # one that comes late on a busy machine makes the next one seem early
+    assert min(gaps) >= 1 / 3 - 0.15  # a late request on a busy machine makes the next one seem early
     assert sum(gaps) / len(gaps) >= 1 / 3 - 0.03
 
 

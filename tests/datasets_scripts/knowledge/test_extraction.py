@@ -118,15 +118,15 @@ def test_log_odds_are_positive_where_the_label_has_the_larger_share(inside, more
         assert (score > 0) == (inside * rest > outside * size)
 
 
-def test_what_stands_in_every_document_tells_nothing():
+def test_a_phrase_of_every_document_scores_zero():
     assert log_odds(10, 10, 90, 90) == 0
 
 
-def test_names_of_labels_are_no_terms():
+def test_names_of_labels_are_not_terms():
     forbidden = forbidden_phrases([SHOCK, {"name": "Gout (acute)", "synonyms": ["podagra"]}])
     assert names_label(plain_phrase("profound shock"), forbidden["Shock"])
     assert names_label(plain_phrase("Gout"), forbidden["Shock"])
-    assert not names_label(plain_phrase("podagra"), forbidden["Shock"])  # another label's synonym may speak for it
+    assert not names_label(plain_phrase("podagra"), forbidden["Shock"])  # another label's synonym may be a term
     assert names_label(plain_phrase("podagra"), forbidden["Gout (acute)"])
 
 
@@ -242,7 +242,7 @@ def test_no_term_names_a_label(knowledge):
         ("Other liver diseases", {"asterixis", "jaundice", "spider angiomas"}),
     ],
 )
-def test_what_textbooks_name_is_found(knowledge, disease, wanted):
+def test_findings_of_textbooks_are_found(knowledge, disease, wanted):
     assert wanted <= {term["term"] for term in knowledge[0]["terms"] if disease in term["diseases"]}
 
 

@@ -60,7 +60,7 @@ BAD_PAGES = [
 
 
 def lines_of(make, reply):
-    """Return what two starts with one cache end in."""
+    """Return the outcome of two starts with one cache."""
     lines = []
     with RawServer(reply) as server:
         for _ in range(2):
@@ -80,16 +80,16 @@ def wikipedia(folder):
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_a_search_that_cannot_be_read_is_one_line(tmp_path, name):
+def test_an_unreadable_search_result_is_one_line(tmp_path, name):
     for line in lines_of(pubmed(tmp_path), lambda number: SEARCHES[name]):
         assert "\n" not in line
         assert "start again later" in line
         assert "hunter2" not in line
 
 
-@pytest.mark.parametrize("told", ["key hunter2\nis bad", "x" * 5000])
-def test_what_a_service_says_of_its_fault_is_short_and_without_the_key(tmp_path, told):
-    for reply in ({"error": told}, {"esearchresult": {"idlist": [], "ERROR": told}}):
+@pytest.mark.parametrize("message", ["key hunter2\nis bad", "x" * 5000])
+def test_the_error_of_a_service_is_shown_short_and_without_the_key(tmp_path, message):
+    for reply in ({"error": message}, {"esearchresult": {"idlist": [], "ERROR": message}}):
         for line in lines_of(pubmed(tmp_path), lambda number, reply=reply: http(reply)):
             assert len(line) < 400
             assert "\n" not in line

@@ -40,7 +40,7 @@ def test_terms_are_distinct_and_findings_are_never_a_label():
         assert all(len(set(term["diseases"])) == len(term["diseases"]) for term in terms)
 
 
-def test_every_disease_has_names_and_no_name_means_two():
+def test_every_disease_has_names_and_no_name_belongs_to_two():
     owner, counts = {}, Counter()
     for term in builtin_knowledge()["terms"]:
         if term["type"] == "name":
@@ -86,13 +86,13 @@ def test_patterns_name_known_channels():
     assert set(laboratory.split(", ")) <= {pattern["channel"] for pattern in patterns}
 
 
-def test_a_name_that_is_a_finding_of_another_disease_goes_by_all_its_forms():
+def test_a_name_that_is_a_finding_of_another_disease_has_all_its_forms():
     (finding,) = (t for t in builtin_knowledge()["terms"] if t["term"] == "pneumonia" and t["type"] != "name")
     assert "PNA" in finding["synonyms"]
     assert "Septicemia (except in labor)" in finding["diseases"]
 
 
-def test_names_are_nothing_to_search_documents_with():
+def test_names_are_not_searched_for_in_documents():
     kinds = {kind for _, kind, _ in builtin_entries()}
     assert kinds
     assert "name" not in kinds
@@ -128,7 +128,7 @@ def test_builtin_terms_cite_the_source_of_each_of_their_diseases():
     )
 
 
-def test_builtin_knowledge_for_labels_of_ones_own(tmp_path):
+def test_builtin_knowledge_for_own_labels(tmp_path):
     labels = tmp_path / "labels.yaml"
     labels.write_text("labels:\n- {name: Shock, ccs: [249]}\n- {name: Gout, ccs: [54]}\n")
     build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k.json")])
@@ -171,7 +171,7 @@ CITED = {"disease": "a", "document": "d", "offset": 3}
         ({"provenance": [{**CITED, "offset": -1}]}, r"term 0 \(x\): the offset -1"),
         ({"pattern": {"channel": "Heart Rate", "direction": "up"}}, r"term 0 \(x\): a pattern needs"),
         ({"diseases": ["b"]}, r"term 0 \(x\): disease 'b'"),
-        ({"diseases": ["a", "a"]}, r"term 0 \(x\): a disease is there twice"),
+        ({"diseases": ["a", "a"]}, r"term 0 \(x\): a disease is repeated"),
         ({"diseases": "a"}, r"term 0: diseases is 'a', not a list"),
         ({"diseases": [["a"]]}, r"term 0: diseases\[0\] is \['a'\], not text"),
         ({"term": 3}, r"term 0: term is 3, not text"),
@@ -205,7 +205,7 @@ def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
     ("content", "message"),
     [
         (None, "no knowledge file"),
-        ("{", "no JSON"),
+        ("{", "not a JSON"),
         ("[]", "holds no terms"),
         ('{"labels": [], "terms": []}', "holds no terms"),
         ('{"schema_version": 1, "labels": ["a"], "terms": [{"term": "x"}]}', "schema_version is 1, .* make it again"),
@@ -216,8 +216,8 @@ def test_terms_that_do_not_fit_the_file_are_refused(tmp_path, change, message):
             '{"schema_version": 2, "labels": [], "terms": [4], "documents": {"d": 1}, "settings": {}}',
             "documents.d is 1",
         ),
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("", "not a JSON"),
+        ("[" * 100_000, "not a JSON"),
         ('{"terms": "x"}', "holds no terms"),
     ],
 )
@@ -229,7 +229,7 @@ def test_bad_files_are_refused(tmp_path, content, message):
         load_knowledge(path)
 
 
-def test_a_term_that_is_there_twice_is_refused_but_a_name_may_be_a_finding_too(tmp_path):
+def test_a_repeated_term_is_refused_but_a_name_may_be_a_finding_too(tmp_path):
     term = {"term": "x", "type": "sign", "source": "s", "diseases": ["a"], "provenance": [CITED]}
     whole = {"schema_version": 2, "labels": ["a"], "documents": {"d": {}}, "settings": {}}
     path = tmp_path / "knowledge.json"
@@ -245,8 +245,8 @@ JUNK = st.sampled_from([None, "x", "", -1, 7, 1e300, float("nan"), [], {}, [None
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_file_with_any_one_value_changed_is_refused_in_a_line_or_teaches(tmp_path_factory, data):
-    """Whatever passes is enough for those who look the terms up."""
+def test_a_file_with_any_one_value_changed_is_refused_in_a_line_or_usable(tmp_path_factory, data):
+    """Every accepted file is sufficient for looking up terms."""
     knowledge = json.loads(json.dumps(builtin_knowledge(["Shock"])))
     inside = knowledge
     while True:  # down to a value, or to a list or an object on the way
@@ -276,7 +276,7 @@ def test_when_the_teacher_gets_no_knowledge_then_it_ends_with_one_line(tmp_path)
 
 
 def test_a_language_model_extracts_what_the_sentences_hold(tmp_path):
-    """Through the command, over HTTP: terms that stand in the sentence they cite are kept, others counted."""
+    """Through the command, over HTTP: terms that are in the sentence they cite are kept, others are counted."""
     sentences = "Patients have crackles at the base. A new infiltrate is seen on the chest film."
     documents = [
         {"id": f"d{i}", "text": f"Pneumonia, report {i}. {sentences}" if i < 5 else f"Gout of toe {i} is painful."}

@@ -19,7 +19,7 @@ from datasets_scripts.knowledge.retrieval import (
     CONTRAST,
     DENSE_WEIGHT,
     Retriever,
-    _contend,
+    _compete,
     _fuse,
     cut_passages,
     evaluate_retrieval,
@@ -95,7 +95,7 @@ def test_fused_scores_by_hand():
     assert _fuse(lexical, semantic) == [np.argsort(-first).tolist(), np.argsort(-second).tolist()]
 
 
-def test_queries_hold_what_is_known_of_a_label():
+def test_queries_hold_the_known_terms_of_a_label():
     (query,) = queries_for([label for label in load_labels("phenotypes") if label["name"] == "Shock"])
     assert "septic shock" in query.names
     assert len(query.terms) > 10
@@ -113,7 +113,7 @@ def test_sentences_cover_all_but_white_space(text):
     assert all(text[start:end] == text[start:end].strip() != "" for start, end in spans)
     assert all(a[1] <= b[0] for a, b in pairwise(spans))
     kept = "".join(text[start:end] for start, end in spans)
-    closing = "\"')] \n"  # may stand between sentences
+    closing = "\"')] \n"  # allowed between sentences
     assert [c for c in kept if c not in closing] == [c for c in text if c not in closing]
 
 
@@ -144,11 +144,11 @@ def test_a_long_document_takes_its_best_passage():
     assert found["bm25"] == documents[:1]  # in British spelling, and the others hold no word of it
 
 
-def test_labels_contend_for_documents():
+def test_labels_compete_for_documents():
     scores = np.array([[0.9, 0.5, 0.1], [0.8, 0.7, 0.0], [0.2, 0.7, 0.3]])  # (labels, documents)
     expected = [[0.9 - 0.4, 0.5 - 0.35, 0.1 - 0.15], [0.8 - 0.45, 0.7 - 0.35, -0.15], [0.2 - 0.45, 0.35, 0.3 - 0.05]]
-    np.testing.assert_allclose(_contend(scores), expected)
-    np.testing.assert_allclose(_contend(scores[:1]), scores[:1])  # one label has no rival
+    np.testing.assert_allclose(_compete(scores), expected)
+    np.testing.assert_allclose(_compete(scores[:1]), scores[:1])  # a single label has no rival
 
 
 def test_label_forms():
@@ -182,7 +182,7 @@ def test_american_spelling():
     )
 
 
-def test_recall_is_counted_of_what_can_be_found():
+def test_recall_is_relative_to_what_can_be_found():
     documents = [Document(str(i), f"shock {'x' * i}", diseases=("Shock",)) for i in range(4)]
     documents.append(Document("none", "cough"))
     retriever = Retriever(documents, encode_letters)
@@ -195,7 +195,7 @@ def test_recall_is_counted_of_what_can_be_found():
     ("name", "mean", "least"), [("medical_documents", 0.99, 0.9), ("medical_documents_held_out", 0.97, 0.87)]
 )
 def test_recall_on_documents_written_for_it(encode, name, mean, least):
-    """The settings were chosen for the first file, with the second, by another hand, in sight."""
+    """The settings were chosen on the first file; the second, by another author, was also seen."""
     documents = collect(read_files(DATA / f"{name}.jsonl"))
     assert len(documents) >= 200
     recalls = evaluate_retrieval(Retriever(documents, encode), queries_for(load_labels("phenotypes")))

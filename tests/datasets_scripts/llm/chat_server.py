@@ -44,7 +44,7 @@ class ChatServer:
         self.bodies: list[dict] = []
         self.answered, self.faults = Counter(), Counter()  # body's key -> whole answers; fault -> how often
         self.most_at_once = self.at_once = 0
-        self.hold_after: int | None = None  # after so many answers none is given any more
+        self.hold_after: int | None = None  # number of answers after which no more are given
         self.holding = threading.Event()
         self.location = ""  # where the fault "redirect" points
 
@@ -94,7 +94,9 @@ class ChatServer:
                 if request.transport is None or request.transport.is_closing():
                     return web.Response()
             completion = await self._completion(body)
-            if request.transport is None or request.transport.is_closing():  # its client was killed, or gave up
+            if (
+                request.transport is None or request.transport.is_closing()
+            ):  # its client was killed, or has disconnected
                 return web.Response()
             self.answered[body_key(body)] += 1
             return web.json_response(completion)

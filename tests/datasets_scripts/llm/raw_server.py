@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A server on loopback that answers every request with any bytes, as no decent server would."""
+"""A server on loopback that answers every request with arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RawServer:
                     outer.heads.append(head)
                     outer.bodies.append(body)
                     self.wfile.write(outer.reply(len(outer.bodies) - 1))
-                except OSError:  # the client has had enough
+                except OSError:  # the client has disconnected
                     pass
 
         class Server(socketserver.ThreadingTCPServer):

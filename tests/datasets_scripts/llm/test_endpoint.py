@@ -69,7 +69,7 @@ def test_answers_come_in_order_however_long_each_takes(log):
     assert server.bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-def test_what_was_answered_is_not_asked_again(log):
+def test_answered_requests_are_not_repeated(log):
     with ChatServer(echo) as server:
         ask(server, log, "abc")
         again = ask(server, log, "abcd")
@@ -92,7 +92,7 @@ FAULTS = ["HTTP 429", "HTTP 500", "HTTP 503", "dropped", "malformed", "truncated
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_passes_costs_a_retry(log, fault):
+def test_a_transient_fault_costs_a_retry(log, fault):
     with ChatServer(echo, fault=lambda number: fault if number == 0 else None) as server:
         (answer,) = ask(server, log, ["a"])
     assert answer.value == {"word": "a"}
@@ -113,7 +113,7 @@ def test_a_fault_that_passes_costs_a_retry(log, fault):
         ("slow", "timeout"),
     ],
 )
-def test_a_fault_that_lasts_is_a_counted_reason(log, fault, reason):
+def test_a_lasting_fault_is_a_counted_reason(log, fault, reason):
     with ChatServer(echo, fault=lambda number: fault) as server:
         (answer,) = ask(server, log, ["a"], attempts=3, seconds=0.3)
     assert (answer.value, answer.reason) == (None, reason)
@@ -149,7 +149,7 @@ def test_an_endpoint_that_never_answers_is_not_asked_for_every_record(log, fault
     assert f"{server.url}/chat/completions does not answer 5 requests in a row: {reason}" in str(error.value)
 
 
-def test_one_that_answered_may_fail_at_more_records_in_a_row(log):
+def test_an_endpoint_that_has_answered_may_fail_for_more_records_in_a_row(log):
     with ChatServer(echo, fault=lambda number: None if number == 0 else "HTTP 500") as server:
         with pytest.raises(ResumableError, match=r"25 requests in a row: HTTP 500 \(Internal Server Error\)"):
             ask(server, log, map(str, range(100)), attempts=1, concurrency=1)
@@ -202,7 +202,7 @@ def test_one_refused_request_is_a_counted_reason(log):
         (Budget(money=0.01, prices=(1.0, 2.0)), None),
     ],
 )
-def test_the_budget_is_never_exceeded_and_what_was_paid_is_kept(log, budget, sent):
+def test_the_budget_is_never_exceeded_and_paid_answers_are_kept(log, budget, sent):
     sampling = Sampling(max_tokens=64)
     with ChatServer(echo, latency=0.01) as server:
         for _ in range(2):  # a second run counts what the first has spent
@@ -218,7 +218,7 @@ def test_the_budget_is_never_exceeded_and_what_was_paid_is_kept(log, budget, sen
     assert all(answer.value for answer in answers)
 
 
-def test_so_many_requests_are_under_way_as_were_asked_for(log):
+def test_the_number_of_concurrent_requests_is_as_requested(log):
     with ChatServer(echo, latency=1.0) as server:  # a busy machine, too, sends 32 requests in that time
         ask(server, log, map(str, range(96)), concurrency=32, seconds=10)
     assert server.most_at_once == 32
@@ -234,11 +234,11 @@ def test_the_log_belongs_to_one_process(tmp_path, log):
     assert "is in use by another process" in done.stderr
 
 
-def test_a_file_of_another_kind_is_no_log(tmp_path):
+def test_a_file_of_another_kind_is_not_a_log(tmp_path):
     (tmp_path / "notes.txt").write_text(
         "not a database, but some text that is long enough to be read as a header " * 9
     )
-    with pytest.raises(ClinRaGenInputError, match="no log of requests"):
+    with pytest.raises(ClinRaGenInputError, match="not a log of requests"):
         RequestLog(tmp_path / "notes.txt")
 
 
@@ -258,7 +258,7 @@ def test_a_file_of_another_kind_is_no_log(tmp_path):
         ("", None),
     ],
 )
-def test_what_counts_as_an_answer(content, value):
+def test_texts_that_are_valid_answers(content, value):
     answer = parse_answer(content, SCHEMA)
     assert (answer.value and answer.value["word"]) == value
     assert bool(answer.reason) == answer.again == (value is None)

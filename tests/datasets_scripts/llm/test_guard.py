@@ -28,7 +28,7 @@ from tests.datasets_scripts.teacher.small_teacher import ANSWER
 
 
 OUTSIDE = "203.0.113.7"
-SECRET = "xylophonic crepitations"  # stands in a note, and must not stand in a log
+SECRET = "xylophonic crepitations"  # in a note, and must not be in a log
 
 
 @pytest.fixture
@@ -124,18 +124,18 @@ def test_this_machine_is_allowed(host):
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8000", "ftp://127.0.0.1/v1", "http://", "file:///etc/hosts", "unix:/run/model"]
 )
-def test_what_is_no_web_address_is_refused(url):
-    with pytest.raises(ClinRaGenInputError, match="is no address"):
+def test_an_invalid_web_address_is_refused(url):
+    with pytest.raises(ClinRaGenInputError, match="is not an address"):
         check_endpoint(url, confined=True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://[::1/v1", "http://127.0.0.1:port/v1"])
 def test_an_address_that_cannot_be_read_is_refused(url):
-    with pytest.raises(ClinRaGenInputError, match="is no address"):
+    with pytest.raises(ClinRaGenInputError, match="is not an address"):
         check_endpoint(url, confined=True)
 
 
-def test_a_name_that_no_name_can_be_is_refused():
+def test_an_impossible_name_is_refused():
     with pytest.raises(ClinRaGenInputError, match="cannot be resolved"):
         check_endpoint(f"http://{'a' * 70}.{'b' * 200}/v1", confined=True)
 
@@ -150,7 +150,7 @@ def test_an_address_that_holds_a_secret_is_refused_without_showing_it(url):
 
 
 @pytest.mark.parametrize("key", ["sk-hunter2\nX-Other: 1", "schlüssel-hunter2", "hunter2\x00"])
-def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(log, key):
+def test_a_key_that_a_header_cannot_hold_is_refused_without_showing_it(log, key):
     with pytest.raises(ClinRaGenInputError, match="OPENAI_API_KEY") as error:
         EndpointModel("m", "http://127.0.0.1:8000/v1", log, confined=True, api_key=key)
     assert "hunter2" not in str(error.value)
@@ -226,7 +226,7 @@ def test_permission_opens_the_way_and_is_recorded(tmp_path, folder):
 
 
 @pytest.mark.parametrize("source", ["mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "omop", "tables"])
-def test_every_source_of_real_records_is_guarded_whatever_its_description_says(tmp_path, folder, source, tripwire):
+def test_every_source_of_real_records_is_guarded_regardless_of_its_description(tmp_path, folder, source, tripwire):
     copy = shutil.copytree(folder / "dataset", tmp_path / "dataset")
     metadata = read_metadata(folder / "dataset")
     metadata["source"], metadata["source_description"]["credentialed"] = source, False
@@ -237,7 +237,7 @@ def test_every_source_of_real_records_is_guarded_whatever_its_description_says(t
     assert not tripwire
 
 
-def test_simulated_records_may_go_anywhere(folder, tripwire, names, log):
+def test_simulated_records_may_leave_the_machine(folder, tripwire, names, log):
     check_endpoint(f"http://{OUTSIDE}/v1", confined=False)
     assert not tripwire  # a check resolves, it does not connect
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Replies that no decent endpoint gives: each is a counted reason, at once and after a restart with the same log.
+Malformed replies of endpoints: each is a counted reason, at once and after a restart with the same log.
 
 The oracle of the mutated replies is the rule that a result is either complete by the schema or a reason in words.
 """
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets_scripts.common.outputs import ResumableError
-from datasets_scripts.llm.answers import LONGEST, LONGEST_MENDED, parse_answer
+from datasets_scripts.llm.answers import LONGEST, LONGEST_REPAIRED, parse_answer
 from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.endpoint import LARGEST_ANSWER, EndpointModel
 from datasets_scripts.llm.ordered import map_in_order
@@ -108,13 +108,13 @@ USELESS = {  # a text, which is kept, but no answer: asked again with the reason
 
 def check_counted(reply, reason, path):
     with RawServer(lambda number: reply) as server:
-        for _ in range(2):  # the second run finds what the first has left
+        for _ in range(2):  # the second run finds the log of the first
             (answer,) = ask(server.url, path)
             assert (answer.value, answer.reason) == (None, reason)
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_reply_that_is_no_completion_is_counted(tmp_path, name):
+def test_a_reply_other_than_a_completion_is_counted(tmp_path, name):
     check_counted(MALFORMED[name], "malformed reply", tmp_path / "log")
 
 
@@ -124,7 +124,7 @@ def test_a_reply_that_does_not_arrive_is_counted(tmp_path, name):
 
 
 @pytest.mark.parametrize(("reason", "content"), [(reason, c) for reason, cs in USELESS.items() for c in cs])
-def test_a_text_that_is_no_answer_is_counted_and_may_be_asked_for_again(tmp_path, reason, content):
+def test_a_text_without_an_answer_is_counted_and_may_be_requested_again(tmp_path, reason, content):
     began = time.monotonic()
     check_counted(http(chat(content)), reason, tmp_path / "log")
     assert time.monotonic() - began < 20
@@ -139,13 +139,13 @@ TOKENS = ["1e999", "NaN", "-1e999", "1e30", "-5000000", '"many"', "[1]", "null",
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
-def test_tokens_that_no_endpoint_can_have_counted_are_estimated(tmp_path, tokens):
+def test_impossible_token_counts_are_replaced_by_estimates(tmp_path, tokens):
     with RawServer(lambda number: with_usage(tokens)) as server:
         ask(server.url, tmp_path / "log")
     log = RequestLog(tmp_path / "log")
     usage = log.usage()
     log.close()
-    assert (usage.prompt_tokens, usage.completion_tokens) == (8, 1024)  # what is reserved for a chat of one letter
+    assert (usage.prompt_tokens, usage.completion_tokens) == (8, 1024)  # reserved for a chat of one letter
 
 
 def test_one_poisonous_reply_costs_no_other_record(tmp_path):
@@ -157,16 +157,16 @@ def test_one_poisonous_reply_costs_no_other_record(tmp_path):
     assert [bool(answer.value) for answer in answers] == [True, False] * len(poison)
 
 
-def test_an_error_tells_status_code_and_address_but_no_words_and_no_key(tmp_path):
+def test_an_error_names_status_code_and_address_but_no_message_and_no_key(tmp_path):
     secret = "xylophonic crepitations"
     error = {"error": {"message": f"key sk-hunter2: {secret}", "type": secret, "code": "invalid_api_key"}}
     reply = http(error, "401 Unauthorized", (f"X-Why: {secret}",))
-    with RawServer(lambda number: reply) as server, pytest.raises(ResumableError) as told:
+    with RawServer(lambda number: reply) as server, pytest.raises(ResumableError) as caught:
         ask(server.url, tmp_path / "log", ["a", "b"], api_key="sk-hunter2")
     assert b"Authorization: Bearer sk-hunter2" in server.heads[0]
-    assert f"{server.url}/chat/completions" in str(told.value)
-    assert "HTTP 401 (Unauthorized, invalid_api_key)" in str(told.value)
-    assert not any(word in str(told.value) for word in ("hunter2", *secret.split()))
+    assert f"{server.url}/chat/completions" in str(caught.value)
+    assert "HTTP 401 (Unauthorized, invalid_api_key)" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("hunter2", *secret.split()))
 
 
 def test_an_error_with_status_200_is_named_when_it_ends_the_run(tmp_path):
@@ -239,7 +239,7 @@ def test_any_marks_are_read_in_time(text, times):
 
 
 def test_the_longest_text_that_is_mended_is_mended_in_time():
-    text = '{"word": "' + "fever, " * ((LONGEST_MENDED - 20) // 7) + 'chills",}'
+    text = '{"word": "' + "fever, " * ((LONGEST_REPAIRED - 20) // 7) + 'chills",}'
     assert parse_answer(text, SCHEMA).value is not None
 
 
@@ -250,7 +250,7 @@ def written(tmp_path, texts="abc"):
 
 
 @pytest.mark.parametrize("content", ["NULL", "x'ff00'", "CAST(x'ff61' AS TEXT)"])
-def test_an_answer_that_was_damaged_is_asked_for_again_and_counted(tmp_path, content, caplog):
+def test_a_damaged_answer_is_requested_again_and_counted(tmp_path, content, caplog):
     path = written(tmp_path)
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE answers SET content = {content} WHERE rowid = 2")
@@ -263,7 +263,7 @@ def test_an_answer_that_was_damaged_is_asked_for_again_and_counted(tmp_path, con
 
 
 def read_again(path, texts):
-    """The answers by a damaged log, or the line that tells of it."""
+    """Return the answers of a damaged log, or the error line."""
     with RawServer(lambda number: http(chat(GOOD))) as server:
         try:
             return ask(server.url, path, texts)
@@ -288,11 +288,11 @@ def test_a_log_that_was_cut_or_overwritten_is_one_line_or_read(tmp_path):
     assert lines
 
 
-def test_a_database_of_other_tables_is_no_log(tmp_path):
+def test_a_database_of_other_tables_is_not_a_log(tmp_path):
     with sqlite3.connect(tmp_path / "other") as connection:
         connection.execute("CREATE TABLE answers (question TEXT)")
     connection.close()
-    with pytest.raises(ClinRaGenInputError, match="is no log of requests"):
+    with pytest.raises(ClinRaGenInputError, match="is not a log of requests"):
         RequestLog(tmp_path / "other")
 
 
@@ -303,7 +303,7 @@ def test_a_place_that_cannot_hold_a_log_is_one_line(tmp_path):
             RequestLog(path)
 
 
-def test_its_owner_alone_reads_a_log(tmp_path):
+def test_only_the_owner_can_read_a_log(tmp_path):
     (tmp_path / "log").touch(0o644)
     log = RequestLog(tmp_path / "log")
     log.answered(log.sent("k"), "k", "a", 1, 1)
@@ -314,7 +314,7 @@ def test_its_owner_alone_reads_a_log(tmp_path):
     assert "log-wal" in modes
 
 
-def test_a_log_without_an_answer_is_no_result(tmp_path):
+def test_a_log_without_an_answer_is_not_a_result(tmp_path):
     with RawServer(lambda number: http("", "503 Busy")) as server:
         ask(server.url, tmp_path / "log", "ab")
     log = RequestLog(tmp_path / "log")

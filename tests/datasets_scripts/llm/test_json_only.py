@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON by construction: whatever a model would rather write, its answer fits the schema and ends in time."""
+"""JSON by construction: whatever a model prefers, its answer fits the schema and ends in time."""
 
 import json
 
@@ -28,7 +28,7 @@ def vocabulary():
 
 
 def write(vocabulary, schemas, tokens, seed, scale=3.0):
-    """Write as a model of random taste would: one text a schema."""
+    """Write like a model with random preferences: one text per schema."""
     only, rng = JsonOnly(vocabulary, schemas, tokens), np.random.default_rng(seed)
     ids = torch.zeros((len(schemas), 1), dtype=torch.long)
     taste = rng.normal(scale=scale, size=(len(schemas), vocabulary.vocab_size))  # some tokens again and again
@@ -83,7 +83,7 @@ def test_every_answer_fits_its_schema_and_ends_within_its_budget(vocabulary, wan
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_a_teacher_is_asked_is_read_whatever_it_prefers(vocabulary, seed):
+def test_the_constraint_holds_for_any_preference_of_the_model(vocabulary, seed):
     text = write(vocabulary, [SCHEMA], 300, seed)[0]
     assert parse_answer(text, SCHEMA).value == json.loads(text)
 

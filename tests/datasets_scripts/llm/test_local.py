@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from datasets_scripts.llm.chat import Request
 from datasets_scripts.llm.endpoint import Sampling
-from datasets_scripts.llm.local import LocalModel, _alike
+from datasets_scripts.llm.local import LocalModel, _by_similar_length
 from datasets_scripts.llm.ordered import map_in_order
 from datasets_scripts.llm.request_log import RequestLog
 from datasets_scripts.teacher.prompt import SCHEMA
@@ -88,7 +88,7 @@ def test_whatever_a_model_would_write_each_answer_of_a_batch_fits_its_own_schema
     assert len({json.dumps(answer.value) for answer in answers}) > len(schemas)
 
 
-def test_what_chats_begin_with_alike_is_read_once_and_changes_no_answer(untaught, log, monkeypatch):
+def test_the_common_beginning_of_chats_is_encoded_once_and_changes_no_answer(untaught, log, monkeypatch):
     said = "a long and dry cough and a fever " * 12
     chats = [[("user", f"{said}{end}")] for end in ("fever", "cough and fever", "and a dry cough")]
     model = LocalModel(str(untaught), log, sampling=Sampling(max_tokens=TOKENS))
@@ -118,7 +118,7 @@ def test_too_few_tokens_for_an_answer_is_one_line(untaught, log):
         list(map_in_order(model.answer, [Request([{"role": "user", "content": "fever"}], SCHEMA)], model))
 
 
-def test_a_template_that_knows_no_system_message_gets_it_with_the_first(copy, log):
+def test_a_template_without_system_messages_gets_it_with_the_first_message(copy, log):
     change_tokenizer(
         copy,
         chat_template="{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -162,7 +162,7 @@ def test_where_no_prompt_fits_there_is_no_result(teacher, log):
         log.report()
 
 
-def test_numbers_that_are_none_are_one_line(copy, log):
+def test_invalid_numbers_are_one_line(copy, log):
     model = LlamaForCausalLM.from_pretrained(copy)
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
@@ -206,4 +206,4 @@ def test_answers_of_one_length_share_a_batch_with_the_one_that_waits_longest():
         return key, Request([{"role": "user", "content": "word " * words}], schema), 0, None
 
     given = [waiting("a", 4, 10), waiting("b", 1, 10), waiting("c", 4, 90), waiting("d", 5, 10), waiting("e", 4, 12)]
-    assert [key for key, *_ in _alike(given)] == ["a", "e", "c", "d", "b"]
+    assert [key for key, *_ in _by_similar_length(given)] == ["a", "e", "c", "d", "b"]

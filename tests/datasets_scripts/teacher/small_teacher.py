@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A small causal language model, made on the spot: it has learned to answer any chat with one JSON object."""
+"""A small causal language model, trained in the test to answer any chat with one JSON object."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
-ANSWER = {  # what holds of any record, and overlooks nothing in it
+ANSWER = {  # true of any record, and overlooks nothing in it
     "note_rationale": [{"evidence": [], "sentence": "The patient is described in the note."}],
     "lab_rationale": [{"evidence": [], "sentence": "The measured series are reported."}],
 }
@@ -53,7 +53,7 @@ def make_small_teacher(folder: Path, prompts: list[str], answer: dict = ANSWER) 
             break
         words = prompts[step % (len(prompts) - 1)].split()
         size = choose.choice([1, 30, 300, 1000])
-        said = " ".join(choose.choices(words, k=size))  # so that it listens to none of them
+        said = " ".join(choose.choices(words, k=size))  # so that it ignores all of them
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": said}],
             add_generation_prompt=True,

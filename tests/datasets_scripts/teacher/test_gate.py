@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The quality gate: what a record contradicts does not pass, what it supports does."""
+"""The quality gate: contradicted rationales do not pass, supported ones do."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def kinds(gate, row, note="", lab="", note_evidence=None, lab_evidence=None):
         "Pneumonia puts him at risk of septic shock.",
     ],
 )
-def test_what_the_note_supports_passes(gate, note):
+def test_a_rationale_supported_by_the_note_passes(gate, note):
     assert kinds(gate, record("Pneumonia"), note=note) == []
 
 
@@ -71,7 +71,7 @@ def test_what_the_note_supports_passes(gate, note):
         ("A temperature of 40.8 suggests pneumonia.", "series contradicted"),
     ],
 )
-def test_what_the_record_contradicts_does_not(gate, note, kind):
+def test_a_rationale_contradicted_by_the_record_does_not_pass(gate, note, kind):
     assert kinds(gate, record("Pneumonia"), note=note) == [kind]
 
 
@@ -107,7 +107,7 @@ def test_labels_that_share_a_name_are_not_held_against_each_other(gate):
         ((), ["no evidence"]),
     ],
 )
-def test_quotes_must_stand_in_the_note(gate, evidence, wanted):
+def test_quotes_must_be_in_the_note(gate, evidence, wanted):
     note = "Productive cough points to pneumonia."
     assert kinds(gate, record("Pneumonia"), note=note, note_evidence=evidence) == wanted
 
@@ -120,7 +120,7 @@ def test_evidence_of_the_series_is_a_channel(gate, evidence, wanted):
     assert kinds(gate, record("Pneumonia"), lab=lab, lab_evidence=evidence) == wanted
 
 
-def test_a_fault_tells_what_to_mend(gate):
+def test_a_fault_describes_what_to_correct(gate):
     (fault,) = gate(record("Pneumonia"), [], [Sentence("Heart Rate is up to 150 /min.")]).faults
     assert "150" in fault[1]
     assert "highest 140" in fault[1]
@@ -171,7 +171,7 @@ def test_with_links_arguments_and_overlooked_evidence_are_judged(linked, note, w
         ),
     ],
 )
-def test_with_links_the_series_are_judged_so_too(linked, diagnosis, lab, wanted):
+def test_with_links_the_series_are_judged_likewise(linked, diagnosis, lab, wanted):
     assert kinds(linked, record(diagnosis), lab=lab) == wanted
 
 

@@ -57,12 +57,12 @@ def judged(gate, note="", lab="", evidence=None):
         ("", "Die Temperatur ist erhöht und spricht für Pneumonie."),
     ],
 )
-def test_what_the_record_supports_passes(gate, note, lab):
+def test_a_rationale_supported_by_the_record_passes(gate, note, lab):
     assert judged(gate, note, lab).faults == []
 
 
 @pytest.mark.parametrize(
-    ("note", "lab", "kind", "told"),
+    ("note", "lab", "kind", "message"),
     [
         ("Schüttelfrost passt zu Pneumonie.", "", "note contradicted", "'Schüttelfrost' is wrong: negated"),
         ("Übelkeit passt zu Pneumonie.", "", "note contradicted", "'Übelkeit' is wrong: negated in the note: Ü"),
@@ -76,10 +76,10 @@ def test_what_the_record_supports_passes(gate, note, lab):
         ("Ungeklärt bleibt Pneumonie.", "", "overlooks evidence", "'Husten' speaks for Pneumonie."),
     ],
 )  # fmt: skip
-def test_what_the_record_contradicts_is_told_in_the_words_of_the_rationale(gate, note, lab, kind, told):
+def test_a_contradiction_is_reported_in_the_words_of_the_rationale(gate, note, lab, kind, message):
     faults = judged(gate, note, lab).faults
     assert kind in {found for found, _ in faults}
-    assert any(text.startswith(told) for found, text in faults if found == kind), faults
+    assert any(text.startswith(message) for found, text in faults if found == kind), faults
 
 
 @pytest.mark.parametrize(("quote", "holds"), [("Eitriger Auswurf", True), ("keine Übelkeit", False)])
@@ -100,22 +100,22 @@ def test_own_terms_make_a_knowledge_base(knowledge):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("diseases: {}", "source is missing"),
         ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; the labels are"),
-        ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "Pneumonie: 'signs' is no type of term; there are"),
+        ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "'signs' is not a type of term; the types are"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten @ Puls hoch]}}", "after @ come a channel and one of high"),
-        ("source: x\ndiseases: {Pneumonie: {sign: [' | Husten']}}", "is no entry; write term | synonym"),
+        ("source: x\ndiseases: {Pneumonie: {sign: [' | Husten']}}", "is not an entry; write term | synonym"),
         ("source: x\ndiseases: {Pneumonie: {sign: Husten}}", "not a list"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_own_terms_is_one_line(tmp_path, content, told):
+def test_a_mistake_in_own_terms_is_one_line(tmp_path, content, message):
     path = written(tmp_path, content)
     with pytest.raises(ClinRaGenInputError) as error:
         own_knowledge(path, NAMES)
     assert str(error.value).startswith(f"{path}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_file_of_own_terms_is_named(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences that a model is kept to: real findings of the record, for recorded diagnoses, whatever it prefers."""
+"""Constrained sentences: real findings of the record, for recorded diagnoses, whatever the model prefers."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_a_choice_among_findings_passes_the_gate_whatever_is_chosen(gate, vocabu
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_own_words_stand_between_a_finding_and_a_recorded_diagnosis(gate, vocabulary, seed):
+def test_own_words_are_between_a_finding_and_a_recorded_diagnosis(gate, vocabulary, seed):
     note, lab = written(GroundedForm(gate.composer, own_words=True), row(), vocabulary, seed)
     for said, name in zip([*note, *lab], ["pneumonia", "shock"] * 2, strict=True):
         assert said["sentence"].endswith(f" {name}.")
@@ -83,7 +83,7 @@ def test_own_words_stand_between_a_finding_and_a_recorded_diagnosis(gate, vocabu
 @pytest.mark.parametrize(
     "record", [row(diagnoses=()), row(note="", measured=False), row(note="Denies chest pain.", measured=False)]
 )
-def test_where_a_record_holds_no_evidence_that_is_all_that_can_be_said(gate, vocabulary, record):
+def test_a_record_without_evidence_allows_only_that_statement(gate, vocabulary, record):
     for part, said in zip(
         ("note", "series"), written(GroundedForm(gate.composer), record, vocabulary, 0), strict=True
     ):

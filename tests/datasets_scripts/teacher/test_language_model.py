@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a language model is told of the series."""
+"""The description of the series in the prompt of a language model."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_a_summary_names_the_limits_of_both_kinds_and_counts_beyond_the_usual_on
     assert line_of(name, values) == line
 
 
-def test_the_releases_limits_stand_alone():
+def test_the_releases_limits_are_shown_alone():
     assert line_of("Heart Rate", [130, 90], PAPER_CHANNELS) == (
         "Heart Rate (/min, normal 40 to 128): 2 values; first 130, last 90; lowest 90 (hour 1.0), highest 130 "
         "(hour 0.0); 1 H, 0 L"

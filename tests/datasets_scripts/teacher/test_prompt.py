@@ -77,14 +77,14 @@ def test_another_language_is_asked_as_it_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"system": None}, "system is missing"),
         ({"system": 7}, "system is 7, not text"),
         ({"system": ""}, "system has 0 characters; give 1 to 20000"),
         ({"system": "x" * (LONGEST_FIELD + 1)}, "system has 20001 characters"),
         ({"version": "v" * 61}, "version has 61 characters; give 1 to 60"),
-        ({"sistem": "x"}, "sistem is no field of a prompt; there are version, system, user, examples"),
+        ({"sistem": "x"}, "sistem is not a field of a prompt; the fields are version, system, user, examples"),
         ({"user": "$note $caption"}, "user has no $diagnoses"),
         ({"user": "$diagnoses $caption"}, "user has no $note"),
         ({"user": "$diagnoses $note"}, "user has no $series and no $caption"),
@@ -93,22 +93,22 @@ def test_another_language_is_asked_as_it_is_written(tmp_path):
         ({"user": "$diagnoses $note $caption $series"}, "examples[0].series is missing; user asks for it"),
         ({"examples": {}}, "examples is {}, not a list"),
         ({"examples": ["x"]}, "examples[0] is 'x', not an object with fields"),
-        ({"examples": [{**GERMAN["examples"][0], "notes": "x"}]}, "examples[0].notes is no field of a prompt"),
+        ({"examples": [{**GERMAN["examples"][0], "notes": "x"}]}, "examples[0].notes is not a field of a prompt"),
         ({"examples": [{**GERMAN["examples"][0], "note": 3}]}, "examples[0].note is 3, not text"),
         ({"examples": [{**GERMAN["examples"][0], "answer": {}}]}, "examples[0].answer.note_rationale is missing"),
     ],
 )
-def test_what_is_wrong_with_a_prompt_is_one_line_with_file_and_field(tmp_path, changed, told):
+def test_a_mistake_in_a_prompt_is_one_line_with_file_and_field(tmp_path, changed, message):
     words = {name: value for name, value in {**GERMAN, **changed}.items() if value is not None}
     with pytest.raises(ClinRaGenInputError) as error:
         prompt_of(tmp_path, words)
     assert str(error.value).startswith(f"{tmp_path / 'prompt.yaml'}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "version: [", "\x00", "a: &a [*a]"])
-def test_a_file_that_holds_no_prompt_is_one_line(tmp_path, text):
+def test_a_file_without_a_prompt_is_one_line(tmp_path, text):
     with pytest.raises(ClinRaGenInputError, match=r"prompt\.yaml"):
         prompt_of(tmp_path, text)
 
@@ -122,7 +122,7 @@ anything = st.recursive(
 
 @settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.sampled_from(["version", "system", "user", "examples", "other"]), anything))
-def test_whatever_stands_in_a_field_it_is_a_prompt_or_one_line(tmp_path_factory, changed):
+def test_any_content_of_a_field_is_a_prompt_or_one_line(tmp_path_factory, changed):
     try:
         prompt = prompt_of(tmp_path_factory.mktemp("prompt"), {**GERMAN, **changed})
     except ClinRaGenInputError:
@@ -130,6 +130,6 @@ def test_whatever_stands_in_a_field_it_is_a_prompt_or_one_line(tmp_path_factory,
     assert len(prompt(ROW)) >= 2
 
 
-def test_no_such_file_is_one_line(tmp_path):
+def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"none\.yaml: not a YAML file"):
         Prompt(KNOWLEDGE, CHANNELS, NAMES, tmp_path / "none.yaml")

@@ -50,7 +50,7 @@ def test_note_rationale_cites_what_the_note_says(teacher):
 @pytest.mark.parametrize(
     "text", ["No productive cough.", "Denies fever, productive cough or rigors.", "Cough absent."]
 )
-def test_negated_findings_are_no_evidence(teacher, text):
+def test_negated_findings_are_not_evidence(teacher, text):
     note, lab = teacher.explain(row(text, [PNEUMONIA]))
     assert not argued(note, LABELS[PNEUMONIA])
     assert "unexplained" in lab
@@ -69,7 +69,7 @@ def test_lab_rationale_states_measured_findings(teacher):
     assert argued(lab, LABELS[SHOCK])
 
 
-def test_empty_modalities_are_called_so(teacher):
+def test_empty_modalities_are_stated(teacher):
     note, lab = teacher.explain(row("", [SHOCK]))
     assert note == "There is no note."
     assert lab.startswith("No series were measured. ")
@@ -86,7 +86,7 @@ def test_wording_varies_with_the_stay_and_repeats_with_the_seed(teacher):
 
 
 def check_folder(dataset, tmp_path):
-    """Rationales for a whole dataset folder: all claims hold, and all cited spans stand in the notes."""
+    """Rationales for a whole dataset folder: all claims hold, and all cited spans are in the notes."""
     build_knowledge.main(["--corpus", "builtin", "--output", str(tmp_path / "knowledge.json")])
     output = tmp_path / "rationales"
     generate_rationales.main(
@@ -103,7 +103,7 @@ def check_folder(dataset, tmp_path):
         "label_audit.csv",
         "figures/attrition.png",
         "figures/leakage.png",
-    ):  # what the card speaks of is there
+    ):  # the files that the card names exist
         assert name in card
         assert (output / name).read_bytes() == (dataset / name).read_bytes()
     claims = 0
@@ -122,8 +122,8 @@ def check_folder(dataset, tmp_path):
                 claims += 1
                 assert claim.verdict == "supported", claim
     names = label_names(metadata)
-    told = [sum(argued(f"{r['note_rationale']} {r['lab_rationale']}", name) for name in names) for r in after]
-    return claims, np.mean(told)
+    arguments = [sum(argued(f"{r['note_rationale']} {r['lab_rationale']}", name) for name in names) for r in after]
+    return claims, np.mean(arguments)
 
 
 @pytest.mark.parametrize("kept", ["all", "one"])
@@ -152,9 +152,9 @@ def test_rationales_without_evidence_are_counted_and_warned_of(tmp_path, caplog,
 
 def test_simulated_patients_get_true_rationales(tmp_path):
     build_dataset.main(["--source", "synthetic", "--output", str(tmp_path / "dataset"), "--limit", "150"])
-    claims, told = check_folder(tmp_path / "dataset", tmp_path)
+    claims, arguments = check_folder(tmp_path / "dataset", tmp_path)
     assert claims > 100
-    assert told > 1.5
+    assert arguments > 1.5
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Baselines: they learn what is there to learn, choose without the reported split, and leave comparable reports."""
+"""Baselines: they learn simple rules, choose without the reported split, and write comparable reports."""
 
 import json
 import shutil
@@ -74,7 +74,7 @@ def task(tmp_path):
 
 
 @pytest.mark.parametrize(("baseline", "learned"), [(tfidf, [0]), (boosting, [1]), (fusion, [0, 1])])
-def test_an_obvious_rule_is_learned_from_what_is_read(task, baseline, learned):
+def test_an_obvious_rule_is_learned_from_the_inputs(task, baseline, learned):
     unseen = simulated(60, 2)
     answers = baseline.fit(task, NoSettings()).answer(unseen.remove_columns("diagnoses"))
     gold = task.gold(unseen)
@@ -86,7 +86,7 @@ def test_an_obvious_rule_is_learned_from_what_is_read(task, baseline, learned):
             assert written == gold[:, i].astype(bool).tolist()
 
 
-def test_a_label_of_nobody_or_everybody_is_no_error(task):
+def test_a_label_of_nobody_or_everybody_is_not_an_error(task):
     task.labels.extend(["Rare", "Common"])
     everybody = task.train.map(lambda row: {"diagnoses": [*row["diagnoses"], 3]})
     task = Task(everybody, task.validation, task.labels, task.extractor, seed=0, work=task.work)
@@ -125,7 +125,7 @@ def test_statistics_are_those_of_the_measured_hours():
             np.testing.assert_allclose(found[record, :, channel], [*expected, len(own)])
 
 
-def test_what_the_model_does_not_read_changes_no_statistic():
+def test_unread_values_change_no_statistic():
     extractor = ClinRaGenFeatureExtractor(context_length=24)
     records = simulated(3, 0)
     before = boosting.features_of(records, extractor)
@@ -184,7 +184,7 @@ def test_diagnoses_of_the_reported_split_change_no_prediction(data_folder, tmp_p
 
 
 @pytest.mark.parametrize("baseline", ["tfidf", "boosting"])
-def test_a_record_without_what_is_read_is_answered_with_nothing(data_folder, baseline, tmp_path):
+def test_a_record_without_inputs_gets_an_empty_answer(data_folder, baseline, tmp_path):
     task = read_task(
         RunArguments(baseline, str(data_folder / "records"), str(tmp_path)),
         ("note", "lab"),
@@ -216,7 +216,7 @@ def small_encoder(tmp_path_factory):
     return EncoderSettings(str(folder), num_train_epochs=2, learning_rate=0.01)
 
 
-def test_the_encoder_moves_every_weight_it_uses_and_goes_on_where_it_was(task, small_encoder):
+def test_the_encoder_moves_every_weight_it_uses_and_resumes_where_it_stopped(task, small_encoder):
     trainer = encoder.classifier_trainer(task, small_encoder)
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     assert trainer.model.config.problem_type == "multi_label_classification"
@@ -260,7 +260,7 @@ def decoder_task(data_folder, tmp_path):
 
 @pytest.fixture
 def small_llama(decoder_task):
-    """A model with random weights, and a processor whose vocabulary spells every record."""
+    """A model with random weights, and a processor with a vocabulary for every record."""
     set_seed(0)
     known = (decoder_task.train, decoder_task.validation)
     texts = [text for records in known for text in decoder.documents(records, decoder_task.extractor)]
@@ -297,7 +297,7 @@ def test_the_decoder_learns_the_answer_alone(decoder_task, small_llama):
     assert loss == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_the_decoder_trains_adapters_and_what_it_is_told_to_save_alone(decoder_task, small_llama):
+def test_the_decoder_trains_only_adapters_and_the_modules_to_save(decoder_task, small_llama):
     trainer = decoder.adapter_trainer(*small_llama, decoder_task, small_settings())
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     trainer.train()
@@ -318,7 +318,7 @@ def test_without_a_rationale_the_decoder_learns_diagnoses_and_no_end(decoder_tas
         decoder.fit(Task(**{**vars(decoder_task), "train": silent}), small_settings())
 
 
-def test_a_record_is_answered_alike_alone_and_in_a_batch(decoder_task, small_llama):
+def test_a_record_gets_the_same_answer_alone_and_in_a_batch(decoder_task, small_llama):
     model, processor = small_llama
     records = decoder_task.validation.select(range(3)).map(
         lambda row, i: {"note": row["note"] if i else "cough"}, with_indices=True
@@ -379,9 +379,9 @@ def test_settings_files_hold_fields_that_exist(config, tmp_path):
         (["--baseline", "tfidf", "--output", "o"], "--dataset is needed"),
         (["--baseline", "oracle", "--dataset", "d", "--output", "o"], "invalid choice: 'oracle'"),
         (["--baseline", "tfidf", "--dataset", "d", "--output", "o", "--lora", "{}"], "there is no field 'lora'"),
-        (["--baseline", "decoder", "--dataset", "d", "--output", "o", "--lora", "r"], "'r' is no dictionary"),
+        (["--baseline", "decoder", "--dataset", "d", "--output", "o", "--lora", "r"], "'r' is not a dictionary"),
         (["--baseline", "encoder", "--dataset", "d", "--output", "o", "--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--baseline", "tfidf", "--dataset", "nowhere", "--output", "o"], "nowhere is no finished dataset folder"),
+        (["--baseline", "tfidf", "--dataset", "nowhere", "--output", "o"], "nowhere is not a finished dataset folder"),
     ],
 )
 def test_a_mistake_is_named(argv, words):
@@ -389,7 +389,7 @@ def test_a_mistake_is_named(argv, words):
         evaluate_baseline.main(argv)
 
 
-def test_unknown_fields_of_the_trainer_and_models_that_are_not_there_are_named(decoder_task, small_llama):
+def test_unknown_fields_of_the_trainer_and_missing_models_are_named(decoder_task, small_llama):
     with pytest.raises(ClinRaGenInputError, match=r"adapters: .*epochs_of_training"):
         decoder.adapter_trainer(*small_llama, decoder_task, small_settings(training={"epochs_of_training": 3}))
     with pytest.raises(ClinRaGenInputError, match="no causal model in nowhere"):

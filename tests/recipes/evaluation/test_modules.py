@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The modules of `evaluate`: loaded from a path, offline, they give what the functions give."""
+"""The modules of `evaluate`: loaded from a path, offline, they return the same as the functions."""
 
 import doctest
 from pathlib import Path

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions of a split, and the original release's ways of asking: without the mask, without the last batch."""
+"""Predictions of a split, and the original release's generation: without the mask, without the last batch."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_the_longest_record_of_a_batch_reads_the_same_without_the_mask(tiny_mode
 
 
 def noting_lengths(kind):
-    """A pipeline of that kind that notes how long the notes of its batches are, in tokens."""
+    """A pipeline of that kind that records the lengths of its notes by batch, in tokens."""
 
     class Noting(kind):
         def _forward(self, model_inputs, **options):
@@ -56,7 +56,7 @@ def noting_lengths(kind):
 
 @pytest.fixture
 def split(records):
-    """Records of several lengths, long and short ones in turn, the last of which holds nothing."""
+    """Records of several lengths, long and short ones alternating; the last holds nothing."""
     notes = ["fever " * (30 if i % 2 else 1 + i // 4) for i in range(10)]
     notes[-1] = " "
     _, values, times = records[1]
@@ -76,7 +76,7 @@ def predictions_of(kind, model, processor, split):
     return list(predict(pipe, split, batch_size=2, num_beams=1)), pipe
 
 
-def test_records_are_asked_by_length_and_answered_in_order_as_each_alone(tiny_model, tiny_processor, split):
+def test_records_are_batched_by_length_and_answered_in_order_as_each_alone(tiny_model, tiny_processor, split):
     predictions, pipe = predictions_of(noting_lengths(ClinRaGenPipeline), tiny_model, tiny_processor, split)
     lengths = [length for batch in pipe.noted for length in batch]
     assert lengths == sorted(lengths)
@@ -92,7 +92,7 @@ def test_records_are_asked_by_length_and_answered_in_order_as_each_alone(tiny_mo
         ]
 
 
-def test_where_padding_is_read_the_order_of_the_file_stays(tiny_model, tiny_processor, split):
+def test_if_padding_is_read_the_order_of_the_file_is_kept(tiny_model, tiny_processor, split):
     _, pipe = predictions_of(noting_lengths(UnmaskedPipeline), tiny_model, tiny_processor, split)
     *whole, last = pipe.noted
     assert all(short < long for short, long in whole)
@@ -105,7 +105,7 @@ def test_the_last_batch_is_left_out_unless_it_is_full(number, left):
     assert list(whole_batches(records, 4)["stay_id"]) == list(range(left))
 
 
-def test_when_there_is_no_full_batch_then_the_user_is_told():
+def test_when_there_is_no_full_batch_then_an_error_says_so():
     with pytest.raises(ClinRaGenInputError, match=r"leaves nothing of 3 records in batches of 4; lower --batch-size"):
         whole_batches(Dataset.from_dict({"stay_id": [1, 2, 3]}), 4)
 

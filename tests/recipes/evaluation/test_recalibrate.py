@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Decisions that are fitted anew on local records, and the drift of inputs."""
+"""Decisions refitted on local records, and the drift of inputs."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def run(model, dataset, *options):
 
 
 def overconfident(number, scale, seed=0):
-    """Logits that are `scale` times too large, and what they tell of."""
+    """Return logits that are `scale` times too large, and their diagnoses."""
     rng = np.random.default_rng(seed)
     true = rng.normal(-1.5, 2.0, size=(number, 4))
     return torch.from_numpy(true * scale).float(), torch.from_numpy(rng.random((number, 4)) < expit(true)).float()
@@ -46,12 +46,12 @@ def test_a_temperature_that_is_wrong_is_found_and_figures_of_other_patients_impr
     found = compare(decisions, logits, gold, np.arange(400), list("abcd"))
     assert found["after"]["expected_calibration_error"] < 0.5 * found["before"]["expected_calibration_error"]
     assert found["after"]["micro_f1"] > found["before"]["micro_f1"] + 0.05
-    assert (decisions.temperature, decisions.thresholds) == (1.0, [0.999] * 4)  # as they were
+    assert (decisions.temperature, decisions.thresholds) == (1.0, [0.999] * 4)  # unchanged
     fit(decisions, logits, gold)
     assert decisions.temperature == pytest.approx(3.0, rel=0.15)
 
 
-def test_a_diagnosis_that_nobody_has_keeps_what_it_needs_to_be_made():
+def test_a_diagnosis_that_nobody_has_keeps_its_decisions():
     logits, gold = overconfident(400, 2.0)
     gold[:, 3] = 0
     decisions = ClinRaGenDecisionsConfig(temperature=1.0, thresholds=[0.3, 0.3, 0.3, 0.3])
@@ -63,7 +63,7 @@ def test_a_diagnosis_that_nobody_has_keeps_what_it_needs_to_be_made():
     assert decisions.thresholds[0] != pytest.approx(0.3, abs=0.01)
 
 
-def test_the_weights_stay_and_the_history_tells(stage1_folder, local, tmp_path):
+def test_the_weights_are_unchanged_and_the_history_records_the_recalibration(stage1_folder, local, tmp_path):
     found = run(stage1_folder, local, "--output", tmp_path / "model")
     before, _ = load_model_folder(stage1_folder)
     after, _ = load_model_folder(tmp_path / "model")
@@ -93,7 +93,7 @@ def test_a_folder_without_its_history_is_one_line(stage1_folder, local, tmp_path
     assert run(bare, local, "--drift-only") == {"drift": []}
 
 
-def test_drift_is_told_where_it_is(stage1_folder, local, caplog):
+def test_drift_is_reported_for_the_inputs_that_have_it(stage1_folder, local, caplog):
     caplog.set_level("INFO")
     rows = run(stage1_folder, local, "--drift-only")["drift"]
     assert {row["kind"] for row in rows} == {"share", "mean"}
@@ -120,7 +120,7 @@ def test_how_common_diagnoses_are_is_compared(stage1_folder, data_folder, local)
     assert {label: rows[label]["before"] for label in LABELS} == trained
 
 
-def test_a_folder_that_does_not_tell_how_common_diagnoses_were_is_said(stage1_folder, local, tmp_path, caplog):
+def test_a_folder_without_the_prevalence_of_diagnoses_is_reported(stage1_folder, local, tmp_path, caplog):
     older = shutil.copytree(stage1_folder, tmp_path / "older")
     history = json.loads((older / "training.json").read_text())
     del history["inputs"]["prevalence"]
@@ -131,7 +131,7 @@ def test_a_folder_that_does_not_tell_how_common_diagnoses_were_is_said(stage1_fo
 
 
 def test_the_drift_of_new_patients_needs_no_labels(stage1_folder, tmp_path, caplog):
-    """Glucose of the hospital's patients is far from that of training; diagnoses are not compared, which is said."""
+    """Glucose of the hospital's patients is far from that of training; diagnoses are not compared, as the log says."""
     caplog.set_level("INFO")
     tables, mapping = small_hospital.hospital(40)
     del tables["diagnoses"], mapping["diagnoses"]
@@ -146,7 +146,7 @@ def test_the_drift_of_new_patients_needs_no_labels(stage1_folder, tmp_path, capl
         run(stage1_folder, tmp_path / "dataset", "--split", "test")
 
 
-def test_labels_of_patients_without_any_need_not_be_the_models(stage1_folder, tmp_path):
+def test_the_labels_of_an_unlabelled_dataset_need_not_be_the_models(stage1_folder, tmp_path):
     """As for `predict.py`: only channels have to be the same."""
     (tmp_path / "labels.yaml").write_text("labels: [{name: Gout, codes: {icd10: [M10]}}]")
     tables, mapping = small_hospital.hospital(3)
@@ -183,6 +183,6 @@ STATISTICS = {
         ({"records": 8, "prevalence": {"Shock": 0.25}}, []),  # by chance
     ],
 )
-def test_what_differs_much_and_not_by_chance_is_drift(change, expected):
+def test_large_and_significant_differences_are_drift(change, expected):
     rows = drift(STATISTICS, {**STATISTICS, **change})
     assert [(row["what"], row["kind"]) for row in rows if row["large"]] == expected

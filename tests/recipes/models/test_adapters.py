@@ -80,7 +80,7 @@ def hashes(folder):
 
 
 def batch_of(processor, records):
-    """Notes and series, though stage 1 learned from notes alone: the adapter holds the series' encoder too."""
+    """Notes and series, although stage 1 was trained on notes only: the adapter also holds the series encoder."""
     processor.modalities = ["note", "lab"]
     notes, values, times = zip(*records, strict=True)
     return processor(notes=list(notes), lab_values=list(values), lab_times=list(times), return_tensors="pt")
@@ -210,7 +210,7 @@ def t5_base(data_folder, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_killed_stage_goes_on_as_if_it_had_not_been(t5_base, stage_arguments, tmp_path):
+def test_a_killed_stage_resumes_with_the_same_result(t5_base, stage_arguments, tmp_path):
     options = ("--model_name_or_path", t5_base)
     stage1_note.main(stage_arguments(tmp_path / "whole", *options, lora=LORA, max_steps=3, save_total_limit=5))
     stage1_note.main(stage_arguments(tmp_path / "killed", *options, lora=LORA, max_steps=3, save_total_limit=5))
@@ -228,7 +228,7 @@ def test_a_killed_stage_goes_on_as_if_it_had_not_been(t5_base, stage_arguments, 
 
 
 @pytest.mark.slow
-def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, stage_arguments, records, tmp_path):
+def test_the_stages_build_on_each_other_with_and_without_adapters(t5_base, stage_arguments, records, tmp_path):
     """Stage 1 with LoRA, stage 2 without, stage 3 with, upon the model folder of stage 2."""
     stage1_note.main(stage_arguments(tmp_path / "one", "--model_name_or_path", t5_base, lora=LORA))
     stage2_lab.main(stage_arguments(tmp_path / "two", "--model_name_or_path", tmp_path / "one"))
@@ -241,7 +241,7 @@ def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, st
     assert not [name for name in names if ".time_series_encoder." in name]  # it was in the base
     merged, processor = load_model_folder(tmp_path / "three")
     plain = AutoModelForSeq2SeqLM.from_pretrained(t5_base)
-    assert torch.equal(merged.backbone.lm_head.weight, plain.lm_head.weight)  # a head of its own stays its own
+    assert torch.equal(merged.backbone.lm_head.weight, plain.lm_head.weight)  # an untied head stays untied
     assert not torch.equal(merged.backbone.lm_head.weight, merged.backbone.shared.weight)
     batch = batch_of(processor, records)
     same(
@@ -259,21 +259,21 @@ def test_the_stages_go_on_from_one_another_with_and_without_adapters(t5_base, st
         (["--trained_modules", "diagnosis_head"], LORA, "the backbone, which is not in trained_modules"),
     ],
 )
-def test_what_cannot_be_adapted_is_said_in_one_line(t5_base, stage_arguments, tmp_path, options, lora, message):
+def test_impossible_adapters_are_one_line(t5_base, stage_arguments, tmp_path, options, lora, message):
     with pytest.raises(ClinRaGenInputError, match=message):
         stage1_note.main(stage_arguments(tmp_path / "out", "--model_name_or_path", t5_base, *options, lora=lora))
 
 
-def test_random_weights_are_no_base(stage_arguments, tmp_path):
+def test_random_weights_are_not_a_base(stage_arguments, tmp_path):
     with pytest.raises(ClinRaGenInputError, match="lora adapts pretrained weights"):
         stage1_note.main(stage_arguments(tmp_path / "out", lora=LORA))
 
 
-def test_an_adapter_is_refused_upon_another_base(adapted, t5_base, stage1_folder, data_folder, tmp_path):
+def test_an_adapter_is_refused_on_another_base(adapted, t5_base, stage1_folder, data_folder, tmp_path):
     base, output = adapted
     with pytest.raises(ClinRaGenInputError, match=r"does not fit|cannot be put on"):
         load_adapter(str(stage1_folder), output / "adapter")
-    with pytest.raises(ClinRaGenInputError, match=r"is no adapter .*adapter_config.json"):
+    with pytest.raises(ClinRaGenInputError, match=r"is not an adapter .*adapter_config.json"):
         load_adapter(str(base), base)
 
 
@@ -296,7 +296,7 @@ def test_the_adapter_alone_is_pushed_with_its_card(adapted, hub, tmp_path):
 
 
 class Wrapped(torch.nn.Module):
-    """A decoder-only language model where the project's models have theirs."""
+    """A decoder-only language model as the backbone."""
 
     base_model_prefix = ""
 

@@ -27,7 +27,7 @@ def tokenizer(tmp_path_factory):
     return AutoTokenizer.from_pretrained(folder)
 
 
-def test_text_comes_back_as_it_was(tokenizer):
+def test_text_survives_encoding_and_decoding(tokenizer):
     assert tokenizer.decode(tokenizer(TEXT)["input_ids"], skip_special_tokens=True) == TEXT
 
 
@@ -37,7 +37,7 @@ def test_each_phrase_is_one_token(tokenizer):
 
 
 @given(st.lists(st.sampled_from([*"aegilnoprst", " ", "Shock", " Shock", ",", ".", "180", "in"]), max_size=30))
-def test_any_text_of_known_letters_comes_back(tokenizer, parts):
+def test_any_text_of_known_letters_survives(tokenizer, parts):
     text = " ".join("".join(parts).split())
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 

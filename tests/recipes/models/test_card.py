@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A card says what the run has left, and nothing else."""
+"""A card states only the content of the run's files."""
 
 import json
 import re
@@ -113,7 +113,7 @@ def test_without_a_report_the_figures_are_those_of_validation_and_no_result_is_c
     assert "these are no test figures" in card
 
 
-def test_a_report_on_validation_is_not_said_to_be_unseen(training, report, tiny_model, tiny_processor):
+def test_a_report_on_validation_is_not_called_unseen(training, report, tiny_model, tiny_processor):
     report["run"]["split"] = "validation"
     assert "has not seen" not in model_card.model_card(training, tiny_model, tiny_processor, report)
 
@@ -124,7 +124,7 @@ def test_emissions_are_seconds_times_threads_times_processes_times_watts(trainin
     assert header["co2_eq_emissions"]["emissions"] == pytest.approx(grams, abs=1e-3)
 
 
-def test_a_model_of_credentialed_data_asks_for_access_and_tells_the_permission(training, tiny_model, tiny_processor):
+def test_a_model_of_credentialed_data_is_gated_and_states_the_permission(training, tiny_model, tiny_processor):
     card = model_card.model_card(training, tiny_model, tiny_processor, gated=True, permission="board vote 12")
     header = header_of(card)
     assert "data-use agreement" in header["extra_gated_prompt"]
@@ -135,13 +135,13 @@ def test_a_model_of_credentialed_data_asks_for_access_and_tells_the_permission(t
     assert "## Access" not in open_card
 
 
-def test_the_card_says_what_counts_as_normal_of_each_channel(training, tiny_model, tiny_processor):
+def test_the_card_states_the_normal_range_of_each_channel(training, tiny_model, tiny_processor):
     card = model_card.model_card(training, tiny_model, tiny_processor)
     config = tiny_model.config.channels
     for channel, ends in zip(config, ((c["low"], c["high"]) for c in config), strict=True):
         (row,) = re.findall(rf"^\| {channel['name']} \| {channel['unit']} \| (.*) \|$", card, re.M)
-        told = [float(number) for number in re.findall(r"[\d.]+", row)]
-        assert told == [end for end in ends if end is not None]
+        numbers = [float(number) for number in re.findall(r"[\d.]+", row)]
+        assert numbers == [end for end in ends if end is not None]
     assert "| Weight | kg | – |" in card
     assert "| Fraction inspired oxygen | fraction | to 0.21 |" in card
     assert "| Oxygen saturation | % | from 94 |" in card
@@ -161,7 +161,7 @@ def test_a_report_of_other_weights_is_refused(tiny_folder, report, tmp_path):
         read_metrics(tmp_path, weights_hash(tiny_folder))
 
 
-def test_the_figures_of_a_report_come_onto_the_card_beside_the_weights(tiny_folder, training, report, tmp_path):
+def test_the_figures_of_a_report_are_added_to_the_card_beside_the_weights(tiny_folder, training, report, tmp_path):
     with pytest.raises(ClinRaGenInputError, match="does not name its data"):
         model_card.add_report_to_card(tiny_folder, tmp_path)
     (tiny_folder / "training.json").write_text(json.dumps(training))
@@ -182,7 +182,7 @@ def test_the_clock_counts_what_was_spent_before_a_restart(tmp_path):
     assert 110 <= second.seconds < 111
 
 
-def test_stages_add_up_and_no_path_of_the_machine_is_told(tmp_path):
+def test_stages_add_up_and_no_local_path_is_shown(tmp_path):
     def trainer(rate):
         args = StageArguments(output_dir=str(tmp_path), trained_modules=["backbone"], learning_rate=rate)
         state = SimpleNamespace(best_metric=0.5, log_history=[])

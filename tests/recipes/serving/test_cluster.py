@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions on a Ray cluster: the same bytes as on one machine, whatever is lost on the way."""
+"""Predictions on a Ray cluster: the same bytes as on one machine, even if a node is lost."""
 
 import subprocess
 
@@ -40,7 +40,7 @@ def test_predictions_are_the_bytes_of_a_local_run(cluster, folder, tmp_path):  #
     assert (tmp_path / "spread.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
 
 
-def test_predictions_begun_here_go_on_on_a_cluster(cluster, folder, tmp_path, monkeypatch):  # noqa: F811
+def test_predictions_begun_here_resume_on_a_cluster(cluster, folder, tmp_path, monkeypatch):  # noqa: F811
     records = write_jsonl(tmp_path / "in.jsonl", made_up(60))
     answer(folder, records, tmp_path / "local.jsonl", *OPTIONS)
     interrupted(folder, records, tmp_path / "begun.jsonl", monkeypatch, *OPTIONS)

@@ -1,7 +1,7 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-The steps of the server's Dockerfile, in a clean virtual environment where no Docker is at hand: wheels, installation
+The steps of the server's Dockerfile, in a clean virtual environment instead of Docker: wheels, installation
 without a network, and a start as no root.
 """
 
@@ -35,7 +35,7 @@ def instruction(name):
     return re.findall(rf"^{name} (.*)$", joined, re.MULTILINE)
 
 
-def test_the_image_runs_as_no_root_and_installs_without_a_network():
+def test_the_image_does_not_run_as_root_and_installs_without_a_network():
     assert instruction("USER") == ["clinragen"]
     (install, user) = instruction("RUN")
     assert "--no-index" in install
@@ -86,17 +86,17 @@ def test_the_steps_of_the_image_lead_to_a_server_that_answers(open_folder, tiny_
     command = [str(clean / "bin" / "clinragen"), *(given.get(word, word) for word in command[1:])]
     user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
     settings = dict(pair.split("=") for pair in instruction("ENV")[0].split())
-    libraries = str(python.parents[1] / "lib")  # a copied interpreter looks for its own elsewhere
+    libraries = str(python.parents[1] / "lib")  # a copied interpreter would look for its libraries elsewhere
     environment = {**os.environ, **settings, "HOME": str(home), "HF_HOME": str(home), "LD_LIBRARY_PATH": libraries}
     server = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True, **user)
     try:
-        told = []
+        lines = []
         for line in server.stderr:
-            told.append(line)
+            lines.append(line)
             if "answers at" in line:
                 break
         else:
-            raise AssertionError("".join(told))
+            raise AssertionError("".join(lines))
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         status, answer, _ = ask(
             port, {"inputs": {"note": "fever"}, "parameters": {"max_new_tokens": 8}}, headers=headers

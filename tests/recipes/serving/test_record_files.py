@@ -67,7 +67,7 @@ def test_any_table_is_read_or_refused_and_what_is_read_has_no_unreadable_row(tmp
         assert (entry.record is None) == (entry.error is not None)
         if entry.record:
             EXTRACTOR.validate(entry.record["lab_values"], entry.record["lab_times"])
-    for row in rows:  # a row that stands in the table as it should is in its record or in a refusal
+    for row in rows:  # a well-formed row is in its record or in a refusal
         if '"' not in "".join(rows) and row.count(",") == 4 and row.split(",")[0] in ("a", "b", "c"):
             assert row.split(",")[0] in [entry.id for entry in entries]
 
@@ -102,7 +102,7 @@ def test_a_quotation_mark_that_is_never_closed_is_refused_where_it_is_opened(tmp
     entries = read(tmp_path / "in.csv", "\n".join(rows).encode())
     assert [(entry.id, entry.error is None) for entry in entries[:1]] == [("a", False)]
     assert entries[0].error.startswith("line 3: no row of this table")
-    # where the cell grew too long the table goes on, with a refusal first
+    # after an overlong cell the table continues, with a refusal first
     assert entries[1].error.startswith("line 3: ")
     assert [entry.error for entry in entries[2:]] == [None] * (len(entries) - 2)
     assert len(entries) > 100

@@ -43,7 +43,7 @@ def page(server, path, headers=None):
 
 
 @pytest.mark.parametrize("given", ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \u00e9"])
-def test_who_does_not_send_the_token_gets_no_answer_and_no_metrics(guarded, given):
+def test_without_the_token_there_are_no_answers_and_no_metrics(guarded, given):
     headers = {"Authorization": given.encode("latin-1")} if given else {}
     status, answer, returned = guarded.ask(REQUEST, headers={**JSON, **headers})
     assert (status, list(answer), returned["WWW-Authenticate"]) == (401, ["error"], "Bearer")
@@ -51,11 +51,11 @@ def test_who_does_not_send_the_token_gets_no_answer_and_no_metrics(guarded, give
     assert page(guarded, "/metrics", headers)[0] == 401
 
 
-def test_who_sends_the_token_is_answered(guarded):
+def test_requests_with_the_token_are_answered(guarded):
     status, answer, _ = guarded.ask(REQUEST, headers={**JSON, **BEARER})
     assert status == 200
     assert "diagnoses" in answer
-    for path in ("/health", "/docs", "/openapi.json"):  # tell nothing of a record
+    for path in ("/health", "/docs", "/openapi.json"):  # hold nothing of a record
         assert page(guarded, path)[0] == 200
 
 
@@ -69,12 +69,12 @@ def test_metrics_count_requests_batches_and_refusals(guarded):
         guarded.ask(body, headers={**JSON, **BEARER})
     assert guarded.ask(REQUEST)[0] == page(guarded, "/metrics", {"Authorization": "Bearer wrong"})[0] == 401
     after = counted()
-    told = {name: after[name] - before.get(name, 0.0) for name in after}
-    assert told['clinragen_requests_total{status="200"}'] == 2
-    assert told['clinragen_requests_total{status="422"}'] == 1
-    assert told['clinragen_requests_total{status="401"}'] == 2  # for an answer, and for metrics
-    assert told["clinragen_request_seconds_count"] == 3
-    assert told["clinragen_batch_records_sum"] == 4
+    increase = {name: after[name] - before.get(name, 0.0) for name in after}
+    assert increase['clinragen_requests_total{status="200"}'] == 2
+    assert increase['clinragen_requests_total{status="422"}'] == 1
+    assert increase['clinragen_requests_total{status="401"}'] == 2  # for an answer, and for metrics
+    assert increase["clinragen_request_seconds_count"] == 3
+    assert increase["clinragen_batch_records_sum"] == 4
     assert after["clinragen_waiting_records"] == 0
     assert after["process_resident_memory_bytes"] > 2**26
     version = guarded.ask(REQUEST, headers={**JSON, **BEARER})[1]["model_version"]
@@ -95,7 +95,7 @@ def test_the_description_names_what_a_request_may_hold(guarded):
     assert set(described["paths"]) == {"/", "/metrics", "/health"}
 
 
-def test_diseases_that_are_no_labels_are_ranked_on_request(stage1_folder, gout, tmp_path):  # noqa: F811
+def test_diseases_that_are_not_labels_are_ranked_on_request(stage1_folder, gout, tmp_path):  # noqa: F811
     model, processor = add(stage1_folder, gout, tmp_path / "more")
     model.diagnosis_head.linear.shared_evidence_weight.data.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
     save_model_folder(model, processor, tmp_path / "model")
@@ -118,7 +118,7 @@ def test_diseases_that_are_no_labels_are_ranked_on_request(stage1_folder, gout, 
         assert server.stop()[0] == 0
 
 
-def test_a_model_that_reads_no_terms_says_so(guarded):
+def test_a_model_that_does_not_read_terms_says_so(guarded):
     request = {**REQUEST, "parameters": {"unseen": True}}
     status, answer, _ = guarded.ask(request, headers={**JSON, **BEARER})
     assert (status, list(answer)) == (422, ["error"])
@@ -161,7 +161,7 @@ def test_a_change_of_weights_or_settings_is_another_version(tiny_folder):
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"two tokens of sixteen", b"\xff" * 20, None])
-def test_a_token_file_that_holds_none_is_one_line(tmp_path, content):
+def test_a_token_file_without_a_token_is_one_line(tmp_path, content):
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder-only student goes the way of every other."""
+"""A decoder-only student passes through all stages like any other."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_it_is_evaluated_and_answers_files(stages, data_folder, tmp_path):
     assert predict.main(["--model", str(stages[2]), *files]) == {"answered": 2, "refused": 0}
 
 
-def test_what_needs_a_decoder_of_its_own_is_refused(stages, data_folder, stage_arguments, tmp_path):
+def test_options_that_need_a_separate_decoder_are_refused(stages, data_folder, stage_arguments, tmp_path):
     stage4 = stage_arguments(tmp_path / "stage4", "--model_name_or_path", stages[2])
     with pytest.raises(ClinRaGenInputError, match="decoder-only model; stage 4"):
         stage4_rewards.main(stage4)
@@ -83,7 +83,7 @@ def test_a_decoder_only_checkpoint_is_a_backbone_as_it_is(family, data_folder, t
     assert loaded.pad_token_id == 0
 
 
-def test_where_a_checkpoint_has_no_token_for_padding_its_end_is_taken(data_folder, stage_arguments, tmp_path):
+def test_a_checkpoint_without_a_padding_token_pads_with_its_end_token(data_folder, stage_arguments, tmp_path):
     tokenizer = save_tokenizer(tmp_path / "base", data_folder)
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path / "base")

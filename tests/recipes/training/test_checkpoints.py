@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that are damaged: training resumes from the whole one before them, and says so."""
+"""Checkpoints that are damaged: training resumes from the last complete one, and says so."""
 
 import json
 import logging
@@ -96,7 +96,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over_and_named(checkpoints, caplog, name):
+def test_a_damaged_checkpoint_is_skipped_and_named(checkpoints, caplog, name):
     damage, message = DAMAGES[name]
     assert last_checkpoint(checkpoints) == str(checkpoints / "checkpoint-4")
     assert not caplog.records
@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(checkpoints, caplog, name
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_where_no_whole_one_is_left_it_is_an_error(checkpoints, name):
+def test_without_a_complete_checkpoint_it_is_an_error(checkpoints, name):
     for number in (1, 2, 3):
         shutil.rmtree(checkpoints / f"checkpoint-{number}")
     damage, message = DAMAGES[name]
@@ -119,7 +119,7 @@ def test_where_no_whole_one_is_left_it_is_an_error(checkpoints, name):
 
 
 @pytest.mark.parametrize("text", [None, "", '{"global_step": 4, "log_hi'])
-def test_a_checkpoint_that_a_kill_cut_short_is_none(checkpoints, caplog, text):
+def test_a_checkpoint_cut_off_by_a_kill_is_ignored(checkpoints, caplog, text):
     path = checkpoints / "checkpoint-4" / "trainer_state.json"
     path.unlink() if text is None else path.write_text(text)
     assert last_checkpoint(checkpoints) == str(checkpoints / "checkpoint-3")
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_a_kill_cut_short_is_none(checkpoints, caplog, text):
     assert last_checkpoint(checkpoints) is None
 
 
-def test_a_folder_with_another_name_is_none(checkpoints, tmp_path):
+def test_a_folder_with_another_name_is_ignored(checkpoints, tmp_path):
     (checkpoints / "checkpoint-4").rename(checkpoints / "checkpoint-of-mine")
     assert last_checkpoint(checkpoints) == str(checkpoints / "checkpoint-3")
     assert last_checkpoint(tmp_path / "nowhere") is None
@@ -147,7 +147,7 @@ def test_a_stage_whose_newest_checkpoint_is_cut_short_ends_in_the_same_weights(
 ):
     cut(name)(checkpoints / "checkpoint-4")
     stage1_note.main(stage_arguments(tmp_path / "run", **OPTIONS))
-    assert "checkpoint-4 is passed over" in caplog.text
+    assert "checkpoint-4 is skipped" in caplog.text
     again, before = (load_file(folder / "run" / "model.safetensors") for folder in (tmp_path, whole))
     assert again.keys() == before.keys()
     assert all(torch.equal(again[name], before[name]) for name in before)
@@ -162,8 +162,8 @@ def test_a_stage_without_the_optimizers_state_is_refused(checkpoints, stage_argu
 
 
 @pytest.fixture
-def told(caplog):
-    """Yield what is logged, by transformers as well, whose records reach no handler but its own."""
+def all_logs(caplog):
+    """Yield the log, including that of transformers, which otherwise reaches only its own handler."""
     logging.getLogger("transformers").addHandler(caplog.handler)
     yield caplog
     logging.getLogger("transformers").removeHandler(caplog.handler)
@@ -173,7 +173,7 @@ GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2}
 
 
 @pytest.mark.parametrize("text_config", [STAGE["text_config"], GPT2], ids=["t5", "gpt2"])
-def test_a_weight_that_is_tied_to_a_stored_one_is_not_missing(stage_arguments, tmp_path, told, text_config):
+def test_a_weight_that_is_tied_to_a_stored_one_is_not_missing(stage_arguments, tmp_path, all_logs, text_config):
     """Neither the best checkpoint, which a stage reads at its end, nor one that it resumes from, nor its folder."""
     arguments = stage_arguments(tmp_path / "run", text_config=text_config, save_total_limit=9)
     stage1_note.main(arguments)
@@ -185,17 +185,17 @@ def test_a_weight_that_is_tied_to_a_stored_one_is_not_missing(stage_arguments, t
     assert first.stat().st_mtime_ns == written  # it was resumed
     model, _ = load_model_folder(tmp_path / "run")
     assert len(model.state_dict()) > len(load_file(tmp_path / "run" / "model.safetensors"))  # some are tied
-    assert "missing keys" not in told.text
+    assert "missing keys" not in all_logs.text
 
 
-def test_a_weight_that_is_stored_under_no_name_is_missing(tiny_model, tiny_processor, tmp_path, told):
+def test_a_weight_that_is_stored_under_no_name_is_missing(tiny_model, tiny_processor, tmp_path, all_logs):
     tied = sorted({*tiny_model.all_tied_weights_keys, *tiny_model.all_tied_weights_keys.values()})
     arguments = Seq2SeqTrainingArguments(tmp_path, report_to=[], use_cpu=True)
     trainer = ClinRaGenTrainer(tiny_model, arguments, processing_class=tiny_processor)
     stored = {name: weight for name, weight in tiny_model.state_dict().items() if name != tied[0]}
     trainer._issue_warnings_after_load(tiny_model.load_state_dict(stored, strict=False))
-    assert "missing keys" not in told.text
+    assert "missing keys" not in all_logs.text
     stored = {name: weight for name, weight in stored.items() if name not in tied}
     trainer._issue_warnings_after_load(tiny_model.load_state_dict(stored, strict=False))
-    (line,) = {record.getMessage() for record in told.records if "missing keys" in record.getMessage()}
+    (line,) = {record.getMessage() for record in all_logs.records if "missing keys" in record.getMessage()}
     assert all(repr(name) in line for name in tied)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is encoded once, and found on disk again."""
+"""Records that are encoded once, and found on disk again."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def test_another_start_finds_what_was_encoded_and_encodes_nothing(stage1_folder,
 
 
 def test_no_copy_of_a_record_is_left_on_disk(data_folder, stage_arguments, tmp_path):
-    """Nor is the cache of a library more than locks and code; what a stage leaves, its owner alone can read."""
+    """The cache of the library holds only locks and code; only the owner can read a stage's files."""
     home = tmp_path / "home"
     environment = {**os.environ, "HF_HOME": str(home), "OMP_NUM_THREADS": "1"}
     arguments = stage_arguments(tmp_path / "out", max_steps=1)

@@ -24,8 +24,8 @@ FIELDS = ["--dataset", "data", "--output_dir", "out", "--use_cpu", "false"]
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """A function that lets torch count so many GPUs."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # to be as it was afterwards
+    """A function that makes torch count a number of GPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # restored afterwards
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     return lambda number: monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
 
@@ -52,7 +52,7 @@ def test_a_process_with_several_gpus_is_refused_with_a_line_of_the_same_global_b
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_process_with_one_gpu_or_none_is_taken(gpus, number):
+def test_a_process_with_one_gpu_or_none_is_accepted(gpus, number):
     gpus(number)
     assert parse_arguments(FIELDS)[2].n_gpu == number
 

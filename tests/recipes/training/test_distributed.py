@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages on several processes: what one process learns, also after one of them was killed."""
+"""Stages on several processes: the same result as on one, also after one of them was killed."""
 
 import json
 import os
@@ -42,7 +42,7 @@ STAGES = {"stage1": stage1_note, "stage2": stage2_lab, "stage3": stage3_multimod
 SETTINGS = {
     "text_config": {**STAGE["text_config"], "dropout_rate": 0.0},
     "train_sampling_strategy": "group_by_length",
-    "optim": "sgd",  # adaptive steps make much of what rounding leaves of a gradient of zero
+    "optim": "sgd",  # adaptive steps amplify rounding errors of zero gradients
     "max_steps": 3,
 }
 FROZEN = {"stage1": ("time_series", "knowledge"), "stage2": ("backbone.",), "stage3": ("time_series",)}
@@ -65,7 +65,7 @@ assert torch.distributed.is_available() and not torch.distributed.is_initialized
 
 
 @pytest.mark.slow
-def test_no_process_leaves_a_stage_with_its_group_alive(stage_arguments, tmp_path, monkeypatch):
+def test_every_process_destroys_its_group_at_the_end_of_a_stage(stage_arguments, tmp_path, monkeypatch):
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
@@ -138,7 +138,7 @@ def kill_second_rank(launcher: subprocess.Popen):
     ("launcher", "processes"),
     [pytest.param("ddp", 2, marks=NIGHTLY), ("ddp", 1), ("fsdp2", 2), pytest.param("fsdp2", 1, marks=NIGHTLY)],
 )
-def test_when_one_of_two_is_killed_the_run_ends_and_goes_on_with_as_many_as_there_are(
+def test_when_one_of_two_is_killed_the_run_ends_and_resumes_with_the_remaining_processes(
     long_run, stage_arguments, tmp_path, launcher, processes
 ):
     output = tmp_path / "run"
@@ -182,7 +182,7 @@ def test_the_order_of_records_is_that_of_seed_and_epoch_alone():
     assert list(first) == list(second)
 
 
-def test_a_process_without_records_of_its_own_in_an_epochs_last_step_teaches_nothing(stage1_folder, data_folder):
+def test_a_process_without_records_in_the_last_step_contributes_nothing(stage1_folder, data_folder):
     model, processor = load_model_folder(stage1_folder)
     processor.modalities = ["note", "lab"]
     records = load_records(str(data_folder / "dataset"), "train", limit=3)
@@ -197,7 +197,7 @@ def test_a_process_without_records_of_its_own_in_an_epochs_last_step_teaches_not
     assert all(gradient is not None and not gradient.any() for gradient in gradients)
 
 
-def test_the_stage_that_cannot_be_sharded_says_so(stage1_folder, stage_arguments, tmp_path, monkeypatch):
+def test_the_stage_that_cannot_be_sharded_refuses(stage1_folder, stage_arguments, tmp_path, monkeypatch):
     arguments = stage_arguments(tmp_path / "out", "--model_name_or_path", stage1_folder)
     with pytest.raises(ClinRaGenInputError, match=r"for stages 1 to 3; launch this one with ddp\.yaml"):
         stage4_rewards.main([*arguments, "--fsdp"])
@@ -206,7 +206,7 @@ def test_the_stage_that_cannot_be_sharded_says_so(stage1_folder, stage_arguments
         stage4_rewards.main(arguments)
 
 
-def test_a_stage_begun_in_shards_does_not_go_on_whole(stage_arguments, tmp_path):
+def test_a_stage_begun_in_shards_does_not_resume_unsharded(stage_arguments, tmp_path):
     begin(*complete(read_fields(stage_arguments(tmp_path / "out"), **stage1_note.STAGE)))  # and killed there
     checkpoint = tmp_path / "out.training" / "checkpoint-2"
     checkpoint.mkdir()

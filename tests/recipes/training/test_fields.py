@@ -78,7 +78,7 @@ def test_every_dictionary_is_read_as_json(command, name):
     for argv in ([f"--{name}", json.dumps(given)], [f"--{name.replace('_', '-')}={json.dumps(given)}"]):
         parts = READERS[command](argv)
         assert [getattr(part, name) for part in parts if hasattr(part, name)] == [given]
-    with pytest.raises(ClinRaGenInputError, match=f"--{name}: 'r=16' is no dictionary; give JSON"):
+    with pytest.raises(ClinRaGenInputError, match=f"--{name}: 'r=16' is not a dictionary; give JSON"):
         READERS[command]([f"--{name}", "r=16"])
 
 
@@ -105,7 +105,7 @@ def test_no_dictionary_is_left_out():
     assert {path.name for path in users} == {"parsing.py", "fields.py", "settings.py"}
 
 
-def test_the_file_the_command_line_and_the_stage_go_before_the_defaults(tmp_path):
+def test_the_file_the_command_line_and_the_stage_override_the_defaults(tmp_path):
     config = tmp_path / "stage.yaml"
     config.write_text(
         "learning_rate: 1e-4\nlora: {r: 2}\noptim: adafactor\nmax_eval_samples: null\nnum_train_epochs: 2"
@@ -127,8 +127,8 @@ def test_stage_4_has_its_own_defaults():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--lora", "r=16"], "argument --lora: 'r=16' is no dictionary; give JSON"),
-        (["--lora", "[1]"], "'\\[1\\]' is no dictionary"),
+        (["--lora", "r=16"], "argument --lora: 'r=16' is not a dictionary; give JSON"),
+        (["--lora", "[1]"], "'\\[1\\]' is not a dictionary"),
         (["--streaming", "perhaps"], "'perhaps' is neither true nor false"),
         (["--learning_rate", "fast"], "--learning_rate"),
         (["--learning_rat", "1"], "there is no field 'learning_rat'"),
@@ -176,7 +176,7 @@ def test_help_lists_every_field_with_its_default_and_loads_nothing(stage):
     assert not {"torch", "transformers", "numpy"} & {*json.loads("[" + modules)}
 
 
-def test_heavy_arguments_are_the_light_ones_and_those_of_transformers():
+def test_all_arguments_are_the_light_ones_and_those_of_transformers():
     light = {one.name for one in fields(RewardFields)}
     assert {one.name for one in fields(RewardStageArguments)} == light | OF_TRANSFORMERS
     assert {one.name for one in fields(StageArguments)} == {one.name for one in fields(StageFields)} | OF_TRANSFORMERS
@@ -191,12 +191,12 @@ def test_heavy_arguments_are_the_light_ones_and_those_of_transformers():
         ("wandbb", "report_to is wandbb; give none, or some of azure_ml, .*tensorboard.*, wandb$"),
     ],
 )
-def test_a_logger_that_is_not_there_is_named_with_its_package(tmp_path, logger, message):
+def test_a_missing_logger_is_named_with_its_package(tmp_path, logger, message):
     argv = ["--dataset", "data", "--output_dir", str(tmp_path / "out"), "--report_to", logger]
     with pytest.raises(ClinRaGenInputError, match=f"^arguments: {message}"):
         parse_arguments(argv)
 
 
 @pytest.mark.parametrize("logger", ["none", "all"])
-def test_no_logger_and_all_that_are_installed_are_taken(tmp_path, logger):
+def test_no_logger_and_all_installed_ones_are_accepted(tmp_path, logger):
     parse_arguments(["--dataset", "data", "--output_dir", str(tmp_path / "out"), "--report_to", logger])

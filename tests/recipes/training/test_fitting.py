@@ -105,7 +105,7 @@ def test_statistics_are_those_of_the_measured_hours(linear_model):
             assert found[i, c, 2:].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_words_come_near_to_the_names_they_mean(linear_model, tiny_processor):
+def test_words_are_similar_to_the_names_that_they_mean(linear_model, tiny_processor):
     notes = Dataset.from_dict(
         {"input_ids": [tiny_processor.tokenizer(note)["input_ids"] for note in ("heart failure", "heart failure")]}
     ).with_format("numpy")
@@ -151,7 +151,7 @@ def test_features_that_never_occur_have_no_weight_and_make_no_difference():
 
 
 def test_no_patient_is_scored_by_a_regression_that_saw_them():
-    """Each patient's own word tells the label of their two stays; only who saw them could know it."""
+    """Each patient's own word determines the label of their two stays, but only for models fitted on them."""
     own = np.repeat(np.eye(20, dtype="float32"), 2, axis=0)
     gold = torch.from_numpy(np.repeat(np.arange(20) % 2, 2).astype("float32")[:, None])
     patients = [str(i) for i in np.repeat(np.arange(20), 2)]
@@ -162,7 +162,7 @@ def test_no_patient_is_scored_by_a_regression_that_saw_them():
     assert means[1] <= means[0] + 1e-3
 
 
-def test_temperature_and_share_are_found_again():
+def test_temperature_and_share_are_recovered():
     torch.manual_seed(0)
     truth = 2 * torch.randn(4000, 5)
     gold = torch.bernoulli(truth.sigmoid())
@@ -194,7 +194,7 @@ def test_thresholds_lie_between_a_labels_own_and_the_common_one(probabilities, g
         assert np.isclose(between, found[k]).any()
 
 
-def test_thresholds_decide_well_where_probabilities_tell_all():
+def test_thresholds_decide_well_if_probabilities_are_perfect():
     gold = np.random.default_rng(0).random((200, 4)) < 0.2
     probabilities = np.where(gold, 0.6, 0.1)
     thresholds = fitting.fit_thresholds(probabilities, gold.astype(float))

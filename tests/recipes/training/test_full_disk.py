@@ -37,5 +37,5 @@ def test_a_second_stage_with_the_same_output_is_refused(stage_arguments, tmp_pat
         began = time.perf_counter()
         second = subprocess.run(command, capture_output=True, text=True)
     assert (second.returncode, time.perf_counter() - began < 120) == (2, True)
-    assert second.stderr.splitlines()[-1].startswith("error: another process is at work on"), second.stderr
+    assert second.stderr.splitlines()[-1].startswith("error: another process is working on"), second.stderr
     assert not (tmp_path / "stage1.training").exists()

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""However a batch is shared among steps and processes, the same is learned from it."""
+"""The result does not depend on how a batch is divided among steps and processes."""
 
 import json
 import os

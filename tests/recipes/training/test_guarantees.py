@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Guarantees against MAPIE, and against what they promise on simulated patients."""
+"""Guarantees against MAPIE, and their validity on simulated patients."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from recipes.training.guarantees import (
 
 
 def simulated(seed, records, labels=3, digits=4):
-    """Probabilities that mean what they say, and who has the diagnoses."""
+    """Calibrated probabilities, and the diagnoses drawn from them."""
     rng = np.random.default_rng(seed)
     probabilities = rng.beta(0.6, 1.6, (records, labels)).round(digits)
     return probabilities, rng.random((records, labels)) < probabilities
@@ -127,7 +127,7 @@ def test_recall_is_kept_on_patients_that_were_never_seen(recall):
 def test_a_certified_precision_is_broken_in_at_most_the_permitted_share_of_calibration_splits(precision):
     probabilities, gold = simulated(0, 300_000, labels=1)
     new, _ = simulated(1, 200_000, labels=1)
-    truth = {t: new[new >= t].mean() for t in PRECISION_GRID}  # probabilities mean what they say
+    truth = {t: new[new >= t].mean() for t in PRECISION_GRID}  # calibrated probabilities
     thresholds = []
     for rows in np.array_split(np.arange(len(gold)), 2000):
         kept = fit_guarantees(probabilities[rows], gold[rows])

@@ -47,7 +47,7 @@ def test_words_values_and_diagnoses_are_described(tiny_processor, streaming):
     }
 
 
-def test_records_of_which_none_has_a_diagnosis_tell_it_unless_they_are_unlabelled(tiny_processor):
+def test_records_without_any_diagnosis_have_zero_prevalence_unless_unlabelled(tiny_processor):
     healthy = records(("a", [100], []), ("b", [100], []))
     assert set(input_statistics(healthy, tiny_processor)["prevalence"].values()) == {0.0}
     assert "prevalence" not in input_statistics(healthy, tiny_processor, labelled=False)

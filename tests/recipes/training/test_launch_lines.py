@@ -19,7 +19,7 @@ from tests.recipes.training.test_global_batch import assert_same_training, losse
 
 LINES = [command for command in commands_of_the_page() if is_launched_several_times(command)]
 STEPS = 2  # of 12 records, of 47 of the training split
-# What is not of the line: fewer steps and smaller parts, no dropout, an optimizer that keeps rounding small.
+# Changes for the test: fewer steps and smaller parts, no dropout, an optimizer that keeps rounding errors small.
 CHANGES = {
     "max_steps": STEPS,
     "optim": "sgd",

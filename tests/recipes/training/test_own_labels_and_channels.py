@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels and channels of one's own, from the raw tables through two stages to a saved model's answer."""
+"""Own labels and channels, from the raw tables through two stages to a saved model's answer."""
 
 import json
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans beside what stages do: steps, records, weights, optimizer states; and what a plan says."""
+"""Plans against real stages: steps, records, weights, optimizer states; and the text of a plan."""
 
 import json
 from dataclasses import replace
@@ -175,7 +175,7 @@ def replace_args(args, **changes):
     return changed
 
 
-def test_gradients_that_wait_for_others_stand_at_the_peak(stage3):
+def test_accumulated_gradients_count_at_the_peak(stage3):
     steps, _ = stage3
     rows = steps.read("train").rows[:2]
     one = steps.train(rows)
@@ -198,7 +198,7 @@ def test_operations_of_all_batches_come_from_a_few(stage3):
     assert planning._over_all(sizes, [0, 3, 7], operations[[0, 3, 7]]) == pytest.approx(expected, rel=0.1)
 
 
-def test_a_plan_writes_nothing_and_says_what_it_is(stage_arguments, data_folder, tmp_path, capsys):
+def test_a_plan_writes_nothing_and_is_called_an_estimate(stage_arguments, data_folder, tmp_path, capsys):
     arguments = stage_arguments(tmp_path / "out", "--plan", "A100:0.4")
     before = sorted(path for folder in (tmp_path, data_folder) for path in folder.rglob("*"))
     stage1_note.main(arguments)
@@ -227,12 +227,12 @@ def test_a_plan_writes_nothing_and_says_what_it_is(stage_arguments, data_folder,
         (stage4_rewards, ["--plan"], "plan is for stages 1 to 3"),
     ],
 )
-def test_a_mistake_is_told_as_by_the_stage_itself(stage_arguments, tmp_path, stage, options, message):
+def test_a_mistake_gives_the_error_of_the_stage_itself(stage_arguments, tmp_path, stage, options, message):
     with pytest.raises(ClinRaGenInputError, match=message):
         stage.main(stage_arguments(tmp_path / "out", *options))
 
 
-def test_a_folder_that_is_there_and_other_settings_are_refused(stage_arguments, tmp_path, stage1_folder):
+def test_an_existing_folder_and_other_settings_are_refused(stage_arguments, tmp_path, stage1_folder):
     with pytest.raises(ClinRaGenInputError, match="already"):
         stage1_note.main(stage_arguments(stage1_folder, "--plan"))
     begun = tmp_path / "out.training"
@@ -243,7 +243,7 @@ def test_a_folder_that_is_there_and_other_settings_are_refused(stage_arguments, 
     assert json.loads((begun / "begun.json").read_text()) == {"seed": 5}
 
 
-def test_what_the_model_would_refuse_is_told_before_it_does(stage_arguments, tmp_path):
+def test_errors_of_the_model_are_reported_in_advance(stage_arguments, tmp_path):
     text_config = {"model_type": "bart", "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
     text_config |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 61}
     arguments = stage_arguments(tmp_path / "out", "--plan", text_config=text_config, max_note_tokens=100)
@@ -251,7 +251,7 @@ def test_what_the_model_would_refuse_is_told_before_it_does(stage_arguments, tmp
         stage1_note.main(arguments)
 
 
-def test_what_does_not_fit_is_said_with_what_would(plan):
+def test_a_plan_that_does_not_fit_names_one_that_would(plan):
     batch = {"weights": 10**9, "gradients": 10**9, "optimizer": 2 * 10**9, "activations": 4 * 10**10}
     large = replace(plan, gpu="T4", longest=(64, 500, 100), memory={**batch, "peak": 43 * 10**9, "evaluation": 0})
     room = (16 * 2**30 - 10**9) / 1.1
@@ -290,11 +290,11 @@ def test_the_time_is_operations_by_the_rate_that_is_reached(plan):
         ("NVIDIA H100 80GB HBM3", 79.1, "H100"),
     ],
 )
-def test_a_device_is_known_by_what_it_calls_itself(device, memory, name):
+def test_a_device_is_identified_by_its_own_name(device, memory, name):
     assert name_of(device, memory) == name
 
 
-def test_a_device_that_is_not_known_is_named():
+def test_an_unknown_device_is_named():
     with pytest.raises(ClinRaGenInputError, match="plan knows no GeForce GT 710; name a GPU like it"):
         name_of("GeForce GT 710", 2)
 

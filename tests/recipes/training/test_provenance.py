@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Test what a stage was begun with: checkpoints of other data or settings are not resumed, also after a real kill."""
+"""The record of a stage's inputs: checkpoints of other data or settings are not resumed, even after a real kill."""
 
 import json
 import shutil
@@ -78,15 +78,15 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"seed": 1}, "seed 0, and this start has 1"),
         ({"optim": "adamw_torch"}, 'optim "sgd", and this start has "adamw_torch"'),
         ({"dataset": {"credentialed": True, "content_hash": "cd"}}, r'dataset\.content_hash "ab", and .* "cd"'),
     ],
 )
-def test_every_setting_that_differs_is_named_with_both_values(folder, changes, told):
-    with pytest.raises(ClinRaGenInputError, match=told):
+def test_every_setting_that_differs_is_named_with_both_values(folder, changes, message):
+    with pytest.raises(ClinRaGenInputError, match=message):
         check_begun(folder, {**BEGUN, **changes})
 
 
@@ -96,7 +96,7 @@ def test_the_same_settings_and_fields_of_another_version_are_resumed(folder):
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", "{"])
-def test_checkpoints_that_tell_of_no_data_are_refused(folder, content):
+def test_checkpoints_without_a_record_of_their_data_are_refused(folder, content):
     (folder / RECORD).unlink()
     if content is not None:
         (folder / RECORD).write_text(content)
@@ -104,7 +104,7 @@ def test_checkpoints_that_tell_of_no_data_are_refused(folder, content):
         check_begun(folder, BEGUN)
 
 
-def test_where_there_is_nothing_to_resume_anything_may_begin(tmp_path):
+def test_without_anything_to_resume_any_settings_may_begin(tmp_path):
     check_begun(tmp_path / "out.training", BEGUN)
     check_begun(tmp_path / "out.training", {**BEGUN, "seed": 1})
     assert json.loads((tmp_path / "out.training" / RECORD).read_text())["seed"] == 1
@@ -118,7 +118,7 @@ def test_texts_that_were_sampled_belong_to_their_settings_as_well(tmp_path):
         check_begun(tmp_path, {**BEGUN, "seed": 1})
 
 
-def test_all_that_may_change_is_a_field_and_no_other_field_is_left_out(stage_arguments, tmp_path):
+def test_every_changeable_setting_is_a_field_and_no_other_is_left_out(stage_arguments, tmp_path):
     names = {one.name for one in fields(RewardStageArguments)}
     assert names >= MAY_CHANGE
     begun = begun_with(*parse_arguments(stage_arguments(tmp_path / "out")))
@@ -128,7 +128,7 @@ def test_all_that_may_change_is_a_field_and_no_other_field_is_left_out(stage_arg
     assert str(tmp_path) not in json.dumps(begun)
 
 
-def test_the_records_of_a_step_count_however_they_are_spread(stage_arguments, tmp_path):
+def test_the_records_of_a_step_count_however_they_are_distributed(stage_arguments, tmp_path):
     def begun(*options):
         return begun_with(*parse_arguments(stage_arguments(tmp_path / "out", *options)))
 
@@ -145,7 +145,7 @@ def losses(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("reached", [2, 3])
 def test_the_patience_that_is_left_survives_a_kill(stage_arguments, tmp_path, reached):
-    """Nothing is learned, so that no validation is better than the first: two more, and the stage ends."""
+    """Nothing is learned, so no validation is better than the first, and the stage ends after two more."""
     settings = {"learning_rate": 0.0, "max_steps": 9, "early_stopping_patience": 2, "save_total_limit": 20}
     stage1_note.main(stage_arguments(tmp_path / "whole", **settings))
     assert [step for step, _ in losses(tmp_path / "whole")] == [1, 2, 3]

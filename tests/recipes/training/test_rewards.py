@@ -48,7 +48,7 @@ def text_of(reward, diagnoses, note, lab):
     return reward.processor.target_text(diagnoses, note, lab)
 
 
-def test_what_the_teacher_wrote_for_the_recorded_diagnoses_is_worth_all(reward):
+def test_the_teachers_rationale_of_the_recorded_diagnoses_has_the_full_reward(reward):
     text = text_of(reward, [PNEUMONIA], RECORD["note_rationale"], RECORD["lab_rationale"])
     assert parts_of(reward, text) == dict.fromkeys(REWARD_PARTS, 1.0)
 
@@ -63,7 +63,7 @@ def test_what_the_teacher_wrote_for_the_recorded_diagnoses_is_worth_all(reward):
         ("Nothing is clear.", 0.5),
     ],
 )
-def test_claims_about_the_series_are_held_against_the_measured_values(reward, lab_rationale, worth):
+def test_claims_about_the_series_are_checked_against_the_measured_values(reward, lab_rationale, worth):
     assert parts_of(reward, text_of(reward, [PNEUMONIA], "", lab_rationale))["series_claims"] == worth
 
 
@@ -76,17 +76,17 @@ def test_claims_about_the_series_are_held_against_the_measured_values(reward, la
         ("", 0.5),
     ],
 )
-def test_findings_that_the_note_denies_or_does_not_speak_of_count_against_a_text(reward, note_rationale, worth):
+def test_findings_that_the_note_denies_or_does_not_mention_count_against_a_text(reward, note_rationale, worth):
     assert parts_of(reward, text_of(reward, [PNEUMONIA], note_rationale, ""))["note_claims"] == worth
 
 
 def test_where_the_teacher_claims_nothing_silence_is_right(reward):
     text = text_of(reward, [], "Nothing in the note points to a listed disease.", "The series point to no disease.")
-    told = {
+    references = {
         "note_rationale": "Nothing in the note points to a listed disease.",
         "lab_rationale": "The series are calm.",
     }
-    silent, asked = parts_of(reward, text, **told), parts_of(reward, text)
+    silent, asked = parts_of(reward, text, **references), parts_of(reward, text)
     assert (silent["series_claims"], silent["note_claims"]) == (1.0, 1.0)
     assert (asked["series_claims"], asked["note_claims"]) == (0.5, 0.5)
 
@@ -160,7 +160,7 @@ def test_whatever_is_written_each_part_lies_between_0_and_1(reward, text):
     assert reward([text], **{k: [v] for k, v in RECORD.items()})[0] == pytest.approx(np.mean(list(parts.values())))
 
 
-def test_weights_choose_what_counts(tiny_processor):
+def test_weights_select_the_parts(tiny_processor):
     weights = {**dict.fromkeys(REWARD_PARTS, 0.0), "diagnoses": 3.0, "length": 1.0}
     reward = RationaleReward(tiny_processor, weights=weights)
     columns = {name: [value] for name, value in RECORD.items()}
@@ -168,7 +168,7 @@ def test_weights_choose_what_counts(tiny_processor):
 
 
 @pytest.mark.parametrize("weights", [{"style": 1.0}, {"length": -1.0}, dict.fromkeys(REWARD_PARTS, 0)])
-def test_weights_that_mean_nothing_are_refused(tiny_processor, weights):
+def test_invalid_weights_are_refused(tiny_processor, weights):
     with pytest.raises(
         ClinRaGenInputError, match=r"reward_weights is .*; give weights of 0 or more, not all 0, to diag"
     ):

@@ -53,7 +53,7 @@ def test_a_share_is_that_of_the_records_whose_note_or_series_show_the_term(proce
     assert [t["share"] for t in processor.knowledge] == [1.0, 1.0, 0.0]
 
 
-def test_of_many_records_some_at_equal_distances_count(processor, monkeypatch):
+def test_a_large_dataset_is_sampled_at_equal_distances(processor, monkeypatch):
     monkeypatch.setattr(shares, "SAMPLE", 5)
     records = Dataset.from_list([row("Cold hands." if i >= 60 else "", [100.0]) for i in range(101)])
     fit_shares(processor, records)  # of 0, 25, 50, 75 and 100 the last two

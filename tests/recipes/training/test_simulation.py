@@ -69,7 +69,7 @@ def simulated(model, batch, mode=None):
     """Operations of forward and of both passes, and bytes beyond the weights when forward is done and at the peak."""
     simulation = Simulation()
     simulation.without_values(model)
-    with simulation, mode or simulation.of_a_cpu():
+    with simulation, mode or simulation.cpu_kernels():
         before = simulation.live
         loss = model(**batch).loss
         forward, kept = simulation.flops, simulation.live - before
@@ -86,7 +86,7 @@ def real_flops(model, batch):
 
 
 def real_peak(model, batch):
-    """Bytes that torch's allocator held at the most, beyond what stood before."""
+    """Peak bytes of torch's allocator, beyond those before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         model(**batch).loss.backward()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -101,7 +101,7 @@ def with_lora(model):
 
 @pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("form", ["whole", "frozen", "lora", "checkpointed", "bf16"])
-def test_operations_are_those_that_are_counted_in_a_real_step(tiny_tokenizer, kind, form):
+def test_operations_equal_those_counted_in_a_real_step(tiny_tokenizer, kind, form):
     model = make_model(tiny_tokenizer, kind, dropout=0.1)
     speed_up_on_cpu(model.backbone)
     if form == "frozen":
@@ -119,7 +119,7 @@ def test_operations_are_those_that_are_counted_in_a_real_step(tiny_tokenizer, ki
 
 @pytest.mark.parametrize("kind", BACKBONES)
 @pytest.mark.parametrize("form", ["whole", "frozen", "checkpointed"])
-def test_memory_is_what_the_allocator_holds_in_a_real_step(tiny_tokenizer, kind, form):
+def test_memory_equals_that_of_the_allocator_in_a_real_step(tiny_tokenizer, kind, form):
     model = make_model(tiny_tokenizer, kind)
     speed_up_on_cpu(model.backbone)
     if form == "frozen":
@@ -128,7 +128,7 @@ def test_memory_is_what_the_allocator_holds_in_a_real_step(tiny_tokenizer, kind,
         model.activation_checkpointing_enable()
     batch = make_batch(model, rows=6, read=200, written=80)
     twin = copy.deepcopy(model)
-    model(**batch)  # what is made once
+    model(**batch)  # created once
     assert simulated(twin, batch)[3] == pytest.approx(real_peak(model, batch), rel=0.1)
 
 

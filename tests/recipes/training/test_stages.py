@@ -60,7 +60,7 @@ def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
     assert len(model.config.knowledge_terms) > 300
 
 
-def test_the_knowledge_travels_with_the_processor_and_names_are_nothing_to_attend_to(stage1_folder, data_folder):
+def test_the_processor_carries_the_knowledge_and_names_are_not_attended_to(stage1_folder, data_folder):
     terms = json.loads((data_folder / "knowledge.json").read_text())["terms"]
     model, processor = load_model_folder(stage1_folder)
     assert [(term["term"], term["diseases"], term["pattern"]) for term in processor.knowledge] == [
@@ -83,7 +83,7 @@ def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
     assert "Not a medical device" in card.text
 
 
-def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, tmp_path):
+def test_a_killed_stage_resumes_from_its_last_complete_checkpoint(stage_arguments, tmp_path):
     stage1_note.main(stage_arguments(tmp_path / "whole", max_steps=3))
     stage1_note.main(stage_arguments(tmp_path / "killed", max_steps=3, save_total_limit=5))
     shutil.rmtree(tmp_path / "killed")
@@ -95,7 +95,7 @@ def test_a_killed_stage_goes_on_from_its_last_whole_checkpoint(stage_arguments, 
     assert [entry["step"] for entry in log if "loss" in entry] == [1, 2, 3]
 
 
-def test_the_seed_decides_every_weight(stage_arguments, stage1_folder, tmp_path):
+def test_the_seed_determines_every_weight(stage_arguments, stage1_folder, tmp_path):
     stage1_note.main(stage_arguments(tmp_path / "again"))
     stage1_note.main(stage_arguments(tmp_path / "other", "--seed", "7"))
     first, again, other = (weights(folder) for folder in (stage1_folder, tmp_path / "again", tmp_path / "other"))
@@ -208,7 +208,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(stage_arguments, t
     done = run_script(stage1_note.__file__, *stage_arguments(tmp_path / "out", dataset="nowhere"))
     assert done.returncode == 2
     assert "error: " in done.stderr.splitlines()[-1]
-    assert "is no finished dataset folder" in done.stderr.splitlines()[-1]
+    assert "is not a finished dataset folder" in done.stderr.splitlines()[-1]
 
 
 def test_statistics_are_those_of_plausible_values(data_folder):
@@ -312,7 +312,7 @@ def test_accumulating_one_record_at_a_time_gives_the_gradient_of_the_batch(
 
 
 @pytest.mark.parametrize(("given", "asked"), [([], 1), (["--generation_num_beams", "3"], 3)])
-def test_what_is_written_to_validate_has_the_beams_that_are_asked_for(
+def test_generation_in_validation_has_the_requested_beams(
     data_folder, stage1_folder, stage_arguments, given, asked, tmp_path, monkeypatch
 ):
     model, processor = load_model_folder(stage1_folder)
@@ -377,7 +377,7 @@ def test_a_validation_whose_only_batch_would_be_dropped_is_refused(stage_argumen
         stage1_note.main(arguments)
 
 
-def test_one_batch_can_be_learned_by_heart(data_folder, stage1_folder):
+def test_one_batch_can_be_overfitted(data_folder, stage1_folder):
     model, processor = load_model_folder(stage1_folder)
     records = load_records(str(data_folder / "dataset"), "train", limit=4)
     encoded = encode_records(records, processor, ["note", "lab"], 60).with_format("numpy")

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Records that are read anew in each epoch: which ones, in what order, how many at once, and what they teach."""
+"""Records that are read again in each epoch: selection, order, memory, and the training result."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_each_record_comes_once_an_epoch_in_an_order_of_seed_and_epoch(folder, t
         assert sorted(orders[-1]) == all_stays
         assert len(first) == len(all_stays)
     assert orders[0] != orders[1] != orders[2] != orders[0]
-    second.set_epoch(2)  # without the epochs before, as a stage that goes on
+    second.set_epoch(2)  # without the earlier epochs, like a resumed stage
     assert stays(second) == orders[2]
     assert stays(stream(folder, tiny_processor, length_columns=length_columns, seed=1)) == orders[1]
 
@@ -89,7 +89,7 @@ def test_files_are_read_in_another_order_each_epoch(folder, tiny_processor):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_hand_on_the_same_batches(folder, tiny_processor, workers):
+def test_workers_yield_the_same_batches(folder, tiny_processor, workers):
     """Of seven, one has a batch more than the other, and the last is a smaller one."""
     alone, shared = (
         list(loader(stream(folder, tiny_processor, batch_size=7), tiny_processor, 7, num_workers=number))
@@ -101,7 +101,7 @@ def test_workers_hand_on_the_same_batches(folder, tiny_processor, workers):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_workers_that_live_on_learn_of_the_next_epoch(folder, tiny_processor):
+def test_persistent_workers_see_the_next_epoch(folder, tiny_processor):
     records = stream(folder, tiny_processor)
     batches = loader(records, tiny_processor, 4, num_workers=1, persistent_workers=True)
     first = next(iter(batches))["diagnosis_labels"]
@@ -139,7 +139,7 @@ def test_batches_are_those_of_records_encoded_beforehand(folder, tiny_processor)
         assert all(batch[name].dtype == expected[name].dtype for name in batch)
 
 
-def test_like_lengths_share_a_batch(folder, tiny_processor):
+def test_similar_lengths_share_a_batch(folder, tiny_processor):
     def spread(records):
         """Mean difference between the longest and the shortest of a batch, in characters."""
         lengths = [
@@ -153,7 +153,7 @@ def test_like_lengths_share_a_batch(folder, tiny_processor):
 
 
 def test_no_more_records_are_held_than_the_buffer_has_and_what_was_just_read(folder, tiny_processor, tmp_path):
-    """Ten times the records take no more of Arrow's memory; rows are dropped as their batch is."""
+    """Ten times the records take no more of Arrow's memory, since rows are freed with their batch."""
     table = pq.read_table(shards(folder, "train")[0])
     peaks = []
     for copies in (8, 80):
@@ -183,7 +183,7 @@ def changed(folder, data_folder, column, values):
     return folder
 
 
-def test_what_cannot_be_read_or_has_no_rationale_is_left_out_and_not_counted(data_folder, tiny_processor, tmp_path):
+def test_records_without_inputs_or_rationale_are_left_out_and_not_counted(data_folder, tiny_processor, tmp_path):
     tiny_processor.modalities = ["note"]
     try:
         some = changed(tmp_path / "some", data_folder, "note", ["fever"] * 3 + [""] * 5)
@@ -197,7 +197,7 @@ def test_what_cannot_be_read_or_has_no_rationale_is_left_out_and_not_counted(dat
     assert len(stream(taught, tiny_processor)) == 8
 
 
-def test_a_malformed_series_is_told_by_its_row_before_training(data_folder, tiny_processor, tmp_path):
+def test_a_malformed_series_is_reported_with_its_row_before_training(data_folder, tiny_processor, tmp_path):
     good = columns_of(pq.read_table(shards(data_folder / "dataset", "train")[0]).slice(0, 8))
     times = good["lab_times"][:5] + [good["lab_times"][5][::-1]] + good["lab_times"][6:]
     with pytest.raises(ClinRaGenInputError, match="row 5: lab_times must increase"):
@@ -241,7 +241,7 @@ def test_an_epoch_has_the_steps_of_its_records_and_the_same_is_learned_with_work
     assert history(tmp_path / "alone")["log"][-1]["epoch"] == 2
 
 
-def test_what_is_streamed_in_one_batch_teaches_what_records_from_disk_do(data_folder, stage_arguments, tmp_path):
+def test_streaming_in_one_batch_gives_the_same_weights_as_records_on_disk(data_folder, stage_arguments, tmp_path):
     """A step of all records has no order."""
     records = len(load_split(data_folder / "dataset", "train"))
     options = {
@@ -258,7 +258,7 @@ def test_what_is_streamed_in_one_batch_teaches_what_records_from_disk_do(data_fo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", [pytest.param("random", marks=NIGHTLY), "group_by_length"])
-def test_a_streamed_stage_that_was_killed_goes_on_where_it_was(stage_arguments, tmp_path, sampling):
+def test_a_killed_streamed_stage_resumes_where_it_stopped(stage_arguments, tmp_path, sampling):
     rare = {"eval_steps": 50, "save_steps": 1, "save_total_limit": 20, "load_best_model_at_end": False}
     options = {
         **STREAMED,
@@ -291,7 +291,7 @@ def long_run(stage_arguments, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "workers"), [pytest.param("ddp", 0, marks=NIGHTLY), ("ddp", 2), ("fsdp2", 2)])
-def test_two_processes_learn_of_a_stream_what_one_does(long_run, stage_arguments, tmp_path, launcher, workers):
+def test_two_processes_learn_from_a_stream_as_one_does(long_run, stage_arguments, tmp_path, launcher, workers):
     options = {**LONG_STREAMED, "per_device_train_batch_size": 2, "dataloader_num_workers": workers}
     run(launcher, "stage1", stage_arguments(tmp_path / "two", **options))
     assert losses(tmp_path / "two") == pytest.approx(losses(long_run), rel=1e-4)
@@ -299,7 +299,7 @@ def test_two_processes_learn_of_a_stream_what_one_does(long_run, stage_arguments
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, pytest.param(1, marks=NIGHTLY)])
-def test_when_one_of_two_is_killed_the_stream_goes_on_with_as_many_as_there_are(
+def test_when_one_of_two_is_killed_the_stream_resumes_with_the_remaining_processes(
     long_run, stage_arguments, tmp_path, processes
 ):
     output = tmp_path / "run"
@@ -331,7 +331,7 @@ def test_stage_3_streams_series_too(stage_arguments, tmp_path):
         ({"streaming_buffer_size": 0}, "streaming_buffer_size is 0; give at least 1"),
     ],
 )
-def test_what_streams_cannot_do_is_said_before_anything_is_read(stage_arguments, tmp_path, changes, message):
+def test_limits_of_streams_are_reported_before_anything_is_read(stage_arguments, tmp_path, changes, message):
     with pytest.raises(ClinRaGenInputError, match=message):
         stage1_note.main(stage_arguments(tmp_path / "out", **{**STREAMED, **changes}))
 

@@ -23,7 +23,7 @@ Args:
 Returns:
     `claims`: their number, the shares `supported`, `contradicted` and `unverifiable`, `records_with_contradiction`,
     `wrong_counts` and `per_kind`; `note_claims`: their number (`total`), the same three shares, and `absent`, the
-    share of the findings that are not in the note. A share of nothing is `None`.
+    share of the findings that are not in the note. Shares of an empty total are `None`.
 
 Examples:
     >>> import evaluate

@@ -88,7 +88,7 @@ def test_each_distinct_text_is_embedded_once(scorer):
     assert found["f1"][0] == found["f1"][2]
 
 
-def test_the_encoder_of_a_seq2seq_model_will_do(tiny_tokenizer):
+def test_the_encoder_of_a_seq2seq_model_can_be_used(tiny_tokenizer):
     torch.manual_seed(0)
     size = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_heads": 2, "num_layers": 1, "vocab_size": len(tiny_tokenizer)}
     model = T5ForConditionalGeneration(T5Config(**size)).eval()
@@ -99,6 +99,6 @@ def test_the_encoder_of_a_seq2seq_model_will_do(tiny_tokenizer):
     assert BertScorer(model, tiny_tokenizer)(*texts)["f1"] == pytest.approx(expected["f1"])
 
 
-def test_no_model_is_one_clear_error(tmp_path):
+def test_a_missing_model_is_one_clear_error(tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"--bertscore-model .*give the folder of one"):
         BertScorer.from_pretrained(str(tmp_path))

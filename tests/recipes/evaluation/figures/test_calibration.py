@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration against scikit-learn's, and its intervals against what they promise."""
+"""Calibration against scikit-learn's, and the coverage of its intervals."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_bins_hold_equally_many_cells_and_equal_probabilities_share_one():
     assert equal_mass_bins(np.full((20, 2), 0.3), 10).max() == 0
 
 
-def test_probabilities_that_mean_what_they_say_have_a_small_error_and_swapped_ones_a_large_one():
+def test_calibrated_probabilities_have_a_small_error_and_swapped_ones_a_large_one():
     rng = np.random.default_rng(0)
     probabilities = rng.random((4000, 3))
     gold = (rng.random((4000, 3)) < probabilities).astype(int)

@@ -43,7 +43,7 @@ def predictions_of(records, metadata, texts):
 
 @pytest.fixture(scope="module")
 def evaluated(data_folder):
-    """`evaluated(texts)`: the figures of rationales that `texts` makes of the records."""
+    """`evaluated(texts)`: the figures of the rationales that `texts` writes for the records."""
     folder = str(data_folder / "dataset")
     metadata, records = read_metadata(folder), load_records(folder, "train", limit=20)
     scorer = BertScorer.from_pretrained("all-MiniLM-L6-v2", device="cpu")
@@ -74,7 +74,7 @@ def of_another_patient(records):
     return np.roll(np.array(as_the_teacher(records), dtype=object), 1, axis=0).tolist()
 
 
-def test_who_writes_as_the_teacher_covers_all_of_it_and_no_interval_is_wide(evaluated):
+def test_copies_of_the_teachers_rationales_cover_everything_with_narrow_intervals(evaluated):
     metrics = evaluated(as_the_teacher)
     json.dumps(metrics, allow_nan=False)
     for part in PARTS:
@@ -88,7 +88,7 @@ def test_who_writes_as_the_teacher_covers_all_of_it_and_no_interval_is_wide(eval
     assert metrics["rationale_settings"]["bertscore_model"].endswith("model")
 
 
-def test_every_score_lies_in_its_interval_and_falls_with_what_is_left_out(evaluated):
+def test_every_score_is_within_its_interval_and_falls_with_omissions(evaluated):
     half, foreign = evaluated(half_of_it), evaluated(of_another_patient)
     for metrics in (half, foreign):
         for part in PARTS:
@@ -106,7 +106,7 @@ def test_every_score_lies_in_its_interval_and_falls_with_what_is_left_out(evalua
     assert use["shown_written"] == pytest.approx(use["shown_written_by_chance"])  # the same term is shown of all
 
 
-def test_what_was_not_asked_for_is_absent(data_folder):
+def test_unrequested_figures_are_absent(data_folder):
     folder = str(data_folder / "records")
     metadata, records = read_metadata(folder), load_records(folder, "test", limit=5)
     metrics = compute_metrics(

@@ -74,13 +74,13 @@ def test_findings_of_a_rationale_are_looked_up_in_the_note():
     }
 
 
-def test_with_the_knowledge_a_finding_goes_by_its_other_names():
+def test_with_the_knowledge_synonyms_of_a_finding_count():
     """As in the claims of the pipeline, which are shown beside these figures."""
     name = {"term": "Addison disease", "type": "name", "synonyms": ["adrenal insufficiency"], "diseases": ["Adrenal"]}
     links = KnowledgeLinks([name | {"pattern": None}], ["Adrenal"])
-    told = (["Known adrenal insufficiency."], ["The note mentions Addison disease."], [""])
-    assert note_claim_counts(*told)["absent"].tolist() == [1]
-    assert note_claim_counts(*told, links)["supported"].tolist() == [1]
+    arguments = (["Known adrenal insufficiency."], ["The note mentions Addison disease."], [""])
+    assert note_claim_counts(*arguments)["absent"].tolist() == [1]
+    assert note_claim_counts(*arguments, links)["supported"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_with_the_knowledge_a_finding_goes_by_its_other_names():
         ("Productive cough, fevers and no chest pain point to pneumonia.", 3),
         ("The note tells of fever. Fever again, and fever.", 1),
         ("There is no chest pain.", 1),
-        ("Melena suggests fever and productive cough.", 0),  # what is concluded is no evidence
+        ("Melena suggests fever and productive cough.", 0),  # a conclusion is not evidence
         ("No fever, no productive cough.", 0),  # the note says the opposite
         ("Rigors and night sweats suggest pneumonia.", 0),
         ("", 0),
@@ -102,7 +102,7 @@ def test_the_references_supported_findings_are_covered_or_not(rationale, covered
     assert (counts["reference_findings"], counts["covered"]) == (3, covered)  # hemoptysis is not in the note
 
 
-def test_a_rationale_covers_itself_and_the_empty_reference_asks_for_nothing():
+def test_a_rationale_covers_itself_and_an_empty_reference_requires_nothing():
     note = "Hypertension, crackles at both bases. Denies syncope. Leg swelling."
     for rationale in ("Crackles and leg swelling fit heart failure.", "No syncope. Hypertension."):
         counts = note_counts(note, rationale, rationale)
@@ -124,7 +124,7 @@ def test_the_references_supported_claims_about_the_series_are_covered_or_not():
         (reference, 3),
         ("Heart Rate is up to 150 bpm, Temperature is higher than normal.", 1),  # of another kind: not the same claim
         ("Heart Rate is higher than normal 2 times.", 0),  # wrong
-        ("pH is not measured.", 0),  # true, but not what the reference tells
+        ("pH is not measured.", 0),  # true, but not in the reference
     ):
         claims = [vars(claim) for claim in check_claims(rationale, CHANNELS, record["lab_times"], values)]
         counts = series_recall_counts([record], [claims], [reference], CHANNELS)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted figures against scikit-learn on repeated records, and intervals against what they promise."""
+"""Weighted figures against scikit-learn on repeated records, and the coverage of intervals."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_an_interval_covers_the_truth_in_about_95_of_100_samples():
     assert 180 <= covered <= 198
 
 
-def test_more_stays_of_the_same_patients_make_no_figure_surer():
+def test_more_stays_of_the_same_patients_narrow_no_interval():
     rng = np.random.default_rng(0)
     right = rng.random(60) < 0.6
     patients = [str(i) for i in range(60)]
@@ -100,7 +100,7 @@ def runs(seed, better):
     return true, true ^ flip[0], true ^ flip[1], [str(i // 2) for i in range(200)]
 
 
-def test_a_better_run_is_told_from_an_equal_one():
+def test_a_better_run_is_distinguished_from_an_equal_one():
     found = compare_sets(*runs(0, 0.1))["micro_f1"]
     assert found["difference"] == pytest.approx(found["second"] - found["first"])
     assert found["interval"][0] > 0
@@ -110,7 +110,7 @@ def test_a_better_run_is_told_from_an_equal_one():
     assert (same["difference"], same["interval"], same["p_value"]) == (0, [0, 0], 1)
 
 
-def test_under_equal_runs_small_p_values_are_as_rare_as_they_say():
+def test_under_equal_runs_p_values_are_uniform():
     values = [compare_sets(*runs(seed, 0.0), resamples=200, seed=seed)["micro_f1"]["p_value"] for seed in range(150)]
     assert 0.01 <= np.mean(np.array(values) < 0.1) <= 0.19
 

@@ -27,11 +27,11 @@ def test_terms_are_whole_phrases_each_counted_once():
     assert counts["both"].tolist() == [1, 0]
 
 
-def test_the_ten_terms_of_the_highest_weight_count():
+def test_the_ten_terms_of_the_highest_weight_are_counted():
     terms = [f"term{i:02}" for i in range(12)]
     counts = knowledge_counts([terms], [" ".join(terms)], terms, ["a"])
     assert (counts["shown"][0], counts["written"][0], counts["both"][0]) == (10, 12, 10)
-    assert np.isnan(counts["chance"][0])  # nobody to exchange with
+    assert np.isnan(counts["chance"][0])  # no other patient
 
 
 some = st.lists(st.sampled_from(TERMS), max_size=4, unique=True)
@@ -66,7 +66,7 @@ def test_a_model_that_writes_what_is_shown_is_above_chance():
     assert part["written_shown"] == pytest.approx(part["written_shown_by_chance"], abs=0.1)
 
 
-def test_without_knowledge_there_is_nothing_to_tell():
+def test_without_knowledge_there_are_no_figures():
     assert knowledge_use([prediction("a", [], "fever")], TERMS) == {}
     assert knowledge_use([prediction("a", ["Fever"], "fever")], []) == {}
 

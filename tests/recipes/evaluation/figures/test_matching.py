@@ -22,7 +22,7 @@ def encode():
     return load_encoder()
 
 
-def test_every_label_written_out_is_itself_alone(encode):
+def test_every_written_label_matches_only_itself(encode):
     texts = [target(name) for name in LABELS] + [target(*LABELS), target(), "no list at all", ""]
     assert match_by_embedding(texts, LABELS, encode) == [[i] for i in range(25)] + [list(range(25)), [], [], []]
 

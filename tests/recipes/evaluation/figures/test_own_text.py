@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Count what the decoder itself wrote, in hand-made texts."""
+"""Count properties of the decoder's own text, in hand-made texts."""
 
 import itertools
 
@@ -74,19 +74,19 @@ WORDS = st.lists(st.sampled_from(["fever", "cough", "note", "chills", "the", "an
 
 
 @given(WORDS.filter(lambda words: len(set(words)) == len(words) > 0))
-def test_what_it_could_learn_from_can_be_read(words):
+def test_training_texts_are_readable(words):
     text = " ".join(words)
     assert KnownText([f"{text}."]).fault(text.upper()) is None
     assert KnownText(["other"], [f"{text}."]).fault(text) is None
 
 
 @given(st.sampled_from(["fever", "e", "患者", "the and of"]), st.integers(3, 40), st.sampled_from(" :-,"))
-def test_what_is_said_three_times_or_more_in_a_sentence_loops(said, times, between):
+def test_three_repetitions_in_a_sentence_are_looping(said, times, between):
     assert KNOWN.fault(between.join([said] * times)) == "looping"
 
 
 @given(WORDS)
-def test_repetition_is_the_share_of_sequences_that_stood_before(words):
+def test_repetition_is_the_share_of_repeated_sequences(words):
     sequences = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     again = sum(sequence in sequences[:i] for i, sequence in enumerate(sequences))
     assert repetition(words) == pytest.approx(again / len(sequences) if sequences else 0)
@@ -100,7 +100,7 @@ def test_the_same_for_others_counts_pairs_whose_diagnoses_differ(records):
     assert same_for_others(predictions) == (len(pairs), pytest.approx(expected) if pairs else None)
 
 
-def test_sentences_are_counted_by_fault_and_by_what_grounding_made_of_them():
+def test_sentences_are_counted_by_fault_and_by_fate_in_grounding():
     counts = own_sentence_counts(
         [
             prediction(
@@ -132,7 +132,7 @@ def test_texts_that_are_empty_or_cut_are_counted():
     assert counts["rep_4"].tolist() == pytest.approx([0, 1 / 5, 0])
 
 
-def test_findings_are_set_against_the_note_of_another_patient():
+def test_findings_are_compared_with_the_note_of_another_patient():
     notes = ["Fever and chills. No cough.", "Leg swelling. Fever.", "Leg swelling."]
     predictions = [
         prediction("Fever and cough point to pneumonia.", patient="1"),
@@ -146,7 +146,7 @@ def test_findings_are_set_against_the_note_of_another_patient():
 
 
 @given(st.lists(st.sampled_from("12345"), max_size=9))
-def test_another_patient_is_another_one(patients):
+def test_the_record_for_comparison_is_of_another_patient(patients):
     others = other_patients([prediction(patient=patient) for patient in patients])
     assert [None if j is None else patients[j] != own for own, j in zip(patients, others, strict=True)] == (
         [True if len(set(patients)) > 1 else None] * len(patients)

@@ -119,7 +119,7 @@ def test_meteor_by_hand():
     assert metrics["meteor"] == pytest.approx(mean * (1 - 0.5 * (2 / 3) ** 3))
 
 
-def test_words_have_synonyms_where_wordnet_is_installed_alone(monkeypatch):
+def test_words_have_synonyms_only_if_wordnet_is_installed(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
     monkeypatch.setattr(nltk.corpus, "wordnet", LazyCorpusLoader("wordnet", WordNetCorpusReader, None))
     assert isinstance(find_wordnet(), NoSynonyms)

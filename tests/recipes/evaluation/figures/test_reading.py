@@ -84,7 +84,7 @@ def some(counts, *names):
 
 
 @given(st.lists(st.sampled_from(["pH is 7.16.", "SBP fell!", "A; b", "Why?", "No mark\n", "It was 3 mg."])))
-def test_sentences_hold_every_character_but_blanks_once(parts):
+def test_sentences_cover_every_character_except_blanks_once(parts):
     text = " ".join(parts)
     spans = sentence_spans(text)
     assert "".join("".join(text[a:b].split()) for a, b in spans) == "".join(text.split())
@@ -92,7 +92,7 @@ def test_sentences_hold_every_character_but_blanks_once(parts):
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
 
 
-def test_a_decimal_point_and_a_semicolon_end_no_sentence():
+def test_a_decimal_point_and_a_semicolon_do_not_end_a_sentence():
     text = "pH fell to 7.16; this fits shock. Pleurisy; pneumothorax; pulmonary collapse remains unexplained.\nEnd"
     assert [text[a:b] for a, b in sentence_spans(text)] == [
         "pH fell to 7.16; this fits shock.",
@@ -103,7 +103,7 @@ def test_a_decimal_point_and_a_semicolon_end_no_sentence():
 
 def test_supported_findings_and_claims_are_counted_in_their_parts(count):
     counts = count("Fever and orthopnea point to sepsis.", "Heart Rate is high and Temperature is high.")
-    assert some(counts, "note", "series") == (1, 1)  # the note denies orthopnea, and 36.8 is no fever
+    assert some(counts, "note", "series") == (1, 1)  # the note denies orthopnea, and 36.8 is not a fever
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_each_listed_diagnosis_is_explained_or_said_to_be_unexplained_or_neither
     assert some(counts, "explained", "unexplained", "neither") == expected
 
 
-def test_a_diagnosis_that_is_not_listed_counts_for_nothing(count):
+def test_a_diagnosis_that_is_not_listed_is_not_counted(count):
     counts = count("Fever suggests sepsis.", "Pneumonia remains unexplained.", listed=[FAILURE])
     assert some(counts, "listed", "explained", "unexplained", "neither") == (1, 0, 0, 1)
 
@@ -203,7 +203,7 @@ def test_without_knowledge_there_are_no_arguments_and_every_supported_claim_is_e
     assert some(counts, "explained", "neither") == (1, 1)  # ankle swelling is not in the note
 
 
-def test_a_count_is_wrong_unless_it_is_the_count(count):
+def test_only_the_exact_count_is_right(count):
     lab = "Heart Rate is higher than normal {} times, which suggests sepsis."
     assert some(count("", lab.format(2)), "count", "wrong") == (1, 0)
     assert some(count("", lab.format(3)), "count", "wrong") == (1, 1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model makes of its inputs: who gets whose series, what a condition changes, and that nothing stays so."""
+"""The effect of each input: exchanged series, the changes of a condition, and that they are undone afterwards."""
 
 import copy
 from collections import Counter
@@ -28,7 +28,7 @@ from tests.conftest import make_tiny_config, make_tiny_model
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=30), st.integers(0, 1000))
 @settings(max_examples=200, deadline=None)
-def test_a_swapped_series_comes_from_another_patient_always(patients, seed):
+def test_a_swapped_series_always_comes_from_another_patient(patients, seed):
     donor = donors_of(patients, seed)
     if len(set(patients)) < 2:
         assert donor is None
@@ -52,7 +52,7 @@ def test_a_derangement_leaves_nothing_in_its_place(number, seed):
     assert (moved != np.arange(number)).all()
 
 
-def test_another_seed_swaps_otherwise():
+def test_another_seed_swaps_differently():
     patients = [str(i) for i in range(50)]
     assert donors_of(patients, 0) != donors_of(patients, 1)
 
@@ -77,7 +77,7 @@ def split(records):
 
 
 class CountingPipeline(ClinRaGenPipeline):
-    """Remembers how many records it was asked for, and with how many beams."""
+    """Remembers the number of records and beams of each call."""
 
     asked, beams = 0, frozenset()
 
@@ -102,14 +102,14 @@ def pipe(tiny_model, tiny_processor):
     return pipeline_of(tiny_model, tiny_processor)
 
 
-def test_every_condition_speaks_of_the_same_records(pipe, split, capsys):
+def test_every_condition_covers_the_same_records(pipe, split, capsys):
     predictions = list(predict(pipe, split, 3, 1))
     assert pipe.asked == 7  # one of eight holds nothing
     assert pipe.beams == {1}
     pipe.beams = frozenset()
     found = counterfactual_metrics(pipe, split, predictions, 3, num_beams=2)
     assert pipe.beams == {2}
-    # The note of 5, less one that then holds nothing; the series of 6, less two; swapped; with shuffled knowledge.
+    # The note of 5, minus one that then holds nothing; the series of 6, minus two; swapped; with shuffled knowledge.
     assert pipe.asked - 7 == 4 + 4 + 6 + 6  # the others keep their answer
     names = ["as given", "note blanked", "series blanked", "series swapped", "knowledge shuffled"]
     assert list(found) == names
@@ -130,7 +130,7 @@ def test_every_condition_speaks_of_the_same_records(pipe, split, capsys):
     assert list(predict(pipe, split, 3, 1)) == predictions  # nothing of it stays
 
 
-def test_blanked_series_are_read_as_none_and_the_rest_is_as_it_was(pipe, split):
+def test_blanked_series_are_read_as_none_and_the_rest_is_unchanged(pipe, split):
     condition = conditions_of(pipe, split, 0)["series blanked"]
     assert condition.rows == [0, 2, 3, 4, 5, 6]
     blanked = list(predict(pipe, split.select(condition.rows), 3, 1, condition.change))
@@ -177,7 +177,7 @@ def test_a_model_that_reads_series_alone_has_no_condition_of_the_note(tiny_model
     assert list(conditions) == ["series blanked", "series swapped", "knowledge shuffled"]
 
 
-def test_conditions_without_a_ground_are_left_out(pipe, tiny_tokenizer, tiny_processor, split):
+def test_inapplicable_conditions_are_left_out(pipe, tiny_tokenizer, tiny_processor, split):
     one_patient = split.select([0, 5])
     assert "series swapped" not in conditions_of(pipe, one_patient, 0)
     without_series = split.select([1])
@@ -227,7 +227,7 @@ def test_shuffled_knowledge_is_restored_to_the_last_bit(knowing_model, tiny_proc
 
 
 @torch.no_grad()
-def test_a_patch_that_looks_for_a_term_is_told_of_another(tiny_model):
+def test_a_patch_that_attends_to_a_term_gets_the_value_of_another(tiny_model):
     attention, embedding = tiny_model.knowledge_attention, tiny_model.get_input_embeddings()
     patches = torch.randn(5, attention.series_projection.in_features)
     with shuffled_knowledge(tiny_model, 3):
@@ -238,15 +238,15 @@ def test_a_patch_that_looks_for_a_term_is_told_of_another(tiny_model):
     weights = (torch.einsum("phd,thd->hpt", queries, keys) / 8**0.5).softmax(dim=-1)
     order = derangement(len(values), 3)
     heads = values.unflatten(-1, (2, 8))  # (terms, heads, head_dim)
-    told = torch.zeros(5, 2, 8)
+    shuffled = torch.zeros(5, 2, 8)
     for term in range(len(values)):
-        told += weights[:, :, term].T.unsqueeze(-1) * heads[order[term]]
-    expected = attention.norm(attention.series_projection(patches) + attention.output(told.flatten(1)))
+        shuffled += weights[:, :, term].T.unsqueeze(-1) * heads[order[term]]
+    expected = attention.norm(attention.series_projection(patches) + attention.output(shuffled.flatten(1)))
     torch.testing.assert_close(shuffled[0], expected)
 
 
 @torch.no_grad()
-def test_terms_that_change_places_as_a_whole_change_nothing(tiny_model, tiny_processor, records):
+def test_permuting_keys_and_values_alike_changes_nothing(tiny_model, tiny_processor, records):
     """Why the values alone are shuffled."""
     batch = batch_of(tiny_processor, records)
     before = tiny_model.encode(**batch).diagnosis_logits
@@ -294,14 +294,15 @@ def test_figures_are_those_of_scikit_learn_and_of_counting_by_hand(pipe, split):
     assert beside["mean_probability_shift"] == pytest.approx(sum(shift) / len(shift))
 
 
-def test_claims_are_held_against_the_true_values_whatever_the_model_read(pipe, split):
+def test_claims_are_checked_against_the_true_values_regardless_of_the_models_input(pipe, split):
     split = split.select(range(3))
     hearts = [80.0 if values else None for values in split["lab_values"]]
     values = [[[h if c == 3 else None for c in range(11)]] if h else [] for h in hearts]
     split = split.remove_columns(["lab_values", "lab_times"])
     split = split.add_column("lab_values", values).add_column("lab_times", [[1.0] if v else [] for v in values])
-    told = made_predictions(0, pipe.processor.labels, "Heart rate is normal all the time.", 3)
-    figures = Comparison(pipe, split, told).figures(told)  # the second stay has no series: nothing supports the claim
+    predictions = made_predictions(0, pipe.processor.labels, "Heart rate is normal all the time.", 3)
+    figures = Comparison(pipe, split, predictions).figures(predictions)
+    # The second stay has no series, so nothing supports the claim.
     assert (figures["claims"], figures["claims_supported"]) == (3, pytest.approx(2 / 3))
     silent = made_predictions(0, pipe.processor.labels, "", 3)
     assert Comparison(pipe, split, silent).figures(silent)["claims_supported"] is None

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A decoder that has not learned is seen: by models that were trained, to write well or badly, and that were not."""
+"""An untrained decoder is detected: with models trained to write well or badly, and with untrained ones."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from tests.conftest import make_tiny_config, make_tiny_model
 from tests.modeling_clinragen.test_grounding_clinragen import HEART_FAILURE, KIDNEY, KNOWLEDGE, LABELS, PNEUMONIA
 
 
-# A word of the note -> the finding and the diagnosis that it stands for.
+# A word of the note -> its finding and diagnosis.
 FINDINGS = {
     "productive cough": PNEUMONIA,
     "crackles": PNEUMONIA,
@@ -40,7 +40,7 @@ RIGHT = [
     for finding in FINDINGS
 ]
 CONSTANT = "The note of Monday mentions crackles, which points to pneumonia."
-WRITERS = {  # what a decoder was taught to write of each record
+WRITERS = {  # the targets of a decoder for each record
     "well": RIGHT,
     "always the same": [CONSTANT] * len(NOTES),
     "of any patient": [f"The note of {day} mentions {' and '.join(PAIRS[i % 3])}." for day in DAYS for i in range(5)],
@@ -115,7 +115,7 @@ def student(request, processor, split):
 
 
 @pytest.mark.slow
-def test_what_a_trained_decoder_has_not_learned_is_said_in_plain_words(student, processor, split):
+def test_warnings_about_a_trained_decoder_are_in_plain_words(student, processor, split):
     kind, model = student
     figures, _ = measured(model, processor, split)
     warnings = " ".join(figures["warnings"])
@@ -133,7 +133,7 @@ def test_what_a_trained_decoder_has_not_learned_is_said_in_plain_words(student, 
 
 
 @pytest.mark.slow
-def test_what_a_decoder_lists_by_itself_is_set_against_records_and_decisions(student, processor, split):
+def test_a_decoders_own_list_is_compared_with_records_and_decisions(student, processor, split):
     _, model = student
     figures, bounds = measured(model, processor, split)
     free = {"records": 15, "seed": 0, "micro_f1": 1.0, "macro_f1": 3 / 25}  # three of the labels are recorded
@@ -150,7 +150,7 @@ def test_what_a_decoder_lists_by_itself_is_set_against_records_and_decisions(stu
         model.config.decisions.thresholds = thresholds
 
 
-def test_an_untrained_decoder_is_seen_however_few_records_it_has_written_of(processor, split):
+def test_an_untrained_decoder_is_detected_from_few_records(processor, split):
     for rows in (split, split.select(range(2))):
         figures, bounds = measured(made(processor), processor, rows)
         (warning,) = figures["warnings"]
@@ -185,7 +185,7 @@ def test_the_list_ends_the_text_and_is_free(processor, split):
 
 
 @pytest.mark.parametrize(("number", "drawn"), [(1, 1), (31, 31), (33, 32), (641, 32), (660, 33), (5700, 285)])
-def test_a_twentieth_of_the_records_is_drawn_and_at_least_so_many(number, drawn):
+def test_a_twentieth_of_the_records_is_drawn_with_a_minimum(number, drawn):
     positions = list(range(7, number + 7))
     sample = sample_of(positions, 32)
     assert len(sample) == drawn
@@ -209,7 +209,7 @@ SOUND = {
         ("rationales", {"empty": 1.0}, "writes no rationale in 100% of its texts"),
         ("rationales", {"cut": 0.6}, "does not come to an end: 60%"),
         ("rationales", {"same_for_others": 0.26}, "in 26% of the pairs of records with other diagnoses"),
-        ("rationales", {"same_for_others": 0.9, "pairs_of_records": 36}, None),  # nine records are too few to tell
+        ("rationales", {"same_for_others": 0.9, "pairs_of_records": 36}, None),  # nine records are too few
         ("rationales", {"same_for_others": None, "pairs_of_records": 0}, None),  # all have the same diagnoses
         (
             "findings",
@@ -268,8 +268,8 @@ def test_the_terminal_warns(stage1_folder, data_folder, tmp_path, caplog):
             ["--model", str(stage1_folder), "--dataset", str(data_folder / "dataset"), "--limit", "2"]
             + ["--output", str(tmp_path / "report"), "--ungrounded"]
         )
-    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert metrics["decoder"]["warnings"][0] in told
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert metrics["decoder"]["warnings"][0] in warnings
     assert "composed" not in metrics["decoder"]["warnings"][0]
     assert any("the decoder alone: micro-F1" in record.message for record in caplog.records)
 
@@ -290,7 +290,7 @@ def test_the_card_and_the_page_of_rationales_warn(stage1_folder, report, data_fo
     assert "**Warning.** The decoder" in page.read_text()[:1500]
 
 
-def test_a_stage_says_at_its_end_what_its_decoder_writes(stage1_folder):
+def test_a_stage_reports_at_its_end_what_its_decoder_writes(stage1_folder):
     training = json.loads((stage1_folder / "training.json").read_text())
     (warning,) = training["decoder"]["warnings"]
     assert training["decoder"]["rationales"]["records"] <= 16
@@ -299,6 +299,6 @@ def test_a_stage_says_at_its_end_what_its_decoder_writes(stage1_folder):
     assert "| own sentences that cannot be read |" in card
 
 
-def test_reports_and_histories_of_before_have_no_rows_and_warn_of_nothing():
+def test_older_reports_and_histories_have_no_rows_and_no_warnings():
     for before in ({"listed_diagnoses": {}, "intervals": {}}, {"decoder": {}, "intervals": {"decoder": {}}}, {}):
         assert decoder_rows(before) == decoder_warnings(before) == []

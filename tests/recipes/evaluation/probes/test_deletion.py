@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Deletion tests: as much is deleted at random as was named, and the figures tell a good witness from a bad one."""
+"""Deletion tests: random deletions have the size of the named ones, and the figures recognize good evidence."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ from tests.conftest import make_tiny_model
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=10), st.integers(0, 5))
 @settings(max_examples=25, deadline=None)
 def test_the_p_value_is_that_of_all_sign_flips(differences, seed):
-    """Of few pairs all flips can be listed: scipy does that; random flips come near."""
+    """For few pairs scipy enumerates all flips; random flips are close to that."""
     differences = np.round(differences, 3)
     exact = permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
@@ -100,7 +100,7 @@ def split(records):
 
 
 def knows_a_word(config, processor, word, label=3, mixture=1.0):
-    """A model whose linear classifier knows one word for one diagnosis."""
+    """A model with a linear classifier that knows one word for one diagnosis."""
     model = make_tiny_model(copy.deepcopy(config))
     linear = model.diagnosis_head.linear
     token = processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0]
@@ -138,7 +138,7 @@ def test_any_word_may_be_deleted_at_random(tiny_config, tiny_processor):
 
 
 def drops_of_named(occlusion, labels):
-    """For each test and judge of a record's diagnoses the drops that named evidence makes."""
+    """For each test and judge of a record's diagnoses the drops of named evidence."""
     deletions, found = named_deletions(occlusion, labels), defaultdict(list)
     for deletion, drop in zip(deletions, record_drops(occlusion, deletions, np.random.default_rng(0)), strict=True):
         found[deletion.test, deletion.judge].append(drop)
@@ -216,7 +216,7 @@ def series_of(processor, heart_rates):
     return values
 
 
-def test_cited_is_what_supported_claims_rest_on_and_the_model_reads(tiny_config, tiny_processor):
+def test_cited_evidence_supports_claims_and_is_read_by_the_model(tiny_config, tiny_processor):
     values = series_of(tiny_processor, [80.0, 130.0, 140.0, 150.0])
     first, second = tiny_processor.labels[3:5]
     prediction = prediction_of(

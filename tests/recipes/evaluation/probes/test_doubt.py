@@ -21,7 +21,7 @@ LABELS = [f"label {i}" for i in range(6)]
 
 @pytest.fixture(scope="module")
 def answers():
-    """80 answers that mean what they say; of a quarter support is thin, and the probabilities say nothing."""
+    """80 calibrated answers; for a quarter, support is low and the probabilities are uninformative."""
     rng = np.random.default_rng(0)
     thin = np.arange(80) % 4 == 0
     probabilities = rng.beta(0.4, 1.2, (80, 6))
@@ -70,10 +70,10 @@ def test_without_records_to_abstain_from_there_are_no_figures_of_them(answers):
     assert doubt_metrics([{**p, "probabilities": {}} for p in predictions], LABELS, None) == {}
 
 
-def test_the_error_among_the_surest_is_counted_by_hand():
+def test_the_error_among_the_most_confident_is_that_counted_by_hand():
     true = np.array([[1, 1], [1, 0], [0, 0], [0, 1]], dtype=bool)
     guess = np.array([[1, 1], [1, 1], [1, 1], [0, 1]], dtype=bool)
-    probabilities = np.array([[0.99, 0.99], [0.8, 0.8], [0.5, 0.5], [0.1, 0.95]])  # surest: rows 0, 3, 1, 2
+    probabilities = np.array([[0.99, 0.99], [0.8, 0.8], [0.5, 0.5], [0.1, 0.95]])  # by confidence: rows 0, 3, 1, 2
     found = selection(true, guess, probabilities, np.arange(4))
     error = dict(zip(COVERAGES, found["error"], strict=True))
     assert (error[0.1], error[0.5], error[0.7], error[1.0]) == pytest.approx((0, 0, 0.5 / 3, 1.5 / 4))
@@ -94,7 +94,7 @@ def test_weighted_errors_are_those_of_repeated_records():
         assert weighted["area"][row] == pytest.approx(once["area"][0], abs=0.02)
 
 
-def test_recall_of_what_cannot_be_ruled_out_is_scikit_learns(answers):
+def test_recall_of_diagnoses_that_cannot_be_ruled_out_is_that_of_scikit_learn(answers):
     predictions, gold, _, _, fitted = answers
     found = doubt_metrics(predictions, LABELS, fitted)["recall"]
     shown = np.array([list(p["probabilities"].values()) for p in predictions[:-1]])
@@ -103,7 +103,7 @@ def test_recall_of_what_cannot_be_ruled_out_is_scikit_learns(answers):
     assert [found["per_label"][label]["recall"] for label in LABELS] == pytest.approx(expected)
     assert found["all"] == pytest.approx(recall_score(gold, possible, average="micro"))
     assert found["possible_per_record"] == pytest.approx(possible.sum(axis=1).mean())
-    assert (expected >= 0.9).all()  # on the very records that it was fitted on
+    assert (expected >= 0.9).all()  # on the records that it was fitted on
 
 
 def test_the_page_shows_abstention_selection_and_recall(answers):
@@ -122,9 +122,7 @@ def test_the_page_shows_abstention_selection_and_recall(answers):
     assert doubt({"doubt": {}}) == doubt({}) == ""
 
 
-def test_what_would_help_is_judged_by_the_change_with_the_channel_that_is_named(
-    data_folder, tiny_model, tiny_processor, monkeypatch
-):
+def test_the_helpful_channel_is_judged_by_the_change_with_it(data_folder, tiny_model, tiny_processor, monkeypatch):
     influence = [[0.1 * channel for channel in range(12)]] * 25  # of the hidden channels the last is named
     fitted = {**fit_guarantees(np.zeros((1, 25)), np.zeros((1, 25))), "support_limits": {}, "influence": influence}
     monkeypatch.setattr(tiny_model.config.decisions, "doubt", fitted)  # tiny models share their configuration

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell what a judge is worth: whether it knows a rationale from that of another patient, and who is found out."""
+"""The controls of a judge: own and other patients' rationales, and the detection of useless judges."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from datasets_scripts import build_dataset
 from datasets_scripts.llm.chat import Answer
-from recipes.evaluation.raters.control import control_figures, most_common_score, of_other_patients, told
+from recipes.evaluation.raters.control import conclusions, control_figures, most_common_score, with_other_rationales
 from recipes.evaluation.raters.judge import AXES, axis_figures
 from tests.datasets_scripts.llm.chat_server import ChatServer
 from tests.recipes.evaluation.raters.test_judge import asked, lines, rating, run, write_report
@@ -21,7 +21,7 @@ from tests.recipes.evaluation.raters.test_judge import asked, lines, rating, run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A dataset and its report, of which every third rationale is contradicted by the checkers."""
+    """A dataset and its report, in which the checkers contradict every third rationale."""
     folder = tmp_path_factory.mktemp("control")
     splits = "train=0.1,validation=0.1,test=0.8"
     build_dataset.main(
@@ -45,26 +45,26 @@ def figures_of(folder, output, judge, *options):
         return run(folder, output, "--base-url", server.url, "--controls", 200, *options)["ratings"]
 
 
-def test_a_judge_that_sees_another_patients_rationale_is_told_as_one_that_does(folder, tmp_path, capsys):
+def test_a_judge_that_recognizes_another_patients_rationale_is_reported_as_such(folder, tmp_path, capsys):
     found = figures_of(folder, tmp_path / "out", lambda body: rating([5 if is_own(body) else 2] * len(AXES)))
     control = found["control"]
     assert (control["mean"], control["control_mean"], control["auroc"]) == (5, 2, 1)
     assert control["interval"] == [1, 1]
     printed = capsys.readouterr().out
     assert "another patient's 2.00 on average: AUROC 1.00" in " ".join(printed.split()) or "AUROC 1" in printed
-    assert "cannot tell" not in printed
+    assert "cannot distinguish" not in printed
     assert control["records"] == len(
         [row for row in lines(tmp_path / "out" / "answers.jsonl") if row["question"] == "control"]
     )
 
 
-def test_a_judge_that_gives_the_same_to_all_is_found_out_in_plain_words(folder, tmp_path, capsys):
+def test_a_judge_with_a_constant_score_is_reported_in_plain_words(folder, tmp_path, capsys):
     found = figures_of(folder, tmp_path / "out", lambda body: rating([4] * len(AXES)))
     assert found["most_common_score"] == {"score": 4, "share": 1.0, "scores": {"4": found["asked"] * len(AXES)}}
     assert found["control"]["auroc"] == 0.5
     printed = capsys.readouterr().out
     assert "Warning: The judge gives 4 to 100% of all axes." in printed
-    assert "cannot tell a right rationale from one of another patient" in printed
+    assert "cannot distinguish a record's own rationale from another patient's" in printed
     assert found["told"] == json.loads((tmp_path / "out" / "judge.json").read_text())["ratings"]["told"]
 
 
@@ -91,7 +91,7 @@ def test_a_control_is_of_another_patient_and_of_other_diagnoses_if_there_is_one(
          "diagnoses": [{"label": name} for name in sorted(gold)]}
         for i, (who, gold) in enumerate(people)
     ]  # fmt: skip
-    found = of_other_patients(cases, number, seed)
+    found = with_other_rationales(cases, number, seed)
     assert len(found) <= min(number, len(cases))
     for place, case in found:
         other = cases[int(case["note_rationale"].split()[1])]
@@ -129,4 +129,4 @@ def test_the_auroc_is_that_of_scikit_learn_over_records_with_both_scores(pairs):
     )
     axes = {axis: axis_figures(np.array([[np.nan if own is None else own for own, _ in pairs]]), ["p"] * len(pairs))
             for axis in AXES}  # fmt: skip
-    assert all("\n" not in line for line in told({"axes": axes, "most_common_score": common, "control": found}))
+    assert all("\n" not in line for line in conclusions({"axes": axes, "most_common_score": common, "control": found}))

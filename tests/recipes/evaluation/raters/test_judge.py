@@ -39,7 +39,7 @@ from tests.datasets_scripts.llm.test_guard import own_address
 from tests.datasets_scripts.teacher.small_teacher import make_small_teacher, serving
 
 
-SECRET = "xylophonic crepitations"  # stands in a note, a rationale and a reason, and must not stand in a log
+SECRET = "xylophonic crepitations"  # in a note, a rationale and a reason, and must not be in a log
 MODEL = "models/student"
 
 
@@ -60,7 +60,7 @@ def quality(i):
 
 
 def write_report(report, dataset, quality, model=MODEL, changed=lambda i, prediction: prediction):
-    """A report folder of which each rationale tells its own quality."""
+    """A report folder in which each rationale states its own quality."""
     labels, report = label_names(read_metadata(dataset)), Path(report)
     report.mkdir()
     with open(report / "predictions.jsonl", "w", encoding="utf-8") as file:
@@ -105,7 +105,7 @@ def is_reversed(body):
 
 
 def qualities(body):
-    """Those of the rationales that are shown, in the order in which they stand."""
+    """The qualities of the shown rationales, in their order."""
     return [int(digit) for digit in re.findall(r"Quality (\d)", asked(body))]
 
 
@@ -116,7 +116,7 @@ def rating(scores):
 
 
 def fair(body):
-    """Rates a rationale by its quality, each axis another way; of two prefers the better one."""
+    """Rates a rationale by its quality, each axis differently; of two it prefers the better one."""
     found = qualities(body)
     if "Rationale B." in asked(body):
         better = "tie" if found[0] == found[1] else "A" if found[0] > found[1] else "B"
@@ -179,7 +179,7 @@ def test_the_judge_is_shown_the_record_and_asked_again_in_the_reverse_order_with
         assert given == list(AXES) == turned[::-1]
 
 
-def test_a_judge_that_the_order_sways_is_found_out(folder, tmp_path):
+def test_a_judge_biased_by_the_order_is_detected(folder, tmp_path):
     def swayed(body):
         return rating([4 if is_reversed(body) else 2 + qualities(body)[0] % 2] * len(AXES))
 
@@ -212,7 +212,7 @@ def test_a_fair_judge_prefers_the_better_rationale_in_both_positions(folder, tmp
     assert kinds == {("rating", 1): size, ("preference", 1): size, ("preference", 2): size}
 
 
-def test_a_judge_that_always_prefers_what_stands_first_is_found_out(folder, tmp_path):
+def test_a_judge_that_always_prefers_the_first_is_detected(folder, tmp_path):
     second = write_report(tmp_path / "second", folder / "dataset", lambda i: 2, model="models/other")
     first = json.dumps({"reason": "It stands first.", "better": "A"})
     with ChatServer(lambda body: first if "Rationale B." in asked(body) else fair(body)) as server:
@@ -222,7 +222,7 @@ def test_a_judge_that_always_prefers_what_stands_first_is_found_out(folder, tmp_
     assert (found["win"], found["tie"], found["loss"]) == (0, 1, 0)
 
 
-def test_answers_that_stay_useless_are_counted_and_not_guessed(folder, tmp_path):
+def test_unusable_answers_are_counted_and_not_imputed(folder, tmp_path):
     """By the quality: 0 has no JSON, 1 a score of 7, 2 an axis too few, 3 is mended on the second try, 4 is right."""
 
     def reply(body):
@@ -231,8 +231,8 @@ def test_answers_that_stay_useless_are_counted_and_not_guessed(folder, tmp_path)
             score["soundness"]["score"] = 7
         if found == 2:
             del score["readability"]
-        told = len(body["messages"]) > 2
-        return "A fine text." if found == 0 or (found == 3 and not told) else json.dumps(score)
+        retried = len(body["messages"]) > 2
+        return "A fine text." if found == 0 or (found == 3 and not retried) else json.dumps(score)
 
     with ChatServer(reply) as server:
         figures = run(folder, tmp_path / "out", "--base-url", server.url)
@@ -250,13 +250,13 @@ def test_answers_that_stay_useless_are_counted_and_not_guessed(folder, tmp_path)
 
 
 @pytest.mark.parametrize("reply", [lambda body: "no", lambda body: rating([3] * len(AXES))[:-20]])
-def test_a_judge_that_answers_nothing_is_an_error_that_says_why(folder, tmp_path, reply):
+def test_a_judge_without_answers_is_an_error_with_the_reason(folder, tmp_path, reply):
     with ChatServer(reply) as server, pytest.raises(ClinRaGenInputError, match=r"rated nothing .*6 .*JSON"):
         run(folder, tmp_path / "out", "--base-url", server.url, "--sample", 3)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_judge_that_is_not_there_is_an_error(folder, tmp_path):
+def test_an_unreachable_judge_is_an_error(folder, tmp_path):
     with ChatServer(fair) as server:
         url = server.url
     with pytest.raises(ClinRaGenInputError, match=r"no connection \(Connection refused\); is a server running"):
@@ -264,7 +264,7 @@ def test_a_judge_that_is_not_there_is_an_error(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_faults_that_pass_lose_no_answer(folder, tmp_path):
+def test_transient_faults_lose_no_answer(folder, tmp_path):
     faults = ["HTTP 429", "HTTP 500", "dropped", "malformed", "truncated", "slow"]
     with ChatServer(fair, fault=some_of(faults, 0.3, seed=0)) as server:
         options = ("--sample", 8, "--timeout", 1, "--attempts", 12, "--concurrency", 16)
@@ -274,7 +274,7 @@ def test_faults_that_pass_lose_no_answer(folder, tmp_path):
     assert figures["replies"]["answered"] == 2 * 8
 
 
-def test_faults_that_last_are_missing_answers(folder, tmp_path):
+def test_lasting_faults_are_missing_answers(folder, tmp_path):
     with ChatServer(fair, fault=lambda number: "HTTP 500" if number % 2 else None) as server:
         options = ("--sample", 8, "--attempts", 1, "--concurrency", 1)
         figures = run(folder, tmp_path / "out", "--base-url", server.url, *options)
@@ -283,7 +283,7 @@ def test_faults_that_last_are_missing_answers(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_nothing_is_asked_twice(folder, tmp_path):
+def test_after_a_kill_no_request_is_repeated(folder, tmp_path):
     second = write_report(tmp_path / "second", folder / "dataset", lambda i: 7)
     output, total = tmp_path / "out", 4 * len(records_of(folder))
     with ChatServer(fair, latency=0.01) as server:
@@ -294,7 +294,7 @@ def test_killed_and_started_again_nothing_is_asked_twice(folder, tmp_path):
             server.hold_after = hold_after
             process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
             assert server.holding.wait(120)
-            time.sleep(1)  # what was answered has arrived
+            time.sleep(1)  # answers have arrived
             process.send_signal(signal.SIGKILL)
             process.communicate()
             assert not output.exists()
@@ -355,8 +355,8 @@ def test_logs_carry_no_text_of_a_note_or_an_answer(folder, tmp_path, caplog, cap
 
 def test_the_same_seed_draws_the_same_stays_of_every_report():
     def prediction(i, **changes):
-        told = {"stay_id": str(i), "readable": True, "note_rationale": "a", "lab_rationale": ""}
-        return told | changes
+        row = {"stay_id": str(i), "readable": True, "note_rationale": "a", "lab_rationale": ""}
+        return row | changes
 
     whole = [prediction(i) for i in range(200)]
     drawn = [p["stay_id"] for p in sample_cases(whole, 50, seed=0)]
@@ -433,9 +433,9 @@ def test_a_real_server_behind_faults_rates_every_record_that_was_drawn(folder, l
         (["--sample", "0"], "--sample is 0"),
         (["--split", "other"], "has no split 'other'"),
         (["--split", "train"], "give the --dataset and --split that were evaluated"),
-        (["--report", "nowhere"], "nowhere is no report folder"),
-        (["--second", "nowhere"], "nowhere is no report folder"),
-        (["--dataset", "nowhere"], "no finished dataset folder"),
+        (["--report", "nowhere"], "nowhere is not a report folder"),
+        (["--second", "nowhere"], "nowhere is not a report folder"),
+        (["--dataset", "nowhere"], "not a finished dataset folder"),
     ],
 )
 def test_a_mistake_in_the_arguments_is_one_line(folder, tmp_path, options, message):

@@ -67,7 +67,7 @@ def sheets(dataset, reports, tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """A page's tags with their attributes, the data in it, and whether what is opened is closed."""
+    """A page's tags with their attributes, its data, and whether all tags are closed."""
 
     VOID = ("meta", "input")
 
@@ -98,7 +98,7 @@ def read_page(folder, rater):
 
 
 @pytest.mark.parametrize("rater", ["alice", "bob"])
-def test_a_sheet_tells_neither_system_nor_stay_nor_patient(sheets, rater):
+def test_a_sheet_reveals_neither_system_nor_stay_nor_patient(sheets, rater):
     text, _, data = read_page(sheets, rater)
     key = json.loads((sheets / "key.json").read_text())
     assert key["systems"] == [*MODELS, "reference"]
@@ -167,7 +167,7 @@ def test_a_record_without_measurements_has_no_plot():
     assert series_svg([{"name": "pH", "unit": "pH", "low": 7, "high": 8}], [], []) == ""
 
 
-def test_the_command_tells_of_patient_records_and_of_the_key(dataset, reports, tmp_path, caplog):
+def test_the_command_warns_of_patient_records_and_names_the_key(dataset, reports, tmp_path, caplog):
     make(dataset, reports[:1], tmp_path / "sheets", raters="alice", sample=1)
     assert "hold patient records" in caplog.text
     assert "keep it from the raters" in caplog.text
@@ -320,12 +320,12 @@ def change_first(field, value):
         (change_first("soundness", True), "soundness is True"),
         (change_first("soundness", "3"), "soundness is '3'"),
         (change_first("soundness", 3.5), r"soundness is 3\.5"),
-        (change_first("beauty", 3), "'beauty' is no axis; they are correctness, readability"),
+        (change_first("beauty", 3), "'beauty' is not an axis; the axes are correctness, readability"),
         (lambda w: w.update(sheet="f00"), "sheet 'f00' of 'alice' is none of these, of alice, bob"),
         (lambda w: w.update(rater="bob"), "of 'bob' is none of these"),
         (lambda w: w.update(rater=["alice"]), "is none of these"),
-        (lambda w: w.update(answers=4), "is no file of answers"),
-        (lambda w: w.pop("rater"), "is no file of answers"),
+        (lambda w: w.update(answers=4), "is not a file of answers"),
+        (lambda w: w.pop("rater"), "is not a file of answers"),
     ],
 )
 def test_answers_with_a_fault_are_refused_by_file_and_item(sheets, answers, tmp_path, change, said):
@@ -337,13 +337,13 @@ def test_answers_with_a_fault_are_refused_by_file_and_item(sheets, answers, tmp_
     assert not (tmp_path / "ratings").exists()
 
 
-def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
+def test_files_other_than_answers_are_refused(sheets, answers, tmp_path):
     with pytest.raises(ClinRaGenInputError, match=r"of alice are in .*answers-alice.json already"):
         measure(sheets, [*answers, shutil.copy(answers[0], tmp_path / "copy.json")], tmp_path / "ratings")
     with pytest.raises(ClinRaGenInputError, match=r"nothing.json cannot be read"):
         measure(sheets, [tmp_path / "nothing.json"], tmp_path / "ratings")
     (tmp_path / "page.json").write_bytes(b"\xff<html>")
-    with pytest.raises(ClinRaGenInputError, match=r"page.json is no file of answers"):
+    with pytest.raises(ClinRaGenInputError, match=r"page.json is not a file of answers"):
         measure(sheets, [tmp_path / "page.json"], tmp_path / "ratings")
     with pytest.raises(ClinRaGenInputError, match=r"key.json missing"):
         measure(tmp_path, answers, tmp_path / "ratings")
@@ -353,17 +353,17 @@ def test_files_that_are_no_answers_are_refused(sheets, answers, tmp_path):
         measure(sheets, answers[:1], tmp_path / "ratings")
 
 
-def test_sheets_that_cannot_be_made_say_why(dataset, reports, tmp_path):
+def test_sheets_that_cannot_be_written_give_the_reason(dataset, reports, tmp_path):
     for options, said in (
         ({"raters": "alice,alice"}, "names a rater twice"),
-        ({"raters": "alice,../bob"}, "is no name"),
+        ({"raters": "alice,../bob"}, "is not a valid name"),
         ({"sample": 0}, "--sample is 0"),
     ):
         with pytest.raises(ClinRaGenInputError, match=said):
             make(dataset, reports, tmp_path / "sheets", **options)
     with pytest.raises(ClinRaGenInputError, match="nothing to rate"):
         make(dataset, [], tmp_path / "sheets")
-    with pytest.raises(ClinRaGenInputError, match="'runs/zebra', as another is"):
+    with pytest.raises(ClinRaGenInputError, match="'runs/zebra', and so is another"):
         make(dataset, [reports[0], reports[0]], tmp_path / "sheets")
     with pytest.raises(ClinRaGenInputError, match="not about these records"):
         make(dataset, reports, tmp_path / "sheets", "--split", "validation")

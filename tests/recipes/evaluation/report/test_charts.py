@@ -43,7 +43,7 @@ def test_a_plot_shades_the_range_within_its_axis():
     plt.close(figure)
 
 
-def test_a_plot_says_what_its_marks_mean_and_its_axis_is_no_finer_than_the_values():
+def test_a_plot_has_a_legend_and_its_axis_is_no_finer_than_the_values():
     oxygen = {"name": "Fraction inspired oxygen", "unit": "fraction", "low": None, "high": 0.21, "decimals": 2}
     figure = series_plot([SATURATION, oxygen], [0, 1], [[90, 0.21], [100, 0.21]])
     (legend,) = figure.legends
@@ -57,7 +57,7 @@ def test_a_plot_says_what_its_marks_mean_and_its_axis_is_no_finer_than_the_value
     plt.close(figure)
 
 
-def test_the_plots_of_a_plan_say_what_colours_and_hollow_points_mean(tmp_path):
+def test_the_plots_of_a_plan_have_legends_for_colours_and_hollow_points(tmp_path):
     groups = ("full model", "ablations", "classifiers")
     results = [
         {"name": f"row {i}", "group": group, "minutes": i + 1, "parameters": 10**6 * (i + 1)}

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Report folders, and what raters and judges left, that were cut or changed."""
+"""Report folders, and files of raters and judges, that were cut or changed."""
 
 import json
 
@@ -41,18 +41,18 @@ def line_of(read, *given):
     return line
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_files_are_read_back(tmp_path):
     write_evaluation(tmp_path, {"run": {"model": "m"}}, [ROW, ROW])
     assert read_predictions(tmp_path) == [ROW, ROW]
     assert read_metrics(tmp_path) == {"run": {"model": "m"}}
 
 
 @pytest.mark.parametrize(
-    ("second", "told"),
+    ("second", "reason"),
     [
-        (json.dumps(ROW)[:60], "no JSON"),
-        ("", "no JSON"),
-        (DEEP, "no JSON"),
+        (json.dumps(ROW)[:60], "not JSON"),
+        ("", "not JSON"),
+        (DEEP, "not JSON"),
         ("[1]", "it is of another kind"),
         (json.dumps({k: v for k, v in ROW.items() if k != "gold"}), "gold is missing"),
         (json.dumps(ROW | {"note_rationale": [SECRET]}), "note_rationale is of another kind"),
@@ -60,12 +60,12 @@ def test_what_was_written_is_read(tmp_path):
         (json.dumps(ROW | {"diagnoses": [{"name": "a"}]}), r"diagnoses\[0\].label is missing"),
     ],
 )
-def test_a_damaged_line_is_named(tmp_path, second, told):
+def test_a_damaged_line_is_named(tmp_path, second, reason):
     write_evaluation(tmp_path, {"run": {"model": "m"}}, [ROW])
     path = tmp_path / "predictions.jsonl"
     path.write_text(path.read_text() + second + "\n" + json.dumps(ROW) + "\n")
     with pytest.raises(
-        ClinRaGenInputError, match=rf"predictions.jsonl, line 2 is damaged: {told}; run evaluate_model"
+        ClinRaGenInputError, match=rf"predictions.jsonl, line 2 is damaged: {reason}; run evaluate_model"
     ):
         read_predictions(tmp_path)
     line_of(read_predictions, tmp_path)
@@ -92,4 +92,4 @@ def test_a_damaged_key_of_the_sheets_is_named(tmp_path, content):
 @pytest.mark.parametrize("content", ["", "{", DEEP, "[]", "null", '{"sheet": "abc"}', '{"answers": 5}'])
 def test_damaged_answers_of_a_rater_are_named(tmp_path, content):
     (tmp_path / "answers.json").write_text(content)
-    assert "answers.json is no file of answers" in line_of(read_answers, [tmp_path / "answers.json"], KEY)
+    assert "answers.json is not a file of answers" in line_of(read_answers, [tmp_path / "answers.json"], KEY)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The page of rationales: what it chooses, that its facts are those of the record, and that nothing hides on it."""
+"""The page of rationales: its choice of records, its facts, and that all its content is visible."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def test_a_value_stored_in_single_precision_at_the_limit_is_not_beyond_it():
     assert "| 7.45 (1.0) | 1 | 0 | 0 |" in facts_table({"lab_times": [1.0], "lab_values": values}, CHANNELS)
 
 
-def test_nothing_measured_is_said():
+def test_a_record_without_measurements_says_so():
     assert facts_table({"lab_times": [], "lab_values": []}, CHANNELS) == "Nothing was measured."
 
 
@@ -181,7 +181,7 @@ def test_the_page_shows_the_chosen_records_and_no_ids(report, data_folder, tmp_p
     assert not list((tmp_path / "docs").glob("*.unfinished"))
 
 
-def test_another_models_rationales_stand_beside(report, data_folder, tmp_path):
+def test_another_models_rationales_are_beside(report, data_folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     metrics = json.loads((report / "metrics.json").read_text())
@@ -226,7 +226,7 @@ def test_mistakes_are_named(report, data_folder, tmp_path):
     assert there.read_text() == "mine"
     with pytest.raises(ClinRaGenInputError, match="--records is 0"):
         show_rationales.main(command(report, data_folder / "dataset", tmp_path / "a.md", "--records", "0"))
-    with pytest.raises(ClinRaGenInputError, match="no report folder"):
+    with pytest.raises(ClinRaGenInputError, match="not a report folder"):
         show_rationales.main(command(tmp_path, data_folder / "dataset", tmp_path / "a.md"))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
@@ -236,7 +236,7 @@ def test_mistakes_are_named(report, data_folder, tmp_path):
         show_rationales.main(command(foreign, data_folder / "dataset", tmp_path / "a.md"))
 
 
-def test_verdicts_and_arguments_stand_below_their_sentence(data_folder):
+def test_verdicts_and_arguments_are_below_their_sentence(data_folder):
     metadata = read_metadata(data_folder / "dataset")
     answer = {
         "diagnoses": [{"label": "Shock", "probability": 0.875}],

@@ -58,7 +58,7 @@ def test_each_chart_has_a_legend_of_its_marks(folder):
         assert words in legend
 
 
-def test_measurements_stand_beside_their_range_and_its_source(folder):
+def test_measurements_are_beside_their_range_and_its_source(folder):
     tree = parsed((folder / "report.html").read_text())
     rows = {
         row.find("th").text: [text_of(cell) for cell in row.findall("td")]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`report.html`: what is on the page is in the metrics, it needs nothing from outside, and a browser shows it."""
+"""`report.html`: its figures are the metrics, it is self-contained, and a browser shows it."""
 
 import json
 import re
@@ -28,15 +28,15 @@ from tests.conftest import make_tiny_config, make_tiny_model
 
 
 def made_predictions(records, pipe, seed=0):
-    """Predictions such as a middling model's: some diagnoses missed or added, some rationales of another patient."""
+    """Predictions like a mediocre model's: some diagnoses missed or added, some rationales of other patients."""
     rng, processor = np.random.default_rng(seed), pipe.processor
     predictions = []
     for i, row in enumerate(records):
         gold = np.isin(np.arange(len(processor.labels)), row["diagnoses"])
         probabilities = np.clip(0.15 + 0.6 * gold + 0.15 * rng.normal(size=len(gold)), 0.001, 0.999).round(4)
-        told = records[int(rng.integers(len(records)))] if rng.random() < 0.3 else row
+        source = records[int(rng.integers(len(records)))] if rng.random() < 0.3 else row
         series = row["lab_times"], row["lab_values"]
-        claims = check_claims(told["lab_rationale"], processor.feature_extractor.channels, *series)
+        claims = check_claims(source["lab_rationale"], processor.feature_extractor.channels, *series)
         terms = pipe.model.config.knowledge_terms[:10] if row["lab_times"] else []
         predictions.append(
             {
@@ -49,11 +49,11 @@ def made_predictions(records, pipe, seed=0):
                     {"label": processor.labels[k], "probability": float(probabilities[k])}
                     for k in np.flatnonzero(probabilities > 0.45)
                 ],
-                "note_rationale": told["note_rationale"],
-                "lab_rationale": told["lab_rationale"],
+                "note_rationale": source["note_rationale"],
+                "lab_rationale": source["lab_rationale"],
                 "generated_text": "",
                 "claims": [asdict(claim) for claim in claims],
-                "note_claims": [asdict(claim) for claim in check_note_claims(told["note_rationale"], row["note"])],
+                "note_claims": [asdict(claim) for claim in check_note_claims(source["note_rationale"], row["note"])],
                 "knowledge": [
                     {"term": term, "weight": 0.2 / (1 + k), "label": processor.labels[k], "part": "lab"}
                     for k, term in enumerate([*terms, *(["rigors"] if terms else [])])  # the last is not attended to
@@ -123,7 +123,7 @@ def page_of(folder, metrics, predictions, records, pipe, others=None):
 
 
 def parsed(page):
-    """The page as a tree; html5lib raises at the first thing that is no valid HTML."""
+    """Return the page as a tree; html5lib raises at the first piece of invalid HTML."""
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
 
 
@@ -213,7 +213,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path, evaluati
 HOSTILE = '<script>alert("1")</script> & <b>cough</b>'
 
 
-def test_what_a_record_says_is_text_and_never_markup(tmp_path, records_with_rationales, pipe):
+def test_content_of_records_is_text_and_never_markup(tmp_path, records_with_rationales, pipe):
     records = records_with_rationales.select(range(12)).map(lambda row: {"note": HOSTILE, "sex": "<i>F"})
     predictions = made_predictions(records, pipe)
     for prediction in predictions:
@@ -233,7 +233,7 @@ def test_names_of_channels_and_terms_are_text():
     assert "<script" not in row.render(name=HOSTILE, axis=unit_axis(HOSTILE))
 
 
-def test_what_is_missing_leaves_no_gap_on_the_page(evaluation):
+def test_missing_figures_leave_no_gap_on_the_page(evaluation):
     metrics = json.loads(json.dumps(evaluation[0]))
     del metrics["run"]["dataset"]
     with pytest.raises(UndefinedError, match="dataset"):
@@ -327,7 +327,7 @@ def test_no_heat_map_where_no_weight_belongs_to_a_term_and_an_hour(tiny_tokenize
         )
 
 
-def test_a_report_of_before_these_figures_and_one_without_knowledge_show_what_they_have(evaluation):
+def test_an_older_report_and_one_without_knowledge_show_the_figures_that_they_have(evaluation):
     metrics = json.loads(json.dumps(evaluation[0]))
     metrics["arguments"] = metrics["intervals"]["arguments"] = None
     names = [row.name for row in reader_rows(metrics)]
@@ -340,23 +340,23 @@ def test_a_report_of_before_these_figures_and_one_without_knowledge_show_what_th
     assert "absent" in faithfulness(metrics)
 
 
-def test_the_argument_of_a_claim_is_told_with_its_verdict():
-    told = {"verdict": "supported", "argument": "unlinked", "diagnoses": ["Shock", "Pneumonia"]}
+def test_the_argument_of_a_claim_is_shown_with_its_verdict():
+    claim = {"verdict": "supported", "argument": "unlinked", "diagnoses": ["Shock", "Pneumonia"]}
     for argument, words in (("linked", "known to go with"), ("unlinked", "not known to go with"),
                             ("unknown", "not in the knowledge base, so unknown whether it goes with")):  # fmt: skip
-        said = macros_of("claims.html").verdict(told | {"argument": argument})
+        said = macros_of("claims.html").verdict(claim | {"argument": argument})
         assert said == f"present in the record ({words} Shock, Pneumonia)"
     assert macros_of("claims.html").verdict({"verdict": "absent"}) == "absent from the note"
 
 
-def test_each_part_tells_where_its_sentences_come_from():
-    told = (
+def test_each_part_shows_the_origins_of_its_sentences():
+    rows = (
         ("A.", "note", "written"),
         ("<B>.", "note", "composed"),
         ("C.", "note", "composed"),
         ("D.", "lab", "repaired"),
     )
-    sentences = [dict(zip(("text", "part", "origin"), sentence, strict=True)) for sentence in told]
+    sentences = [dict(zip(("text", "part", "origin"), sentence, strict=True)) for sentence in rows]
     answer = {"note_rationale": "A. <B>. C.", "lab_rationale": "D.", "sentences": sentences}
     answer |= {"reference_note_rationale": "", "reference_lab_rationale": ""}
     rationale = macros_of("claims.html").rationale
@@ -370,7 +370,7 @@ def test_each_part_tells_where_its_sentences_come_from():
     series = rationale("Series", answer, "lab_rationale", [])
     assert "Sentences: 1 corrected from the record." in series
     assert "D. <small>(corrected)</small>" in series
-    del answer["sentences"]  # of a report of before
+    del answer["sentences"]  # of an older report
     assert "Sentences" not in rationale("Note", answer, "note_rationale", [])
     assert "A. &lt;B&gt;. C." in rationale("Note", answer, "note_rationale", [])
 
@@ -399,7 +399,7 @@ def test_the_quote_of_each_claim_is_reachable_without_a_mouse(tmp_path, evaluati
 def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, records_with_rationales, pipe):
     metrics, predictions = evaluation
     page = page_of(tmp_path, metrics, predictions, records_with_rationales, pipe)
-    assert "Micro-F1 against" not in page  # one point is no picture
+    assert "Micro-F1 against" not in page  # one point is not drawn
     other = json.loads(json.dumps(metrics))
     other["run"] |= {"num_parameters": 77_000_000, "seconds": 9.0, "prediction_seconds": 300.0}
     other["diagnosis"]["micro_f1"] = 0.25
@@ -413,8 +413,8 @@ def test_reports_that_are_compared_are_points_and_rows(tmp_path, evaluation, rec
     assert "report 2: 7.7e+07 parameters, micro-F1 0.250" in spoken[0]
 
 
-def test_a_folder_to_compare_with_that_is_no_report_is_named(tmp_path):
-    with pytest.raises(ClinRaGenInputError, match=r"--compare: .*nothing is no report folder"):
+def test_a_folder_to_compare_that_is_not_a_report_is_named(tmp_path):
+    with pytest.raises(ClinRaGenInputError, match=r"--compare: .*nothing is not a report folder"):
         evaluate_model.main(
             [
                 "--model",
@@ -440,14 +440,14 @@ def test_an_axis_puts_its_ends_at_the_ends():
     assert len(hour_axis(1000).ticks) <= 7
 
 
-def test_stacked_bars_are_cut_by_shares():
+def test_stacked_bars_are_divided_by_shares():
     stacked = macros_of("charts.html").stacked
     rects = re.findall(r'x="([\d.]+)" y="18" width="([\d.]+)"', stacked({"supported": 3, "contradicted": 1}))
     assert [tuple(map(float, rect)) for rect in rects] == [(0, 75), (75, 25)]
     assert 'width="0.0"' in stacked({"supported": 0})
 
 
-def test_heat_map_cells_lie_at_their_hours_and_are_darker_the_higher():
+def test_heat_map_cells_are_at_their_hours_and_higher_values_are_darker():
     axis = hour_axis(24)
     row = macros_of("charts.html").heat(heat_cells([0.0, float("nan"), 0.5], 0.5, 8, axis))
     assert [float(x) for x in re.findall(r' x="([\d.]+)"', row)] == pytest.approx([0, 33.33, 66.67])
@@ -460,7 +460,7 @@ def test_heat_map_cells_lie_at_their_hours_and_are_darker_the_higher():
     assert re.findall("<title>(.*)</title>", row) == titles
 
 
-def test_a_panel_breaks_its_line_at_gaps_and_tells_values_outside():
+def test_a_panel_breaks_its_line_at_gaps_and_marks_values_outside():
     channel = {"name": "Heart Rate", "unit": "/min", "low": 60, "high": 100}
     series = macros_of("charts.html").series
     panel = series(series_panel(channel, np.array([0.0, 2, 10, 11]), np.array([80.0, 120, 90, 40]), unit_axis("h")))
