@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests.browser import AXE, axe_source, new_browser
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("untimed", deadline=None)  # on a busy machine, an example takes as long as it takes
+settings.load_profile("untimed")
 
 NIGHTLY = pytest.mark.nightly  # of the cases of one test those that CI leaves out
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -56,7 +56,7 @@ def test_the_releases_ranges_give_the_releases_words():
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.sampled_from([CHANNELS, PAPER_CHANNELS]))
 def test_the_checker_finds_every_clause_supported(seed, rows, channels):
     draw = np.random.default_rng(seed)

@@ -41,7 +41,7 @@ RISING = patient(Heart_Rate=[60, 62, 65, 70, 80, 85, 90, 95, 99, 104], Glucose=[
 
 
 @given(series)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_caption_counts_are_those_of_the_values(values):
     caption = describe_anomalies(values, PAPER_CHANNELS)
     clauses = caption.rstrip(".").split(", ")
@@ -62,7 +62,7 @@ def test_caption_counts_are_those_of_the_values(values):
 
 
 @given(series)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_caption_is_true_of_its_own_record(values):
     claims = check_claims(describe_anomalies(values, PAPER_CHANNELS), PAPER_CHANNELS, np.arange(len(values)), values)
     assert [claim.channel for claim in claims] == NAMES
@@ -70,7 +70,7 @@ def test_a_caption_is_true_of_its_own_record(values):
 
 
 @given(series, arrays(bool, len(PAPER_CHANNELS)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_channel_with_unread_results_is_not_called_normal(values, unread):
     caption = describe_anomalies(values, PAPER_CHANNELS, unread=unread)
     plain = describe_anomalies(values, PAPER_CHANNELS).rstrip(".").split(", ")
@@ -203,7 +203,7 @@ def test_claims_have_their_span_in_the_text():
 
 
 @given(series, st.sampled_from(range(11)), st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_extremes_off_by_more_than_rounding_are_contradicted(values, channel, off):
     column = values[:, channel][~np.isnan(values[:, channel])]
     assume(len(column))
@@ -223,7 +223,7 @@ def test_trend_of_is_symmetric():
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_read_without_error(text):
     for claim in check_claims(text, PAPER_CHANNELS, HOURS, TACHYCARDIC):
         assert claim.verdict in ("supported", "contradicted", "unverifiable")
@@ -257,7 +257,7 @@ def test_a_claim_has_the_hours_of_its_deciding_measurements(text, hours):
 
 
 @given(st.lists(st.integers(40, 200), min_size=6, max_size=10), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_each_number_of_a_course_has_its_measurement(rates, counted):
     """The hour of the peak is no time of the first value, of the last, or of the values counted."""
     limit = PAPER_CHANNELS[NAMES.index("Heart Rate")]["high"]
@@ -306,7 +306,7 @@ def test_without_values_on_the_stated_side_every_measurement_decides():
 
 
 @given(series, st.sampled_from(["higher than normal", "lower than normal", "at most 120", "up to {top}"]), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_without_the_deciding_measurements_no_claim_is_supported(values, said, data):
     position = data.draw(st.integers(0, len(NAMES) - 1))
     column = values[:, position]

@@ -609,7 +609,7 @@ def test_the_releases_ranges_decide_if_the_channels_have_them():
 FORMS = [form for term in builtin_knowledge()["terms"] for form in (term["term"], *term["synonyms"])]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     forms=st.lists(st.sampled_from(FORMS), max_size=8),
     diseases=st.lists(st.sampled_from(LABELS), max_size=8, unique=True),
@@ -668,7 +668,7 @@ def test_sentences_of_an_empty_part_state_no_finding_and_no_value():
         assert not [claim for claim in claims if claim.channel]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     pieces=st.lists(st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12),
     text=st.sampled_from(["MI", "MI MI", "mi"]),
@@ -679,7 +679,7 @@ def test_spans_are_those_of_whole_words(pieces, text):
     assert places_of(note, text) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     forms=st.lists(st.sampled_from(FORMS), max_size=8),
     denied=st.lists(st.booleans(), min_size=8, max_size=8),

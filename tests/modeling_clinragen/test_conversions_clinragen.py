@@ -81,7 +81,7 @@ def tables(labs, units):
 
 
 @given(records())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_units_do_not_change_the_model_inputs(pipe, record):
     """Exactly: a converted value of up to twelve digits is the intended number."""
     own, units = record

@@ -71,7 +71,7 @@ def assert_as_the_processor_makes_them(processor, copies, removals):
 
 @pytest.mark.parametrize("name", ["trained", "phrases", "wordpiece", "bytes", "joining"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_copy_has_the_tokens_that_its_text_has(tokenizers, name, data):
     processor = processor_of(tokenizers[name])
     words = data.draw(st.lists(st.sampled_from(WORDS), max_size=50))
@@ -84,7 +84,7 @@ def test_a_copy_has_the_tokens_that_its_text_has(tokenizers, name, data):
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_copy_has_the_grid_and_the_terms_of_its_values(tokenizers, seed):
     draw = np.random.default_rng(seed)
     processor = processor_of(tokenizers["trained"])

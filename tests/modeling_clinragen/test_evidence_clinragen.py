@@ -38,7 +38,7 @@ def test_a_note_is_cut_at_punctuation_and_lines_and_numbers_stay_whole():
 
 
 @given(st.text(alphabet="ab.,; \n\t\u2003", max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_clauses_hold_each_word_once_in_order(note):
     units = clauses(note)
     assert [note[start:end] for unit in units for start, end in unit] == note.split()
@@ -49,7 +49,7 @@ def test_clauses_hold_each_word_once_in_order(note):
 
 
 @given(st.integers(0, 300), st.integers(1, 12), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_segments_hold_each_measurement_once_and_are_not_many(num_times, num_channels, seed):
     rng = np.random.default_rng(seed)
     times = np.sort(rng.uniform(0, 400, num_times))

@@ -27,7 +27,7 @@ def irregular_series(draw):
 
 
 @given(irregular_series())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_cell_is_the_mean_of_its_hours_plausible_values(record):
     values, times = record
     extractor = ClinRaGenFeatureExtractor(context_length=48)

@@ -92,7 +92,7 @@ def test_every_walk_through_the_grammar_writes_labels_each_once(tokenizer, label
 
 
 @given(decided=st.sets(st.integers(0, 24)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_decided_list_equals_the_training_target(tiny_processor, decided):
     grammar = DiagnosisGrammar(**tiny_processor.diagnosis_token_ids())
     tokens = grammar.write(decided)

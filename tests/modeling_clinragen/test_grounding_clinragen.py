@@ -460,7 +460,7 @@ garbage = st.text(alphabet="abc. #;:?!\n,5µ", max_size=30) | st.sampled_from(
     st.lists(note_sentences | lab_sentences | garbage, max_size=6),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_unsupported_text_is_returned_for_any_decoder_text(grounding, record, diagnoses, note, lab, finished):
     made = ground(grounding, diagnoses, " ".join(note), " ".join(lab), record, finished=finished)
     parsed, links = grounding.processor.parse(made.text), grounding.links
@@ -499,7 +499,7 @@ def test_no_unsupported_text_is_returned_for_any_decoder_text(grounding, record,
     st.lists(lab_sentences | garbage, max_size=4),
     st.lists(st.integers(1, 12), min_size=1, max_size=20),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_incremental_reading_gives_the_same_text(grounding, record, note, lab, steps):
     text = grounding.processor.target_text([LABELS.index(SHOCK)], " ".join(note), " ".join(lab))
     whole, growing, shown, end = grounding.of(record), grounding.of(record), "", 0

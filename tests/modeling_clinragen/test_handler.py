@@ -163,7 +163,7 @@ channel_series = st.dictionaries(st.sampled_from([channel["name"] for channel in
 
 
 @given(st.dictionaries(fields, json_values | channel_series, max_size=4) | json_values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_record_is_read_or_refused(tiny_processor, record):
     endpoint = EndpointHandler(pipe=type("Pipe", (), {"processor": tiny_processor}))
     try:

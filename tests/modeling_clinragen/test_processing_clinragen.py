@@ -28,7 +28,7 @@ def wordpiece_processor():
     st.sampled_from(["", "pH is low 2 times."]),
     st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_target_text_is_parsed_back(tiny_processor, diagnoses, note_rationale, lab_rationale, rationale_first):
     text = tiny_processor.target_text(diagnoses, note_rationale, lab_rationale, rationale_first)
     assert (text.index("Rationale:") < text.index("Disease Diagnosed:")) == rationale_first

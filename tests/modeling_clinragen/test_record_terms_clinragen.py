@@ -135,7 +135,7 @@ def test_a_term_in_note_and_series_is_returned_once():
     st.sets(st.sampled_from(LABELS)),
     st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_fall_and_each_entry_is_of_the_record_and_of_its_most_probable_diagnosis(
     findings, heart, given, made, n
 ):

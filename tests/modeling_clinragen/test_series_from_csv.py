@@ -57,7 +57,7 @@ def tables(draw):
 
 
 @given(tables())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_table_in_either_layout_is_read_back(drawn):
     values, times, mark, texts = drawn
     for text in texts:
@@ -69,7 +69,7 @@ def test_a_table_in_either_layout_is_read_back(drawn):
 
 
 @given(st.text(), st.sampled_from(["", "hour,pH\n", "hour,channel,value\n1,pH,"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_read_or_refused_in_one_line(text, before):
     try:
         EXTRACTOR.validate(*EXTRACTOR.series_from_csv(before + text))
@@ -80,7 +80,7 @@ def test_any_text_is_read_or_refused_in_one_line(text, before):
 
 
 @given(st.binary())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(ClinRaGenInputError):
         EXTRACTOR.series_from_csv(data)

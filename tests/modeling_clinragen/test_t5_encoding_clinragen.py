@@ -27,7 +27,7 @@ def mask_of(lengths):
     return (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=5))
 def test_it_encodes_as_transformers_does(backbone, lengths):
     inputs = torch.randn(len(lengths), max(lengths), 16)

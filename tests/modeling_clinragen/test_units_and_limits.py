@@ -68,7 +68,7 @@ def test_numbers_of_other_measurements_are_not_the_channels(text, expected):
 
 
 @given(st.floats(20, 1000), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_glucose_reads_the_same_in_either_unit(value, wrong):
     written = value / 18.016 * (1.2 if wrong else 1)
     said = verdict(f"Glucose was {written:.1f} mmol/L.", Glucose=[value])
@@ -79,7 +79,7 @@ levels = st.sampled_from([c for c in CHANNELS if c["high"] is not None and c["na
 
 
 @given(levels, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_high_and_normal_have_three_verdicts_that_mirror_each_other(channel, data):
     numbers = st.floats(channel["minimum"], channel["maximum"]).map(lambda v: round(v, 2))
     values = np.array(data.draw(st.lists(numbers, min_size=1, max_size=6)))

@@ -8,7 +8,7 @@ from html import unescape
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.space.conftest import SPACE
@@ -39,7 +39,6 @@ def links(spans=()):
     return Links([RATE, PH], hours, values, spans)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=6))
 def test_a_note_is_shown_whole_whatever_is_marked_in_it(note, spans):
     spans = [(min(span), min(max(span), len(note))) for span in spans if min(span) < len(note)]

@@ -323,7 +323,7 @@ def changed_metadata(draw, metadata):
     return metadata
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_metadata_with_any_one_value_changed_are_read_or_refused_in_a_line(whole, data):
     metadata = data.draw(changed_metadata(json.loads((whole / METADATA_FILE).read_text())))
@@ -333,7 +333,7 @@ def test_metadata_with_any_one_value_changed_are_read_or_refused_in_a_line(whole
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_metadata_that_pass_the_check_are_enough_for_the_card(whole, tmp_path_factory, data):
     """The card is written last, after all other work."""

@@ -243,7 +243,7 @@ def test_a_repeated_term_is_refused_but_a_name_may_be_a_finding_too(tmp_path):
 JUNK = st.sampled_from([None, "x", "", -1, 7, 1e300, float("nan"), [], {}, [None], {"a": 1}, True])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_file_with_any_one_value_changed_is_refused_in_a_line_or_usable(tmp_path_factory, data):
     """Every accepted file is sufficient for looking up terms."""

@@ -283,7 +283,7 @@ def test_the_wait_may_be_a_date(ahead, least, most):
 @example("</think>", 0)
 @example("1}", 1)
 @example('"}', 1)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_read_and_a_cut_one_is_never_taken_for_whole(word, cut):
     whole = json.dumps({"word": word})
     assert parse_answer(whole, SCHEMA).value == {"word": word}

@@ -224,13 +224,13 @@ def check_mutated(replies):
 
 
 @given(st.lists(completions(), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 def test_mutated_replies_are_answers_or_reasons(replies):
     check_mutated(replies)
 
 
 @given(st.text(alphabet="{}[]\",:\\a1 \n`/<>#'u0", max_size=300), st.integers(1, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_marks_are_read_in_time(text, times):
     began = time.monotonic()
     answer = parse_answer("{" + text * times + "}", SCHEMA)

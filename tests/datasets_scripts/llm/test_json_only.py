@@ -74,7 +74,7 @@ schemas = st.dictionaries(
 ).map(closed)  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(schemas, min_size=1, max_size=3), st.integers(0, 2**32), st.integers(1, 200))
 def test_every_answer_fits_its_schema_and_ends_within_its_budget(vocabulary, wanted, seed, more):
     needed = max(JsonOnly(vocabulary, wanted, 10**6).reserves)

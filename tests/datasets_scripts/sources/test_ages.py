@@ -46,7 +46,7 @@ def years():
 
 
 @given(days, days, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_age_counts_birthdays(years, birth, day, on_leap_day):
     birth = LEAP_DAY if on_leap_day else birth
     if birth <= day:
@@ -250,7 +250,7 @@ def test_a_small_dataset_has_every_split_in_its_share(limit, splits):
 
 
 @given(ids, st.integers(1, 300), st.integers(1, 20), st.integers(0, 3), st.randoms())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_larger_limit_keeps_the_patients_of_a_smaller_one(patients, limit, more, seed, random):
     shares = parse_splits(SHARES)
     listed = sorted(patients)

@@ -53,13 +53,13 @@ numbers = st.floats(0, 5000, allow_nan=False).map(lambda x: f"{x:.2f}") | st.int
     st.sampled_from(UNITS[:-1]),
     st.sampled_from(["", " "]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_bound_is_read_as_its_number(bound, before, between, number, unit, around):
     assert bound(f"{around}{before}{between}{number}{unit}{around}") == float(number)
 
 
 @given(numbers, st.sampled_from(AFTER))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_bound_may_follow_its_number(bound, number, after):
     assert bound(f"{number}{after}") == float(number)
 
@@ -73,7 +73,7 @@ def test_bounds_without_a_space(bound, text, value):
 
 @given(st.text("abcxyz <>≥+-.,:()/%^", max_size=12))
 @example("see comment")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_holds_no_digit_is_no_bound(bound, text):
     assert bound(text) is None
 

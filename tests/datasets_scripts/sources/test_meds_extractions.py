@@ -242,7 +242,7 @@ def of_stay(folder, mapping):
     return set(connection.execute("SELECT stay_id, value FROM of_stay WHERE role = 'diagnosis'").fetchall())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spans=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=4),
     ids=st.permutations("1234"),

@@ -94,7 +94,7 @@ def read(charted):
 
 
 @given(events)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 def test_no_value_appears_that_was_not_measured_and_no_plausible_one_is_lost(charted):
     found, counts = read(charted)
     expected, known = {}, {}

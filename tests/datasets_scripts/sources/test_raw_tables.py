@@ -144,13 +144,13 @@ def test_only_whole_numbers_lose_their_fraction(text, expected):
 
 
 @given(st.integers(1 - 2**53, 2**53 - 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_whole_number_is_written_as_such(number):
     assert read_ids([f"{number}.0", str(number), str(float(number))]) == [str(number)] * 3
 
 
 @given(st.text(min_size=1, max_size=8).filter(lambda text: text.strip(" 0123456789.eE+-\t\n\r\f\v") != ""))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_other_id_is_kept_as_it_is(text):
     assert read_ids([text]) == [text.strip(BLANKS)]
 

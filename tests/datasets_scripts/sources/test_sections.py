@@ -413,7 +413,7 @@ documents = st.lists(st.tuples(headings, spelling, mark, st.sampled_from([" ", "
 
 @given(documents, st.sampled_from(LINE_ENDS))
 @example([("Physical Exam", str, "", " "), ("Procedures", str, "", " "), ("HPI", str, "", " ")], "\r")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_admission_view_holds_all_words_of_its_sections_and_none_of_the_others(sections, end):
     text, kept, course, after, told, last = "", set(), set(), False, False, ""
     for i, (heading, spell, sign, space) in enumerate(sections):
@@ -437,7 +437,7 @@ def test_the_admission_view_holds_all_words_of_its_sections_and_none_of_the_othe
         st.sampled_from([*"abcDE :.\n\t|-#*_()[]<>&;\\/~,\r\u2028\u0130", "HPI: ", "PLAN", "\nCourse\n"]), max_size=120
     ).map("".join)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_text_is_cut_into_parts_that_hold_all_of_it(text):
     assert "".join(heading + body for _, heading, body in split_sections(text)) == normalise_lines(text)
 

@@ -133,13 +133,13 @@ FULL = st.sampled_from(
 
 
 @given(moments, FULL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_time_of_the_24_hour_clock_reads_as_it_was_written(when, form):
     assert read(when.strftime(form)) == datetime.strptime(when.strftime(form), form)
 
 
 @given(moments, twelve, st.sampled_from(["AM PM", "am pm", "a.m. p.m.", "A P"]).map(str.split))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_time_of_the_12_hour_clock_reads_as_it_was_written(when, form, halves):
     hour = (when.hour - 1) % 12 + 1
     text = form.format(when, hour, when, halves[when.hour >= 12])
@@ -151,7 +151,7 @@ def test_any_time_of_the_12_hour_clock_reads_as_it_was_written(when, form, halve
 
 
 @given(moments, st.integers(-14 * 60, 14 * 60 + 59), st.sampled_from(["{}:{}", "{}{}", " {}:{}"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_offset_gives_the_instant(when, minutes, form):
     sign, size = "-" if minutes < 0 else "+", abs(minutes)
     text = when.isoformat(" ") + form.format(f"{sign}{size // 60:02d}", f"{size % 60:02d}")
@@ -163,7 +163,7 @@ ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Ho
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1)), st.sampled_from(ZONES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_zones_are_pythons(when, zone):
     """Tell that an hour is neither repeated nor skipped: both readings of it agree."""
     early, late = (when.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(timezone.utc) for fold in (0, 1))
@@ -172,7 +172,7 @@ def test_the_zones_are_pythons(when, zone):
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)), FULL, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_damaged_time_is_refused_or_means_what_it_says(when, form, data):
     text = when.strftime(form)
     place = data.draw(st.integers(0, len(text)))

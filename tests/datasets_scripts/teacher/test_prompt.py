@@ -120,7 +120,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["version", "system", "user", "examples", "other"]), anything))
 def test_any_content_of_a_field_is_a_prompt_or_one_line(tmp_path_factory, changed):
     try:

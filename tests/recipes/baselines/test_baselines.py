@@ -101,7 +101,7 @@ chances = hnp.arrays(np.float64, (7, 3), elements=st.sampled_from([0.0, 0.1, 0.2
 
 
 @given(gold=cells, probabilities=chances)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_threshold_is_the_best_of_all(gold, probabilities):
     threshold, f1 = best_threshold(gold, probabilities)
     scores = {

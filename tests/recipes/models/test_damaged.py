@@ -361,7 +361,7 @@ def check_changed(whole, folder, data, name):
 
 
 @pytest.mark.parametrize("name", ["config.json", "processor_config.json"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_one_value_of_a_file_changed(whole, tmp_path_factory, name, data):
     check_changed(whole, tmp_path_factory.mktemp("junk") / "model", data, name)
@@ -369,7 +369,7 @@ def test_any_one_value_of_a_file_changed(whole, tmp_path_factory, name, data):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["config.json", "processor_config.json", "generation_config.json"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_one_value_of_a_file_changed_often(whole, tmp_path_factory, name, data):
     check_changed(whole, tmp_path_factory.mktemp("junk") / "model", data, name)

@@ -16,7 +16,7 @@ from recipes.serving.record_files import read_records
 
 
 EXTRACTOR = ClinRaGenFeatureExtractor(context_length=48)
-FILE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILE = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON_LINES = st.one_of(
     st.binary(max_size=30),
     st.dictionaries(st.sampled_from(["id", "stay_id", "note", "labs"]), st.text(max_size=5) | st.integers()).map(

@@ -177,7 +177,7 @@ def test_temperature_and_share_are_recovered():
 
 
 @given(arrays.arrays(float, (12, 3), elements=st.floats(0, 1)), arrays.arrays(bool, (12, 3)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_thresholds_lie_between_a_labels_own_and_the_common_one(probabilities, gold):
     found = fitting.fit_thresholds(probabilities, gold.astype(float))
     grid = fitting.THRESHOLDS

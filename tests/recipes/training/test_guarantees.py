@@ -37,7 +37,7 @@ def simulated(seed, records, labels=3, digits=4):
 
 @given(st.integers(0, 10_000), st.integers(1, 25), st.sampled_from([0.501, 0.777, 0.913]))
 @example(453, 6, 0.501)  # a probability of four digits that rounding down would lower by one
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @pytest.mark.filterwarnings("ignore:.*cannot be controlled")
 def test_recall_thresholds_select_what_mapies_conformal_risk_control_does(seed, positives, recall):
     rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def test_recall_thresholds_select_what_mapies_conformal_risk_control_does(seed, 
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.6, 0.75, 0.9]), st.sampled_from([0.8, 0.9]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_precision_thresholds_are_those_of_mapies_learn_then_test(seed, precision, confidence):
     probabilities, gold = simulated(seed, 300, labels=1)
     kept = fit_guarantees(probabilities, gold)
@@ -83,7 +83,7 @@ def test_precision_thresholds_are_those_of_mapies_learn_then_test(seed, precisio
 
 
 @given(st.integers(0, 400), st.data(), st.floats(0.01, 0.99))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_binomial_tail_is_scipys(number, data, chance):
     most = data.draw(st.integers(0, number))
     assert binomial_tail(most, number, chance) == pytest.approx(binom.cdf(most, number, chance), rel=1e-6, abs=1e-12)
@@ -96,7 +96,7 @@ def test_with_few_positives_nothing_is_ruled_out_and_with_enough_something_is():
 
 
 @given(st.integers(0, 10_000), st.integers(201, 5000), st.floats(0.02, 0.98))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_of_many_positives_the_kept_probabilities_never_give_a_higher_threshold(seed, number, recall):
     scores = np.sort(np.random.default_rng(seed).random(number))
     kept = fit_guarantees(scores[:, None], np.ones((number, 1)))["positive_scores"][0]

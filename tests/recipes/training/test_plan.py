@@ -108,7 +108,7 @@ def test_batches_are_those_that_the_trainer_draws_in_its_first_epoch(stage3):
     max_steps=st.sampled_from([-1, 7]),
     drops=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_steps_are_those_of_the_trainer(records, batch, accumulated, processes, epochs, max_steps, drops):
     drops &= records >= batch * processes
     args = SimpleNamespace(

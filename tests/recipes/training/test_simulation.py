@@ -138,7 +138,7 @@ def test_memory_equals_that_of_the_allocator_in_a_real_step(tiny_tokenizer, kind
     inner=st.integers(1, 30),
     is_frozen=st.tuples(*[st.booleans()] * 2),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_frozen_weights_need_no_gradient_and_what_leads_to_trained_ones_does(rows, width, inner, is_frozen):
     layers = nn.Sequential(nn.Linear(width, inner, bias=False), nn.Linear(inner, 5, bias=False))
     for layer, frozen in zip(layers, is_frozen, strict=True):

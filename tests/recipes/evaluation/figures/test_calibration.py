@@ -21,7 +21,7 @@ def made(seed, records=60, labels=5, digits=None):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([None, 1, 2]), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bins_and_scores_are_those_of_scikit_learn(seed, digits, num_bins):
     gold, probabilities, patients = made(seed, digits=digits)
     found, _ = calibration(gold, probabilities, patients, num_bins)

@@ -27,7 +27,7 @@ def made(seed, records=40, labels=4, ties=False):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weighted_set_figures_are_those_of_repeated_records(seed):
     true, scored, weights = made(seed)
     guess = scored > 0.6
@@ -44,7 +44,7 @@ def test_weighted_set_figures_are_those_of_repeated_records(seed):
 
 
 @given(st.integers(0, 10_000), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weighted_ranking_figures_are_those_of_repeated_records(seed, ties):
     true, scored, weights = made(seed, ties=ties)
     found = ranking_figures(true.astype(int), scored)(weights)
@@ -116,7 +116,7 @@ def test_under_equal_runs_p_values_are_uniform():
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weighted_figures_of_each_label_are_those_of_repeated_records(seed):
     true, scored, weights = made(seed)
     guess = scored > 0.6

@@ -38,7 +38,7 @@ some = st.lists(st.sampled_from(TERMS), max_size=4, unique=True)
 
 
 @given(st.lists(st.tuples(some, some, st.sampled_from("abc")), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_chance_is_the_mean_over_the_records_of_all_other_patients(rows):
     shown, written, patients = map(list, zip(*rows, strict=True))
     counts = knowledge_counts(shown, [", ".join(terms) for terms in written], TERMS, patients)
@@ -96,7 +96,7 @@ weighted = st.dictionaries(st.sampled_from(sorted(DISEASES)), st.sampled_from([0
 
 
 @given(st.lists(st.tuples(weighted, st.sets(st.sampled_from("ABCD")), st.sampled_from("abc")), max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_order_is_the_auroc_and_the_overlap_that_of_two_patients(rows):
     shown = [entries(*terms.items()) for terms, *_ in rows]
     patients = [patient for *_, patient in rows]

@@ -16,7 +16,7 @@ sets = st.lists(st.tuples(*[st.sets(st.integers(0, 3))] * 2), min_size=1, max_si
 
 
 @given(sets)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_diagnosis_metrics_agree_with_scikit_learn(pairs):
     gold, predicted = [sorted(a) for a, _ in pairs], [sorted(b) for _, b in pairs]
     metrics = diagnosis_metrics(gold, predicted, LABELS)
@@ -47,7 +47,7 @@ def test_probability_metrics_leave_out_labels_of_one_kind():
 
 
 @given(st.integers(0, 10_000), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_probability_metrics_agree_with_scikit_learn_ties_or_not(seed, ties):
     rng = np.random.default_rng(seed)
     gold = rng.integers(0, 2, (12, 4))

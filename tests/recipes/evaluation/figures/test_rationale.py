@@ -55,7 +55,7 @@ def statistics_of(references, candidates):
 
 
 @given(pairs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bleu_is_that_of_sacrebleu_smoothed_or_not(pairs):
     references, candidates = map(list, zip(*pairs, strict=True))
     sums = statistics_of(references, candidates).sum(axis=0, keepdims=True)
@@ -65,7 +65,7 @@ def test_bleu_is_that_of_sacrebleu_smoothed_or_not(pairs):
 
 
 @given(st.lists(st.tuples(*[st.lists(st.sampled_from(WORDS), min_size=4, max_size=25).map(" ".join)] * 2), min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.filterwarnings("ignore:.*BLEU:UserWarning", "ignore:\n:UserWarning")
 def test_the_papers_bleu_is_nltks_with_the_same_tokens(pairs):
     references, candidates = zip(*pairs, strict=True)
@@ -77,7 +77,7 @@ def test_the_papers_bleu_is_nltks_with_the_same_tokens(pairs):
 
 
 @given(pairs, st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_weighted_scores_are_those_of_repeated_records(pairs, seed):
     references, candidates = zip(*pairs, strict=True)
     weights = np.random.default_rng(seed).integers(0, 4, (2, len(pairs)))
@@ -91,7 +91,7 @@ def test_weighted_scores_are_those_of_repeated_records(pairs, seed):
 
 
 @given(pairs)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rouge_is_that_of_the_library(pairs):
     references, candidates = zip(*pairs, strict=True)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
@@ -102,7 +102,7 @@ def test_rouge_is_that_of_the_library(pairs):
 
 
 @given(pairs)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_meteor_is_that_of_nltk_with_the_same_tokens(pairs):
     references, candidates = zip(*pairs, strict=True)
     expected = [

@@ -27,7 +27,7 @@ from tests.conftest import make_tiny_config, make_tiny_model
 
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=30), st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_swapped_series_always_comes_from_another_patient(patients, seed):
     donor = donors_of(patients, seed)
     if len(set(patients)) < 2:
@@ -45,7 +45,7 @@ def test_a_swapped_series_always_comes_from_another_patient(patients, seed):
 
 
 @given(st.integers(2, 60), st.integers(0, 1000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_derangement_leaves_nothing_in_its_place(number, seed):
     moved = derangement(number, seed)
     assert sorted(moved) == list(range(number))

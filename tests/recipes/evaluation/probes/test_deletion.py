@@ -39,7 +39,7 @@ from tests.conftest import make_tiny_model
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=10), st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_p_value_is_that_of_all_sign_flips(differences, seed):
     """For few pairs scipy enumerates all flips; random flips are close to that."""
     differences = np.round(differences, 3)
@@ -70,7 +70,7 @@ def test_each_patient_counts_once_whatever_the_number_of_diagnoses():
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(-2, 2)), min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_most_effective_units_are_named_until_a_share_is_reached(units):
     sizes, effects = zip(*units, strict=True)
     cells = [tuple((i, j) for j in range(size)) for i, size in enumerate(sizes)]

@@ -3,7 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -15,7 +15,6 @@ SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5,
 scores = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
 
 
-@settings(deadline=None)
 @given(ratings=arrays(float, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=scores | st.just(np.nan)))
 def test_alpha_is_that_of_the_package_krippendorff(ratings):
     pairable = ratings[:, (~np.isnan(ratings)).sum(axis=0) >= 2]
@@ -84,7 +83,6 @@ def test_icc_counts_items_that_all_rated():
     assert icc(holes) == icc(np.array(SHROUT_FLEISS))
 
 
-@settings(deadline=None)
 @given(ratings=arrays(float, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=scores))
 def test_icc_is_defined_where_ratings_vary_and_at_most_one(ratings):
     found = icc(ratings)

@@ -110,7 +110,7 @@ def answer(score):
 scores = st.one_of(st.none(), st.integers(1, 5))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=12))
 def test_the_auroc_is_that_of_scikit_learn_over_records_with_both_scores(pairs):
     cases = [{"subject_id": str(i)} for i in range(len(pairs))]

@@ -492,7 +492,7 @@ def test_figures_by_hand():
     assert found["krippendorff_alpha"] == pytest.approx(1 - (1 / 2) / (3 / 6))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(1, 4).flatmap(
         lambda repeats: st.lists(
@@ -520,7 +520,7 @@ def test_figures_agree_with_loops(records):
 BETTER = st.sampled_from(["A", "B", "tie", None])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(BETTER, BETTER), max_size=12))
 def test_preferences_agree_with_a_count_of_each_kind(pairs):
     answers = [
