@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.browser import AXE, axe_source, new_browser
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-settings.register_profile("untimed", deadline=None)  # on a busy machine, an example takes as long as it takes
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 NIGHTLY = pytest.mark.nightly  # of the cases of one test those that CI leaves out
