@@ -123,7 +123,7 @@ def test_a_folder_of_an_earlier_version_may_hold_its_code_files(tiny_folder, nam
     assert check_model_folder(tiny_folder) == tiny_folder
     (tiny_folder / "code").mkdir()
     (tiny_folder / name).rename(tiny_folder / "code" / name)
-    with pytest.raises(ClinRaGenInputError, match="no code file of this project"):
+    with pytest.raises(ClinRaGenInputError, match="not a code file of this project"):
         check_model_folder(tiny_folder)
 
 
