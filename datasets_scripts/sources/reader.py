@@ -197,8 +197,8 @@ def open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
     for table, file in cohort.source.get("lookups", {}).items():
-        path = quoted(HERE / file)
-        cohort.connection.execute(f"CREATE TABLE {table} AS FROM read_csv({path}, header = true, all_varchar = true)")
+        scan = f"""read_csv({quoted(HERE / file)}, header = true, all_varchar = true, delim = ',', quote = '"')"""
+        cohort.connection.execute(f"CREATE TABLE {table} AS FROM {scan}")
     for name in ("prepare", "prepare_diagnoses"):
         for statement in cohort.source.get(name, ()):
             cohort.connection.execute(statement)
