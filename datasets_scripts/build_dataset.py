@@ -17,7 +17,17 @@ from datasets_scripts.sources.notes import parse_note_view
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
-SOURCES = ("synthetic", "mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "omop", "tables")
+SOURCES = (
+    "synthetic",
+    "mimic-iii",
+    "mimic-iv",
+    "eicu",
+    "amsterdamumcdb",
+    "meds",
+    "mimic3-benchmarks",
+    "omop",
+    "tables",
+)
 SPLIT_SHARES = "train=0.8,validation=0.1,test=0.1"
 MAX_THREADS = 1024  # the table engine starts them all at once
 

@@ -1,9 +1,10 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The codes of each channel, and their units, as users write them in a mapping."""
+"""The codes of each channel, and their units: of a database's item table, and as users write them in a mapping."""
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
 from collections.abc import Iterable
@@ -43,18 +44,49 @@ def parse_items(codes: object, channels: list[dict], where: str) -> list[dict]:
     """
     if not isinstance(codes, dict) or not codes:
         raise ClinRaGenInputError(f"{where} must be a table: the channel's name and its codes")
-    known = {channel["name"] for channel in (*channels, *load_channels("extended"))}
+    known = _known_channels(channels)
     items = []
     for channel, entries in codes.items():
-        if channel not in known:
-            alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
-            raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; did you mean {alike}?")
+        _check_channel(channel, known, where)
         for entry in entries if isinstance(entries, list) else [entries]:
             code, unit = (entry.get("code"), entry.get("unit", "")) if isinstance(entry, dict) else (entry, "")
             if code is None or (isinstance(entry, dict) and set(entry) - {"code", "unit"}):
                 raise ClinRaGenInputError(f"{where}: {channel}: give a code, or code and unit")
             items.append({"table": "events", "itemid": str(code), "channel": channel, "unit": str(unit)})
     return items
+
+
+def read_item_table(name: str, units: Units) -> list[dict]:
+    """
+    Read the item table of a database, the first item of a channel preferred; the unit of each becomes the name of a
+    conversion.
+
+    Args:
+        name (`str`): of a CSV file beside this module, with the columns `table`, `itemid`, `channel`, `unit` and, if
+            wanted, `specimen`.
+        units (`Units`): of the channels of the dataset, which are those that are read.
+
+    Raises:
+        ClinRaGenInputError: naming file and row of a channel that does not exist, or of an unknown unit.
+    """
+    known, items = _known_channels(units.channels.values()), []
+    with open(HERE / name, encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            where = f"{name}, row {number}"
+            _check_channel(row["channel"], known, where)
+            if row["channel"] in units.channels:
+                items += units.convert([row], where)
+    return items
+
+
+def _known_channels(channels: Iterable[dict]) -> set[str]:
+    return {channel["name"] for channel in (*channels, *load_channels("extended"))}
+
+
+def _check_channel(channel: object, known: set[str], where: str) -> None:
+    if channel not in known:
+        alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
+        raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; did you mean {alike}?")
 
 
 @cache

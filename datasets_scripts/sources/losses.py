@@ -246,5 +246,5 @@ def _of_labels(cohort: Cohort) -> Iterator[str]:
 
 def _of_notes(cohort: Cohort) -> Iterator[str]:
     noted = cohort.connection.execute("SELECT count(DISTINCT stay) FROM notes WHERE trim(text) <> ''").fetchone()[0]
-    if cohort.source.get("has_notes", True) and noted < MOST * cohort.num_stays:
+    if cohort.source.get("has_notes", "notes" in cohort.source) and noted < MOST * cohort.num_stays:
         yield f"{noted} of {cohort.num_stays} ICU stays have a note"

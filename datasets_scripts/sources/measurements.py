@@ -4,16 +4,12 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 from datasets_scripts.sources.cohort import Cohort
-from datasets_scripts.sources.items import Units
+from datasets_scripts.sources.items import Units, read_item_table
 from datasets_scripts.sources.raw_tables import quoted
 from modeling_clinragen.clinical_clinragen import typical_range
 
 
-HERE = Path(__file__).parent
 # The columns that a source's queries for `events` may give; what they do not give is null. `wrong`: marked as an error
 # in the source.
 EVENT = """
@@ -89,8 +85,7 @@ def load_items(cohort: Cohort) -> None:
     elif isinstance(items, list):
         rows = items
     else:
-        with open(HERE / items, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_item_table(items, spellings)
     rows = [row for row in rows if row["channel"] in position]
     cohort.create_table(
         'items ("table" VARCHAR, itemid VARCHAR, channel INTEGER, unit VARCHAR, specimen_needed VARCHAR, '
@@ -109,7 +104,7 @@ def load_items(cohort: Cohort) -> None:
             for i, r in enumerate(rows)
         ],
     )
-    units = spellings.readings | cohort.source.get("units", {})
+    units = spellings.readings | spellings.ranges | cohort.source.get("units", {})
     cohort.create_table(
         'units (unit VARCHAR, "from" DOUBLE, "to" DOUBLE, factor DOUBLE, "offset" DOUBLE)',
         [(u, r["from"], r["to"], r["factor"], r.get("offset", 0)) for u, ranges in units.items() for r in ranges],

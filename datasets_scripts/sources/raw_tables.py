@@ -58,6 +58,8 @@ CREATE OR REPLACE MACRO icd_version(x) AS
 CREATE OR REPLACE MACRO hours_between(a, b) AS date_diff('microsecond', a, b) / 3.6e9;
 CREATE OR REPLACE MACRO after(minutes) AS
   TIMESTAMP '2000-01-01' + to_minutes(CAST(nullif(trim(minutes), '') AS BIGINT));
+CREATE OR REPLACE MACRO after_milliseconds(x) AS
+  TIMESTAMP '2000-01-01' + to_milliseconds(CAST(nullif(trim(x), '') AS BIGINT));
 CREATE OR REPLACE MACRO unless_filled(x, other) AS CASE WHEN trim(x) <> '' THEN NULL ELSE other END;
 CREATE OR REPLACE MACRO whole(x) AS coalesce(CAST(TRY_CAST(number(x) AS INTEGER) AS VARCHAR), trim(x));
 CREATE OR REPLACE MACRO path_part(path, back) AS string_split(path, '/')[-back];
@@ -191,10 +193,15 @@ def header_of(path: Path, spec: dict) -> list[str]:
     return list(dict.fromkeys(column for header in _headers(path, spec) for column in header))
 
 
+def dialect_of(spec: dict) -> Dialect:
+    """Return how a table is written: as a user declares it, or plain but for the `encoding` that a source names."""
+    return spec.get("dialect") or PLAIN._replace(encoding=spec.get("encoding", PLAIN.encoding))
+
+
 def _headers(path: Path, spec: dict) -> list[list[str]]:
     """Return the headers of the files of a table, each once."""
     versions = tuple((file, file.stat().st_mtime_ns) for file in files_of(path))
-    return _read_headers(path, versions, spec.get("dialect", PLAIN))
+    return _read_headers(path, versions, dialect_of(spec))
 
 
 # Read together, a date would become midnight, and the time of a ward an instant.
@@ -280,7 +287,7 @@ def select_columns(
     if path is None:
         return "SELECT " + ", ".join(f"NULL::VARCHAR AS {identifier(column)}" for column in columns) + " WHERE false"
     header = header_of(path, spec)
-    dialect, typed = spec.get("dialect", PLAIN), set()
+    dialect, typed = dialect_of(spec), set()
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
     if path.suffix == ".parquet" or is_database(path.parent):
@@ -322,7 +329,7 @@ def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:
     Write the SQL for a cell as other sources write it. A sign that is not the decimal one becomes a comma: a number
     with it is read nowhere, and counted. What is no date by `date_format` stays what it is.
     """
-    if column in spec["decimals"] and dialect.decimal == ",":
+    if dialect.decimal == "," and column in spec["decimals"]:
         return f"CASE WHEN regexp_matches({text}, '[.,][0-9]') THEN translate({text}, '.,', ',.') ELSE {text} END"
     if _kind(column, spec) not in ("time", "birth"):
         return text
@@ -437,6 +444,7 @@ def _check_of_one(connection: duckdb.DuckDBPyConnection, table: str, name: str, 
 
 FAULTS = {
     "minutes": "not a number of minutes; correct the row",
+    "milliseconds": "not a number of milliseconds; correct the row",
     "number": "not a number; correct the row",
     "age": "not a number; correct the row",
     "version": "not a version of ICD; write 9 or 10",
@@ -447,10 +455,15 @@ UNREADABLE = {
     "(SELECT lower(name) FROM pg_timezone_names()) THEN true ELSE TRY(moment(x)) IS NULL END",
     "birth": "TRY(wall_time(x)) IS NULL",
     "minutes": "TRY_CAST(trim(x) AS BIGINT) IS NULL",
+    "milliseconds": "TRY_CAST(trim(x) AS BIGINT) IS NULL",
     "number": "TRY_CAST(trim(x) AS DOUBLE) IS NULL",
     "age": "TRY(coalesce(years_old(x), 0)) IS NULL",
     "version": "TRY(icd_version(x)) IS NULL",
 }
+
+
+# Fields of a table that name its columns of a kind.
+KINDS = {"numbers": "number", "ages": "age", "versions": "version", "milliseconds": "milliseconds"}
 
 
 def is_unreadable(error: duckdb.Error) -> bool:
@@ -499,7 +512,7 @@ def _find_other_encoding(source: dict, files: dict[str, Path | None]) -> ClinRaG
     create_time_macros(connection, zoned=False)
     for table, path in files.items():
         spec = source["tables"][table]
-        dialect = spec.get("dialect", PLAIN)
+        dialect = dialect_of(spec)
         if path is None or dialect.encoding == PLAIN.encoding:
             continue
         for file in files_of(path):
@@ -548,8 +561,8 @@ def _date_fault(cell: str, spec: dict) -> str | None:
 
 def _kind(column: str, spec: dict) -> str | None:
     """Return what the cells of a column must be: what the source says, or what the databases' own naming does."""
-    for kind in ("number", "age", "version"):
-        if column in spec.get(f"{kind}s", ()):
+    for name, kind in KINDS.items():
+        if column in spec.get(name, ()):
             return kind
     if column in spec.get("births", ("dob",)):
         return "birth"

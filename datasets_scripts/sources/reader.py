@@ -31,6 +31,10 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 HERE = Path(__file__).parent
 DATABASE = "build.duckdb"
+NO_NOTES = (
+    "SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS kind, 0 AS rank, NULL::VARCHAR AS text, "
+    "NULL::TIMESTAMP AS stored WHERE false"
+)
 SAME_CODE = "c.code IS NOT DISTINCT FROM l.code AND c.version IS NOT DISTINCT FROM l.version"
 
 
@@ -97,7 +101,7 @@ def read_source(
     connection = _open(work, memory_limit, threads)
     cohort = Cohort(connection, source, channels)
     steps = {
-        "Opening tables": lambda: _open_tables(cohort, files),
+        "Opening tables": lambda: open_tables(cohort, files),
         "Selecting stays": lambda: select_stays(cohort, options),
         "Mapping diagnoses": lambda: _map_diagnoses(cohort, labels),
         "Reading measurements": lambda: measure(cohort, options.hours),
@@ -186,11 +190,15 @@ def _progress(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None
         thread.join()
 
 
-def _open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
+def open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
+    """Create the views and tables that the queries of a source read, and check the keys of its tables."""
     create_views(cohort.connection, cohort.source, files)
     check_first_rows(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
+    for table, file in cohort.source.get("lookups", {}).items():
+        scan = f"""read_csv({quoted(HERE / file)}, header = true, all_varchar = true, delim = ',', quote = '"')"""
+        cohort.connection.execute(f"CREATE TABLE {table} AS FROM {scan}")
     for name in ("prepare", "prepare_diagnoses"):
         for statement in cohort.source.get(name, ()):
             cohort.connection.execute(statement)
@@ -231,7 +239,7 @@ def _read_notes(
     cohort: Cohort, documents_until: float | None, sections: Collection[str], sections_until: float
 ) -> None:
     """Create the table `notes`: the documents of each stay, and how many hours after ICU admission each was stored."""
-    queries = [("note", cohort.source["notes"], None)]  # origin, query, up to which hour
+    queries = [("note", cohort.source.get("notes", NO_NOTES), None)]  # origin, query, up to which hour
     if documents_until is not None and "documents" in cohort.source:
         queries.append(("document", cohort.source["documents"], documents_until))
     queries += [("section", cohort.source["note_sections"][name]["query"], sections_until) for name in sections]

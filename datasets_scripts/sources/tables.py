@@ -114,11 +114,11 @@ def load_hospital(
         f"{_text(stays, 'care_unit')} AS care_unit FROM raw_stays r",
         "diagnoses": _union(section["query"] for section in sections if section["kind"] == "diagnoses"),
         "events": [section["query"] for section in sections if section["kind"] == "measurements"],
-        "notes": _union(section["query"] for section in sections if section["kind"] == "notes") or NO_NOTES,
         "sections": sections,
-        "has_notes": bool(hospital.get("notes")),
         "demographics": [name for name in ("sex", "ethnicity") if name in stays],
     }
+    if hospital.get("notes"):
+        source["notes"] = _union(section["query"] for section in sections if section["kind"] == "notes")
     for (name, spec), section in zip(tables.items(), _all_sections(hospital), strict=True):
         settings = general | parse_settings(section, f"{path}: {name.split('_')[1]}")
         _check_zone(settings.get("time_zone"), path)
@@ -133,12 +133,6 @@ def load_hospital(
     source["items"] = _with_units(items, units, source, root, path)
     source["units"] = units.ranges
     return source
-
-
-NO_NOTES = (
-    "SELECT NULL::VARCHAR AS stay_id, NULL::VARCHAR AS kind, 0 AS rank, NULL::VARCHAR AS text, "
-    "NULL::TIMESTAMP AS stored WHERE false"
-)
 
 
 def _read(path: Path, may_lack: Collection[str]) -> dict:

@@ -225,7 +225,7 @@ def test_permission_opens_the_way_and_is_recorded(tmp_path, folder):
     assert permission[1] in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("source", ["mimic-iii", "mimic-iv", "eicu", "meds", "mimic3-benchmarks", "omop", "tables"])
+@pytest.mark.parametrize("source", [source for source in build_dataset.SOURCES if source != "synthetic"])
 def test_every_source_of_real_records_is_guarded_regardless_of_its_description(tmp_path, folder, source, tripwire):
     copy = shutil.copytree(folder / "dataset", tmp_path / "dataset")
     metadata = read_metadata(folder / "dataset")
