@@ -55,21 +55,23 @@ def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
 def show_jobs(plan: Plan) -> None:
     """Print the jobs that are left, each below the first row and seed that needs it."""
     by_output = {job.output: job for job in plan.jobs}
-    shown: set[Path] = set()
+    left = {job for job in plan.jobs if not job.output.exists()}
+    shown: set[Job] = set()
     for (row, seed), report in plan.reports.items():
-        needed = [job for job in _needed_for(report, by_output) if job.output not in shown and not job.output.exists()]
-        shown.update(job.output for job in needed)
+        needed = [job for job in _needed_for(report, by_output) if job in left and job not in shown]
+        shown.update(needed)
         if needed:
             print(f"# {row}, seed {seed}")
         for job in needed:
             print(f"{job.command} {' '.join(job.argv)}")
-    print(f"{len(shown)} of {len(plan.jobs)} jobs are left")
+    print(f"{len(left)} of {len(plan.jobs)} jobs are left")
 
 
 def _needed_for(output: Path, by_output: dict[Path, Job]) -> list[Job]:
-    """Return the job that makes `output` after those that it needs."""
+    """Return the job that makes `output` after those that it needs, each once."""
     job = by_output[output]
-    return [*(other for path in job.needs for other in _needed_for(path, by_output)), job]
+    needed = (other for path in job.needs for other in _needed_for(path, by_output))
+    return list(dict.fromkeys((*needed, job)))
 
 
 def missing_inputs(jobs: Iterable[Job]) -> list[str]:
@@ -80,7 +82,8 @@ def missing_inputs(jobs: Iterable[Job]) -> list[str]:
         root = options.get("--root")
         if root and options.get("--source") != "synthetic" and "://" not in root and not Path(root).exists():
             found.append(f"root {root}: no such file or folder; name the raw tables with --root")
-        files = (name for name in FILES if options.get(f"--{name}", "").endswith((".yaml", ".yml")))
+        names = [name for name in FILES if name != "config"]  # the run writes those of the stages
+        files = (name for name in names if options.get(f"--{name}", "").endswith((".yaml", ".yml")))
         found += [
             f"{name} {options[f'--{name}']}: no such file" for name in files if not Path(options[f"--{name}"]).exists()
         ]
