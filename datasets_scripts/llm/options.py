@@ -64,7 +64,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
     )
     budget = parser.add_argument_group("the budget of a language model, over all runs with one log of requests")
-    budget.add_argument("--max-requests", type=int, help="most requests, retries included")
+    budget.add_argument(
+        "--max-requests", type=int, help="most requests, retries included; refused connections do not count"
+    )
     budget.add_argument("--max-tokens-total", type=int, help="most tokens, read and written")
     budget.add_argument("--max-cost", type=float, help="most money, in the currency of --prices")
     budget.add_argument(
