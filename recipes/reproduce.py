@@ -20,7 +20,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--config",
         type=Path,
         required=True,
-        help="YAML file of rows, such as recipes/configs/reproduce/synthetic.yaml",
+        help="YAML file of rows, such as recipes/configs/reproduce/synthetic.yaml; docs/reproduce.md lists its fields",
     )
     parser.add_argument(
         "--output",
@@ -32,7 +32,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--processes", type=int, help="number of jobs at once; default: one per GPU, else one per CPU core"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only list the jobs that are left")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run nothing: list the jobs of each row that are left, and name missing files",
+    )
     return parser.parse_args(argv)
 
 

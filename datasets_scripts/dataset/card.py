@@ -188,7 +188,8 @@ def _rationales(rationales: dict) -> str:
     """Report the settings of the teacher, and what the gate found."""
     counted = ("outcomes", "reasons", "claims", "replies", "without_evidence")
     settings = [[k.replace("_", " "), v] for k, v in rationales.items() if k not in counted]
-    kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]})
+    kinds = sorted({claim.rpartition(" ")[0] for claim in rationales["claims"]} - {"argument"})
+    links = [[link, rationales["claims"].get(f"argument {link}", 0)] for link in LINKS]
     claims = [[kind, *(rationales["claims"].get(f"{kind} {verdict}", 0) for verdict in VERDICTS)] for kind in kinds]
     text = _table(["setting", "value"], settings)
     text += "\nThe quality gate checks every rationale against the record, without a language model.\n\n"
@@ -202,6 +203,9 @@ def _rationales(rationales: dict) -> str:
         text += _table(["reason", "records"], [[k, v] for k, v in rationales["reasons"].items()])
     if claims:
         text += "\nClaims of the rationales that were given:\n\n" + _table(["claim about", *VERDICTS], claims)
+    if any(count for _, count in links):
+        text += "\nFindings that they argue from, by what the knowledge says of the diagnosis argued for:\n\n"
+        text += _table(["finding", "arguments"], links)
     if "replies" in rationales:
         text += "\nRequests to the model, by how they ended:\n\n"
         text += _table(["reply", "requests"], [[k, v] for k, v in rationales["replies"].items()])
@@ -209,6 +213,7 @@ def _rationales(rationales: dict) -> str:
 
 
 VERDICTS = ("supported", "contradicted", "absent", "unverifiable")
+LINKS = ("linked", "unlinked", "unknown")  # of a finding with the diagnosis that it is used to argue for
 COUNTS = ("stays", "patients", "with_note", "notes_left_out", "with_series")
 VALUE_COUNTS = (
     "charted", "no_time", "no_number", "marked_as_error", "not_arterial", "outside_of_stay", "after_window",

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 BUILTIN = Path(__file__).with_name("builtin.yaml")
 KEPT_FIELDS = ("term", "type", "synonyms", "diseases", "pattern")  # of a term, in a model folder
 NAME = "name"  # type of a term that names its diseases: found in notes, but not attended to
+NAME_SOURCE = "ccs"  # key of the source of the built-in names
 DIRECTIONS = ("high", "low", "rising", "falling")
 DOCUMENTS_PER_TERM = 3  # cited for one term and disease
 REMEDY = "make it again with datasets_scripts/build_knowledge.py"
@@ -74,18 +75,25 @@ def builtin_knowledge(labels: list[str] | None = None) -> dict:
     labels = [phenotype["name"] for phenotype in PHENOTYPES] if labels is None else labels
     if not raw["diseases"].keys() & set(labels):
         raise ClinRaGenInputError(
-            "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus"
+            "--corpus builtin knows none of the labels; it holds the 25 phenotypes: give another --corpus, such as a "
+            "YAML file of your own terms (docs/own_data.md#your-own-labels)"
         )
     return knowledge_of(raw, labels, {"corpus": "builtin", "date": raw["date"].isoformat()})
 
 
-def knowledge_of(raw: dict, labels: list[str], settings: dict, name_source: str = "ccs") -> dict:
-    """Return the knowledge base of `sources` and `diseases` in the format of `builtin.yaml`."""
+def knowledge_of(raw: dict, labels: list[str], settings: dict, name_source: str | None = NAME_SOURCE) -> dict:
+    """
+    Return the knowledge base of `sources` and `diseases` in the format of `builtin.yaml`.
+
+    Args:
+        name_source (`str`, *optional*): key of the source of names; `None`: that of the disease.
+    """
     terms: dict[tuple[str, bool], dict] = {}
     names = _forms_of_names(raw)
     for disease, kind, entry in _entries(raw, names=True):
         if disease in labels:
-            source = name_source if kind == NAME else raw["diseases"][disease]["source"]
+            of_disease = raw["diseases"][disease]["source"]
+            source = (name_source or of_disease) if kind == NAME else of_disease
             _add_builtin(terms, disease, kind, entry, raw["sources"], source, names)
     cited = {cited["document"] for term in terms.values() for cited in term["provenance"]}
     return {

@@ -60,7 +60,13 @@ def build(arguments: argparse.Namespace) -> None:
     logger.info("%s: %d terms", arguments.output, len(knowledge["terms"]))
     without = [label for label in knowledge["labels"] if not counts[label]]
     if without:
-        logger.warning("no terms for %s; give documents about them", ", ".join(without))
+        logger.warning("no terms for %s; %s", ", ".join(without), _how_to_add_terms(arguments.corpus))
+
+
+def _how_to_add_terms(corpus: str) -> str:
+    if corpus == "builtin":
+        return "write them in a YAML file that `extends: builtin`, and give it as --corpus"
+    return f"add them to {corpus}" if corpus.endswith(SUFFIXES) else "give documents about them"
 
 
 def _from_documents(arguments: argparse.Namespace, labels: list[dict]) -> tuple[dict, dict]:

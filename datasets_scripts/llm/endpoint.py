@@ -21,7 +21,7 @@ from datasets_scripts.common.outputs import ResumableError
 from datasets_scripts.llm.answers import parse_answer
 from datasets_scripts.llm.chat import Answer, Request
 from datasets_scripts.llm.guard import check_endpoint, open_session
-from datasets_scripts.llm.request_log import RequestLog
+from datasets_scripts.llm.request_log import NOT_SENT, RequestLog
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -44,7 +44,7 @@ REMEDIES = {
     407: "a proxy stands before it",
     429: "it limits the rate or the account; wait, or lower --concurrency",
     "timeout": "it is slow, or takes none; raise --timeout, or lower --concurrency",
-    "no connection": "is a server running there? See --base-url",
+    NOT_SENT: "is a server running there? See --base-url",
     "broken connection": "it closes connections before they are answered",
     "malformed reply": "it answers nothing that a chat completion is; see --base-url",
 }
@@ -137,10 +137,12 @@ class EndpointModel:
         self.faults_in_a_row = self.unreached = 0
         self.most_faults = FAULTS_IN_A_ROW_LATER if "answered" in log.statuses() else FAULTS_IN_A_ROW
         self.cause = ""  # of the last fault, without content of records
+        self.reported: set[str] = set()  # faults that the user knows of
 
     async def __aenter__(self) -> EndpointModel:
         self.session = open_session(self.confined, self.seconds, self.concurrency)
         self.free = asyncio.Semaphore(self.concurrency)
+        self.settled = asyncio.Event()  # set when the outcome of a request is known
         return self
 
     async def __aexit__(self, *_) -> None:
@@ -190,9 +192,7 @@ class EndpointModel:
         """Return the text of an answer, or the fault of the last attempt."""
         fault = ""
         for attempt in range(self.attempts):
-            if self.ended is not None:  # running requests finish, no others are sent
-                raise self.ended
-            number = self._reserve(body, key)
+            number = await self._reserve_when_free(body, key)
             try:
                 status, content, wait = await self._attempt(body, key, number)
             except TimeoutError:
@@ -201,16 +201,18 @@ class EndpointModel:
                 status, content, wait, self.cause = _connection_fault(error), None, None, _cause(error)
             finally:
                 self.reserved.pop(number, None)
+                self.settled.set()
             if content is not None:
                 self.faults_in_a_row, self.most_faults = 0, FAULTS_IN_A_ROW_LATER
                 return content, ""
-            self.log.failed(number, fault := status)
+            self._note_failure(number, fault := status)
             if self.ended is not None:
                 raise self.ended
             self._check_reached(fault)
             if fault.startswith("HTTP 4") and int(fault[5:]) not in RETRIED:
                 break
             if attempt + 1 < self.attempts:
+                self._report_once(fault)
                 await asyncio.sleep(wait if wait is not None else self._pause(attempt))
         self._check_faults(fault)
         return None, fault
@@ -244,6 +246,23 @@ class EndpointModel:
         self.spent.completion_tokens += tokens[1]
         return "answered", content, None
 
+    async def _reserve_when_free(self, body: dict, key: str) -> int:
+        """Return the number of the request; what is under way may turn out cheaper than what is reserved for it."""
+        while True:
+            if self.ended is not None:  # what is under way ends, nothing new is sent
+                raise self.ended
+            try:
+                return self._reserve(body, key)
+            except BudgetError:
+                if not self.reserved:
+                    raise
+            self.settled.clear()
+            await self.settled.wait()
+
+    def _note_failure(self, number: int, fault: str) -> None:
+        self.log.failed(number, fault)
+        self.spent.requests -= fault == NOT_SENT
+
     def _reserve(self, body: dict, key: str) -> int:
         """Record a request as sent, if the budget covers its highest cost."""
         wanted = estimated_tokens(body["messages"]), body["max_tokens"]
@@ -257,8 +276,8 @@ class EndpointModel:
         for option, (needed, limit) in limits.items():
             if limit is not None and needed > limit:
                 raise BudgetError(
-                    f"{option} {limit:g} is spent; all answers are kept in {self.log.path.name}: raise it and start "
-                    "the same command again to resume"
+                    f"{option} {limit:g} is spent; all answers are kept in {self.log.path}: raise it and start the "
+                    "same command again to resume"
                 )
         number = self.log.sent(key)
         self.spent.requests += 1
@@ -267,26 +286,35 @@ class EndpointModel:
 
     def _check_reached(self, fault: str) -> None:
         """End the run if the first connections to the endpoint fail."""
-        self.unreached += fault == "no connection"
+        self.unreached += fault == NOT_SENT
         if self.unreached >= FAULTS_IN_A_ROW:
             raise self._stopped(fault)
+
+    def _report_once(self, fault: str) -> None:
+        """Report the first fault of a kind: the run may wait for long."""
+        if fault not in self.reported:
+            self.reported.add(fault)
+            described = self._described(fault)
+            logger.warning("%s: %s; it is sent again, up to %d times in all", self.url, described, self.attempts)
 
     def _check_faults(self, fault: str) -> None:
         """End the run if no other request would succeed after this unanswered one."""
         self.faults_in_a_row += 1
         refused = fault.startswith("HTTP") and int(fault[5:]) in REFUSALS
-        if refused or fault == "no connection" or self.faults_in_a_row >= self.most_faults:
+        if refused or fault == NOT_SENT or self.faults_in_a_row >= self.most_faults:
             raise self._stopped(fault)
 
     def _stopped(self, fault: str) -> ClinRaGenInputError:
+        asked = f"{self.faults_in_a_row} requests in a row" if self.faults_in_a_row > 1 else "what it is asked"
+        return ResumableError(f"{self.url} does not answer {asked}: {self._described(fault)}. {RESUME}")
+
+    def _described(self, fault: str) -> str:
+        """Return a fault with its cause and its remedy."""
         status = int(fault[5:]) if fault.startswith("HTTP") else fault
         remedy = f"is {self.model!r} the model's name there, and does it know --response-format?"
         remedy = REMEDIES.get(status, "is it overloaded?" if str(status).startswith("5") else remedy)
         cause = f" ({self.cause})" if self.cause else ""
-        asked = f"{self.faults_in_a_row} requests in a row" if self.faults_in_a_row > 1 else "what it is asked"
-        return ResumableError(
-            f"{self.url} does not answer {asked}: {fault}{cause}; {remedy.format(model=self.model)}. {RESUME}"
-        )
+        return f"{fault}{cause}; {remedy.format(model=self.model)}"
 
     def _pause(self, attempt: int) -> float:
         return min(LONGEST_WAIT, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
@@ -349,7 +377,7 @@ def _retry_after(header: str | None) -> float | None:
 
 
 def _connection_fault(error: Exception) -> str:
-    return "no connection" if isinstance(error, aiohttp.ClientConnectorError) else "broken connection"
+    return NOT_SENT if isinstance(error, aiohttp.ClientConnectorError) else "broken connection"
 
 
 def _cause(error: Exception) -> str:

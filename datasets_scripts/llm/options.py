@@ -20,7 +20,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 if TYPE_CHECKING:
-    from datasets_scripts.llm.endpoint import EndpointModel
+    from datasets_scripts.llm.endpoint import Budget, EndpointModel
     from datasets_scripts.llm.local import LocalModel
     from datasets_scripts.llm.request_log import RequestLog
 
@@ -64,7 +64,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--requests", type=Path, metavar="FILE", help="log of requests and answers; default: beside --output"
     )
     budget = parser.add_argument_group("the budget of a language model, over all runs with one log of requests")
-    budget.add_argument("--max-requests", type=int, help="most requests, retries included")
+    budget.add_argument(
+        "--max-requests", type=int, help="most requests, retries included; refused connections do not count"
+    )
     budget.add_argument("--max-tokens-total", type=int, help="most tokens, read and written")
     budget.add_argument("--max-cost", type=float, help="most money, in the currency of --prices")
     budget.add_argument(
@@ -120,7 +122,7 @@ def open_model(
     arguments: argparse.Namespace, kind: str, name: str, log: RequestLog, confined: bool
 ) -> EndpointModel | LocalModel:
     """Open the model of that kind and name; see `EndpointModel` and `LocalModel`."""
-    from datasets_scripts.llm.endpoint import Budget, EndpointModel, Sampling
+    from datasets_scripts.llm.endpoint import EndpointModel, Sampling
 
     sampling = Sampling(arguments.temperature, arguments.max_answer_tokens, arguments.seed, arguments.response_format)
     if kind == "transformers":
@@ -137,23 +139,63 @@ def open_model(
         attempts=arguments.attempts,
         seconds=arguments.timeout,
         sampling=sampling,
-        budget=Budget(arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices)),
+        budget=_budget(arguments),
     )
 
 
-def forecast(arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]]) -> str:
-    """Estimate the cost of a number of requests from the mean length of the first chats; nothing is sent."""
-    from datasets_scripts.llm.endpoint import Budget, estimated_tokens
+def forecast(
+    arguments: argparse.Namespace, requests: int, chats: Iterable[list[dict]], log: RequestLog | None = None
+) -> str:
+    """
+    Estimate the cost of a number of requests from the mean length of the first chats; nothing is sent.
+
+    Args:
+        log (`RequestLog`, *optional*): of earlier runs; what they have spent counts towards the budget.
+    """
+    from datasets_scripts.llm.endpoint import estimated_tokens
 
     sampled = [estimated_tokens(chat) for chat in itertools.islice(chats, SAMPLED_CHATS)]
     read = round(requests * sum(sampled) / max(1, len(sampled)))
     written = requests * arguments.max_answer_tokens
-    budget = Budget(prices=tuple(arguments.prices))
     minutes = written / TOKENS_PER_SECOND / arguments.concurrency / 60
     time = f"{minutes:,.1f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
-    cost = f", at most {budget.cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
+    cost = (
+        f", at most {_budget(arguments).cost(read, written):,.2f} at the given prices" if any(arguments.prices) else ""
+    )
     return (
         f"{requests:,} requests, {read:,} tokens to read and at most {written:,} to write{cost}; about {time} "
         f"if {arguments.concurrency} requests are answered at once with {TOKENS_PER_SECOND} tokens "
-        "a second each. What the gate rejects is asked for again and adds to this. Nothing was sent."
+        "a second each. What the gate rejects is asked for again and adds to this. "
+        f"{_beside_the_budget(arguments, requests, read, log)}Nothing was sent."
     )
+
+
+def _beside_the_budget(arguments: argparse.Namespace, requests: int, read: int, log: RequestLog | None) -> str:
+    """Tell what earlier runs have spent, and which limits do not suffice even if every answer were empty."""
+    from datasets_scripts.llm.request_log import Usage
+
+    usage = log.usage() if log else Usage()
+    answered = log.statuses().get("answered", 0) if log else 0
+    told = (
+        f"{log.path} holds {answered:,} answers of earlier runs, which are not asked for again; they took "
+        f"{usage.requests:,} requests and {usage.prompt_tokens + usage.completion_tokens:,} tokens. "
+        if log
+        else ""
+    )
+    left = max(0, requests - answered)
+    prompt, budget = usage.prompt_tokens + read * left // max(1, requests), _budget(arguments)
+    least = {
+        "--max-requests": (usage.requests + left, budget.requests),
+        "--max-tokens-total": (prompt + usage.completion_tokens, budget.tokens),
+        "--max-cost": (budget.cost(prompt, usage.completion_tokens), budget.money),
+    }
+    short = [
+        f"{option} {limit:g}" for option, (needed, limit) in least.items() if limit is not None and needed > limit
+    ]
+    return told + (f"This is more than {' and '.join(short)}: the run would stop there. " if short else "")
+
+
+def _budget(arguments: argparse.Namespace) -> Budget:
+    from datasets_scripts.llm.endpoint import Budget
+
+    return Budget(arguments.max_requests, arguments.max_tokens_total, arguments.max_cost, tuple(arguments.prices))

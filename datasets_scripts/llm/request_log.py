@@ -24,6 +24,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 logger = logging.getLogger(__name__)
 
+NOT_SENT = "no connection"  # how a request ended that no endpoint received: it costs nothing
 ASKED_AGAIN = "restore a copy of it, or move it away: what it holds is then asked for again"
 FAULTS = {  # SQLite's codes -> message about the file
     sqlite3.SQLITE_BUSY: "is in use by another process; wait for it or end it",
@@ -146,7 +147,9 @@ class RequestLog:
     def usage(self) -> Usage:
         with self._faults():
             row = self.connection.execute(
-                "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) FROM requests"
+                "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) FROM requests "
+                "WHERE status != ?",
+                [NOT_SENT],
             ).fetchone()
         return Usage(*row)
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -103,12 +103,13 @@ def _ask_a_model(arguments: argparse.Namespace, metadata: dict, knowledge: dict,
             f"--sentences {arguments.sentences}: they are English, and the notes of {arguments.dataset} are in "
             f"{metadata['language']['name']}; give --sentences free"
         )
+    requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
     if arguments.dry_run:
         records = sum(counts["stays"] for counts in metadata["counts"].values())
         chats = (prompt(row) for row in iterate_records(arguments.dataset))
-        print(forecast(arguments, records, chats))
+        with closing(RequestLog(requests)) if requests.exists() else nullcontext() as log:
+            print(forecast(arguments, records, chats, log))
         return
-    requests = arguments.requests or arguments.output.with_name(arguments.output.name + ".requests.sqlite")
     with closing(RequestLog(requests)) as log:
         model = open_model(arguments, kind, model_name, log, confined)
         language = language_of(language_in(metadata))
@@ -170,7 +171,10 @@ def _write(
         add_rationales(arguments.dataset, folder, counted(folder), arguments.teacher)
         report = {**settings(), **report_of(outcomes, reasons, claims, without)}
         write_metadata(folder, {**metadata, "rationales": report}, dataset_card)
-    logger.info("%s: %s", arguments.output, ", ".join(f"{count} {name}" for name, count in outcomes.items()))
+    logger.info("%s: %s", arguments.output, ", ".join(f"{count} {name}" for name, count in report["outcomes"].items()))
+    if reasons:
+        told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+        logger.info("why a last try was not accepted: %s; by stay in %s", told, arguments.output / SET_ASIDE)
     shares = without_evidence(without)
     if shares:
         percentages = ", ".join(f"{100 * share:.1f}% of the {part} rationales" for part, share in shares.items())

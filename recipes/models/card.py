@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from datasets_scripts.common.outputs import write_whole
-from modeling_clinragen import ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
+from modeling_clinragen import PHENOTYPES, ClinRaGenInputError, ClinRaGenLanguageModel, ClinRaGenProcessor
 from recipes.evaluation.report.folder import read_metrics
 from recipes.evaluation.report.reader import decoder_rows, decoder_warnings, reader_rows
 from recipes.evaluation.report.text import limits
@@ -77,6 +77,7 @@ def model_card(
         "example": f"{_typical(model.config.channels[0]):g}",
         "kind": "seq2seq" if model.config.is_encoder_decoder else "decoder-only",
         "labels": model.config.labels,
+        "labels_are_phenotypes": {*model.config.labels} <= {phenotype["name"] for phenotype in PHENOTYPES},
         "channels": [{**channel, "limits": limits(channel)} for channel in model.config.channels],
         "inputs": " and ".join({"note": "notes", "lab": "series"}[name] for name in processor.modalities),
         "num_parameters": model.num_parameters(),

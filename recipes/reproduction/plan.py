@@ -21,6 +21,7 @@ from recipes.configs import read_config
 
 STAGES = {"stage1": "stage1_note", "stage2": "stage2_lab", "stage3": "stage3_multimodal"}
 NOTES = ("note", "note and caption")
+FILES = ("channels", "config", "corpus", "labels", "language", "mapping", "prompt")  # options that may name files
 OPTIONS = {str: (None, bool, int, float, str)}
 PLAN = {
     "seeds": [int],
@@ -141,7 +142,8 @@ def read_plan(
     rows = [_row(path, name, given or {}) for name, given in raw["rows"].items()]
     names = [row.name for row in rows]
     if unknown := set(only) - set(names):
-        raise ClinRaGenInputError(f"--rows: {path} has no row {sorted(unknown)[0]!r}; its rows are {', '.join(names)}")
+        told = ", ".join(map(repr, names))
+        raise ClinRaGenInputError(f"--rows: {path} has no row {sorted(unknown)[0]!r}; its rows are {told}")
     for row in rows:
         for name in (row.against, raw["reference"]):
             if name is not None and name not in names:
@@ -205,7 +207,7 @@ class _Planner:
         self.models: dict[tuple[str, int], list[Path]] = {}
         self.configs: dict[Path, dict] = {}
         options = {"corpus": "builtin", **raw.get("knowledge", {})}
-        self.knowledge = output / "data" / f"knowledge-{_digest(options)}.json"
+        self.knowledge = output / "data" / f"knowledge-{_digest(_with_contents(options))}.json"
         arguments = ["--output", self.knowledge, *_options(options)]
         self._add(self.knowledge, "datasets_scripts.build_knowledge", arguments)
 
@@ -214,27 +216,28 @@ class _Planner:
         for seed in self.raw["seeds"] if row.seeds is None else row.seeds:
             command, needs = "recipes.evaluate_baseline", [dataset]
             common = self.raw.get("evaluation", {}) if row.baseline is None else {}
-            arguments = ["--dataset", dataset, *_options({"split": "test", **common, **row.evaluation})]
+            evaluation = {"split": "test", **common, **row.evaluation}
+            arguments = ["--dataset", dataset, *_options(evaluation)]
             if row.baseline is not None:
                 arguments += ["--baseline", row.baseline, "--seed", seed]
             else:
                 models = self.models[row.name, seed] = self._stages(row, dataset, seed)
                 command, needs = "recipes.evaluate_model", [dataset, models[-1]]
                 arguments += ["--model", models[-1]]
-            report = (
-                self.output / "reports" / f"seed{seed}" / f"{_slug(row.name)}-{_digest(list(map(str, arguments)))}"
-            )
+            name = f"{_slug(row.name)}-{_digest([*map(str, arguments), *_contents(evaluation).values()])}"
+            report = self.output / "reports" / f"seed{seed}" / name
             self.reports[row.name, seed] = report
             self._add(report, command, [*arguments, "--output", report], *needs)
 
     def _dataset(self, row: Row) -> Path:
         """Return the dataset with rationales that a row is trained on."""
-        build = {**self.raw["data"], **row.dataset}
+        options = {**self.raw["data"], **row.dataset}
+        build = _with_contents(options)
         records = self.output / "data" / f"records-{_digest(build)}"
-        arguments = ["--output", records, *_options(build)]
+        arguments = ["--output", records, *_options(options)]
         self._add(records, "datasets_scripts.build_dataset", arguments)
         options = {"teacher": "template", **self.raw.get("rationales", {}), **row.rationales}
-        dataset = self.output / "data" / f"dataset-{_digest([build, options, self.knowledge.name])}"
+        dataset = self.output / "data" / f"dataset-{_digest([build, _with_contents(options), self.knowledge.name])}"
         self._add(
             dataset,
             "datasets_scripts.generate_rationales",
@@ -301,6 +304,19 @@ def _options(options: dict) -> list[str]:
         elif value is not None and value is not False:
             found += [flag, str(value)]
     return found
+
+
+def _with_contents(options: dict) -> dict:
+    """Return the options with the content of the files that they name, so that an edited file is another dataset."""
+    return {**options, **_contents(options)}
+
+
+def _contents(options: dict) -> dict[str, str]:
+    return {
+        f"content of {name}": hashlib.sha256(Path(options[name]).read_bytes()).hexdigest()
+        for name in FILES
+        if isinstance(options.get(name), str) and Path(options[name]).is_file()
+    }
 
 
 def _digest(settings) -> str:

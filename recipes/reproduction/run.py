@@ -3,15 +3,19 @@
 """Run the plan of a YAML file, and write its table and plots."""
 
 import argparse
+import itertools
 import json
 import logging
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 import yaml
 
 from datasets_scripts.common.outputs import held
-from recipes.reproduction.plan import Plan, read_plan
+from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
+from recipes.reproduction.plan import FILES, Job, Plan, read_plan
 from recipes.reproduction.plots import plot_cost, plot_results
 from recipes.reproduction.runner import run_jobs, seconds_spent
 from recipes.reproduction.tables import collect, markdown, write_tables
@@ -25,9 +29,14 @@ def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
     cores = os.cpu_count() or 1
     processes = arguments.processes or torch.accelerator.device_count() or cores
     plan = read_plan(arguments.config, arguments.output, arguments.root, arguments.rows)
+    missing = missing_inputs(plan.jobs)
     if arguments.dry_run:
         show_jobs(plan)
+        for told in missing:
+            logger.warning(told)
         return None
+    if missing:
+        raise ClinRaGenInputError(f"{arguments.config}: {missing[0]}")
     with held(plan.results):
         write_configs(plan)
         run_jobs(plan.jobs, processes, max(1, cores // processes), plan.output / "logs")
@@ -44,10 +53,41 @@ def reproduce(arguments: argparse.Namespace) -> list[dict] | None:
 
 
 def show_jobs(plan: Plan) -> None:
-    left = [job for job in plan.jobs if not job.output.exists()]
-    for job in left:
-        print(f"{job.command} {' '.join(job.argv)}")
+    """Print the jobs that are left, each below the first row and seed that needs it."""
+    by_output = {job.output: job for job in plan.jobs}
+    left = {job for job in plan.jobs if not job.output.exists()}
+    shown: set[Job] = set()
+    for (row, seed), report in plan.reports.items():
+        needed = [job for job in _needed_for(report, by_output) if job in left and job not in shown]
+        shown.update(needed)
+        if needed:
+            print(f"# {row}, seed {seed}")
+        for job in needed:
+            print(f"{job.command} {' '.join(job.argv)}")
     print(f"{len(left)} of {len(plan.jobs)} jobs are left")
+
+
+def _needed_for(output: Path, by_output: dict[Path, Job]) -> list[Job]:
+    """Return the job that makes `output` after those that it needs, each once."""
+    job = by_output[output]
+    needed = (other for path in job.needs for other in _needed_for(path, by_output))
+    return list(dict.fromkeys((*needed, job)))
+
+
+def missing_inputs(jobs: Iterable[Job]) -> list[str]:
+    """Name the raw tables and YAML files that jobs which are left read, and that are not there."""
+    found = []
+    for job in jobs:
+        options = dict(itertools.pairwise(job.argv)) if not job.output.exists() else {}
+        root = options.get("--root")
+        if root and options.get("--source") != "synthetic" and "://" not in root and not Path(root).exists():
+            found.append(f"root {root}: no such file or folder; name the raw tables with --root")
+        names = [name for name in FILES if name != "config"]  # the run writes those of the stages
+        files = (name for name in names if options.get(f"--{name}", "").endswith((".yaml", ".yml")))
+        found += [
+            f"{name} {options[f'--{name}']}: no such file" for name in files if not Path(options[f"--{name}"]).exists()
+        ]
+    return list(dict.fromkeys(found))
 
 
 def write_configs(plan: Plan) -> None:

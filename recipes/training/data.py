@@ -107,15 +107,24 @@ def readable_records(records: Dataset, processor: ClinRaGenProcessor) -> Dataset
         readable += [first + i for i, is_read in enumerate(readable_rows(table, processor, first)) if is_read]
         first += len(table)
     if len(readable) < len(records):
-        logger.warning(
-            "%d of %d records hold nothing of %s and are left out",
-            len(records) - len(readable),
-            len(records),
-            " and ".join(processor.modalities),
-        )
+        missing = len(records) - len(readable)
+        logger.warning("%d of %d records have no %s and are left out", missing, len(records), what_is_read(processor))
     if not readable:
-        raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)}")
+        raise nothing_to_read(processor)
     return records.select(readable)
+
+
+def what_is_read(processor: ClinRaGenProcessor) -> str:
+    """Return what a record needs for the processor to read it, in words: "note", "series" or "note or series"."""
+    return " or ".join({"note": "note", "lab": "series"}[name] for name in processor.modalities)
+
+
+def nothing_to_read(processor: ClinRaGenProcessor) -> ClinRaGenInputError:
+    """Return the error for a split of which no record can be read."""
+    other = {"note": "lab", "lab": "note"}
+    alone = [f", or train on the other input alone: --inputs {other[name]}" for name in processor.modalities]
+    remedy = f"give a dataset in which some have one{alone[0] if len(alone) == 1 else ''}"
+    return ClinRaGenInputError(f"no record has a {what_is_read(processor)}; {remedy}")
 
 
 def readable_rows(table: pa.Table, processor: ClinRaGenProcessor, first: int = 0) -> list[bool]:
@@ -155,8 +164,24 @@ def _arrays(column: pa.ChunkedArray) -> list:
 
 
 def taught_records(records: Dataset) -> Dataset:
-    """The records for which the teacher gave a rationale."""
-    return records.select([i for i, teacher in enumerate(records["teacher"]) if teacher])
+    """
+    The records for which the teacher gave a rationale.
+
+    Raises:
+        ClinRaGenInputError: if there is none.
+    """
+    taught = [i for i, teacher in enumerate(records["teacher"]) if teacher]
+    if not taught:
+        raise no_rationale()
+    return records.select(taught)
+
+
+def no_rationale() -> ClinRaGenInputError:
+    """Return the error for a split of which no record that can be read has a rationale."""
+    return ClinRaGenInputError(
+        "no record that can be read has a rationale to learn from; the card of the dataset says why the teacher's "
+        "were rejected"
+    )
 
 
 def encode_records(

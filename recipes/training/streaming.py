@@ -13,8 +13,8 @@ from datasets import IterableDataset, concatenate_datasets
 from tqdm import tqdm
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from modeling_clinragen import ClinRaGenInputError, ClinRaGenProcessor
-from recipes.training.data import BATCH, ClinRaGenCollator, readable_rows
+from modeling_clinragen import ClinRaGenProcessor
+from recipes.training.data import BATCH, ClinRaGenCollator, no_rationale, nothing_to_read, readable_rows
 
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,9 @@ class RecordStream(torch.utils.data.IterableDataset):
             return [bool(a and b) for a, b in zip(readable, taught, strict=True)]
 
         records = records.with_format("arrow")
-        self.length = _count(records, is_read, processor)
+        self.length = _count(records, is_read)
+        if not self.length:
+            raise no_rationale() if taught_only else nothing_to_read(processor)
         self.records = records.filter(is_read, batched=True, batch_size=BATCH)
         self.batch_size = batch_size
         self.buffer_size = max(buffer_size // batch_size, 1) * batch_size
@@ -97,7 +99,7 @@ class RecordStream(torch.utils.data.IterableDataset):
             yield table.combine_chunks(), order  # taking rows from a single chunk is three times as fast
 
 
-def _count(records: IterableDataset, is_read: Callable[..., list[bool]], processor: ClinRaGenProcessor) -> int:
+def _count(records: IterableDataset, is_read: Callable[..., list[bool]]) -> int:
     total = number = 0
     with tqdm(desc="Counting records", unit="record") as bar:
         for table in records.iter(BATCH):
@@ -106,8 +108,6 @@ def _count(records: IterableDataset, is_read: Callable[..., list[bool]], process
             bar.update(len(table))
     if number < total:
         logger.warning("%d of %d records are left out: nothing to read or to learn from", total - number, total)
-    if not number:
-        raise ClinRaGenInputError(f"no record holds anything of {' and '.join(processor.modalities)} to learn from")
     return number
 
 

@@ -111,13 +111,15 @@ def test_a_rejected_rationale_is_asked_for_again_with_the_reason(folder, tmp_pat
 
 
 @pytest.mark.parametrize("rejected", ["drop", "keep"])
-def test_rationales_that_stay_wrong_are_left_out_or_kept_and_counted(folder, tmp_path, rejected):
+def test_rationales_that_stay_wrong_are_left_out_or_kept_and_counted(folder, tmp_path, caplog, rejected):
+    caplog.set_level("INFO")
     with ChatServer(lambda body: WRONG) as server:
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--tries", 2, "--rejected", rejected)
     rows = rows_of(tmp_path / "out")
     outcome = {"drop": "left out", "keep": "kept with faults"}[rejected]
     assert report["outcomes"] == {outcome: len(rows)}
     assert report["reasons"] == {"series contradicted": len(rows)}
+    assert f"not accepted: series contradicted ({len(rows)}); by stay in {tmp_path / 'out'}/set_aside" in caplog.text
     assert (
         {bool(row["lab_rationale"]) for row in rows} == {bool(row["teacher"]) for row in rows} == {rejected == "keep"}
     )
@@ -224,6 +226,23 @@ def test_a_spent_budget_ends_the_run_and_a_larger_one_resumes_it(folder, tmp_pat
         report = generate(folder, tmp_path / "out", "--base-url", server.url, "--max-requests", 100)
         assert max(server.answered.values()) == 1
     assert report["requests"] == len(server.bodies) == len(rows_of(tmp_path / "out"))
+
+
+def test_a_dry_run_counts_what_earlier_runs_spent_and_names_a_budget_that_does_not_suffice(folder, tmp_path, capsys):
+    with ChatServer(lambda body: QUIET) as server:
+        options = ("--base-url", server.url, "--max-requests", 25)
+        with pytest.raises(BudgetError):
+            generate(folder, tmp_path / "out", *options)
+        generate_rationales.main(arguments(folder, tmp_path / "out", *options, "--dry-run"))
+        few = capsys.readouterr().out
+        generate_rationales.main(arguments(folder, tmp_path / "out", *options[:2], "--max-requests", 100, "--dry-run"))
+        enough = capsys.readouterr().out
+        assert len(server.bodies) == 25
+    held = f"{tmp_path / 'out'}.requests.sqlite holds 25 answers of earlier runs, which are not asked for again"
+    assert held in few
+    assert held in enough
+    assert "more than --max-requests 25: the run would stop there" in few
+    assert "would stop" not in enough
 
 
 def test_the_result_does_not_depend_on_the_number_of_concurrent_requests(folder, tmp_path):

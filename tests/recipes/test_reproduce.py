@@ -121,8 +121,40 @@ def test_a_field_that_cannot_be_used_is_named(tmp_path, rows, words):
 def test_a_missing_row_is_named(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    with pytest.raises(ClinRaGenInputError, match="no row 'nots'; its rows are whole, notes"):
+    with pytest.raises(ClinRaGenInputError, match="no row 'nots'; its rows are 'whole', 'notes'"):
         read_plan(path, only=["nots"])
+
+
+def test_an_edited_file_of_labels_makes_other_datasets_and_models_and_an_equal_one_the_same(tmp_path):
+    labels = tmp_path / "labels.yaml"
+    made = []
+    for name in ("Gout", "Scurvy", "Gout"):
+        labels.write_text(f"labels: [{{name: {name}, ccs: [54]}}]")
+        data = {**SMALL["data"], "labels": str(labels)}
+        plan = plan_of(tmp_path, data=data, knowledge={"corpus": "tests", "labels": str(labels)})
+        made.append({job.output for job in plan.jobs})
+        assert not any("content" in argument for job in plan.jobs for argument in job.argv)
+    assert made[0] == made[2]
+    assert not made[0] & made[1]
+
+
+def test_a_dry_run_lists_the_jobs_of_each_row_and_what_is_missing(tmp_path, capsys, caplog):
+    data = {"source": "mimic-iv", "root": str(tmp_path / "tables"), "labels": "nowhere.yaml"}
+    plan = plan_of(tmp_path, data=data)
+    arguments = ["--config", str(tmp_path / "small.yaml"), "--output", str(tmp_path / "runs")]
+    reproduce.main([*arguments, "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = [f"# {row}, seed {seed}" for row in SMALL["rows"] for seed in SMALL["seeds"]]
+    assert [line for line in lines if line.startswith("# ")] == rows
+    assert sorted(line for line in lines[:-1] if line not in rows) == sorted(
+        " ".join((job.command, *job.argv)) for job in plan.jobs
+    )
+    second = lines[lines.index("# notes, seed 0") + 1 : lines.index("# notes, seed 1")]
+    assert [line.split()[0] for line in second] == ["recipes.stage3_multimodal", "recipes.evaluate_model"]
+    assert f"root {tmp_path / 'tables'}: no such file or folder" in caplog.text
+    assert "labels nowhere.yaml: no such file" in caplog.text
+    with pytest.raises(ClinRaGenInputError, match=r"small.yaml: root .*name the raw tables with --root"):
+        reproduce.main(arguments)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets_scripts import build_dataset
+from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.sources.labels import load_labels
@@ -97,6 +98,14 @@ def test_the_card_states_the_normal_ranges(synthetic, tmp_path):
     channels = {channel["name"]: channel for channel in read_metadata(folder)["channels"]}
     assert (channels["Heart Rate"]["low"], channels["Heart Rate"]["high"]) == (40, 128)
     assert "normal all the time" in next(iterate_rows(folder, "train"))["lab_caption"]
+
+
+def test_the_card_counts_claims_and_arguments_apart(synthetic, tmp_path):
+    claims = {"argument linked": 55, "argument unknown": 2, "value supported": 6, "note absent": 3}
+    rationales = {"teacher": "template", "outcomes": {"accepted at once": 9}, "reasons": {}, "claims": claims}
+    card = dataset_card({**read_metadata(synthetic), "rationales": rationales}, tmp_path)
+    assert table_after(card, "claim about") == [["note", "0", "0", "3", "0"], ["value", "6", "0", "0", "0"]]
+    assert table_after(card, "finding") == [["linked", "55"], ["unlinked", "0"], ["unknown", "2"]]
 
 
 def test_the_leak_meter_distinguishes_the_views(synthetic):

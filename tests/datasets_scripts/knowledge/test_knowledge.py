@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from datasets_scripts import build_knowledge, generate_rationales
 from datasets_scripts.common.checkpoints import MINILM, resolve_checkpoint
 from datasets_scripts.knowledge.base import builtin_entries, builtin_knowledge, load_knowledge
+from datasets_scripts.knowledge.own_terms import own_knowledge
 from datasets_scripts.llm.guard import LeavesMachineError
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen import PHENOTYPES, ClinRaGenInputError
@@ -140,6 +141,35 @@ def test_builtin_knowledge_for_own_labels(tmp_path):
     labels.write_text("labels:\n- {name: Gout, ccs: [54]}\n")
     with pytest.raises(ClinRaGenInputError, match="knows none of the labels"):
         build_knowledge.main(["--corpus", "builtin", "--labels", str(labels), "--output", str(tmp_path / "k2.json")])
+
+
+BLOCK = """\
+  "Septicemia (except in labor)":
+    source: sepsis3
+    name: [sepsis | septicemia]
+    laboratory pattern: ["low platelets ^ssc", "high lactate @ Lactate high"]
+"""
+
+
+def test_a_block_of_builtin_yaml_is_read_in_a_file_of_ones_own(tmp_path):
+    (tmp_path / "k.yaml").write_text(f"diseases:\n{BLOCK}")
+    knowledge = own_knowledge(tmp_path / "k.yaml", ["Septicemia (except in labor)"])
+    whole = {(term["term"], term["type"]): term["source"] for term in builtin_knowledge()["terms"]}
+    assert {term["term"] for term in knowledge["terms"]} == {"sepsis", "low platelets", "high lactate"}
+    for term in knowledge["terms"]:
+        assert term["source"] == whole[term["term"], term["type"]] or term["type"] == "name"
+
+
+def test_own_terms_may_extend_the_builtin_ones(tmp_path, caplog):
+    gout = "extends: builtin\nsource: my reading\ndiseases: {Gout: {sign: [tophi, slow pulse @ Heart rate low]}}"
+    (tmp_path / "k.yaml").write_text(gout)
+    terms = own_knowledge(tmp_path / "k.yaml", ["Shock", "Gout"])["terms"]
+    assert [term for term in terms if term["diseases"] == ["Shock"]] == builtin_knowledge(["Shock", "Gout"])["terms"]
+    assert {term["term"]: term["source"] for term in terms if "Gout" in term["diseases"]} == {
+        "tophi": "my reading",
+        "slow pulse": "my reading",
+    }
+    assert "no built-in channel is called 'Heart rate'; did you mean 'Heart Rate'?" in caplog.text
 
 
 @pytest.mark.parametrize(

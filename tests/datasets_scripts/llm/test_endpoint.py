@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections import Counter
 from email.utils import formatdate
 
@@ -216,6 +217,34 @@ def test_the_budget_is_never_exceeded_and_paid_answers_are_kept(log, budget, sen
         answers = ask(server, log, map(str, range(usage.requests)), budget=budget, sampling=sampling)
         assert len(server.bodies) == usage.requests
     assert all(answer.value for answer in answers)
+
+
+def test_connections_that_are_refused_spend_no_budget(log):
+    with ChatServer(echo) as server:
+        url = server.url
+    budget = Budget(requests=3)  # fewer than are under way at once
+    with pytest.raises(ResumableError, match=r"no connection \(Connection refused\); is a server running there"):
+        ask(Namespace(url=url), log, "abcdefgh", budget=budget)
+    assert log.usage().requests == 0
+    assert set(log.statuses()) == {"no connection"}
+    with ChatServer(echo) as server:
+        assert [answer.value["word"] for answer in ask(server, log, "abc", budget=budget)] == list("abc")
+
+
+def test_a_budget_that_is_only_reserved_is_waited_for(log):
+    sampling = Sampling(max_tokens=500)  # an answer takes 10
+    with ChatServer(echo, latency=0.05) as server:
+        answers = ask(server, log, map(str, range(20)), budget=Budget(tokens=1200), sampling=sampling)
+    assert all(answer.value for answer in answers)
+    assert server.most_at_once == 2
+
+
+def test_a_fault_that_may_pass_is_reported_once_with_its_remedy(log, caplog):
+    with ChatServer(echo, fault=lambda number: "slow" if number < 3 else None) as server:
+        ask(server, log, "abc", seconds=0.3, concurrency=3)
+    (message,) = (record.getMessage() for record in caplog.records if record.name.startswith("datasets_scripts"))
+    assert "timeout (within 0.3 s); it is slow, or takes none; raise --timeout, or lower --concurrency" in message
+    assert "sent again" in message
 
 
 def test_the_number_of_concurrent_requests_is_as_requested(log):

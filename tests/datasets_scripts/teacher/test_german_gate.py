@@ -102,7 +102,9 @@ def test_own_terms_make_a_knowledge_base(knowledge):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("diseases: {}", "source is missing"),
+        ("diseases: {Pneumonie: {sign: [Husten]}}", "Pneumonie: source is missing"),
+        ("source: x\nextends: paper\ndiseases: {}", "extends is 'paper'; give builtin"),
+        ("source: x\ndiseases: {Pneumonie: {sign: [Husten ^y]}}", "no source 'y'; add it to the file's sources"),
         ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; the labels are"),
         ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "'signs' is not a type of term; the types are"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten @ Puls hoch]}}", "after @ come a channel and one of high"),

@@ -88,6 +88,16 @@ def test_the_model_index_holds_the_figures_of_the_report_and_the_text_their_inte
     assert ModelCard(card).data.eval_results[0].metric_value == 0.5312
 
 
+def test_only_the_papers_labels_are_said_to_be_grouped_by_ccs(training, tiny_model, tiny_processor, monkeypatch):
+    told = []
+    for labels in (["Shock"], ["Shock", "Hypothyroidism"]):
+        monkeypatch.setattr(tiny_model.config, "labels", labels)
+        card = model_card.model_card(training, tiny_model, tiny_processor)
+        told.append(next(line for line in card.splitlines() if line.startswith("- Labels are billing codes")))
+    assert "grouped by CCS" in told[0]
+    assert "grouped as the dataset's `clinragen_dataset.json` says" in told[1]
+
+
 def test_the_card_says_what_a_reader_meets_if_the_report_does(training, report, tiny_model, tiny_processor):
     assert "What a reader meets" not in model_card.model_card(training, tiny_model, tiny_processor, report)
     report |= {

@@ -188,13 +188,19 @@ def test_records_without_inputs_or_rationale_are_left_out_and_not_counted(data_f
     try:
         some = changed(tmp_path / "some", data_folder, "note", ["fever"] * 3 + [""] * 5)
         assert len(stream(some, tiny_processor)) == len(stays(stream(some, tiny_processor))) == 3
-        with pytest.raises(ClinRaGenInputError, match="no record holds anything of note"):
+        with pytest.raises(
+            ClinRaGenInputError,
+            match=r"no record has a note; .* --inputs lab",
+        ):
             stream(changed(tmp_path / "none", data_folder, "note", [""] * 8), tiny_processor)
     finally:
         tiny_processor.modalities = ["note", "lab"]
     taught = changed(tmp_path / "taught", data_folder, "teacher", ["", "template"] * 4)
     assert len(stays(stream(taught, tiny_processor, taught_only=True))) == 4
     assert len(stream(taught, tiny_processor)) == 8
+    untaught = changed(tmp_path / "untaught", data_folder, "teacher", [""] * 8)
+    with pytest.raises(ClinRaGenInputError, match="no record that can be read has a rationale to learn from"):
+        stream(untaught, tiny_processor, taught_only=True)
 
 
 def test_a_malformed_series_is_reported_with_its_row_before_training(data_folder, tiny_processor, tmp_path):
