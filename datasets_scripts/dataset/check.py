@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets_scripts.dataset.build import cohort_options, root_of
 from datasets_scripts.sources.channels import load_channels
-from datasets_scripts.sources.cohort import UNKNOWN, Cohort
+from datasets_scripts.sources.cohort import BY_FAMILY, UNKNOWN, Cohort
 from datasets_scripts.sources.dialects import DELIMITERS, PLAIN, Dialect
 from datasets_scripts.sources.first_rows import FIRST_ROWS
 from datasets_scripts.sources.items import Units
@@ -111,10 +111,12 @@ def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
 def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str]) -> Iterator[str]:
     """Describe the values of a channel beside those that are plausible, and its codes."""
     codes = cohort.rows(
-        'SELECT i.itemid, i.unit, coalesce(sum(c."rows"), 0)::BIGINT AS "rows" FROM items i '
+        'SELECT i.code, i.itemid, i.unit, coalesce(sum(c."rows"), 0)::BIGINT AS "rows" FROM items i '
         f"LEFT JOIN item_counts c USING (priority) WHERE i.channel = {position} "
-        'GROUP BY i.itemid, i.unit, i.priority ORDER BY "rows" DESC, i.priority'
+        'GROUP BY i.code, i.itemid, i.unit, i.priority ORDER BY "rows" DESC, i.priority'
     )
+    charted = {row["code"] for row in codes if row["rows"]}
+    codes = [row for row in codes if row["rows"] or row["code"] not in charted]
     if not codes:
         return
     (found,) = cohort.rows(
@@ -133,7 +135,7 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     values = "{low:g} to {high:g}, median {middle:g}".format(**found) if found["numbers"] else "no number"
     yield (
         f"  {channel['name']}, {channel['unit']}: {values}; plausible {channel['minimum']:g} to "
-        f"{channel['maximum']:g}, usual {low:g} to {high:g}{doubt}"
+        f"{channel['maximum']:g}, typical {low:g} to {high:g}{doubt}"
     )
     named = (f"{c['itemid'].strip()} {c['rows']} ({c['unit'].split(' of ')[0] or channel['unit']})" for c in codes)
     yield f"    codes: {', '.join(named)}"
@@ -159,11 +161,19 @@ def _of_other_codes(cohort: Cohort) -> Iterator[str]:
 
 
 def _of_diagnoses(cohort: Cohort) -> Iterator[str]:
-    """Count the diagnosis codes, and list those that no table knows, the most frequent first."""
+    """Count the diagnosis codes, and list those that no table of codes holds, the most frequent first."""
     counts = cohort.code_counts
-    yield f"diagnosis codes: {counts['total'] - counts['unknown']} of {counts['total']} known"
-    rows = cohort.rows(f'SELECT DISTINCT code, "rows" FROM label_audit WHERE {UNKNOWN} ORDER BY "rows" DESC, code')
-    yield from _listed("unknown diagnosis codes", rows)
+    by_family = f", {counts['by_family']} read by their family" if counts["by_family"] else ""
+    yield f"diagnosis codes: {counts['total'] - counts['unknown']} of {counts['total']} known{by_family}"
+    codes = f'SELECT DISTINCT code, "rows" FROM label_audit WHERE ({UNKNOWN}) AND'
+    for title, condition in (("unknown diagnosis codes", f"NOT {BY_FAMILY}"), ("read by their family", BY_FAMILY)):
+        yield from _listed(title, cohort.rows(f'{codes} {condition} ORDER BY "rows" DESC, code'))
+    labels = cohort.rows(
+        'SELECT n.name AS code, count(l.label) AS "rows" FROM label_names n '
+        "LEFT JOIN (SELECT unnest(diagnoses) AS label FROM labels) l USING (label) GROUP BY n.label, n.name "
+        'ORDER BY "rows" DESC, n.label'
+    )
+    yield from _listed(f"labels of {cohort.num_stays} ICU stays", labels)
 
 
 def _listed(title: str, rows: list[dict]) -> Iterator[str]:

@@ -188,6 +188,34 @@ def test_a_unit_column_decides_row_by_row(hospital, tmp_path):
         build(hospital, tmp_path / "map.yaml", tmp_path / "again")
 
 
+def test_one_table_may_have_a_unit_column_and_another_none(tmp_path, capsys):
+    tables, mapping = small_hospital.hospital(2)
+    glucose = [row for row in tables["vitals"] if row["item"] == "GLU"]
+    tables["vitals"] = [row for row in tables["vitals"] if row["item"] != "GLU"]
+    tables["vitals_b"] = [
+        {**row, "value": value, "unit": unit}
+        for row, (value, unit) in zip(glucose, [(10, "mmol/l"), (100, "mg/dL"), (6, ""), (7, "mmol/L")], strict=True)
+    ]
+    mapping["measurements"].append({**mapping["measurements"][0], "file": "vitals_b", "unit": "unit"})
+    mapping["channels"]["Glucose"] = {"code": "GLU", "unit": "mmol/L"}
+    rows, metadata = small_hospital.build(tmp_path, tables, mapping)
+    read = [values[COLUMN["Glucose"]] for stay in ("s0", "s1") for values in rows[stay]["lab_values"]]
+    assert read == pytest.approx([180.16, 100, 6 * 18.016, 7 * 18.016])
+    assert not metadata["warnings"]
+    counts = {row["channel"]: row["kept"] for row in metadata["values"]}
+    assert (counts["Heart Rate"], counts["Temperature"]) == (4, 4)
+    main(["--source", "tables", "--root", str(tmp_path / "hospital"), "--check"])
+    printed = capsys.readouterr().out
+    assert "    codes: HR 4 (/min)\n" in printed
+    (codes,) = [line for line in printed.splitlines() if line.startswith("    codes: GLU")]
+    assert sorted(codes.removeprefix("    codes: ").split(", ")) == [
+        "GLU 1 (mmol/L)",
+        "GLU mg/dL 1 (mg/dL)",
+        "GLU mmol/L 1 (mmol/L)",
+        "GLU mmol/l 1 (mmol/L)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("version", "reading"),
     [("9", 9), ("10", 10), ("ICD-9-CM", 9), ("ICD10CM", 10), ("icd9", 9), ("10.0", 10), ("2019 ICD-10", 10)]
