@@ -42,7 +42,7 @@ UNLABELLED = (
 USE = """
 ## Source and terms of use
 
-{title} {version}, {url}. Licence: {licence}.{credentialed} Cite: {cite}
+{title}, {url}. Licence: {licence}.{credentialed} Cite: {cite}
 """
 
 CREDENTIALED = (
@@ -63,7 +63,8 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     header = HEADER.format(title=source["title"], files=files, labels=labels, content_hash=metadata["content_hash"])
     if metadata.get("language"):
         header = header.replace("language: [en]\n", "")
-    use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    title = " ".join(filter(None, (source["title"], str(source["version"]))))
+    use = USE.format(**{**source, "title": title, "credentialed": CREDENTIALED if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),
