@@ -14,7 +14,7 @@ from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
 SUFFIXES = (".yaml", ".yml")
-SHAPE = {"source": str, "diseases": {str: {str: [str]}}}
+SHAPE = {"source?": str, "diseases": {str: {str: [str]}}}
 _OWN = "own"
 
 
@@ -29,6 +29,8 @@ def own_knowledge(path: Path, labels: Sequence[str]) -> dict:
     if not path.is_file():
         raise ClinRaGenInputError(f"--corpus {path}: no such file")
     raw = read_yaml(path, SHAPE, only_text=True)
+    if not raw.get("source"):
+        raise ClinRaGenInputError(f"{path}: source is missing; say once, beside diseases, where the terms are written")
     kinds = [*dict.fromkeys(kind for groups in read_builtin()["diseases"].values() for kind in groups)]
     kinds.remove("source")
     for disease, groups in raw["diseases"].items():

@@ -44,7 +44,7 @@ def pipe(tiny_tokenizer):
 
 
 @pytest.mark.parametrize(
-    "channel, unit, factor",
+    ("channel", "unit", "factor"),
     [
         ("White blood cells", "/nl", 1),
         ("White blood cells", "Gpt/l", 1),

@@ -45,7 +45,7 @@ def test_the_releases_limits_stand_in_the_table():
 
 
 @pytest.mark.parametrize(
-    "limits, decimals",
+    ("limits", "decimals"),
     [
         ("low: 40, high: 60", 0),
         ("low: null, high: 0.5", 1),

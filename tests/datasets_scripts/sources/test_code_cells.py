@@ -26,7 +26,7 @@ def with_cells(*cells, **fields):
 
 
 @pytest.mark.parametrize(
-    "separator, cell",
+    ("separator", "cell"),
     [
         ("|", "I5014 | N179|J189"),
         (",", "I50.14,N17.9 , J18.9,"),
@@ -57,7 +57,7 @@ def test_a_cell_without_a_code_between_the_signs_is_no_diagnosis(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cell, separator",
+    ("cell", "separator"),
     [
         ("I269 | I5001 | F102", "'|'"),
         ("I26.9, I50.01", "','"),

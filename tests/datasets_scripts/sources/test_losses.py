@@ -319,8 +319,8 @@ def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
     [
         (
             "Glucose", "METER", 6.4,
-            "Glucose by METER: the median of its values is 6.4, far from typical (43 to 187 mg/dL), as in mmol/L: give "
-            "the unit",
+            "Glucose by METER: the median of its values is 6.4, far from typical (43 to 187 mg/dL), as in mmol/L: "
+            "give the unit",
         ),
         (
             "Temperature", "TEMP_F", 99.1,

@@ -102,7 +102,7 @@ def test_own_terms_make_a_knowledge_base(knowledge):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("diseases: {}", "source is missing"),
+        ("diseases: {}", "source is missing; say once, beside diseases, where"),
         ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; the labels are"),
         ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "Pneumonie: 'signs' is no type of term; there are"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten @ Puls hoch]}}", "after @ come a channel and one of high"),
