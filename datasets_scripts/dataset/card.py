@@ -49,6 +49,10 @@ CREDENTIALED = (
     " Unless it is the open demo extract, this is **credentialed data**: it may not leave the machine, be shared or be"
     " sent to an online service without the permission that the data-use agreement asks for."
 )
+OWN = (
+    " These are a hospital's **own records**: they may not leave the machine, be shared or be sent to an online"
+    " service without the permission of those who are responsible for them."
+)
 
 
 def dataset_card(metadata: dict, folder: Path) -> str:
@@ -64,7 +68,8 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     if metadata.get("language"):
         header = header.replace("language: [en]\n", "")
     title = " ".join(filter(None, (source["title"], str(source["version"]))))
-    use = USE.format(**{**source, "title": title, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    terms = OWN if metadata["source"] == "tables" else CREDENTIALED
+    use = USE.format(**{**source, "title": title, "credentialed": terms if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),

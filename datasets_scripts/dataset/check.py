@@ -21,6 +21,7 @@ from datasets_scripts.sources.reader import enough_memory, read_source
 from datasets_scripts.sources.tables import load_hospital
 from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError, typical_range
+from modeling_clinragen.feature_extraction_clinragen import distinct_range
 
 
 LISTED = 20  # codes that no channel names
@@ -119,8 +120,11 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     codes = [row for row in codes if row["rows"] or row["code"] not in charted]
     if not codes:
         return
+    least, most = distinct_range(channel)
     (found,) = cohort.rows(
-        "SELECT count(x) AS numbers, min(x) AS low, median(x) AS middle, max(x) AS high FROM (SELECT "
+        "SELECT count(x) AS numbers, min(x) AS low, median(x) AS middle, max(x) AS high, "
+        f"count(*) FILTER ((x < {least} AND x >= {channel['minimum']}) OR (x > {most} AND x <= {channel['maximum']})) "
+        "AS extreme FROM (SELECT "
         'coalesce(c.charted * u.factor + u."offset", c.charted) AS x FROM charted c LEFT JOIN units u '
         f'ON c.unit = u.unit AND c.charted BETWEEN u."from" AND u."to" WHERE c.channel = {position})'
     )
@@ -144,6 +148,11 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     parts = [f"{counted['kept']} of {counted['charted']} values kept"]
     parts += [f"{number} {name}" for name, number in changed.items() if number]
     yield f"    {', '.join(parts)}" + (f"; lost: {_counts(lost)}" if lost else "")
+    if found["extreme"]:
+        yield (
+            f"    {found['extreme']} of {found['numbers']} lie outside of {least:.6g} to {most:.6g}, and the model "
+            "reads all on one side alike; mean and std of --channels widen this range"
+        )
 
 
 def _counts(numbers: dict[str, int]) -> str:

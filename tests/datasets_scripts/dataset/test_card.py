@@ -15,6 +15,7 @@ from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.sources.labels import load_labels
+from tests.datasets_scripts.sources import small_hospital
 
 
 SECTIONS = [
@@ -97,6 +98,19 @@ def test_the_card_tells_what_is_called_normal(synthetic, tmp_path):
     channels = {channel["name"]: channel for channel in read_metadata(folder)["channels"]}
     assert (channels["Heart Rate"]["low"], channels["Heart Rate"]["high"]) == (40, 128)
     assert "normal all the time" in next(iterate_rows(folder, "train"))["lab_caption"]
+
+
+@pytest.mark.parametrize(
+    ("version", "named"), [({}, "Our ward, local"), ({"version": "2026"}, "Our ward 2026, local")]
+)
+def test_the_card_of_a_hospitals_own_tables_says_whose_records_they_are(version, named, tmp_path):
+    tables, mapping = small_hospital.hospital()
+    small_hospital.build(tmp_path, tables, {**mapping, "title": "Our ward", **version})
+    card = (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"\n{named} files. Licence: the hospital's own. These are a hospital's **own records**: they may not" in card
+    )
+    assert "demo" not in card
 
 
 def test_the_leak_meter_tells_the_views_apart(synthetic):

@@ -216,6 +216,23 @@ def test_one_table_may_have_a_unit_column_and_another_none(tmp_path, capsys):
     ]
 
 
+def test_check_counts_the_values_that_the_model_reads_alike(tmp_path, capsys):
+    tables, mapping = small_hospital.hospital(2)
+    for row, value in zip([row for row in tables["vitals"] if row["item"] == "GLU"], (4, 16, 300, 900), strict=True):
+        row |= {"item": "CRP", "value": value}
+    mapping["channels"] = {"Heart Rate": "HR", "C-reactive protein": "CRP"}
+    small_hospital.build(tmp_path, tables, {**mapping, "channels": {"Heart Rate": "HR"}})
+    (tmp_path / "hospital" / "map.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    channels = tmp_path / "channels.yaml"
+    crp = {"name": "C-reactive protein", "unit": "mg/L", "low": None, "high": 5, "minimum": 0, "maximum": 700}
+    command = ["--source", "tables", "--root", str(tmp_path / "hospital"), "--channels", str(channels), "--check"]
+    for statistics, told in (({}, "2 of 4 lie outside of -10 to 15, and"), ({"mean": 50, "std": 60}, None)):
+        channels.write_text(yaml.safe_dump({"extends": "paper", "channels": [crp | statistics]}), encoding="utf-8")
+        main(command)
+        said = [line.strip() for line in capsys.readouterr().out.splitlines() if "lie outside of" in line]
+        assert [line.startswith(told) for line in said] == ([True] if told else [])
+
+
 @pytest.mark.parametrize(
     ("version", "reading"),
     [("9", 9), ("10", 10), ("ICD-9-CM", 9), ("ICD10CM", 10), ("icd9", 9), ("10.0", 10), ("2019 ICD-10", 10)]
