@@ -178,11 +178,12 @@ def _of_diagnoses(cohort: Cohort) -> Iterator[str]:
     for title, condition in (("unknown diagnosis codes", f"NOT {BY_FAMILY}"), ("read by their family", BY_FAMILY)):
         yield from _listed(title, cohort.rows(f'{codes} {condition} ORDER BY "rows" DESC, code'))
     labels = cohort.rows(
-        'SELECT n.name AS code, count(l.label) AS "rows" FROM label_names n '
+        "SELECT n.name, count(l.label) AS stays FROM label_names n "
         "LEFT JOIN (SELECT unnest(diagnoses) AS label FROM labels) l USING (label) GROUP BY n.label, n.name "
-        'ORDER BY "rows" DESC, n.label'
+        "ORDER BY stays DESC, n.label"
     )
-    yield from _listed(f"labels of {cohort.num_stays} ICU stays", labels)
+    yield f"labels of {cohort.num_stays} ICU stays"
+    yield from (f"  {row['name']}: {row['stays']}" for row in labels)
 
 
 def _listed(title: str, rows: list[dict]) -> Iterator[str]:

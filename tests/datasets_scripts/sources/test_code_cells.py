@@ -4,6 +4,7 @@
 
 import pytest
 
+from datasets_scripts import build_dataset
 from datasets_scripts.sources.labels import load_labels
 from modeling_clinragen import ClinRaGenInputError
 from tests.datasets_scripts.sources.small_hospital import build, hospital
@@ -48,6 +49,18 @@ def test_an_empty_cell_is_no_recorded_diagnosis(tmp_path):
     rows, metadata = build(tmp_path, *with_cells("I50.9", "", " "))
     assert list(rows) == ["s0"]
     assert metadata["attrition"][-1]["stays_lost"] == 2
+
+
+def test_check_counts_the_stays_of_every_label(tmp_path, capsys):
+    build(tmp_path, *with_cells("I5014|N179", "I50.9", "Z99.9", separator="|"))
+    build_dataset.main(["--source", "tables", "--root", str(tmp_path / "hospital"), "--check"])
+    printed = capsys.readouterr().out.splitlines()
+    start = printed.index("labels of 3 ICU stays") + 1
+    counted = [line.strip().rsplit(": ", 1) for line in printed[start : start + len(NAMES)]]
+    assert sorted(name for name, _ in counted) == sorted(NAMES)
+    assert [number for _, number in counted] == ["2", "1"] + ["0"] * (len(NAMES) - 2)
+    assert "diagnosis codes: 2 of 4 known, 1 read by their family" in printed
+    assert {"unknown diagnosis codes: Z99.9 1", "read by their family: I5014 1"} <= set(printed)
 
 
 def test_a_cell_without_a_code_between_the_signs_is_no_diagnosis(tmp_path):
