@@ -18,6 +18,12 @@ from .shapes_clinragen import CHANNEL, fault_of
 MAX_STANDARD_SCORE = 10.0
 
 
+def distinct_range(channel: dict) -> tuple[float, float]:
+    """Return the limits, in the channel's unit, beyond which the model reads all values on a side alike."""
+    width = MAX_STANDARD_SCORE * channel["std"]
+    return channel["mean"] - width, channel["mean"] + width
+
+
 class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
     r"""
     Put measurements on an hourly grid, standardise them, and mask the cells that were not measured.

@@ -42,12 +42,16 @@ UNLABELLED = (
 USE = """
 ## Source and terms of use
 
-{title} {version}, {url}. Licence: {licence}.{credentialed} Cite: {cite}
+{title}, {url}. Licence: {licence}.{credentialed} Cite: {cite}
 """
 
 CREDENTIALED = (
     " Unless it is the open demo extract, this is **credentialed data**: it may not leave the machine, be shared or be"
     " sent to an online service without the permission that the data-use agreement asks for."
+)
+OWN = (
+    " These are a hospital's **own records**: they may not leave the machine, be shared or be sent to an online"
+    " service without the permission of those who are responsible for them."
 )
 
 
@@ -63,7 +67,9 @@ def dataset_card(metadata: dict, folder: Path) -> str:
     header = HEADER.format(title=source["title"], files=files, labels=labels, content_hash=metadata["content_hash"])
     if metadata.get("language"):
         header = header.replace("language: [en]\n", "")
-    use = USE.format(**{**source, "credentialed": CREDENTIALED if source["credentialed"] else ""})
+    title = " ".join(filter(None, (source["title"], str(source["version"]))))
+    terms = OWN if metadata["source"] == "tables" else CREDENTIALED
+    use = USE.format(**{**source, "title": title, "credentialed": terms if source["credentialed"] else ""})
     use += _permissions(metadata.get("permissions", {})) + _warnings(metadata)
     sections = {
         "Settings": _table(["setting", "value"], [[k, v] for k, v in metadata["settings"].items()]),

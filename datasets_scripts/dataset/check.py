@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets_scripts.dataset.build import cohort_options, root_of
 from datasets_scripts.sources.channels import load_channels
-from datasets_scripts.sources.cohort import UNKNOWN, Cohort
+from datasets_scripts.sources.cohort import BY_FAMILY, UNKNOWN, Cohort
 from datasets_scripts.sources.dialects import DELIMITERS, PLAIN, Dialect
 from datasets_scripts.sources.first_rows import FIRST_ROWS
 from datasets_scripts.sources.items import Units
@@ -21,6 +21,7 @@ from datasets_scripts.sources.reader import enough_memory, read_source
 from datasets_scripts.sources.tables import load_hospital
 from datasets_scripts.sources.unlabelled import without_labels
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError, typical_range
+from modeling_clinragen.feature_extraction_clinragen import distinct_range
 
 
 LISTED = 20  # codes that no channel names
@@ -111,14 +112,19 @@ def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
 def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str]) -> Iterator[str]:
     """Describe the values of a channel beside its plausible range, and its codes."""
     codes = cohort.rows(
-        'SELECT i.itemid, i.unit, coalesce(sum(c."rows"), 0)::BIGINT AS "rows" FROM items i '
+        'SELECT i.code, i.itemid, i.unit, coalesce(sum(c."rows"), 0)::BIGINT AS "rows" FROM items i '
         f"LEFT JOIN item_counts c USING (priority) WHERE i.channel = {position} "
-        'GROUP BY i.itemid, i.unit, i.priority ORDER BY "rows" DESC, i.priority'
+        'GROUP BY i.code, i.itemid, i.unit, i.priority ORDER BY "rows" DESC, i.priority'
     )
+    charted = {row["code"] for row in codes if row["rows"]}
+    codes = [row for row in codes if row["rows"] or row["code"] not in charted]
     if not codes:
         return
+    least, most = distinct_range(channel)
     (found,) = cohort.rows(
-        "SELECT count(x) AS numbers, min(x) AS low, median(x) AS middle, max(x) AS high FROM (SELECT "
+        "SELECT count(x) AS numbers, min(x) AS low, median(x) AS middle, max(x) AS high, "
+        f"count(*) FILTER ((x < {least} AND x >= {channel['minimum']}) OR (x > {most} AND x <= {channel['maximum']})) "
+        "AS extreme FROM (SELECT "
         'coalesce(c.charted * u.factor + u."offset", c.charted) AS x FROM charted c LEFT JOIN units u '
         f'ON c.unit = u.unit AND c.charted BETWEEN u."from" AND u."to" WHERE c.channel = {position})'
     )
@@ -133,7 +139,7 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     values = "{low:g} to {high:g}, median {middle:g}".format(**found) if found["numbers"] else "no number"
     yield (
         f"  {channel['name']}, {channel['unit']}: {values}; plausible {channel['minimum']:g} to "
-        f"{channel['maximum']:g}, usual {low:g} to {high:g}{doubt}"
+        f"{channel['maximum']:g}, typical {low:g} to {high:g}{doubt}"
     )
     named = (f"{c['itemid'].strip()} {c['rows']} ({c['unit'].split(' of ')[0] or channel['unit']})" for c in codes)
     yield f"    codes: {', '.join(named)}"
@@ -142,6 +148,11 @@ def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str])
     parts = [f"{counted['kept']} of {counted['charted']} values kept"]
     parts += [f"{number} {name}" for name, number in changed.items() if number]
     yield f"    {', '.join(parts)}" + (f"; lost: {_counts(lost)}" if lost else "")
+    if found["extreme"]:
+        yield (
+            f"    {found['extreme']} of {found['numbers']} lie outside of {least:.6g} to {most:.6g}, and the model "
+            "reads all on one side alike; mean and std of --channels widen this range"
+        )
 
 
 def _counts(numbers: dict[str, int]) -> str:
@@ -159,11 +170,20 @@ def _of_other_codes(cohort: Cohort) -> Iterator[str]:
 
 
 def _of_diagnoses(cohort: Cohort) -> Iterator[str]:
-    """Count the diagnosis codes, and list those that no table knows, the most frequent first."""
+    """Count the diagnosis codes, and list those that no table of codes holds, the most frequent first."""
     counts = cohort.code_counts
-    yield f"diagnosis codes: {counts['total'] - counts['unknown']} of {counts['total']} known"
-    rows = cohort.rows(f'SELECT DISTINCT code, "rows" FROM label_audit WHERE {UNKNOWN} ORDER BY "rows" DESC, code')
-    yield from _listed("unknown diagnosis codes", rows)
+    by_family = f", {counts['by_family']} read by their family" if counts["by_family"] else ""
+    yield f"diagnosis codes: {counts['total'] - counts['unknown']} of {counts['total']} known{by_family}"
+    codes = f'SELECT DISTINCT code, "rows" FROM label_audit WHERE ({UNKNOWN}) AND'
+    for title, condition in (("unknown diagnosis codes", f"NOT {BY_FAMILY}"), ("read by their family", BY_FAMILY)):
+        yield from _listed(title, cohort.rows(f'{codes} {condition} ORDER BY "rows" DESC, code'))
+    labels = cohort.rows(
+        "SELECT n.name, count(l.label) AS stays FROM label_names n "
+        "LEFT JOIN (SELECT unnest(diagnoses) AS label FROM labels) l USING (label) GROUP BY n.label, n.name "
+        "ORDER BY stays DESC, n.label"
+    )
+    yield f"labels of {cohort.num_stays} ICU stays"
+    yield from (f"  {row['name']}: {row['stays']}" for row in labels)
 
 
 def _listed(title: str, rows: list[dict]) -> Iterator[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 from datasets_scripts.common.settings import read_yaml
@@ -125,4 +126,10 @@ def _complete(channel: dict) -> dict:
     """Return the channel with every field that others read; limits as numbers with a point."""
     numbers = {name: float(channel[name]) for name in (*NEEDED, *CLEAR) if channel.get(name) is not None}
     channel = with_statistics({**channel, **numbers, "unit": str(channel["unit"])})
-    return {"decimals": 0, "fill": channel["mean"], **channel}
+    return {"decimals": _decimals(channel), "fill": channel["mean"], **channel}
+
+
+def _decimals(channel: dict) -> int:
+    """Return the decimals of the limits, with which a value of the channel can be told from them."""
+    limits = [channel[name] for name in ("low", "high", *CLEAR) if channel.get(name) is not None]
+    return max((0, *(-Decimal(f"{limit:.15g}").normalize().as_tuple().exponent for limit in limits)))

@@ -217,7 +217,7 @@ def _of_values(name: str, channel: dict, row: dict, units: Units, declared: bool
         )
     elif hint or (_is_far(channel, median) and charted >= FEW):
         yield (
-            f"{name}: the median of its values is {median:.6g}, far from usual "
+            f"{name}: the median of its values is {median:.6g}, far from typical "
             f"({typical[0]:g} to {typical[1]:g} {channel['unit']}){hint or ', is it in another unit?'}"
         )
 

@@ -409,11 +409,15 @@ def check_keys(connection: duckdb.DuckDBPyConnection, source: dict, files: dict[
             continue
         key = spec["key"]
         twice = connection.execute(
-            f"SELECT {key}, count(*) FROM {table} GROUP BY {key} HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
+            f"SELECT {key}, count(*), count(*) OVER () - 1 FROM {table} GROUP BY {key} HAVING count(*) > 1 "
+            "ORDER BY 1 LIMIT 1"
         ).fetchone()
         if twice:
+            number, rows, others = twice
+            more = f" (and {others} more are in several)" if others else ""
+            name = key.strip('"')
             raise ClinRaGenInputError(
-                f"{files[table].name}: {key} {twice[0]} is in {twice[1]} rows; remove the duplicate rows"
+                f"{files[table].name}: {name} {number} is in {rows} rows{more}; remove the duplicate rows"
             )
 
 

@@ -20,6 +20,7 @@ import yaml
 from tqdm import tqdm
 
 from datasets_scripts.common.outputs import BusyError, ResumableError, is_full_disk, is_interruption
+from datasets_scripts.sources.code_cells import check_code_cells
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
 from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
@@ -194,6 +195,7 @@ def open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
     """Create the views and tables that the queries of a source read, and check the keys of its tables."""
     create_views(cohort.connection, cohort.source, files)
     check_first_rows(cohort.source, files)
+    check_code_cells(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
     for table, file in cohort.source.get("lookups", {}).items():

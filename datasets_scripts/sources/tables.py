@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from datasets_scripts.common.settings import read_yaml
+from datasets_scripts.sources.code_cells import codes_in, parse_separator
 from datasets_scripts.sources.dialects import PLAIN, Dialect, find_dialect, parse_settings
 from datasets_scripts.sources.items import Units, parse_items
 from datasets_scripts.sources.raw_tables import (
@@ -55,7 +56,7 @@ FIELDS = {
 # Fields that are a value instead of a column.
 CONSTANTS = {
     "stays": Dialect._fields,
-    "diagnoses": ("icd", *Dialect._fields),
+    "diagnoses": ("icd", "separator", *Dialect._fields),
     "measurements": Dialect._fields,
     "notes": ("title", *Dialect._fields),
 }
@@ -112,7 +113,8 @@ def load_hospital(
         f"{_sex(stays, hospital.get('sex', {}))} AS sex, {_text(stays, 'sex')} AS sex_said, "
         f"{_text(stays, 'ethnicity')} AS ethnicity, "
         f"{_text(stays, 'care_unit')} AS care_unit FROM raw_stays r",
-        "diagnoses": _union(section["query"] for section in sections if section["kind"] == "diagnoses"),
+        "diagnoses": (diagnoses := _union(s["query"] for s in sections if s["kind"] == "diagnoses")),
+        "diagnosed": f"SELECT stay_id FROM ({diagnoses}) WHERE code IS NOT NULL",
         "events": [section["query"] for section in sections if section["kind"] == "measurements"],
         "sections": sections,
         "demographics": [name for name in ("sex", "ethnicity") if name in stays],
@@ -198,6 +200,8 @@ def _table(tables: dict[str, dict], name: str, section: dict, path: str) -> dict
     }
     if "unit" in fields:
         spec["unit"] = (fields["code"], fields["unit"])
+    if kind == "diagnoses":
+        spec["codes"] = (fields["code"], parse_separator(section, f"{path}: diagnoses"))
     if name == "stays":
         spec["key"] = identifier(fields["stay"])
         spec["filled"] = [fields["patient"], fields["stay"]]
@@ -304,8 +308,9 @@ def _diagnoses_query(fields: dict[str, str], i: int, section: dict, path: str) -
     if section.get("icd", 9) not in (9, 10):
         raise ClinRaGenInputError(f"{where}: icd is {section['icd']!r}; it must be 9 or 10")
     version = str(section["icd"]) if "icd" in section else f"icd_version({_text(fields, 'version')})"
+    separator, code = parse_separator(section, where), _text(fields, "code")
     return (
-        f"SELECT s.stay_id, {_text(fields, 'code')} AS code, {version} AS version "
+        f"SELECT s.stay_id, {codes_in(code, separator) if separator else code} AS code, {version} AS version "
         f"FROM stays s JOIN raw_diagnoses_{i} r ON {_stay_of(fields, where)}"
     )
 
@@ -344,33 +349,40 @@ def _union(queries) -> str:
 
 
 def _with_units(items: list[dict], units: Units, source: dict, root: Path, path: str) -> list[dict]:
-    """Return the items, one for each unit that their code has, with the name of its conversion as unit."""
-    tables = source["tables"]
-    columns = {name: spec["unit"] for name, spec in tables.items() if "unit" in spec}
-    if len(columns) not in (0, sum(name.startswith("raw_measurements") for name in tables)):
-        raise ClinRaGenInputError(f"{path}: measurements: either all tables have a unit column, or none")
-    if not columns:
-        return units.convert(items, f"{path}: channels")
+    """
+    Return the items with the name of a conversion as their unit: one for each unit that their code has in the tables
+    with a column of units, and one as it is for those without.
+    """
+    tables = {name: spec for name, spec in source["tables"].items() if name.startswith("raw_measurements")}
+    spelled = {
+        name: _units_of_codes(source, name, find_table(root.resolve(), name, spec))
+        for name, spec in tables.items()
+        if "unit" in spec
+    }
+    plain = units.convert(items, f"{path}: channels") if len(spelled) < len(tables) else []
     found: dict[tuple[str, str], dict] = {}
-    for name, (code, unit) in columns.items():
-        file = find_table(root.resolve(), name, tables[name])
-        selected = select_columns(file, [code, unit], tables[name], [code])
-        numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({selected})"
-        cells = f"trim({identifier(code)}) AS code, coalesce(trim({identifier(unit)}), '') AS unit"
-        query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
-        try:
-            rows = duckdb.execute(query).fetchall()
-        except READ_ERRORS as error:
-            raise explain(error, source, {name: file}) from None
-        for item in items:
-            for spelled, row in ((u, r) for c, u, r in rows if c == item["itemid"]):
-                where = f"{file.name}, row {row}, column {unit}"
-                conversion = units.conversion(item["channel"], spelled or item["unit"], where)
-                itemid = f"{item['itemid']} {spelled}"
-                found[itemid, item["channel"]] = {
-                    **item,
-                    "itemid": itemid,
-                    "unit": conversion,
-                    "code": item["itemid"],
-                }
+    for i, item in enumerate(items):
+        for converted in plain[i : i + 1]:
+            found[item["itemid"], item["channel"]] = {**converted, "code": item["itemid"]}
+        for unit, where in (cell for cells in spelled.values() for cell in cells.get(item["itemid"], ())):
+            conversion = units.conversion(item["channel"], unit or item["unit"], where)
+            itemid = f"{item['itemid']} {unit}"
+            found[itemid, item["channel"]] = {**item, "itemid": itemid, "unit": conversion, "code": item["itemid"]}
     return list(found.values())
+
+
+def _units_of_codes(source: dict, table: str, file: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return code -> units that its rows name, each with the place of the first."""
+    spec = source["tables"][table]
+    code, unit = spec["unit"]
+    numbered = f"SELECT *, row_number() OVER () + 1 AS row FROM ({select_columns(file, [code, unit], spec, [code])})"
+    cells = f"trim({identifier(code)}) AS code, coalesce(trim({identifier(unit)}), '') AS unit"
+    query = f"SELECT {cells}, min(row) AS row FROM ({numbered}) GROUP BY 1, 2 ORDER BY row"
+    try:
+        rows = duckdb.execute(query).fetchall()
+    except READ_ERRORS as error:
+        raise explain(error, source, {table: file}) from None
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, spelled, row in rows:
+        found.setdefault(name, []).append((spelled, f"{file.name}, row {row}, column {unit}"))
+    return found

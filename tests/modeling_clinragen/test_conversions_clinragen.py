@@ -20,7 +20,7 @@ from modeling_clinragen import (
     ClinRaGenPipeline,
     ClinRaGenProcessor,
 )
-from modeling_clinragen.conversions_clinragen import SPELLED, UNITS, known_scale, unit_name, units_of
+from modeling_clinragen.conversions_clinragen import SPELLED, UNITS, Scale, known_scale, unit_name, units_of
 from modeling_clinragen.handler import EndpointHandler, RequestError
 from tests.conftest import make_tiny_config, make_tiny_model
 from tests.datasets_scripts.sources import small_hospital
@@ -41,6 +41,23 @@ def pipe(tiny_tokenizer):
     extractor = ClinRaGenFeatureExtractor(EXTENDED, context_length=config.context_length)
     processor = ClinRaGenProcessor(extractor, tiny_tokenizer, labels=config.labels, max_note_tokens=40)
     return ClinRaGenPipeline(make_tiny_model(config), processor=processor, tokenizer=tiny_tokenizer, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("channel", "unit", "factor"),
+    [
+        ("White blood cells", "/nl", 1),
+        ("White blood cells", "Gpt/l", 1),
+        ("Platelets", "Tsd/µl", 1),
+        ("Red blood cells", "/pl", 1),
+        ("Red blood cells", "Mio/µl", 1),
+        ("Potassium", "mval/l", 1),
+        ("Total calcium", "mval/l", 2.0039),
+        ("Partial thromboplastin time", "Sek.", 1),
+    ],
+)
+def test_units_of_german_laboratories_are_known(channel, unit, factor):
+    assert known_scale(OF[channel], unit) == Scale(factor)
 
 
 @st.composite

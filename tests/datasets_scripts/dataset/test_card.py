@@ -16,6 +16,7 @@ from datasets_scripts.dataset.card import dataset_card
 from datasets_scripts.dataset.folder import SPLITS, iterate_rows, read_metadata
 from datasets_scripts.dataset.leakage import LeakMeter
 from datasets_scripts.sources.labels import load_labels
+from tests.datasets_scripts.sources import small_hospital
 
 
 SECTIONS = [
@@ -106,6 +107,19 @@ def test_the_card_counts_claims_and_arguments_apart(synthetic, tmp_path):
     card = dataset_card({**read_metadata(synthetic), "rationales": rationales}, tmp_path)
     assert table_after(card, "claim about") == [["note", "0", "0", "3", "0"], ["value", "6", "0", "0", "0"]]
     assert table_after(card, "finding") == [["linked", "55"], ["unlinked", "0"], ["unknown", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("version", "named"), [({}, "Our ward, local"), ({"version": "2026"}, "Our ward 2026, local")]
+)
+def test_the_card_of_a_hospitals_own_tables_says_whose_records_they_are(version, named, tmp_path):
+    tables, mapping = small_hospital.hospital()
+    small_hospital.build(tmp_path, tables, {**mapping, "title": "Our ward", **version})
+    card = (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"\n{named} files. Licence: the hospital's own. These are a hospital's **own records**: they may not" in card
+    )
+    assert "demo" not in card
 
 
 def test_the_leak_meter_distinguishes_the_views(synthetic):

@@ -45,6 +45,24 @@ def test_the_releases_limits_stand_in_the_table():
 
 
 @pytest.mark.parametrize(
+    ("limits", "decimals"),
+    [
+        ("low: 40, high: 60", 0),
+        ("low: null, high: 0.5", 1),
+        ("low: 7.35, high: 7.4", 2),
+        ("low: 1, high: 2, clearly_high: 2.25", 2),
+        ("low: 0, high: 0.00001", 5),
+        ("low: null, high: null, mean: 1.5, std: 0.5", 0),
+        ("low: null, high: 0.5, decimals: 3", 3),
+    ],
+)
+def test_values_are_written_with_the_decimals_of_the_limits(limits, decimals, tmp_path):
+    path = tmp_path / "channels.yaml"
+    path.write_text(f"channels:\n  - {{name: D-dimer, unit: mg/L, {limits}, minimum: 0, maximum: 100}}\n")
+    assert load_channels(str(path))[0]["decimals"] == decimals
+
+
+@pytest.mark.parametrize(
     "source", ["SAPS II", "Harrison", "NEWS2", "SIRS", "ADA", "BTS", "IDSA", "SOFA", "Merck", "Mayo"]
 )
 def test_a_source_is_named_in_full_below_the_table(source):

@@ -490,7 +490,8 @@ def test_check_looks_at_values_of_whatever_stay(tmp_path):
         tables[name] = [line if line[2] != "GLU" else ["99", *line[1:]] for line in tables[name]]
     done = build(write(tmp_path / "export", tables), without("units").replace(", GLU_BGA", ""), "--check")
     assert (
-        "median 7.25; plausible 5 to 2500, usual 43 to 187 <- looks wrong, as in mmol/L: give the unit" in done.stdout
+        "median 7.25; plausible 5 to 2500, typical 43 to 187 <- looks wrong, as in mmol/L: give the unit"
+        in done.stdout
     )
 
 

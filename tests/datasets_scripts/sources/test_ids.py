@@ -81,6 +81,14 @@ def test_an_empty_id_of_a_stay_is_refused_with_its_row(tmp_path, column, empty, 
         small_hospital.build(tmp_path, tables, mapping, *options)
 
 
+@pytest.mark.parametrize(("repeated", "more"), [([2], ""), ([2, 5, 5], r" \(and 1 more are in several\)")])
+def test_a_stay_in_several_rows_is_refused_with_their_number(tmp_path, repeated, more):
+    tables, mapping = small_hospital.hospital()
+    tables["stays"] += [tables["stays"][i] for i in repeated]
+    with pytest.raises(ClinRaGenInputError, match=f"stays.csv: stay s2 is in 2 rows{more}; remove the duplicate rows"):
+        small_hospital.build(tmp_path, tables, mapping)
+
+
 @pytest.mark.parametrize(("place", "column"), [(0, "subject_id"), (2, "icustay_id")])
 def test_an_empty_id_of_a_public_database_is_refused(tmp_path, place, column):
     tables = base_tables()

@@ -212,24 +212,24 @@ def unknown_age(tables, _):
         (
             in_mmol,
             [
-                "Glucose: the median of its values is 6.4, far from usual (43 to 187 mg/dL), as in mmol/L: give the "
+                "Glucose: the median of its values is 6.4, far from typical (43 to 187 mg/dL), as in mmol/L: give the "
                 "unit"
             ],
         ),
         (
             in_pounds,
-            ["Weight: the median of its values is 176, far from usual (31.3 to 127.9 kg), as in lb: give the unit"],
+            ["Weight: the median of its values is 176, far from typical (31.3 to 127.9 kg), as in lb: give the unit"],
         ),
         (
             in_kilopascal,
             [
-                "Diastolic blood pressure: the median of its values is 9.1, far from usual (28 to 92 mmHg), as in "
+                "Diastolic blood pressure: the median of its values is 9.1, far from typical (28 to 92 mmHg), as in "
                 "kPa: give the unit"
             ],
         ),
         (
             far_from_normal,
-            ["Heart Rate: the median of its values is 300, far from usual (40 to 128 /min), is it in another unit?"],
+            ["Heart Rate: the median of its values is 300, far from typical (40 to 128 /min), is it in another unit?"],
         ),
         (codes_that_are_not_there, ["2 mapped codes are in no row: GLUC (Glucose), RR (Respiratory rate)"]),
         (other_ids, ["measurements vitals: 5 of 192 name an ICU stay that is not listed, and are left out"]),
@@ -319,8 +319,8 @@ def test_codes_with_a_unit_column_are_found_by_their_code(tmp_path):
     [
         (
             "Glucose", "METER", 6.4,
-            "Glucose by METER: the median of its values is 6.4, far from usual (43 to 187 mg/dL), as in mmol/L: give "
-            "the unit",
+            "Glucose by METER: the median of its values is 6.4, far from typical (43 to 187 mg/dL), as in mmol/L: "
+            "give the unit",
         ),
         (
             "Temperature", "TEMP_F", 99.1,

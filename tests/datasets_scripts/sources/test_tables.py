@@ -188,6 +188,51 @@ def test_a_unit_column_decides_row_by_row(hospital, tmp_path):
         build(hospital, tmp_path / "map.yaml", tmp_path / "again")
 
 
+def test_one_table_may_have_a_unit_column_and_another_none(tmp_path, capsys):
+    tables, mapping = small_hospital.hospital(2)
+    glucose = [row for row in tables["vitals"] if row["item"] == "GLU"]
+    tables["vitals"] = [row for row in tables["vitals"] if row["item"] != "GLU"]
+    tables["vitals_b"] = [
+        {**row, "value": value, "unit": unit}
+        for row, (value, unit) in zip(glucose, [(10, "mmol/l"), (100, "mg/dL"), (6, ""), (7, "mmol/L")], strict=True)
+    ]
+    mapping["measurements"].append({**mapping["measurements"][0], "file": "vitals_b", "unit": "unit"})
+    mapping["channels"]["Glucose"] = {"code": "GLU", "unit": "mmol/L"}
+    rows, metadata = small_hospital.build(tmp_path, tables, mapping)
+    read = [values[COLUMN["Glucose"]] for stay in ("s0", "s1") for values in rows[stay]["lab_values"]]
+    assert read == pytest.approx([180.16, 100, 6 * 18.016, 7 * 18.016])
+    assert not metadata["warnings"]
+    counts = {row["channel"]: row["kept"] for row in metadata["values"]}
+    assert (counts["Heart Rate"], counts["Temperature"]) == (4, 4)
+    main(["--source", "tables", "--root", str(tmp_path / "hospital"), "--check"])
+    printed = capsys.readouterr().out
+    assert "    codes: HR 4 (/min)\n" in printed
+    (codes,) = [line for line in printed.splitlines() if line.startswith("    codes: GLU")]
+    assert sorted(codes.removeprefix("    codes: ").split(", ")) == [
+        "GLU 1 (mmol/L)",
+        "GLU mg/dL 1 (mg/dL)",
+        "GLU mmol/L 1 (mmol/L)",
+        "GLU mmol/l 1 (mmol/L)",
+    ]
+
+
+def test_check_counts_the_values_that_the_model_reads_alike(tmp_path, capsys):
+    tables, mapping = small_hospital.hospital(2)
+    for row, value in zip([row for row in tables["vitals"] if row["item"] == "GLU"], (4, 16, 300, 900), strict=True):
+        row |= {"item": "CRP", "value": value}
+    mapping["channels"] = {"Heart Rate": "HR", "C-reactive protein": "CRP"}
+    small_hospital.build(tmp_path, tables, {**mapping, "channels": {"Heart Rate": "HR"}})
+    (tmp_path / "hospital" / "map.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    channels = tmp_path / "channels.yaml"
+    crp = {"name": "C-reactive protein", "unit": "mg/L", "low": None, "high": 5, "minimum": 0, "maximum": 700}
+    command = ["--source", "tables", "--root", str(tmp_path / "hospital"), "--channels", str(channels), "--check"]
+    for statistics, told in (({}, "2 of 4 lie outside of -10 to 15, and"), ({"mean": 50, "std": 60}, None)):
+        channels.write_text(yaml.safe_dump({"extends": "paper", "channels": [crp | statistics]}), encoding="utf-8")
+        main(command)
+        said = [line.strip() for line in capsys.readouterr().out.splitlines() if "lie outside of" in line]
+        assert [line.startswith(told) for line in said] == ([True] if told else [])
+
+
 @pytest.mark.parametrize(
     ("version", "reading"),
     [("9", 9), ("10", 10), ("ICD-9-CM", 9), ("ICD10CM", 10), ("icd9", 9), ("10.0", 10), ("2019 ICD-10", 10)]
