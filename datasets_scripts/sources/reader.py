@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from datasets_scripts.common.outputs import BusyError, ResumableError, is_full_disk, is_interruption
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
+from datasets_scripts.sources.copies import read_copies
 from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
@@ -75,6 +76,7 @@ def read_source(
     sections_until: float = 0,
     memory_limit: str = "4GB",
     threads: int | None = None,
+    cache: Path | None = None,
 ) -> Cohort:
     """
     Read the raw tables under `root` into a database file in `work`; steps that are done there are not repeated.
@@ -89,6 +91,7 @@ def read_source(
             too, for the note view `as-of`.
         sections (`Collection[str]`): as `sections_of` gives them, read up to the hour `sections_until` after ICU
             admission.
+        cache (`Path`, *optional*): folder of copies of the CSV tables, to be read in their place; see `read_copies`.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
@@ -104,6 +107,8 @@ def read_source(
         "Reading notes": lambda: _read_notes(cohort, documents_until, sections, sections_until),
     }
     try:
+        with _progress(connection, "Copying tables"):
+            _create_views(connection, source, files, cache)
         connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
         done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
         for name, step in steps.items():
@@ -186,8 +191,16 @@ def _progress(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None
         thread.join()
 
 
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None], cache: Path | None
+) -> None:
+    """Create the views of the tables: at each start, since the copies of an earlier one may be gone."""
+    create_views(connection, source, files)
+    if cache is not None:
+        read_copies(connection, source, files, cache)
+
+
 def _open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
-    create_views(cohort.connection, cohort.source, files)
     check_first_rows(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)
     load_items(cohort)
