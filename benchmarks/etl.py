@@ -7,9 +7,10 @@ ids; and an extrapolation to the full databases.
     python -m benchmarks.etl --root mimic-iii-demo --factors 1 10 50 --output runs/etl
     python -m benchmarks.etl --root mimic-iii-demo --factors 20 50 --before ../before --pairs 5 --output runs/etl_pairs
     python -m benchmarks.etl --root mimic-iii-demo --factors 1 50 --summaries 16590 --output runs/etl_notes
+    python -m benchmarks.etl --root mimic-iii-demo --factors 20 --copies --output runs/etl_copies
 
-The last command has a twentieth of MIMIC-IV's rows and summaries. `scan` is the time in which DuckDB alone reads the
-columns of the two large tables.
+The third has a twentieth of MIMIC-IV's rows and summaries. `scan` is the time in which DuckDB alone reads the columns
+of the two large tables; `copying` is a build that writes the copies of `--cache`, `copied` one that reads them.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -66,6 +68,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 50], help="default: 1 10 50")
     parser.add_argument("--summaries", type=int, help="discharge summaries of a further build of the last factor")
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit, which takes turns with this one")
+    parser.add_argument("--copies", action="store_true", help="measure builds with --cache, too")
     parser.add_argument("--pairs", type=int, default=1, help="turns of each side; default: 1")
     parser.add_argument("--memory-limit", default="4GB", help="given to build_dataset.py; default: 4GB")
     parser.add_argument("--work", type=Path, help="folder for the copied tables; default: inside the output, removed")
@@ -98,11 +101,16 @@ def measure(arguments: argparse.Namespace, work: Path, factor: int, summaries: i
     sides = {"now": (HERE, build), "scan": (HERE, ["-c", SCAN.format(queries=scans(tables))])}
     if arguments.before is not None:
         sides["before"] = (arguments.before.resolve(), build)
+    cache = work / f"cache-x{factor}"
+    if arguments.copies:  # the first turn goes through the sides from the last one on
+        sides |= dict.fromkeys(("copied", "copying"), (HERE, [*build, "--cache", cache]))
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
     hashes = set()
     for pair in range(arguments.pairs):
         for name in list(sides)[:: 1 if pair % 2 else -1]:
             shutil.rmtree(output, ignore_errors=True)
+            if name == "copying":
+                shutil.rmtree(cache, ignore_errors=True)
             found[name].append(run(*sides[name]))
             if name != "scan":
                 metadata = json.loads((output / "clinragen_dataset.json").read_text(encoding="utf-8"))
@@ -122,6 +130,10 @@ def measure(arguments: argparse.Namespace, work: Path, factor: int, summaries: i
         "peak_memory_gb": max(round(peak, 2) for _, _, peak in found["now"]),
         "memory_limit": arguments.memory_limit,
         "content_hash": metadata["content_hash"],
+        "tables_mb": megabytes(
+            find_table(tables, name, spec) for name, spec in load_source("mimic-iii")["tables"].items()
+        ),
+        "copies_mb": megabytes(cache.glob("*.parquet")),
         "sides": {
             name: {
                 "seconds": [round(wall, 2) for wall, _, _ in turns],
@@ -131,6 +143,10 @@ def measure(arguments: argparse.Namespace, work: Path, factor: int, summaries: i
             for name, turns in found.items()
         },
     }
+
+
+def megabytes(files: Iterable[Path | None]) -> float:
+    return round(sum(file.stat().st_size for file in files if file is not None) / 1e6, 2)
 
 
 def run(root: Path, command: list) -> tuple[float, float, float]:
@@ -296,6 +312,8 @@ def show(metrics: dict) -> None:
             f"| {run['summaries']:,} | {run['seconds']} | {run['rows_per_second']:,} | {run['peak_memory_gb']} |"
         )
     for run in metrics["runs"]:
+        if run["copies_mb"]:
+            print(f"x{run['factor']}: tables {run['tables_mb']} MB, their copies {run['copies_mb']} MB")
         for side, turns in run["sides"].items():
             medians = ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in turns.items())
             print(f"x{run['factor']}, {run['summaries']:,} summaries, {side}: {medians}; {turns['seconds']}")

@@ -128,6 +128,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--memory-limit", default="4GB", help="memory of the table engine; default: 4GB")
     machine.add_argument("--threads", type=int, help="threads of the table engine; default: all cores")
+    machine.add_argument(
+        "--processes",
+        type=int,
+        help="processes that make the records; default: one for each core, at most 4, and of few stays one",
+    )
+    machine.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="keep the columns that are read of CSV tables in this folder, as Parquet, and read them there in later "
+        "builds",
+    )
     machine.add_argument("--ray", metavar="ADDRESS", help=f"{RAY_HELP}; tables are read here")
     return parser.parse_args(argv)
 

@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, get_all_start_methods, get_context
-from typing import Any
+from typing import Any, TypeVar
 
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _ahead: set[str] = set()  # modules that the fork server has imported
 
 
@@ -69,6 +73,30 @@ def worker_pool(processes: int, prepare: Callable[..., None], *arguments: Any) -
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
         raise
+
+
+def shared_map(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    here: Callable[[Item], Result],
+    items: Iterable[Item],
+    others: int,
+) -> Iterator[Result]:
+    """
+    Compute `map(function, items)`, in order, by a pool and by this process, which calls `here`. Each pool process
+    has one item in work and one waiting, and few results wait for an earlier one.
+    """
+    items, begun = iter(items), deque()
+    while own := list(itertools.islice(items, 1)):
+        result: Future = Future()
+        begun.append(result)
+        while sum(not future.done() for future in begun) <= 2 * others and (more := list(itertools.islice(items, 1))):
+            begun.append(pool.submit(function, *more))
+        result.set_result(here(*own))
+        while begun and (begun[0].done() or len(begun) > 4 * others):
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 class _Pool(ProcessPoolExecutor):

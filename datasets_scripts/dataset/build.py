@@ -105,6 +105,8 @@ def check_places(arguments: argparse.Namespace) -> None:
     check_free(arguments.output, *reads)
     if simulated:
         check_separate(root_of(arguments), arguments.output)
+    if arguments.cache is not None:
+        check_separate(arguments.cache, arguments.output)
     if arguments.also_meds is not None:
         check_separate(arguments.also_meds, arguments.output)
         if not aside_of(arguments.output).exists():  # a build that is resumed may have finished it
@@ -158,12 +160,13 @@ def _build(
             sections_until=hours_of(note_view) or 0,
             memory_limit=arguments.memory_limit,
             threads=arguments.threads,
+            cache=arguments.cache,
         )
         with closing(cohort.connection):
             if arguments.also_meds is not None and not (resumed and arguments.also_meds.exists()):
                 with finished_folder(arguments.also_meds) as meds_folder:
                     export_meds(cohort, meds_folder, lambda patient: split_of(patient, shares, arguments.seed))
-            report = write_records(cohort, folder, labels, record_options, arguments.ray)
+            report = write_records(cohort, folder, labels, record_options, arguments.ray, arguments.processes)
             metadata = _metadata(arguments, cohort, labels, report)
             if language is not None:
                 metadata["language"] = {**language, "share_of_words": round(report["language_words"], 4)}

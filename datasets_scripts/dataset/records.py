@@ -1,12 +1,17 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a cohort as the shards of a dataset folder, a block of stays at a time; finished blocks survive a kill."""
+"""
+Write a cohort as the shards of a dataset folder, a block of stays at a time, by several processes if there are many;
+finished blocks survive a kill.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +21,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from datasets_scripts.common.cluster import ordered_map
+from datasets_scripts.common.outputs import ResumableError
+from datasets_scripts.common.workers import several_wanted, shared_map, worker_pool
 from datasets_scripts.dataset.folder import schema_for, shard_path, write_shard
 from datasets_scripts.dataset.language import count_words, headings_of, language_warning
 from datasets_scripts.dataset.leakage import LeakMeter
@@ -28,6 +35,8 @@ from modeling_clinragen.language_clinragen import Language
 
 
 STAYS_PER_BLOCK = 500
+BLOCKS_FOR_SEVERAL = 4  # of fewer blocks another process would be ready too late
+MOST_PROCESSES = 4  # by default: each takes memory
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,27 @@ class RecordOptions:
 
 
 def write_records(
-    cohort: Cohort, folder: Path, labels: list[dict], options: RecordOptions, ray_address: str | None = None
+    cohort: Cohort,
+    folder: Path,
+    labels: list[dict],
+    options: RecordOptions,
+    ray_address: str | None = None,
+    processes: int | None = None,
 ) -> dict:
     """
     Write the shards of all splits.
 
     Args:
-        ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this process does.
+        ray_address (`str`, *optional*): of a Ray cluster that makes the tables; default: this machine does.
+        processes (`int`, *optional*): of this machine that make and write the tables, with this one; default: one for
+            each core, at most 4, if there are four blocks of stays or more.
 
     Returns:
         `counts` per split, `stays_with_label` per class id, `leakage` per note view, `language_warning`, if any, and
         with a language `language_words`, the share of its words in the notes, and `unknown_headings`.
+
+    Raises:
+        ResumableError: if a process was killed, as by the system for want of memory.
     """
     execute, maker = cohort.connection.execute, RecordMaker(cohort.channels, labels, options)
     execute("CREATE TABLE IF NOT EXISTS blocks (number INTEGER, counts VARCHAR)")
@@ -79,14 +98,13 @@ def write_records(
     }
     to_do = [number for number in spans if number not in done]
     blocks = (read_block(cohort, *spans[number]) for number in to_do)
+    processes = processes or _processes_for(len(to_do))
     with (
         tqdm(total=cohort.num_stays, desc="Writing records", unit="stay") as bar,
-        closing(_made(maker, blocks, ray_address)) as made,
+        closing(_written(ShardWriter(maker, folder), to_do, blocks, processes, ray_address)) as written,
     ):
         bar.update(sum(spans[number][1] - spans[number][0] for number in done))
-        for number, (tables, counts) in zip(to_do, made, strict=True):
-            for split, table in tables.items():
-                write_shard(folder, split, number, table)
+        for number, counts in zip(to_do, written, strict=True):
             execute("INSERT INTO blocks VALUES (?, ?)", [number, json.dumps(counts)])
             bar.update(spans[number][1] - spans[number][0])
     total: Counter = Counter()
@@ -153,10 +171,58 @@ class RecordMaker:
         return notes, left_out, counts
 
 
-def _made(maker: RecordMaker, blocks: Iterator[Block], ray_address: str | None) -> Iterator[tuple[dict, Counter]]:
+class ShardWriter:
+    """Write the shards of a block of stays, given with its number; return the block's counts."""
+
+    def __init__(self, maker: RecordMaker, folder: Path):
+        self.maker, self.folder = maker, folder
+
+    def __call__(self, numbered: tuple[int, Block]) -> Counter:
+        number, block = numbered
+        return self.write(number, *self.maker(block))
+
+    def write(self, number: int, tables: dict[str, pa.Table], counts: Counter) -> Counter:
+        for split, table in tables.items():
+            write_shard(self.folder, split, number, table)
+        return counts
+
+
+def _processes_for(num_blocks: int) -> int:
+    few = num_blocks < BLOCKS_FOR_SEVERAL or not several_wanted(None)
+    return 1 if few else min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def _written(
+    writer: ShardWriter, numbers: list[int], blocks: Iterator[Block], processes: int, ray_address: str | None
+) -> Iterator[Counter]:
+    """Write the blocks, in order; yield the counts of each."""
     if ray_address:
-        return ordered_map(maker, blocks, ray_address)
-    return (maker(block) for block in blocks)
+        with closing(ordered_map(writer.maker, blocks, ray_address)) as made:
+            for number, (tables, counts) in zip(numbers, made, strict=True):
+                yield writer.write(number, tables, counts)
+    elif processes == 1:
+        yield from map(writer, zip(numbers, blocks, strict=True))
+    else:
+        try:
+            with worker_pool(processes - 1, _take, writer) as pool:
+                yield from shared_map(pool, _write, writer, zip(numbers, blocks, strict=True), processes - 1)
+        except BrokenProcessPool:
+            raise ResumableError(
+                "--processes: one of them was killed, perhaps for lack of memory; start the same command again with "
+                "fewer to resume"
+            ) from None
+
+
+_writer: ShardWriter | None = None  # of a worker process
+
+
+def _take(writer: ShardWriter) -> None:
+    global _writer
+    _writer = writer
+
+
+def _write(numbered: tuple[int, Block]) -> Counter:
+    return _writer(numbered)
 
 
 def records_table(

@@ -117,6 +117,11 @@ def is_database(path: Path) -> bool:
     return path.suffix == ".duckdb" and path.is_file()
 
 
+def is_csv(path: Path) -> bool:
+    """Return whether a table's files are CSV, gzipped or not."""
+    return path.suffix != ".parquet" and not is_database(path.parent)
+
+
 def find_table(root: Path, table: str, spec: dict) -> Path | None:
     """Find the file of one table, whatever its case and suffix; see `find_tables`."""
     path = locate(root, spec)
@@ -290,7 +295,7 @@ def select_columns(
     dialect, typed = dialect_of(spec), set()
     actual = {name.lower(): identifier(name) for name in header} | {"filename": "filename"}
     filename = ", filename = true" if "filename" in columns else ""
-    if path.suffix == ".parquet" or is_database(path.parent):
+    if not is_csv(path):
         scan = f"read_parquet({scanned(path)}, union_by_name = true{filename})"
         scan = _database_scan(path) if is_database(path.parent) else scan
         relation = duckdb.sql(f"SELECT * FROM {scan} LIMIT 0")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from datasets_scripts.common.outputs import BusyError, ResumableError, is_full_disk, is_interruption
 from datasets_scripts.sources.code_cells import check_code_cells
 from datasets_scripts.sources.cohort import Cohort, CohortOptions, select_stays
+from datasets_scripts.sources.copies import read_copies
 from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
@@ -80,6 +81,7 @@ def read_source(
     sections_until: float = 0,
     memory_limit: str = "4GB",
     threads: int | None = None,
+    cache: Path | None = None,
 ) -> Cohort:
     """
     Read the raw tables under `root` into a database file in `work`; steps that are done there are not repeated.
@@ -94,6 +96,7 @@ def read_source(
             too, for the note view `as-of`.
         sections (`Collection[str]`): as `sections_of` gives them, read up to the hour `sections_until` after ICU
             admission.
+        cache (`Path`, *optional*): folder of copies of the CSV tables, to be read in their place; see `read_copies`.
 
     Raises:
         ClinRaGenInputError: naming file, row or field of what cannot be read.
@@ -109,6 +112,8 @@ def read_source(
         "Reading notes": lambda: _read_notes(cohort, documents_until, sections, sections_until),
     }
     try:
+        with _progress(connection, "Copying tables"):
+            _create_views(connection, source, files, cache)
         connection.execute("CREATE TABLE IF NOT EXISTS steps (name VARCHAR)")
         done = {row[0] for row in connection.execute("SELECT name FROM steps").fetchall()}
         for name, step in steps.items():
@@ -191,9 +196,17 @@ def _progress(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[None
         thread.join()
 
 
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, source: dict, files: dict[str, Path | None], cache: Path | None
+) -> None:
+    """Create the views of the tables: at each start, since the copies of an earlier one may be gone."""
+    create_views(connection, source, files)
+    if cache is not None:
+        read_copies(connection, source, files, cache)
+
+
 def open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
-    """Create the views and tables that the queries of a source read, and check the keys of its tables."""
-    create_views(cohort.connection, cohort.source, files)
+    """Check the tables, and create those that the queries of a source read beside the views of its files."""
     check_first_rows(cohort.source, files)
     check_code_cells(cohort.source, files)
     check_keys(cohort.connection, cohort.source, files)

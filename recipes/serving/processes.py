@@ -4,27 +4,22 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
 
 import torch
 
 from datasets_scripts.common.outputs import ResumableError
-from datasets_scripts.common.workers import worker_pool
+from datasets_scripts.common.workers import shared_map, worker_pool
 from modeling_clinragen.handler import EndpointHandler
 from recipes.serving.answers import answer_chunk, load_handler
 from recipes.serving.record_files import Entry
 
 
 MOST_PARAMETERS = 100_000_000  # of a model that by default several processes load
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def default_processes(handler: EndpointHandler) -> int:
@@ -86,30 +81,6 @@ def handlers(model: tuple[str, str | None, str | None], number: int, sharing: in
             yield pool
     finally:
         torch.set_num_threads(before)
-
-
-def shared_map(
-    pool: ProcessPoolExecutor,
-    function: Callable[[Item], Result],
-    here: Callable[[Item], Result],
-    items: Iterable[Item],
-    others: int,
-) -> Iterator[Result]:
-    """
-    Compute `map(function, items)`, in order, by a pool and by this process, which calls `here`. Each pool process
-    has one item in work and one waiting, and few results wait for an earlier one.
-    """
-    items, begun = iter(items), deque()
-    while own := list(itertools.islice(items, 1)):
-        result: Future = Future()
-        begun.append(result)
-        while sum(not future.done() for future in begun) <= 2 * others and (more := list(itertools.islice(items, 1))):
-            begun.append(pool.submit(function, *more))
-        result.set_result(here(*own))
-        while begun and (begun[0].done() or len(begun) > 4 * others):
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _load(model: str, revision: str | None, device: str | None, threads: int) -> None:

@@ -11,14 +11,15 @@ from datasets_scripts.sources.notes import note_text
 
 @pytest.mark.slow
 def test_the_benchmark_measures_real_builds_of_copied_tables(real_data, tmp_path, capsys):
-    others = ["--before", str(etl.HERE), "--output", str(tmp_path / "etl")]
+    others = ["--copies", "--before", str(etl.HERE), "--output", str(tmp_path / "etl")]
     output, ballast = tmp_path / "etl", np.ones(150_000_000)  # 1.2 GB of ours, not part of the build's peak
     etl.main(["--root", str(real_data / "mimic-iii-demo"), "--factors", "1", "2", "--summaries", "200", *others])
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     one, two, noted = metrics["runs"]
     assert noted["content_hash"] != two["content_hash"]
     assert noted["stays"] == two["stays"]
-    assert {name for run in metrics["runs"] for name in run["sides"]} == {"now", "before", "scan"}
+    assert {name for run in metrics["runs"] for name in run["sides"]} == {"now", "before", "scan", "copying", "copied"}
+    assert 0 < one["copies_mb"] < one["tables_mb"]
     for name in ("chart_rows", "lab_rows", "stays"):
         assert two[name] == 2 * one[name] > 0
     assert 0.05 < one["peak_memory_gb"] < ballast.nbytes / 2**30

@@ -121,7 +121,7 @@ def test_whole_steps_and_blocks_are_not_repeated(tmp_path, monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.setattr(records, "STAYS_PER_BLOCK", 50)
-    for step in ("_open_tables", "select_stays", "_map_diagnoses", "measure", "_read_notes"):
+    for step in ("open_tables", "select_stays", "_map_diagnoses", "measure", "_read_notes"):
         monkeypatch.setattr(reader, step, repeated)
 
     def write_and_note(folder, split, number, table):

@@ -13,6 +13,7 @@ from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import STAY, Cohort
 from datasets_scripts.sources.items import Units, read_item_table
 from datasets_scripts.sources.measurements import EVENT
+from datasets_scripts.sources.raw_tables import create_views
 from datasets_scripts.sources.reader import load_source, open_tables
 
 
@@ -39,7 +40,9 @@ def opened(name):
     """A source whose tables are all absent, and what gives the columns of a query over them."""
     source, connection = load_source(name), duckdb.connect()
     cohort = Cohort(connection, source, load_channels("extended"))
-    open_tables(cohort, dict.fromkeys(source["tables"]))
+    absent = dict.fromkeys(source["tables"])
+    create_views(connection, source, absent)
+    open_tables(cohort, absent)
     connection.execute(f"CREATE TABLE stays AS ({STAY}) UNION ALL BY NAME ({source['stays']})")
     return source, lambda query: {row[0] for row in connection.execute(f"DESCRIBE ({query})").fetchall()}
 
