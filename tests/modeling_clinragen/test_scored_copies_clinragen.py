@@ -103,7 +103,8 @@ def test_estimates_of_the_encoder_are_its_slope(tiny_tokenizer, processor, recor
     removals = [Removal(note=unit) for unit in occlusion.units["note"]]
     scored, step = scored_copies(occlusion, removals), 1e-3
     estimates = scored.estimated_drops(range(25))
-    states = scored._states(0).double()
+    tokens, (places,) = scored._distinct_tokens([0])
+    states = tokens[places].detach().double()
     double = copy.deepcopy(model).double()
     encoding = type(scored.encoding)(double.backbone)
     for removal, estimate in zip(removals, estimates, strict=True):
