@@ -131,6 +131,16 @@ class Composer:
             for disease in diseases
         }
 
+    def shown_by(self, place: int, values: np.ndarray) -> tuple[bool, ...]:
+        """
+        Return all that `series_evidence` reads from the measured values of the channel at `place`, in their order:
+        series whose channels agree in it hold the same patterns for the same labels.
+        """
+        name, read = self.channels[place]["name"], values.tobytes()
+        directions = dict.fromkeys(way for known in self.patterns.values() for of, way in known if of == name)
+        is_far = bool(len(values)) and bool(values.max() >= _far_limit(self.channels[place]))
+        return is_far, *(self.is_shown[place, way, read] for way in directions)
+
     def _note_evidence(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
         return self._ranked_note(disease, self._of_this_stay(disease, findings, note), note)
 
@@ -379,8 +389,11 @@ class _Patterns(dict):
 
 def _is_far(finding: SeriesFinding) -> bool:
     """Return whether a high level lies well beyond the clear limit; a low level always counts."""
-    limit = clear_limits(finding.channel)[1] + FAST * finding.channel.get("std", 0.0)
-    return finding.direction == "low" or bool(finding.values.max() >= limit)
+    return finding.direction == "low" or bool(finding.values.max() >= _far_limit(finding.channel))
+
+
+def _far_limit(channel: dict) -> float:
+    return clear_limits(channel)[1] + FAST * channel.get("std", 0.0)
 
 
 def _shows(channel: dict, direction: str, values: np.ndarray) -> bool:

@@ -76,7 +76,8 @@ class RecordCopies:
         }
         if "lab" in self.processor.modalities:
             grids = zip(*(self._series[cells][:2] for cells in series), strict=True)
-            inputs |= zip(("past_values", "past_observed_mask"), map(torch.stack, grids), strict=True)
+            stacked = (torch.from_numpy(np.stack(part)) for part in grids)
+            inputs |= zip(("past_values", "past_observed_mask"), stacked, strict=True)
         if self.processor.reads_terms:
             terms_of = self._note_terms.__getitem__ if reads_notes else self._assumed_terms
             terms = [(terms_of(words), self._series[cells][2]) for words, cells in zip(notes, series, strict=True)]
@@ -124,14 +125,37 @@ class RecordCopies:
             return
         self.tokens = dict(zip(self.words, tokens_of_words(encoded["offset_mapping"], spans), strict=True))
 
-    def _series_without(self, cells: tuple) -> tuple[torch.Tensor, torch.Tensor, np.ndarray | None]:
-        """Return grid and mask of the series without some measurements, and the terms that they show."""
-        values = without_measurements(self.values, cells)
+    def _series_without(self, cells: tuple) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """
+        Return grid and mask of the series without some measurements, and the terms that they show. What these
+        measurements are not of is as in the record.
+        """
         if "lab" not in self.processor.modalities:
             return None, None, np.zeros(len(self.processor.knowledge), dtype=bool)
-        grid = self.processor.feature_extractor([values], [self.times], return_tensors="pt")
-        terms = self._terms_of_series(values) if self.processor.reads_terms else None
+        if not cells:
+            return self._whole_series()
+        values, channels = without_measurements(self.values, cells), sorted({channel for _, channel in cells})
+        grid, mask, terms = self._series[()]
+        grid, mask = grid.copy(), mask.copy()
+        for channel in channels:
+            column = values[:, channel], self.times, channel
+            grid[:, channel], mask[:, channel] = self.processor.feature_extractor.channel_grid(*column)
+        if terms is not None and any(self._shown_by(values, i) != self._shown_by(self.values, i) for i in channels):
+            terms = self._terms_of_series(values)
+        return grid, mask, terms
+
+    def _whole_series(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        grid = self.processor.feature_extractor([self.values], [self.times], return_tensors="np")
+        terms = self._terms_of_series(self.values) if self.processor.reads_terms else None
         return grid["past_values"][0], grid["past_observed_mask"][0], terms
+
+    def _shown_by(self, values: np.ndarray, channel: int) -> tuple[bool, ...]:
+        read = values[self._reached[:, channel], channel]
+        return self.processor.record_terms.composer.shown_by(channel, read[~np.isnan(read)])
+
+    @cached_property
+    def _reached(self) -> np.ndarray:
+        return self.processor.feature_extractor.reaches_model(self.values, self.times)
 
     def _terms_of_note(self, words: tuple) -> np.ndarray:
         terms = self.processor.record_terms
@@ -150,8 +174,8 @@ class RecordCopies:
         return self.processor.record_terms.find_in_note(self.note)
 
     def _terms_of_series(self, values: np.ndarray) -> np.ndarray:
-        terms, extractor = self.processor.record_terms, self.processor.feature_extractor
-        read = np.where(extractor.reaches_model(values, self.times), values, np.nan)
+        terms = self.processor.record_terms
+        read = np.where(self._reached, values, np.nan)
         return terms.mark(terms.find_in_series(self.times, read))
 
 

@@ -81,7 +81,7 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         if len(lab_values) != len(lab_times):
             raise ClinRaGenInputError(f"{len(lab_values)} records have lab_values but {len(lab_times)} have lab_times")
         rows = [
-            self._to_grid(*self.validate(values, times, f"record {i}"))
+            self._to_grid(*self.validate(values, times, f"record {i}"), self.channels)
             for i, (values, times) in enumerate(zip(lab_values, lab_times, strict=True))
         ]
         data = {
@@ -234,22 +234,31 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
 
     def plausible(self, values: np.ndarray) -> np.ndarray:
         """Mark the values within the plausibility limits: bool, of the same shape."""
-        minimum = np.array([channel.get("minimum", -np.inf) for channel in self.channels])
-        maximum = np.array([channel.get("maximum", np.inf) for channel in self.channels])
+        return self._plausible(values, self.channels)
+
+    @staticmethod
+    def _plausible(values: np.ndarray, channels: list[dict]) -> np.ndarray:
+        minimum = np.array([channel.get("minimum", -np.inf) for channel in channels])
+        maximum = np.array([channel.get("maximum", np.inf) for channel in channels])
         with np.errstate(invalid="ignore"):
             return (values >= minimum) & (values <= maximum)  # comparisons with NaN are false
 
-    def _to_grid(self, values: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values = np.where(self.plausible(values), values, np.nan)
-        grid = self._paper_grid(values) if self.grid == "paper" else self._hourly_grid(values, times)
+    def channel_grid(self, values: np.ndarray, times: np.ndarray, channel: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return grid and mask of one channel's checked measurements, `(T,)`: `(context_length,)`, as a call gives."""
+        grid, mask = self._to_grid(values[:, None], times, self.channels[channel : channel + 1])
+        return grid[:, 0], mask[:, 0]
+
+    def _to_grid(self, values: np.ndarray, times: np.ndarray, channels: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+        values = np.where(self._plausible(values, channels), values, np.nan)
+        grid = self._paper_grid(values, channels) if self.grid == "paper" else self._hourly_grid(values, times)
         observed = ~np.isnan(grid)
-        mean = np.array([channel["mean"] for channel in self.channels])
-        std = np.array([channel["std"] for channel in self.channels])
+        mean = np.array([channel["mean"] for channel in channels])
+        std = np.array([channel["std"] for channel in channels])
         scores = np.clip((grid - mean) / std, -MAX_STANDARD_SCORE, MAX_STANDARD_SCORE)
         return np.where(observed, scores, 0.0).astype(np.float32), observed
 
     def _hourly_grid(self, values: np.ndarray, times: np.ndarray) -> np.ndarray:
-        shape = (self.context_length, len(self.channels))
+        shape = (self.context_length, values.shape[1])
         row, column = np.nonzero(~np.isnan(values) & ((times >= 0) & (times < self.context_length))[:, None])
         cell = np.floor(times[row]).astype(np.int64) * shape[1] + column
         count = np.bincount(cell, minlength=shape[0] * shape[1])
@@ -257,8 +266,8 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
         return mean.reshape(shape)
 
-    def _paper_grid(self, values: np.ndarray) -> np.ndarray:
-        fill = np.array([channel["fill"] for channel in self.channels])
+    def _paper_grid(self, values: np.ndarray, channels: list[dict]) -> np.ndarray:
+        fill = np.array([channel["fill"] for channel in channels])
         values = np.where(np.isnan(values), fill, values)[: self.context_length]
         if not len(values):
             values = fill[None]

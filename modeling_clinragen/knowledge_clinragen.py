@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The knowledge-augmented attention: series patches attend to medical terms."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -35,6 +38,7 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         self.use_prototypes = config.knowledge_attention_type == "prototype"
         self.has_knowledge = bool(config.knowledge_terms)
         self.has_patterns = bool(config.knowledge_patterns) and not self.use_prototypes
+        self._kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         if not self.has_knowledge:
             return
         term_ids = config.knowledge_input_ids
@@ -58,6 +62,25 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         mask = self.knowledge_attention_mask.unsqueeze(-1).to(vectors.dtype)
         vectors = (vectors * mask).sum(dim=1) / mask.sum(dim=1)
         return self.prototypes(vectors.transpose(0, 1)).transpose(0, 1) if self.use_prototypes else vectors
+
+    @contextmanager
+    def kept_terms(self) -> Iterator[None]:
+        """Compute keys and values of the terms once for all calls within; weights must stay as they are."""
+        self._kept = []
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def _keys_and_values(self, embedding: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what patches attend to, `(num_heads, num_knowledge_tokens, head_dim)` each."""
+        if self._kept:
+            return self._kept[0]
+        knowledge = self._unit_scale(self.embed_knowledge(embedding))
+        found = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
+        if self._kept is not None and not torch.is_grad_enabled():
+            self._kept.append(found)
+        return found
 
     def forward(
         self,
@@ -143,9 +166,8 @@ class ClinRaGenKnowledgeAttention(nn.Module):
         projected = _at(self.series_projection(hidden_states), place, dim=1)
         if not self.has_knowledge:
             return self.norm(projected), None
-        knowledge = self._unit_scale(self.embed_knowledge(embedding))
         queries = self._heads(self.query(hidden_states))[0]  # (num_heads, distinct, head_dim)
-        keys, values = self._heads(self.key(knowledge)), self._heads(self.value(knowledge))
+        keys, values = self._keys_and_values(embedding)
         if self.has_patterns:  # what attends to nothing has the value 0
             keys = torch.cat([keys, self.nothing], dim=-2)
         attended, total = [], 0

@@ -148,8 +148,9 @@ class ClinRaGenPipeline(Pipeline):
         tokens = self.model.generate(encoder_outputs=encoded, streamer=streamer, **generate_kwargs)
         tokens = tokens[:: len(tokens) // len(records)]  # the best of `num_return_sequences`
         if evidence:
-            for row, record in zip(tokens, records, strict=True):
-                record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
+            with self.model.knowledge_attention.kept_terms():
+                for row, record in zip(tokens, records, strict=True):
+                    record["evidence"] = self._evidence(self._parsed(row)["diagnoses"], record)
         outputs = {"tokens": tokens, "record": records, "support": support_of(self.model, model_inputs)}
         if self.model.diagnosis_head is not None:
             outputs["probabilities"] = self.model.diagnosis_probabilities(encoder_outputs=encoded)

@@ -11,6 +11,9 @@ import torch
 from .t5_encoding_clinragen import T5Encoding
 
 
+MOST_TOKENS = 2**9  # that are encoded at once: more do not fit into the caches of a CPU
+
+
 class ScoredCopies:
     """
     Score copies of a record by a T5 on a CPU, as `encode` does.
@@ -31,6 +34,8 @@ class ScoredCopies:
         self.model, self.inputs, self.removed = model, inputs, removed
         self.encoding = T5Encoding(model.backbone)
         self.others = torch.tensor([i for i, places in enumerate(removed) if not places], dtype=torch.long)
+        self.place = torch.zeros(1 + len(removed), dtype=torch.long)  # whose series: of a changed note the record's
+        self.place[self.others + 1] = torch.arange(len(self.others)) + 1
         with torch.no_grad():
             self.tokens, self.token_mask = self._series_tokens()
             self.linear = self._linear_logits()
@@ -43,8 +48,8 @@ class ScoredCopies:
         Args:
             term_evidence (`torch.Tensor`, *optional*): of these rows, as `encode` takes it. Default: as assumed.
         """
-        read = [self.encoding.read_row(self._states(row)) for row in rows]
-        scores = [self.model.diagnosis_head.encoder_scores(states, states.new_zeros(len(states))) for states in read]
+        head = self.model.diagnosis_head
+        scores = [head.encoder_scores(states, states.new_zeros(len(states))) for states in self._read(rows)]
         return self._mixed(torch.stack(scores), self.linear[rows] + self._terms_add(rows, term_evidence))
 
     def estimated_drops(self, labels: Sequence[int]) -> torch.Tensor:
@@ -65,12 +70,30 @@ class ScoredCopies:
     def _mixed(self, encoder: torch.Tensor, linear: torch.Tensor) -> torch.Tensor:
         return self.model.mix([encoder] if self.model.diagnosis_head.linear is None else [encoder, linear])
 
-    def _states(self, row: int) -> torch.Tensor:
-        """Return the embeddings of the tokens of a row, `(sequence_length, hidden)`."""
-        place = (self.others + 1 == row).nonzero().flatten()
-        place = int(place[0]) + 1 if len(place) else 0  # a copy with another note has the record's series
-        ids = self.inputs["input_ids"][row][self.inputs["attention_mask"][row].bool()]
-        return torch.cat([self.model.get_input_embeddings()(ids), self.tokens[place][self.token_mask[place]]])
+    def _read(self, rows: Sequence[int]) -> list[torch.Tensor]:
+        """Return the encoder's states of some rows, `(sequence_length, hidden)` each."""
+        tokens, places = self._distinct_tokens(rows)
+        first, read = self.encoding.first_joint(tokens), []
+        number = max(1, MOST_TOKENS // max(map(len, places)))
+        for some in (places[i : i + number] for i in range(0, len(places), number)):
+            joined = torch.cat(some)
+            read += self.encoding.read_rows(tokens[joined], list(map(len, some)), first[joined])
+        return read
+
+    def _distinct_tokens(self, rows: Sequence[int]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """
+        Return the embeddings of all tokens of some rows, `(distinct, hidden)`, those that copies share once, and for
+        each row which of them it has, `(sequence_length,)`.
+        """
+        ids, kind = self.inputs["input_ids"][rows].unique(return_inverse=True)
+        read = self.inputs["attention_mask"][rows].bool()
+        series, of_record = self.tokens[self.place[rows]], self.tokens[0]
+        changed = (series != of_record).any(dim=-1)
+        number = torch.arange(len(of_record)).repeat(len(rows), 1) + len(ids)
+        number[changed] = torch.arange(int(changed.sum())) + (len(ids) + len(of_record))
+        tokens = torch.cat([self.model.get_input_embeddings()(ids), of_record, series[changed]])
+        parts = zip(kind, read, number, self.token_mask[self.place[rows]], strict=True)
+        return tokens, [torch.cat([note[real], own[held]]) for note, real, own, held in parts]
 
     def _gradients(self, labels: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """
@@ -78,7 +101,8 @@ class ScoredCopies:
         `(len(labels), sequence_length, hidden)`, and by how much of each is attended to, without the last axis.
         """
         with torch.enable_grad():
-            states = self._states(0).detach().requires_grad_()
+            tokens, (places,) = self._distinct_tokens([0])
+            states = tokens[places].detach().requires_grad_()
             log_weights = states.new_zeros(len(states)).requires_grad_()
             read = self.encoding.read_row(states, log_weights)
             scores = self.model.diagnosis_head.encoder_scores(read, log_weights)

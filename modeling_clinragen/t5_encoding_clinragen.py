@@ -9,7 +9,7 @@ copied for each record and joined with a mask, and but for rounding what is read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -26,14 +26,18 @@ def is_plain_t5(backbone: nn.Module, stack: str) -> bool:
     """
     if type(backbone) is not T5ForConditionalGeneration or backbone.training:
         return False
-    modules = list(getattr(backbone, stack).modules())
-    # LoRA's modules hold other ones
-    holders = [module for module in (*modules, backbone.lm_head) if list(module.parameters())]
+    part = getattr(backbone, stack)
+    modules = list(part.modules())
     return (
-        all(type(module).__module__.startswith(("torch.nn.", "transformers.models.t5.")) for module in holders)
-        and all(weight.dtype == torch.float32 for module in holders for weight in module.parameters())
+        # LoRA's modules hold other ones
+        all(_is_known(module) or next(module.parameters(), None) is None for module in (*modules, backbone.lm_head))
+        and all(weight.dtype == torch.float32 for held in (part, backbone.lm_head) for weight in held.parameters())
         and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     )
+
+
+def _is_known(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.nn.", "transformers.models.t5."))
 
 
 class T5Encoding:
@@ -59,17 +63,40 @@ class T5Encoding:
     def read(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode records whose tokens stand first: `(batch_size, sequence_length, d_model)`, zeros for padding."""
         lengths = attention_mask.sum(dim=1).tolist()
+        states = torch.cat([row[:length] for row, length in zip(inputs_embeds, lengths, strict=True)])
+        read = torch.zeros_like(inputs_embeds)
+        for row, part in zip(read, self.read_rows(states, lengths), strict=True):
+            row[: len(part)] = part
+        return read
+
+    def read_rows(
+        self, states: torch.Tensor, lengths: Sequence[int], first: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """
+        Encode records whose tokens follow each other.
+
+        Args:
+            states (`torch.Tensor` of shape `(tokens, d_model)`): embeddings.
+            lengths (list of `int`): number of tokens of each record.
+            first (`torch.Tensor`, *optional*): of the tokens, as `first_joint` gives them.
+
+        Returns:
+            For each record `(length, d_model)`.
+        """
         biases = [self._bias_of(length) for length in (max(lengths), *lengths)][1:]  # the longest first
 
         def attend(joint: torch.Tensor) -> torch.Tensor:
             parts = zip(joint.split(lengths), biases, strict=True)
             return torch.cat([self._attend(part, bias) for part, bias in parts])
 
-        states = torch.cat([row[:length] for row, length in zip(inputs_embeds, lengths, strict=True)])
-        read = torch.zeros_like(inputs_embeds)
-        for row, part in zip(read, self._pass(states, attend).split(lengths), strict=True):
-            row[: len(part)] = part
-        return read
+        return self._pass(states, attend, first).split(lengths)
+
+    def first_joint(self, states: torch.Tensor) -> torch.Tensor:
+        """
+        Return queries, keys and values of embeddings `(tokens, d_model)` in the first layer, side by side: those of a
+        token depend neither on its position nor on others.
+        """
+        return F.linear(normalized(self.stack.block[0].layer[0].layer_norm, states), self.joint[0])
 
     def read_row(self, states: torch.Tensor, log_weights: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -84,17 +111,26 @@ class T5Encoding:
         bias = bias if log_weights is None else bias + log_weights
         return self._pass(states, lambda joint: self._attend(joint, bias))
 
-    def _pass(self, states: torch.Tensor, attend: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def _pass(
+        self,
+        states: torch.Tensor,
+        attend: Callable[[torch.Tensor], torch.Tensor],
+        first: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         Pass states through all layers.
 
         Args:
             states (`torch.Tensor` of shape `(tokens, d_model)`): of one record or several.
             attend (callable): gives what tokens attend to, of their queries, keys and values side by side.
+            first (`torch.Tensor`, *optional*): as `first_joint` gives it. Default: it is computed.
         """
-        for block, attention, joint in zip(self.stack.block, self.attentions, self.joint, strict=True):
+        read = self.first_joint(states) if first is None else first
+        for number, (block, attention) in enumerate(zip(self.stack.block, self.attentions, strict=True)):
             own, feed = block.layer
-            states = states + attention.o(attend(F.linear(normalized(own.layer_norm, states), joint)))
+            if number:
+                read = F.linear(normalized(own.layer_norm, states), self.joint[number])
+            states = states + attention.o(attend(read))
             states = fed(feed, states)
         return normalized(self.stack.final_layer_norm, states)
 

@@ -63,7 +63,8 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         main(None)
-        done.append(main)
+        if main.__module__.rpartition(".")[2] == "__main__":  # else the caller may have more to do
+            done.append(main)
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
             sys.exit(_fail("interrupted; start the same command again to resume", code=130))
@@ -75,11 +76,11 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
 
 def _exit_without_teardown_if(done: list) -> None:
     """
-    End one of several processes, after its work, without Python's teardown: a thread of Gloo that is still releasing
-    a tensor would abort there (PyTorch 2.13, pytorch/pytorch#179291), and the launcher would report the whole run as
-    failed.
+    End a command, after its work, without Python's teardown, which takes a tenth of a second or more to release what
+    is imported. Besides, a thread of Gloo that is still releasing a tensor would abort there (PyTorch 2.13,
+    pytorch/pytorch#179291), and the launcher would report the whole run as failed.
     """
-    if done and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if done:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -90,7 +90,8 @@ def load_model_folder(
 
 def _read_model(folder: Path, with_weights: bool) -> ClinRaGenLanguageModel:
     place = {} if with_weights else {"device_map": "meta"}
-    return model_class(ClinRaGenConfig.from_pretrained(folder)).from_pretrained(folder, **place)
+    config = ClinRaGenConfig.from_pretrained(folder)
+    return model_class(config).from_pretrained(folder, config=config, **place)
 
 
 def is_model_folder(name_or_path: str | None) -> bool:

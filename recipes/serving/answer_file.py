@@ -21,7 +21,6 @@ from recipes.serving.cluster import ShippedModel
 from recipes.serving.processes import answer_by_processes, default_processes
 from recipes.serving.record_files import Entry, read_records
 from recipes.serving.resumed_file import as_line, file_hash, keep_whole_chunks, place_of_error, resumed_file
-from recipes.serving.stays import check_stays, read_stays
 
 
 logger = logging.getLogger(__name__)
@@ -48,6 +47,8 @@ def records_of(arguments: argparse.Namespace, channels: list[dict]) -> Records:
     if arguments.dataset is None:
         read = partial(read_records, arguments.input, channels)
         return Records(sum(1 for _ in read()), file_hash(arguments.input), read)
+    from recipes.serving.stays import check_stays, read_stays  # brings pyarrow, which a file does without
+
     split = arguments.split or "test"
     metadata = check_stays(arguments.dataset, split, channels, arguments.model)
     number, content = metadata["counts"][split]["stays"], metadata["content_hash"]

@@ -13,12 +13,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor
+from modeling_clinragen.composition_clinragen import RHYTHM
 from modeling_clinragen.copies_clinragen import RecordCopies, Removal, without_measurements, without_words
 from modeling_clinragen.evidence_clinragen import part_read
 from recipes.models.backbone import train_tokenizer
 from tests.modeling_clinragen.test_causal_lm_clinragen import byte_processor  # noqa: F401
 from tests.modeling_clinragen.test_generation_clinragen import TEXTS, small_wordpiece  # noqa: F401
-from tests.modeling_clinragen.test_record_terms_clinragen import KNOWLEDGE, LABELS, series
+from tests.modeling_clinragen.test_record_terms_clinragen import KNOWLEDGE, LABELS, series, term
 
 
 PHRASES = [" heart failure", " chest pain; fever", " Shock"]
@@ -41,10 +42,10 @@ def tokenizers(small_wordpiece, byte_processor):  # noqa: F811
     }
 
 
-def processor_of(tokenizer, **options):
-    extractor = ClinRaGenFeatureExtractor(context_length=24)
-    knowledge = {"knowledge": KNOWLEDGE, "term_evidence": True}
-    return ClinRaGenProcessor(extractor, tokenizer, labels=LABELS, max_note_tokens=60, **knowledge, **options)
+def processor_of(tokenizer, knowledge=KNOWLEDGE, labels=LABELS, grid="hourly", **options):
+    extractor = ClinRaGenFeatureExtractor(context_length=24, grid=grid)
+    terms = {"knowledge": knowledge, "term_evidence": True}
+    return ClinRaGenProcessor(extractor, tokenizer, labels=labels, max_note_tokens=60, **terms, **options)
 
 
 def copies_of(processor, note, values, times):
@@ -83,17 +84,30 @@ def test_a_copy_has_the_tokens_that_its_text_has(tokenizers, name, data):
     assert_as_the_processor_makes_them(processor, copies, removals)
 
 
+@pytest.mark.parametrize("grid", ["hourly", "paper"])
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=40)
-def test_a_copy_has_the_grid_and_the_terms_of_its_values(tokenizers, seed):
+@settings(max_examples=20)
+def test_a_copy_has_the_grid_and_the_terms_of_its_values(tokenizers, grid, seed):
     draw = np.random.default_rng(seed)
-    processor = processor_of(tokenizers["trained"])
+    processor = processor_of(tokenizers["trained"], grid=grid)
     times, values = series(Heart_Rate=[124, 131, 118, 90, 80], Systolic_blood_pressure=[70, 82, 85, 120, 88])
     copies = copies_of(processor, "Rigors.", values, times)
     cells = [tuple(cell) for cell in np.argwhere(~np.isnan(values)).tolist()]
     removals = [Removal(series=[cell for cell in cells if draw.random() < share]) for share in (0, 0.2, 0.5, 0.9, 1)]
     assert_as_the_processor_makes_them(processor, copies, removals)
     assert copies.inputs(removals)["term_evidence"][0, 1].any()
+
+
+def test_a_copy_without_the_far_value_shows_no_rhythm_any_more(tokenizers):
+    """A high heart rate is left, but an arrhythmia is told by one far out."""
+    (rhythm,) = RHYTHM
+    knowledge = [term("rapid rhythm", [rhythm], pattern=("Heart Rate", "high"))]
+    processor = processor_of(tokenizers["trained"], knowledge, [rhythm, *LABELS])
+    times, values = series(Heart_Rate=[103, 104, 140, 105, 102])
+    copies = copies_of(processor, "Rigors.", values, times)
+    removals = [Removal(), Removal(series=[(0, 3)]), Removal(series=[(2, 3)])]
+    assert_as_the_processor_makes_them(processor, copies, removals)
+    assert copies.inputs(removals)["term_evidence"][:, 1, 0].tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("modality", ["note", "lab"])

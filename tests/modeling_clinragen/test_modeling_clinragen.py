@@ -179,6 +179,21 @@ def test_term_attention_against_a_loop(tiny_model):
     assert token_mask.tolist() == patch_mask.flatten(1).tolist()
 
 
+def test_terms_are_embedded_once_while_they_are_kept(tiny_model, batch):
+    knowledge, asked = tiny_model.knowledge_attention, []
+    with torch.no_grad():
+        expected = tiny_model.encode(**batch).diagnosis_logits
+    knowledge.key.register_forward_hook(lambda *_: asked.append(1))
+    with torch.no_grad(), knowledge.kept_terms():
+        for _ in range(3):
+            assert torch.equal(tiny_model.encode(**batch).diagnosis_logits, expected)
+    assert len(asked) == 1
+    with knowledge.kept_terms():  # where there are gradients nothing is kept
+        for number in (2, 3):
+            tiny_model.encode(**batch).diagnosis_logits.sum().backward()
+            assert len(asked) == number
+
+
 def test_loss_ignores_masked_targets_and_adds_the_diagnosis_loss(tiny_model, batch):
     labels = torch.randint(3, 50, (4, 6))
     labels[:, 4:] = -100

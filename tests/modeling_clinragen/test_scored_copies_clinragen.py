@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor
+from modeling_clinragen import ClinRaGenFeatureExtractor, ClinRaGenProcessor, scored_copies_clinragen
 from modeling_clinragen.evidence_clinragen import NEGLIGIBLE, PARTS, Occlusion, Removal, _promising, find_evidence
 from modeling_clinragen.scored_copies_clinragen import ScoredCopies
 from recipes.training import fitting
@@ -75,6 +75,15 @@ def test_measured_logits_are_those_of_each_copy_by_itself(tiny_tokenizer, proces
     assert (expected[1:] - expected[0]).abs().amax(dim=1).gt(1e-3).sum() > len(removals) / 2
 
 
+def test_how_many_copies_are_encoded_at_once_does_not_matter(tiny_tokenizer, processor, records, monkeypatch):
+    occlusion = occlusion_of(made_model(tiny_tokenizer, processor), processor, records)
+    removals = occlusion._removals()
+    scored, rows = scored_copies(occlusion, removals), range(len(removals) + 1)
+    together = scored.logits(rows)
+    monkeypatch.setattr(scored_copies_clinragen, "MOST_TOKENS", 1)
+    torch.testing.assert_close(scored.logits(rows), together, atol=1e-5, rtol=1e-5)
+
+
 def test_terms_that_are_read_replace_assumed_ones(tiny_tokenizer, processor, records):
     """Without its first word a denial is none: a term comes to count that no one assumed."""
     occlusion = occlusion_of(made_model(tiny_tokenizer, processor), processor, records, "Denies rigors and CHF.")
@@ -103,7 +112,8 @@ def test_estimates_of_the_encoder_are_its_slope(tiny_tokenizer, processor, recor
     removals = [Removal(note=unit) for unit in occlusion.units["note"]]
     scored, step = scored_copies(occlusion, removals), 1e-3
     estimates = scored.estimated_drops(range(25))
-    states = scored._states(0).double()
+    tokens, (places,) = scored._distinct_tokens([0])
+    states = tokens[places].detach().double()
     double = copy.deepcopy(model).double()
     encoding = type(scored.encoding)(double.backbone)
     for removal, estimate in zip(removals, estimates, strict=True):
