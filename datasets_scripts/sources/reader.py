@@ -150,7 +150,7 @@ def _connect(work: Path) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(work / DATABASE)
     except duckdb.Error as error:
         if "lock" in str(error):
-            raise BusyError(f"another process is at work in {work}; wait for it or end it") from None
+            raise BusyError(f"another process is working on {work}; wait for it or end it") from None
         (work / DATABASE).unlink()  # killed while the file was written for the first time
         (work / f"{DATABASE}.wal").unlink(missing_ok=True)
         return duckdb.connect(work / DATABASE)

@@ -180,7 +180,7 @@ def test_a_table_that_another_build_is_copying_is_read_as_it_is(tmp_path, build,
     with outputs.held(place):
         outputs._held.clear()  # as another process sees it
         build("second")
-    assert "another process is at work" in caplog.text
+    assert "another process is working on" in caplog.text
     assert not copies_of(tmp_path / "cache")
 
 
@@ -201,5 +201,5 @@ def test_a_table_that_cannot_be_read_leaves_no_copy(tmp_path, raw, build):
 
 
 def test_the_output_is_no_part_of_the_cache(tmp_path, build):
-    with pytest.raises(ClinRaGenInputError, match="lies inside of"):
+    with pytest.raises(ClinRaGenInputError, match="is, or is inside"):
         build("dataset", cache=tmp_path / "dataset" / "cache")
