@@ -23,6 +23,7 @@ from recipes.models.card import write_card
 from recipes.models.folder import save_model_folder
 from recipes.models.history import is_credentialed
 from recipes.models.lora import base_weights, learned_state
+from recipes.training.allocator import trim_heap
 from recipes.training.cpu import speed_up_on_cpu
 from recipes.training.fitting import best_threshold
 
@@ -113,6 +114,17 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
         if self.args.device.type == "cpu":
             speed_up_on_cpu(self.model.backbone)
         return super().train(*args, **kwargs)
+
+    def training_step(self, *args, **kwargs):
+        """As ever; what earlier steps have freed goes back to the system first."""
+        trim_heap()
+        return super().training_step(*args, **kwargs)
+
+    def compute_loss(self, *args, **kwargs):
+        """As ever; what the forward pass has freed goes back to the system."""
+        loss = super().compute_loss(*args, **kwargs)
+        trim_heap()
+        return loss
 
     def _run_epoch(self, *args, **kwargs):
         """As ever; but where a resumed stage had reached its last step, or lost its patience, it learns no more."""

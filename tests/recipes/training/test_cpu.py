@@ -10,6 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.t5.modeling_t5 import T5Attention, T5Config, T5DenseGatedActDense, T5LayerNorm
 
 from recipes.training import cpu as cpu_training
+from recipes.training import trainer
 from recipes.training.arguments import StageArguments
 from recipes.training.cpu import SeededDropout, blockwise_attention_forward, speed_up_on_cpu
 from recipes.training.trainer import ClinRaGenTrainer
@@ -396,7 +397,9 @@ def test_without_gradients_pytorch_does_it_as_before():
     assert "blockwise" not in quick.config.to_json_string()
 
 
-def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path):
+def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path, monkeypatch):
+    trims = []
+    monkeypatch.setattr(trainer, "trim_heap", lambda: trims.append(True))
     record = {"past_values": torch.zeros(24, 11), "past_observed_mask": torch.ones(24, 11)}
     record |= {"input_ids": torch.arange(3, 9), "labels": torch.arange(3, 7), "diagnosis_labels": torch.zeros(25)}
     args = StageArguments(output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, max_steps=2)
@@ -407,3 +410,4 @@ def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor
     assert {type(module) for module in dropouts} == {SeededDropout}
     assert tiny_model.backbone.config._attn_implementation == "blockwise"
     assert not torch.equal(tiny_model.backbone.encoder.block[0].layer[0].SelfAttention.q.weight, before)
+    assert len(trims) == 2 * 2  # before and after the forward pass
