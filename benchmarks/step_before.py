@@ -94,7 +94,7 @@ def answer_turns(number: int, count: int) -> dict:
     before = training.memory("VmRSS")
     model = training.make_model("ours")
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer, trim_heap = torch.optim.AdamW(trained, lr=1e-5, fused=True), heap_trimmer()
+    optimizer, trim_heap = torch.optim.AdamW(trained, lr=1e-5, fused=True), heap_trimmer(model)
     for line in sys.stdin:
         batch = chosen[int(line)]
         wall, cpu = time.perf_counter(), time.process_time()
@@ -110,12 +110,13 @@ def answer_turns(number: int, count: int) -> dict:
     return {}
 
 
-def heap_trimmer() -> Callable[[], object]:
-    """Return what the trainer calls around a forward pass; in a checkout whose trainer calls nothing, do nothing."""
+def heap_trimmer(model) -> Callable[[], object]:
+    """Return what the trainer calls around a forward pass; in a checkout whose trainer trims no heap, do nothing."""
     if importlib.util.find_spec("recipes.training.allocator") is None:
         return lambda: None
-    from recipes.training.allocator import trim_heap
+    from recipes.training.allocator import trim_after_decoder, trim_heap
 
+    trim_after_decoder(model.backbone.get_encoder())
     return trim_heap
 
 

@@ -8,6 +8,9 @@ so that the process would hold both.
 import ctypes
 import sys
 
+import torch
+from torch import nn
+
 
 SLACK = 512 * 2**20  # bytes: so much of the heap may be free
 FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
@@ -34,3 +37,21 @@ def trim_heap(slack: int = SLACK) -> bool:
         return False
     library.mallinfo2.restype = _HeapInfo
     return library.mallinfo2().fordblks > slack and bool(library.malloc_trim(0))
+
+
+def trim_after_decoder(encoder: nn.Module) -> torch.utils.hooks.RemovableHandle:
+    """
+    Trim the heap in each backward pass when it comes to the encoder: what the decoder has kept is free then.
+
+    Returns:
+        `torch.utils.hooks.RemovableHandle`: by which the encoder's hook is removed.
+    """
+
+    def trim(gradient: torch.Tensor) -> None:
+        trim_heap()
+
+    def watch(module: nn.Module, given: tuple, output: tuple) -> None:
+        if output[0].requires_grad:
+            output[0].register_hook(trim)
+
+    return encoder.register_forward_hook(watch)

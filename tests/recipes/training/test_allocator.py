@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from recipes.training import allocator
 
@@ -50,3 +52,23 @@ def test_another_c_library_is_left_as_it_is(monkeypatch, platform):
     monkeypatch.setattr(allocator.sys, "platform", platform)
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
     assert not allocator.trim_heap(0)
+
+
+class Encoder(nn.Linear):
+    def forward(self, states):
+        return (super().forward(states),)
+
+
+def test_the_heap_is_trimmed_between_decoder_and_encoder_until_the_hook_is_removed(monkeypatch):
+    calls, encoder, decoder = [], Encoder(3, 3), nn.Linear(3, 3)
+    for name, part in (("encoder", encoder), ("decoder", decoder)):
+        part.weight.register_hook(lambda gradient, name=name: calls.append(name))
+    monkeypatch.setattr(allocator, "trim_heap", lambda: calls.append("trim"))
+    hook = allocator.trim_after_decoder(encoder)
+    decoder(encoder(torch.ones(2, 3))[0]).sum().backward()
+    assert calls == ["decoder", "trim", "encoder"]
+    with torch.no_grad():
+        encoder(torch.ones(2, 3))
+    hook.remove()
+    decoder(encoder(torch.ones(2, 3))[0]).sum().backward()
+    assert calls[3:] == ["decoder", "encoder"]

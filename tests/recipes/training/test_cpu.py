@@ -9,8 +9,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM,
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.t5.modeling_t5 import T5Attention, T5Config, T5DenseGatedActDense, T5LayerNorm
 
+from recipes.training import allocator, trainer
 from recipes.training import cpu as cpu_training
-from recipes.training import trainer
 from recipes.training.arguments import StageArguments
 from recipes.training.cpu import SeededDropout, blockwise_attention_forward, speed_up_on_cpu
 from recipes.training.trainer import ClinRaGenTrainer
@@ -399,7 +399,8 @@ def test_without_gradients_pytorch_does_it_as_before():
 
 def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path, monkeypatch):
     trims = []
-    monkeypatch.setattr(trainer, "trim_heap", lambda: trims.append(True))
+    for module in (trainer, allocator):
+        monkeypatch.setattr(module, "trim_heap", lambda name=module.__name__: trims.append(name))
     record = {"past_values": torch.zeros(24, 11), "past_observed_mask": torch.ones(24, 11)}
     record |= {"input_ids": torch.arange(3, 9), "labels": torch.arange(3, 7), "diagnosis_labels": torch.zeros(25)}
     args = StageArguments(output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, max_steps=2)
@@ -410,4 +411,6 @@ def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor
     assert {type(module) for module in dropouts} == {SeededDropout}
     assert tiny_model.backbone.config._attn_implementation == "blockwise"
     assert not torch.equal(tiny_model.backbone.encoder.block[0].layer[0].SelfAttention.q.weight, before)
-    assert len(trims) == 2 * 2  # before and after the forward pass
+    around, within = trainer.__name__, allocator.__name__
+    assert trims == [around, around, within] * 2  # before and after each forward pass, and in each backward pass
+    assert not tiny_model.backbone.get_encoder()._forward_hooks
