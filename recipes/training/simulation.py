@@ -208,7 +208,7 @@ def _attention_in_blocks(simulation: Simulation) -> type:
                 [key.shape[2]] * rows if mask is None else [_num_keys(mask[i % len(mask), 0]) for i in range(rows)]
             )
             ctx.scores, ctx.kept = num_heads * num_queries * sum(lengths), []
-            ctx.is_kept = query.shape[:3].numel() * key.shape[2] <= cpu.KEPT_SCORES
+            ctx.is_kept = cpu.keeps_weights(query, key)
             if ctx.is_kept:
                 kinds = (query.dtype, torch.int8) if dropout else (query.dtype,)
                 ctx.kept = [simulation.empty(ctx.scores, dtype=kind) for kind in kinds]

@@ -23,6 +23,7 @@ from recipes.models.card import write_card
 from recipes.models.folder import save_model_folder
 from recipes.models.history import is_credentialed
 from recipes.models.lora import base_weights, learned_state
+from recipes.training.allocator import trim_after_decoder, trim_heap
 from recipes.training.cpu import speed_up_on_cpu
 from recipes.training.fitting import best_threshold
 
@@ -110,9 +111,27 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
 
     def train(self, *args, **kwargs):
         """As ever; on a CPU with parts of the same function that cost less there."""
-        if self.args.device.type == "cpu":
-            speed_up_on_cpu(self.model.backbone)
-        return super().train(*args, **kwargs)
+        if self.args.device.type != "cpu":
+            return super().train(*args, **kwargs)
+        speed_up_on_cpu(self.model.backbone)
+        if not self.model.backbone.config.is_encoder_decoder:
+            return super().train(*args, **kwargs)
+        hook = trim_after_decoder(self.model.backbone.get_encoder())
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            hook.remove()
+
+    def training_step(self, *args, **kwargs):
+        """As ever; what earlier steps have freed goes back to the system first."""
+        trim_heap()
+        return super().training_step(*args, **kwargs)
+
+    def compute_loss(self, *args, **kwargs):
+        """As ever; what the forward pass has freed goes back to the system."""
+        loss = super().compute_loss(*args, **kwargs)
+        trim_heap()
+        return loss
 
     def _run_epoch(self, *args, **kwargs):
         """As ever; but where a resumed stage had reached its last step, or lost its patience, it learns no more."""

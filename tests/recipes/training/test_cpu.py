@@ -9,6 +9,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM,
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.t5.modeling_t5 import T5Attention, T5Config, T5DenseGatedActDense, T5LayerNorm
 
+from recipes.training import allocator, trainer
 from recipes.training import cpu as cpu_training
 from recipes.training.arguments import StageArguments
 from recipes.training.cpu import SeededDropout, blockwise_attention_forward, speed_up_on_cpu
@@ -93,7 +94,8 @@ def inputs_of(model):
 @pytest.fixture(autouse=True, params=[0, 2**25], ids=["made again", "kept"])
 def small_blocks(monkeypatch, request):
     monkeypatch.setattr(cpu_training, "BLOCK_SIZE", 60)
-    monkeypatch.setattr(cpu_training, "KEPT_SCORES", request.param)
+    for name in ("KEPT_SCORES", "KEPT_PRODUCTS"):
+        monkeypatch.setattr(cpu_training, name, request.param)
     monkeypatch.setattr(cpu_training, "GATED_SIZE", 300)
 
 
@@ -112,6 +114,21 @@ def test_every_family_of_backbones_learns_the_same(model_type):
     for (name, weight), twin in zip(model.named_parameters(), quick.parameters(), strict=True):
         if weight.grad is not None:
             torch.testing.assert_close(twin.grad, weight.grad, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_what_is_made_again_is_equal_to_the_bit(monkeypatch):
+    model = make_backbone("t5", dropout=0.1)
+    speed_up_on_cpu(model)
+    found = []
+    for limit in (0, 2**25):
+        for name in ("KEPT_SCORES", "KEPT_PRODUCTS"):
+            monkeypatch.setattr(cpu_training, name, limit)
+        model.zero_grad()
+        torch.manual_seed(1)
+        loss = model(**inputs_of(model)).loss
+        loss.backward()
+        found.append([loss, *(weight.grad for weight in model.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def attention_inputs(dtype=torch.float32, keys=9):
@@ -226,6 +243,12 @@ def test_what_the_backward_pass_needs_grows_with_the_length_not_its_square(monke
     assert kept_for_a_record(model, 400) / kept_for_a_record(model, 200) == pytest.approx(2, rel=0.01)
 
 
+@pytest.mark.parametrize(("queries", "keys", "kept"), [(6, 6, True), (2, 6, True), (2, 7, False), (7, 2, True)])
+def test_weights_over_the_note_are_kept_where_those_of_the_note_are(monkeypatch, queries, keys, kept):
+    monkeypatch.setattr(cpu_training, "KEPT_SCORES", 2 * 3 * 6 * 6)
+    assert cpu_training.keeps_weights(torch.empty(2, 3, queries, 4), torch.empty(2, 3, keys, 4)) == kept
+
+
 def lean(module):
     """A copy as `speed_up_on_cpu` makes it."""
     holder = nn.Module()
@@ -290,6 +313,21 @@ def test_a_gated_layer_drops_the_same_in_both_passes():
     assert torch.autograd.gradcheck(forward, [states, *layer.parameters()])
     dropped = [layer(states) for _ in range(2000)]
     torch.testing.assert_close(torch.stack(dropped).mean(dim=0), layer.eval()(states), atol=0.05, rtol=0)
+
+
+def test_a_gated_layer_keeps_no_product_of_a_long_batch(monkeypatch):
+    layer = lean(T5DenseGatedActDense(T5Config(d_model=8, d_ff=20, feed_forward_proj="gated-gelu")))
+
+    def kept(rows):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()), lambda _: None):
+            layer(torch.randn(rows, 8))
+        return sorted(sizes)
+
+    monkeypatch.setattr(cpu_training, "KEPT_PRODUCTS", 2 * 17 * 20)
+    weights = [8 * 20] * 3
+    assert kept(17) == sorted([17 * 8, *weights, 17 * 20, 17 * 20])
+    assert kept(18) == sorted([18 * 8, *weights])
 
 
 def test_a_gated_layer_calls_layers_that_do_more_than_multiply():
@@ -359,7 +397,10 @@ def test_without_gradients_pytorch_does_it_as_before():
     assert "blockwise" not in quick.config.to_json_string()
 
 
-def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path):
+def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor, tmp_path, monkeypatch):
+    trims = []
+    for module in (trainer, allocator):
+        monkeypatch.setattr(module, "trim_heap", lambda name=module.__name__: trims.append(name))
     record = {"past_values": torch.zeros(24, 11), "past_observed_mask": torch.ones(24, 11)}
     record |= {"input_ids": torch.arange(3, 9), "labels": torch.arange(3, 7), "diagnosis_labels": torch.zeros(25)}
     args = StageArguments(output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, max_steps=2)
@@ -370,3 +411,6 @@ def test_the_trainer_trains_on_a_cpu_with_these_parts(tiny_model, tiny_processor
     assert {type(module) for module in dropouts} == {SeededDropout}
     assert tiny_model.backbone.config._attn_implementation == "blockwise"
     assert not torch.equal(tiny_model.backbone.encoder.block[0].layer[0].SelfAttention.q.weight, before)
+    around, within = trainer.__name__, allocator.__name__
+    assert trims == [around, around, within] * 2  # before and after each forward pass, and in each backward pass
+    assert not tiny_model.backbone.get_encoder()._forward_hooks
