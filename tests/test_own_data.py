@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from datasets_scripts import build_dataset
 from datasets_scripts.dataset.folder import read_metadata
@@ -73,6 +74,11 @@ def lay_out(home: Path) -> None:
     write_export(home / "my-hospital", PATIENTS)
     write_export(home / "new-patients", NEW, seed=1, new=True)
     (home / "my-hospital" / "tables.yaml").write_text(blocks_of(section(TEXT), "yaml")[0], encoding="utf-8")
+    (labels,) = [block for block in blocks_of(TEXT, "yaml") if block.startswith("labels:")]
+    (home / "my_labels.yaml").write_text(labels, encoding="utf-8")
+    names = [label["name"] for label in yaml.safe_load(labels)["labels"]]
+    terms = {"source": "made up", "diseases": {name: {"name": [name.lower()]} for name in names}}
+    (home / "my_terms.yaml").write_text(yaml.safe_dump(terms), encoding="utf-8")
     write_synthetic_tables(home / "simulated", 30, 0)
     export_mimic(home / "simulated", home / "OMOP", ".parquet")
     write_folder(home / "MEDS", [event for i in range(1, 13) for event in mimic_iv(i)])
@@ -199,12 +205,8 @@ def test_the_last_commands_list_notes_and_remove_them(home, tmp_path):
 
 def test_no_block_of_the_page_is_left_out_unawares():
     assert len(PATH) == 7
-    assert [len(blocks) for blocks in (OTHERS, REMOVES, SERVER, GERMAN)] == [
-        2,
-        1,
-        1,
-        1,
-    ]  # OMOP and MEDS are the others
+    # The others are OMOP, MEDS, and the terms of own labels.
+    assert [len(blocks) for blocks in (OTHERS, REMOVES, SERVER, GERMAN)] == [3, 1, 1, 1]
 
 
 def test_the_notebook_has_the_cells_of_the_page_and_what_they_print():

@@ -165,7 +165,7 @@ def test_bad_rows_of_a_csv_are_refusals_of_their_records(folder, tmp_path):
         ("b", "line 4, column 'pH': not a number"),
         ("c", "line 5 has 6 cells under 5 columns"),
         ("d", ""),
-        ("a", "line 7: this id was there before"),
+        ("a", "line 7: this id occurred before"),
         ("line 8", "line 8: the id is empty"),
         ("e", "line 10: another note than in line 9"),
         ("f", ""),
@@ -365,7 +365,7 @@ def test_answers_of_an_unknown_start_are_refused_and_kept(folder, tmp_path, monk
         ("in.csv", 'id,"note\n', [], "in.csv, line 1: the header is not CSV"),
         ("in.xlsx", "x", [], "in.xlsx: unknown kind of file"),
         ("in.jsonl", "{}", ["--batch-size", "0"], "--batch-size is 0"),
-        ("in.jsonl", "{}", ["--device", "cuda:99"], "--device: cuda:99 is not there"),
+        ("in.jsonl", "{}", ["--device", "cuda:99"], "--device: there is no cuda:99; leave it out or give cpu"),
         ("in.jsonl", "{}", ["--output", "."], ". exists already"),
     ],
 )

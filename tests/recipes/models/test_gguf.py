@@ -161,7 +161,7 @@ def test_a_name_that_is_not_a_file_of_the_folder_is_one_line(tiny, stage_argumen
     folder, _ = tiny
     with pytest.raises(ClinRaGenInputError, match=rf"has no other.gguf; it holds {FILE}"):
         stage1_note.main(stage_arguments(tmp_path / "a", "--model_name_or_path", folder, "--gguf_file", "other.gguf"))
-    with pytest.raises(ClinRaGenInputError, match="name that by model_name_or_path"):
+    with pytest.raises(ClinRaGenInputError, match="name the folder by model_name_or_path"):
         stage1_note.main(stage_arguments(tmp_path / "b", "--gguf_file", FILE))
     with pytest.raises(ClinRaGenInputError, match="give the name alone of a file"):
         with_gguf(str(folder), "model.bin", "--teacher")

@@ -162,7 +162,7 @@ def test_what_is_kept_is_the_sum_by_hand(place, of_dropout):
     simulation.without_values(layers)
     weights = 4 * 2 * (width * width + width)
     assert simulation.live == weights
-    with simulation, getattr(simulation, f"of_a_{place}")():
+    with simulation, getattr(simulation, f"{place}_kernels")():
         out = layers(torch.zeros(rows, width))
         # in float32 what comes in, after the first layer, after GELU, and what comes out; and what dropout drops
         assert simulation.live - weights == rows * width * (4 * 4 + of_dropout)
@@ -202,7 +202,7 @@ def test_a_gpu_keeps_no_weights_of_attention(place):
     tensors = [simulation.empty(*shape, dtype=torch.float32).requires_grad_() for _ in range(3)]
     bias = simulation.empty(1, 4, 128, 128, dtype=torch.float32).requires_grad_()
     scores = 2 * 4 * 128 * 128
-    with simulation, getattr(simulation, f"of_a_{place}")():
+    with simulation, getattr(simulation, f"{place}_kernels")():
         before = simulation.live
         out = F.scaled_dot_product_attention(*tensors, attn_mask=bias)
         assert (simulation.live - before < 4 * scores) == (place == "gpu")

@@ -238,10 +238,10 @@ def test_a_patch_that_attends_to_a_term_gets_the_value_of_another(tiny_model):
     weights = (torch.einsum("phd,thd->hpt", queries, keys) / 8**0.5).softmax(dim=-1)
     order = derangement(len(values), 3)
     heads = values.unflatten(-1, (2, 8))  # (terms, heads, head_dim)
-    shuffled = torch.zeros(5, 2, 8)
+    expected_heads = torch.zeros(5, 2, 8)
     for term in range(len(values)):
-        shuffled += weights[:, :, term].T.unsqueeze(-1) * heads[order[term]]
-    expected = attention.norm(attention.series_projection(patches) + attention.output(shuffled.flatten(1)))
+        expected_heads += weights[:, :, term].T.unsqueeze(-1) * heads[order[term]]
+    expected = attention.norm(attention.series_projection(patches) + attention.output(expected_heads.flatten(1)))
     torch.testing.assert_close(shuffled[0], expected)
 
 
