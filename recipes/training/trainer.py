@@ -123,12 +123,12 @@ class ClinRaGenTrainer(Seq2SeqTrainer):
             hook.remove()
 
     def training_step(self, *args, **kwargs):
-        """As ever; what earlier steps have freed goes back to the system first."""
+        """Run a training step, after the heap's free memory has gone back to the system."""
         trim_heap()
         return super().training_step(*args, **kwargs)
 
     def compute_loss(self, *args, **kwargs):
-        """As ever; what the forward pass has freed goes back to the system."""
+        """Compute the loss; memory that the forward pass has freed goes back to the system."""
         loss = super().compute_loss(*args, **kwargs)
         trim_heap()
         return loss
