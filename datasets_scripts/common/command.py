@@ -57,33 +57,38 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     owner can read the files that it and its libraries write.
     """
     os.umask(OWNER_ALONE)
-    done = []
-    atexit.register(_exit_without_teardown_if, done)  # registered first, it runs last
+    ended: list[int] = []  # its exit code, once a command has come to its end
+    atexit.register(_exit_without_teardown, ended)  # registered first, it runs last
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # work is complete: ignore Ctrl-C
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    is_whole_process = main.__module__.rpartition(".")[2] == "__main__"  # else the caller may have more to do
     try:
         main(None)
-        if main.__module__.rpartition(".")[2] == "__main__":  # else the caller may have more to do
-            done.append(main)
+        if is_whole_process:
+            ended.append(0)
     except (Exception, KeyboardInterrupt) as error:
         if is_interruption(error):
-            sys.exit(_fail("interrupted; start the same command again to resume", code=130))
+            code = _fail("interrupted; start the same command again to resume", code=130)
+            if is_whole_process:
+                ended.append(code)
+                atexit._run_exitfuncs()  # Python would first wait for terminated workers to complete a result
+            sys.exit(code)
         line = _message_for(error)
         if line is None:
             raise
         sys.exit(_fail(line))
 
 
-def _exit_without_teardown_if(done: list) -> None:
+def _exit_without_teardown(ended: list[int]) -> None:
     """
-    End a command, after its work, without Python's teardown, which takes a tenth of a second or more to release what
-    is imported. Besides, a thread of Gloo that is still releasing a tensor would abort there (PyTorch 2.13,
-    pytorch/pytorch#179291), and the launcher would report the whole run as failed.
+    End a command, after its work or Ctrl-C, without Python's teardown, which takes a tenth of a second or more to
+    release what is imported. Besides, a thread of Gloo that is still releasing a tensor would abort there (PyTorch
+    2.13, pytorch/pytorch#179291), and the launcher would report the whole run as failed.
     """
-    if done:
+    if ended:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(*ended)
 
 
 def _message_for(error: Exception | KeyboardInterrupt) -> str | None:

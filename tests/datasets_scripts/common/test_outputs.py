@@ -403,6 +403,28 @@ def pressed_ctrl_c(command, seconds):
     return process.returncode, message
 
 
+def test_ctrl_c_while_libraries_are_imported_ends_the_command(data, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'pandas.core.arrays':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, generate_rationales.__file__, "--dataset", data / "dataset", "--teacher", "template"]
+        + ["--knowledge", data / "knowledge.json", "--output", tmp_path / "out"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "error: interrupted; start the same command again to resume\n"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_workers_is_one_line(data, tmp_path):
     large = tmp_path / "large"
