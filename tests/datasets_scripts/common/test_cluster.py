@@ -126,6 +126,7 @@ def test_a_build_and_its_rationales_are_the_bytes_of_a_local_run(cluster, raw, s
 
 @pytest.mark.slow
 def test_a_build_begun_on_a_cluster_resumes_here_and_vice_versa(cluster, raw, small_blocks, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # this process alone writes what is not written by the cluster
     local, write_shard = build(raw, tmp_path / "local"), records.write_shard
     for first, then in ((["--ray", cluster.address], []), ([], ["--ray", cluster.address])):
         output, written = tmp_path / f"begun{len(first)}", []
