@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SECONDS_TO_END = 1  # without the workers; a result that one was writing is waited for in vain
 _ahead: set[str] = set()  # modules that the fork server has imported
 
 
@@ -69,9 +70,11 @@ def worker_pool(processes: int, prepare: Callable[..., None], *arguments: Any) -
         pool.shutdown(cancel_futures=True)
         raise
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
+        ending.join(SECONDS_TO_END)
         raise
 
 
