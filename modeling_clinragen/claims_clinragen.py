@@ -330,7 +330,7 @@ def _quote(channel: dict, hours: np.ndarray, values: np.ndarray) -> str:
     show = f".{channel.get('decimals', 1)}f"
     high, low = (int(beyond(channel, values, side).sum()) for side in ("high", "low"))
     return (
-        f"{len(values)} values, {high} above and {low} below {normal_word(channel)}; "
+        f"{len(values)} value{'s' if len(values) > 1 else ''}, {high} above and {low} below {normal_word(channel)}; "
         f"lowest {values.min():{show}} at hour {hours[values.argmin()]:.1f}, "
         f"highest {values.max():{show}} at hour {hours[values.argmax()]:.1f}"
     )

@@ -20,7 +20,7 @@ import numpy as np
 from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
-from .past_clinragen import ACUTE, is_only_past, places_of
+from .past_clinragen import ACUTE, is_only_history, places_of
 from .realization_clinragen import SeriesFinding, SurfaceRealizer, is_risk, place_of, sentence_name
 from .remembered_clinragen import Remembered
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
@@ -119,15 +119,20 @@ class Composer:
 
     def series_evidence(self, lab_times, lab_values, diseases: list[str]) -> dict[str, list[SeriesFinding]]:
         """Find the findings of the series for each disease, as [`Composer.evidence`] does."""
+        found = self.clear_patterns(lab_times, lab_values, diseases)
+        return {disease: _without_redundant_pressures(list(found[disease].values())) for disease in diseases}
+
+    def clear_patterns(
+        self, lab_times, lab_values, diseases: list[str]
+    ) -> dict[str, dict[tuple[str, str], SeriesFinding]]:
+        """Map each disease to those of its patterns, as (channel, direction), that the series clearly show."""
         shown = self._series_findings(lab_times, lab_values, diseases)
         return {
-            disease: _without_redundant_pressures(
-                [
-                    shown[pattern]
-                    for pattern in self.patterns.get(disease, ())
-                    if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
-                ]
-            )
+            disease: {
+                pattern: shown[pattern]
+                for pattern in self.patterns.get(disease, ())
+                if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
+            }
             for disease in diseases
         }
 
@@ -150,7 +155,7 @@ class Composer:
         linked = [finding for finding in findings if disease in finding.diseases]
         if disease not in ACUTE:
             return linked
-        return [finding for finding in linked if not is_only_past(note, finding.text)]
+        return [finding for finding in linked if not is_only_history(note, finding.text)]
 
     def _ranked_note(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
         """Rank findings, the disease's own names first, and leave out those that repeat another."""

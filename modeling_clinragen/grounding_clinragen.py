@@ -23,9 +23,10 @@ import numpy as np
 from .claims_clinragen import Claim, ClaimChecker
 from .composition_clinragen import MAX_SENTENCES, Evidence
 from .language_clinragen import ENGLISH, Rewritten
-from .links_clinragen import argue
+from .links_clinragen import NoteFinding, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details
+from .past_clinragen import ACUTE, is_only_history
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .realization_clinragen import NO_SIGN, place_of
@@ -243,7 +244,7 @@ class GroundedText:
             claims = check_note_claims(sentence, self.index)  # in the note's own words
         else:
             claims = self.grounding.check(sentence, self.times, self.values)
-        return argue(claims, sentence, self.grounding.links)
+        return argue(claims, sentence, self.grounding.links, self.rewritten_note.text)
 
     def _holds(self, sentence: str, claims: list[Claim]) -> bool:
         """Return whether the record supports a sentence that agrees with the diagnoses and says something new."""
@@ -252,7 +253,16 @@ class GroundedText:
             return False
         if self.grounding.has_knowledge and any(claim.argument in ("unlinked", "unknown") for claim in claims):
             return False
+        if any(self._is_weak(claim) for claim in claims):
+            return False
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
+
+    def _is_weak(self, claim: Claim) -> bool:
+        """Return whether a claim argues from few or slightly unusual values, which are no evidence to the composer."""
+        if claim.channel is None or claim.argument != "linked" or claim.direction not in ("high", "low"):
+            return False
+        shown = self.grounding.composer.clear_patterns(self.times, self.values, claim.diagnoses)
+        return any((claim.channel, claim.direction) not in patterns for patterns in shown.values())
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
         """Return whether a sentence about the note has a number or a side that the note lacks."""
@@ -344,7 +354,13 @@ class GroundedText:
             measured = {id(finding): finding for evidence in found for finding in evidence.series}
             return list(measured.values())[:MAX_SHOWN]
         noted = {finding.start: finding for evidence in found for finding in evidence.note}.values()
+        noted = [finding for finding in noted if not self._is_past_acute(finding)]
         return sorted(noted, key=lambda finding: (finding.type != "name", finding.start))[:MAX_SHOWN]
+
+    def _is_past_acute(self, finding: NoteFinding) -> bool:
+        """Return whether a finding names an acute disease that the note has as history only."""
+        mentions = self.grounding.links.find_diagnoses(finding.text)
+        return any(ACUTE & set(mention.labels) for mention in mentions) and is_only_history(self.note, finding.text)
 
     def _points_to(self, disease: str, parts: Iterable[str]) -> bool:
         return any(getattr(self.evidence[disease], EVIDENCE[part]) for part in parts)

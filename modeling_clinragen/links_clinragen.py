@@ -19,6 +19,7 @@ from .clinical_clinragen import short_name
 from .homonyms_clinragen import names_something_else
 from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
+from .past_clinragen import ACUTE, is_history
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
 from .remembered_clinragen import Remembered
@@ -275,18 +276,20 @@ def _is_content(written: str) -> bool:
     return written.lower() not in GRAMMAR_WORDS or written.isupper()
 
 
-def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
+def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | None = None) -> list[Claim]:
     """
     Set for each claim the `diagnoses` that its sentence argues for from it, and `argument`.
 
     A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from the
     findings of the previous sentence. A sentence that only names a diagnosis argues for it from the words that name
-    it. A finding that is stated to be absent or normal is linked with no diagnosis.
+    it. A finding that is stated to be absent or normal is linked with no diagnosis, and what the note has as history
+    only with no acute one.
 
     Args:
         claims (list of `Claim`): about the note, the series or both, as found in `text`; changed in place.
         text (`str`): the text.
         links (`KnowledgeLinks`): the knowledge.
+        note (`str`, *optional*): the note that claims about it were checked against.
 
     Returns:
         `claims`.
@@ -309,7 +312,14 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks) -> list[Claim]:
         if claim.diagnoses:
             known = "unlinked" if diseases is not None else "unknown"
             claim.argument = "linked" if set(claim.diagnoses) <= (diseases or set()) else known
+            if claim.argument == "linked" and note is not None and _is_only_history(claim, note):
+                claim.argument = "unlinked"
     return claims
+
+
+def _is_only_history(claim: Claim, note: str) -> bool:
+    acute = claim.spans and ACUTE.intersection(claim.diagnoses)
+    return bool(acute) and all(is_history(note, *span) for span in claim.spans)
 
 
 def _span_at(spans: list[tuple[int, int]], place: int) -> tuple[int, int]:

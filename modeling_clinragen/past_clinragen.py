@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Recognise past events and background diseases: an event that a note dates in the past or gives as history, and a
-chronic disease under a heading such as "past history", are no signs of an acute disease of this stay.
+chronic disease in a section such as "past history", are no signs of an acute disease of this stay.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from .clinical_clinragen import PHENOTYPES
-from .phrases_clinragen import compiled
+from .phrases_clinragen import compiled, lowered
 
 
 _ACUTE_CCS = {2, 55, 100, 109, 122, 130, 131, 153, 157, 238, 249}
@@ -41,23 +42,44 @@ _CHRONIC = compiled(r"""
     asthma|\bcopd\b|chronic obstructive|emphysema|heart failure|\bchf\b|coronary artery disease|\bcad\b
     |restrictive (?:lung|pulmonary)
     """)
-_PAST_HEADING = compiled(r"\s*(?:past|pmhx?\b|medical history|social|family)[^:\n]*:")
+# lasting, too, but the diagnosis head reads them even there: they make an acute injury more likely
+_KIDNEYS = compiled(r"(?:renal|kidney) (?:failure|insufficiency|dysfunction|impairment|disease)|\b(?:ckd|cri|crf)\b")
+_PAST_HEADING = re.compile(r"(?m)^[ \t]*(?:past|pmhx?\b|medical history|social|family)[^:\n]*:[ \t]*")
+_HEADING = re.compile(r"[a-z][a-z /&()-]{1,60}:")
+_SECTION_END = re.compile(rf"\n[ \t]*\n|\n{_HEADING.pattern}|\Z")
+_LINE_END = re.compile(r"\n|\Z")
+_SPACE = re.compile(r"\s*")
 
 
 def is_past_event(note: str, start: int, end: int) -> bool:
     """Return whether the span of a note is an event of the past, or a background disease."""
     lower = _lowered(note)
     if _CHRONIC.search(lower[start:end]):
-        return bool(_PAST_HEADING.match(lower, lower.rfind("\n", 0, start) + 1, start))
+        return _is_in_history(note, start)
     if not _EVENT.search(lower[start:end]):
         return False
     line = lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
     return bool(_DATED.match(lower[end : end + 80]) or _GIVEN_AS_HISTORY.search(line))
 
 
+def _is_in_history(note: str, start: int) -> bool:
+    return any(first <= start < last for first, last in _past_histories(note))
+
+
 @lru_cache(maxsize=8)
-def _lowered(note: str) -> str:
-    return note.lower()
+def _past_histories(note: str) -> list[tuple[int, int]]:
+    """Return the spans of past, social and family history: a line, or the paragraph below its heading."""
+    lower, found = _lowered(note), []
+    for heading in _PAST_HEADING.finditer(lower):
+        body = _SPACE.match(lower, heading.end()).end()
+        if "\n" not in lower[heading.end() : body]:
+            found.append((body, _LINE_END.search(lower, body).start()))
+        elif not _HEADING.match(lower, body):
+            found.append((body, _SECTION_END.search(lower, body).start()))
+    return found
+
+
+_lowered = lru_cache(maxsize=8)(lowered)
 
 
 def places_of(note: str, text: str) -> list[tuple[int, int]]:
@@ -76,6 +98,19 @@ def _is_letter(character: str) -> bool:
 
 
 def is_only_past(note: str, text: str) -> bool:
-    """Return whether every mention of a finding in a note is an event of the past."""
+    """Return whether every mention of a finding in a note is an event of the past, or a background disease."""
     places = places_of(note, text)
     return bool(places) and all(is_past_event(note, *place) for place in places)
+
+
+def is_only_history(note: str, text: str) -> bool:
+    """Return whether every mention of a finding in a note belongs to the history, see [`is_history`]."""
+    places = places_of(note, text)
+    return bool(places) and all(is_history(note, *place) for place in places)
+
+
+def is_history(note: str, start: int, end: int) -> bool:
+    """Return whether the span of a note is no sign of an acute disease: past, or failing kidneys in the history."""
+    if _KIDNEYS.search(_lowered(note)[start:end]) and _is_in_history(note, start):
+        return True
+    return is_past_event(note, start, end)

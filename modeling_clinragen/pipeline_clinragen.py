@@ -297,7 +297,7 @@ class ClinRaGenPipeline(Pipeline):
             "lab": self.grounding.check(lab.text, record["lab_times"], record["lab_values"]),
         }
         if self.grounding.has_knowledge:
-            argue(found["note"], note.text, self.grounding.links)
+            argue(found["note"], note.text, self.grounding.links, about.text)
             argue(found["lab"], lab.text, self.grounding.links)
         return {"note": note.restored(found["note"], about), "lab": lab.restored(found["lab"])}
 

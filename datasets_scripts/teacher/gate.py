@@ -151,7 +151,7 @@ class Gate:
                     judgement.faults.append(("note contradicted", _feedback(written)))
                 if claim.verdict == "absent" and not self._is_diagnosis(claim, sentence.text, gold):
                     judgement.faults.append(("finding not in the note", f"The note does not hold {written.text!r}."))
-            self._judge_arguments(claims, sentence, judgement)
+            self._judge_arguments(claims, sentence, judgement, index.text)
             for quote in sentence.evidence or ():
                 if _plain(quote) not in _plain(row["note"]):
                     judgement.faults.append(("quote not in the note", f"The note does not hold the words {quote!r}."))
@@ -185,11 +185,13 @@ class Gate:
                 judgement.faults.append(("series contradicted", _feedback(claim)))
         self._judge_arguments(claims, sentence, judgement)
 
-    def _judge_arguments(self, claims: list[Claim], sentence: Sentence, judgement: Judgement) -> None:
-        """Reject an argument from a finding that the knowledge links with other diagnoses only."""
+    def _judge_arguments(
+        self, claims: list[Claim], sentence: Sentence, judgement: Judgement, note: str | None = None
+    ) -> None:
+        """Reject an argument for an acute disease from the history, or from a finding of other diagnoses only."""
         if self.links is None:
             return
-        argue(claims, sentence.text, self.links)
+        argue(claims, sentence.text, self.links, note)
         for claim in sentence.said.restored(claims):
             if claim.argument:
                 judgement.claims[f"argument {claim.argument}"] += 1

@@ -510,6 +510,10 @@ def test_a_risk_does_not_make_a_disease_likely():
         ("insulin dependent diabetes", KIDNEY),
         ("Past history: asthma", RESPIRATORY),
         ("Past medical history: COPD, CHF", RESPIRATORY),
+        ("Past Medical History:\n1. COPD\n2. gout\n\nHospital course: well", RESPIRATORY),
+        ("PMH:\n\nHypertension\nCOPD, for years followed by the lung clinic\nBrief Course: well", RESPIRATORY),
+        ("Past history: hypertension; renal failure- not currently dialyzed", RENAL),
+        ("Past Medical History:\n- chronic renal insufficiency\n- gout", RENAL),
         ("asthma", COPD),
         ("COPD", PNEUMONIA),
         ("dysrhythmia regular", DYSRHYTHMIAS),
@@ -519,6 +523,20 @@ def test_a_risk_does_not_make_a_disease_likely():
 )
 def test_weak_findings_of_a_note_are_no_evidence(note, disease):
     assert not composer().evidence(note, *series(), [disease])[disease].note
+
+
+@pytest.mark.parametrize(
+    ("note", "disease"),
+    [
+        ("renal failure\nPast history: renal failure", RENAL),
+        ("Past Medical History:\n- gout\n\nAcute renal failure on chronic", RENAL),
+        ("Past Medical History:\nHospital Course:\nCOPD with exacerbation", RESPIRATORY),
+        ("Past Medical History:\n- gout\nHospital Course: COPD with exacerbation", RESPIRATORY),
+        ("Past history: chronic kidney disease", KIDNEY),
+    ],
+)
+def test_what_stands_outside_the_history_is_evidence(note, disease):
+    assert composer().evidence(note, *series(), [disease])[disease].note
 
 
 def test_a_name_with_a_negation_negates_no_sign():

@@ -17,6 +17,7 @@ from modeling_clinragen import PHENOTYPES, ClinRaGenFeatureExtractor, ClinRaGenP
 from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.clinical_clinragen import CHANNELS, NO_DISEASE, PAPER_CHANNELS
 from modeling_clinragen.grounding_clinragen import Grounding, split_sentences
+from modeling_clinragen.links_clinragen import argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.processing_clinragen import TARGET
 from modeling_clinragen.realization_clinragen import NO_SIGN
@@ -141,6 +142,44 @@ def test_an_unsupported_sentence_is_left_out(grounding, part, sentence):
     made = ground(grounding, [PNEUMONIA, SEPSIS, SHOCK, HEART_FAILURE, KIDNEY], **{part: sentence})
     assert written(made) == []
     assert sentence not in made.text
+
+
+@pytest.mark.parametrize(
+    ("pressures", "sentence"),
+    [
+        ([118, 98, 118, 97, 118, 118], "Systolic blood pressure is lower than normal 2 times, which fits Shock."),
+        ([135, 118, 98, 140, 118, 118], "Shock is suggested by systolic blood pressure as low as 98 mmHg."),
+    ],
+)
+def test_a_value_that_only_some_call_abnormal_is_no_reason(grounding, pressures, sentence):
+    made = ground(grounding, [SHOCK], lab=sentence, record=record_of(sbp=pressures))
+    assert written(made) == []
+    assert "Systolic blood pressure" not in made.text
+
+
+@pytest.mark.parametrize(
+    ("note", "mentioned"),
+    [("Pneumonia two years ago. Crackles.", False), ("Pneumonia of the left lower lobe. Crackles.", True)],
+)
+def test_without_a_listed_diagnosis_an_acute_disease_of_the_past_is_not_mentioned(grounding, note, mentioned):
+    made = ground(grounding, [], record=record_of(note))
+    assert "rackles" in made.text
+    assert ("neumonia" in made.text) == mentioned
+    (sentence,) = written(made, "composed")[:1]
+    claims = argue(check_note_claims(sentence, note), sentence, grounding.links, note)
+    assert not [claim for claim in claims if claim.argument == "unlinked"]
+
+
+@pytest.mark.parametrize(
+    ("note", "sentence", "kept"),
+    [
+        ("Pneumonia two years ago. Crackles.", "The note documents pneumonia.", False),
+        ("Pneumonia of the left lower lobe.", "The note documents pneumonia.", True),
+    ],
+)
+def test_an_event_of_the_past_is_no_reason_for_an_acute_disease(grounding, note, sentence, kept):
+    made = ground(grounding, [PNEUMONIA], sentence, record=record_of(note))
+    assert (sentence in written(made)) == kept
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,21 @@ def test_a_name_that_several_diagnoses_share_is_linked_if_one_of_them_is():
     assert (claim.diagnoses, claim.argument) == (["A"], "linked")
 
 
+@pytest.mark.parametrize(
+    ("note", "argument"),
+    [
+        ("Pneumonia two years ago. Productive cough.", "unlinked"),
+        ("History of pneumonia.", "unlinked"),
+        ("Pneumonia two years ago. Now pneumonia again.", "linked"),
+        ("Pneumonia of the left lower lobe.", "linked"),
+    ],
+)
+def test_an_event_of_the_past_argues_for_no_acute_diagnosis(links, note, argument):
+    text = "The note documents pneumonia."
+    (claim,) = argue(check_note_claims(text, note), text, links, note)
+    assert (claim.verdict, claim.argument) == ("supported", argument)
+
+
 def test_without_links_nothing_is_argued():
     (claim,) = check_note_claims("Orthopnea points to heart failure.", NOTE)
     assert (claim.diagnoses, claim.argument) == ([], "")

@@ -99,7 +99,8 @@ class RationaleReader:
 
     def read_note(self, text: str, note: str | NoteIndex) -> list[ReadSentence]:
         """Read a note rationale."""
-        return self._read(text, check_note_claims(text, note, self.links))
+        index = NoteIndex(note) if isinstance(note, str) else note
+        return self._read(text, check_note_claims(text, index, self.links), index.text)
 
     def read_series(self, text: str, lab_times, lab_values) -> list[ReadSentence]:
         """Read a lab rationale."""
@@ -110,9 +111,9 @@ class RationaleReader:
         """Return those of the diagnoses that a note affirms by name, whether or not the knowledge has the name."""
         return {label for label in labels if any(_is_named(name, index) for name in self.names[label])}
 
-    def _read(self, text: str, claims: list[Claim]) -> list[ReadSentence]:
+    def _read(self, text: str, claims: list[Claim], note: str | None = None) -> list[ReadSentence]:
         if self.links:
-            argue(claims, text, self.links)
+            argue(claims, text, self.links, note)
         mentions, sentences, last = self.find(text), [], ()
         for start, end in sentence_spans(text):
             within = tuple(claim for claim in claims if start <= claim.start < end)
