@@ -27,14 +27,21 @@ _TWO_VERBS = re.compile(
     r"\b(?:suggests|points to|supports|argues for|indicates|fits|favors)\b"
 )
 
+_MEASURED = re.compile(r"\d(?:\.\d+)? ?(?:/min|mmhg|cmh2o|°c|kg|%|[a-zµ]+/d?l)(?!\w)")
+_VERBS = r"(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|ran|(?!inspired)[a-z]+ed)"
+_VERB_LACKS = re.compile(  # "heart rate up to 128 /min and was 99", at the start or after a comma
+    rf"(?:^|, (?:and |while |but )?)(?:(?!{_VERBS}\b)[a-z]+ )+?(?:up to|down to|as low as|as high as|of) [\d.]+"
+    rf"(?:(?!\b(?:suggest|point|argu|favou?r|support|indicat|fit)s?)[^,;:])*? and {_VERBS}\b"
+)
+
 
 def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:
     """
     Return whether an English sentence of a rationale is well formed: its conclusions are diagnoses, and it repeats no
     words in a row.
 
-    Malformed are "a low of 90 90%", "which is consistent with a minimum of 71 mmHg", and "the note describes fever
-    suggests sepsis".
+    Malformed are "a low of 90 90%", "which is consistent with a minimum of 71 mmHg", "which fits a low of 63 mmHg and
+    sepsis", "a pressure up to 207 mmHg and was 187", and "the note describes fever suggests sepsis".
 
     Args:
         sentence (`str`): as the decoder wrote it.
@@ -44,16 +51,22 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
     if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _UNIT_ALONE.search(lower):
         return False
-    if _TWO_VERBS.match(lower):
+    if _TWO_VERBS.match(lower) or _VERB_LACKS.search(lower):
         return False
     found = list(_CONCLUDES.finditer(lower))
     words = Counter(match[0] for match in found)
     ends = [match.start() for match in found[1:]] + [len(lower)]
     return all(
-        any(match.end() <= mention.start < end for mention in mentions)
+        _concludes_diagnosis(lower[match.end() : end], [m.start - match.end() for m in mentions])
         for match, end in zip(found, ends, strict=False)
         if part == "lab" or words[match[0]] > 1
     )
+
+
+def _concludes_diagnosis(conclusion: str, starts: list[int]) -> bool:
+    """Return whether a conclusion names a diagnosis, at one of the starts, and no measurement before it."""
+    within = [start for start in starts if 0 <= start < len(conclusion)]
+    return bool(within) and not _MEASURED.search(conclusion[: min(within)])
 
 
 __all__ = ["is_well_formed"]

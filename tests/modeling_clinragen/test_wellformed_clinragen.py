@@ -33,6 +33,9 @@ def is_kept(sentence, part):
         "Systolic blood pressure was low, which is consistent with a bronchodilator.",
         "Systolic blood pressure was 189 mmHg, which is consistent with fluid and diastolic blood pressure was 112 "
         "mmHg, which is consistent with essential hypertension.",
+        "Systolic blood pressure was low 27 times, which is compatible with a low as 63 mmHg, and pneumonia.",
+        "Systolic blood pressure up to 207 mmHg at hour 16 and was 187 mmHg, which suggests essential hypertension.",
+        "Heart rate was 90 /min, and inspired oxygen up to 60% and was 40% at the end, which suggests pneumonia.",
     ],
 )
 def test_a_garbled_sentence_about_series_is_left_out(sentence):
@@ -64,6 +67,8 @@ def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
         ("lab", "Systolic blood pressure was 92 at the start and 102 at the end, with a low of 65 mmHg at hour 3."),
         ("lab", "A fall of 5 5.0 mmol/L units suggests acute renal failure."),
         ("lab", "Fever suggests pneumonia, and a creatinine of 3.1 mg/dL suggests acute renal failure."),
+        ("lab", "Inspired oxygen up to 60% suggests pneumonia and was needed until hour 30."),
+        ("lab", "Systolic blood pressure of 82 mmHg and a fever of 39.2 °C suggest pneumonia."),
         ("note", "The note mentions cough and fever, which points to pneumonia."),
         ("note", "The note reports a cough that suggests pneumonia."),
         ("note", "The note lists edema and supports acute renal failure."),
