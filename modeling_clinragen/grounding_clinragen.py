@@ -45,6 +45,7 @@ _PLAIN = re.compile(r"[^a-z0-9]+")
 _LETTER = re.compile(r"[^\W\d_]")
 # Only the composer may state this: it searches the whole record.
 _LACK = re.compile(r"\b(?:remains?|stays?|left|is|are) unexplained\b|\blisted (?:disease|diagnos)", re.IGNORECASE)
+_SHOWN_BY = {"high": ("high",), "low": ("low",), "rising": ("rising", "high"), "falling": ("falling", "low")}
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|(?:rise|fall|stay|remain|show)s?"
     r"|(?!inspired)[a-z]+ed)\b",
@@ -258,11 +259,12 @@ class GroundedText:
         return self._agrees(sentence, claims) and not self._repeats(sentence, claims)
 
     def _is_weak(self, claim: Claim) -> bool:
-        """Return whether a claim argues from few or slightly unusual values, which are no evidence to the composer."""
-        if claim.channel is None or claim.argument != "linked" or claim.direction not in ("high", "low"):
+        """Return whether a claim argues from few or slight values or changes, which the composer would not name."""
+        if claim.channel is None or claim.argument != "linked" or claim.direction not in _SHOWN_BY:
             return False
+        wanted = {(claim.channel, direction) for direction in _SHOWN_BY[claim.direction]}
         shown = self.grounding.composer.clear_patterns(self.times, self.values, claim.diagnoses)
-        return any((claim.channel, claim.direction) not in patterns for patterns in shown.values())
+        return any(wanted.isdisjoint(patterns) for patterns in shown.values())
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
         """Return whether a sentence about the note has a number or a side that the note lacks."""

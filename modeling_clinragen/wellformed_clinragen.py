@@ -21,6 +21,8 @@ _CONCLUDES = compiled_words(r"""
     |argu(?:es?|ing) for|favou?r(?:s|ing)?|support(?:s|ing)?|supportive of|indicat(?:es?|ing)|indicative of
     |(?:typical|characteristic) of|fits?(?! with)
     """)
+_NO_FINDING = re.compile(r"(?:,| and| or) the (?:note|record|chart|series)(?=\s*(?:[.,;]|$))")  # "cough and the note"
+_NAME_PART = re.compile(r"\b(?:other(?: [a-z]+){0,2}|unspecified|congestive|obstructive) $")  # of another diagnosis
 _TWO_VERBS = re.compile(
     r"(?:the )?(?:note|record|chart|history) (?:describes|mentions|records|documents|reports|notes|states|lists)\b"
     r"[^,;:]*?(?<!\bwhich )(?<!\bthat )(?<!\bthis )(?<!\band )(?<!\bas )(?<!\bit )"
@@ -41,7 +43,8 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
     words in a row.
 
     Malformed are "a low of 90 90%", "which is consistent with a minimum of 71 mmHg", "which fits a low of 63 mmHg and
-    sepsis", "a pressure up to 207 mmHg and was 187", and "the note describes fever suggests sepsis".
+    sepsis", "a pressure up to 207 mmHg and was 187", "cough and the note", "other lower respiratory failure", and
+    "the note describes fever suggests sepsis".
 
     Args:
         sentence (`str`): as the decoder wrote it.
@@ -51,7 +54,9 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
     if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _UNIT_ALONE.search(lower):
         return False
-    if _TWO_VERBS.match(lower) or _VERB_LACKS.search(lower):
+    if _TWO_VERBS.match(lower) or _VERB_LACKS.search(lower) or _NO_FINDING.search(lower):
+        return False
+    if any(_NAME_PART.search(lower, 0, mention.start) for mention in mentions):
         return False
     found = list(_CONCLUDES.finditer(lower))
     words = Counter(match[0] for match in found)

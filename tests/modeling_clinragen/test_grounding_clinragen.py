@@ -149,6 +149,7 @@ def test_an_unsupported_sentence_is_left_out(grounding, part, sentence):
     [
         ([118, 98, 118, 97, 118, 118], "Systolic blood pressure is lower than normal 2 times, which fits Shock."),
         ([135, 118, 98, 140, 118, 118], "Shock is suggested by systolic blood pressure as low as 98 mmHg."),
+        ([118, 117, 116, 115, 114, 113], "Systolic blood pressure fell from 118 to 113 mmHg, which suggests Shock."),
     ],
 )
 def test_a_value_that_only_some_call_abnormal_is_no_reason(grounding, pressures, sentence):

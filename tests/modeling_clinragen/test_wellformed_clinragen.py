@@ -49,6 +49,9 @@ def test_a_garbled_sentence_about_series_is_left_out(sentence):
         "Cough is consistent with fever, which is consistent with pneumonia.",
         "Uncontrolled hypertension is in keeping with essential hypertension with essential hypertension.",
         "Cough cough suggests pneumonia.",
+        "Pneumonia is suggested by cough, fever and the note.",
+        "Cough is in keeping with other lower pneumonia.",
+        "The note documents obstructive pneumonia.",
     ],
 )
 def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
@@ -70,6 +73,9 @@ def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
         ("lab", "Inspired oxygen up to 60% suggests pneumonia and was needed until hour 30."),
         ("lab", "Systolic blood pressure of 82 mmHg and a fever of 39.2 °C suggest pneumonia."),
         ("note", "The note mentions cough and fever, which points to pneumonia."),
+        ("note", "Pneumonia is suggested by cough, fever and crackles in the note."),
+        ("note", "Fever and cough support pneumonia rather than other causes."),
+        ("note", "Wheezing suggests chronic obstructive pulmonary disease."),
         ("note", "The note reports a cough that suggests pneumonia."),
         ("note", "The note lists edema and supports acute renal failure."),
         ("note", "Imaging suggestive of infiltrate points to pneumonia."),
