@@ -25,7 +25,7 @@ from .composition_clinragen import MAX_SENTENCES, Evidence
 from .language_clinragen import ENGLISH, Rewritten
 from .links_clinragen import NoteFinding, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
-from .own_words_clinragen import SeriesWords, details
+from .own_words_clinragen import SeriesWords, details, has_foreign_unit
 from .past_clinragen import ACUTE, is_only_history
 from .phrases_clinragen import lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
@@ -273,12 +273,17 @@ class GroundedText:
                 sentence = sentence[: mention.start] + sentence[mention.end :]
         return not details(sentence) <= self.details
 
+    def _channel(self, claim: Claim) -> dict:
+        return self.grounding.check.channels[self.grounding.check.position[claim.channel]]
+
     def _adds_to_series(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence on the series lacks a verb or a reason, or has findings that the record lacks."""
+        """Return whether a sentence on the series lacks a verb or a reason, or has findings or units of no series."""
         links, foreign = self.grounding.links, self.grounding.series_words.are_foreign
         argued = {diagnosis for claim in claims for diagnosis in claim.diagnoses}
         named, masked = links.find_diagnoses(sentence), lowered(sentence)
         if any(not mention.labels & argued for mention in named) or not (argued or _VERB.search(sentence)):
+            return True
+        if any(claim.channel and has_foreign_unit(claim.text, self._channel(claim)) for claim in claims):
             return True
         for mention in named:
             masked = masked[: mention.start] + " " * (mention.end - mention.start) + masked[mention.end :]

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from .claims_clinragen import ClaimChecker
+from .phrases_clinragen import lowered
+from .units_clinragen import scale, unit_at
 from .words_clinragen import GRAMMAR_WORDS
 
 
@@ -21,6 +23,7 @@ _SAME = {word: str(number) for number, word in enumerate(_COUNTED, 2)} | dict.fr
     ("bilateral", "bilaterally", "both"), "both"
 )
 _WORD = re.compile(r"[^\W\d_]+")
+_NUMBER = re.compile(r"(?<![\w.])(?<!by )\d+(?:\.\d+)?")
 # Words for any series, beside function words and the words for levels and courses.
 _SERIES_WORDS = """
     minimum maximum lowest highest low high peak peaked nadir extreme start started end ended beginning began first
@@ -39,6 +42,13 @@ def details(text: str) -> set[str]:
         word = _SAME.get(number or side, number or side)
         found |= {word, f"{word} {unit}"} if unit else {word}
     return found
+
+
+def has_foreign_unit(text: str, channel: dict) -> bool:
+    """Return whether a number in a text about one channel has a unit that no value of the channel has."""
+    lower = lowered(text)
+    units = (unit_at(lower, number.end())[0] for number in _NUMBER.finditer(lower))
+    return any(unit is not None and scale(channel, unit) is None for unit in units)
 
 
 class SeriesWords:
@@ -74,4 +84,4 @@ def _lies_in(span: tuple[int, int], places: Iterable[tuple[int, int]]) -> bool:
     return any(start < span[1] and span[0] < end for start, end in places)
 
 
-__all__ = ["SeriesWords", "details"]
+__all__ = ["SeriesWords", "details", "has_foreign_unit"]

@@ -33,8 +33,22 @@ _MEASURED = re.compile(r"\d(?:\.\d+)? ?(?:/min|mmhg|cmh2o|°c|kg|%|[a-zµ]+/d?l)
 _VERBS = r"(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|ran|(?!inspired)[a-z]+ed)"
 _VERB_LACKS = re.compile(  # "heart rate up to 128 /min and was 99", at the start or after a comma
     rf"(?:^|, (?:and |while |but )?)(?:(?!{_VERBS}\b)[a-z]+ )+?(?:up to|down to|as low as|as high as|of) [\d.]+"
-    rf"(?:(?!\b(?:suggest|point|argu|favou?r|support|indicat|fit)s?)[^,;:])*? and {_VERBS}\b"
+    r"(?:(?!\b(?:suggest|point|argu|favou?r|support|indicat|fit)s?)[^,;:])*? and (?:[a-z]+ ){0,3}?"
+    r"(?:is|was|has|had|rose|fell|went|peaked|climbed|dropped|ended|reached|stayed|remained)\b"
 )
+_IS_AND_VERB = re.compile(r"\bis (?:also )?(?:suggests|points to|argues for|favou?rs|supports|indicates|fits)\b")
+_PLURAL_AFTER_VERB = re.compile(  # "heart rate was 128 /min, and a fever are in keeping with"
+    rf"\b{_VERBS}\b.*(?<!which )(?<!these )(?<!both )(?<!they )\bare (?:in keeping|consistent|compatible) with"
+)
+_NO_MAIN_VERB = re.compile(  # "in the note, cough and fever, which are in keeping with pneumonia"
+    r"in the note, (?:(?!\b(?:is|are|was|were|has|have|had|suggest|point|support|indicate|fit)s?\b)[^.;])*?"
+    r", which (?:is|are) (?:in keeping|consistent|compatible) with [^,;]*$"
+)
+_SAID_TWICE = re.compile(r"\b(\d+(?:\.\d+)?)( [^\s,;]+)? at the (start|end)\b.*\b\1(?: [^\s,;]+)? at the \3\b")
+_DISORDERS_OF = re.compile(r"\b(?:complications|disorders) of\b")  # of what is in the name of the diagnosis
+
+_MALFORMED = (_WORD_TWICE, _PHRASE_TWICE, _UNIT_ALONE, _VERB_LACKS, _IS_AND_VERB, _NO_FINDING, _SAID_TWICE)
+_FROM_START = (_TWO_VERBS, _NO_MAIN_VERB)
 
 
 def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:
@@ -52,11 +66,14 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
         mentions (list of [`Mention`]): the diagnoses that the sentence names.
     """
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
-    if _WORD_TWICE.search(lower) or _PHRASE_TWICE.search(lower) or _UNIT_ALONE.search(lower):
+    if any(pattern.search(lower) for pattern in _MALFORMED) or any(pattern.match(lower) for pattern in _FROM_START):
         return False
-    if _TWO_VERBS.match(lower) or _VERB_LACKS.search(lower) or _NO_FINDING.search(lower):
+    if lower.count("(") != lower.count(")") or (part == "lab" and _PLURAL_AFTER_VERB.search(lower)):
         return False
     if any(_NAME_PART.search(lower, 0, mention.start) for mention in mentions):
+        return False
+    starts = {mention.start for mention in mentions}
+    if any(name.start() not in starts for name in _DISORDERS_OF.finditer(lower)):
         return False
     found = list(_CONCLUDES.finditer(lower))
     words = Counter(match[0] for match in found)

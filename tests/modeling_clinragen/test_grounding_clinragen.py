@@ -131,6 +131,8 @@ def test_a_supported_and_linked_sentence_is_kept_as_written(grounding, part, sen
         ("note", "### Crackles suggest Pneumonia."),
         ("lab", "Heart Rate is lower than normal, which fits Shock."),
         ("lab", "Temperature is higher than normal, which fits Septicemia."),  # not measured
+        ("lab", "Heart Rate was 96 /min at the start, with a maximum of 128 °C at hour 2, which fits Shock."),
+        ("lab", "Heart Rate was 96 at the start and 99 /min at the end, with a peak of 128 mmHg, which fits Shock."),
         ("lab", "Heart Rate is higher than normal, which fits Pneumonia."),  # not linked
         ("lab", "Systolic blood pressure is lower than normal, which fits Acute myocardial infarction."),
         ("lab", "Heart Rate is higher than normal and hemoptysis is present, which fit Shock."),
