@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas  # noqa: F401 - else PyArrow imports it at first use, and swallows a Ctrl-C meanwhile (PyArrow 26.0.1)
+import pandas  # noqa: F401 - else `to_numpy` of PyArrow 26.0.1 does, and swallows a Ctrl-C meanwhile
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
