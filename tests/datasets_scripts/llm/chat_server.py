@@ -43,7 +43,7 @@ class ChatServer:
         self.reply, self.upstream, self.fault, self.latency, self.host = reply, upstream, fault, latency, host
         self.bodies: list[dict] = []
         self.answered, self.faults = Counter(), Counter()  # body's key -> whole answers; fault -> how often
-        self.most_at_once = self.at_once = 0
+        self.most_at_once = self.at_once = self.being_answered = 0
         self.hold_after: int | None = None  # number of answers after which no more are given
         self.holding = threading.Event()
         self.location = ""  # where the fault "redirect" points
@@ -93,13 +93,17 @@ class ChatServer:
                 await asyncio.sleep(0.02)
                 if request.transport is None or request.transport.is_closing():
                     return web.Response()
-            completion = await self._completion(body)
-            if (
-                request.transport is None or request.transport.is_closing()
-            ):  # its client was killed, or has disconnected
-                return web.Response()
-            self.answered[body_key(body)] += 1
-            return web.json_response(completion)
+            self.being_answered += 1
+            try:
+                completion = await self._completion(body)
+                if (
+                    request.transport is None or request.transport.is_closing()
+                ):  # its client was killed, or has disconnected
+                    return web.Response()
+                self.answered[body_key(body)] += 1
+                return web.json_response(completion)
+            finally:
+                self.being_answered -= 1
         finally:
             self.at_once -= 1
 
