@@ -136,9 +136,9 @@ class NoteIndex:
         Returns:
             For each occurrence its words, as start, end and sentence number.
         """
-        runs = self._runs(stems) or self._runs(stems, turned=len(stems) - 1)
+        runs = self.find_together(stems) or self.find_turned(stems)
         if runs:
-            return [[word[1:] for word in run] for run in runs]
+            return runs
         by_clause, opposed = (
             defaultdict(dict),
             self._clauses_of(_OPPOSITES[word] for word in stems if word in _OPPOSITES),
@@ -192,6 +192,10 @@ class NoteIndex:
     def find_together(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find the occurrences of words in a row."""
         return [[word[1:] for word in run] for run in self._runs(stems)]
+
+    def find_turned(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
+        """Find the occurrences of words in a row, in any order: "bleeding, GI" for "GI bleeding"."""
+        return [[word[1:] for word in run] for run in self._runs(stems, turned=len(stems) - 1)]
 
     def find_named(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find the words of one name in a row: "blood and urine" is no match for "blood in the urine"."""
@@ -414,6 +418,7 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     stated = {index.polarity(place) for place in places}
     verdict = _verdict(_polarity(reading, [word[1:] for word in words]), stated)
     quote = "the note does not speak of it"
+    places += [place for place in index.find_turned(stems) if place not in places and index.polarity(place) in stated]
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
         quote = f"{' and '.join(sorted(stated))} in the note: {index.text[slice(*spans[0])]}"

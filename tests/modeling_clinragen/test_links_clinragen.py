@@ -224,10 +224,12 @@ def test_a_name_that_several_diagnoses_share_is_linked_if_one_of_them_is():
         ("History of pneumonia.", "unlinked"),
         ("Pneumonia two years ago. Now pneumonia again.", "linked"),
         ("Pneumonia of the left lower lobe.", "linked"),
+        ("Reason for admission: pneumonia, aspiration\nPast history: h/o aspiration pneumonia", "linked"),
+        ("Reason for admission: fall\nPast history: h/o aspiration pneumonia", "unlinked"),
     ],
 )
 def test_an_event_of_the_past_argues_for_no_acute_diagnosis(links, note, argument):
-    text = "The note documents pneumonia."
+    text = f"The note documents {'aspiration ' if 'aspiration' in note else ''}pneumonia."
     (claim,) = argue(check_note_claims(text, note), text, links, note)
     assert (claim.verdict, claim.argument) == ("supported", argument)
 
