@@ -18,7 +18,6 @@ from modeling_clinragen.clinical_clinragen import PAPER_CHANNELS
 from modeling_clinragen.composition_clinragen import MAX_FINDINGS, Composer
 from modeling_clinragen.links_clinragen import KnowledgeLinks, argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
-from modeling_clinragen.past_clinragen import places_of
 from modeling_clinragen.realization_clinragen import NO_FINDING, NO_NOTE, NO_SERIES, NO_SIGN
 
 
@@ -102,30 +101,15 @@ def test_no_finding_is_repeated_in_other_words(note, disease, stated_once):
 @pytest.mark.parametrize(
     ("note", "disease", "evident"),
     [
-        ("TIA(s) - date unknown", STROKE, False),
         ("Strokes stroke - within 5 years", STROKE, False),
-        ("History of stroke and hypertension.", STROKE, False),
-        ("PMH: prior ischemic stroke", STROKE, False),
-        ("TIA three days before admission", STROKE, True),
         ("Stroke this morning; history of hypertension", STROKE, True),
         ("History of atrial fibrillation", STROKE, True),  # stays, and is a risk
         ("CVA, cerebrovascular accident/stroke\nPast history: Strokes stroke - remote", STROKE, True),
         ("Myocardial Infarction MI - remote; procedural coronary intervention - within 6 months", AMI, False),
         ("Myocardial Infarction MI - remote", CORONARY, True),
-        ("pulmonary embolism - date unknown", RESPIRATORY, False),
-        ("Pulmonary embolism, intubated", RESPIRATORY, True),
-        ("respiratory failure - within 6 months", RESPIRATORY, False),
-        ("h/o GI bleed in 2009", BLEEDING, False),
         ("History of cirrhosis. Now with melena.", BLEEDING, True),
-        ("Pneumonia two years ago", PNEUMONIA, False),
         ("Coronary Artery Bypass CABG - remote", COMPLICATIONS, False),
         ("History of present illness: sepsis from pneumonia", SEPSIS, True),
-        ("CVA 2015 without residual deficits, now hernia repair", STROKE, False),
-        ("history of AKI during an earlier admission", RENAL, False),
-        ("Sepsis last year", SEPSIS, False),
-        ("H/O: stroke", STROKE, False),
-        ("CVA in the remote past", STROKE, False),
-        ("Sepsis last night", SEPSIS, True),
     ],
 )
 def test_an_event_of_the_past_is_no_sign_of_an_acute_disease(note, disease, evident):
@@ -509,11 +493,8 @@ def test_a_risk_does_not_make_a_disease_likely():
         ("hypertension requiring treatment", KIDNEY),
         ("insulin dependent diabetes", KIDNEY),
         ("Past history: asthma", RESPIRATORY),
-        ("Past medical history: COPD, CHF", RESPIRATORY),
         ("Past Medical History:\n1. COPD\n2. gout\n\nHospital course: well", RESPIRATORY),
-        ("PMH:\n\nHypertension\nCOPD, for years followed by the lung clinic\nBrief Course: well", RESPIRATORY),
         ("Past history: hypertension; renal failure- not currently dialyzed", RENAL),
-        ("Past Medical History:\n- chronic renal insufficiency\n- gout", RENAL),
         ("asthma", COPD),
         ("COPD", PNEUMONIA),
         ("dysrhythmia regular", DYSRHYTHMIAS),
@@ -530,7 +511,6 @@ def test_weak_findings_of_a_note_are_no_evidence(note, disease):
     [
         ("renal failure\nPast history: renal failure", RENAL),
         ("Past Medical History:\n- gout\n\nAcute renal failure on chronic", RENAL),
-        ("Past Medical History:\nHospital Course:\nCOPD with exacerbation", RESPIRATORY),
         ("Past Medical History:\n- gout\nHospital Course: COPD with exacerbation", RESPIRATORY),
         ("Past history: chronic kidney disease", KIDNEY),
     ],
@@ -684,17 +664,6 @@ def test_sentences_of_an_empty_part_state_no_finding_and_no_value():
     for sentence in (NO_SERIES, *NO_SIGN["lab"], NO_FINDING["lab"]):
         claims = check_claims(sentence, CHANNELS, np.array([1.0, 2.0]), values)
         assert not [claim for claim in claims if claim.channel]
-
-
-@settings(max_examples=200)
-@given(
-    pieces=st.lists(st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12),
-    text=st.sampled_from(["MI", "MI MI", "mi"]),
-)
-def test_spans_are_those_of_whole_words(pieces, text):
-    note = "".join(pieces)
-    expected = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
-    assert places_of(note, text) == expected
 
 
 @settings(max_examples=100)

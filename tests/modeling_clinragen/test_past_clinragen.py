@@ -1,0 +1,112 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Past events and background diseases: what a note has as history is no sign of an acute disease of this stay."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_clinragen.past_clinragen import ACUTE, is_history, is_only_history, is_only_past, places_of
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "past"),
+    [
+        ("TIA(s) - date unknown", "TIA", True),
+        ("Strokes stroke - within 5 years", "stroke", True),
+        ("History of stroke and hypertension.", "stroke", True),
+        ("PMH: prior ischemic stroke", "ischemic stroke", True),
+        ("TIA three days before admission", "TIA", False),
+        ("Stroke this morning; history of hypertension", "Stroke", False),
+        ("CVA 2015 without residual deficits, now hernia repair", "CVA", True),
+        ("H/O: stroke", "stroke", True),
+        ("CVA in the remote past", "CVA", True),
+        ("Myocardial Infarction MI - remote; procedural coronary intervention - within 6 months", "MI", True),
+        ("pulmonary embolism - date unknown", "pulmonary embolism", True),
+        ("Pulmonary embolism, intubated", "Pulmonary embolism", False),
+        ("respiratory failure - within 6 months", "respiratory failure", True),
+        ("h/o GI bleed in 2009", "GI bleed", True),
+        ("Pneumonia two years ago", "Pneumonia", True),
+        ("Coronary Artery Bypass CABG - remote", "CABG", True),
+        ("History of present illness: sepsis from pneumonia", "sepsis", False),
+        ("history of AKI during an earlier admission", "AKI", True),
+        ("Sepsis last year", "Sepsis", True),
+        ("Sepsis last night", "Sepsis", False),
+        ("History of atrial fibrillation", "atrial fibrillation", False),  # it lasts, and is a risk
+        ("History of cirrhosis. Now with melena.", "cirrhosis", False),
+    ],
+)
+def test_an_event_that_the_note_dates_or_gives_as_history_is_past(note, finding, past):
+    assert is_only_past(note, finding) == past
+    assert is_only_history(note, finding) == past
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Past history: asthma", "asthma"),
+        ("Past medical history: gout, COPD, CHF", "CHF"),
+        ("Past Medical History:\n1. COPD\n2. gout\n\nHospital course: well", "COPD"),
+        ("PMH:\n\nHypertension\nCOPD, for years followed by the lung clinic\nBrief Course: well", "COPD"),
+    ],
+)
+def test_a_chronic_disease_below_a_heading_of_history_is_background(note, finding):
+    assert is_only_past(note, finding)
+    assert is_only_history(note, finding)
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("COPD with exacerbation", "COPD"),
+        ("Past Medical History:\nHospital Course:\nCOPD with exacerbation", "COPD"),
+        ("Past Medical History:\n- gout\nHospital Course: COPD with exacerbation", "COPD"),
+        ("Past Medical History:\n- COPD\n\nCOPD with exacerbation", "COPD"),
+        ("Past history: stroke", "fever"),
+    ],
+)
+def test_what_stands_outside_the_history_is_not_background(note, finding):
+    assert not is_only_past(note, finding)
+    assert not is_only_history(note, finding)
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "history"),
+    [
+        ("Past history: hypertension; renal failure- not currently dialyzed", "renal failure", True),
+        ("Past Medical History:\n- chronic renal insufficiency\n- gout", "chronic renal insufficiency", True),
+        ("Past history: CKD", "CKD", True),
+        ("renal failure\nPast history: renal failure", "renal failure", False),
+        ("Past Medical History:\n- gout\n\nAcute renal failure on chronic", "renal failure", False),
+    ],
+)
+def test_failing_kidneys_in_the_history_are_no_reason_but_the_head_reads_them(note, finding, history):
+    assert is_only_history(note, finding) == history
+    assert not is_only_past(note, finding)
+
+
+def test_one_mention_of_several_may_be_history():
+    note = "Pneumonia two years ago. Now pneumonia."
+    before, now = (match.span() for match in re.finditer("pneumonia", note, re.IGNORECASE))
+    assert is_history(note, *before)
+    assert not is_history(note, *now)
+
+
+def test_acute_diagnoses_are_those_that_begin_with_this_stay():
+    assert {"Shock", "Acute myocardial infarction", "Acute and unspecified renal failure"} <= ACUTE
+    assert not {"Chronic kidney disease", "Essential hypertension", "Cardiac dysrhythmias"} & ACUTE
+
+
+@settings(max_examples=200)
+@given(
+    pieces=st.lists(st.sampled_from(["MI", "mi", "MI_", "aMI", " ", ", ", ".", "é", "MI MI", "(MI)"]), max_size=12),
+    text=st.sampled_from(["MI", "MI MI", "mi"]),
+)
+def test_places_are_those_of_whole_words(pieces, text):
+    note = "".join(pieces)
+    expected = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
+    assert places_of(note, text) == expected
+    if not expected:
+        assert not is_only_history(note, text)
