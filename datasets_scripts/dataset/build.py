@@ -202,7 +202,10 @@ def _metadata(arguments: argparse.Namespace, cohort: Cohort, labels: list[dict],
         },
         "labelled": not arguments.unlabelled,
         "channels": cohort.channels,
-        "labels": [{**label, "stays": stays} for label, stays in zip(labels, report["stays_with_label"], strict=True)],
+        "labels": [
+            {**label, "stays": sum(stays.values()), "stays_by_split": stays}
+            for label, stays in zip(labels, report["stays_with_label"], strict=True)
+        ],
         "settings": {name: str(getattr(arguments, name)) for name in SETTINGS},
         "seed": arguments.seed,
         "counts": report["counts"],

@@ -117,14 +117,21 @@ def _cohort(metadata: dict) -> str:
 
 def _diagnoses(metadata: dict) -> str:
     codes, stays = metadata["codes"], metadata["attrition"][-1]["stays"]
-    labels = [[r["name"], r["stays"], f"{100 * r['stays'] / stays:.1f}"] for r in metadata["labels"]]
+    labels = [
+        [r["name"], r["stays"], f"{100 * r['stays'] / stays:.1f}", *_by_split(r.get("stays_by_split", {}))]
+        for r in metadata["labels"]
+    ]
     return (
         f"{codes['total']} diagnosis codes; {codes['unmapped']} of them ({100 * (codes['unmapped_share'] or 0):.2f}%) "
         f"have no route to a category; {codes['unknown']} are in no table of codes, {codes['by_family']} of which "
         f"were read by their family. `{LABEL_AUDIT}` lists every code with its route and its labels.\n\n"
-        + _table(["diagnosis", "ICU stays", "% of stays"], labels)
+        + _table(["diagnosis", "ICU stays", "% of stays", *SPLITS], labels)
         + _chart("prevalence", "share of ICU stays with each diagnosis")
     )
+
+
+def _by_split(stays: dict[str, int]) -> list:
+    return [stays.get(split, "-") for split in SPLITS]  # older folders do not hold them
 
 
 def _series(metadata: dict) -> str:

@@ -28,7 +28,7 @@ METADATA = {
         "credentialed": bool,
     },
     "channels": [{**CHANNEL, **dict.fromkeys(NUMBERS, float), **dict.fromkeys(("low", "high"), (None, float))}],
-    "labels": [{"name": str, "ccs": [int], "synonyms": [str], "stays": int}],
+    "labels": [{"name": str, "ccs": [int], "synonyms": [str], "stays": int, "stays_by_split?": {str: int}}],
     "settings": {"note_view": str},
     "seed": int,
     "labelled?": bool,

@@ -246,6 +246,11 @@ def label_names(metadata: dict) -> list[str]:
     return [label["name"] for label in metadata["labels"]]
 
 
+def labels_without_records(metadata: dict, split: str) -> list[str]:
+    """Return the labels that no record of a split has; none are known to lack records in a folder that counts none."""
+    return [label["name"] for label in metadata["labels"] if not label.get("stays_by_split", {}).get(split, 1)]
+
+
 def language_in(metadata: dict) -> dict | None:
     """Return the language of notes and rationales, as a processor takes it; `None` for English."""
     described = metadata.get("language")

@@ -151,7 +151,7 @@ class RecordMaker:
             counts[f"{split} with_note"] += bool(note)
             counts[f"{split} notes_left_out"] += lost
             counts[f"{split} with_series"] += bool(measured)
-            counts.update(f"label {i}" for i in stay["diagnoses"])
+            counts.update(f"{split} label {i}" for i in stay["diagnoses"])
         return {split: table.filter(pa.array(splits == split)) for split in SPLITS}, counts
 
     def _notes(self, block: Block) -> tuple[list[str], list[int], Counter]:
@@ -282,7 +282,7 @@ def _report(cohort: Cohort, total: Counter, labels: list[dict], options: RecordO
         leakage[name] = meter.report(Counter({k[len(prefix) :]: n for k, n in total.items() if k.startswith(prefix)}))
     return {
         "counts": counts,
-        "stays_with_label": [total[f"label {i}"] for i in range(len(labels))],
+        "stays_with_label": [{split: total[f"{split} label {i}"] for split in SPLITS} for i in range(len(labels))],
         "leakage": leakage,
         "language_warning": language_warning(total, options.language and options.language["name"]),
         "language_words": total["words of the language"] / max(total["words"], 1),

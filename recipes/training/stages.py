@@ -22,7 +22,7 @@ from datasets_scripts.common.outputs import (
     is_full_disk,
     is_interruption,
 )
-from datasets_scripts.dataset.folder import label_names, language_in, read_metadata
+from datasets_scripts.dataset.folder import label_names, labels_without_records, language_in, read_metadata
 from datasets_scripts.dataset.terms import with_terms
 from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import (
@@ -127,6 +127,14 @@ def begin(
     stage_args.restore_callback_states_from_checkpoint = True  # the remaining patience
     stage_args.output_dir = str(output.with_name(f"{output.name}{CHECKPOINTS}"))
     check_begun(stage_args.output_dir, begun, write=write and stage_args.process_index == 0)
+    unseen = labels_without_records(read_metadata(data_args.dataset), data_args.train_split)
+    if unseen and stage_args.process_index == 0:
+        logger.warning(
+            "%s: no record of split %s has %s: the model cannot learn to diagnose it",
+            data_args.dataset,
+            data_args.train_split,
+            "; ".join(unseen),
+        )
 
 
 def output_of(stage_args: StageArguments) -> Path:

@@ -72,8 +72,11 @@ def test_the_card_of_each_source_is_complete(request, tmp_path, source):
     units = Counter(row["care_unit"] or "not known" for row in rows)
     assert {name: int(stays) for name, stays in table_after(card, "type of ICU")} == units
     assert len(units) > 3
-    for name, stays, share in table_after(card, "diagnosis"):
+    for name, stays, share, *by_split in table_after(card, "diagnosis"):
         label = next(i for i, label in enumerate(metadata["labels"]) if label["name"] == name)
+        assert list(map(int, by_split)) == [
+            sum(label in row["diagnoses"] for row in iterate_rows(folder, split)) for split in SPLITS
+        ]
         assert int(stays) == sum(label in row["diagnoses"] for row in rows)
         assert float(share) == pytest.approx(100 * int(stays) / len(rows), abs=0.06)
     for i, cells in enumerate(table_after(card, "channel")):

@@ -12,14 +12,15 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
-from datasets_scripts.dataset.folder import read_metadata
+from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
 from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
-from recipes.training.arguments import RewardStageArguments, StageArguments, parse_arguments
+from recipes.training.arguments import RewardStageArguments, StageArguments, complete, parse_arguments
 from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
-from recipes.training.stages import freeze_all_but
+from recipes.training.fields import read_fields
+from recipes.training.stages import begin, freeze_all_but
 from recipes.training.trainer import ClinRaGenTrainer
 from tests.commands import run_script
 from tests.conftest import make_tiny_config, make_tiny_model
@@ -47,6 +48,20 @@ def test_the_chain_of_stages_moves_what_each_names_and_nothing_else(stage_argume
         load_model_folder(f)[1].modalities for f in (stage1_folder, tmp_path / "stage2", tmp_path / "stage3")
     ]
     assert modalities == [["note"], ["lab"], ["note", "lab"]]
+
+
+def test_a_diagnosis_that_no_training_record_has_is_said(stage_arguments, data_folder, tmp_path, caplog):
+    shutil.copytree(data_folder / "dataset", tmp_path / "dataset")
+    metadata = read_metadata(data_folder / "dataset")
+    shock = next(label for label in metadata["labels"] if label["name"] == "Shock")
+    assert shock["stays_by_split"]["train"]
+    shock["stays_by_split"]["train"] = 0
+    (tmp_path / "dataset" / METADATA_FILE).write_text(json.dumps(metadata))
+    for dataset in (tmp_path / "dataset", data_folder / "dataset"):
+        options = stage_arguments(tmp_path / dataset.parent.name / "stage1", dataset=dataset)
+        begin(*complete(read_fields(options, **stage1_note.STAGE)), write=False)
+    (line,) = [record.message for record in caplog.records if "no record" in record.message]
+    assert line == f"{tmp_path / 'dataset'}: no record of split train has Shock: the model cannot learn to diagnose it"
 
 
 def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
