@@ -94,8 +94,8 @@ _SIGNS = {
     ("Sodium", "high"): "hypernatremia", ("Sodium", "low"): "hyponatremia",
     ("Platelets", "low"): "thrombocytopenia", ("White blood cells", "high"): "leukocytosis",
 }  # fmt: skip
-# Wordings of a course by the position of its extreme value: in between; at the start, when the last value is still
-# abnormal, or is not; at the end.
+# Wordings of a course by the position of its extreme value: in between, there little beyond the first or the last
+# value; at the start, when the last value is still abnormal, or is not; at the end.
 _THROUGH = (
     "{name} {moved} from {first} to {extreme} at hour {hour} and was {last} at the end",
     "{name} {moved} from {first} to {extreme} at hour {hour} and {back} to {last} by the end",
@@ -105,6 +105,8 @@ _THROUGH = (
     "{name} was {first} at the start and {last} at the end, with a {peak} of {extreme} at hour {hour}",
     "{name} {turned} {extreme} at hour {hour} and was {last} at the end",
 )
+_FROM_NEAR = _THROUGH[-1:]
+_TO_NEAR = tuple(form for form in _THROUGH if "{back}" not in form)
 _STILL = (
     "{name} was {extreme} at the start and {last} at the end",
     "{name} was {extreme} at the start and still {last} at the end",
@@ -208,8 +210,12 @@ class SeriesFinding:
     @property
     def is_flat(self) -> bool:
         """Return whether the extreme value differs too little from the first and the last to report a course."""
+        return self.is_near(0) and self.is_near(-1)
+
+    def is_near(self, position: int) -> bool:
+        """Return whether a value differs too little from the extreme one to call the difference a change."""
         worth = 0.4 * self.channel.get("std", 0.1 * abs(self.values[self.extreme]))
-        return bool(np.abs(self.values[[0, -1]] - self.values[self.extreme]).max() < worth)
+        return bool(abs(self.values[position] - self.values[self.extreme]) < worth)
 
     @property
     def stays_beyond(self) -> bool:
@@ -537,4 +543,8 @@ def _course(finding: SeriesFinding, first: str, last: str, extreme: str) -> tupl
         return _STILL if finding.stays_beyond else _FROM_START
     if extreme == last:
         return _TO_END
-    return _LEVELS if finding.is_brief else _THROUGH
+    if finding.is_brief:
+        return _LEVELS
+    if finding.is_near(0):
+        return _FROM_NEAR
+    return _TO_NEAR if finding.is_near(-1) else _THROUGH

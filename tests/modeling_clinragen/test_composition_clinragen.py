@@ -245,6 +245,19 @@ def test_a_fall_that_recovers_is_stated_with_first_lowest_and_last_value():
 
 
 @pytest.mark.parametrize(
+    ("pressures", "never"),
+    [
+        ([62, 61, 61, 64, 70], r"\b62\b"),  # from 62 to 61 is no fall
+        ([85, 75, 60, 60, 61], r"(?:rose|recovered) to 61"),  # and from 60 to 61 no recovery
+    ],
+)
+def test_a_small_difference_is_stated_as_no_change(pressures, never):
+    texts = [composed("x", series(Mean_blood_pressure=pressures), [SHOCK], seed)[1][0] for seed in range(60)]
+    assert not [text for text in texts if re.search(never, text)]
+    assert any(f"{pressures[-1]} mmHg at the end" in text for text in texts)
+
+
+@pytest.mark.parametrize(
     ("values", "evident"),
     [
         ([120] * 10, False),
