@@ -55,11 +55,13 @@ _WEAK_VERBS = (
     ("is compatible with", "are compatible with"), ("supports", "support"),
 )  # fmt: skip
 MAX_SPECIFIC = 3  # diseases; a finding linked with more is not specific
-# findings of the series that many diseases share -> the one disease for which they are specific
+_RESPIRATORY = {"Respiratory failure; insufficiency; arrest (adult)"}
+_HYPERTENSION = {"Essential hypertension", "Hypertension with complications and secondary hypertension"}
+# findings of the series that other diseases share -> the diseases for which they are specific
 _HALLMARKS = {
-    ("Systolic blood pressure", "low"): "Shock", ("Mean blood pressure", "low"): "Shock",
-    ("Oxygen saturation", "low"): "Respiratory failure; insufficiency; arrest (adult)",
-    ("Fraction inspired oxygen", "high"): "Respiratory failure; insufficiency; arrest (adult)",
+    ("Systolic blood pressure", "low"): {"Shock"}, ("Mean blood pressure", "low"): {"Shock"},
+    ("Systolic blood pressure", "high"): _HYPERTENSION, ("Mean blood pressure", "high"): _HYPERTENSION,
+    ("Oxygen saturation", "low"): _RESPIRATORY, ("Fraction inspired oxygen", "high"): _RESPIRATORY,
 }  # fmt: skip
 _SINGULAR_OF = {verb: one for one, several in (*_VERBS, *_WEAK_VERBS) for verb in (one, several)}
 _PLURAL_VERB = re.compile(rf"^(?P<lead>(?: in the note)?(?:, which)? (?:also )?)(?P<verb>{'|'.join(_SINGULAR_OF)})\b")
@@ -337,8 +339,8 @@ class SurfaceRealizer:
 
     @staticmethod
     def _is_specific(finding: SeriesFinding, diseases: list[str]) -> bool:
-        hallmark = _HALLMARKS.get((finding.channel["name"], finding.direction))
-        return diseases == [hallmark] or len(finding.diseases) <= MAX_SPECIFIC
+        specific = finding.diseases & _HALLMARKS.get((finding.channel["name"], finding.direction), set())
+        return specific.issuperset(diseases) if specific else len(finding.diseases) <= MAX_SPECIFIC
 
     @staticmethod
     def _clauses(findings: list[SeriesFinding], choose: random.Random) -> str:
