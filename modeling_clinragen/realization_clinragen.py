@@ -159,14 +159,13 @@ _NO_NOUN = re.compile(
 )
 # nouns for entries of an examination form, close to the note's own words: a rationale uses no others
 _NOUNS = {
-    "airway intubated": "airway intubation", "dysrhythmia irregular": "irregular dysrhythmia", "febrile": "fever",
-    "hypotensive": "hypotension", "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "oliguric": "oliguria",
-    "smoker": "being a smoker",
+    "airway intubated": "airway intubation", "anuric": "anuria", "dysrhythmia irregular": "irregular dysrhythmia",
+    "febrile": "fever", "hypercapnic": "hypercapnia", "hypercarbic": "hypercarbia", "hypotensive": "hypotension",
+    "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "intubated": "intubation",
+    "mechanically ventilated": "mechanical ventilation", "oliguric": "oliguria", "smoker": "being a smoker",
+    "unresponsive": "unresponsiveness", "ventilated": "ventilation",
 }  # fmt: skip
-_ADJECTIVE = re.compile(
-    r"^(?:ventilated|mechanically ventilated|intubated|(?:[av/]+ )?paced|septic|hypercarbic|hypercapnic|anuric"
-    r"|unresponsive)$"
-)
+_ADJECTIVE = re.compile(r"^(?:(?:[av/]+ )?paced|septic)$")
 _ACT = re.compile(r"administration|infusion|repletion|replacement|therapy|blockade")
 _ENTRY = re.compile(r"^(?:labored|irregular|poor|complications of prev)$")
 _COUNTED = re.compile(

@@ -470,7 +470,7 @@ def test_one_sign_is_no_explanation_of_many_diseases_that_the_note_explains():
 @pytest.mark.parametrize(
     ("note", "disease", "words"),
     [
-        ("Resp Mode ventilated", RESPIRATORY, "being ventilated"),
+        ("Resp Mode ventilated", RESPIRATORY, "ventilation"),
         ("Airway intubated", RESPIRATORY, "airway intubation"),
         ("Pacemaker V paced", DYSRHYTHMIAS, "pacemaker"),
         ("A/V paced", DYSRHYTHMIAS, "being A/V paced"),
