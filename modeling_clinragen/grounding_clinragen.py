@@ -46,6 +46,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 # Only the composer may state this: it searches the whole record.
 _LACK = re.compile(r"\b(?:remains?|stays?|left|is|are) unexplained\b|\blisted (?:disease|diagnos)", re.IGNORECASE)
 _SHOWN_BY = {"high": ("high",), "low": ("low",), "rising": ("rising", "high"), "falling": ("falling", "low")}
+_REASON = re.compile(r"\bnote\b|, which (?:is|are)\b", re.IGNORECASE)  # "the note documents", "which is backed by"
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|(?:rise|fall|stay|remain|show)s?"
     r"|(?!inspired)[a-z]+ed)\b",
@@ -267,7 +268,10 @@ class GroundedText:
         return any(wanted.isdisjoint(patterns) for patterns in shown.values())
 
     def _adds_to_note(self, sentence: str, claims: list[Claim]) -> bool:
-        """Return whether a sentence about the note has a number or a side that the note lacks."""
+        """Return whether a sentence about the note gives no disease for its reason, or adds a number or a side."""
+        is_reason = self.listed and self.grounding.has_knowledge and _REASON.search(sentence)
+        if is_reason and not any(claim.argument for claim in claims):
+            return True
         for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
             if mention.inferred:  # the number of "type 2 diabetes" is no finding
                 sentence = sentence[: mention.start] + sentence[mention.end :]

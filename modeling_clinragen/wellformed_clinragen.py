@@ -33,7 +33,7 @@ _MEASURED = re.compile(r"\d(?:\.\d+)? ?(?:/min|mmhg|cmh2o|°c|kg|%|[a-zµ]+/d?l)
 _VERBS = r"(?:is|are|was|were|has|have|had|rose|fell|went|came|began|sank|ran|(?!inspired)[a-z]+ed)"
 _VERB_LACKS = re.compile(  # "heart rate up to 128 /min and was 99", at the start or after a comma
     rf"(?:^|, (?:and |while |but )?)(?:(?!{_VERBS}\b)[a-z]+ )+?(?:up to|down to|as low as|as high as|of) [\d.]+"
-    r"(?:(?!\b(?:suggest|point|argu|favou?r|support|indicat|fit)s?)[^,;:])*? and (?:[a-z]+ ){0,3}?"
+    r"(?:(?!\b(?:suggest|point|argu|favou?r|support|indicat|fit)s?)[^,;:])*?(?:, and | and (?:[a-z]+ ){0,3}?)"
     r"(?:is|was|has|had|rose|fell|went|peaked|climbed|dropped|ended|reached|stayed|remained)\b"
 )
 _IS_AND_VERB = re.compile(r"\bis (?:also )?(?:suggests|points to|argues for|favou?rs|supports|indicates|fits)\b")
@@ -58,7 +58,7 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
 
     Malformed are "a low of 90 90%", "which is consistent with a minimum of 71 mmHg", "which fits a low of 63 mmHg and
     sepsis", "a pressure up to 207 mmHg and was 187", "cough and the note", "other lower respiratory failure", and
-    "the note describes fever suggests sepsis".
+    "the note describes fever suggests sepsis", and "fits shock and this fits shock".
 
     Args:
         sentence (`str`): as the decoder wrote it.
@@ -70,7 +70,7 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
         return False
     if lower.count("(") != lower.count(")") or (part == "lab" and _PLURAL_AFTER_VERB.search(lower)):
         return False
-    if any(_NAME_PART.search(lower, 0, mention.start) for mention in mentions):
+    if any(_NAME_PART.search(lower, 0, m.start) or lower.startswith(" and this ", m.end) for m in mentions):
         return False
     starts = {mention.start for mention in mentions}
     if any(name.start() not in starts for name in _DISORDERS_OF.finditer(lower)):

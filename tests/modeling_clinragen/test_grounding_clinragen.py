@@ -696,6 +696,8 @@ def test_a_text_that_is_cut_ends_in_a_whole_sentence(pipe):
         ("note", "Bilateral crackles suggest Pneumonia."),
         ("note", "Given crackles are likely and Pneumonia remains unexplained."),
         ("note", "Crackles and nothing in the note points to a listed disease."),
+        ("note", "The note documents crackles."),
+        ("note", "The note reports crackles, which are backed by the left base."),
         ("lab", "Heart Rate is high on norepinephrine, which fits Shock."),
         ("lab", "Heart Rate is high with lactate 8, which fits Shock."),
         ("lab", "Heart Rate is high and urine output is low, which fits Shock."),

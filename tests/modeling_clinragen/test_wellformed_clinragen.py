@@ -41,6 +41,9 @@ def is_kept(sentence, part):
         "this points to pneumonia.",
         "Temperature up to 39.2 °C at hour 16 and heart rate was above normal 20 times, which suggests pneumonia.",
         "Temperature was above normal 18 times, and respiratory rate up to 33 /min are in keeping with pneumonia.",
+        "Inspired oxygen was 28%, which suggests pneumonia and this suggests pneumonia.",
+        "Respiratory rate was above normal 10 times, with pneumonia and this is compatible with pneumonia.",
+        "Systolic blood pressure up to 200 mmHg at hour 43, and was 171 mmHg at the end, which suggests pneumonia.",
         "Heart rate was 90 /min, and inspired oxygen up to 60% and was 40% at the end, which suggests pneumonia.",
     ],
 )
@@ -75,6 +78,7 @@ def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
             "Systolic blood pressure was low 20 of 20 times, down to 71 mmHg; this points to acute renal failure.",
         ),
         ("lab", "Heart rate was 90 at hour 1 and 90 at hour 2, which suggests pneumonia."),
+        ("lab", "Heart rate rose to 128 /min and this suggests pneumonia."),
         ("lab", "Systolic blood pressure was 92 at the start and 102 at the end, with a low of 65 mmHg at hour 3."),
         ("lab", "A fall of 5 5.0 mmol/L units suggests acute renal failure."),
         ("lab", "Fever suggests pneumonia, and a creatinine of 3.1 mg/dL suggests acute renal failure."),
