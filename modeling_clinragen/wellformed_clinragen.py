@@ -48,7 +48,10 @@ _SAID_TWICE = re.compile(r"\b(\d+(?:\.\d+)?)( [^\s,;]+)? at the (start|end)\b.*\
 _DISORDERS_OF = re.compile(r"\b(?:complications|disorders) of\b")  # of what is in the name of the diagnosis
 
 _MALFORMED = (_WORD_TWICE, _PHRASE_TWICE, _UNIT_ALONE, _VERB_LACKS, _IS_AND_VERB, _NO_FINDING, _SAID_TWICE)
-_FROM_START = (_TWO_VERBS, _NO_MAIN_VERB)
+_ARE_OF_ONE = re.compile(  # "the note describes wheezing, which are in keeping with pneumonia"
+    r"the (?:note|record|chart) [a-z]+ (?:(?! and )[^,;.&])+(?<!s)(?<!feet)(?<!teeth)(?<!data), which are\b"
+)
+_FROM_START = (_TWO_VERBS, _NO_MAIN_VERB, _ARE_OF_ONE)
 
 
 def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:

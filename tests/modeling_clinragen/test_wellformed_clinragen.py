@@ -63,6 +63,7 @@ def test_a_garbled_sentence_about_series_is_left_out(sentence):
         "In the note, elevated lactate and crackles at one base, which are in keeping with pneumonia.",
         "The note mentions cough, which is in keeping with complications of nintedanib.",
         "The note documents obstructive pneumonia.",
+        "The note describes wheezing, which are in keeping with pneumonia.",
     ],
 )
 def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
@@ -100,6 +101,9 @@ def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
         ("note", "Uncontrolled hypertension, hypertension requiring treatment, and labetalol suggest hypertension."),
         ("note", 'The note reads "very very short of breath", which suggests pneumonia.'),
         ("note", "She had had a cough, which suggests pneumonia."),
+        ("note", "The note describes cough and wheezing, which are in keeping with pneumonia."),
+        ("note", "The note describes crackles, which are in keeping with pneumonia."),
+        ("note", "The note describes cough, fever, which are in keeping with pneumonia."),
     ],
 )
 def test_well_formed_sentences_are_kept(part, sentence):
