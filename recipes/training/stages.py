@@ -165,7 +165,8 @@ def build_model(
     attended = [term for term in knowledge or () if term["type"] != NAME]
     terms = [term["term"] for term in attended]
     channels = channels_with_statistics(data_args.dataset, records)
-    reads_terms = model_args.use_term_evidence and model_args.use_linear_classifier
+    classifies = model_args.use_linear_classifier and model_args.diagnosis_loss_weight > 0
+    reads_terms = model_args.use_term_evidence and classifies
     if model_args.model_name_or_path is None:
         backbone = None
         phrases = [f" {label}" for label in labels] + re.findall(r" ?### [\w ]+:", TARGET)

@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
-from modeling_clinragen import ClinRaGenInputError
+from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
 from recipes.training.arguments import RewardStageArguments, StageArguments, complete, parse_arguments
@@ -96,6 +96,20 @@ def test_the_folders_card_holds_what_was_measured(stage1_folder, data_folder):
     assert f"| micro_f1 | {history['best_metric']:.3f} |" in card.text
     assert read_metadata(data_folder / "dataset")["content_hash"] in card.text
     assert "Not a medical device" in card.text
+
+
+def test_the_papers_model_without_a_diagnosis_head_is_trained_and_answers(stage_arguments, tmp_path):
+    """With the knowledge of the stage, whose terms only a classifier could read."""
+    stage1_note.main(stage_arguments(tmp_path / "stage1", max_steps=1, diagnosis_loss_weight=0.0))
+    stage2_lab.main(stage_arguments(tmp_path / "stage2", "--model_name_or_path", tmp_path / "stage1", max_steps=1))
+    model, processor = load_model_folder(tmp_path / "stage2")
+    assert model.diagnosis_head is None
+    assert model.config.knowledge_terms
+    answer = ClinRaGenPipeline(model, processor.tokenizer, processor=processor, device="cpu")(
+        {"labs": {"Temperature": [[1, 39.2]]}}
+    )
+    assert answer["probabilities"] == {}
+    assert answer["generated_text"]
 
 
 def test_a_killed_stage_resumes_from_its_last_complete_checkpoint(stage_arguments, tmp_path):
