@@ -104,14 +104,17 @@ class Composer:
         A level is evidence if at least two of a channel's values, or a quarter of them, lie beyond the clear limit;
         for a high pressure, a fifth of them, or a tenth if they reach far, and more than lie beyond the low limit. A
         trend is evidence if the medians of the first and the last third differ (see `trend_of`), and the last value
-        differs from the first by at least 2%.
+        differs from the first by at least 2%. A disease that the note itself denies has none.
         """
         rewritten = self.links.language.read(note)
         noted = self.links.find_in_note(rewritten.text, diseases) if note.strip() else []
         written = {id(finding): _as_written(finding, rewritten) for finding in noted}
         series = self.series_evidence(lab_times, lab_values, diseases)
+        denied = self.links.denied_in(rewritten.text)
         return {
-            disease: Evidence(
+            disease: Evidence()
+            if disease in denied
+            else Evidence(
                 [written[id(f)] for f in self._note_evidence(disease, noted, rewritten.text)], series[disease]
             )
             for disease in diseases
@@ -205,12 +208,21 @@ class Composer:
         """Write one sentence that argues for the disease from findings of the series."""
         return self.realizer.series([disease], findings[: MAX_FINDINGS["lab"]], choose)
 
-    def unexplained(self, diseases: list[str], choose: random.Random, place: str | None = "this record") -> str:
+    def unexplained(
+        self, diseases: list[str], choose: random.Random, place: str | None = "this record", note: str = ""
+    ) -> list[Sentence]:
         """
         Write the sentence which states that nothing in `place` (see [`place_of`]) points to the diseases; with `None`,
-        when no place was searched, that the text does not explain them.
+        when no place was searched, and for those that the note denies, that the text does not explain them.
         """
-        return self.realizer.unexplained(diseases, choose, place)
+        denied = self.links.denied_in(note)
+        groups = {place: [d for d in diseases if d not in denied]}
+        groups[None] = groups.get(None, []) + [d for d in diseases if d in denied]
+        return [
+            Sentence(self.realizer.unexplained(group, choose, where), tuple(group))
+            for where, group in groups.items()
+            if group
+        ]
 
     def rationale(
         self,
@@ -250,8 +262,9 @@ class Composer:
                 parts[part] = [Sentence(self.realizer.nothing(part, choose, read[part]))]
         left = [disease for disease in diseases if not (found[disease].note or found[disease].series)]
         if left:
-            parts["lab" if "lab" in modalities else "note"].append(
-                Sentence(self.unexplained(left, choose, place_of(modalities)), tuple(left))
+            about = rewritten.text if "note" in modalities else ""
+            parts["lab" if "lab" in modalities else "note"] += self.unexplained(
+                left, choose, place_of(modalities), about
             )
         return tuple(parts[part] if part in modalities else [] for part in ("note", "lab"))
 

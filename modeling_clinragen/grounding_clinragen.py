@@ -344,7 +344,9 @@ class GroundedText:
         if part == [name for name in PARTS if name in self.processor.modalities][-1] and unexplained:
             no_evidence = not any(self._points_to(disease, EVIDENCE) for disease in unexplained)
             place = place_of(self.processor.modalities) if no_evidence and self.grounding.has_knowledge else None
-            self._state(self.grounding.composer.unexplained(unexplained, self.choose, place), part)
+            read = self.rewritten_note.text if "note" in self.processor.modalities else ""
+            for sentence in self.grounding.composer.unexplained(unexplained, self.choose, place, read):
+                self._state(sentence.text, part)
 
     def _nothing(self, part: str) -> str:
         """Return the sentence for an empty part; it states that there is no sign only if the knowledge found none."""

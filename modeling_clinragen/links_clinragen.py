@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
+from .denials_clinragen import DenialFinder
 from .homonyms_clinragen import names_something_else
 from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
@@ -98,6 +99,7 @@ class KnowledgeLinks:
         for stems in self.entries:
             self.by_words[frozenset(word for word in stems if word not in _IGNORED)].append(stems)
         self.find_diagnoses = DiagnosisFinder(self._names)
+        self._find_denials = DenialFinder({label: self._names[label] for label in self.labels})
         self._of_name: dict[str, set[str]] = defaultdict(set)  # first term of its words -> diagnoses
         for terms in self.entries.values():
             self._of_name[terms[0]["term"]].update(*(term["diseases"] for term in terms))
@@ -141,6 +143,16 @@ class KnowledgeLinks:
         """
         found, asked = self._noted[note], None if diseases is None else frozenset(diseases)
         return [finding for finding in found if asked is None or not asked.isdisjoint(self._of_name[finding.term])]
+
+    def denied_in(self, note: str) -> frozenset[str]:
+        """Return the diagnoses that a note denies, and affirms by none of their names."""
+        denied = self._find_denials(note)
+        return denied - {
+            disease
+            for finding in (self.find_in_note(note, denied) if denied else ())
+            for disease in denied & finding.diseases
+            if {finding.text.lower(), finding.term.lower()} & {name.lower() for name in self._names[disease]}
+        }
 
     def _read_note(self, note: str) -> list[NoteFinding]:
         found: dict[str, NoteFinding] = {}
@@ -283,13 +295,13 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
     A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from the
     findings of the previous sentence. A sentence that only names a diagnosis argues for it from the words that name
     it. A finding that is stated to be absent or normal is linked with no diagnosis, and what the note has as history
-    only with no acute one.
+    only with no acute one. From no finding a diagnosis is argued for that the note itself denies.
 
     Args:
         claims (list of `Claim`): about the note, the series or both, as found in `text`; changed in place.
         text (`str`): the text.
         links (`KnowledgeLinks`): the knowledge.
-        note (`str`, *optional*): the note that claims about it were checked against.
+        note (`str`, *optional*): the patient's note.
 
     Returns:
         `claims`.
@@ -299,6 +311,7 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
     concluded = _conclusions(reading, spans, mentions)
     of_note = any(claim.channel is None and claim.kind != "other" for claim in claims)
     places = list(links.places(reading.text)) if of_note else []
+    denied = links.denied_in(note) if note else frozenset()
     for claim in claims:
         sentence = _span_at(spans, claim.start)
         named = [m for m in mentions if not m.inferred and m.start < claim.end and claim.start < m.end]
@@ -312,7 +325,11 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
         if claim.diagnoses:
             known = "unlinked" if diseases is not None else "unknown"
             claim.argument = "linked" if set(claim.diagnoses) <= (diseases or set()) else known
-            if claim.argument == "linked" and note is not None and _is_only_history(claim, note):
+            if (
+                claim.argument == "linked"
+                and note
+                and (denied & set(claim.diagnoses) or _is_only_history(claim, note))
+            ):
                 claim.argument = "unlinked"
     return claims
 

@@ -298,7 +298,7 @@ class ClinRaGenPipeline(Pipeline):
         }
         if self.grounding.has_knowledge:
             argue(found["note"], note.text, self.grounding.links, about.text)
-            argue(found["lab"], lab.text, self.grounding.links)
+            argue(found["lab"], lab.text, self.grounding.links, about.text)
         return {"note": note.restored(found["note"], about), "lab": lab.restored(found["lab"])}
 
     def _probabilities(self, probabilities) -> dict[str, float]:

@@ -162,7 +162,7 @@ _NOUNS = {
     "airway intubated": "airway intubation", "anuric": "anuria", "dysrhythmia irregular": "irregular dysrhythmia",
     "febrile": "fever", "hypercapnic": "hypercapnia", "hypercarbic": "hypercarbia", "hypotensive": "hypotension",
     "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "intubated": "intubation",
-    "mechanically ventilated": "mechanical ventilation", "oliguric": "oliguria", "smoker": "being a smoker",
+    "mechanically ventilated": "ventilation", "oliguric": "oliguria", "smoker": "being a smoker",
     "unresponsive": "unresponsiveness", "ventilated": "ventilation",
 }  # fmt: skip
 _ADJECTIVE = re.compile(r"^(?:(?:[av/]+ )?paced|septic)$")

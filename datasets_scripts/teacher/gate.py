@@ -114,7 +114,7 @@ class Gate:
         index = NoteIndex(about.text)
         note, lab = ([self._as_read(sentence) for sentence in part] for part in (note, lab))
         self._judge_note(note, row, about, index, gold, judgement)
-        self._judge_lab(lab, row, judgement)
+        self._judge_lab(lab, row, index.text, judgement)
         judgement.without["records"] = int(bool(gold))
         for part, sentences in zip(PARTS, (note, lab), strict=True):
             if not self._judge_diagnoses(sentences, gold, index, judgement) and gold:
@@ -143,7 +143,7 @@ class Gate:
         for sentence in sentences:
             claims = check_note_claims(sentence.text, index, self.links)
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
-                self._judge_series(sentence, row, judgement)
+                self._judge_series(sentence, row, index.text, judgement)
                 continue
             for claim, written in zip(claims, sentence.said.restored(claims, about), strict=True):
                 judgement.claims[f"note {claim.verdict}"] += 1
@@ -169,26 +169,24 @@ class Gate:
             if mention.start < claim.end and claim.start < mention.end
         )
 
-    def _judge_lab(self, sentences: list[Sentence], row: dict, judgement: Judgement) -> None:
+    def _judge_lab(self, sentences: list[Sentence], row: dict, note: str, judgement: Judgement) -> None:
         for sentence in sentences:
-            self._judge_series(sentence, row, judgement)
+            self._judge_series(sentence, row, note, judgement)
             for name in sentence.evidence or ():
                 if name.lower() not in self.channel_names:
                     judgement.faults.append(("evidence is no channel", f"{name!r} is no channel of the series."))
 
-    def _judge_series(self, sentence: Sentence, row: dict, judgement: Judgement) -> None:
+    def _judge_series(self, sentence: Sentence, row: dict, note: str, judgement: Judgement) -> None:
         claims = self.check_claims(sentence.text, row["lab_times"], row["lab_values"])
         for claim in sentence.said.restored(claims):
             if claim.channel is not None:
                 judgement.claims[f"{claim.kind} {claim.verdict}"] += 1
             if claim.verdict == "contradicted":
                 judgement.faults.append(("series contradicted", _feedback(claim)))
-        self._judge_arguments(claims, sentence, judgement)
+        self._judge_arguments(claims, sentence, judgement, note)
 
-    def _judge_arguments(
-        self, claims: list[Claim], sentence: Sentence, judgement: Judgement, note: str | None = None
-    ) -> None:
-        """Reject an argument for an acute disease from the history, or from a finding of other diagnoses only."""
+    def _judge_arguments(self, claims: list[Claim], sentence: Sentence, judgement: Judgement, note: str) -> None:
+        """Reject an argument that the knowledge does not link, for an acute disease from history, or one denied."""
         if self.links is None:
             return
         argue(claims, sentence.text, self.links, note)

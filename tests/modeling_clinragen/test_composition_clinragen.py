@@ -584,7 +584,7 @@ def test_every_disease_is_explained_or_stated_to_be_unexplained_at_the_end():
 def test_unexplained_diagnoses_are_neither_argued_for_nor_denied():
     for seed in range(20):
         for diseases in ([AMI], [AMI, RENAL], LABELS):
-            text = composer().unexplained(diseases, random.Random(seed))
+            (text,) = (sentence.text for sentence in composer().unexplained(diseases, random.Random(seed)))
             assert {m.says for m in links().find_diagnoses(text)} == {"neither"}, text
             assert {label for m in links().find_diagnoses(text) for label in m.labels} >= set(diseases)
 

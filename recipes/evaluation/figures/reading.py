@@ -102,10 +102,10 @@ class RationaleReader:
         index = NoteIndex(note) if isinstance(note, str) else note
         return self._read(text, check_note_claims(text, index, self.links), index.text)
 
-    def read_series(self, text: str, lab_times, lab_values) -> list[ReadSentence]:
-        """Read a lab rationale."""
+    def read_series(self, text: str, lab_times, lab_values, note: str | None = None) -> list[ReadSentence]:
+        """Read a lab rationale, beside the patient's note."""
         claims = self.check_series(text, lab_times, lab_values)
-        return self._read(text, [claim for claim in claims if claim.channel])
+        return self._read(text, [claim for claim in claims if claim.channel], note)
 
     def named_in(self, index: NoteIndex, labels: Iterable[str]) -> set[str]:
         """Return those of the diagnoses that a note affirms by name, whether or not the knowledge has the name."""
@@ -197,7 +197,7 @@ _NAMES = (
 def _record_counts(reader: RationaleReader, prediction: dict, record: dict) -> Counter:
     index, series = NoteIndex(record["note"]), (record["lab_times"], record["lab_values"])
     note = reader.read_note(prediction["note_rationale"], index)
-    lab = reader.read_series(prediction["lab_rationale"], *series)
+    lab = reader.read_series(prediction["lab_rationale"], *series, index.text)
     counts = Counter(_counts_of_sentences(note, lab))
     listed = {entry["label"] for entry in prediction["diagnoses"]}
     explained = listed & frozenset().union(*(sentence.explained for sentence in (*note, *lab)))
@@ -209,7 +209,7 @@ def _record_counts(reader: RationaleReader, prediction: dict, record: dict) -> C
     if gold and any(reference):
         counts["taught"] = 1
         counts["note_without_evidence"] = not _explains(reader.read_note(reference[0], index), gold)
-        counts["series_without_evidence"] = not _explains(reader.read_series(reference[1], *series), gold)
+        counts["series_without_evidence"] = not _explains(reader.read_series(reference[1], *series, index.text), gold)
     return counts
 
 
