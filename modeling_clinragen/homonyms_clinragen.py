@@ -13,14 +13,28 @@ _BEFORE = compiled_words(r"""
     (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
     (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
     |white coat hypertension|gestational diabetes|sinus arrhythmia
-    |(?:culture|electric|electrical|insulin|thermal|icd) shocks?
+    |(?:culture|electric|electrical|insulin|thermal|icd|dccv|\d+ ?j(?:oules?)?|one|single|s/p (?:\d+|a)) shocks?
+    |\d+ shocks|(?:gastric|femoral|fem-?pop|cardiopulmonary|aorto\w+|jejunal|ileal|biliary|on|off) bypass
+    |(?:ureter(?:al|ic)|urethral|biliary|bile duct|pancreatic|esophageal|tracheal|bronchial|colonic|iliac|femoral
+    |carotid) stents?(?: placement)?
+    |(?:hay|rheumatic|scarlet|dengue|yellow|typhoid|valley) fever|(?:elder|self|child|medical)[ -]neglect
+    |(?:rll|lll|rul|lul|rml|lobe|lobar|vertebral|compression|ivc) collapse
+    |encourag\w+ (?:to )?cough(?:ing)?|(?:gag and|weak|strong|good) cough
+    |(?:pupils?|borders?|margins?|menses|periods?|shape|contour) irregular
+    |(?:never|non)[ -]?smok(?:er|ed|ing)
     """)
 _AFTER = compiled_words(r"""
     diabetes insipidus|(?:dysrhythmia|rhythm|arrhythmia) regular|(?:stroke|shock) (?:prevention|prophylaxis)
     |strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
-    |shock(?:ing)?[ -]?(?:waves?|liver|index|able)
+    |shock(?:ing)?[ -]?(?:waves?|liver|index|able)|shocks? (?:delivered|given|advised|x ?\d)
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
     |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index
+    |(?:cva|costovertebral(?: angle)?) tenderness|coma (?:scale|score)
+    |pacs? (?:removed|placed|inserted|in place|numbers|readings|line|catheter|port)
+    |unresponsive to (?:fluids?|lasix|diuretics?|diuresis|treatment|therapy|antibiotics|medical|conservative|pressors)
+    |septic (?:arthritis|joint|abortion|bursitis)|cough (?:and gag|reflex|assist|suppressant)
+    |smoking (?:status|cessation)|neglect(?:ed|s) to|paced (?:the|around|up|about|him|her)\w*
+    |poor (?!perfusion|skin turgor|capillary|peripheral)\w+|irregular (?!rhythm|pulse|heart|rate|hr|s1|beat|rr)\w+
     """)
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from .lists_clinragen import OF_A_KIND, is_beyond_negation, is_unclear
 from .phrases_clinragen import any_of, compiled, compiled_words
+from .plans_clinragen import is_planned
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # later words still refer to the finding
@@ -164,7 +165,7 @@ _RISK = compiled_words(r"""
     |(?:she|he|patient|pt|family) (?:is|was|are|were) (?:concerned|anxious) (?:about|that)|avoid(?:s|ed|ing)?
     |warning signs|return precautions|prn(?=\s)|as needed for|consider(?:ing)?
     |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
-    |predispos\w+ to|prophyla\w+(?: against| for)?
+    |predispos\w+ to|(?:prophyla\w+|ppx)(?: against| for)?(?!,)
     |screen(?:ing|ed)?(?! ?:| (?:questions?|questionnaire|form|tool|exam))(?: for)?|monitor(?:ing|ed)? for
     |watch(?:ed|ing)? for
     |(?<!able )to (?:rule out|exclude)|to (?:prevent|avoid)|prevent(?:s|ing|ion)?(?: of)?
@@ -179,8 +180,8 @@ _OTHER_SENSE = re.compile(
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""
-    risk|prophylaxis|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|pads|education
-    |curve|chart
+    risk|prophylaxis|ppx|screen(?:ing)?|vaccin\w+|protocol|risk factors?|code|alert|team|scale|precautions|pads
+    |education|curve|chart
     """)
 )
 
@@ -281,6 +282,7 @@ def is_uncertain(sentence: str, start: int, end: int) -> bool:
     return bool(
         _RISK.search(clause)
         or _RISK_AFTER.search(after)
+        or is_planned(sentence, start, end)
         or is_unclear(sentence, start)
         or _in_another_sense(sentence, start, end)
     )

@@ -44,6 +44,15 @@ _CHRONIC = compiled(r"""
     """)
 # lasting, too, but the diagnosis head reads them even there: they make an acute injury more likely
 _KIDNEYS = compiled(r"(?:renal|kidney) (?:failure|insufficiency|dysfunction|impairment|disease)|\b(?:ckd|cri|crf)\b")
+# treatments and deficits of the past, which the diagnosis head reads as well
+_EARLIER = compiled(r"""
+    intubat|tracheo|chest tube|thoracotomy|thoracentesis|\bptca\b|amputation|dialysis|\bcvvhd?f?\b|pericardiocentesis
+    """)
+_OF_OLD_BEFORE = compiled(r"""
+    (?:\b(?:residual|baseline|(?<!acute on )chronic|long-?standing|old) (?:[\w-]+ ){0,2}
+    |\b(?:home|nightly|nocturnal|osa (?:on|with)|non-?complian\w+ with(?: home)?) (?:bi-?pap or )?)$
+    """)
+_OF_OLD_AFTER = compiled(r"[^,;.\n]{0,30}?(?:\bat baseline\b|\bfrom (?:an? )?(?:old|prior|previous|remote)\b)")
 _PAST_HEADING = re.compile(r"(?m)^[ \t]*(?:past|pmhx?\b|medical history|social|family)[^:\n]*:[ \t]*")
 _HEADING = re.compile(r"[a-z][a-z /&()-]{1,60}:")
 _SECTION_END = re.compile(rf"\n[ \t]*\n|\n{_HEADING.pattern}|\Z")
@@ -59,6 +68,10 @@ def is_past_event(note: str, start: int, end: int) -> bool:
     if not _EVENT.search(lower[start:end]):
         return False
     line = lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
+    return _is_dated(lower, line, end)
+
+
+def _is_dated(lower: str, line: str, end: int) -> bool:
     return bool(_DATED.match(lower[end : end + 80]) or _GIVEN_AS_HISTORY.search(line))
 
 
@@ -110,7 +123,14 @@ def is_only_history(note: str, text: str) -> bool:
 
 
 def is_history(note: str, start: int, end: int) -> bool:
-    """Return whether the span of a note is no sign of an acute disease: past, or failing kidneys in the history."""
-    if _KIDNEYS.search(_lowered(note)[start:end]) and _is_in_history(note, start):
+    """
+    Return whether the span of a note is no sign of an acute disease: an event or a treatment of the past, failing
+    kidneys in the history, an old deficit, or a treatment at home.
+    """
+    lower = _lowered(note)
+    text, line = lower[start:end], lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
+    if _OF_OLD_BEFORE.search(line) or _OF_OLD_AFTER.match(lower, end) or is_past_event(note, start, end):
         return True
-    return is_past_event(note, start, end)
+    if any(pattern.search(text) for pattern in (_EVENT, _EARLIER, _KIDNEYS)) and _is_in_history(note, start):
+        return True
+    return bool(_EARLIER.search(text)) and _is_dated(lower, line, end)

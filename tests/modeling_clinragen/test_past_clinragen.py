@@ -87,6 +87,29 @@ def test_failing_kidneys_in_the_history_are_no_reason_but_the_head_reads_them(no
     assert not is_only_past(note, finding)
 
 
+@pytest.mark.parametrize(
+    ("note", "finding", "history"),
+    [
+        ("Past Medical History:\n- GI bleed\n- stroke\n\nHospital course: well", "GI bleed", True),
+        ("Past history: myocardial infarction", "myocardial infarction", True),
+        ("s/p CVA with residual hemiparesis", "hemiparesis", True),
+        ("hemiparesis and aphasia at baseline", "aphasia", True),
+        ("chronic cough", "cough", True),
+        ("intubated 2 years ago", "intubated", True),
+        ("prior intubations x3", "intubations", True),
+        ("h/o chest tube 1998", "chest tube", True),
+        ("OSA on home CPAP", "CPAP", True),
+        ("non-compliant with CPAP", "CPAP", True),
+        ("acute on chronic renal failure", "renal failure", False),
+        ("New hemiparesis this morning", "hemiparesis", False),
+        ("Started on CPAP", "CPAP", False),
+        ("intubated 2 hours ago", "intubated", False),
+    ],
+)
+def test_old_deficits_and_earlier_treatments_are_no_reason_for_an_acute_disease(note, finding, history):
+    assert is_only_history(note, finding) == history
+
+
 def test_one_mention_of_several_may_be_history():
     note = "Pneumonia two years ago. Now pneumonia."
     before, now = (match.span() for match in re.finditer("pneumonia", note, re.IGNORECASE))

@@ -1,0 +1,93 @@
+# Copyright 2026 The ClinRaGen contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a note only plans, and words that mean something else in a phrase, are no findings of the patient."""
+
+import pytest
+
+from datasets_scripts.knowledge.base import builtin_knowledge
+from modeling_clinragen import PHENOTYPES
+from modeling_clinragen.links_clinragen import KnowledgeLinks
+
+
+@pytest.fixture(scope="module")
+def find():
+    links = KnowledgeLinks(builtin_knowledge()["terms"], [phenotype["name"] for phenotype in PHENOTYPES])
+    return lambda note: [finding.text.lower() for finding in links.find_in_note(note)]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "CVVH if no improvement",
+        "Dopamine if MAP < 60",
+        "Will start dialysis tomorrow if K rises",
+        "Low threshold for intubation; may need pacemaker",
+        "Tracheostomy planned",
+        "EGD scheduled for the morning",
+        "Plan for thoracentesis",
+        "Type and cross 2 units pRBC",
+        "Keppra; DVT ppx",
+        "heparin for DVT ppx",
+    ],
+)
+def test_a_planned_or_conditional_treatment_is_no_finding(find, note):
+    assert find(note) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("CVVH started, dopamine at 5", "cvvh"),
+        ("Intubated. Will need tracheostomy.", "intubated"),
+        ("Dialysis three times a week; planned admission", "dialysis three times a week"),
+        ("Treatments: VTE prophylaxis, mechanical ventilation, vasopressors", "mechanical ventilation"),
+        ("Pneumonia; family meeting tomorrow", "pneumonia"),
+    ],
+)
+def test_a_treatment_under_way_is_a_finding_beside_plans(find, note, finding):
+    assert finding in find(note)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Right CVA tenderness",
+        "s/p 1 shock by EMS",
+        "3 shocks delivered",
+        "DCCV 200J shock",
+        "PAC removed",
+        "PAC numbers stable",
+        "Poor historian, poor appetite",
+        "Pupils irregular",
+        "RLL collapse",
+        "Patient paced the hallway",
+        "Elder neglect",
+        "Gastric bypass",
+        "Ureteral stent placement",
+        "Glasgow Coma Score: 15",
+        "Unresponsive to fluids",
+        "Hay fever",
+        "Septic arthritis",
+        "Cough and gag intact",
+        "Smoking status: never smoker",
+    ],
+)
+def test_a_word_with_another_sense_is_no_finding(find, note):
+    assert find(note) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Septic shock, on pressors", "septic shock"),
+        ("PACs on telemetry", "pacs"),
+        ("Perfusion poor", "poor"),
+        ("Dysrhythmia irregular", "dysrhythmia irregular"),
+        ("s/p coronary artery bypass", "coronary artery bypass"),
+        ("Coma", "coma"),
+        ("Fever and productive cough", "productive cough"),
+        ("Current smoker", "smoker"),
+    ],
+)
+def test_the_medical_sense_is_found(find, note, finding):
+    assert finding in find(note)
