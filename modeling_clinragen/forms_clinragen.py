@@ -126,6 +126,11 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
 _FAMILY = re.compile(
     r"(?m)^[ \t]*(?:family(?: (?:medical )?(?:history|hx))?|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)"
 )
+_ALLERGIES = re.compile(
+    r"(?m)^[ \t]*(?:(?:drug )?allerg(?:y|ies)|adrs?|adverse (?:drug )?reactions?|(?:drug )?intolerances?)\b"
+    r"[^:\n]{0,30}:[ \t]*([^\n]*)"
+)
+_NOTHING = re.compile(r"(?:non-?contributory|unremarkable|unknown|none|nkda|nka|no known[a-z ]*)[.;]")
 _NEXT_HEADING = re.compile(
     r"(?<=[.;,] )(?:p[ms]hx?|shx?|ros|hpi|meds|medications|allergies|exam"
     r"|(?:past |social |medical |surgical )+(?:history|hx))[ \t]*[:\-]"
@@ -151,12 +156,21 @@ _SEMICOLON = re.compile(";")
 def family_histories(text: str) -> list[tuple[int, int]]:
     """Return the spans of the text under headings of family history."""
     found = [item for line in _SOCIAL_AND_FAMILY.finditer(text) for item in _of_the_family(text, *line.span(1))]
-    for heading in _FAMILY.finditer(text):
-        following = _NEXT_HEADING.search(text, heading.start(1), heading.end())
-        end = following.start() if following else heading.end()
-        end = end if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
-        found.append((heading.start(1), end))
-    return found
+    return found + list(_below(_FAMILY, text))
+
+
+def allergies(text: str) -> list[tuple[int, int]]:
+    """Return the spans of the text under headings of allergies and adverse reactions."""
+    return list(_below(_ALLERGIES, text))
+
+
+def _below(headings: re.Pattern, text: str) -> Iterator[tuple[int, int]]:
+    """Yield the span under each heading: the rest of its line up to another heading, or the items below it."""
+    for heading in headings.finditer(text):
+        nothing = _NOTHING.match(text, heading.start(1))
+        following = nothing or _NEXT_HEADING.search(text, heading.start(1), heading.end())
+        end = heading.end() if following is None else following.end() if nothing else following.start()
+        yield heading.start(1), end if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
 
 
 # ---- signs and boxes

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_right
 from functools import lru_cache
 
-from .forms_clinragen import family_histories, statements_of_forms, unwrapped
+from .forms_clinragen import allergies, family_histories, statements_of_forms, unwrapped
 from .negation_clinragen import (
     NOT_KNOWN,
     OWN,
@@ -48,6 +48,7 @@ def _read(text: str) -> dict:
         "sentences": sentences,
         "starts": [start for start, _ in sentences],
         "families": family_histories(text),
+        "allergies": allergies(text),
         "forms": forms,
         "form_at": form_at,
         "prose": "".join(prose),  # without the marks of forms: in "Fever: none, cough" the cough is not denied
@@ -110,7 +111,9 @@ class Reading:
         return "neither" if self.is_uncertain(start, end) else "argues"
 
     def is_uncertain(self, start: int, end: int) -> bool:
-        """Return whether the span is a risk, a plan, an example, or used in another sense."""
+        """Return whether the span is a risk, a plan, an allergy, an example, or used in another sense."""
+        if any(a <= start < b for a, b in self.allergies):
+            return True
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _MAX_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):

@@ -27,10 +27,14 @@ def find():
         "Plan for thoracentesis",
         "Type and cross 2 units pRBC",
         "Keppra; DVT ppx",
+        "Allergies: PCN; IV contrast -> angioedema",
+        "Allergies:\nvancomycin\naspirin",
+        "ADRs: vancomycin; statins",
+        "Drug intolerances: atorvastatin",
         "heparin for DVT ppx",
     ],
 )
-def test_a_planned_or_conditional_treatment_is_no_finding(find, note):
+def test_a_planned_treatment_or_an_allergy_is_no_finding(find, note):
     assert find(note) == []
 
 
@@ -42,6 +46,9 @@ def test_a_planned_or_conditional_treatment_is_no_finding(find, note):
         ("Dialysis three times a week; planned admission", "dialysis three times a week"),
         ("Treatments: VTE prophylaxis, mechanical ventilation, vasopressors", "mechanical ventilation"),
         ("Pneumonia; family meeting tomorrow", "pneumonia"),
+        ("Allergies: NKDA. Pneumonia.", "pneumonia"),
+        ("Allergies: penicillin\nPMH: COPD", "copd"),
+        ("FH: non-contributory. HTN, HLD.", "htn"),
     ],
 )
 def test_a_treatment_under_way_is_a_finding_beside_plans(find, note, finding):
