@@ -37,12 +37,12 @@ NO_FINDING = {  # if no search for findings was made
     "lab": "No value of the series is given here.",
 }
 _UNEXPLAINED = (
-    ("{names} remains unexplained: no finding in {place} points to it.",
-     "{names} remain unexplained: no finding in {place} points to them."),
-    ("{names} is left unexplained, as no finding in {place} points to it.",
-     "{names} are left unexplained, as no finding in {place} points to them."),
-    ("{names} stays unexplained: nothing in {place} points to it.",
-     "{names} stay unexplained: nothing in {place} points to them."),
+    ("{names} remains unexplained: no recognized finding in {place} points to it.",
+     "{names} remain unexplained: no recognized finding in {place} points to them."),
+    ("{names} is left unexplained, as no recognized finding in {place} points to it.",
+     "{names} are left unexplained, as no recognized finding in {place} points to them."),
+    ("{names} stays unexplained: nothing recognized in {place} points to it.",
+     "{names} stay unexplained: nothing recognized in {place} points to them."),
 )  # fmt: skip
 _BY_TEXT = ("{names} is left unexplained by this text.", "{names} are left unexplained by this text.")
 # (verb for one finding, verb for several); the weak verbs are for findings that many diseases share
