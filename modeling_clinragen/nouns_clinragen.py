@@ -20,15 +20,20 @@ _NO_NOUN = re.compile(
     r"|without)\b|\b(?:opened|drained|had)\b"
 )
 _PREPOSITION = re.compile(r"^(?:on|with) (?:(?:an?|the) )?", re.IGNORECASE)
-# nouns for entries of an examination form that the knowledge has no noun for
+# nouns for entries of forms that the knowledge has no noun for
 _NOUNS = {
-    "airway intubated": "airway intubation", "dysrhythmia irregular": "irregular dysrhythmia",
+    "airway intubated": "airway intubation",
+    "dysrhythmia irregular": "irregular dysrhythmia",
     "ethanol use heavy": "heavy ethanol use",
     "intubated": "intubation",
+    "renal failure - hemodialysis": "renal failure on hemodialysis",
+    "renal failure- hemodialysis": "renal failure on hemodialysis",
     "smoker": "being a smoker",
-    "unresponsive": "unresponsiveness", "ventilated": "ventilation",
-}  # fmt: skip
-_HEAD_ENDS = re.compile(r" (?:of|for|with|without|from|on|in|to|at|per|by|since) ")  # what follows is no head
+    "unresponsive": "unresponsiveness",
+    "ventilated": "ventilation",
+    "worst headache of life": "the worst headache of life",
+}
+_HEAD_ENDS = re.compile(r" (?:of|for|with|without|from|on|in|to|at|per|by|since|after) ")  # what follows is no head
 # heads that are no noun: "tachycardic", "dehydrated", "dull" of "dull to percussion"
 _NO_NOUN_HEAD = re.compile(
     r"(?:(?<!diuret)(?<!antibiot)(?<!col)(?<!pan)ic|(?:ens|ons|essi|at|it)ive|ous|(?<![e\W])ed|febrile|feverish"
@@ -43,15 +48,21 @@ _AFTER_NOUN = re.compile(
     re.IGNORECASE,
 )
 _ENTRY = re.compile(r"^(?:labored|irregular|poor|complications of prev)$")
-_COUNTED = re.compile(
-    r"^(?!(?:an?|the|no|daily) )(?:.*[ -])?(?:tube|pacemaker|bronchodilator|agent|inhibitor|diuretic|blocker|stent"
-    r"|balloon pump|defibrillator|arterial line|operation|nodule|bolus|AICD|IABP|ventilator|statin|rub|ulcer|catheter"
-    r"|chest drain|drug|binder|agonist|antibiotic|antihypertensive|vasopressor|pressor|anticoagulant|steroid|gallop"
-    r"|murmur|bruit|fluid wave|heart sound|tremor|fistula|transplant|overdose|pacing wire|temp wire|nosebleed"
-    r"|hyperdense artery|costophrenic angle|enlarged heart|swollen abdomen|barrel chest|diabetic foot|wheeze"
-    r"|conduction defect)$",
-    re.IGNORECASE,
-)
+# heads of phrases that need an article: devices, drugs of a kind, and signs and events that can be counted
+_COUNTABLE = """
+    AICD, IABP, agent, agonist, antibiotic, anticoagulant, antihypertensive, balloon pump, binder, blocker, bolus,
+    bronchodilator, catheter, chest drain, defibrillator, diuretic, drug, inhibitor, line, operation, pacemaker,
+    pressor, statin, stent, steroid, transplant, tube, vasopressor, ventilator, wire, abnormality, adenoma,
+    aneurysm, attack, bleed, bruit, cough, costophrenic angle, CVA, defect, disorder, disturbance, effusion, embolus, event,
+    family history, filtration rate, fistula, fluid collection, foot, fraction, gallop, gap, headache, heart, heart
+    sound, hematoma, hyperdense artery, imbalance, infarct, infection, infiltrate, interval, leak, left shift, left
+    atrium, left ventricle, mass, murmur, nodular liver, nodule, nosebleed, old infarction, overdose, plug,
+    pneumothorax, pulse, reaction, rhythm, rub, stroke, swollen abdomen, barrel chest, throat, time, TIA, tremor,
+    ulcer, UTI, voice, wave, wheeze, xanthoma
+"""
+_ANY_COUNTABLE = "|".join(" ".join(_COUNTABLE.split()).split(", "))
+_COUNTED = re.compile(rf"(?:.*[ -])?(?:{_ANY_COUNTABLE})$", re.IGNORECASE)
+_WITH_ARTICLE = re.compile(r"(?:an?|the|no|daily) ", re.IGNORECASE)
 _AN = re.compile(r"[aeio]|u(?!ni|ri|se|ti|ter)|[AEFHILMNORSX][A-Z]")
 _LONG = 5  # letters; a longer word in capitals is no abbreviation
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes|tremens)$")
@@ -137,7 +148,7 @@ def _is_no_noun(text: str) -> bool:
 
 def with_article(text: str) -> str:
     """Write a countable noun in the singular with its article."""
-    if not _COUNTED.search(text):
+    if _WITH_ARTICLE.match(text) or not _COUNTED.match(_head_of(text)):
         return text
     return f"{'an' if _AN.match(text) else 'a'} {text}"
 

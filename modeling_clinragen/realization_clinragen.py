@@ -352,7 +352,8 @@ def listed(items: list[str]) -> str:
 
 def sentence_case(text: str) -> str:
     """Write a sentence with a capital letter at its start."""
-    return text if text.startswith("pH") else text[0].upper() + text[1:]
+    at = text.startswith('"')
+    return text if text.startswith("pH") else text[:at] + text[at].upper() + text[at + 1 :]
 
 
 def with_singular_verb(tail: str, subject: str) -> str | None:

@@ -189,6 +189,7 @@ def test_still_is_said_of_a_value_beyond_the_clear_limit(last, is_still):
         ("Lightheaded on standing.", BLEEDING, "being lightheaded on standing"),
         ("Breath sounds absent on one side.", PLEURA, "absent breath sounds on one side"),
         ("With retractions.", RESPIRATORY, "retractions"),
+        ("Renal failure - hemodialysis", KIDNEY, "renal failure on hemodialysis"),
         ("JVD present.", CHF, "jvd"),
     ],
 )
@@ -258,11 +259,21 @@ def test_names_keep_their_capitals(note, disease, written):
         ("Ventilator", RESPIRATORY, "a ventilator"),
         ("friction rub", PLEURA, "a friction rub"),
         ("Foot ulcer", COMPLICATED_DIABETES, "a foot ulcer"),
+        ("Ulcer on the foot", COMPLICATED_DIABETES, "an ulcer on the foot"),
+        ("New infiltrate", PNEUMONIA, "a new infiltrate"),
+        ("worst headache of life", STROKE, "the worst headache of life"),
+        ("Fever after operation", "Complications of surgical procedures or medical care", "fever after operation"),
     ],
 )
 def test_countable_nouns_have_an_article_and_prepositions_are_left_out(note, disease, written):
     for text in of_note(note, disease):
         assert written in text or text.startswith(written[0].upper() + written[1:]), text
+
+
+def test_a_quotation_starts_with_a_capital_at_the_start_of_a_sentence():
+    texts = of_note("She sleeps on three pillows.", CHF)
+    assert any(text.startswith('"Sleeps on three pillows"') for text in texts)
+    assert not any(text.startswith('"s') for text in texts)
 
 
 @pytest.mark.parametrize(
