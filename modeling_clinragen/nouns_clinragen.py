@@ -53,12 +53,12 @@ _COUNTABLE = """
     AICD, IABP, agent, agonist, antibiotic, anticoagulant, antihypertensive, balloon pump, binder, blocker, bolus,
     bronchodilator, catheter, chest drain, defibrillator, diuretic, drug, inhibitor, line, operation, pacemaker,
     pressor, statin, stent, steroid, transplant, tube, vasopressor, ventilator, wire, abnormality, adenoma,
-    aneurysm, attack, bleed, bruit, cough, costophrenic angle, CVA, defect, disorder, disturbance, effusion, embolus, event,
-    family history, filtration rate, fistula, fluid collection, foot, fraction, gallop, gap, headache, heart, heart
-    sound, hematoma, hyperdense artery, imbalance, infarct, infection, infiltrate, interval, leak, left shift, left
-    atrium, left ventricle, mass, murmur, nodular liver, nodule, nosebleed, old infarction, overdose, plug,
-    pneumothorax, pulse, reaction, rhythm, rub, stroke, swollen abdomen, barrel chest, throat, time, TIA, tremor,
-    ulcer, UTI, voice, wave, wheeze, xanthoma
+    aneurysm, attack, bleed, bruit, cough, costophrenic angle, CVA, defect, disorder, disturbance, effusion,
+    embolus, event, family history, filtration rate, fistula, fluid collection, foot, fraction, gallop, gap,
+    headache, heart, heart sound, hematoma, hyperdense artery, imbalance, infarct, infection, infiltrate, interval,
+    leak, left shift, left atrium, left ventricle, mass, murmur, nodular liver, nodule, nosebleed, old infarction,
+    overdose, plug, pneumothorax, pulse, reaction, rhythm, rub, stroke, swollen abdomen, barrel chest, throat, time,
+    TIA, tremor, ulcer, UTI, voice, wave, wheeze, xanthoma
 """
 _ANY_COUNTABLE = "|".join(" ".join(_COUNTABLE.split()).split(", "))
 _COUNTED = re.compile(rf"(?:.*[ -])?(?:{_ANY_COUNTABLE})$", re.IGNORECASE)
@@ -67,6 +67,7 @@ _AN = re.compile(r"[aeio]|u(?!ni|ri|se|ti|ter)|[AEFHILMNORSX][A-Z]")
 _LONG = 5  # letters; a longer word in capitals is no abbreviation
 _SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes|tremens)$")
 _IRREGULAR_PLURAL = re.compile(r"(?:rhonchi|bronchi|cocci|bacilli|emboli|thrombi|feet|teeth|bacteria|mata)$")
+_INNER_CAPITALS = re.compile(r"\w[A-Z]")
 _ABBREVIATIONS = re.compile(r"[A-Z]{2,}s$")  # "PVCs"
 _WORD = re.compile(r"[\w'-]+")
 
@@ -123,7 +124,7 @@ class NounPhrases:
     def _cased(self, text: str, finding: NoteFinding) -> str:
         """Write names and abbreviations with the capitals of the knowledge, other words in lower case."""
         known, is_short = self._forms.get(text.lower()), len(text) <= _LONG
-        if known is not None and not (text.isupper() and is_short and known.islower()):
+        if known is not None and not (known.islower() and _is_abbreviated(text)):
             return known
         is_form = re.search(r" [A-Z][a-z]+ [a-z]", text)  # "Ethanol Use heavy"
         if (text.isupper() and not is_short) or is_form or (text.istitle() and " " in text):
@@ -132,6 +133,11 @@ class NounPhrases:
 
     def _with_abbreviations(self, lower: str) -> str:
         return _WORD.sub(lambda match: self._abbreviations.get(match[0], match[0]), lower)
+
+
+def _is_abbreviated(text: str) -> bool:
+    """Return whether the capitals of a text are those of an abbreviation: "COPD", "pRBCs"."""
+    return len(text) <= _LONG if text.isupper() else bool(_INNER_CAPITALS.search(text))
 
 
 def _stems(text: str) -> tuple[str, ...]:

@@ -231,6 +231,7 @@ def test_a_plural_gets_a_plural_verb(note, disease):
     [
         ("NSTEMI", AMI, "NSTEMI"),
         ("STEMI", AMI, "STEMI"),
+        ("2 units of pRBCs", BLEEDING, "pRBCs"),
         ("HYPERTENSION", HYPERTENSION, "hypertension"),
         ("on lipitor and zocor", LIPIDS, "Lipitor and Zocor"),
         ("on LIPITOR", LIPIDS, "Lipitor"),
