@@ -21,8 +21,9 @@ from .clinical_clinragen import PHENOTYPES, clear_limits, usual_limits
 from .language_clinragen import Rewritten
 from .links_clinragen import KnowledgeLinks, NoteFinding
 from .past_clinragen import ACUTE, is_only_history, places_of
-from .realization_clinragen import SeriesFinding, SurfaceRealizer, is_risk, place_of, sentence_name
+from .realization_clinragen import SurfaceRealizer, is_risk, place_of, sentence_name
 from .remembered_clinragen import Remembered
+from .series_findings_clinragen import SeriesFinding
 from .statements_clinragen import MIN_VALUES_OF_TREND, trend_of
 from .templates_clinragen import TemplateRealizer
 from .words_clinragen import content_words
@@ -41,7 +42,9 @@ OFTEN, SOME = 0.2, 0.1  # shares of high pressures needed: with fewer low ones; 
 MIN_CHANGE = 0.02  # of the first value; a smaller change is not worth stating
 _MAX_SERIES = 2**7  # series with cached patterns: an answer asks for them several times
 _MAX_TESTS = 2**12  # cached tests of whether the values of a channel show a level or a trend
+FEW = 2  # values of a bedside channel; among more, a single abnormal one is an artefact
 PRESSURES = ("Systolic blood pressure", "Mean blood pressure", "Diastolic blood pressure")
+BEDSIDE = frozenset({"Heart Rate", "Oxygen saturation", "Respiratory rate", "Temperature", *PRESSURES})
 RHYTHM = frozenset(phenotype["name"] for phenotype in PHENOTYPES if phenotype["ccs"] == 106)
 _REASON_FOR_ADMISSION = re.compile(
     r"^[ \t]*(?:reason for (?:admission|visit)|(?:chief|presenting|main) complaint|cc|admi(?:ssion|tting) diagnosis)"
@@ -89,7 +92,7 @@ class Composer:
         self.same_names = {label: _same_names(links, label) for label in labels}
         language = links.language
         self.realizer = (
-            SurfaceRealizer(names, self.own_terms)
+            SurfaceRealizer(names, self.own_terms, _forms(links))
             if language.is_english
             else TemplateRealizer(language, self.own_terms)
         )
@@ -103,40 +106,57 @@ class Composer:
 
         A level is evidence if at least two of a channel's values, or a quarter of them, lie beyond the clear limit;
         for a high pressure, a fifth of them, or a tenth if they reach far, and more than lie beyond the low limit. A
-        trend is evidence if the medians of the first and the last third differ (see `trend_of`), and the last value
-        differs from the first by at least 2%. A disease that the note itself denies has none.
+        single one of three or more values of a bedside channel is an artefact, and a low diastolic pressure beside
+        others that are not low is no evidence. A trend is evidence if the medians of the first and the last third
+        differ (see `trend_of`), and the last value differs from the first by at least 2%. A disease that the note
+        itself denies has none.
         """
         rewritten = self.links.language.read(note)
         noted = self.links.find_in_note(rewritten.text, diseases) if note.strip() else []
         written = {id(finding): _as_written(finding, rewritten) for finding in noted}
-        series = self.series_evidence(lab_times, lab_values, diseases)
+        series = self.clear_patterns(lab_times, lab_values, diseases)
         denied = self.links.denied_in(rewritten.text)
         return {
             disease: Evidence()
             if disease in denied
             else Evidence(
-                [written[id(f)] for f in self._note_evidence(disease, noted, rewritten.text)], series[disease]
+                [written[id(f)] for f in self._note_evidence(disease, noted, rewritten.text)],
+                _without_redundant_pressures(list(series[disease].values())),
             )
             for disease in diseases
         }
 
     def series_evidence(self, lab_times, lab_values, diseases: list[str]) -> dict[str, list[SeriesFinding]]:
-        """Find the findings of the series for each disease, as [`Composer.evidence`] does."""
-        found = self.clear_patterns(lab_times, lab_values, diseases)
-        return {disease: _without_redundant_pressures(list(found[disease].values())) for disease in diseases}
+        """
+        Find the findings of the series for each disease that the model reads. [`Composer.evidence`] leaves out those
+        that are too weak to be stated.
+        """
+        shown = self._series_findings(lab_times, lab_values)
+        return {
+            disease: _without_redundant_pressures(list(self._shown_patterns(shown, disease).values()))
+            for disease in diseases
+        }
 
     def clear_patterns(
         self, lab_times, lab_values, diseases: list[str]
     ) -> dict[str, dict[tuple[str, str], SeriesFinding]]:
         """Map each disease to those of its patterns, as (channel, direction), that the series clearly show."""
-        shown = self._series_findings(lab_times, lab_values, diseases)
+        shown = self._series_findings(lab_times, lab_values)
         return {
             disease: {
-                pattern: shown[pattern]
-                for pattern in self.patterns.get(disease, ())
-                if pattern in shown and (disease not in RHYTHM or _is_far(shown[pattern]))
+                pattern: finding
+                for pattern, finding in self._shown_patterns(shown, disease).items()
+                if _is_credible(finding) and not shown.is_wide_pulse(pattern)
             }
             for disease in diseases
+        }
+
+    def _shown_patterns(self, shown: _Patterns, disease: str) -> dict[tuple[str, str], SeriesFinding]:
+        found = {pattern: shown[pattern] for pattern in self.patterns.get(disease, ())}
+        return {
+            pattern: finding
+            for pattern, finding in found.items()
+            if finding is not None and (disease not in RHYTHM or _is_far(finding))
         }
 
     def shown_by(self, place: int, values: np.ndarray) -> tuple[bool, ...]:
@@ -184,13 +204,10 @@ class Composer:
             self.links.language.english(finding.term).lower() in own or finding.text.lower() in own
         )
 
-    def _series_findings(self, lab_times, lab_values, diseases) -> dict[tuple[str, str], SeriesFinding]:
+    def _series_findings(self, lab_times, lab_values) -> _Patterns:
         values = np.asarray(lab_values, dtype=float).reshape(-1, len(self.channels))
         hours = np.asarray(lab_times, dtype=float).reshape(-1)
-        key = hours.tobytes(), values.tobytes()
-        shown = self._series_patterns[key]
-        asked = dict.fromkeys(pattern for disease in diseases for pattern in self.patterns.get(disease, ()))
-        return {pattern: shown[pattern] for pattern in asked if shown[pattern] is not None}
+        return self._series_patterns[hours.tobytes(), values.tobytes()]
 
     def _patterns_of(self, key: tuple[bytes, bytes]) -> _Patterns:
         hours, values = map(np.frombuffer, key)
@@ -404,6 +421,24 @@ class _Patterns(dict):
         self[pattern] = found
         return found
 
+    def is_wide_pulse(self, pattern: tuple[str, str]) -> bool:
+        """Return whether `pattern` is a low diastolic pressure, and the other pressures measured are not low."""
+        if pattern != (PRESSURES[2], "low"):
+            return False
+        places = {name: self.composer.position[name] for name in PRESSURES[:2] if name in self.composer.position}
+        others = [self[name, "low"] for name, at in places.items() if not np.isnan(self.values[:, at]).all()]
+        return bool(others) and not any(finding is not None and _is_credible(finding) for finding in others)
+
+
+def _is_credible(finding: SeriesFinding) -> bool:
+    """Return whether a level lies well beyond the limits, and is no single value among several of a monitor."""
+    if finding.direction in ("rising", "falling"):
+        return True
+    beyond, number = int((finding.distances > 0).sum()), len(finding.values)
+    if beyond != 1 or number <= FEW or finding.channel["name"] not in BEDSIDE:
+        return beyond > 0
+    return _mostly_beyond(finding.channel, finding.direction, finding.values)
+
 
 def _is_far(finding: SeriesFinding) -> bool:
     """Return whether a high level lies well beyond the clear limit; a low level always counts."""
@@ -440,6 +475,12 @@ def _mostly_beyond(channel: dict, direction: str, values: np.ndarray) -> bool:
     """Return whether most values lie beyond the usual limit: then one beyond the clear limit is no error."""
     low, high = usual_limits(channel)
     return bool(np.mean(values > high if direction == "high" else values < low) > 0.5)
+
+
+def _forms(links: KnowledgeLinks) -> list[str]:
+    """Return the terms of the knowledge and their synonyms, without the labels."""
+    terms = {id(term): term for terms in links.entries.values() for term in terms if term["term"] not in links.labels}
+    return [form for term in terms.values() for form in links.forms_of(term)]
 
 
 def _same_names(links: KnowledgeLinks, disease: str) -> set[str]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 
-import numpy as np
-
-from .clinical_clinragen import short_name, usual_limits
+from .clinical_clinragen import short_name
 from .links_clinragen import NoteFinding
+from .nouns_clinragen import NounPhrases, is_plural, uncapitalized
+from .series_findings_clinragen import SeriesFinding
 from .slots_clinragen import often
+from .words_clinragen import content_words
 
 
 NO_NOTE, NO_SERIES = "There is no note.", "No series were measured."
@@ -154,87 +154,13 @@ _DOWNWARDS = {
     "peak": ("minimum", "low"),
     "word": ("lower",), "side": ("below",), "reach": ("down to", "as low as"),
 }  # fmt: skip
-_NO_NOUN = re.compile(
-    r"^(?:took|takes|sleeps?|wakes|smokes|ran|drinks|drank|has|had|is|was|on|without)\b|\b(?:opened|drained|had)\b"
+# words beside the name of a disease by which it is another one, or none of the patient's own
+_NO_KIND = re.compile(
+    r"\b(?:chronic|old|prior|previous|remote|family|father|mother|no|years|risk|of|from|for|with|by|in"
+    r"|on|at|to|after)\b",
+    re.IGNORECASE,
 )
-# nouns for entries of an examination form, close to the note's own words: a rationale uses no others
-_NOUNS = {
-    "airway intubated": "airway intubation", "anuric": "anuria", "dysrhythmia irregular": "irregular dysrhythmia",
-    "febrile": "fever", "hypercapnic": "hypercapnia", "hypercarbic": "hypercarbia", "hypotensive": "hypotension",
-    "hypoxemic": "hypoxemia", "hypoxic": "hypoxia", "intubated": "intubation",
-    "mechanically ventilated": "ventilation", "oliguric": "oliguria", "smoker": "being a smoker",
-    "unresponsive": "unresponsiveness", "ventilated": "ventilation",
-}  # fmt: skip
-_ADJECTIVE = re.compile(r"^(?:(?:[av/]+ )?paced|septic)$")
 _ACT = re.compile(r"administration|infusion|repletion|replacement|therapy|blockade")
-_ENTRY = re.compile(r"^(?:labored|irregular|poor|complications of prev)$")
-_COUNTED = re.compile(
-    r"^(?!(?:an?|the) ).*\b(?:tube|pacemaker|bronchodilator|agent|inhibitor|diuretic|blocker|stent|balloon pump"
-    r"|defibrillator|arterial line|operation|nodule|bolus|AICD|IABP)$"
-)
-_SINGULAR = re.compile(r"(?:ss|us|is|itis|betes|cites|sepsis|rabies|herpes|tremens)$")
-
-
-@dataclass(frozen=True)
-class SeriesFinding:
-    """
-    A level or a trend of one channel.
-
-    Args:
-        channel (`dict`): as in the dataset; `direction` (`str`): `high`, `low`, `rising` or `falling`.
-        diseases (`frozenset[str]`): the diseases that the knowledge links with it.
-        hours, values (`np.ndarray`): of the channel's measurements.
-    """
-
-    channel: dict
-    direction: str
-    diseases: frozenset[str]
-    hours: np.ndarray = field(compare=False)
-    values: np.ndarray = field(compare=False)
-
-    @property
-    def upwards(self) -> bool:
-        return self.direction in ("high", "rising")
-
-    @property
-    def extreme(self) -> int:
-        """Return the position of the highest, or the lowest, value."""
-        return int(self.values.argmax() if self.upwards else self.values.argmin())
-
-    @property
-    def crosses(self) -> bool:
-        """Return whether the first or the last value lies beyond the usual limit on the other side."""
-        low, high = usual_limits(self.channel)
-        ends = self.values[[0, -1]]
-        return bool((ends < low if self.upwards else ends > high).any())
-
-    @property
-    def is_flat(self) -> bool:
-        """Return whether the extreme value differs too little from the first and the last to report a course."""
-        return self.is_near(0) and self.is_near(-1)
-
-    def is_near(self, position: int) -> bool:
-        """Return whether a value differs too little from the extreme one to call the difference a change."""
-        worth = 0.4 * self.channel.get("std", 0.1 * abs(self.values[self.extreme]))
-        return bool(abs(self.values[position] - self.values[self.extreme]) < worth)
-
-    @property
-    def stays_beyond(self) -> bool:
-        """Return whether the last value is also beyond the usual limit."""
-        low, high = usual_limits(self.channel)
-        return bool(self.values[-1] > high if self.upwards else self.values[-1] < low)
-
-    @property
-    def is_brief(self) -> bool:
-        """Return whether the extreme value was measured in the hour of the first or the last value."""
-        hour = f"{self.hours[self.extreme]:.0f}"
-        return hour in (f"{self.hours[0]:.0f}", f"{self.hours[-1]:.0f}")
-
-    @property
-    def count(self) -> int:
-        """Count the values beyond the usual limit, as captions do."""
-        low, high = usual_limits(self.channel)
-        return int((self.values > high if self.upwards else self.values < low).sum())
 
 
 def place_of(modalities: Collection[str]) -> str:
@@ -251,11 +177,13 @@ class SurfaceRealizer:
     Args:
         names (`dict`): diagnosis -> its names.
         own (`dict`): the same, as sets in lower case.
+        forms (iterable of `str`): terms and synonyms of the knowledge, see [`NounPhrases`].
     """
 
-    def __init__(self, names: dict[str, Iterable[str]], own: dict[str, set[str]]):
+    def __init__(self, names: dict[str, Iterable[str]], own: dict[str, set[str]], forms: Iterable[str] = ()):
         self.sentence_names = {disease: sentence_name(disease, names[disease]) for disease in names}
-        self.own = own
+        self.own, self.noun = own, NounPhrases(forms)
+        self.own_words = {disease: {_words_of(name) for name in own[disease]} for disease in own}
 
     def note(
         self,
@@ -275,15 +203,15 @@ class SurfaceRealizer:
         names = [f for f in findings if len(diseases) == 1 and self.is_name(f, diseases[0])]
         others = [f for f in findings if f not in names]
         if names:
-            return self._named_diagnosis(_written_once(names), [f for f in others if not is_risk(f)], choose)
+            return self._named_diagnosis(names, [f for f in others if not is_risk(f)], choose)
         drugs = [f for f in findings if _is_given(f)]
-        phrases = _written_once([f for f in findings if not _is_given(f)])
+        phrases = self._nouns([f for f in findings if not _is_given(f)])
         phrases = choose.sample(phrases, len(phrases)) if choose.random() < 0.5 else phrases
-        phrases = [*phrases, *([_use_of(drugs)] if drugs else [])]
+        phrases = [*phrases, *([self._use_of(drugs)] if drugs else [])]
         evidence = listed(phrases)
         strong = any(not is_risk(f) and f.type != "drug" and len(f.diseases) <= MAX_SPECIFIC for f in findings)
         lacks = any(item.lower().startswith(_MISSING) for item in phrases)
-        verb = self._verb(len(phrases) > 1 or _is_plural(phrases[0]), choose, also, strong, lacks)
+        verb = self._verb(len(phrases) > 1 or is_plural(phrases[0]), choose, also, strong, lacks)
         place, disease = choose.choice((" in the note", "")), self._named(diseases)
         place = "" if "being " in evidence else place
         form = choose.randrange(4 if strong else 3)  # "likely" only for strong evidence
@@ -298,17 +226,32 @@ class SurfaceRealizer:
         return sentence_case(f"Given {evidence}{place}, {disease} {self._be(diseases)} likely.")
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
-        """Return whether a finding of the note, as it is written here, is a name of the disease itself."""
-        return _written(finding).lower() in self.own[disease]
+        """
+        Return whether a finding of the note, as it is written here, names the disease itself: by one of its names,
+        also abbreviated or turned, or by a name of a kind of it, such as "aspiration pneumonia".
+        """
+        noun, words, known = self.noun(finding), _words_of(finding.text), self.own_words[disease]
+        if noun.lower() in self.own[disease]:
+            return True
+        if not words or '"' in noun or finding.type == "drug":
+            return False
+        is_kind = not _NO_KIND.search(finding.text) and any(words[i:] in known for i in range(1, len(words)))
+        return is_kind or sorted(words) in map(sorted, known)
 
-    @staticmethod
-    def _named_diagnosis(names: list[str], others: list[NoteFinding], choose: random.Random) -> str:
+    def _nouns(self, findings: list[NoteFinding]) -> list[str]:
+        return list(dict.fromkeys(map(self.noun, findings)))
+
+    def _use_of(self, drugs: list[NoteFinding]) -> str:
+        return f"the use of {listed(self._nouns(drugs))}"
+
+    def _named_diagnosis(self, named: list[NoteFinding], others: list[NoteFinding], choose: random.Random) -> str:
         """Word a sentence on a diagnosis that the note itself names, with other findings of the note."""
-        name, report = listed(names), choose.choice(_REPORTS)
-        be = "are" if len(names) > 1 or _is_plural(name) else "is"
+        names, report = self._nouns(named), choose.choice(_REPORTS)
+        name = listed(names)
+        be = "are" if len(names) > 1 or is_plural(name) else "is"
         drugs = [f for f in others if _is_given(f)]
-        phrases = _written_once([f for f in others if not _is_given(f)])
-        phrases += [_use_of(drugs)] if drugs else []
+        phrases = self._nouns([f for f in others if not _is_given(f)])
+        phrases += [self._use_of(drugs)] if drugs else []
         if phrases:
             return sentence_case(
                 f"The note {report} {name}, which {be} {choose.choice(_BACKED)} by {listed(phrases)}."
@@ -325,7 +268,7 @@ class SurfaceRealizer:
         again: bool = False,
     ) -> str:
         """Word one sentence that argues from findings of the series; arguments as in [`SurfaceRealizer.note`]."""
-        strong = any(self._is_specific(finding, diseases) for finding in findings)
+        strong = len(diseases) == 1 and any(self._is_specific(finding, diseases) for finding in findings)
         if choose.random() < 0.4:
             evidence = listed([_phrase(finding, choose) for finding in findings])
             if choose.random() < 0.5:
@@ -338,6 +281,8 @@ class SurfaceRealizer:
 
     @staticmethod
     def _is_specific(finding: SeriesFinding, diseases: list[str]) -> bool:
+        if not finding.is_marked:
+            return False
         specific = finding.diseases & _HALLMARKS.get((finding.channel["name"], finding.direction), set())
         return specific.issuperset(diseases) if specific else len(finding.diseases) <= MAX_SPECIFIC
 
@@ -348,12 +293,11 @@ class SurfaceRealizer:
         clauses = [_clause(first, choose), *(_clause(finding, choose, short=True) for finding in others)]
         return (choose.choice((", while ", ", and ")) if len(clauses) == 2 else ", ").join(clauses)
 
-    @staticmethod
-    def unlisted(findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
+    def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], choose: random.Random) -> str:
         """Word the findings of the note or the series if no diagnosis is listed."""
         if isinstance(findings[0], SeriesFinding):
-            return f"{sentence_case(SurfaceRealizer._clauses(findings, choose))}."
-        return f"The note mentions {listed(_written_once(findings))}."
+            return f"{sentence_case(self._clauses(findings, choose))}."
+        return f"The note mentions {listed(self._nouns(findings))}."
 
     @staticmethod
     def nothing(part: str, choose: random.Random, read: bool = True, searched: bool = True) -> str:
@@ -383,7 +327,7 @@ class SurfaceRealizer:
         return listed([self.sentence_names[disease] for disease in diseases])
 
     def _be(self, diseases: list[str]) -> str:
-        return "are" if len(diseases) > 1 or _is_plural(self.sentence_names[diseases[0]]) else "is"
+        return "are" if len(diseases) > 1 or is_plural(self.sentence_names[diseases[0]]) else "is"
 
     @staticmethod
     def _verb(plural: bool, choose: random.Random, also: bool, strong: bool, lacks: bool = False) -> str:
@@ -397,7 +341,7 @@ def sentence_name(disease: str, names: Iterable[str]) -> str:
     known = {name.lower() for name in names}
     if preferred and (preferred in known or preferred.split(",")[0] in known):
         return preferred
-    return _uncapitalized(short_name(disease))
+    return uncapitalized(short_name(disease))
 
 
 def listed(items: list[str]) -> str:
@@ -406,27 +350,18 @@ def listed(items: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
-def _uncapitalized(text: str) -> str:
-    """Lower the first letter of a text unless its first word is an abbreviation."""
-    first = re.match(r"\w+", text)
-    return text if first is None or not first[0][1:].islower() else text[0].lower() + text[1:]
-
-
 def sentence_case(text: str) -> str:
     """Write a sentence with a capital letter at its start."""
-    return text if text.startswith("pH") else text[0].upper() + text[1:]
+    at = text.startswith('"')
+    return text if text.startswith("pH") else text[:at] + text[at].upper() + text[at + 1 :]
 
 
 def with_singular_verb(tail: str, subject: str) -> str | None:
     """Put the verb of `tail` into the singular, unless `subject` is a plural; `None` if the verb is not known."""
-    if _is_plural(_uncapitalized(subject)) or _NO_VERB.match(tail):
+    if is_plural(uncapitalized(subject)) or _NO_VERB.match(tail):
         return tail
     changed, count = _PLURAL_VERB.subn(lambda match: match["lead"] + _SINGULAR_OF[match["verb"]], tail, count=1)
     return changed if count else None
-
-
-def _written_once(findings: list[NoteFinding]) -> list[str]:
-    return list(dict.fromkeys(_written(finding) for finding in findings))
 
 
 def is_risk(finding: NoteFinding) -> bool:
@@ -434,45 +369,13 @@ def is_risk(finding: NoteFinding) -> bool:
     return finding.type in ("history", "name")
 
 
+def _words_of(text: str) -> tuple[str, ...]:
+    return tuple(word for word, *_ in content_words(text.lower(), 0, len(text)))
+
+
 def _is_given(finding: NoteFinding) -> bool:
     """Return whether a finding is a drug, to be worded as "the use of"."""
     return finding.type == "drug" and not _ACT.search(finding.text.lower())
-
-
-def _use_of(drugs: list[NoteFinding]) -> str:
-    return f"the use of {listed(_written_once(drugs))}"
-
-
-def _written(finding: NoteFinding) -> str:
-    """
-    Return a finding as the note writes it, in lower case except for abbreviations. "Arrest, respiratory" becomes
-    "respiratory arrest"; a text that is not a noun, such as "sleeps on three pillows", is quoted.
-    """
-    text = re.sub("^on ", "", " ".join(finding.text.split()))
-    noun, comma, kind = text.partition(", ")
-    if comma:
-        text = f"{kind} {_uncapitalized(noun)}"
-    if _NO_NOUN.search(text.lower()):
-        return f'"{_uncapitalized(text)}"'
-    if text.lower() in _NOUNS:
-        return _NOUNS[text.lower()]
-    if _ADJECTIVE.search(text.lower()):
-        return f"being {_uncapitalized(text)}"
-    if _ENTRY.search(text.lower()):
-        return f'the finding "{_uncapitalized(text)}"'
-    if _COUNTED.search(text if text.isupper() else _uncapitalized(text)):
-        text = _uncapitalized(text)
-        return f"{'an' if re.match('[aeiouAI]', text) else 'a'} {text}"
-    if text.isupper() and len(text) > 5:
-        return text.lower()
-    is_form = finding.type != "organism" and re.search(r" [A-Z][a-z]+ [a-z]", text)  # "Ethanol Use heavy"
-    return text.lower() if is_form or (text.istitle() and " " in text) else _uncapitalized(text)
-
-
-def _is_plural(text: str) -> bool:
-    """Return whether a noun phrase is a plural, by its head: the last word before a preposition."""
-    last = re.split(r" (?:of|for|with|without|from|on|in) ", text)[0].split()[-1]
-    return last.islower() and last.endswith("s") and not _SINGULAR.search(last)
 
 
 def number_of(finding: SeriesFinding, position: int, unit: bool = True) -> str:
@@ -491,7 +394,7 @@ def number_of(finding: SeriesFinding, position: int, unit: bool = True) -> str:
 
 def _name(channel: dict) -> str:
     name = _CHANNEL_NAMES.get(channel["name"], channel["name"])
-    return " ".join(_uncapitalized(word) for word in name.split())
+    return " ".join(uncapitalized(word) for word in name.split())
 
 
 def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
@@ -541,7 +444,9 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
 def _course(finding: SeriesFinding, first: str, last: str, extreme: str) -> tuple[str, ...]:
     """Return the wordings that fit the position of the extreme value in a course."""
     if extreme == first:
-        return _STILL if finding.stays_beyond else _FROM_START
+        if finding.stays_clearly_beyond:
+            return _STILL
+        return _STILL[:1] if finding.stays_beyond else _FROM_START
     if extreme == last:
         return _TO_END
     if finding.is_brief:

@@ -10,7 +10,8 @@ from .channel_words_clinragen import CHANNEL_WORDS
 from .clinical_clinragen import short_name
 from .language_clinragen import Language
 from .links_clinragen import NoteFinding
-from .realization_clinragen import SeriesFinding, number_of
+from .realization_clinragen import number_of
+from .series_findings_clinragen import SeriesFinding
 
 
 class TemplateRealizer:

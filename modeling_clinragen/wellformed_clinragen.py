@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .note_claims_clinragen import Mention
+from .nouns_clinragen import is_plural
 from .phrases_clinragen import compiled_words
 
 
@@ -49,9 +50,9 @@ _DISORDERS_OF = re.compile(r"\b(?:complications|disorders) of\b")  # of what is 
 
 _MALFORMED = (_WORD_TWICE, _PHRASE_TWICE, _UNIT_ALONE, _VERB_LACKS, _IS_AND_VERB, _NO_FINDING, _SAID_TWICE)
 _ARE_OF_ONE = re.compile(  # "the note describes wheezing, which are in keeping with pneumonia"
-    r"the (?:note|record|chart) [a-z]+ (?:(?! and )[^,;.&])+(?<!s)(?<!feet)(?<!teeth)(?<!data), which are\b"
+    r"the (?:note|record|chart) [a-z]+ (?P<finding>(?:(?! and )[^,;.&])+(?<!s)(?<!data)), which are\b"
 )
-_FROM_START = (_TWO_VERBS, _NO_MAIN_VERB, _ARE_OF_ONE)
+_FROM_START = (_TWO_VERBS, _NO_MAIN_VERB)
 
 
 def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> bool:
@@ -70,6 +71,8 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
     """
     lower = _QUOTED.sub(lambda match: '"' + "x" * (len(match[0]) - 2) + '"', sentence.lower())
     if any(pattern.search(lower) for pattern in _MALFORMED) or any(pattern.match(lower) for pattern in _FROM_START):
+        return False
+    if (one := _ARE_OF_ONE.match(lower)) and not is_plural(one["finding"]):
         return False
     if lower.count("(") != lower.count(")") or (part == "lab" and _PLURAL_AFTER_VERB.search(lower)):
         return False

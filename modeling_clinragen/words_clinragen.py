@@ -77,6 +77,7 @@ _SAME_WORDS = {
     "hepatic": "liver",
     "lethargy": "lethargic",
     "loss": "lost lose loses losing",
+    "mechanical": "mechanically",
     "obesity": "obese",
     "pallor": "pale",
     "palpitation": "palps",
@@ -233,6 +234,8 @@ _ALIASES = {word: meaning for meaning, words in _SAME_WORDS.items() for word in 
 _BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
 _ADJECTIVES = (
     ("pneic", "pnea"),
+    ("capnic", "capnia"),
+    ("carbic", "carbia"),
     ("tensive", "tension"),
     ("cardic", "cardia"),
     ("emic", "emia"),

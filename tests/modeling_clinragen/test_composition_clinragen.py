@@ -298,7 +298,8 @@ def test_a_fast_pulse_is_no_dysrhythmia():
         ([104] * 6, False),
         ([108], False),
         ([118] * 3, True),
-        ([80, 150, 90], True),
+        ([80, 150, 90], False),  # an artefact of the monitor
+        ([80, 150], True),
         ([38] * 4, True),
     ):
         found = composer().evidence("", *series(Heart_Rate=rates), [DYSRHYTHMIAS])
@@ -492,7 +493,7 @@ def test_entries_of_forms_are_stated_as_nouns_in_the_notes_own_words(note, disea
 def test_words_of_forms_are_stated_in_lower_case():
     for seed in range(20):
         (text,), _ = composed("Ethanol Use heavy", series(), [LIVER], seed)
-        assert "ethanol use heavy" in text.lower()
+        assert "heavy ethanol use" in text.lower()
         assert "Use" not in text
 
 
