@@ -12,7 +12,8 @@ from .phrases_clinragen import compiled_words
 _BEFORE = compiled_words(r"""
     (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
     (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
-    |white coat hypertension|gestational diabetes|sinus arrhythmia
+    |white coat hypertension|gestational diabetes|pre-?diabetes|pre-?diabetic|sinus arrhythmia
+    |(?:gastric|jejun\w+|intestinal|biliary|femor\w+|fem-?(?:pop|fem|tib)|axillo\w+|aorto\w+|cardiopulmonary) bypass
     |(?:culture|electric|electrical|insulin|thermal|icd) shocks?
     """)
 _AFTER = compiled_words(r"""
@@ -20,7 +21,7 @@ _AFTER = compiled_words(r"""
     |strokes? (?:volume|work|index|code|unit|alert|team|scale|protocol|center|clinic|service)
     |shock(?:ing)?[ -]?(?:waves?|liver|index|able)
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
-    |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index
+    |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index|cva tender(?:ness)?
     """)
 
 
