@@ -290,6 +290,16 @@ MOSTLY = compiled_words(r"""
     mostly|mainly|largely|generally|predominantly|for the most part|usually|typically|by and large|on the whole
     |most of the (?:time|day|night|stay|shift)
     |most (?:of )?(?:the |his |her |their )?(?:readings|values|checks|measurements)
+    |most(?: of)?(?: the| his| her| their)?(?=\s{3})
+    """)
+# every single one: "all      were high", with the channel's name blanked
+EACH_VALUE = compiled(r"""
+    (?P<not>\bnot )?\b(?:all|every|each)(?: single| one)?(?: of)?(?: the| his| her| their| its)?
+    (?: (?:recorded|measured|charted|available|\d+))?
+    (?: (?:readings?|values?|checks?|measurements?|occasions?|recordings?|results?|samples?|time points?)\b|(?=\s{3}))
+    """)
+STEADILY = compiled_words(r"""
+    steadily|continuously|progressively|monotonically|relentlessly|uninterrupted(?:ly)?|without interruption
     """)
 # how a clause calls its number high or low
 HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|febrile")
