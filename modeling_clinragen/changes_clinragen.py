@@ -30,7 +30,7 @@ _HOW_MUCH = unfolded(r"""
 _BY = compiled(rf"""
     \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
     |sharply|overall))*(?:(?: in(?=\s{{2}}))?\s*(?: by| of)
-    |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:%|(?:kg|points|beats|mmhg|degrees|percent)\b))|(?<=\blost)|(?<=\bshed)
+    |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:[%°]|(?:kg|points|beats|mmhg|degrees|percent)\b))|(?<=\blost)|(?<=\bshed)
     |(?<=gained)|(?<=put on)|(?=[^,;]*\b(?:since|over)\b))
     \s{_HOW_MUCH}{_AMOUNT}
     (?![\d.]|\s?(?:to|and|then|at|on)\b)
@@ -42,6 +42,7 @@ _NOUN = compiled(rf"""
 _THAN_AT_AMOUNT = r"\s?(?:mmhg|beats?(?: per minute)?|breaths?|points?|kg|degrees?|g/dl|mg/dl|%|percent|bpm)?\s"
 _RATE = re.compile(r"\b(?:per|an?|every|each) (?:hour|day|shift)\b|/(?:h|hr|hour|day|d)\b")
 _IN_ALL = re.compile(r"\b(?:since|overall|in total|all told|over the (?:stay|course|admission|day))\b")
+_MOST_PERCENT, _OF_AMOUNT = 50, re.compile(r"\b(?:by|of)\b")
 _POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # units of a change, but not of a value
 
 _TIMES = {"doubl": 2.0, "tripl": 3.0, "trebl": 3.0, "quadrupl": 4.0, "halv": 0.5}
@@ -174,6 +175,8 @@ def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match
         amount, half, relative = _amount(clause, match, channel)
         if amount is None:
             return match, None
+        if amount >= _MOST_PERCENT and channel.get("unit") == "%" and not _OF_AMOUNT.search(match[0]):
+            continue  # "fell 84%" is the value
         up = True if match["up"] else False if match["down"] else None
         pairs = [pair for pair in _changes(clause, values, up) if pair[0] or not relative]
         sizes = np.array([abs(later - earlier) / (abs(earlier) / 100 if relative else 1) for earlier, later in pairs])

@@ -25,6 +25,7 @@ from .wordings_clinragen import (
     LATER_VALUE,
     LOW,
     MOSTLY,
+    NONE_NORMAL,
     NORMAL,
     NORMALIZED,
     NOW,
@@ -52,11 +53,11 @@ _NOT_STEADY, _HARDLY_STEADY = 0.5, 0.25  # of a change: a move in the other dire
 # of a finding, its name blanked: "increasing oxygen requirement"
 _GROWING = re.compile(
     r"\b(?:increasing|rising|escalating|growing)\s{3}"
-    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:increasing|rising|escalat\w+|rose|grew)\b"
+    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:increas(?:ing|ed)|rising|escalat\w+|rose|grew)\b"
 )
 _SHRINKING = re.compile(
     r"\b(?:decreasing|falling|declining|diminishing|lessening)\s{3}"
-    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:decreasing|falling|declin\w+|fell)\b"
+    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:decreas(?:ing|ed)|falling|declin\w+|fell)\b"
 )
 NOTABLE_PROGRESS = 0.1  # in standard deviations, towards the usual limits or away from them
 
@@ -187,6 +188,8 @@ def judge_levels(clause, states, directions, channel, negated, values, timed: bo
         return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
     if not directions and NORMAL.search(BOUND.sub(blank, clause)):
         normal = all_normal(channel, values)
+        if negated and len(values) and NONE_NORMAL.search(clause):
+            return [("level", not _usual(channel, values, ("high", "low")).any())]
         if normal is False and len(values) and MOSTLY.search(clause):
             usual = _usual(channel, values, ("high", "low"))
             normal = usual.mean() >= 0.5 or (None if usual.any() else False)
@@ -221,7 +224,7 @@ def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
 def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
     """Judge "high" or "low": one value is enough, unless the clause states that it lasted."""
     truth = any_beyond(channel, values, way)
-    each = EACH_VALUE.search(clause)
+    each = None if MOSTLY.search(clause) else EACH_VALUE.search(clause)
     if each and truth is not False and (each["not"] or not negated):
         return _denied(all_beyond(channel, values, way), bool(each["not"]), values)
     if not negated and truth is not False and PERSISTENT.search(clause):
