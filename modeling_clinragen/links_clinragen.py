@@ -253,6 +253,7 @@ class KnowledgeLinks:
 # Words that distinguish kinds of one finding.
 _KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
 _KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
+_KINDS |= {kind: kind for kind in ("lactic", "metabolic", "respiratory")}
 _KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
 
 

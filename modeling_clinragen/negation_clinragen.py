@@ -83,8 +83,9 @@ _TREATMENT = re.compile(
     r"|insulin|steroids?|diuretics?|anticoagulation|drips?|crrt|cvvhd?)\b"
 )
 _NOT_NEEDED = re.compile(
-    r" (?:(?:is|was|were|are|has been|had been) )?(?:refused|declined"
-    r"|not (?:yet )?(?:been )?(?:needed|required|necessary|warranted|pursued|started|initiated))\b"
+    r" (?:refused|(?:is|was|were|are|has been|had been) (?:refused|declined)"
+    r"|(?:(?:is|was|were|are|has been|had been) )?not (?:yet )?(?:been )?(?:needed|required|necessary|warranted"
+    r"|pursued|started|initiated))\b"
 )
 _FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
 _AFTER = re.compile(

@@ -177,6 +177,7 @@ class NoteIndex:
             if not names_something_else(self.text, min(place)[0], max(word[1] for word in place))
             and not any((bisect_right(self.commas, start), number) in opposed for start, _, number in place)
             and not is_non((self.text[start:end] for start, end, _ in place), stems)
+            and ("non" in stems or not self.reading.is_named_non(min(place)[0]))
             and (not numbers or agree(numbers, self._numbers_at(place[0][2])))
         ]
 

@@ -155,7 +155,8 @@ TIMES = compiled(rf"""
     |recorded|charted|measured|consecutive|such|isolated|stored|available|out-of-range
     |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
     |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
-    |(?<!but )(?<!except )\b{AT_LEAST}({"|".join(NUMERALS[2:])})(?: of the)?(?=\s{{3,}}(?:were|are)\b)
+    |(?<!but )(?<!except )(?<!all )\b{AT_LEAST}({"|".join(NUMERALS[2:])})(?: of the)?(?=\s{{3,}}(?:were|are)
+    \s(?:\w+ly )?(?:high|low|elevated|raised|reduced|increased|decreased|abnormal|normal)\b)
     |\b{AT_LEAST}(?<!not )(?<!never )(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
     |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
     |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
@@ -297,7 +298,7 @@ MOSTLY = compiled_words(r"""
 # every single one: "all      were high", with the channel's name blanked
 EACH_VALUE = compiled(r"""
     (?P<not>\bnot )?\b(?:all|every|each)(?: single| one)?(?: of)?(?: the| his| her| their| its)?
-    (?: (?:recorded|measured|charted|available|\d+))?
+    (?: (?:recorded|measured|charted|available|\d+|two|three|four|five|six|seven|eight|nine|ten))?
     (?: (?:readings?|values?|checks?|measurements?|occasions?|recordings?|results?|samples?|time points?)\b|(?=\s{3}))
     """)
 NEARLY_ALL = re.compile(r"\b(?:nearly|almost|virtually|practically) all\b")

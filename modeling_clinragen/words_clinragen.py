@@ -236,6 +236,10 @@ _ABBREVIATIONS = {
     "w/r/r": "wheezes rales rhonchi",
     "wob": "work breathing",
 }
+_NUMBER_WORDS = """
+    two three four five six seven eight nine ten eleven twelve
+"""
+_NUMERALS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(), 2)}
 _SIDES = {"l": "left", "r": "right"}
 _OF_A_SIDE = re.compile(r"\)?(?: |-(?=sided))(?=[a-z]{3})|\s?[<>=]\s?[lr]\b")  # "R arm", "L-sided", "R>L"
 _NO_SIDE = re.compile(r"\d\s?$|[/&'’]$")  # "2 L oxygen"
@@ -302,6 +306,8 @@ def _written_out(word: str, text: str, start: int, end: int) -> list[str]:
         return _ABBREVIATIONS[word].split()
     if word in _SIDES and _OF_A_SIDE.match(text, end) and not _NO_SIDE.search(text, max(start - 3, 0), start):
         return [_SIDES[word]]
+    if word in _NUMERALS:
+        return [_NUMERALS[word]]
     return " ".join(_LETTERS[letter] for letter in word.split("/")).split() if word[1:2] == "/" else [word]
 
 

@@ -251,6 +251,13 @@ def test_a_longer_name_for_something_else_is_another_finding(note, finding, verd
         ("NSTEMI", "Myocardial infarction", "supported"),
         ("STEMI", "ST elevation", "supported"),
         ("STEMI", "NSTEMI", "absent"),
+        ("NSTEMI", "Non-ST elevation myocardial infarction", "supported"),
+        ("Non-ST elevation MI", "NSTEMI", "supported"),
+        ("Non-ST elevation MI", "STEMI", "absent"),
+        ("Non-ST elevation MI", "ST elevation", "absent"),
+        ("NIDDM", "Insulin dependent diabetes", "absent"),
+        ("IDDM", "Insulin dependent diabetes", "supported"),
+        ("Non-productive cough", "Productive cough", "contradicted"),
         ("Type 1 diabetes", "Type 2 diabetes", "absent"),
         ("Type II diabetes", "Type 2 diabetes", "supported"),
         ("T1DM", "T2DM", "absent"),
@@ -279,6 +286,7 @@ def test_the_side_and_the_kind_of_a_finding_are_read(note, finding, verdict):
         ("3 hours of chest pain", "Chest pain for three days", "absent"),
         ("3 days of chest pain", "Chest pain for three days", "supported"),
         ("Chest pain x3", "Chest pain for three days", "supported"),
+        ("4 days of cough", "Four days of cough", "supported"),
         ("Chest pain", "Chest pain for three days", "absent"),
     ],
 )
@@ -301,11 +309,16 @@ def test_a_number_is_not_that_with_its_digits_turned():
     assert verdict_of("An INR of 3.8 is documented.", "INR 3.8") == "supported"
 
 
+def test_a_status_that_declined_is_not_denied():
+    assert verdict_of("Mental status decline is noted.", "Mental status declined.") == "supported"
+
+
 @pytest.mark.parametrize("text", ["The patient has confirmed pneumonia.", "Pneumonia is confirmed."])
 @pytest.mark.parametrize(
     ("note", "verdict"),
     [
         ("Possible pneumonia", "unverifiable"),
+        ("? pneumonia", "unverifiable"),
         ("Pneumonia", "supported"),
         ("Concern for pneumonia. Lobar pneumonia on CT.", "supported"),
         ("No pneumonia", "contradicted"),
@@ -326,7 +339,7 @@ def test_what_is_only_suspected_is_not_confirmed(text, note, verdict):
         ("Off ventilator.", "a ventilator", "contradicted"),
         ("Now off mechanical ventilation.", "ventilation", "contradicted"),
         ("On dialysis.", "dialysis", "supported"),
-        ("BP declined, dialysis begun.", "dialysis", "supported"),
+        ("Status declined, dialysis begun.", "dialysis", "supported"),
         ("Fell off a ladder; insulin at home.", "insulin", "supported"),
     ],
 )
