@@ -168,6 +168,8 @@ class NoteIndex:
             places (list): as [`find`] returns them.
             stems (list of `str`): of the finding; `numbers` as [`stated_numbers`] returns them.
         """
+        if not places:
+            return []
         opposed = set()
         for word in OPPOSITES.keys() & set(stems):
             opposed |= self._clauses_of(OPPOSITES[word]) - self._clauses_of([word])
@@ -450,7 +452,7 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     if certain and is_certain(reading.text, start, end, finish):
         verdict = "unverifiable"
     quote = "the note does not speak of it"
-    more = index.of_its_kind(index.find_turned(stems), stems, numbers)
+    more = index.of_its_kind(index.find_turned(stems) if places else [], stems, numbers)
     places += [place for place in more if place not in places and index.polarity(place) in stated]
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:

@@ -297,7 +297,7 @@ MOSTLY = compiled_words(r"""
     """)
 # every single one: "all      were high", with the channel's name blanked
 EACH_VALUE = compiled(r"""
-    (?P<not>\bnot )?\b(?:all|every|each)(?: single| one)?(?: of)?(?: the| his| her| their| its)?
+    (?P<not>\bnot )?(?<!after )(?<!above )\b(?:all|every|each)(?: single| one)?(?: of)?(?: the| his| her| their| its)?
     (?: (?:recorded|measured|charted|available|\d+|two|three|four|five|six|seven|eight|nine|ten))?
     (?: (?:readings?|values?|checks?|measurements?|occasions?|recordings?|results?|samples?|time points?)\b|(?=\s{3}))
     """)
