@@ -42,6 +42,7 @@ _PSEUDO = compiled_words(r"""
     |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved
     |changed|treated|worse\w*|better|increas\w+|decreas\w+|related|associated|exacerbated|aggravated|subsid\w+|disappear\w+
     |gone|over|stopp\w+|abat\w+|settl\w+)
+    |not (?:been |yet )*(?:needed|required|necessary|warranted|pursued|started|initiated)(?=,| for\b)
     """)
 _BEFORE = compiled_words(r"""
     no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?|r/o|absence of

@@ -339,6 +339,7 @@ def test_what_is_only_suspected_is_not_confirmed(text, note, verdict):
         ("Off ventilator.", "a ventilator", "contradicted"),
         ("Now off mechanical ventilation.", "ventilation", "contradicted"),
         ("On dialysis.", "dialysis", "supported"),
+        ("Surgery not needed, dialysis begun.", "dialysis", "supported"),
         ("Status declined, dialysis begun.", "dialysis", "supported"),
         ("Fell off a ladder; insulin at home.", "insulin", "supported"),
     ],
