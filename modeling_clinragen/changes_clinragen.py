@@ -30,8 +30,8 @@ _HOW_MUCH = unfolded(r"""
 _BY = compiled(rf"""
     \b(?:(?P<up>{_UP})|(?P<down>{_DOWN})|(?:{_ANY}))(?: (?:further|steadily|again|only|slightly|quickly
     |sharply|overall))*(?:(?: in(?=\s{{2}}))?\s*(?: by| of)
-    |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:kg|points|beats|mmhg)\b)|(?<=\blost)|(?<=\bshed)|(?<=gained)|(?<=put on)
-    |(?=[^,;]*\b(?:since|over)\b))
+    |(?=[^,;\d]{{1,12}}\d[\d.]*\s?(?:[%°]|(?:kg|points|beats|mmhg|degrees|percent)\b))|(?<=\blost)|(?<=\bshed)
+    |(?<=gained)|(?<=put on)|(?=[^,;]*\b(?:since|over)\b))
     \s{_HOW_MUCH}{_AMOUNT}
     (?![\d.]|\s?(?:to|and|then|at|on)\b)
     """)
@@ -39,8 +39,10 @@ _NOUN = compiled(rf"""
     (?<![\d.]){_HOW_MUCH}\b{_AMOUNT}[\s-](?:points?|beats?|breaths?|degrees?|grams?|kg|mmhg|g/dl|mg/dl)[\s-]
     (?:(?P<up>rise|increase|gain|jump|climb)|(?P<down>drop|fall|decline|decrease|loss|dip|reduction))\b
     """)
+_THAN_AT_AMOUNT = r"\s?(?:mmhg|beats?(?: per minute)?|breaths?|points?|kg|degrees?|g/dl|mg/dl|%|percent|bpm)?\s"
 _RATE = re.compile(r"\b(?:per|an?|every|each) (?:hour|day|shift)\b|/(?:h|hr|hour|day|d)\b")
 _IN_ALL = re.compile(r"\b(?:since|overall|in total|all told|over the (?:stay|course|admission|day))\b")
+_MOST_PERCENT, _OF_AMOUNT = 50, re.compile(r"\b(?:by|of)\b")
 _POINTS = re.compile(r"[\s-]?(?:points?|grams?|g)\b")  # units of a change, but not of a value
 
 _TIMES = {"doubl": 2.0, "tripl": 3.0, "trebl": 3.0, "quadrupl": 4.0, "halv": 0.5}
@@ -75,6 +77,11 @@ _END = unfolded(r"""
 _RELATION = (
     r"\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b(?:(?!\bthan\b)[^,;\d])*\bthan\b[^,;\d]{0,20}?\b"
 )
+_MORE_AT = compiled(rf"""
+    (?<![\d.]){_HOW_MUCH}\b{_AMOUNT}{_THAN_AT_AMOUNT}(?:(?P<up>higher|faster|greater|heavier|more)|lower|slower|less|lighter)
+    \s(?:(?:than (?P<than_end>{_END})|(?P<start>{_START}))|(?:than (?:it was )?{_START}|{_END}))\b
+    (?: than (?:it was )?(?:{_START}|{_END})\b)?
+    """)
 _STEPS = compiled(r"""
     \b(?:each|every)\b(?:(?!\bthan\b)[^,;\d])*\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b\s
     than (?:the )?(?:last|previous|preceding|prior|(?:one )?before)\b
@@ -99,12 +106,37 @@ def judge_changes(
         same = near_first or all_normal(channel, values[-1:])  # the baseline may be that before the admission
         statements.append(("trend", None if negated else same))
         left = cut(left, back)
-    for judged in (_compared, _by_amount, _by_times):
+    for judged in (_more_at_an_end, _compared, _by_amount, _by_times):
         match, truth = judged(left, channel, values)
         if match is not None:
             statements.append(("trend", None if negated or len(values) < 2 else truth))
             left = cut(left, match)
     return statements, left
+
+
+def _more_at_an_end(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
+    """Judge "15 beats higher at the end", "2 kg lighter than on admission"."""
+    match = _MORE_AT.search(clause)
+    if match is None or len(values) < 2:
+        return match, None
+    later = values[::-1] if match["start"] or match["than_end"] else values
+    amount, half, relative = _amount(clause, match, channel)
+    if amount is None or (relative and not later[0]):
+        return match, None
+    change = (later[-1] - later[0]) * (1 if match["up"] else -1)
+    return match, _is_amount(amount, half, match, np.array([100 * change / abs(later[0]) if relative else change]))
+
+
+def _amount(clause: str, match: re.Match, channel: dict) -> tuple[float | None, float, bool]:
+    """Return an amount of change in the channel's unit, half of its last digit, and whether it is a percentage."""
+    unit, written = unit_at(clause, match.end("number"))[0], match["number"]
+    known, own = scale(channel, unit) if unit else None, channel.get("unit")
+    relative = unit == "%" and own not in ("%", "fraction")
+    if (unit and known is None and not relative) or (unit == "%" and own == "fraction"):
+        return None, 0.0, False
+    factor = known.factor if known and not relative else 1.0
+    half = factor * 0.505 * 10.0 ** -len(written.partition(".")[2])
+    return factor * (_NUMBER_WORDS[written] if written in _NUMBER_WORDS else float(written)), half, relative
 
 
 def _compared(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
@@ -136,18 +168,18 @@ def _changes(clause: str, values: np.ndarray, up: bool | None) -> list[tuple[flo
 def _by_amount(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
     """Judge "fell by 20", "lost 2 kg", "a 2-point drop"."""
     for match in (*_BY.finditer(clause), *_NOUN.finditer(clause)):
-        unit, _, of_another = unit_at(clause, match.end("number"))
+        _, _, of_another = unit_at(clause, match.end("number"))
         amount_of_another = of_another and not _POINTS.match(clause, match.end("number"))
         if amount_of_another or _RATE.search(clause, match.end()):
             continue  # "increased by 2 units", "by 0.5 per hour"
-        known = scale(channel, unit) if unit else None
-        if unit and (known is None or (unit == "%" and channel.get("unit") != "%")):
+        amount, half, relative = _amount(clause, match, channel)
+        if amount is None:
             return match, None
-        factor, written = known.factor if known else 1.0, match["number"]
-        amount = factor * (_NUMBER_WORDS[written] if written in _NUMBER_WORDS else float(written))
-        half = factor * 0.505 * 10.0 ** -len(written.partition(".")[2])
+        if amount >= _MOST_PERCENT and channel.get("unit") == "%" and not _OF_AMOUNT.search(match[0]):
+            continue  # "fell 84%" is the value
         up = True if match["up"] else False if match["down"] else None
-        sizes = np.array([abs(later - earlier) for earlier, later in _changes(clause, values, up)])
+        pairs = [pair for pair in _changes(clause, values, up) if pair[0] or not relative]
+        sizes = np.array([abs(later - earlier) / (abs(earlier) / 100 if relative else 1) for earlier, later in pairs])
         return match, _is_amount(amount, half, match, sizes)
     return None, None
 

@@ -96,10 +96,10 @@ class ClaimChecker(ClauseReader):
     supported if all of them hold:
 
     - `unmeasured`: the channel has no value, or has one.
-    - `count`: exactly that many values are above (below) the usual limit. A smaller count, down to the
-      number beyond the clear limit, is unverifiable.
-    - `level`: "high" ("low") - at least one value is beyond the clear limit; negated - no value is beyond the usual
-      limit; "normal" - no value is; values between the two limits are unverifiable.
+    - `count`: exactly that many values are above (below) the usual limit, or within the limits. A smaller count,
+      down to the number beyond the clear limit, is unverifiable. Also shares: "most", "half of", "all but two".
+    - `level`: "high" ("low") - at least one value is beyond the clear limit, of "all" every one; negated - no value
+      is beyond the usual limit; "normal" - no value is; values between the two limits are unverifiable.
     - `value`: "up to", "as low as", "between" - the extreme values, rounded to the digits written, in any unit;
       "first", "last"; "in the 130s", "around"; "from 86 to 97" - one after the other; else any value.
     - `trend`: the medians of the last and the first third differ by more than half the spread (the interquartile

@@ -16,6 +16,9 @@ from .wordings_clinragen import (
     COMPARING,
     COUNT,
     COUNT_WORDS,
+    NORMAL,
+    NOT,
+    OCCASION,
     OF_ALL,
     ONLY_FIRST,
     OUT_OF,
@@ -44,6 +47,8 @@ _SHARES = {
 _SHARE = re.compile(
     rf"\b(?P<bound>more than |over |less than )?(?P<share>{'|'.join(_SHARES)})(?: of)? (?:the |his |her |their |all )*"
 )
+_SHARE_OF_THEM = re.compile(rf"{_SHARE.pattern}(?=\s{{2}}|{OCCASION}\b)")  # "half of the pulses were high"
+_ALL_BUT = re.compile(rf"\ball (?:but|except)(?: for)? {COUNT}\b")
 _OF_THEM = re.compile(rf"\b{AT_LEAST}{COUNT} of (?:the |his |her |their |all )*\s{{2}}")  # "two of the pulses"
 
 
@@ -60,6 +65,15 @@ def _of_the_first(clause: str, found: list[Quantity], values: np.ndarray) -> Tru
     return bool((beyond_it == (~these if match["all"] else these)).all())
 
 
+def _is_share(part: float, share: re.Match) -> bool:
+    low, high = _SHARES[share["share"]]
+    middle = (low + high) / 2
+    low, high = {"more than ": (middle, 1.0), "over ": (middle, 1.0), "less than ": (0.0, middle)}.get(
+        share["bound"], (low, high)
+    )
+    return bool(low <= part <= high)
+
+
 def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tuple[list[tuple[str, Truth]], str]:
     """Judge the stated count of values beyond a number."""
     if not found:
@@ -71,12 +85,7 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     compared = [quantity for quantity in found if COMPARING.search(clause[: quantity.start])]
     if share and len(compared) == 1 and len(values):
         part = compared[0].holds(values).mean()
-        low, high = _SHARES[share["share"]]
-        middle = (low + high) / 2
-        low, high = {"more than ": (middle, 1.0), "over ": (middle, 1.0), "less than ": (0.0, middle)}.get(
-            share["bound"], (low, high)
-        )
-        return [("count", bool(low <= part <= high))], re.sub(r"\d", " ", clause)
+        return [("count", _is_share(part, share))], re.sub(r"\d", " ", clause)
     them = _OF_THEM.search(clause)
     if them and len(compared) == 1:
         marked = int(compared[0].may_hold(values).sum()), int(compared[0].holds(values).sum())
@@ -105,20 +114,28 @@ def counts_beyond(clause: str, found: list[Quantity], values: np.ndarray) -> tup
     return [("count", _compare_count(marked, least, count_of_word(groups[-1])))], left
 
 
-def counts(clause, directions, channel, values) -> tuple[list[tuple[str, Truth]], str]:
-    """Judge the stated counts of abnormal values, and return the clause without these counts."""
+def counts(clause, directions, states, channel, values) -> tuple[list[tuple[str, Truth]], str]:
+    """Judge the stated counts of abnormal, or of normal, values, and return the clause without these counts."""
     statements, left = [], clause
-    if directions or ABNORMAL.search(clause):
+    normal = () if directions or ABNORMAL.search(clause) else _sides_of_normal(clause, states)
+    if directions or normal or ABNORMAL.search(clause):
         share, out_of = OF_ALL.search(clause), OUT_OF.search(clause)
         if share or out_of:
             number, total = map(count_of_word, filter(None, share.groups() if share else out_of.groups()[::-1]))
             found = _count_of(clause, directions, share or out_of, channel, values)
+            found = _count_normal(normal, channel, values) if normal else found
             holds = every([_compare_count(found, "", number), len(values) == total])
             return [("count", holds)], cut(left, share or out_of)
+        if of_all := _of_all(clause, directions, normal, channel, values):
+            return [("count", of_all[1])], cut(left, of_all[0])
     for match in TIMES.finditer(clause):
         groups = [group for group in match.groups() if group]
         least = groups[0] if groups[0] not in COUNT_WORDS and not groups[0].isdigit() else ""
         number = count_of_word(groups[-1])
+        if normal and number > 1:
+            statements.append(("count", _compare_count(_count_normal(normal, channel, values), least, number)))
+            left = cut(left, match)
+            continue
         if not directions and not ABNORMAL.search(clause):
             rest = clause[: match.start()] + clause[match.end() :]
             if number == 1 or re.search(r"\d", rest) or not re.search(rf"\b{TAKEN}\b", rest):
@@ -151,14 +168,47 @@ def _count_of(clause, directions, match, channel, values) -> tuple[int, int] | N
     return tuple(sum(int(beyond(channel, values, side, clearly).sum()) for side in sides) for clearly in (False, True))
 
 
+def _of_all(clause, directions, normal, channel, values) -> tuple[re.Match, Truth] | None:
+    """Judge "half of the pulses were high", "all but two were normal"; `None` if a clause states no such share."""
+    share, rest = _SHARE_OF_THEM.search(clause), _ALL_BUT.search(clause)
+    match = share or rest
+    if match is None or not len(values) or NOT.search(clause):
+        return None
+    found = _count_normal(normal, channel, values) if normal else _count_of(clause, directions, match, channel, values)
+    if rest:
+        return match, _compare_count(found, "", len(values) - count_of_word(rest[1]))
+    truths = {_is_share(count / len(values), share) for count in found or ()}
+    return match, truths.pop() if len(truths) == 1 else None
+
+
+def _sides_of_normal(clause: str, states: list[str]) -> tuple[str, ...]:
+    """Return the sides on which a clause calls values normal; none if it does not, or denies it."""
+    if NOT.search(clause):
+        return ()
+    if "not_high" in states:
+        return ("high",)
+    return ("high", "low") if "normal" in states or NORMAL.search(clause) else ()
+
+
+def _count_normal(sides: tuple[str, ...], channel: dict, values) -> tuple[int, int] | None:
+    """Count the values within the usual, and within the clear, limits."""
+    if not any(has_limit(channel, side) for side in sides):
+        return None
+    usual, clear = (
+        len(values) - sum(int(beyond(channel, values, side, clearly).sum()) for side in sides)
+        for clearly in (False, True)
+    )
+    return usual, clear
+
+
 def _compare_count(found: tuple[int, int] | None, least: str, number: int) -> Truth:
-    """Compare a count with the values beyond the usual limits; `None` if it fits some limit short of the clear one."""
+    """Compare a count with that by the usual limits; `None` if it fits some limit up to the clear one."""
     if found is None:
         return None
     compare = _COMPARISONS.get(least, int.__eq__)
     if compare(found[0], number):
         return True
-    return None if any(compare(count, number) for count in range(found[1], found[0])) else False
+    return None if any(compare(count, number) for count in range(min(found), max(found) + 1)) else False
 
 
 _COMPARISONS = {

@@ -12,9 +12,10 @@ from .phrases_clinragen import compiled_words
 _BEFORE = compiled_words(r"""
     (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
     (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
-    |white coat hypertension|gestational diabetes|sinus arrhythmia
+    |white coat hypertension|gestational diabetes|pre-?diabetes|pre-?diabetic|sinus arrhythmia
     |(?:culture|electric|electrical|insulin|thermal|icd|dccv|\d+ ?j(?:oules?)?|one|single|s/p (?:\d+|a)) shocks?
-    |\d+ shocks|(?:gastric|femoral|fem-?pop|cardiopulmonary|aorto\w+|jejunal|ileal|biliary|on|off) bypass
+    |\d+ shocks|(?:gastric|jejun\w+|ileal|intestinal|biliary|femor\w+|fem-?(?:pop|fem|tib)|axillo\w+|aorto\w+
+    |cardiopulmonary|on|off) bypass
     |(?:ureter(?:al|ic)|urethral|biliary|bile duct|pancreatic|esophageal|tracheal|bronchial|colonic|iliac|femoral
     |carotid) stents?(?: placement)?
     |(?:hay|rheumatic|scarlet|dengue|yellow|typhoid|valley) fever|(?:elder|self|child|medical)[ -]neglect
@@ -29,7 +30,7 @@ _AFTER = compiled_words(r"""
     |shock(?:ing)?[ -]?(?:waves?|liver|index|able)|shocks? (?:delivered|given|advised|x ?\d)
     |(?:sepsis|septic|stemi|cva) (?:alert|protocol|bundle|screen(?:ing)?|work-?up|code|rule[- ]out)
     |pneumonia (?:vaccine|vaccination|prophylaxis|shot)|pneumonia severity index
-    |(?:cva|costovertebral(?: angle)?) tenderness|coma (?:scale|score)
+    |(?:cva|costovertebral(?: angle)?) tender(?:ness)?|coma (?:scale|score)
     |pacs? (?:removed|placed|inserted|in place|numbers|readings|line|catheter|port)
     |unresponsive to (?:fluids?|lasix|diuretics?|diuresis|treatment|therapy|antibiotics|medical|conservative|pressors)
     |septic (?:arthritis|joint|abortion|bursitis)|cough (?:and gag|reflex|assist|suppressant)

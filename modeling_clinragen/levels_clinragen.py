@@ -16,6 +16,7 @@ from .wordings_clinragen import (
     ALL_VALUES,
     BOUND,
     DENIED_COURSE,
+    EACH_VALUE,
     FALLING,
     FIRST_VALUE,
     HIGH,
@@ -24,6 +25,7 @@ from .wordings_clinragen import (
     LATER_VALUE,
     LOW,
     MOSTLY,
+    NONE_NORMAL,
     NORMAL,
     NORMALIZED,
     NOW,
@@ -46,6 +48,17 @@ _FROM_LEVEL = re.compile(
 )
 _AS = re.compile(r"(?:high|low) as\b")
 _FAR_FROM_STABLE = 0.35  # of the first value
+_AND_THEN = re.compile(r"\b(?:then|before|until|later|afterwards?|thereafter|subsequently)\b")  # "stable, then fell"
+_NOT_STEADY, _HARDLY_STEADY = 0.5, 0.25  # of a change: a move in the other direction
+# of a finding, its name blanked: "increasing oxygen requirement"
+_GROWING = re.compile(
+    r"\b(?:increasing|rising|escalating|growing)\s{3}"
+    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:increas(?:ing|ed)|rising|escalat\w+|rose|grew)\b"
+)
+_SHRINKING = re.compile(
+    r"\b(?:decreasing|falling|declining|diminishing|lessening)\s{3}"
+    r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:decreas(?:ing|ed)|falling|declin\w+|fell)\b"
+)
 NOTABLE_PROGRESS = 0.1  # in standard deviations, towards the usual limits or away from them
 
 
@@ -67,7 +80,8 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
     """Judge the statement that a finding resolved, or that values improved or worsened."""
     sides = [side for side in ("high", "low") if side in states] if states else ["high", "low"]
     ended = RESOLVED.search(clause) or PERSISTED.search(clause) if states else None
-    improved, worsened = IMPROVED.search(clause), WORSENED.search(clause)
+    improved = IMPROVED.search(clause) or (states and _SHRINKING.search(clause))
+    worsened = WORSENED.search(clause) or (states and _GROWING.search(clause))
     if not len(values) or not sides or not (improved or worsened or ended):
         return []
     if not states and NORMALIZED.search(clause):
@@ -115,6 +129,8 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
         return [("trend", False)]
     if stated == "stable":  # synonyms such as "no change" are negations themselves
         negated = negated and bool(re.match("stable|steady|unchanged|constant|flat", STABLE.search(clause)[0]))
+        if _AND_THEN.search(clause, STABLE.search(clause).end()):
+            return [("trend", None)]
     holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
     return [("trend", negation(holds) if negated else holds)]
 
@@ -137,6 +153,15 @@ def _short_trend(stated: str, channel: dict, values: np.ndarray) -> Truth:
     if len(values) < 2 or (stated == "stable" and abs(change) <= 6 * notable) or not ends:
         return True if stated == "stable" and len(values) > 1 and np.ptp(values) <= notable else None
     return (stated == "rising") == (change > 0) and stated != "stable" if abs(change) > notable else None
+
+
+def is_steady(values: np.ndarray, rising: bool) -> Truth:
+    """Return whether values rise, or fall, without much of a move in the other direction."""
+    way = values if rising else -values
+    change, back = way[-1] - way[0], (np.maximum.accumulate(way) - way).max()
+    if back > _NOT_STEADY * change:
+        return False
+    return None if back > _HARDLY_STEADY * change else True
 
 
 def trend_of(values: np.ndarray) -> str:
@@ -163,12 +188,19 @@ def judge_levels(clause, states, directions, channel, negated, values, timed: bo
         return [("level", _denied(all_normal(channel, values if timed else values[-1:]), negated, values))]
     if not directions and NORMAL.search(BOUND.sub(blank, clause)):
         normal = all_normal(channel, values)
+        if negated and len(values) and NONE_NORMAL.search(clause):
+            return [("level", not _usual(channel, values, ("high", "low")).any())]
         if normal is False and len(values) and MOSTLY.search(clause):
-            usual = ~(beyond(channel, values, "high") | beyond(channel, values, "low"))
+            usual = _usual(channel, values, ("high", "low"))
             normal = usual.mean() >= 0.5 or (None if usual.any() else False)
         return [("level", _denied(normal, negated, values))]
     ways = list(dict.fromkeys(way for _, way in directions))
     return [("level", _level(way, clause, channel, negated, values)) for way in ways]
+
+
+def _usual(channel: dict, values: np.ndarray, sides: tuple[str, ...]) -> np.ndarray:
+    """Mark the values that are beyond no usual limit of these sides."""
+    return ~np.any([beyond(channel, values, side) for side in sides], axis=0)
 
 
 def _is_at(level: str, channel: dict, values: np.ndarray) -> Truth:
@@ -192,11 +224,14 @@ def _denied(truth: Truth, negated: bool, values: np.ndarray) -> Truth:
 def _level(way: str, clause: str, channel: dict, negated: bool, values: np.ndarray) -> Truth:
     """Judge "high" or "low": one value is enough, unless the clause states that it lasted."""
     truth = any_beyond(channel, values, way)
+    each = None if MOSTLY.search(clause) else EACH_VALUE.search(clause)
+    if each and truth is not False and (each["not"] or not negated):
+        return _denied(all_beyond(channel, values, way), bool(each["not"]), values)
     if not negated and truth is not False and PERSISTENT.search(clause):
         most = beyond(channel, values, way).mean() >= 0.5
         return True if all_beyond(channel, values, way) else None if most else False
     if not negated and truth and MOSTLY.search(clause):
-        return True if beyond(channel, values, way).mean() >= 0.5 else None
+        return bool(beyond(channel, values, way).mean() >= 0.5)
     return _denied(truth, negated, values)
 
 
@@ -212,6 +247,8 @@ def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np
         above = beyond(channel, values, "high")
         truth = None if above.any() and not (above.all() or ALL_VALUES.search(clause)) else not above.any()
         return _denied(truth, negated, values)
+    if state in ("normal", "not_high") and not negated and len(values) and MOSTLY.search(clause):
+        return bool(_usual(channel, values, ("high", "low") if state == "normal" else ("high",)).mean() >= 0.5)
     if state == "normal":
         return _denied(all_normal(channel, values), negated, values)
     if state == "not_high":

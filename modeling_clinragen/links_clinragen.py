@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -215,7 +216,8 @@ class KnowledgeLinks:
         Return the forms of the term that a finding names, as stems: "CHF" for "congestive heart failure".
 
         Forms of another kind are left out: "systolic heart failure" is not "diastolic heart failure", and "right
-        bundle branch block" is more specific than "bundle branch block".
+        bundle branch block" is more specific than "bundle branch block". So are forms that begin
+        with a word of polarity, which is no content: the "urine output" of "no urine output".
         """
         lower = lowered(finding)
         whole = tuple(word[0] for word in words_of(lower))
@@ -223,7 +225,7 @@ class KnowledgeLinks:
         kinds, found = _kinds(lower), []
         for term in self.entries.get(whole) or self.entries.get(plain) or ():
             for form in self.forms_of(term):
-                if kinds <= _kinds(form.lower()):
+                if kinds <= _kinds(form.lower()) and not _POLAR.match(form.lower()):
                     found.append([word[0] for word in content_words(form.lower(), 0, len(form))])
         return [stems for stems in found if stems]
 
@@ -263,7 +265,11 @@ class KnowledgeLinks:
 # Words that distinguish kinds of one finding.
 _KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
 _KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
+_KINDS |= {kind: kind for kind in ("lactic", "metabolic", "respiratory")}
 _KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
+
+
+_POLAR = re.compile(r"(?:no|not|without|absent|absence|lack|negative|positive)\b")
 
 
 def _with_diseases(terms: Iterable[dict]) -> dict[str, frozenset[str]]:

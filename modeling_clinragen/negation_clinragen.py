@@ -43,6 +43,7 @@ _PSEUDO = compiled_words(r"""
     |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved
     |changed|treated|worse\w*|better|increas\w+|decreas\w+|related|associated|exacerbated|aggravated|subsid\w+|disappear\w+
     |gone|over|stopp\w+|abat\w+|settl\w+)
+    |not (?:been |yet )*(?:needed|required|necessary|warranted|pursued|started|initiated)(?=,| for\b)
     """)
 _BEFORE = compiled_words(r"""
     no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?|r/o|absence of
@@ -73,6 +74,21 @@ _ABSENT = r"""
     |identified|visualized|demonstrated|reproduced)|dismissed|discounted|refuted|lacking|missing|nowhere
     |not an? (?:complaint|feature|issue|problem|concern|finding)
 """
+# A treatment that the patient does not get; the words are beside it, as "declined" has other meanings.
+_REFUSED = re.compile(
+    r"\b(?:refus(?:es|ed|ing)|declin(?:es|ed|ing)) (?:[\w-]+ or )?"
+    r"(?:(?:the|an?|any|all|of|his|her|further|to (?:have|undergo|start|take|receive|get)) )*$"
+)
+_OFF = re.compile(r"\boff (?:(?:the|of|all|his|her|mechanical|supplemental|home) )*$")
+_TREATMENT = re.compile(
+    r"\w*(?:dialysis|ventilat\w+|vent|pressors?|oxygen|o2|[cb]i?pap|sedation|antibiotics?|heparin|coumadin|warfarin"
+    r"|insulin|steroids?|diuretics?|anticoagulation|drips?|crrt|cvvhd?)\b"
+)
+_NOT_NEEDED = re.compile(
+    r" (?:refused|(?:is|was|were|are|has been|had been) (?:refused|declined)"
+    r"|(?:(?:is|was|were|are|has been|had been) )?not (?:yet )?(?:been )?(?:needed|required|necessary|warranted"
+    r"|pursued|started|initiated))\b"
+)
 _FREE = re.compile(r"[ -]free\b(?! (?:of|from|air|fluid|water|flap|wall|t3|t4|text)\b)")
 _AFTER = re.compile(
     r"^[\w\s/\-()]{0,40}?"
@@ -188,7 +204,7 @@ _RISK_AFTER = re.compile(
 
 @lru_cache(maxsize=2**12)  # a sentence is looked up for each of its findings
 def _may_negate(sentence: str) -> bool:
-    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT, _FREE))
+    return any(pattern.search(sentence) for pattern in (_BEFORE, _ANY_ABSENT, _FREE, _ANY_NOT_GIVEN))
 
 
 @lru_cache(maxsize=2**12)
@@ -201,6 +217,8 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     if not _may_negate(sentence):
         return False
     before, after = sentence[:start], sentence[end:]
+    if _NOT_NEEDED.match(sentence, end) or _is_refused(before, sentence, start):
+        return True
     masked = _THAT.sub(_masked, _PSEUDO.sub(lambda match: ";" * len(match[0]), before))
     trigger = _last(_BEFORE, masked)
     if trigger is not None and _governs(masked, trigger.end()):
@@ -217,6 +235,15 @@ def is_negated(sentence: str, start: int, end: int) -> bool:
     return _is_denied_after(_AFTER, near) or any(
         _is_denied_after(pattern, rest) for pattern in (_AFTER_ALL, _AFTER_LIST)
     )
+
+
+_ANY_NOT_GIVEN = re.compile(r"\b(?:refus|declin|off )")
+
+
+def _is_refused(before: str, sentence: str, start: int) -> bool:
+    """Return whether the treatment at `start` is refused, or over: "off pressors"."""
+    near = before[-60:]
+    return bool(_REFUSED.search(near) or (_OFF.search(near) and _TREATMENT.match(sentence, start)))
 
 
 def _governs(before: str, trigger: int) -> bool:

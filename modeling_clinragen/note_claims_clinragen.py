@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .claims_clinragen import Claim
+from .homonyms_clinragen import names_something_else
+from .kinds_clinragen import OPPOSITES, agree, alike, is_certain, is_non, numbers_within, separating, stated_numbers
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words
 from .reading_clinragen import Reading
 from .remembered_clinragen import Remembered
@@ -123,6 +125,7 @@ class NoteIndex:
         for number, (start, end) in enumerate(self.sentences):
             self.words += [(*word, number) for word in content_words(self.text, start, end)]
         self._polarities: dict[tuple, str] = {}
+        self._numbers: dict[int, set[tuple[float, str]]] = {}  # of each sentence that was asked for
         self.positions = defaultdict(list)
         for position, (word, *_) in enumerate(self.words):
             self.positions[word].append(position)
@@ -139,24 +142,51 @@ class NoteIndex:
         runs = self.find_together(stems) or self.find_turned(stems)
         if runs:
             return runs
-        by_clause, opposed = (
-            defaultdict(dict),
-            self._clauses_of(_OPPOSITES[word] for word in stems if word in _OPPOSITES),
-        )
+        by_clause = defaultdict(dict)
         for wanted_stem in stems:
-            for position in self.positions.get(wanted_stem, ()):
-                word = self.words[position]
-                by_clause[self._clause_of(word)].setdefault(wanted_stem, word[1:])
+            for written in alike(wanted_stem):
+                for position in self.positions.get(written, ()):
+                    word = self.words[position]
+                    by_clause[self._clause_of(word)].setdefault(wanted_stem, word[1:])
         self._share_labels(by_clause, stems)
-        wanted = [word for word in stems if word not in MODIFIER_STEMS] or stems
+        wanted, needs = [word for word in stems if word not in MODIFIER_STEMS] or stems, separating(stems)
         needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
         found = {
             clause: [place for word, place in words.items() if word in wanted]
             for clause, words in by_clause.items()
-            if clause not in opposed or _OPPOSITES.keys() & words.keys()
+            if needs <= words.keys()
         }
         most = max((len(words) for words in found.values()), default=0)
         return [words for words in found.values() if len(words) == most] if most >= needed else []
+
+    def of_its_kind(self, places: list[list[tuple[int, int, int]]], stems: list[str], numbers: set) -> list:
+        """
+        Select the places that mean a finding, and no other one: "portal hypertension" is no "hypertension", the left
+        arm not the right, and "3 hours" are not "three days".
+
+        Args:
+            places (list): as [`find`] returns them.
+            stems (list of `str`): of the finding; `numbers` as [`stated_numbers`] returns them.
+        """
+        if not places:
+            return []
+        opposed = set()
+        for word in OPPOSITES.keys() & set(stems):
+            opposed |= self._clauses_of(OPPOSITES[word]) - self._clauses_of([word])
+        return [
+            place
+            for place in places
+            if not names_something_else(self.text, min(place)[0], max(word[1] for word in place))
+            and not any((bisect_right(self.commas, start), number) in opposed for start, _, number in place)
+            and not is_non((self.text[start:end] for start, end, _ in place), stems)
+            and ("non" in stems or not self.reading.is_named_non(min(place)[0]))
+            and (not numbers or agree(numbers, self._numbers_at(place[0][2])))
+        ]
+
+    def _numbers_at(self, sentence: int) -> set[tuple[float, str]]:
+        if sentence not in self._numbers:
+            self._numbers[sentence] = numbers_within(self.text, *self.sentences[sentence])
+        return self._numbers[sentence]
 
     def _clauses_of(self, stems: Iterable[str]) -> set[tuple[int, int]]:
         words = [self.words[position] for word in stems for position in self.positions.get(word, ())]
@@ -226,7 +256,15 @@ class NoteIndex:
             ]
             runs += [[word for word in run if word[0] in stems or word[0] not in MODIFIER_STEMS] for run in wider]
         runs = [run for run in runs if order(word[0] for word in run) == order(stems)]
-        return [run for run in runs if run[0][3] == run[-1][3]]
+        return [run for run in runs if run[0][3] == run[-1][3] and not (turned and self._joins_items(run, stems))]
+
+    def _joins_items(self, run: list[tuple], stems: list[str]) -> bool:
+        """Return whether turned words are of two items: "abdominal pain, chest clear" has no chest pain."""
+        if self._clause_of(run[0]) == self._clause_of(run[-1]) or [word[0] for word in run] == stems:
+            return False
+        before = self.words[max(bisect_right(self.words, run[0][1], key=lambda word: word[1]) - 2, 0)]
+        beside = before[2] <= run[0][1] and not self.text[before[2] : run[0][1]].strip(" -")
+        return (beside and before[0] not in MODIFIER_STEMS) or not _ENDS_ITEM.match(self.text, run[-1][2])
 
     def find_denied(self, stems: list[str]) -> list[list[tuple[int, int, int]]]:
         """Find general denials of a finding: "no edema" denies edema of the legs, but not of the lungs."""
@@ -405,24 +443,39 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
         return None
     begin, finish = words[0][1], words[-1][2]
     stems = [word[0] for word in words]
-    places = index.find(stems) or index.find_denied(stems)
-    if not places and links is not None:
-        places = [
-            place for form in links.synonyms_of(reading.text[begin:finish]) for place in index.find_together(form)
-        ]
-    if not places:
-        places = index.find_part(stems) or [place for form in other_names(stems) for place in index.find_named(form)]
-    if not places and not _INTACT.isdisjoint(stems):  # "gag is intact" against "no gag"
-        found = index.find([word for word in stems if word not in _INTACT])
-        places = [place for place in found if index.polarity(place) == "negated"]
+    numbers = stated_numbers(reading.text, start, end)
+    numbers |= {(float(word), "") for word, at, _ in words if word.isdigit() and not reading.text[at].isdigit()}
+    places = _places_of(reading.text[begin:finish], stems, numbers, index, links)
     stated = {index.polarity(place) for place in places}
     verdict = _verdict(_polarity(reading, [word[1:] for word in words]), stated)
+    certain = verdict == "supported" and "affirmed" not in stated and "suspected" in stated
+    if certain and is_certain(reading.text, start, end, finish):
+        verdict = "unverifiable"
     quote = "the note does not speak of it"
-    places += [place for place in index.find_turned(stems) if place not in places and index.polarity(place) in stated]
+    more = index.of_its_kind(index.find_turned(stems) if places else [], stems, numbers)
+    places += [place for place in more if place not in places and index.polarity(place) in stated]
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
         quote = f"{' and '.join(sorted(stated))} in the note: {index.text[slice(*spans[0])]}"
     return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
+
+
+def _places_of(finding: str, stems: list[str], numbers: set, index: NoteIndex, links) -> list:
+    """Find a finding in the note: in its words, else by the knowledge's synonyms, a body part, or another name."""
+
+    def kept(places: Iterable) -> list:
+        return index.of_its_kind(list(places), stems, numbers)
+
+    places = kept(index.find(stems) or index.find_denied(stems))
+    if not places and links is not None:
+        places = kept(place for form in links.synonyms_of(finding) for place in index.find_together(form))
+    if not places:
+        named = (place for form in other_names(stems) for place in index.find_named(form))
+        places = kept(index.find_part(stems)) or kept(named)
+    if not places and not _INTACT.isdisjoint(stems):  # "gag is intact" against "no gag"
+        found = kept(index.find([word for word in stems if word not in _INTACT]))
+        places = [place for place in found if index.polarity(place) == "negated"]
+    return places
 
 
 _MAX_CACHED_TEXTS = 2**9  # texts with cached mentions: each sentence is looked up several times
@@ -480,10 +533,6 @@ _GENERAL = frozenset(map(stem, _GENERAL_WORDS.split()))
 
 _INTACT = frozenset(map(stem, ("intact", "preserved", "normal", "equal", "palpable")))
 
-# Words that separate findings: weakness of the left arm is not weakness of the right arm.
-_PAIRS = [("left", "right"), ("upper", "lower"), ("acute", "chronic"), ("systolic", "diastolic"), ("mild", "severe")]
-_OPPOSITES = {stem(a): stem(b) for pair in _PAIRS for a, b in (pair, pair[::-1])}
-
 # Findings that a note may deny in general, without naming the part or the kind.
 _IN_GENERAL_WORDS = """
     edema swelling pain tenderness rash cough murmur bleeding hemorrhage weakness numbness effusion mass headache
@@ -496,4 +545,5 @@ _DENIED_ALONE = re.compile(
     r"(?: (?:any|significant|new|obvious|acute|evidence of|signs of|sign of))*"
     r"(?: \w+(?: \w+)?(?:,(?: or)?| or| nor| and))* $"
 )
+_ENDS_ITEM = re.compile(r"\s*(?:[,.;\n()\[]|$|(?:or|nor|and|with)\b)")
 _ENDS_ALONE = re.compile(r"\s*(?:[,.;:\n]|$|(?:or|nor|and)\b)")

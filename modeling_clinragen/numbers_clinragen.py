@@ -35,6 +35,7 @@ from .wordings_clinragen import (
     JOINT_OF_NUMBERS,
     LAST_VALUE,
     MOVING,
+    NEARLY_ALL,
     NO_MEASUREMENT,
     NOT_DOWN_TO,
     NOT_UP_TO,
@@ -47,6 +48,7 @@ from .wordings_clinragen import (
 
 
 HALF_AN_HOUR = 0.5
+_NEARLY_ALL, _MOST = 0.8, 0.6  # shares of the values
 DECADES = {
     **{"teens": "10", "twenties": "20", "thirties": "30", "forties": "40", "fifties": "50", "sixties": "60"},
     **{"seventies": "70", "eighties": "80", "nineties": "90", "hundreds": "100"},
@@ -408,6 +410,9 @@ def _single(clause: str, quantity: Quantity, negated: bool, hours: np.ndarray, v
         if negated:
             reached = _one_of(quantity, candidates)
             return None if reached is None else not reached
+        if NEARLY_ALL.search(clause):
+            share = quantity.holds(candidates).mean()
+            return True if share >= _NEARLY_ALL else None if share >= _MOST else False
         if quantity.bound or ALL_VALUES.search(clause):
             return _all_of(quantity, candidates)
     if quantity.wide and quantity.role == "later" and not negated and ALL_VALUES.search(clause):

@@ -23,6 +23,8 @@ from .words_clinragen import denies_itself
 
 
 _NON = re.compile(r"\bnon[- ]$")
+_NAMED_NON = re.compile(r"st[ -]|insulin\b|small[ -]cell|hodgkin")  # "non-ST elevation" is a name, no denial
+_QUERY = re.compile(r"(?:^|[\s(,/-])\?$")  # "? pneumonia", not the end of a question
 _REMARK = re.compile(
     r"\((?:i\.?e\b|e\.?g\b|includ|exclud|except|with or without|without or with|for |if |see |do not|such as)[^()]*$"
 )
@@ -99,8 +101,16 @@ class Reading:
             first, last = max(first, form.start), min(last, form.end)
         negated = form is not None and form.negated
         negated = negated or is_negated(self.prose[first:last], start - first, end - first)
-        itself = denies_itself(self.text[start:end]) or bool(_NON.search(self.text, max(start - 4, 0), start))
+        itself = denies_itself(self.text[start:end]) or (self.is_after_non(start) and not self.is_named_non(start))
         return negated != itself
+
+    def is_after_non(self, start: int) -> bool:
+        """Return whether "non" is directly before a position."""
+        return bool(_NON.search(self.text, max(start - 4, 0), start))
+
+    def is_named_non(self, start: int) -> bool:
+        """Return whether a position is within a name that begins with "non", such as "non-ST elevation"."""
+        return self.is_after_non(start) and bool(_NAMED_NON.match(self.text, start))
 
     def says(self, start: int, end: int) -> str:
         """Return how the text states a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
@@ -125,4 +135,5 @@ class Reading:
     def is_suspected(self, start: int) -> bool:
         """Return whether the finding at `start` is only suspected."""
         first, _ = self._scope_at(start)
+        first -= bool(_QUERY.search(self.text, max(first - 2, 0), first))
         return is_suspected(self.text[first:start], start - first)

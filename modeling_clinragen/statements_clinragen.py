@@ -21,6 +21,7 @@ from .levels_clinragen import (
     NOTABLE_CHANGE,
     NOTABLE_PROGRESS,
     courses,
+    is_steady,
     judge_levels,
     judge_state,
     of_its_time,
@@ -75,6 +76,7 @@ from .wordings_clinragen import (
     RISING,
     ROSE_TO,
     STABLE,
+    STEADILY,
     TIMES,
     UNMEASURED,
     WORSENED,
@@ -128,10 +130,18 @@ class _Restricted:
     lasting: bool = False  # "from hour 6 on", "for the first 6 hours": it holds for all values of that time
 
     def near(self) -> np.ndarray:
-        """Mark the measurements at the single moment of the clause; without one, all."""
-        if len(self.moments) != 1:
+        """Mark the measurements at the single moment of the clause, or at those that it lists; without one, all."""
+        if not self.moments or not self.lists_moments():
             return np.ones(len(self.values), bool)
-        return np.abs(self.hours - self.moments[0][1]) <= HALF_AN_HOUR
+        return np.any([self.at(hour) for _, hour in self.moments], axis=0)
+
+    def at(self, hour: float) -> np.ndarray:
+        """Mark the measurements at an hour."""
+        return np.abs(self.hours - hour) <= HALF_AN_HOUR
+
+    def lists_moments(self) -> bool:
+        """Return whether all moments are of one list: "at hours 2, 4 and 6"."""
+        return len({place for place, _ in self.moments}) == 1
 
 
 def _are_among(hours: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -317,6 +327,12 @@ def _statements(
     if statements:
         return statements
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
+    if len(read.moments) > 1 and read.lists_moments():
+        each = [
+            judge_levels(left, states, directions, channel, negated, read.values[read.at(hour)], read.timed)
+            for _, hour in read.moments
+        ]
+        return [statement for statements in each for statement in statements]
     values = read.values[-1:] if read.by and (normal or _STILL.search(left)) else read.values[read.near()]
     return judge_levels(left, states, directions, channel, negated, values, read.timed and not read.by)
 
@@ -340,7 +356,7 @@ def _counts(
     return (
         (statements, left)
         if statements
-        else counts(read.clause, _directions(read.clause, states), channel, read.values)
+        else counts(read.clause, _directions(read.clause, states), states, channel, read.values)
     )
 
 
@@ -368,6 +384,7 @@ def _numbers(
     else:
         truths = judge_numbers(clause, found, denied, hours, values)
     truths += _steady(clause, found, channel, negated, values) + _going_on(clause, found, channel, values)
+    truths += _steadily(clause, found, values)
     if denied:
         return [("value", truth) for truth in truths]
     return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
@@ -391,6 +408,17 @@ def _steady(clause: str, found: list[Quantity], channel: dict, negated: bool, va
         return []  # "fell but remained high at 14.6"
     far = len(written) and np.abs(values - written[0]).max() > 4 * NOTABLE_CHANGE * channel.get("std", 0)
     return [False] if far and not negated else []
+
+
+def _steadily(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth]:
+    """Judge "fell steadily from 88 to 76": the values between the two numbers."""
+    if len(found) != 2 or not found[1].linked or not STEADILY.search(clause):
+        return []
+    one, other = (np.flatnonzero(quantity.may_hold(values)) for quantity in found)
+    if not len(one) or not len(other) or one[0] >= other[-1] or values[one[0]] == values[other[-1]]:
+        return []
+    between = values[one[0] : other[-1] + 1]
+    return [is_steady(between, rising=bool(between[-1] > between[0]))]
 
 
 def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:

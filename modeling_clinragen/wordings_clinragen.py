@@ -132,8 +132,9 @@ PSEUDO_NOT = compiled(r"""
 # counts, numbers
 OCCASION = unfolded(r"""
     (?:times|time|occasions?|readings?|measurements?|values?|episodes?|instances?|recordings?|checks?|samples?
-    |observations?|points?|measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?
-    |bouts?|lows|highs|flags?|events?|(?:data )?points?|drops|exceedances)
+    |observations?|(?:data )?points?(?! (?:higher|lower|faster|slower|more|less)\b)
+    |measures|determinations|results?|entries|excursions?|spells?|elevations?|dips?|spikes?
+    |bouts?|lows|highs|flags?|events?|drops|exceedances)
     """)
 AT_LEAST = unfolded(r"""
     (?:(at least|no fewer than|no less than|more than|fewer than|at most|no more than|only|exactly|just|a total of
@@ -154,6 +155,8 @@ TIMES = compiled(rf"""
     |recorded|charted|measured|consecutive|such|isolated|stored|available|out-of-range
     |data)\s+)*\s*(?:(?:abnormally |markedly |clearly )?(?:elevated|high|low|raised|reduced|abnormal|decreased
     |increased|supranormal|subnormal|depressed|out-of-range)\s+)?{OCCASION}\b
+    |(?<!but )(?<!except )(?<!all )\b{AT_LEAST}({"|".join(NUMERALS[2:])})(?: of the)?(?=\s{{3,}}(?:were|are)
+    \s(?:\w+ly )?(?:high|low|elevated|raised|reduced|increased|decreased|abnormal|normal)\b)
     |\b{AT_LEAST}(?<!not )(?<!never )(once(?! (?:the|he|she|it|on|they|his|her|off|in)\b)|twice|thrice)\b
     |\b{AT_LEAST}(?:x|×) ?(\d+)\b|\b{AT_LEAST}(\d+) ?(?:x|×)(?!\w)
     |\b(?:number(?:s|ed|ing)?|totall?(?:ed|ing|s)?|counts?|count(?:ed)? (?:is|was|of)|tally(?: of| is)?
@@ -290,6 +293,21 @@ MOSTLY = compiled_words(r"""
     mostly|mainly|largely|generally|predominantly|for the most part|usually|typically|by and large|on the whole
     |most of the (?:time|day|night|stay|shift)
     |most (?:of )?(?:the |his |her |their )?(?:readings|values|checks|measurements)
+    |(?:nearly|almost|virtually|practically) all
+    """)
+# every single one: "all      were high", with the channel's name blanked
+EACH_VALUE = compiled(r"""
+    (?P<not>\bnot )?(?<!after )(?<!above )\b(?:all|every|each)(?: single| one)?(?: of)?(?: the| his| her| their| its)?
+    (?: (?:recorded|measured|charted|available|\d+|two|three|four|five|six|seven|eight|nine|ten))?
+    (?: (?:readings?|values?|checks?|measurements?|occasions?|recordings?|results?|samples?|time points?)\b|(?=\s{3}))
+    """)
+NEARLY_ALL = re.compile(r"\b(?:nearly|almost|virtually|practically) all\b")
+# "no      was normal", with the channel's name blanked
+NONE_NORMAL = compiled(rf"""
+    \b(?:no|none of(?: the| his| her| their)?)(?:\s{{3,}}| (?:readings?|values?)\b)[^,;]*?(?:{NORMAL.pattern})
+    """)
+STEADILY = compiled_words(r"""
+    steadily|continuously|progressively|monotonically|relentlessly|uninterrupted(?:ly)?|without interruption
     """)
 # how a clause calls its number high or low
 HIGH_AT = compiled_words(r"(?:abnormally )?high(?! of\b| as\b|er\b|est\b)|elevated|raised|febrile")

@@ -29,10 +29,19 @@ GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(
     r"(?:short(?:ness)?|difficulty|trouble) (?:of breath|(?:in |with )?breathing)\b|lower extremit(?:y|ies)\b"
     r"|(?:n/v(?:/d)?(?:/f(?:/c)?)?|f/c(?:/ns|/s|/r)*(?:/n/v(?:/d)?)?|b/l|m/r/g|r/m/g|r/g|c/c/e|c/e|w/r/r|r/r/w|g/r|h/a|n/t)(?![a-z0-9/])"
+    r"|cva tender(?:ness)?\b"
     r"|pe[ \t]?:|[a-z0-9]+(?:'[a-z]+)?"  # "PE:" is the physical exam
 )
 _PLAIN_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-_MARKS = ("/", "breath", "lower extremit", "pe:", "pe :", "pe\t:")  # without any of these, all words are plain
+_MARKS = (
+    "/",
+    "breath",
+    "lower extremit",
+    "cva tender",
+    "pe:",
+    "pe :",
+    "pe\t:",
+)  # without any of these, all words are plain
 # Words of degree, duration and place: a finding is the same finding without them.
 _MODIFIERS = """
     acute chronic severe mild moderate marked significant new recent progressive worsening worsened persistent
@@ -141,6 +150,8 @@ _ABBREVIATIONS = {
     "copd": "chronic obstructive pulmonary disease",
     "cp": "chest pain",
     "cvat": "costovertebral angle tenderness",
+    "cva tender": "costovertebral angle tenderness",
+    "cva tenderness": "costovertebral angle tenderness",
     "cva": "cerebrovascular accident",
     "dka": "diabetic ketoacidosis",
     "dm1": "type 1 diabetes",
@@ -226,6 +237,13 @@ _ABBREVIATIONS = {
     "w/r/r": "wheezes rales rhonchi",
     "wob": "work breathing",
 }
+_NUMBER_WORDS = """
+    two three four five six seven eight nine ten eleven twelve
+"""
+_NUMERALS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split(), 2)}
+_SIDES = {"l": "left", "r": "right"}
+_OF_A_SIDE = re.compile(r"\)?(?: |-(?=sided))(?=[a-z]{3})|\s?[<>=]\s?[lr]\b")  # "R arm", "L-sided", "R>L"
+_NO_SIDE = re.compile(r"\d\s?$|[/&'’]$")  # "2 L oxygen"
 _LETTERS = {"n": "nausea", "v": "vomiting", "d": "diarrhea", "f": "fever", "c": "chills", "s": "sweats", "r": "rigors"}
 _LETTERS["ns"] = "night sweats"
 _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
@@ -277,7 +295,7 @@ def content_words(text: str, start: int, end: int) -> list[tuple[str, int, int]]
         (stem(word), m.start(), m.end())
         for m in _word_pattern(text, start, end).finditer(text, start, end)
         if m[0] not in GRAMMAR_WORDS
-        for word in _written_out(m[0])
+        for word in _written_out(m[0], text, m.start(), m.end())
     ]
 
 
@@ -286,9 +304,13 @@ def _word_pattern(text: str, start: int, end: int) -> re.Pattern:
     return _WORD if any(text.find(mark, start, end) >= 0 for mark in _MARKS) else _PLAIN_WORD
 
 
-def _written_out(word: str) -> list[str]:
+def _written_out(word: str, text: str, start: int, end: int) -> list[str]:
     if word in _ABBREVIATIONS:
         return _ABBREVIATIONS[word].split()
+    if word in _SIDES and _OF_A_SIDE.match(text, end) and not _NO_SIDE.search(text, max(start - 3, 0), start):
+        return [_SIDES[word]]
+    if word in _NUMERALS:
+        return [_NUMERALS[word]]
     return " ".join(_LETTERS[letter] for letter in word.split("/")).split() if word[1:2] == "/" else [word]
 
 

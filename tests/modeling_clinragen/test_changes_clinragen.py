@@ -133,3 +133,134 @@ def test_pairs_of_several_times(text, expected):
 def test_hours_at_the_start_of_a_list_hold_for_all_items(text, expected):
     series = {"Heart_Rate": [80, 80, 110, 130], "Systolic_blood_pressure": [120, 120, 100, 84]}
     assert verdict(text, **series) == expected
+
+
+PULSES = [60, 72, 118, 96, 130, 88, 75]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("All heart rates were high.", "contradicted"),
+        ("Every heart rate was high.", "contradicted"),
+        ("The heart rate was high in all readings.", "contradicted"),
+        ("Not all heart rates were high.", "supported"),
+        ("Not all heart rates were normal.", "supported"),
+        ("No heart rate was normal.", "contradicted"),
+        ("Most heart rates were high.", "contradicted"),
+        ("Most heart rates were normal.", "supported"),
+        ("The majority of heart rates were high.", "contradicted"),
+        ("The majority of heart rates were normal.", "supported"),
+        ("Half of the heart rates were high.", "contradicted"),
+        ("All but two heart rates were normal.", "supported"),
+        ("Nearly all heart rates were below 120.", "supported"),
+        ("Nearly all heart rates were high.", "contradicted"),
+        ("Two heart rates were high.", "supported"),
+        ("Three heart rates were high.", "contradicted"),
+        ("The heart rate was normal in five of seven readings.", "supported"),
+        ("The heart rate was normal in four of seven readings.", "contradicted"),
+        ("The heart rate was normal in five of eight readings.", "contradicted"),
+        ("The heart rate was normal five times.", "supported"),
+        ("Heart rate was mostly high.", "contradicted"),
+    ],
+)
+def test_quantifiers_of_values(text, expected):
+    assert verdict(text, Heart_Rate=PULSES) == expected
+
+
+@given(st.lists(st.sampled_from([40, 80, 140]), min_size=2, max_size=8))
+def test_quantifiers_against_plain_counts(values):
+    high = sum(value == 140 for value in values)
+    for text, holds in (
+        ("All heart rates were high.", high == len(values)),
+        ("Not all heart rates were high.", high < len(values)),
+        (f"The heart rate was normal in {values.count(80)} of {len(values)} readings.", True),
+        (f"The heart rate was normal in {values.count(80) + 1} of {len(values)} readings.", False),
+    ):
+        assert verdict(text, Heart_Rate=values) == ("supported" if holds else "contradicted"), text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tachycardia occurred at hours 1 and 3.", "contradicted"),
+        ("Tachycardia occurred at hours 1 and 4.", "contradicted"),
+        ("Tachycardia occurred at hours 2 and 4.", "supported"),
+        ("No tachycardia occurred at hours 1 and 3.", "supported"),
+        ("The heart rate was normal at hours 0, 1 and 6.", "supported"),
+        ("The heart rate was normal at hours 0 and 2.", "contradicted"),
+    ],
+)
+def test_a_level_at_several_hours_holds_at_each(text, expected):
+    assert verdict(text, Heart_Rate=PULSES) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "expected"),
+    [
+        ("The patient was mostly afebrile.", [36.8, 37.0, 37.1, 37.0, 38.9], "supported"),
+        ("The patient was mostly afebrile.", [36.8, 38.8, 38.9, 39.0, 38.9], "contradicted"),
+        ("The patient was afebrile.", [36.8, 37.0, 37.1, 37.0, 38.9], "contradicted"),
+        ("Afebrile in four of five readings.", [36.8, 37.0, 37.1, 37.0, 38.9], "supported"),
+        ("The temperature fell 2.4 degrees.", [39.4, 39, 38, 37.5, 37.0], "supported"),
+        ("The temperature fell 2.4 °C.", [39.4, 39, 38, 37.5, 37.0], "supported"),
+        ("The temperature fell 5.4 degrees.", [39.4, 39, 38, 37.5, 37.0], "contradicted"),
+    ],
+)
+def test_courses_of_a_fever(text, values, expected):
+    assert verdict(text, Temperature=values) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Increasing oxygen requirement.", "contradicted"),
+        ("Oxygen requirement increased over the stay.", "contradicted"),
+        ("Escalating oxygen needs.", "contradicted"),
+        ("Decreasing oxygen requirement.", "supported"),
+    ],
+)
+def test_the_course_of_a_finding_is_read(text, expected):
+    shares = [1.0, 0.9, 0.8, 0.6, 0.5, 0.4]
+    assert verdict(text, Fraction_inspired_oxygen=shares) == expected
+    turned = {"supported": "contradicted", "contradicted": "supported"}[expected]
+    assert verdict(text, Fraction_inspired_oxygen=shares[::-1]) == turned
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Weight dropped 6.5%.", "supported"),
+        ("Weight dropped by 6.5%.", "supported"),
+        ("Weight dropped by 16.5%.", "contradicted"),
+        ("Weight rose 6.5%.", "contradicted"),
+        ("Weight was 6 kg lower at the end.", "supported"),
+        ("Weight was 6 kg higher at the start than at the end.", "supported"),
+        ("Weight was 6 kg higher at the end than at the start.", "contradicted"),
+        ("Weight was 6.5% lower at the end.", "supported"),
+        ("Weight was about 6 kg lower at discharge than on admission.", "supported"),
+        ("Weight was 16 kg lower at the end.", "contradicted"),
+    ],
+)
+def test_amounts_at_an_end_and_in_percent(text, expected):
+    assert verdict(text, Weight=[92, 91, 90, 88, 87, 86]) == expected
+
+
+def test_a_fall_of_a_saturation_may_be_written_as_its_value():
+    assert verdict("SpO2 fell 84%.", Oxygen_saturation=[97, 95, 84]) == "supported"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([88, 92, 85, 95, 80, 90, 76], "contradicted"), ([88, 86, 85, 82, 83, 78, 76], "supported")],
+)
+def test_a_steady_fall_has_no_large_rise(values, expected):
+    assert verdict("The heart rate fell steadily from 88 to 76.", Heart_Rate=values) == expected
+    assert verdict("The heart rate fell from 88 to 76.", Heart_Rate=values) == "supported"
+
+
+def test_a_series_that_is_stable_at_first_is_not_called_unstable():
+    pressures = [120, 121, 119, 120, 121, 120, 70]
+    text = "The systolic blood pressure was stable for five hours and then collapsed."
+    assert verdict(text, Systolic_blood_pressure=pressures) == "unverifiable"
+    assert verdict("The systolic blood pressure was stable.", Systolic_blood_pressure=pressures) == "contradicted"

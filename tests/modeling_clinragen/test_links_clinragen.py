@@ -331,3 +331,29 @@ def test_a_cause_is_argued_for_from_its_effect(links, wording, finding, name, ar
     (claim,) = [claim for claim in claims if finding in claim.text]
     assert claim.argument == argument
     assert claim.verdict == ("absent" if finding == "hemoptysis" else "supported")
+
+
+@pytest.mark.parametrize(
+    ("claim", "note", "verdict"),
+    [
+        ("Anuria", "UOP 30-60 cc/h", "absent"),
+        ("Troponin elevation", "Troponins flat and negative", "absent"),
+        ("Troponin elevation", "Troponin is elevated", "supported"),
+        ("Acute respiratory failure", "Chronic respiratory failure", "absent"),
+        ("Acute respiratory failure", "Respiratory failure", "supported"),
+        ("Coronary artery bypass", "s/p gastric bypass", "absent"),
+        ("Coronary artery bypass", "s/p bypass in 2010", "supported"),
+    ],
+)
+def test_a_synonym_keeps_its_polarity_and_kind(claim, note, verdict):
+    shared = KnowledgeLinks(
+        [
+            term("anuria", [KIDNEY], synonyms=["no urine output"]),
+            term("troponin elevation", [SHOCK], synonyms=["positive troponin"]),
+            term("respiratory failure", [SHOCK], synonyms=["acute respiratory failure"]),
+            term("CABG", [FAILURE], synonyms=["bypass", "coronary artery bypass"]),
+        ],
+        LABELS,
+    )
+    (checked,) = check_note_claims(f"{claim} is documented.", note, shared)
+    assert checked.verdict == verdict

@@ -218,6 +218,137 @@ def test_words_of_a_finding_are_in_one_clause(note, finding, verdict):
 
 
 @pytest.mark.parametrize(
+    ("note", "finding", "verdict"),
+    [
+        ("Known portal hypertension.", "Hypertension", "absent"),
+        ("Known portal hypertension.", "Portal hypertension", "supported"),
+        ("Pulmonary hypertension, hypertension.", "Hypertension", "supported"),
+        ("Pulmonary hypertension, high blood pressure.", "Hypertension", "supported"),
+        ("Central diabetes insipidus.", "Diabetes", "absent"),
+        ("Pre-diabetes", "Diabetes", "absent"),
+        ("Heat stroke.", "Stroke", "absent"),
+        ("Stroke volume 60 ml.", "Stroke", "absent"),
+        ("Shock liver.", "Shock", "absent"),
+        ("R CVA tenderness", "Stroke", "absent"),
+        ("R CVA tenderness", "Costovertebral angle tenderness", "supported"),
+        ("CVA in 2010.", "Stroke", "supported"),
+        ("s/p gastric bypass", "Bypass", "absent"),
+    ],
+)
+def test_a_longer_name_for_something_else_is_another_finding(note, finding, verdict):
+    assert verdict_of(f"{finding} is documented.", note) == verdict
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "verdict"),
+    [
+        ("L facial droop", "Right facial droop", "absent"),
+        ("L facial droop", "Left facial droop", "supported"),
+        ("R-sided weakness", "Right sided weakness", "supported"),
+        ("NSTEMI", "STEMI", "absent"),
+        ("NSTEMI", "ST elevation", "absent"),
+        ("NSTEMI ruled out", "ST elevation", "absent"),
+        ("NSTEMI", "Myocardial infarction", "supported"),
+        ("STEMI", "ST elevation", "supported"),
+        ("STEMI", "NSTEMI", "absent"),
+        ("NSTEMI", "Non-ST elevation myocardial infarction", "supported"),
+        ("Non-ST elevation MI", "NSTEMI", "supported"),
+        ("Non-ST elevation MI", "STEMI", "absent"),
+        ("Non-ST elevation MI", "ST elevation", "absent"),
+        ("NIDDM", "Insulin dependent diabetes", "absent"),
+        ("IDDM", "Insulin dependent diabetes", "supported"),
+        ("Non-productive cough", "Productive cough", "contradicted"),
+        ("Type 1 diabetes", "Type 2 diabetes", "absent"),
+        ("Type II diabetes", "Type 2 diabetes", "supported"),
+        ("T1DM", "T2DM", "absent"),
+        ("T2DM", "Type 2 diabetes", "supported"),
+        ("Severe respiratory acidosis", "Severe metabolic acidosis", "absent"),
+        ("Chronic respiratory failure", "Acute respiratory failure", "absent"),
+        ("Acute on chronic respiratory failure", "Acute respiratory failure", "supported"),
+        ("CKD stage 3", "ESRD", "absent"),
+        ("Systolic murmur; heart failure", "Systolic heart failure", "absent"),
+        ("Pneumonia improving", "Worsening pneumonia", "absent"),
+        ("Pneumonia worsening", "Worsening pneumonia", "supported"),
+        ("Abdominal pain, chest clear", "Chest pain", "absent"),
+        ("Pain, chest clear", "Chest pain", "absent"),
+    ],
+)
+def test_the_side_and_the_kind_of_a_finding_are_read(note, finding, verdict):
+    assert verdict_of(f"{finding} is documented.", note) == verdict
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "verdict"),
+    [
+        ("JVP not elevated", "Raised jugular venous pressure", "contradicted"),
+        ("JVP elevated", "Raised jugular pressure", "supported"),
+        ("JVP 8 cm", "Raised jugular venous pressure", "absent"),
+        ("3 hours of chest pain", "Chest pain for three days", "absent"),
+        ("3 days of chest pain", "Chest pain for three days", "supported"),
+        ("Chest pain x3", "Chest pain for three days", "supported"),
+        ("4 days of cough", "Four days of cough", "supported"),
+        ("Chest pain", "Chest pain for three days", "absent"),
+    ],
+)
+def test_the_level_and_the_duration_of_a_finding_are_read(note, finding, verdict):
+    assert verdict_of(f"{finding} suggests disease.", note) == verdict
+
+
+@pytest.mark.parametrize(
+    ("note", "side"),
+    [("l arm", "left"), ("r>l edema", "right"), ("2 l oxygen", None), ("rr 18 r 20", None), ("2l/min", None)],
+)
+def test_letters_of_a_side(note, side):
+    sides = {word for word, *_ in content_words(note, 0, len(note))} & {"left", "right"}
+    assert side in sides if side else not sides
+
+
+def test_a_number_is_not_that_with_its_digits_turned():
+    found = {claim.text: claim.verdict for claim in check_note_claims("An INR of 8.3 is documented.", "INR 3.8")}
+    assert found == {"INR": "supported", "8.3": "absent"}
+    assert verdict_of("An INR of 3.8 is documented.", "INR 3.8") == "supported"
+
+
+def test_a_status_that_declined_is_not_denied():
+    assert verdict_of("Mental status decline is noted.", "Mental status declined.") == "supported"
+
+
+@pytest.mark.parametrize("text", ["The patient has confirmed pneumonia.", "Pneumonia is confirmed."])
+@pytest.mark.parametrize(
+    ("note", "verdict"),
+    [
+        ("Possible pneumonia", "unverifiable"),
+        ("? pneumonia", "unverifiable"),
+        ("Pneumonia", "supported"),
+        ("Concern for pneumonia. Lobar pneumonia on CT.", "supported"),
+        ("No pneumonia", "contradicted"),
+    ],
+)
+def test_what_is_only_suspected_is_not_confirmed(text, note, verdict):
+    assert verdict_of(text, note) == verdict
+
+
+@pytest.mark.parametrize(
+    ("note", "treatment", "verdict"),
+    [
+        ("He refused dialysis.", "dialysis", "contradicted"),
+        ("Refuses any further dialysis.", "dialysis", "contradicted"),
+        ("Dialysis not needed.", "dialysis", "contradicted"),
+        ("Dialysis was declined.", "dialysis", "contradicted"),
+        ("Declined EGD.", "EGD", "contradicted"),
+        ("Off ventilator.", "a ventilator", "contradicted"),
+        ("Now off mechanical ventilation.", "ventilation", "contradicted"),
+        ("On dialysis.", "dialysis", "supported"),
+        ("Surgery not needed, dialysis begun.", "dialysis", "supported"),
+        ("Status declined, dialysis begun.", "dialysis", "supported"),
+        ("Fell off a ladder; insulin at home.", "insulin", "supported"),
+    ],
+)
+def test_a_treatment_that_was_not_given_is_denied(note, treatment, verdict):
+    assert verdict_of(f"The patient is on {treatment}.", note) == verdict
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Pneumonia and Shock remain unexplained: no finding in this record points to them.",
