@@ -22,7 +22,6 @@ _BEFORE = compiled_words(r"""
     |(?:rll|lll|rul|lul|rml|lobe|lobar|vertebral|compression|ivc) collapse
     |encourag\w+ (?:to )?cough(?:ing)?|(?:gag and|weak|strong|good) cough
     |(?:pupils?|borders?|margins?|menses|periods?|shape|contour) irregular
-    |(?:never|non)[ -]?smok(?:er|ed|ing)
     """)
 _AFTER = compiled_words(r"""
     diabetes insipidus|(?:dysrhythmia|rhythm|arrhythmia) regular|(?:stroke|shock) (?:prevention|prophylaxis)
