@@ -545,5 +545,5 @@ _DENIED_ALONE = re.compile(
     r"(?: (?:any|significant|new|obvious|acute|evidence of|signs of|sign of))*"
     r"(?: \w+(?: \w+)?(?:,(?: or)?| or| nor| and))* $"
 )
-_ENDS_ITEM = re.compile(r"\s*(?:[,.;\n()\[]|$|(?:or|nor|and|with)\b)")
+_ENDS_ITEM = re.compile(r"\s*(?:[,.;\n()\[]|$|(?:or|nor|and|with)\b)|-[a-z]")  # "bleeding, GI-location unknown"
 _ENDS_ALONE = re.compile(r"\s*(?:[,.;:\n]|$|(?:or|nor|and)\b)")

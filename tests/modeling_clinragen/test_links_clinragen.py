@@ -225,6 +225,7 @@ def test_a_name_that_several_diagnoses_share_is_linked_if_one_of_them_is():
         ("Pneumonia two years ago. Now pneumonia again.", "linked"),
         ("Pneumonia of the left lower lobe.", "linked"),
         ("Reason for admission: pneumonia, aspiration\nPast history: h/o aspiration pneumonia", "linked"),
+        ("Reason for admission: pneumonia, aspiration-related\nPast history: h/o aspiration pneumonia", "linked"),
         ("Reason for admission: fall\nPast history: h/o aspiration pneumonia", "unlinked"),
     ],
 )
