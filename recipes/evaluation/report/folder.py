@@ -12,7 +12,7 @@ from modeling_clinragen.shapes_clinragen import fault_of
 
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
-RUN = {"run": {"model?": str}}
+RUN = {"run": {"model?": (None, str)}}
 PREDICTION = {
     "stay_id": str,
     "subject_id": str,
@@ -43,7 +43,7 @@ def read_metrics(folder: str | Path, weights: str | None = None) -> dict:
     """
     path = _existing(folder, METRICS)
     metrics = read_value(path, RUN, "run evaluate_model.py again")
-    metrics["run"].setdefault("model", str(folder))
+    metrics["run"]["model"] = metrics["run"].get("model") or str(folder)  # baselines and random weights have no name
     if weights is not None and metrics["run"].get("weights_hash") != weights:
         raise ClinRaGenInputError(
             f"{folder}/{METRICS} was measured on other weights than the model's; run evaluate_model.py again"

@@ -29,6 +29,7 @@ from recipes.baselines.common import Task, best_threshold
 from recipes.baselines.run import predict, read_task
 from recipes.baselines.settings import DecoderSettings, EncoderSettings, NoSettings, RunArguments, parse_arguments
 from recipes.configs import FOLDER
+from recipes.evaluation.report.folder import read_metrics
 from recipes.models.backbone import train_tokenizer
 from recipes.training.data import load_records
 from tests.commands import run_script
@@ -348,6 +349,9 @@ def test_the_decoder_command_learns_a_language_first_and_repeats_itself(data_fol
     assert 0 < metrics["run"]["trained_parameters"] < metrics["run"]["num_parameters"]
     assert "probability" not in metrics
     assert "rationale" in metrics
+    first = tmp_path / "first"
+    assert read_metrics(first)["run"]["model"] == str(first)  # its weights have no name
+    compare_reports.main(["--first", str(first), "--second", str(tmp_path / "second")])
 
 
 @pytest.mark.slow
