@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a note only plans, and words that mean something else in a phrase, are no findings of the patient."""
+"""Find no finding in what a note only plans, in allergies, and in words that mean something else in a phrase."""
 
 import pytest
 
