@@ -202,15 +202,17 @@ def encode_records(
         max_target_tokens (`int`): longer targets are cut at their end.
         rationale_first (`bool`): the target's order; records without a rationale are then left out.
         file (`Path`, *optional*): where the encoded records are kept, and read from where they stand there already;
-            default: in memory.
+            those with other columns, of an earlier version, are encoded anew. Default: in memory.
 
     Returns:
         `Dataset` with `input_ids`, `labels` (lists), `diagnosis_labels` (num_labels,), `length`, `subject_id`, and
         with series `past_values` and `past_observed_mask` (context_length, num_input_channels), and where the model
         reads which terms a record shows `term_evidence` (2, num_terms).
     """
+    features = _features(processor)
     if file is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_with_other_columns(file, features)
     records = readable_records(records, processor)
     if rationale_first:
         records = taught_records(records)
@@ -219,7 +221,7 @@ def encode_records(
         batched=True,
         batch_size=BATCH,
         remove_columns=records.column_names,
-        features=_features(processor),
+        features=features,
         fn_kwargs={
             "processor": processor,
             "rationales": rationales,
@@ -230,6 +232,12 @@ def encode_records(
         cache_file_name=file and str(file),
     )
     return encoded.with_format(None)
+
+
+def _remove_with_other_columns(file: Path, features: Features) -> None:
+    """Remove encoded records with other columns, which an earlier version wrote."""
+    if file.exists() and Dataset.from_file(str(file)).features != features:
+        file.unlink()
 
 
 def _features(processor: ClinRaGenProcessor) -> Features:

@@ -30,6 +30,19 @@ def test_another_start_finds_what_was_encoded_and_encodes_nothing(stage1_folder,
     assert in_memory[:] == first[:]
 
 
+def test_records_that_an_earlier_version_encoded_in_other_columns_are_encoded_anew(
+    stage1_folder, data_folder, tmp_path
+):
+    processor, dataset = load_model_folder(stage1_folder)[1], str(data_folder / "dataset")
+    file = tmp_path / "encoded" / "train.arrow"
+
+    def encoded(file=None):
+        return encode_records(load_records(dataset, "train"), processor, ["note", "lab"], 60, file=file)
+
+    encoded().remove_columns("length").map(lambda row: row, cache_file_name=str(file))
+    assert encoded(file)[:] == encoded()[:]
+
+
 def test_no_copy_of_a_record_is_left_on_disk(data_folder, stage_arguments, tmp_path):
     """The cache of the library holds only locks and code; only the owner can read a stage's files."""
     home = tmp_path / "home"
