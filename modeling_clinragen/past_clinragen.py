@@ -58,6 +58,7 @@ _HEADING = re.compile(r"[a-z][a-z /&()-]{1,60}:")
 _SECTION_END = re.compile(rf"\n[ \t]*\n|\n{_HEADING.pattern}|\Z")
 _LINE_END = re.compile(r"\n|\Z")
 _SPACE = re.compile(r"\s*")
+_LONGEST_ABBREVIATION = 5  # letters
 
 
 def is_past_event(note: str, start: int, end: int) -> bool:
@@ -96,7 +97,9 @@ _lowered = lru_cache(maxsize=8)(lowered)
 
 
 def places_of(note: str, text: str) -> list[tuple[int, int]]:
-    """Return the spans of a text in a note, as whole words."""
+    """Return the spans of a text in a note, as whole words; only an abbreviation needs its capitals."""
+    if not (text.isupper() and len(text) <= _LONGEST_ABBREVIATION):
+        note, text = _lowered(note), lowered(text)
     places, start = [], note.find(text)
     while start >= 0:
         end = start + len(text)

@@ -115,6 +115,8 @@ def test_one_mention_of_several_may_be_history():
     before, now = (match.span() for match in re.finditer("pneumonia", note, re.IGNORECASE))
     assert is_history(note, *before)
     assert not is_history(note, *now)
+    assert not is_only_history(note, "Pneumonia")
+    assert not is_only_history(note, "pneumonia")
 
 
 def test_acute_diagnoses_are_those_that_begin_with_this_stay():
@@ -129,7 +131,8 @@ def test_acute_diagnoses_are_those_that_begin_with_this_stay():
 )
 def test_places_are_those_of_whole_words(pieces, text):
     note = "".join(pieces)
-    expected = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note)]
+    flags = re.NOFLAG if text.isupper() else re.IGNORECASE
+    expected = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", note, flags)]
     assert places_of(note, text) == expected
     if not expected:
         assert not is_only_history(note, text)
