@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .homonyms_clinragen import names_something_else
 from .note_claims_clinragen import DiagnosisFinder
 from .phrases_clinragen import compiled, lowered
 from .remembered_clinragen import Remembered
@@ -63,8 +62,6 @@ class DenialFinder:
     def _denied(self, note: str) -> frozenset[str]:
         lower, denied, affirmed = lowered(note), set(), set()
         for mention in self.find(note):
-            if names_something_else(lower, mention.start, mention.end):
-                continue
             if mention.says == "argues":
                 affirmed |= mention.labels
             elif mention.says == "denies" and _is_whole(lower, mention.start, mention.end):

@@ -11,9 +11,10 @@ from .phrases_clinragen import compiled_words
 
 _BEFORE = compiled_words(r"""
     (?:pulmonary|portal|ocular|intraocular|intra-?cranial|intra-?abdominal|abdominal|venous)
-    (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke
+    (?: arterial)? hypertension|portal htn|pulm(?:onary)?\.? htn|heat stroke|code stroke|cta? pe
     |white coat hypertension|gestational diabetes|pre-?diabetes|pre-?diabetic|sinus arrhythmia
     |(?:culture|electric|electrical|insulin|thermal|icd|dccv|\d+ ?j(?:oules?)?|one|single|s/p (?:\d+|a)) shocks?
+    |(?:received|delivered|gave|given|defibrillator)(?: an?| one| two| three| (?:in)?appropriate)* shocks?
     |\d+ shocks|(?:gastric|jejun\w+|ileal|intestinal|biliary|femor\w+|fem-?(?:pop|fem|tib)|axillo\w+|aorto\w+
     |cardiopulmonary|on|off) bypass
     |(?:ureter(?:al|ic)|urethral|biliary|bile duct|pancreatic|esophageal|tracheal|bronchial|colonic|iliac|femoral

@@ -37,9 +37,12 @@ _NUMBER = re.compile(
 )
 _AFTER_LETTER = re.compile(r"(?<=[a-z])\d+(?![\d.])")
 
-_CERTAIN = compiled_words("confirmed|definite(?:ly)?|definitive|proven|certain(?:ly)?|undoubted(?:ly)?")
+_CERTAIN = compiled_words(
+    "confirmed|definite(?:ly)?|definitive|proven|certain(?:ly)?|undoubted(?:ly)?|documents|diagnosed|established"
+)
 _IS_CERTAIN = re.compile(
-    r"\s*(?:is|was|are|were|has been|have been) (?:\w+ly )?(?:confirmed|proven|certain|definite|established)\b"
+    r"\s*(?:is|was|are|were|has been|have been) (?:\w+ly )?(?:confirmed|proven|certain|definite|established|documented"
+    r"|diagnosed)\b"
 )
 
 

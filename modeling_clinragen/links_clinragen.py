@@ -13,12 +13,12 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
 from .denials_clinragen import DenialFinder
-from .homonyms_clinragen import names_something_else
+from .indications_clinragen import other_reason
 from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
 from .past_clinragen import ACUTE, is_history
@@ -46,6 +46,7 @@ class NoteFinding:
         term (`str`): the knowledge term, and `type` its type.
         terms (`dict[str, frozenset[str]]`): all terms with these words, and the diagnoses of each: "pneumonia" is the
             name of one diagnosis and in the history of another.
+        suspected (`bool`): whether the note only suspects it: "concern for pneumonia".
     """
 
     text: str
@@ -54,6 +55,7 @@ class NoteFinding:
     term: str
     type: str
     terms: dict[str, frozenset[str]]
+    suspected: bool = False
 
     @property
     def diseases(self) -> frozenset[str]:
@@ -162,7 +164,7 @@ class KnowledgeLinks:
         for start, end, stems in self.places(reading.text):
             terms = self.entries[stems]
             name = terms[0]["term"]
-            if not _is_content(note[start:end]) or names_something_else(reading.text, start, end):
+            if not _is_content(note[start:end]):
                 continue
             if name in found and name not in suspected:
                 continue
@@ -171,12 +173,14 @@ class KnowledgeLinks:
                 denied.add(name)
             if says != "argues":
                 continue
-            (suspected.add if reading.is_suspected(start) else suspected.discard)(name)
+            (suspected.add if reading.is_suspected(start, end) else suspected.discard)(name)
             if name not in found:
                 found[name] = NoteFinding(note[start:end], start, end, name, terms[0]["type"], _with_diseases(terms))
         return [
-            finding for name, finding in found.items() if name not in suspected & denied
-        ]  # "concern for PE; no PE"
+            replace(finding, suspected=name in suspected)
+            for name, finding in found.items()
+            if name not in suspected & denied  # "concern for PE; no PE"
+        ]
 
     def places(self, lower: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         """Yield start, end and stems of the terms in a text; of overlapping terms the leftmost, then the longest."""
@@ -240,6 +244,23 @@ class KnowledgeLinks:
         inside = [stems for *_, stems in self.places(lower)]
         return inside or (list(self.by_words.get(frozenset(plain), ())) if plain else [])
 
+    def is_for_another(self, disease: str, treatment: str, note: str, ends: Iterable[int]) -> bool:
+        """
+        Return whether a note gives a reason for a treatment at all its places, and none is linked with a disease:
+        "insulin for hyperkalemia" is no sign of diabetes.
+
+        Args:
+            treatment (`str`): as the note writes it; `ends` are the ends of its places.
+        """
+        reasons = [other_reason(note, end) for end in ends]
+        if not reasons or None in reasons or not self._is_treatment(treatment):
+            return False
+        return not any(disease in (self.diseases_of(reason) or ()) for reason in reasons)
+
+    def _is_treatment(self, text: str) -> bool:
+        terms = [term for stems in self._terms_of(lowered(text)) for term in self.entries[stems]]
+        return any(term["type"] == "drug" or term["term"].startswith("transfusion of") for term in terms)
+
     def diseases_of_series(self, channel: str, direction: str) -> frozenset[str]:
         """Return the diagnoses that the knowledge links with a channel that is high, low, rising or falling."""
         return frozenset(self._series.get((channel, direction), ()))
@@ -300,8 +321,9 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
 
     A sentence that concludes a diagnosis argues for it from all its findings; "This points to X" argues from the
     findings of the previous sentence. A sentence that only names a diagnosis argues for it from the words that name
-    it. A finding that is stated to be absent or normal is linked with no diagnosis, and what the note has as history
-    only with no acute one. From no finding a diagnosis is argued for that the note itself denies.
+    it. A finding that is stated to be absent or normal is linked with no diagnosis, what the note has as history only
+    with no acute one, and a treatment with none if it is given for another reason. From no finding a diagnosis is
+    argued for that the note itself denies.
 
     Args:
         claims (list of `Claim`): about the note, the series or both, as found in `text`; changed in place.
@@ -331,18 +353,22 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
         if claim.diagnoses:
             known = "unlinked" if diseases is not None else "unknown"
             claim.argument = "linked" if set(claim.diagnoses) <= (diseases or set()) else known
-            if (
-                claim.argument == "linked"
-                and note
-                and (denied & set(claim.diagnoses) or _is_only_history(claim, note))
-            ):
+            if claim.argument == "linked" and note and _is_no_sign(claim, note, denied, links):
                 claim.argument = "unlinked"
     return claims
 
 
-def _is_only_history(claim: Claim, note: str) -> bool:
-    acute = claim.spans and ACUTE.intersection(claim.diagnoses)
-    return bool(acute) and all(is_history(note, *span) for span in claim.spans)
+def _is_no_sign(claim: Claim, note: str, denied: frozenset[str], links: KnowledgeLinks) -> bool:
+    """
+    Return whether the note denies the diagnosis that a claim argues for, or has the finding as history only, or as a
+    treatment for another reason.
+    """
+    if denied.intersection(claim.diagnoses) or not claim.spans:
+        return bool(denied.intersection(claim.diagnoses))
+    if ACUTE.intersection(claim.diagnoses) and all(is_history(note, *span) for span in claim.spans):
+        return True
+    ends = [end for _, end in claim.spans]
+    return any(links.is_for_another(disease, claim.text, note, ends) for disease in claim.diagnoses)
 
 
 def _span_at(spans: list[tuple[int, int]], place: int) -> tuple[int, int]:

@@ -180,7 +180,7 @@ _RISK = compiled_words(r"""
     |advised (?:to|of|about|on)|told to|reminded
     |(?:she|he|patient|pt|family) (?:is|was|are|were) (?:concerned|anxious) (?:about|that)|avoid(?:s|ed|ing)?
     |warning signs|return precautions|prn(?=\s)|as needed for|consider(?:ing)?
-    |allergies(?=:)|allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
+    |allerg(?:ies|y|ic) to|adverse reactions?|advance directives?
     |predispos\w+ to|(?:prophyla\w+|ppx)(?: against| for)?(?!,)
     |screen(?:ing|ed)?(?! ?:| (?:questions?|questionnaire|form|tool|exam))(?: for)?|monitor(?:ing|ed)? for
     |watch(?:ed|ing)? for
@@ -189,10 +189,6 @@ _RISK = compiled_words(r"""
     |(?<!negative )work-?up (?:of|for)|evaluat(?:e|ed|ion) for|tested for|whether|could (?:lead to|cause)
     |may (?:lead to|cause)|concern for future|progress(?:ion)? to|leads? to(?! (?:the )?diagnosis)
     """)
-_OTHER_SENSE = re.compile(
-    r"\b(?:received|delivered|gave|given|electric|icd|defibrillator)(?: an?| one| \w+)? \bshock"
-    r"|\bcta? pe\b|\bcode stroke"
-)
 _RISK_AFTER = re.compile(
     r"^[\w\s\-]{0,12}?"
     + any_of(r"""
@@ -303,7 +299,7 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
 
 
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
-    """Return whether the span of a lower-case sentence is a risk, a plan, or used in another sense."""
+    """Return whether the span of a lower-case sentence is a risk or a plan."""
     clause = _CLAUSE.split(sentence[:start])[-1]
     after = sentence[end:]
     return bool(
@@ -311,7 +307,6 @@ def is_uncertain(sentence: str, start: int, end: int) -> bool:
         or _RISK_AFTER.search(after)
         or is_planned(sentence, start, end)
         or is_unclear(sentence, start)
-        or _in_another_sense(sentence, start, end)
     )
 
 
@@ -326,17 +321,11 @@ NOT_KNOWN = compiled(r"""
     """)
 
 
-def _in_another_sense(sentence: str, start: int, end: int) -> bool:
-    """Return whether a finding is part of another thing's name: an electric shock, a "CT PE", a "code stroke"."""
-    before = max(start - 40, 0)
-    return any(
-        before + m.end() == end or before + m.end() > start for m in _OTHER_SENSE.finditer(sentence[before:end])
-    )
-
-
-def is_suspected(sentence: str, start: int) -> bool:
-    """Return whether the finding at `start` of a lower-case sentence is only suspected: "concern for PE"."""
-    return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]))
+def is_suspected(sentence: str, start: int, end: int) -> bool:
+    """
+    Return whether the span of a lower-case sentence is only suspected: "concern for PE", "PE?", "PE is possible".
+    """
+    return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]) or _SUSPECTED_AFTER.match(sentence, end))
 
 
 _SUSPECTED = re.compile(
@@ -345,4 +334,9 @@ _SUSPECTED = re.compile(
     r"|(?:thought|felt|believed|assumed) to have"
     r"|differential\b[^.;]*"
     r"|vs\.?|versus)|\?) ?(?:(?:an?|the|acute|of|new) )*$"
+)
+_SUSPECTED_AFTER = re.compile(
+    r" ?\?|,? (?:(?:is|are|was|were|remains?|has been|being) (?:strongly |also |still )?)?"
+    r"(?:suspected|considered(?!,)|possible|queried|in question|questionable|a (?:possibility|concern|consideration)"
+    r"|on the differential|(?:versus|vs\.?) )"
 )

@@ -154,10 +154,21 @@ class NoteIndex:
         found = {
             clause: [place for word, place in words.items() if word in wanted]
             for clause, words in by_clause.items()
-            if needs <= words.keys()
+            if needs <= words.keys() and not any(self._is_of_another(words[word], stems) for word in needs)
         }
         most = max((len(words) for words in found.values()), default=0)
         return [words for words in found.values() if len(words) == most] if most >= needed else []
+
+    def _is_of_another(self, place: tuple[int, int, int], stems: list[str]) -> bool:
+        """Return whether a word of kind stands before another finding: "systolic" of "systolic murmur and failure"."""
+        following = bisect_right(self.words, place[0], key=lambda word: word[1])
+        word = self.words[following] if following < len(self.words) else None
+        return (
+            word is not None
+            and self.text[place[1] : word[1]] == " "
+            and word[0] not in stems
+            and word[0] not in MODIFIER_STEMS
+        )
 
     def of_its_kind(self, places: list[list[tuple[int, int, int]]], stems: list[str], numbers: set) -> list:
         """
@@ -260,6 +271,8 @@ class NoteIndex:
 
     def _joins_items(self, run: list[tuple], stems: list[str]) -> bool:
         """Return whether turned words are of two items: "abdominal pain, chest clear" has no chest pain."""
+        if any(self._is_of_another(word[1:], stems) for word in run if word[0] in separating(stems)):
+            return True
         if self._clause_of(run[0]) == self._clause_of(run[-1]) or [word[0] for word in run] == stems:
             return False
         before = self.words[max(bisect_right(self.words, run[0][1], key=lambda word: word[1]) - 2, 0)]
@@ -301,7 +314,7 @@ def _polarity(reading: Reading, words: list[tuple[int, int]]) -> str:
         return "negated"
     if reading.is_uncertain(start, end):
         return "uncertain"
-    return "suspected" if reading.is_suspected(start) else "affirmed"
+    return "suspected" if reading.is_suspected(start, end) else "affirmed"
 
 
 def _verdict(claimed: str, stated: set[str]) -> str:
@@ -447,10 +460,10 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     numbers |= {(float(word), "") for word, at, _ in words if word.isdigit() and not reading.text[at].isdigit()}
     places = _places_of(reading.text[begin:finish], stems, numbers, index, links)
     stated = {index.polarity(place) for place in places}
-    verdict = _verdict(_polarity(reading, [word[1:] for word in words]), stated)
-    certain = verdict == "supported" and "affirmed" not in stated and "suspected" in stated
-    if certain and is_certain(reading.text, start, end, finish):
-        verdict = "unverifiable"
+    claimed = _polarity(reading, [word[1:] for word in words])
+    verdict = _verdict(claimed, stated)
+    if verdict == "supported" and claimed != "suspected" and "affirmed" not in stated and "suspected" in stated:
+        verdict = "unverifiable" if is_certain(reading.text, start, end, finish) else verdict
     quote = "the note does not speak of it"
     more = index.of_its_kind(index.find_turned(stems) if places else [], stems, numbers)
     places += [place for place in more if place not in places and index.polarity(place) in stated]

@@ -98,7 +98,20 @@ class NounPhrases:
         }
 
     def __call__(self, finding: NoteFinding) -> str:
-        """Return the noun phrase of a finding, in lower case except for names and abbreviations."""
+        """
+        Return the noun phrase of a finding, in lower case except for names and abbreviations: "pneumonia", and
+        "possible pneumonia" if the note only suspects it.
+        """
+        noun = self.plain(finding)
+        if not finding.suspected:
+            return noun
+        if '"' in noun or noun.startswith("being "):
+            return f"suspicion of {noun}"
+        article = _WITH_ARTICLE.match(noun)
+        return with_article(f"possible {noun[article.end() :] if article else noun}")
+
+    def plain(self, finding: NoteFinding) -> str:
+        """Return the noun phrase of a finding, suspected or not."""
         text = _PREPOSITION.sub("", " ".join(finding.text.split())).removesuffix(" present")
         noun, comma, kind = text.partition(", ")
         text = f"{kind} {uncapitalized(noun)}" if comma else text

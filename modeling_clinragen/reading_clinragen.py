@@ -9,6 +9,7 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from .forms_clinragen import allergies, family_histories, statements_of_forms, unwrapped
+from .homonyms_clinragen import names_something_else
 from .negation_clinragen import (
     NOT_KNOWN,
     OWN,
@@ -113,8 +114,11 @@ class Reading:
         return self.is_after_non(start) and bool(_NAMED_NON.match(self.text, start))
 
     def says(self, start: int, end: int) -> str:
-        """Return how the text states a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives)."""
-        if self.is_about_relatives(start):
+        """
+        Return how the text states a diagnosis or finding: `argues`, `denies`, or `neither` (risks, relatives, words
+        used in another sense).
+        """
+        if names_something_else(self.text, start, end) or self.is_about_relatives(start):
             return "neither"
         if self.is_negated(start, end):
             return "denies"
@@ -122,7 +126,7 @@ class Reading:
 
     def is_uncertain(self, start: int, end: int) -> bool:
         """Return whether the span is a risk, a plan, an allergy, an example, or used in another sense."""
-        if any(a <= start < b for a, b in self.allergies):
+        if any(a <= start < b for a, b in self.allergies) or names_something_else(self.text, start, end):
             return True
         first, last = self._scope_at(start)
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _MAX_BEFORE) : start]
@@ -132,8 +136,9 @@ class Reading:
             return True
         return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _MAX_AFTER))
 
-    def is_suspected(self, start: int) -> bool:
-        """Return whether the finding at `start` is only suspected."""
-        first, _ = self._scope_at(start)
+    def is_suspected(self, start: int, end: int) -> bool:
+        """Return whether the span is only suspected."""
+        first, last = self._scope_at(start)
         first -= bool(_QUERY.search(self.text, max(first - 2, 0), first))
-        return is_suspected(self.text[first:start], start - first)
+        last += self.text.startswith("?", last)
+        return is_suspected(self.text[first:last], start - first, end - first)

@@ -209,7 +209,7 @@ class SurfaceRealizer:
         phrases = choose.sample(phrases, len(phrases)) if choose.random() < 0.5 else phrases
         phrases = [*phrases, *([self._use_of(drugs)] if drugs else [])]
         evidence = listed(phrases)
-        strong = any(not is_risk(f) and f.type != "drug" and len(f.diseases) <= MAX_SPECIFIC for f in findings)
+        strong = any(map(_is_strong, findings))
         lacks = any(item.lower().startswith(_MISSING) for item in phrases)
         verb = self._verb(len(phrases) > 1 or is_plural(phrases[0]), choose, also, strong, lacks)
         place, disease = choose.choice((" in the note", "")), self._named(diseases)
@@ -230,7 +230,7 @@ class SurfaceRealizer:
         Return whether a finding of the note, as it is written here, names the disease itself: by one of its names,
         also abbreviated or turned, or by a name of a kind of it, such as "aspiration pneumonia".
         """
-        noun, words, known = self.noun(finding), _words_of(finding.text), self.own_words[disease]
+        noun, words, known = self.noun.plain(finding), _words_of(finding.text), self.own_words[disease]
         if noun.lower() in self.own[disease]:
             return True
         if not words or '"' in noun or finding.type == "drug":
@@ -367,6 +367,13 @@ def with_singular_verb(tail: str, subject: str) -> str | None:
 def is_risk(finding: NoteFinding) -> bool:
     """Return whether a finding is only a risk or a cause of the diagnosis, such as another disease."""
     return finding.type in ("history", "name")
+
+
+def _is_strong(finding: NoteFinding) -> bool:
+    """Return whether a finding is a certain sign of few diseases."""
+    return not (is_risk(finding) or finding.suspected or finding.type == "drug") and (
+        len(finding.diseases) <= MAX_SPECIFIC
+    )
 
 
 def _words_of(text: str) -> tuple[str, ...]:

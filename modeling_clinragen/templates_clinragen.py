@@ -31,10 +31,15 @@ class TemplateRealizer:
         sentences = self.language.sentences
         return " ".join(
             sentences["named" if any(self.is_name(finding, d) for d in diseases) else "note"].format(
-                finding=finding.text, diagnosis=self._listed(map(short_name, diseases))
+                finding=self._text(finding), diagnosis=self._listed(map(short_name, diseases))
             )
             for finding in findings
         )
+
+    def _text(self, finding: NoteFinding) -> str:
+        """Return a finding as the note writes it, after the language's word for "suspected" if it is only that."""
+        word = self.language.word_for(["suspected", "possible"]) if finding.suspected else None
+        return f"{word} {finding.text}" if word else finding.text
 
     def is_name(self, finding: NoteFinding, disease: str) -> bool:
         """Return whether a finding of the note is a name of the disease itself."""
@@ -66,7 +71,7 @@ class TemplateRealizer:
 
     def unlisted(self, findings: list[NoteFinding] | list[SeriesFinding], *_) -> str:
         """Word the findings of the note if no diagnosis is listed; for the series, state that there is no evidence."""
-        named = [finding.text for finding in findings if isinstance(finding, NoteFinding)]
+        named = [self._text(finding) for finding in findings if isinstance(finding, NoteFinding)]
         return self.language.sentences["named"].format(finding=self._listed(named)) if named else self.nothing()
 
     def nothing(self, *_) -> str:

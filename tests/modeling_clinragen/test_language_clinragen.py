@@ -253,7 +253,7 @@ def test_a_rationale_is_composed_entirely_in_the_language_or_not_at_all(tiny_tok
     made = grounded(processor, "", "")
     assert {sentence.origin for sentence in made.sentences} == {"composed"}
     assert made.rationale("note") == (
-        "In der Notiz steht Pneumonie. Der Befund eitriger Auswurf spricht für Pneumonie. "
+        "In der Notiz steht Verdacht auf Pneumonie. Der Befund eitriger Auswurf spricht für Pneumonie. "
         "Der Befund Müdigkeit spricht für Herzinsuffizienz."
     )
     assert made.rationale("lab") == (

@@ -434,3 +434,18 @@ def test_the_time_to_read_a_note_grows_with_its_length(note):
     seconds(10, 0)
     small, large = (min(seconds(times, salt) for salt in (1, 2, 3)) for times in (400, 4000))  # others use the cores
     assert large < 40 * max(small, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("note", "verdict"),
+    [
+        ("Systolic murmur and heart failure.", "absent"),
+        ("Heart failure with a systolic murmur.", "absent"),
+        ("Systolic and diastolic heart failure.", "supported"),
+        ("Acute on chronic systolic and diastolic heart failure.", "supported"),
+        ("Heart failure, systolic.", "supported"),
+        ("Heart failure is systolic.", "supported"),
+    ],
+)
+def test_a_kind_of_one_finding_is_not_that_of_another(note, verdict):
+    assert verdict_of("Systolic heart failure is documented.", note) == verdict
