@@ -55,6 +55,14 @@ _REASON_FOR_ADMISSION = re.compile(
 _OF_A_KIND = re.compile(r"(?:(?!\b(?:and|or|with|plus|then)\b)[\w /()<>=.-]){1,60}")
 
 
+_COOLED = re.compile(
+    r"\b(?:cool(?:ed|ing) (?:to|protocol|blanket|catheter|for|per|started|initiated|measures|down|\()|actively cooled"
+    r"|therapeutic(?:ally)? (?:cool|hypotherm)\w*|induced hypothermia|hypothermia protocol|arctic sun|ttm\b"
+    r"|targeted temperature|target temperature management)",
+    re.IGNORECASE,
+)
+
+
 @dataclass
 class Evidence:
     """The findings of a record for one disease, best first."""
@@ -106,15 +114,18 @@ class Composer:
 
         A level is evidence if at least two of a channel's values, or a quarter of them, lie beyond the clear limit;
         for a high pressure, a fifth of them, or a tenth if they reach far, and more than lie beyond the low limit. A
-        single one of three or more values of a bedside channel is an artefact, and a low diastolic pressure beside
-        others that are not low is no evidence. A trend is evidence if the medians of the first and the last third
-        differ (see `trend_of`), and the last value differs from the first by at least 2%. A disease that the note
-        itself denies has none.
+        single one of three or more values of a bedside channel is an artefact. A low diastolic pressure beside others
+        that are not low is no evidence, nor are errors of measurement (see [`SeriesFinding`]), exchanged columns of
+        pressures, or a low temperature of a patient who is cooled. A trend is evidence if the medians of the first and
+        the last third differ (see `trend_of`), and the last value differs from the first by at least 2%. A disease
+        that the note itself denies has none.
         """
         rewritten = self.links.language.read(note)
         noted = self.links.find_in_note(rewritten.text, diseases) if note.strip() else []
         written = {id(finding): _as_written(finding, rewritten) for finding in noted}
         series = self.clear_patterns(lab_times, lab_values, diseases)
+        if _COOLED.search(rewritten.text):
+            series = {disease: _without(found, ("Temperature", "low")) for disease, found in series.items()}
         denied = self.links.denied_in(rewritten.text)
         return {
             disease: Evidence()
@@ -146,7 +157,7 @@ class Composer:
             disease: {
                 pattern: finding
                 for pattern, finding in self._shown_patterns(shown, disease).items()
-                if _is_credible(finding) and not shown.is_wide_pulse(pattern)
+                if _is_credible(finding) and not (shown.is_wide_pulse(pattern) or shown.is_exchanged(pattern))
             }
             for disease in diseases
         }
@@ -435,9 +446,23 @@ class _Patterns(dict):
         others = [self[name, "low"] for name, at in places.items() if not np.isnan(self.values[:, at]).all()]
         return bool(others) and not any(finding is not None and _is_credible(finding) for finding in others)
 
+    def is_exchanged(self, pattern: tuple[str, str]) -> bool:
+        """Return whether `pattern` is one of pressures of which the diastolic mostly exceed the systolic."""
+        if pattern[0] not in PRESSURES or not self.composer.position.keys() >= {PRESSURES[0], PRESSURES[2]}:
+            return False
+        systolic, diastolic = (self.values[:, self.composer.position[name]] for name in (PRESSURES[0], PRESSURES[2]))
+        both = ~np.isnan(systolic + diastolic)
+        return bool(both.any()) and bool(np.mean(diastolic[both] > systolic[both]) > 0.5)
+
+
+def _without(found: dict[tuple[str, str], SeriesFinding], pattern: tuple[str, str]) -> dict:
+    return {known: finding for known, finding in found.items() if known != pattern}
+
 
 def _is_credible(finding: SeriesFinding) -> bool:
-    """Return whether a level lies well beyond the limits, and is no single value among several of a monitor."""
+    """Return whether a level lies well beyond the limits, and is no error and no single value of many of a monitor."""
+    if finding.is_error:
+        return False
     if finding.direction in ("rising", "falling"):
         return True
     beyond, number = int((finding.distances > 0).sum()), len(finding.values)

@@ -132,6 +132,8 @@ _LEVELS = (
     "{name} was {word} than normal {times}, {reach} {extreme}",
     "{name} was {side} normal {times}, with a {peak} of {extreme} at hour {hour}",
 )
+_FROM_FIRST = ("{name} was {extreme} at the start", *_LEVELS[1:])  # the first value is the extreme one
+_AT_ENDS = "{name} was {extreme} at the start and again at the end"
 _PHRASES = (
     "{name} {reach} {extreme}",
     "{name} {reach} {extreme} at hour {hour}",
@@ -413,7 +415,7 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
         "sign": _SIGNS.get((finding.channel["name"], finding.direction), name),
         "first": number_of(finding, 0, unit=choose.random() < 0.3),
         "extreme": number_of(finding, finding.extreme),
-        "last": number_of(finding, -1, unit=choose.random() < 0.5),
+        "last": number_of(finding, -1),
         "hour": f"{finding.hours[finding.extreme]:.0f}",
         "times": often(finding.count),
     }
@@ -434,15 +436,16 @@ def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) 
     words = _words(finding, choose)
     first, last, extreme = (number_of(finding, at) for at in (0, -1, finding.extreme))
     if first == last == extreme:
-        return "{name} was {extreme}".format(**words)
+        return ("{name} was {extreme}" if finding.is_constant else _AT_ENDS).format(**words)
+    levels = _FROM_FIRST if finding.extreme == 0 else _LEVELS
     if first == last:
-        return choose.choice(_LEVELS[:1] if finding.count == 1 else _LEVELS).format(**words)
+        return choose.choice(levels[:1] if finding.count == 1 else levels).format(**words)
     if finding.direction in ("rising", "falling"):
         forms = _TRENDS
     elif finding.count == 1:
-        forms = _LEVELS[:1]
+        forms = levels[:1]
     elif short or finding.crosses or finding.is_flat or choose.random() < 0.3:
-        forms = _LEVELS
+        forms = levels
     else:
         forms = _course(finding, first, last, extreme)
     return choose.choice(forms).format(**words)

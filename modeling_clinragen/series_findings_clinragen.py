@@ -15,6 +15,17 @@ from .clinical_clinragen import clear_limits, usual_limits
 # only a usual limit: 40% of inspired oxygen, a pH of 7.24 or 7.56.
 STRONG = 0.5
 SLIGHT = 0.15  # standard deviations beyond a usual limit that are no evidence: 23% of inspired oxygen, a pH of 7.46
+MAX_WEIGHT_CHANGE = 0.3  # of the first value; a larger one is an error, such as pounds among kilograms
+# lowest and highest values of a monitor that are credible between others which are not abnormal
+_CREDIBLE = {
+    "Heart Rate": (20.0, 250.0),
+    "Systolic blood pressure": (40.0, 260.0),
+    "Diastolic blood pressure": (15.0, 160.0),
+    "Mean blood pressure": (25.0, 200.0),
+    "Oxygen saturation": (50.0, 100.0),
+    "Respiratory rate": (4.0, 60.0),
+    "Temperature": (30.0, 42.5),
+}
 _ROUNDING = 1e-4  # of a standard deviation
 
 
@@ -45,11 +56,31 @@ class SeriesFinding:
         return int(self.values.argmax() if self.upwards else self.values.argmin())
 
     @property
+    def is_error(self) -> bool:
+        """
+        Return whether the finding rests on an error of measurement: an extreme value that is hardly possible, between
+        others that are not abnormal, or a weight that changes by more than 30%.
+        """
+        if self.direction in ("rising", "falling"):
+            change = abs(self.values[-1] - self.values[0])
+            return self.channel["name"] == "Weight" and bool(change > MAX_WEIGHT_CHANGE * self.values[0])
+        low, high = _CREDIBLE.get(self.channel["name"], (-np.inf, np.inf))
+        at, beyond = self.extreme, self.distances > 0
+        beside = beyond[max(at - 1, 0) : at].any() or beyond[at + 1 : at + 2].any()
+        return not (low <= self.values[at] <= high or beside)
+
+    @property
     def crosses(self) -> bool:
         """Return whether the first or the last value lies beyond the usual limit on the other side."""
         low, high = usual_limits(self.channel)
         ends = self.values[[0, -1]]
         return bool((ends < low if self.upwards else ends > high).any())
+
+    @property
+    def is_constant(self) -> bool:
+        """Return whether all values are written alike."""
+        decimals = self.channel.get("decimals", 1)
+        return len({f"{value:.{decimals}f}" for value in self.values}) == 1
 
     @property
     def is_flat(self) -> bool:
@@ -81,9 +112,12 @@ class SeriesFinding:
 
     @property
     def is_marked(self) -> bool:
-        """Return whether the extreme value lies so far beyond the clear limit that it is strong evidence."""
+        """
+        Return whether the finding is strong evidence: an extreme value far beyond the clear limit, or a change of at
+        least a standard deviation.
+        """
         if self.direction in ("rising", "falling"):
-            return True
+            return bool(abs(self.values[-1] - self.values[0]) >= self._std)
         needed = STRONG if self._has_clear_limit else 2 * STRONG - SLIGHT
         return bool(self.distances.max() >= (needed - _ROUNDING) * self._std)
 
