@@ -22,7 +22,7 @@ from datasets_scripts.dataset.records import STAYS_PER_BLOCK, RecordOptions, wri
 from datasets_scripts.dataset.splits import SPLITS, first_patients, split_of
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import Cohort, CohortOptions
-from datasets_scripts.sources.labels import load_labels
+from datasets_scripts.sources.labels import describe_unknown, load_labels
 from datasets_scripts.sources.losses import describe_losses
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
@@ -172,7 +172,12 @@ def _build(
                 metadata["language"] = {**language, "share_of_words": round(report["language_words"], 4)}
             metadata["settings"]["sections"] = ",".join(sections) or "none"
             of_language = filter(None, [report["language_warning"], _told_of_headings(report)])
-            metadata["warnings"] = [*_warnings(metadata, shares), *of_language, *describe_losses(cohort)]
+            metadata["warnings"] = [
+                *describe_unknown(labels),
+                *_warnings(metadata, shares),
+                *of_language,
+                *describe_losses(cohort),
+            ]
             write_label_audit(folder, cohort.codes)
         write_metadata(folder, metadata, dataset_card)
     return metadata

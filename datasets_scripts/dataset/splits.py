@@ -22,7 +22,9 @@ def parse_splits(text: str) -> dict[str, float]:
     if len(pairs) > len(shares):
         raise ClinRaGenInputError(f"--splits is {text!r}, which names a split twice; give each once")
     if set(shares) - set(SPLITS) or not abs(sum(shares.values()) - 1) <= 1e-6 or min(shares.values()) < 0:
-        raise ClinRaGenInputError(f"--splits is {text!r}; give shares of {', '.join(SPLITS)} that add up to 1")
+        raise ClinRaGenInputError(
+            f"--splits is {text!r}; give shares that add up to 1, as in train=0.8,validation=0.1,test=0.1"
+        )
     return {split: shares.get(split, 0.0) for split in SPLITS}
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,14 +93,18 @@ def _check(entry: str, place: str, sources: dict[str, str]) -> None:
 
 
 def _warn_of_unknown_channels(path: Path, diseases: dict[str, dict]) -> None:
-    known = {channel["name"].lower(): channel["name"] for channel in load_channels("extended")}
+    known = {_letters(channel["name"]): channel["name"] for channel in load_channels("extended")}
     entries = (entry for groups in diseases.values() for kind in groups if kind != "source" for entry in groups[kind])
     channels = dict.fromkeys(pattern["channel"] for entry in entries if (pattern := parse_entry(entry)[1]))
     for channel in channels:
         if channel not in known.values():
-            meant = known.get(channel.lower())
-            told = f"did you mean {meant!r}?" if meant else "its patterns need a --channels file that holds it"
+            meant = known.get(_letters(channel))
+            told = f"did you mean {meant!r}?" if meant else "its patterns need a dataset whose --channels hold it"
             logger.warning("%s: no built-in channel is called %r; %s", path, channel, told)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def _builtin_diseases() -> dict[str, dict]:

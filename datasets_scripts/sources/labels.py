@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from datasets_scripts.common.settings import read_yaml
-from datasets_scripts.sources.phenotypes import find_code, plain_code, plain_icd9
+from datasets_scripts.sources.phenotypes import find_code, known_categories, plain_code, plain_icd9, titles_of
 from modeling_clinragen.clinical_clinragen import NO_DISEASE, PHENOTYPES, ClinRaGenInputError
 from modeling_clinragen.shapes_clinragen import fault_of
 
@@ -37,7 +37,7 @@ def load_labels(name_or_path: str) -> list[dict]:
         ]
     path = Path(name_or_path)
     if not path.is_file():
-        raise ClinRaGenInputError(f"--labels {name_or_path} is neither phenotypes nor a YAML file")
+        raise ClinRaGenInputError(f"--labels {name_or_path}: there is no such file; give phenotypes or a YAML file")
     labels = read_yaml(path).get("labels")
     if not isinstance(labels, list) or not labels:
         raise ClinRaGenInputError(f"{path}: no YAML file with a list `labels`; it must be a list of names with codes")
@@ -71,11 +71,10 @@ def _check(label: object, where: str) -> None:
     if "," in label["name"] or label["name"] == NO_DISEASE:
         raise ClinRaGenInputError(f"{where}: a name may hold no comma and not be {NO_DISEASE!r}; use a semicolon")
     codes = label.get("codes", {})
-    if (
-        not isinstance(codes, dict)
-        or set(codes) - VERSIONS.keys()
-        or not all(isinstance(c, list) for c in codes.values())
-    ):
+    if isinstance(codes, dict) and set(codes) - VERSIONS.keys():
+        odd = next(name for name in codes if name not in VERSIONS)
+        raise ClinRaGenInputError(f"{where}: unknown field {odd!r} in codes; use icd9 and icd10")
+    if not isinstance(codes, dict) or not all(isinstance(c, list) for c in codes.values()):
         raise ClinRaGenInputError(f"{where}: codes must hold lists icd9 and icd10")
     short = next((c for some in codes.values() for c in some if isinstance(c, int | float) and c < 100), None)
     if short is not None:
@@ -87,6 +86,19 @@ def _check(label: object, where: str) -> None:
         raise ClinRaGenInputError(f"{where}: {fault}")
     if not any(codes.values()) and not label.get("ccs"):
         raise ClinRaGenInputError(f"{where}: neither codes nor ccs categories")
+
+
+def describe_unknown(labels: list[dict]) -> Iterator[str]:
+    """Yield one line for each prefix with which no known code begins, and each CCS category without a code."""
+    categories = known_categories()
+    for label in labels:
+        for version, prefixes in label["codes"].items():
+            for prefix in prefixes:
+                if not titles_of((), {version: [prefix]}) and not find_code(prefix, int(version[3:])).categories:
+                    yield f"label {label['name']!r}: no known ICD-{version[3:]} code begins with {prefix}"
+        for ccs in label["ccs"]:
+            if ccs not in categories:
+                yield f"label {label['name']!r}: no ICD-9 code is of CCS category {ccs}"
 
 
 @dataclass(frozen=True)

@@ -235,6 +235,12 @@ def category_of(icd9: str) -> int | None:
     return int(category) if category else None
 
 
+@cache
+def known_categories() -> frozenset[int]:
+    """Return the CCS categories of all ICD-9 codes."""
+    return frozenset(map(category_of, _titles("icd9"))) - {None}
+
+
 def titles_of(ccs: Iterable[int], prefixes: dict[str, list[str]]) -> list[str]:
     """
     Return the official titles of the codes of CCS categories, and of those that begin with a prefix.

@@ -32,6 +32,10 @@ _NO_EVIDENCE = compiled(r"""
     .{0,60}?\b(?:listed|recorded|any|these|of them|the list|disease|diagnos[ei]s|diseases)\b
     """)
 
+_HOLDING = compiled(r"""
+    (?:holds?|has|contains?|gives?|offers?|provides?|shows?|supports?|suggests?)(?: no (?:clue|evidence|support|sign))?
+    """)  # its verbs
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -145,6 +149,7 @@ class Gate:
             if self.check_claims.names_a_channel(sentence.text) and not all(c.verdict == "supported" for c in claims):
                 self._judge_series(sentence, row, index.text, judgement)
                 continue
+            claims = [claim for claim in claims if not self._is_verb(claim, sentence.text)]
             for claim, written in zip(claims, sentence.said.restored(claims, about), strict=True):
                 judgement.claims[f"note {claim.verdict}"] += 1
                 if claim.verdict == "contradicted":
@@ -160,6 +165,11 @@ class Gate:
         if text not in self._found:
             self._found[text] = self.find_diagnoses(text)
         return self._found[text]
+
+    @staticmethod
+    def _is_verb(claim: Claim, text: str) -> bool:
+        """Return whether a claim is the verb of "the note holds no evidence for these diagnoses", not a finding."""
+        return bool(_HOLDING.fullmatch(claim.text.lower()) and _NO_EVIDENCE.search(text.lower()))
 
     def _is_diagnosis(self, claim: Claim, text: str, gold: set[str]) -> bool:
         """Return whether a claim names a denied diagnosis, or a recorded one that is not quoted from the note."""

@@ -343,7 +343,7 @@ def test_bad_tables_end_in_one_clear_line(tmp_path, fault, words):
     ("options", "words"),
     [
         (["--splits", "train=0.5,test=0.1"], "--splits"),
-        (["--splits", "training=1"], "--splits"),
+        (["--splits", "0.8,0.1,0.1"], "as in train=0.8,validation=0.1,test=0.1"),
         (["--limit", "0"], "--limit"),
         (["--threads", "0"], "--threads"),
         (["--splits", "train=nan"], "--splits is 'train=nan'"),
@@ -354,7 +354,7 @@ def test_bad_tables_end_in_one_clear_line(tmp_path, fault, words):
         (["--max-stay-hours", "inf"], "--max-stay-hours is inf"),
         (["--note-view", "as-of=soon"], "--note-view"),
         (["--note-view", "as-of=-1"], "--note-view"),
-        (["--labels", "nowhere.yaml"], "--labels nowhere.yaml"),
+        (["--labels", "nowhere.yaml"], "--labels nowhere.yaml: there is no such file"),
         (["--channels", "nowhere.yaml"], "--channels nowhere.yaml"),
         (["--root", "nowhere"], "no folder"),
         (["--source", "other"], "invalid choice"),

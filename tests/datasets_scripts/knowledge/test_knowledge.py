@@ -161,22 +161,27 @@ def test_a_block_of_builtin_yaml_is_read_in_a_file_of_ones_own(tmp_path):
 
 
 def test_own_terms_may_extend_the_builtin_ones(tmp_path, caplog):
-    gout = "extends: builtin\nsource: my reading\ndiseases: {Gout: {sign: [tophi, slow pulse @ Heart rate low]}}"
+    gout = (
+        "extends: builtin\nsource: my reading\n"
+        "diseases: {Gout: {sign: [tophi, slow pulse @ Heart rate low, fast pulse @ HeartRate high]}}"
+    )
     (tmp_path / "k.yaml").write_text(gout)
     terms = own_knowledge(tmp_path / "k.yaml", ["Shock", "Gout"])["terms"]
     assert [term for term in terms if term["diseases"] == ["Shock"]] == builtin_knowledge(["Shock", "Gout"])["terms"]
     assert {term["term"]: term["source"] for term in terms if "Gout" in term["diseases"]} == {
         "tophi": "my reading",
         "slow pulse": "my reading",
+        "fast pulse": "my reading",
     }
-    assert "no built-in channel is called 'Heart rate'; did you mean 'Heart Rate'?" in caplog.text
+    for channel in ("Heart rate", "HeartRate"):
+        assert f"no built-in channel is called {channel!r}; did you mean 'Heart Rate'?" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--corpus", "nowhere"], "no such file or folder"),
-        (["--corpus", "builtin", "--labels", "nothing.yaml"], "neither phenotypes nor a YAML file"),
+        (["--corpus", "builtin", "--labels", "nothing.yaml"], "nothing.yaml: there is no such file; give phenotypes"),
         (["--corpus", "builtin", "--tokenizer", "nowhere/nothing"], "no tokenizer"),
         (["--corpus", "builtin", "--output", "k.md"], "use .json"),
     ],

@@ -11,7 +11,7 @@ from datasets import load_dataset
 
 from datasets_scripts.dataset.folder import read_metadata
 from datasets_scripts.sources.channels import load_channels
-from datasets_scripts.sources.labels import load_labels, map_codes
+from datasets_scripts.sources.labels import describe_unknown, load_labels, map_codes
 from modeling_clinragen import CHANNELS, PAPER_CHANNELS, PHENOTYPES, ClinRaGenInputError
 from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.clinical_clinragen import clear_limits, usual_limits
@@ -88,7 +88,8 @@ def test_prefix_and_code_meet_however_each_is_written(tmp_path, prefix, code):
         ("labels: [{name: 'A, B', ccs: [2]}]", "no comma"),
         ("labels: [{name: A, ccs: 2}]", "must be lists"),
         ("labels: [{name: A, icd: [2]}]", "unknown field 'icd'"),
-        ("labels: [{name: A, codes: {icd11: ['1']}}]", "icd9 and icd10"),
+        ("labels: [{name: A, codes: {icd11: ['1']}}]", "unknown field 'icd11' in codes; use icd9 and icd10"),
+        ("labels: [{name: A, codes: {icd9: '428'}}]", "codes must hold lists"),
         ("labels: [{name: A, ccs: [2]}, {name: A, ccs: [3]}]", "'A' is there twice"),
         (
             "labels: [{name: A, codes: {icd9: [038.9]}}]",
@@ -101,6 +102,24 @@ def test_mistakes_in_a_label_set_are_named(tmp_path, text, words):
     (tmp_path / "labels.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ClinRaGenInputError, match=words):
         load_labels(str(tmp_path / "labels.yaml"))
+
+
+def test_prefixes_and_categories_of_no_known_code_are_named(tmp_path):
+    text = """
+labels:
+  - {name: Kidney injury, codes: {icd9: ["584"], icd10: [NI7, N17]}}
+  - {name: Stroke, codes: {icd9: ["43"], icd10: [I63.9, I64]}}
+  - {name: Sepsis, ccs: [2, 300]}
+"""
+    (tmp_path / "labels.yaml").write_text(text, encoding="utf-8")
+    told = [
+        "label 'Kidney injury': no known ICD-10 code begins with NI7",
+        "label 'Sepsis': no ICD-9 code is of CCS category 300",
+    ]
+    assert list(describe_unknown(load_labels(str(tmp_path / "labels.yaml")))) == told
+    assert list(describe_unknown(load_labels("phenotypes"))) == []
+    folder = build(tmp_path, base_tables(), "--labels", str(tmp_path / "labels.yaml"))
+    assert read_metadata(folder)["warnings"][:2] == told
 
 
 def test_the_audit_lists_every_code_with_its_route_and_counts_add_up(tmp_path):

@@ -58,6 +58,22 @@ def test_a_rationale_supported_by_the_note_passes(gate, note):
 
 
 @pytest.mark.parametrize(
+    "note",
+    [
+        "The note holds no finding that points to a recorded diagnosis.",
+        "The note contains no evidence for the recorded diagnoses.",
+        "The note offers no support for these diagnoses.",
+        "The history provides no clue to any of the diagnoses.",
+        "The note does not support any recorded diagnosis.",
+    ],
+)
+def test_a_verb_of_no_evidence_is_no_finding(gate, note):
+    row = record("Pneumonia", note="Chief complaint: melena")
+    assert kinds(gate, row, note=note, note_evidence=()) == []
+    assert kinds(gate, row, note=f"Rigors and chills; {note.lower()}") == ["finding not in the note"]
+
+
+@pytest.mark.parametrize(
     ("note", "kind"),
     [
         ("Chest pain points to pneumonia.", "note contradicted"),
