@@ -90,7 +90,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--labels", default="phenotypes", help="phenotypes (the paper's 25, default) or a YAML file of labels"
     )
     content.add_argument(
-        "--channels", default="paper", help="paper (11, default), extended (45 more tests) or a YAML file"
+        "--channels", default="paper", help="paper (11, default), extended (more laboratory tests) or a YAML file"
     )
     content.add_argument(
         "--reference-ranges",
