@@ -83,10 +83,14 @@ def _known_channels(channels: Iterable[dict]) -> set[str]:
     return {channel["name"] for channel in (*channels, *load_channels("extended"))}
 
 
+_ALIKE = 0.8  # ratio of two names that may be one: a lower one offers another measurement
+
+
 def _check_channel(channel: object, known: set[str], where: str) -> None:
     if channel not in known:
-        alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
-        raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; did you mean {alike}?")
+        alike = next(iter(difflib.get_close_matches(str(channel), known, n=1, cutoff=_ALIKE)), None)
+        remedy = f"did you mean {alike}?" if alike else "give one of --channels, or one of the extended channels"
+        raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; {remedy}")
 
 
 @cache
