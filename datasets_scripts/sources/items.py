@@ -85,8 +85,9 @@ def _known_channels(channels: Iterable[dict]) -> set[str]:
 
 def _check_channel(channel: object, known: set[str], where: str) -> None:
     if channel not in known:
-        alike = next(iter(difflib.get_close_matches(str(channel), known, n=1)), "one of --channels")
-        raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; did you mean {alike}?")
+        alike = difflib.get_close_matches(str(channel), known, n=1, cutoff=0.7)
+        remedy = f"did you mean {alike[0]}?" if alike else "give its file as --channels, or correct the name"
+        raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; {remedy}")
 
 
 @cache
