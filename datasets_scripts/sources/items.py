@@ -88,8 +88,8 @@ _ALIKE = 0.8  # ratio of two names that may be one: a lower one offers another m
 
 def _check_channel(channel: object, known: set[str], where: str) -> None:
     if channel not in known:
-        alike = next(iter(difflib.get_close_matches(str(channel), known, n=1, cutoff=_ALIKE)), None)
-        remedy = f"did you mean {alike}?" if alike else "give one of --channels, or one of the extended channels"
+        alike = difflib.get_close_matches(str(channel), known, n=1, cutoff=_ALIKE)
+        remedy = f"did you mean {alike[0]}?" if alike else "give its file as --channels, or correct the name"
         raise ClinRaGenInputError(f"{where}: there is no channel {channel!r}; {remedy}")
 
 

@@ -135,6 +135,10 @@ def find_table(root: Path, table: str, spec: dict) -> Path | None:
     present = {name.lower() for name in header} | {"filename"}
     missing = [c for c in spec["columns"] if c not in present and c not in spec.get("optional_columns", ())]
     if missing:
+        if "dialect" in spec and not any(header):
+            raise ClinRaGenInputError(
+                f"{path.name}: the file is empty; export it again, or take it out of the description"
+            )
         if "dialect" in spec:
             has = ", ".join(header[:SHOWN]) + (", ..." if len(header) > SHOWN else "")
             raise ClinRaGenInputError(f"{path.name}: column {', '.join(missing)} missing; it has {has}")
@@ -508,6 +512,9 @@ def _reason(text: str, spec: dict) -> str:
         return encoding_fault("utf-8") if "dialect" in spec else NOT_UTF8
     if "state machine" in text:
         return "lines end with \\r\\n and with \\n, or a cell goes on after its closing quote; write all lines alike"
+    if "unterminated quote" in text.lower():
+        setting = ", or give quote" if "dialect" in spec else ""
+        return f"the quote that opens a cell is never closed; close it{setting}"
     if "dialect" in spec and "Number of Columns" in text:
         return "more or fewer cells than its header; put a cell that holds the delimiter in quotes, or give delimiter"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -282,7 +282,7 @@ def read_json(body: bytes) -> object:
     """
 
     def refuse(name: str):
-        raise RequestError(400, f"{name} is not JSON; write null for what was not measured")
+        raise RequestError(400, f"{name} is not JSON; leave the entry out, or write null in lab_values")
 
     try:
         return json.loads(body.decode("utf-8"), parse_constant=refuse)

@@ -201,6 +201,24 @@ def test_a_wrong_setting_is_named_in_one_line(tmp_path, mapping, said):
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "briefe_1.csv: the file is empty; export it again, or take it out of the description"),
+        (
+            'FallNr;Erstellt;Text\n00070;03.04.2026 08:00;"Atmen\n',
+            "briefe_1.csv, row 2: the quote that opens a cell is never closed; close it, or give quote",
+        ),
+    ],
+)
+def test_a_file_that_is_empty_or_does_not_close_a_quote_is_named(tmp_path, content, said):
+    export = write(tmp_path / "export")
+    (export / "briefe_1.csv").write_text(content, encoding="latin-1")
+    done = build(export, MAPPING.replace("briefe_*.csv", "briefe_1"))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
     ("mapping", "said"),
     [
         (MAPPING.replace("latin-1", "cp1252"), "encoding is 'cp1252', not utf-8, latin-1 or utf-16; convert"),

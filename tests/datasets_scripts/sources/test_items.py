@@ -47,7 +47,7 @@ def test_an_item_is_converted_from_any_unit_that_its_channel_may_be_given_in(tmp
     [
         ("Glucose,mmol", "items.csv, row 2: Glucose: unit 'mmol' is unknown for Glucose; give mg/dL"),
         ("Hart Rate,/min", "items.csv, row 2: there is no channel 'Hart Rate'; did you mean Heart Rate"),
-        ("C-reactive protein,mg/L", "there is no channel 'C-reactive protein'; give one of --channels"),
+        ("C-reactive protein,mg/L", "there is no channel 'C-reactive protein'; give its file as --channels"),
     ],
 )
 def test_a_mistake_in_an_item_table_is_named(tmp_path, row, fault):

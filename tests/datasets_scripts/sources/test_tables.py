@@ -283,6 +283,10 @@ def change(path, value):
         (change(["channels", "Glucose"], [{"code": "GLU", "unit": "stone"}]), "unit 'stone' is unknown for Glucose"),
         (change(["channels", "Glucose"], [{"unit": "mg/dL"}]), "channels: Glucose: give a code"),
         (change(["channels", "Heart rate"], ["HR"]), "there is no channel 'Heart rate'; did you mean Heart Rate?"),
+        (
+            change(["channels", "C-reactive protein"], ["CRP"]),
+            "channel 'C-reactive protein'; give its file as --channels",
+        ),
         (change(["extra"], {}), "unknown section 'extra'"),
     ],
 )
