@@ -67,6 +67,26 @@ def missing_parts(processor: ClinRaGenProcessor, record: dict) -> tuple[np.ndarr
     return missing, missing[:-1] & ~np.isnan(values[within]).all(axis=0)
 
 
+def unread_measurements(processor: ClinRaGenProcessor, record: dict) -> list[str]:
+    """
+    Count, for each channel, the measurements that the model does not read, because of their hour or their value.
+
+    Args:
+        record (`dict`): as in `missing_parts`.
+    """
+    extractor, counted = processor.feature_extractor, []
+    measured, times = ~np.isnan(record["lab_values"]), record["lab_times"]
+    late = measured & ~((times >= 0) & (times < extractor.context_length))[:, None]
+    odd = measured & ~late & ~extractor.plausible(record["lab_values"])
+    hours = f"hours 0 to {extractor.context_length}"
+    for marks, where in ((late, hours), (odd, "the plausible range")):
+        for place in np.flatnonzero(marks.any(axis=0)):
+            number = int(marks[:, place].sum())
+            values = "1 value" if number == 1 else f"{number} values"
+            counted.append(f"{extractor.channels[place]['name']}: {values} outside of {where}")
+    return counted
+
+
 def reasons_to_abstain(
     config: ClinRaGenConfig, processor: ClinRaGenProcessor, record: dict, support: torch.Tensor
 ) -> list[str]:
@@ -81,7 +101,10 @@ def reasons_to_abstain(
     no_note, no_series = bool(missing[-1]), bool(missing[:-1].all())
     names = [channel["name"] for channel in processor.feature_extractor.channels]
     reasons = ["the note is empty"] if no_note else []
-    reasons += ["nothing is measured"] if no_series else []
+    if no_series:
+        hours = processor.feature_extractor.context_length
+        measured = not np.isnan(record["lab_values"]).all()
+        reasons.append(f"nothing is measured in hours 0 to {hours}" if measured else "nothing is measured")
     if implausible.any():
         lost = ", ".join(name for name, lost in zip(names, implausible, strict=True) if lost)
         reasons.append(f"no value within the plausible range ({lost})")
@@ -120,4 +143,4 @@ def what_would_help(
     ]
 
 
-__all__ = ["missing_parts", "reasons_to_abstain", "support_of", "what_would_help"]
+__all__ = ["missing_parts", "reasons_to_abstain", "support_of", "unread_measurements", "what_would_help"]

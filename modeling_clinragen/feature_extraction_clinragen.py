@@ -216,10 +216,11 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
         sentences = []
         for row, column in np.argwhere(~np.isnan(values) & ~self.reaches_model(values, times)):
             channel, hour, value = self.channels[column], times[row], values[row, column]
-            measured = f"{channel['name']} {value:g} {channel['unit']} at {hour:g} h is left out"
+            unit = "" if channel["unit"] == channel["name"] else f" {channel['unit']}"
+            measured = f"{channel['name']} {value:g}{unit} at {hour:g} h is left out"
             if 0 <= hour < self.context_length:
                 low, high = channel.get("minimum", -np.inf), channel.get("maximum", np.inf)
-                sentences.append(f"{measured}: plausible is {low:g} to {high:g} {channel['unit']}.")
+                sentences.append(f"{measured}: plausible is {low:g} to {high:g}{unit}.")
             else:
                 sentences.append(f"{measured}: the model reads hours 0 to {self.context_length}.")
         return sentences

@@ -143,7 +143,9 @@ class EndpointHandler:
         values, times = _checked(field, extractor.validate, values, times, "the series")
         values = _checked(f"{where}.units", extractor.in_own_units, values, record.get("units"))
         if not processor.can_read(note, values, times):
-            raise RequestError(422, f"{where}: neither a note nor a measurement that the model reads; give one")
+            unread = extractor.left_out(values, times)[:1] if "lab" in processor.modalities else []
+            fault = f"{where}: neither a note nor a measurement that the model reads; give one"
+            raise RequestError(422, f"{fault}. {unread[0]}" if unread else fault)
         return {"note": note, "lab_values": values, "lab_times": times}
 
     def answer(self, records: list[dict], parameters: dict) -> list[dict]:

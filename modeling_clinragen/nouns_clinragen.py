@@ -28,7 +28,7 @@ _NOUNS = {
     "intubated": "intubation",
     "renal failure - hemodialysis": "renal failure on hemodialysis",
     "renal failure- hemodialysis": "renal failure on hemodialysis",
-    "smoker": "being a smoker",
+    "smoker": "a history of smoking",
     "unresponsive": "unresponsiveness",
     "ventilated": "ventilation",
     "worst headache of life": "the worst headache of life",

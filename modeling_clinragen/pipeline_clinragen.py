@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, Pipeline, StoppingCriteria, TextStreamer
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .abstention_clinragen import reasons_to_abstain, support_of, what_would_help
+from .abstention_clinragen import reasons_to_abstain, support_of, unread_measurements, what_would_help
 from .claims_clinragen import Claim
 from .clinical_clinragen import ClinRaGenInputError
 from .evidence_clinragen import Occlusion, find_evidence
@@ -64,9 +64,9 @@ class ClinRaGenPipeline(Pipeline):
     for the findings in the note rationale, against the record's note), `knowledge` (up to ten terms that are specific
     to the record, see [`RecordTerms.specific`]; if the model reads terms, those that contribute most to its
     diagnoses), `probabilities` (of every label; empty without a diagnosis head), `doubt` (whether to `abstain` from a
-    diagnosis for lack of support, the `reasons`, and which missing channels, or the note, `would_help` most), and
-    `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text
-    while it is written.
+    diagnosis for lack of support, the `reasons`, and which missing channels, or the note, `would_help` most;
+    `not_read` counts measurements outside of the hours or the plausible range that the model reads), and
+    `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text while it is written.
     """
 
     _load_processor = True
@@ -319,7 +319,8 @@ class ClinRaGenPipeline(Pipeline):
             for name in ("possible", "never_ruled_out", "confident", "never_confident")
             if name in outputs
         }
-        return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, **sets}
+        unread = unread_measurements(self.processor, record) if "lab" in self.processor.modalities else []
+        return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, "not_read": unread, **sets}
 
     def _shown_terms(self, record: dict) -> list[Shown]:
         """Return the terms of the knowledge that a record shows, in the modalities that the model reads."""

@@ -479,7 +479,7 @@ def test_one_sign_is_no_explanation_of_many_diseases_that_the_note_explains():
         ("Resp Effort labored", RESPIRATORY, 'the finding "labored"'),
         ("hypotensive", SHOCK, "hypotension"),
         ("febrile", SEPSIS, "fever"),
-        ("Smoker", COPD, "being a smoker"),
+        ("Smoker", COPD, "a history of smoking"),
     ],
 )
 def test_entries_of_forms_are_stated_as_nouns_in_the_notes_own_words(note, disease, words):

@@ -114,6 +114,7 @@ LABS = {"Heart Rate": [[1, 80], [2, 82], [3, 85]], "Temperature": [[1, 37.0], [5
         ({"note": "fever and productive cough", "labs": LABS}, []),
         ({"note": "  ", "labs": LABS}, ["the note is empty"]),
         ({"note": "fever and productive cough"}, ["nothing is measured"]),
+        ({"note": "fever", "labs": {"Heart Rate": [[30, 80]]}}, ["nothing is measured in hours 0 to 24"]),
         (
             {"note": "fever and productive cough", "labs": {"Heart Rate": [[1, 80], [2, 81]]}},
             [
@@ -172,7 +173,7 @@ def test_the_pipeline_returns_possible_and_confident_diagnoses_on_request(pipe, 
     pipe.model.config.decisions.doubt["num_positives"] = [19] * 24 + [3]
     pipe.model.config.decisions.doubt["positive_scores"] = [[i / 20 for i in range(1, 20)]] * 24 + [[0.9] * 3]
     pipe.model.config.decisions.doubt["correct"] = [fitted(1)["correct"][0]] * 24 + [[0] * len(PRECISION_GRID)]
-    assert set(doubt(pipe, record)) == {"abstain", "reasons", "would_help"}
+    assert set(doubt(pipe, record)) == {"abstain", "reasons", "would_help", "not_read"}
     answers = pipe([record] * 3, recall=0.8, precision=0.9, batch_size=2, max_new_tokens=4, do_sample=False)
     for answer in answers:
         found, last = answer["doubt"], tiny_processor.labels[-1]
@@ -183,6 +184,16 @@ def test_the_pipeline_returns_possible_and_confident_diagnoses_on_request(pipe, 
 
 def test_without_fitted_numbers_the_plain_reasons_are_still_given(pipe):
     pipe.model.config.decisions.doubt = None
-    assert doubt(pipe, {"labs": LABS}) == {"abstain": True, "reasons": ["the note is empty"], "would_help": []}
+    nothing = {"would_help": [], "not_read": []}
+    assert doubt(pipe, {"labs": LABS}) == {"abstain": True, "reasons": ["the note is empty"], **nothing}
     with pytest.raises(ClinRaGenInputError, match="no guarantees"):
         doubt(pipe, {"labs": LABS}, recall=0.9)
+
+
+def test_measurements_that_the_model_does_not_read_are_counted(pipe):
+    labs = {"Heart Rate": [[-2, 70], [1, 80], [30, 82], [31, 85]], "Weight": [[1, 9000]], "pH": [[2, 7.4]]}
+    assert doubt(pipe, {"note": "fever", "labs": labs})["not_read"] == [
+        "Heart Rate: 3 values outside of hours 0 to 24",
+        "Weight: 1 value outside of the plausible range",
+    ]
+    assert doubt(pipe, {"note": "fever", "labs": LABS})["not_read"] == []

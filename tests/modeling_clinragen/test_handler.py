@@ -116,7 +116,16 @@ MANY = {"labs": {"pH": [[1, 7.4]] * (MAX_MEASUREMENTS + 1)}}
         ({"inputs": [NOTE] * (MAX_RECORDS + 1)}, 413, f"inputs: {MAX_RECORDS + 1} records; send at most"),
         ({"inputs": [NOTE, {}]}, 422, r"inputs\[1\]: neither a note nor a measurement"),
         ({"inputs": {"note": " "}}, 422, "inputs: neither a note nor a measurement"),
-        ({"inputs": {"labs": {"pH": [[1, 70]]}}}, 422, "inputs: neither a note nor a measurement"),
+        (
+            {"inputs": {"labs": {"pH": [[1, 70]]}}},
+            422,
+            r"neither .*\. pH 70 at 1 h is left out: plausible",
+        ),
+        (
+            {"inputs": {"labs": {"pH": [[-1, 7.2]]}}},
+            422,
+            r"neither .*\. pH 7\.2 at -1 h is left out",
+        ),
         ({"inputs": {"note": 3}}, 422, "inputs.note: must be text, not int"),
         ({"inputs": {"note": "\ud800"}}, 422, "inputs.note: holds half of a character"),
         ({"inputs": {"note": "x" * (MAX_NOTE_CHARACTERS + 1)}}, 413, "inputs.note: longer than"),

@@ -133,7 +133,12 @@ def good_requests(draw, number):
 BAD = [
     ('{"inputs": ', JSON, 400, "invalid JSON at line 1, column 12"),
     (b'{"inputs": {"note": "\xff"}}', JSON, 400, "not in UTF-8"),
-    ('{"inputs": {"lab_values": [[NaN]]}}', JSON, 400, "NaN is not JSON; leave the entry out, or write null in lab_values"),
+    (
+        '{"inputs": {"lab_values": [[NaN]]}}',
+        JSON,
+        400,
+        "NaN is not JSON; leave the entry out, or write null",
+    ),
     ("[" * 100_000, JSON, 400, "the JSON is not a record"),
     ("9" * 5000, JSON, 400, "the JSON is not a record"),
     ("", JSON, 400, "invalid JSON"),
