@@ -119,12 +119,12 @@ MANY = {"labs": {"pH": [[1, 7.4]] * (MAX_MEASUREMENTS + 1)}}
         (
             {"inputs": {"labs": {"pH": [[1, 70]]}}},
             422,
-            r"neither .*\. pH 70 at 1 h is left out: plausible",
+            r"inputs: neither .*\. pH 70 at 1 h is left out: plausible",
         ),
         (
             {"inputs": {"labs": {"pH": [[-1, 7.2]]}}},
             422,
-            r"neither .*\. pH 7\.2 at -1 h is left out",
+            r"inputs: neither .*\. pH 7\.2 at -1 h is left out",
         ),
         ({"inputs": {"note": 3}}, 422, "inputs.note: must be text, not int"),
         ({"inputs": {"note": "\ud800"}}, 422, "inputs.note: holds half of a character"),
