@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from .phrases_clinragen import compiled_words
@@ -22,7 +23,9 @@ _BEFORE = compiled_words(r"""
     |(?:hay|rheumatic|scarlet|dengue|yellow|typhoid|valley) fever|(?:elder|self|child|medical)[ -]neglect
     |(?:rll|lll|rul|lul|rml|lobe|lobar|vertebral|compression|ivc) collapse
     |encourag\w+ (?:to )?cough(?:ing)?|(?:gag and|weak|strong|good) cough
-    |(?:pupils?|borders?|margins?|menses|periods?|shape|contour) irregular
+    |(?:guaifenesin|robitussin|mucinex|delsym|tussin)[ -]dm
+    |(?:family|wife|husband|mother|father|son|daughter|parents|spouse) (?:is |are |was |were )?(?:still )?in shock
+    |(?:mediastinal|routine|(?:post-?op(?:erative)?|surgical)) chest tubes?
     """)
 _AFTER = compiled_words(r"""
     diabetes insipidus|(?:dysrhythmia|rhythm|arrhythmia) regular|(?:stroke|shock) (?:prevention|prophylaxis)
@@ -34,8 +37,13 @@ _AFTER = compiled_words(r"""
     |pacs? (?:removed|placed|inserted|in place|numbers|readings|line|catheter|port)
     |unresponsive to (?:fluids?|lasix|diuretics?|diuresis|treatment|therapy|antibiotics|medical|conservative|pressors)
     |septic (?:arthritis|joint|abortion|bursitis)|cough (?:and gag|reflex|assist|suppressant)
-    |smoking (?:status|cessation)|neglect(?:ed|s) to|paced (?:the|around|up|about|him|her)\w*
-    |poor (?!perfusion|skin turgor|capillary|peripheral)\w+|irregular (?!rhythm|pulse|heart|rate|hr|s1|beat|rr)\w+
+    |smoking (?:status|cessation)|neglected (?!side)\w+|neglects? to|paced (?:the|around|up|about|him|her)\w*
+    |vented to|shock trauma|in shock (?:about|over|at (?:the|his|her))|dm (?:syrup|prn|cough)
+    |cough (?:syrup|drops?|medicine|lozenges?|hygiene)|smokes (?:crack|marijuana|weed|cannabis|pot|meth\w*|hookah)
+    |drinks (?:(?:\d+|one|two|three|several|daily|plenty of|lots of|cups? of|some|\w+ cups of) )*
+    (?:coffee|tea|water|milk|juice|soda|ensure|fluids|liquids)
+    |chest tubes? (?:x ?\d )?(?:post|s/p|after) (?:cabg|op\w*|cardiac|avr|mvr|surgery)
+    |indwelling (?:urinary )?(?:catheter:? )?\(?foley
     """)
 
 
@@ -44,6 +52,25 @@ def _places(lower: str) -> list[tuple[int, int]]:
     return [match.span() for pattern in (_BEFORE, _AFTER) for match in pattern.finditer(lower)]
 
 
+# words of one entry of a form, which mean a finding beside its name only
+_BESIDE = {
+    "poor": re.compile(r"(?:perfusion|circulation|turgor|pulses?|refill|extremit\w+|skin)[ \w:=-]{0,20}$"),
+    "irregular": re.compile(
+        r"(?:rhythm|pulse|heart|rate|\bhr\b|\brr\b|s1|s2|beats?|\bcor\b|\bcvs?\b|cardiac|tele\w*|e[ck]g|ventricular)"
+        r"[ \w:=-]{0,20}$"
+    ),
+}
+_GOES_ON = re.compile(
+    r" (?:perfusion|circulation|skin|turgor|capillary|peripheral|rhythm|pulse|heart|rate|hr\b|s1|beat|rr\b)"
+)
+
+
 def names_something_else(lower: str, start: int, end: int) -> bool:
-    """Return whether the span of a lower-case text is part of a longer name for something else."""
+    """
+    Return whether the span of a lower-case text is part of a longer name for something else, or "poor" or "irregular"
+    of something else.
+    """
+    beside = _BESIDE.get(lower[start:end])
+    if beside is not None and not beside.search(lower[max(start - 40, 0) : start]):
+        return not _GOES_ON.match(lower, end)
     return any(first <= start and end <= last and last - first > end - start for first, last in _places(lower))

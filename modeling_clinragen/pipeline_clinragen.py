@@ -66,8 +66,8 @@ class ClinRaGenPipeline(Pipeline):
     diagnoses), `probabilities` (of every label; empty without a diagnosis head), `doubt` (whether to `abstain` from a
     diagnosis for lack of support, the `reasons`, and which missing channels, or the note, `would_help` most;
     `not_read` counts measurements outside of the hours or the plausible range that the model reads), and
-    `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text while
-    it is written.
+    `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text
+    while it is written.
     """
 
     _load_processor = True
