@@ -272,7 +272,7 @@ class SurfaceRealizer:
         """Word one sentence that argues from findings of the series; arguments as in [`SurfaceRealizer.note`]."""
         strong = len(diseases) == 1 and any(self._is_specific(finding, diseases) for finding in findings)
         if choose.random() < 0.4:
-            evidence = listed([_phrase(finding, choose) for finding in findings])
+            evidence = listed([_phrase(finding, choose, self._term(finding, diseases)) for finding in findings])
             if choose.random() < 0.5:
                 return self._passive(diseases, evidence, choose, also, strong)
             verb = self._verb(len(findings) > 1, choose, also, strong)
@@ -280,6 +280,12 @@ class SurfaceRealizer:
         clauses = self._clauses(findings, choose)
         link = choose.choice((", which", ", and this")) if len(findings) == 1 else ", which"
         return sentence_case(f"{clauses}{link} {self._verb(False, choose, also, strong)} {self._named(diseases)}.")
+
+    def _term(self, finding: SeriesFinding, diseases: list[str]) -> str | None:
+        """Return the clinical term for a level; `None` without one, or if it names a diagnosis not argued for."""
+        term = _SIGNS.get((finding.channel["name"], finding.direction))
+        named = {disease for disease, names in self.own.items() if term in names}
+        return term if named <= set(diseases) else None
 
     @staticmethod
     def _is_specific(finding: SeriesFinding, diseases: list[str]) -> bool:
@@ -412,7 +418,6 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
     name = _name(finding.channel)
     return words | {
         "name": name,
-        "sign": _SIGNS.get((finding.channel["name"], finding.direction), name),
         "first": number_of(finding, 0, unit=choose.random() < 0.3),
         "extreme": number_of(finding, finding.extreme),
         "last": number_of(finding, -1),
@@ -421,14 +426,14 @@ def _words(finding: SeriesFinding, choose: random.Random) -> dict[str, str]:
     }
 
 
-def _phrase(finding: SeriesFinding, choose: random.Random) -> str:
-    """Word a finding as a noun with its extreme value."""
+def _phrase(finding: SeriesFinding, choose: random.Random, term: str | None) -> str:
+    """Word a finding as a noun with its extreme value; `term` is the clinical term for its level, if there is one."""
     if finding.direction in ("rising", "falling") or len(finding.values) == 1:
         name = _name(finding.channel)
         course = f"{name} {finding.direction} from {number_of(finding, 0, unit=False)} to {number_of(finding, -1)}"
         return course if len(finding.values) > 1 else f"{name} of {number_of(finding, 0)}"
-    known = (finding.channel["name"], finding.direction) in _SIGNS
-    return choose.choice(_PHRASES[: len(_PHRASES) if known else 3]).format(**_words(finding, choose))
+    form = choose.choice(_PHRASES if term else _PHRASES[:3])
+    return form.format(**_words(finding, choose), sign=term)
 
 
 def _clause(finding: SeriesFinding, choose: random.Random, short: bool = False) -> str:

@@ -5,13 +5,20 @@
 import random
 import re
 
+import numpy as np
 import pytest
 
+from datasets_scripts.knowledge.base import builtin_knowledge
+from datasets_scripts.sources.channels import load_channels
+from modeling_clinragen import PHENOTYPES
+from modeling_clinragen.composition_clinragen import Composer
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from tests.modeling_clinragen.test_composition_clinragen import (
     CHF,
     DYSRHYTHMIAS,
     FLUIDS,
     HYPERTENSION,
+    RENAL,
     RESPIRATORY,
     SEPSIS,
     SHOCK,
@@ -124,3 +131,15 @@ def test_an_extreme_value_among_abnormal_ones_is_evidence(disease, columns):
 )
 def test_a_low_temperature_of_a_cooled_patient_is_no_sign_of_sepsis(note, is_sign):
     assert bool(shown(SEPSIS, note, Temperature=[33.0, 33.1, 36.5, 36.5])) == is_sign
+
+
+def test_a_clinical_term_that_names_another_diagnosis_is_not_used():
+    channels = load_channels("extended")
+    labels = [phenotype["name"] for phenotype in PHENOTYPES]
+    made = Composer(KnowledgeLinks(builtin_knowledge()["terms"], labels, channels), channels, labels)
+    values = np.full((4, len(channels)), np.nan)
+    values[:, [channel["name"] for channel in channels].index("Potassium")] = [6.2, 6.3, 6.4, 6.3]
+    for disease, named in ((RENAL, False), (FLUIDS, True)):
+        parts = [made.rationale("", np.arange(4.0), values, [disease], random.Random(seed))[1] for seed in range(30)]
+        assert any("yperkalemia" in part[0].text for part in parts) == named
+        assert all("otassium" in part[0].text or named for part in parts)
