@@ -41,6 +41,7 @@ WRITTEN, REPAIRED, COMPOSED = "written", "repaired", "composed"
 MAX_SHOWN = 2  # findings that are stated if no diagnosis is listed
 
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
+_MARKS = re.compile(r"(?<=[.!?])[.!?]+$")  # behind the mark that ends a sentence
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _LETTER = re.compile(r"[^\W\d_]")
 # Only the composer may state this: it searches the whole record.
@@ -185,7 +186,7 @@ class GroundedText:
             return
         if sentence in NO_SIGN[part]:
             self._no_sign[part] = sentence
-        sentence, origin = sentence if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
+        sentence, origin = _MARKS.sub("", sentence) if sentence[-1] in ".!?" else f"{sentence}.", WRITTEN
         rewritten = self.grounding.language.read(sentence)
         if _LACK.search(rewritten.text):
             return

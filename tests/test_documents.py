@@ -1,8 +1,12 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that the documents show are accepted as they stand, and their form is what `make quality` asks for."""
+"""
+The commands that the documents and the first lines of the scripts show are accepted as they stand, and the form of the
+documents is what `make quality` asks for.
+"""
 
 import argparse
+import ast
 import re
 import shlex
 import shutil
@@ -23,6 +27,11 @@ LAUNCHERS = {"accelerate": (2, launch_command_parser), "torchrun": (1, get_args_
 OWN = r"python (?:-m benchmarks\.|recipes/|datasets_scripts/|space/)|accelerate launch |torchrun |clinragen "
 COMMAND = rf"(?:\w+=\S+ )*(?:{OWN})"
 OPTIONS = r"\w+\.py --"  # a script's name and some of its options
+SCRIPTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for room in ("recipes", "datasets_scripts", "benchmarks")
+    for path in (ROOT / room).glob("[a-z]*.py")
+)
 
 
 def read(name: str) -> str:
@@ -46,6 +55,12 @@ def commands() -> list[tuple[str, bool]]:
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
         found |= {(span, False) for span in re.findall(rf"`((?:{COMMAND}|{OPTIONS})[^`]*)`", prose)}
     return sorted({(" ".join(command.split()), whole) for command, whole in found})
+
+
+def commands_of_the_first_lines(script: str) -> list[str]:
+    """Return the commands that the docstring of a script shows."""
+    text = (ast.get_docstring(ast.parse(read(script))) or "").replace("\\\n", " ")
+    return [" ".join(command.split()) for command in re.findall(rf"^    ({COMMAND}.*)$", text, re.M)]
 
 
 def words_of(command: str) -> list[str]:
@@ -101,6 +116,16 @@ def accept(monkeypatch, command: str, whole: bool):
 def test_a_command_of_the_documents_is_accepted(monkeypatch, command, whole):
     done = accept(monkeypatch, command, whole)
     assert done is None or done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_first_lines_of_a_script_show_how_to_start_it(monkeypatch, script):
+    shown = commands_of_the_first_lines(script)
+    assert shown
+    for command in shown:
+        assert script_and_arguments(words_of(command))[0] == script
+        done = accept(monkeypatch, command, True)
+        assert done is None or done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -445,6 +445,12 @@ def test_a_text_in_lower_case_with_signs_apart_is_read_as_well(grounding):
     assert written(made) == ["crackles are heard .", "heart rate is up to 128 , which fits shock ."]
 
 
+@pytest.mark.parametrize("end", ["", ".", "..", "...", ".!"])
+def test_a_sentence_ends_with_one_mark(grounding, end):
+    made = ground(grounding, [PNEUMONIA], f"Pneumonia is supported by crackles{end}")
+    assert written(made) == ["Pneumonia is supported by crackles."]
+
+
 @pytest.mark.parametrize("point", [". ", " . "])
 def test_a_tokenizer_that_splits_numbers_changes_none(grounding, point):
     """As BERT's: 39.2 is three tokens, and comes back as 39. 2"""
