@@ -43,10 +43,10 @@ _SAME_MEANING = """
     chronic: chronically longstanding long history years months home known baseline
     longstanding: long chronic chronically years
     gradual: gradually slow slowly progressive insidious
-    progressive worsening worsened: worse worsen progressively progress deteriorating increasing increased increasingly \
-declining growing rising escalating gradual
-    persistent constant continuous continual: persist persistently ongoing continue continuing unremitting refractory \
-still remain steady unrelenting chronic prolonged
+    progressive worsening worsened: worse worsen progressively progress deteriorating increasing increasingly \
+increased declining growing rising escalating gradual
+    persistent constant continuous continual: persist persistently ongoing continue continuing unremitting \
+refractory still remain steady unrelenting chronic prolonged
     ongoing active: persistent persist constant continue continuing continuous still actively current currently \
 remain brisk chronic
     intermittent occasional: intermittently occasionally episodic episode sporadic paroxysmal periodic recurrent wax \
