@@ -36,7 +36,7 @@ from .qualifiers_clinragen import QUALIFIERS, is_qualified, qualifiers_of
 from .reading_clinragen import Reading
 from .remembered_clinragen import Remembered
 from .synonyms_clinragen import is_name, other_names
-from .words_clinragen import MODIFIER_STEMS, content_words, stem
+from .words_clinragen import MODIFIER_STEMS, content_words, spellings_of, stem
 
 
 INFERENCE = compiled_words(r"""
@@ -534,7 +534,8 @@ class DiagnosisFinder:
         labels_of = defaultdict(set)
         for label, names in phrases.items():
             for name in names:
-                labels_of[" ".join(name.lower().split())].add(label)
+                for spelling in spellings_of(" ".join(name.lower().split())):
+                    labels_of[spelling].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
         self.find = PhraseFinder(self.labels_of)
         self._found: dict[str, list[Mention]] = Remembered(self._mentions, _MAX_CACHED_TEXTS)

@@ -282,6 +282,20 @@ _ADJECTIVES = (
 )
 
 
+_SPELLINGS = (("hem", "haem"), ("(?<!a)emi", "aemi"), ("(?<!o)ede", "oede"), ("pnea", "pnoea"), ("rhea", "rhoea"))
+
+
+def spellings_of(name: str) -> set[str]:
+    """Return a name in lower case, its British spelling, and both with abbreviations of single words."""
+    british = name
+    for one, other in _SPELLINGS:
+        british = re.sub(one, other, british)
+    found = {name, british}
+    for short, word in _OF_ONE_WORD.items():
+        found |= {re.sub(rf"\b{word}\b", short, spelling) for spelling in found if word in spelling}
+    return found
+
+
 def denies_itself(word: str) -> bool:
     """Return whether a lower-case word is a negation by itself, such as "afebrile"."""
     return word in _DENIED
