@@ -24,8 +24,8 @@ _ALIKE = {word: words for words in (_RAISED, _LOWERED) for word in words}
 _KIND_WORDS = """
     systolic diastolic end metabolic respiratory ischemic hemorrhagic viral bacterial
 """
-_KINDS = frozenset(map(stem, _KIND_WORDS.split()))
-_SEPARATE = _KINDS | _ALIKE.keys()  # a place without them is another finding
+KINDS = frozenset(map(stem, _KIND_WORDS.split()))
+_SEPARATE = KINDS | _ALIKE.keys()  # a place without them is another finding
 _ABBREVIATED_NON = {"nstemi": stem("st"), "niddm": stem("insulin")}
 
 _UNITS = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}
@@ -106,4 +106,14 @@ def is_certain(text: str, start: int, end: int, finish: int) -> bool:
     return bool(_CERTAIN.search(text, start, end) or _IS_CERTAIN.match(text, finish))
 
 
-__all__ = ["OPPOSITES", "agree", "alike", "is_certain", "is_non", "numbers_within", "separating", "stated_numbers"]
+__all__ = [
+    "KINDS",
+    "OPPOSITES",
+    "agree",
+    "alike",
+    "is_certain",
+    "is_non",
+    "numbers_within",
+    "separating",
+    "stated_numbers",
+]

@@ -35,6 +35,7 @@ from .wordings_clinragen import (
     RESOLVED,
     RISING,
     STABLE,
+    STEADILY,
     WORSENED,
     blank,
 )
@@ -94,6 +95,8 @@ def courses(clause, states, channel, negated, values) -> list[tuple[str, Truth]]
         denied ^= bool(PERSISTED.match(ended[0]))
     else:
         truth = progress(channel, values, sides, bool(improved))
+        if truth and STEADILY.search(clause) and len(sides) == 1:
+            truth = is_steady(values, rising=(sides == ["high"]) != bool(improved))
     courses: list[tuple[str, Truth]] = [("trend", negation(truth) if denied else truth)]
     return [*courses, ("level", judge_state(states, clause, channel, negated, values))] if states else courses
 
@@ -132,6 +135,8 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
         if _AND_THEN.search(clause, STABLE.search(clause).end()):
             return [("trend", None)]
     holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
+    if stated == "stable" and not holds and np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0):
+        holds = True
     return [("trend", negation(holds) if negated else holds)]
 
 

@@ -215,6 +215,10 @@ class KnowledgeLinks:
             diseases |= self._series.get((channel, direction), set())
         return frozenset(diseases) if known or diseases else None
 
+    def is_term(self, finding: str) -> bool:
+        """Return whether a finding is a term of the knowledge, with its words of degree."""
+        return tuple(word[0] for word in words_of(lowered(finding))) in self.entries
+
     def synonyms_of(self, finding: str) -> list[list[str]]:
         """
         Return the forms of the term that a finding names, as stems: "CHF" for "congestive heart failure".
@@ -287,6 +291,7 @@ class KnowledgeLinks:
 _KINDS = {"left": "left", "right": "right", "upper": "upper", "lower": "lower", "viral": "viral"}
 _KINDS |= {kind: kind for kind in ("bacterial", "systolic", "diastolic", "ischemic", "hemorrhagic")}
 _KINDS |= {kind: kind for kind in ("lactic", "metabolic", "respiratory")}
+_KINDS |= {"first": "first", "second": "second", "third": "third", "complete": "third", "chb": "third"}
 _KINDS |= {"lbbb": "left", "rbbb": "right", "ugib": "upper", "lgib": "lower"}
 
 

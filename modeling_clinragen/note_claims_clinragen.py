@@ -20,12 +20,23 @@ from dataclasses import dataclass
 
 from .claims_clinragen import Claim
 from .homonyms_clinragen import names_something_else
-from .kinds_clinragen import OPPOSITES, agree, alike, is_certain, is_non, numbers_within, separating, stated_numbers
+from .kinds_clinragen import (
+    KINDS,
+    OPPOSITES,
+    agree,
+    alike,
+    is_certain,
+    is_non,
+    numbers_within,
+    separating,
+    stated_numbers,
+)
 from .phrases_clinragen import PhraseFinder, compiled, compiled_words
+from .qualifiers_clinragen import QUALIFIERS, is_qualified, qualifiers_of
 from .reading_clinragen import Reading
 from .remembered_clinragen import Remembered
-from .synonyms_clinragen import other_names
-from .words_clinragen import MODIFIER_STEMS, content_words, stem
+from .synonyms_clinragen import is_name, other_names
+from .words_clinragen import MODIFIER_STEMS, content_words, spellings_of, stem
 
 
 INFERENCE = compiled_words(r"""
@@ -106,6 +117,7 @@ _PARTS = {
 }
 _NOT_SO = re.compile(r", (?:but |though |although |yet )?(?:not|never|neither|non) (?:\w+ (?:or|nor) )?$")
 _BESIDE = MODIFIER_STEMS | {"non"}
+_FEW = 3  # words of a finding that a note has all
 _MAX_ITEM = 8  # words of a clause examined on either side
 
 
@@ -149,12 +161,13 @@ class NoteIndex:
                     word = self.words[position]
                     by_clause[self._clause_of(word)].setdefault(wanted_stem, word[1:])
         self._share_labels(by_clause, stems)
-        wanted, needs = [word for word in stems if word not in MODIFIER_STEMS] or stems, separating(stems)
-        needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
+        wanted = [word for word in stems if word not in MODIFIER_STEMS and word not in QUALIFIERS] or stems
+        needs = separating(stems)
+        needed = len(wanted) if len(wanted) <= _FEW else len(wanted) // 2 + 1
         found = {
             clause: [place for word, place in words.items() if word in wanted]
             for clause, words in by_clause.items()
-            if needs <= words.keys() and not any(self._is_of_another(words[word], stems) for word in needs)
+            if needs <= words.keys() and not any(self._is_of_another(words[word], stems) for word in needs & KINDS)
         }
         most = max((len(words) for words in found.values()), default=0)
         return [words for words in found.values() if len(words) == most] if most >= needed else []
@@ -192,6 +205,16 @@ class NoteIndex:
             and not is_non((self.text[start:end] for start, end, _ in place), stems)
             and ("non" in stems or not self.reading.is_named_non(min(place)[0]))
             and (not numbers or agree(numbers, self._numbers_at(place[0][2])))
+        ]
+
+    def qualified(self, places: list[list[tuple[int, int, int]]], qualifiers: set[str]) -> list:
+        """Select the places that the note denies, or gives the qualifying words of a finding."""
+        return [
+            place
+            for place in places
+            if not qualifiers
+            or self.polarity(place) == "negated"
+            or is_qualified(self.text, self.sentences[place[0][2]], [word[:2] for word in place], qualifiers)
         ]
 
     def _numbers_at(self, sentence: int) -> set[tuple[float, str]]:
@@ -458,7 +481,8 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     stems = [word[0] for word in words]
     numbers = stated_numbers(reading.text, start, end)
     numbers |= {(float(word), "") for word, at, _ in words if word.isdigit() and not reading.text[at].isdigit()}
-    places = _places_of(reading.text[begin:finish], stems, numbers, index, links)
+    qualifiers = qualifiers_of(reading.text[start:end])
+    places = _places_of(reading.text[begin:finish], stems, numbers, qualifiers, index, links)
     stated = {index.polarity(place) for place in places}
     claimed = _polarity(reading, [word[1:] for word in words])
     verdict = _verdict(claimed, stated)
@@ -466,6 +490,7 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
         verdict = "unverifiable" if is_certain(reading.text, start, end, finish) else verdict
     quote = "the note does not speak of it"
     more = index.of_its_kind(index.find_turned(stems) if places else [], stems, numbers)
+    more = index.qualified(more, qualifiers)
     places += [place for place in more if place not in places and index.polarity(place) in stated]
     spans = [(min(s for s, _, _ in place), max(e for _, e, _ in place)) for place in places]
     if spans:
@@ -473,18 +498,21 @@ def _check_chunk(text: str, reading: Reading, start: int, end: int, index: NoteI
     return Claim(text[begin:finish], begin, finish, None, "note", verdict, quote, spans=spans)
 
 
-def _places_of(finding: str, stems: list[str], numbers: set, index: NoteIndex, links) -> list:
+def _places_of(finding: str, stems: list[str], numbers: set, qualifiers: set[str], index: NoteIndex, links) -> list:
     """Find a finding in the note: in its words, else by the knowledge's synonyms, a body part, or another name."""
 
     def kept(places: Iterable) -> list:
         return index.of_its_kind(list(places), stems, numbers)
 
-    places = kept(index.find(stems) or index.find_denied(stems))
+    places = index.qualified(kept(index.find(stems) or index.find_denied(stems)), qualifiers)
     if not places and links is not None:
-        places = kept(place for form in links.synonyms_of(finding) for place in index.find_together(form))
+        for form in links.synonyms_of(finding):
+            needed = qualifiers & set(form) if links.is_term(finding) else qualifiers
+            places += index.qualified(kept(index.find_together(form)), needed)
     if not places:
         named = (place for form in other_names(stems) for place in index.find_named(form))
-        places = kept(index.find_part(stems)) or kept(named)
+        named = kept(named) if is_name(stems) else index.qualified(kept(named), qualifiers)
+        places = index.qualified(kept(index.find_part(stems)), qualifiers) or named
     if not places and not _INTACT.isdisjoint(stems):  # "gag is intact" against "no gag"
         found = kept(index.find([word for word in stems if word not in _INTACT]))
         places = [place for place in found if index.polarity(place) == "negated"]
@@ -506,7 +534,8 @@ class DiagnosisFinder:
         labels_of = defaultdict(set)
         for label, names in phrases.items():
             for name in names:
-                labels_of[" ".join(name.lower().split())].add(label)
+                for spelling in spellings_of(" ".join(name.lower().split())):
+                    labels_of[spelling].add(label)
         self.labels_of = {name: frozenset(labels) for name, labels in labels_of.items()}
         self.find = PhraseFinder(self.labels_of)
         self._found: dict[str, list[Mention]] = Remembered(self._mentions, _MAX_CACHED_TEXTS)

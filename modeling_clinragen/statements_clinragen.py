@@ -384,7 +384,7 @@ def _numbers(
     else:
         truths = judge_numbers(clause, found, denied, hours, values)
     truths += _steady(clause, found, channel, negated, values) + _going_on(clause, found, channel, values)
-    truths += _steadily(clause, found, values)
+    truths += _steadily(clause, found, values) + _moved(clause, found, values)
     if denied:
         return [("value", truth) for truth in truths]
     return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
@@ -419,6 +419,16 @@ def _steadily(clause: str, found: list[Quantity], values: np.ndarray) -> list[Tr
         return []
     between = values[one[0] : other[-1] + 1]
     return [is_steady(between, rising=bool(between[-1] > between[0]))]
+
+
+def _moved(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth]:
+    """Judge "rose to 120", "fell to 80": false if no earlier value was on the other side of the number."""
+    ways = [way for way, pattern in ((1, ROSE_TO), (-1, FELL_TO)) if pattern.search(clause)]
+    if len(found) != 1 or len(ways) != 1 or len(values) < 2:
+        return []
+    places = np.flatnonzero(found[0].may_hold(values))
+    before = np.minimum.accumulate(values * ways[0])
+    return [False] if len(places) and (before[places] == values[places] * ways[0]).all() else []
 
 
 def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:

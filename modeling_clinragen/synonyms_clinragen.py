@@ -119,6 +119,11 @@ def _forms() -> dict[tuple[str, ...], list[list[str]]]:
     return dict(forms)
 
 
+def is_name(stems: list[str]) -> bool:
+    """Return whether these stems, with their words of degree, are a finding's name: "elevated jugular pressure"."""
+    return tuple(stems) in _forms()
+
+
 def other_names(stems: list[str]) -> list[list[str]]:
     """Return the stems of a finding's other names, regardless of words of degree."""
     plain = tuple(word for word in stems if word not in MODIFIER_STEMS)

@@ -192,6 +192,8 @@ _ABBREVIATIONS = {
     "llq": "left lower quadrant",
     "luq": "left upper quadrant",
     "lle": "left leg",
+    "lll": "left lower lobe",
+    "lul": "left upper lobe",
     "loc": "loss consciousness",
     "lower extremities": "leg",
     "lower extremity": "leg",
@@ -216,6 +218,9 @@ _ABBREVIATIONS = {
     "ruq": "right upper quadrant",
     "rvr": "rapid ventricular response",
     "rle": "right leg",
+    "rll": "right lower lobe",
+    "rml": "right middle lobe",
+    "rul": "right upper lobe",
     "sah": "subarachnoid hemorrhage",
     "sle": "systemic lupus erythematosus",
     "stemi": "st elevation myocardial infarction",
@@ -275,6 +280,20 @@ _ADJECTIVES = (
     ("eptic", "epsis"),
     ("ence", "ent"),
 )
+
+
+_SPELLINGS = (("hem", "haem"), ("(?<!a)emi", "aemi"), ("(?<!o)ede", "oede"), ("pnea", "pnoea"), ("rhea", "rhoea"))
+
+
+def spellings_of(name: str) -> set[str]:
+    """Return a name in lower case, its British spelling, and both with abbreviations of single words."""
+    british = name
+    for one, other in _SPELLINGS:
+        british = re.sub(one, other, british)
+    found = {name, british}
+    for short, word in _OF_ONE_WORD.items():
+        found |= {re.sub(rf"\b{word}\b", short, spelling) for spelling in found if word in spelling}
+    return found
 
 
 def denies_itself(word: str) -> bool:
