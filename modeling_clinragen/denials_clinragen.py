@@ -7,11 +7,13 @@ for such a diagnosis. "No STEMI" or "no active GI bleed" deny one kind or one mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .note_claims_clinragen import DiagnosisFinder
-from .phrases_clinragen import compiled, lowered
+from .phrases_clinragen import compiled, compiled_words, lowered
 from .remembered_clinragen import Remembered
+from .withdrawn_clinragen import is_correction
 
 
 # names of a whole disease, in groups of the same meaning; the first of each is looked for among a diagnosis's names
@@ -39,7 +41,20 @@ _IN_PART = compiled(r"""
     \b(?:history|hx|h/o|prior|previous|past|known|active|further|more|recurrent|ongoing|new|current|recent|frank
     |worsening|increased|gross|overt|obvious|significant|chronic|family)\b[^.;]*$
     """)
-_PART_AFTER = compiled(r"\s*(?:exacerbation|flare|decompensation|recurrence|progression|history|crisis)")
+_PART_AFTER = compiled(r"""
+    \s*(?:exacerbation|flare|decompensation|recurrence|progression|history|crisis|symptom|sx\b|signs?\b|meds?\b|medic
+    |drugs?\b|treatment|therapy|event|episode|work-?up|admission|hospitali)
+    """)
+# a denial of one moment: "no shock overnight", "no MI on the admission ECG", but not "now ruled out for MI"
+_MOMENT = r"""
+    overnight|yesterday|today|tonight|until|till|so far|to date|yet|currently|now|initial(?:ly)?|at first|admission
+    |arrival|presentation|baseline|earlier|last|this (?:morning|am|pm|afternoon|evening|shift|week)|at (?:this|present
+    |the) ?\w*|previous(?:ly)?|since|before|prior|during|at home|on (?:hd|day|pod) ?#?\d|hd ?#?\d|day ?#?\d
+"""
+_MOMENT_AFTER, _MOMENT_BEFORE = compiled(rf"[^.,;:\n]{{0,40}}?\b(?:{_MOMENT})\b"), compiled_words(_MOMENT)
+_RULED_OUT = r"\b(?:rule[sd]? out|r/o'?d|excluded|never|correct\w+|final\w*|addend\w+|definite\w*|revised)\b"
+_FINAL, _FINAL_AFTER = re.compile(_RULED_OUT), re.compile(r"[^.;,\n]{0,30}?" + _RULED_OUT)
+_CLAUSE = re.compile(r"[.;,]")
 _MAX_NOTES = 2**7
 
 
@@ -66,6 +81,8 @@ class DenialFinder:
                 affirmed |= mention.labels
             elif mention.says == "denies" and _is_whole(lower, mention.start, mention.end):
                 denied |= mention.labels
+                if is_correction(lower, mention.start):
+                    affirmed -= mention.labels
         return frozenset(denied - affirmed)
 
 
@@ -76,9 +93,13 @@ def _whole_names(names: Iterable[str]) -> list[str]:
 
 
 def _is_whole(lower: str, start: int, end: int) -> bool:
-    """Return whether a denial is of the disease at any time, not of a new, an active or a former one."""
+    """Return whether a denial is of the disease at any time, not of a new, an active, a former or a present one."""
     line = lower[max(lower.rfind("\n", 0, start) + 1, start - 60) : start]
-    return not _IN_PART.search(line) and not _PART_AFTER.match(lower, end)
+    if _IN_PART.search(line) or _PART_AFTER.match(lower, end):
+        return False
+    clause = _CLAUSE.split(line)[-1]
+    is_of_moment = _MOMENT_AFTER.match(lower, end) or _MOMENT_BEFORE.search(clause)
+    return not is_of_moment or bool(_FINAL.search(clause) or _FINAL_AFTER.match(lower, end))
 
 
 __all__ = ["DenialFinder"]

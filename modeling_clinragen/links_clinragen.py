@@ -166,11 +166,14 @@ class KnowledgeLinks:
             name = terms[0]["term"]
             if not _is_content(note[start:end]):
                 continue
-            if name in found and name not in suspected:
+            corrects = reading.is_correction(start)
+            if name in found and name not in suspected and not corrects:
                 continue
             says = reading.says(start, end)
             if says == "denies":
                 denied.add(name)
+                if corrects:
+                    found.pop(name, None)
             if says != "argues":
                 continue
             (suspected.add if reading.is_suspected(start, end) else suspected.discard)(name)

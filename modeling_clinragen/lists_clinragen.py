@@ -72,7 +72,9 @@ _VERB = compiled(r"""
     \s*(?:and |then |now |also |still |but |was |is )*\b
     (?:found (?:to|down|on|by|in)|noted to|brought|transferred|admitted|started|given|placed|sent|taken|underwent
     |received|developed|became|becomes|moves|withdraws|follows|opens|states|says|takes|uses|drinks|smokes|lives|walks
-    |needs|appears|looks|feels|seems|gets|goes|makes)\b
+    |needs|appears|looks|feels|seems|gets|goes|makes
+    |on (?:hd|cvvhd?|crrt|dialysis|hemodialysis|pressors|levophed|insulin|bipap|cpap|o2|oxygen|\w+(?:olol|pril|statin
+    |phrine)))\b
     """)
 # Normal functions and usual measures: if one is missing, other items of the list are not negated with it.
 _USUAL = re.compile(
@@ -81,6 +83,7 @@ _USUAL = re.compile(
     |meds?|medications?|movements?|bm|flatus|appetite|intake|eye opening|respirations?|insurance|past medical history
     |pmhx?|eating|drinking|tolerating \w+|sleeping|moving \w+|following commands|breathing|speaking|walking|voiding
     |complaints?|anticoagulation|dialysis|pressors?|antibiotics|treatments?|therapy|interventions?|surgery|surgeries
+    |oriented|alert|awake|arousable|responding|feeling (?:well|good|himself|herself)|interactive|verbal|talking
     |transfusions?|steroids|anticoagulants?|blood thinners|restraints|limitations?|restrictions?|isolation
     """)
     + r"(?: (?:on|in|at|to|overnight|today|since|taken)\b.*)?\s*$"

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .lists_clinragen import OF_A_KIND, is_beyond_negation, is_unclear
 from .phrases_clinragen import any_of, compiled, compiled_words
-from .plans_clinragen import is_planned
+from .plans_clinragen import is_not_done, is_planned
 
 
 _CONSIDERED = re.compile(r"considered,? (?:but|and|yet|then|however)\b")  # later words still refer to the finding
@@ -38,16 +38,34 @@ _PSEUDO = compiled_words(r"""
     |(?:initially|at first|originally) den(?:y|ies|ied|ying)|no doubt
     |(?:not|never)(?: been| yet| fully)* (?:vaccinated|immuni[sz]ed) (?:against|for)
     |(?:no|not|nothing|never) (?:much )?(?:more|less|worse|better) than|without (?:a )?doubt|not certain(?:ly)?
-    |no (?:further |significant |interval )?(?:change|increase|improvement|worsening)
+    |no (?:further |significant |interval |acute |real |major |clinical )*(?:change|increase|improvement|worsening)
     |without (?:difficulty|improvement|relief|change)|no (?:relief|better)
     |not (?:been |yet |fully |well |completely |adequately |entirely )*(?:improv\w+|resolv\w+|controlled|relieved
-    |changed|treated|worse\w*|better|increas\w+|decreas\w+|related|associated|exacerbated|aggravated|subsid\w+|disappear\w+
+    |changed|treated|worse\w*|better|increas\w+|decreas\w+|related|associated|exacerbated|aggravated|subsid\w+
+    |disappear\w+
     |gone|over|stopp\w+|abat\w+|settl\w+)
     |not (?:been |yet )*(?:needed|required|necessary|warranted|pursued|started|initiated)(?=,| for\b)
+    |(?:no|without) (?:\w+ ){0,3}?(?:cause|source|etiology|aetiology|explanation|trigger|precipitant|reason|origin
+    |focus|culprit)s?
+    (?: (?:was |were |is |yet |ever )*(?:found|identified|seen|known|given|established|determined|located))?
+    (?: of| for| to explain| behind)(?! (?:concern|infection|alarm))
+    |(?:no|not|never|without|w/o) (?:(?!no\b|not\b|evidence\b|signs?\b)\w+ ){0,4}?(?:anticoag\w*|a/c|tpa|lysis
+    |thrombolys\w+
+    |interventions?|treatments?|therap\w+|meds?|medications?|antibiotics?|abx|surgery|surgical options?|operation
+    |drugs?
+    |heparin|coumadin|warfarin|steroids?|diuretics?|antiarrhythmics?|aspirin|reperfusion
+    |thrombectomy)(?: \w+){0,3}? for
+    |(?:no|not|never|without|den(?:y|ies|ied)|hasn't|lack of) (?:\w+ ){0,2}?(?:resolution|improvement|recover(?:y|ed
+    |ing)?
+    |remission|cessation) (?:of|in|from)
+    |no missed|(?:not|never) (?:been |always |fully )?(?:complian|adheren)\w+ (?:with|to)|no-show (?:to|for)
     """)
 _BEFORE = compiled_words(r"""
-    no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?|r/o|absence of
-    |lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd]? out|exclud(?:e[sd]?|ing)|declines
+    no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?
+    |r/o(?:'?d)?(?= for\b)
+    |absence of|lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd] out|exclud(?:e[sd]|ing)|declines
+    |(?:(?:can|could|may|might|would|will|does|did|helps?|reliably|effectively)(?: to)?
+    |(?:normal|negative|clear|flat|low)\b[^,;:.]{0,60}) (?:rule out|exclude)
     |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of|sans|devoid of|clear of|yet to
@@ -65,7 +83,7 @@ _JUST_BEFORE = re.compile(
 _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspiratory|balance|fluid|inotrop)[^,;:]*$")
 # Triggers after a finding: it is absent. "X and Y are absent" negates both, "X and Y absent" the last.
 _ABSENT = r"""
-    absent|denied|neg|negative|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely
+    absent|denied|neg|negative|r/o'?d|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely
     |never(?! (?:quite|fully|really|completely|far|goes|leaves|stops|lets|left|went|stopped))
     |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
     |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
@@ -130,7 +148,8 @@ _ENDS = re.compile(
         |still(?! (?:lacking|absent|missing|not|no)\b)
         |whereas|while|report(?:s|ed|ing)?
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
-        |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
+        |presented|presenting|p/w|until|(?<!not )(?<!never )(?<!been )(?<!yet )(?<!was )(?<!were )found to (?:have|be)
+        |transferred (?:with|for)|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
         |describes|described)|developed|experienc(?:es|ed)
         |(?<= )(?:he|she) (?!denies\b|does\b)\w+s\b
         |(?:supported|suggested|indicated|confirmed|explained|implied) by
@@ -306,6 +325,7 @@ def is_uncertain(sentence: str, start: int, end: int) -> bool:
         _RISK.search(clause)
         or _RISK_AFTER.search(after)
         or is_planned(sentence, start, end)
+        or is_not_done(sentence, start, end)
         or is_unclear(sentence, start)
     )
 
@@ -325,18 +345,51 @@ def is_suspected(sentence: str, start: int, end: int) -> bool:
     """
     Return whether the span of a lower-case sentence is only suspected: "concern for PE", "PE?", "PE is possible".
     """
-    return bool(_SUSPECTED.search(sentence[max(start - 60, 0) : start]) or _SUSPECTED_AFTER.match(sentence, end))
+    before = sentence[max(start - 200, 0) : start]
+    return bool(
+        _SUSPECTED.search(before[-60:])
+        or _SUSPECTED_AFTER.match(sentence, end)
+        or _NOT_EXCLUDED.match(sentence, end)
+        or _DIFFERENTIAL.search(before)
+        or _PURPOSE.search(before[-80:])
+    )
+
+
+# an item of a differential diagnosis, but not what it is made for: "the differential for dyspnea includes CHF"
+_DIFFERENTIAL = compiled(r"""
+    (?:\b(?:d+dx|possible (?:causes?|etiologies|diagnoses)|potential (?:causes?|etiolog\w+|diagnos[ei]s)|possibilities
+    |(?<!with )(?<!cell )(?<!manual )(?<!wbc )(?<!cbc )differential(?: diagnos[ei]s)?|(?:etiolog\w+
+    |causes) (?:considered|includ\w+)
+    |considerations?)\b(?: (?:for|of) [^:;.\n]{0,60}?(?:\b(?:is|are|was|remains?|includ\w+)\b|:))?(?! (?:for|of)\b)
+    |\bconsider )(?:(?!\b(?:but|however|found|confirmed|most likely|favou?r\w*|ruled)\b)[^;\n])*$
+    """)
+# what a study is ordered to find
+_PURPOSE = compiled(r"""
+    \b(?:look(?:ing|s|ed)? for|search(?:ing|ed)? for|assess(?:ing)? for|check(?:ing|ed)? for|(?:eval|evaluate|assess)
+    (?: (?:for|of|possible|interval change,?|any))*|(?:ct|cta|mri|mra|cxr|echo|tte|tee|ultrasound|us|scan|x-ray
+    |imaging|study|film)
+    (?: (?:requested|ordered|obtained|done|sent))? (?:re:?|to evaluate(?: for)?|for\??)|question:)
+    [ ](?:(?:an?|the|any|acute|new|possible|his|her|of|and|or|[\w-]+,) ){0,4}$
+    """)
+_NOT_EXCLUDED = compiled(r"""
+    (?: (?:is|was|has))? ?(?:cannot|can not|can't|could not|couldn't|not|has not|hasn't)(?: (?:yet|been|be|fully
+    |entirely
+    |completely|definitively|reliably))* (?:excluded|ruled out)\b
+    """)
 
 
 _SUSPECTED = re.compile(
-    r"(?:\b(?:concern(?:ing|ed|s)? (?:for|about)|suspicio\w+ (?:of|for)|suspect(?:ed|s|ing)?|possibl[ey]"
+    r"(?:\b(?:rule[- ]out|r/o|exclude|concern(?:ing|ed|s)? (?:for|about)|suspicio\w+ (?:of|for)|suspect(?:ed|s|ing)?"
+    r"|possibl[ey]"
     r"|question of|queried|query|worr\w+ (?:about|for)|(?:may|might|could) (?:have|be|represent|reflect)|presumed"
     r"|(?:thought|felt|believed|assumed) to have"
-    r"|differential\b[^.;]*"
+    r"|(?:can ?not|can't|could not|couldn't|unable to|not able to|(?:does|did|do) not|doesn't|difficult to)"
+    r" (?:fully |entirely |completely )?(?:exclude|rule out)"
     r"|vs\.?|versus)|\?) ?(?:(?:an?|the|acute|of|new) )*$"
 )
 _SUSPECTED_AFTER = re.compile(
-    r" ?\?|,? (?:(?:is|are|was|were|remains?|has been|being) (?:strongly |also |still )?)?"
+    r" ?\?| (?:r/o|rule[- ]out)\b(?!'?d| by)|,? (?:(?:is|are|was|were|remains?|has been"
+    r"|being) (?:strongly |also |still )?)?"
     r"(?:suspected|considered(?!,)|possible|queried|in question|questionable|a (?:possibility|concern|consideration)"
-    r"|on the differential|(?:versus|vs\.?) )"
+    r"|on the differential|(?:versus|vs\.?)(?: |$))"
 )

@@ -28,13 +28,37 @@ _DATED = compiled(r"""
     (?:\s*[-–,(] *(?:remote\b|date unknown|within (?:the )?(?:past |last )?\d+ (?:year|month|yr|mo)
     |(?:in )?(?:19|20)\d\d\b)
     | (?:(?:in )?(?:19|20)\d\d\b|(?:\w+ )?(?:years?|yrs?|months?) (?:ago|earlier|before|prior)\b
-    |last (?:month|year)\b|in the (?:remote |distant )?past\b))
+    |last (?:month|year|spring|summer|fall|autumn|winter)\b|in the (?:remote |distant )?past\b
+    |at (?:the )?age (?:of )?\d|at [3-9]\d(?=\s*(?:$|[.,;)\n]))|in (?:childhood|infancy|adolescence|youth
+    |early adulthood)\b
+    |in (?:his|her|their) (?:early |mid-?|late )?(?:\d\d'?s|teens|twenties|thirties|forties|fifties|sixties|seventies
+    |youth)\b
+    |as an? (?:child|infant|teen\w*|kid|youth|adolescent|baby|young \w+)\b|(?:\w+ )?(?:years?|yrs?|months?
+    |decades?) back\b
+    |(?:in )?\d{1,2}/(?:19|20)\d\d\b|'\d\d\b|(?:during|on|at) (?:a |his |her |the )?(?:previous|prior|last|earlier)
+    [ ](?:hospital\w*|admission|stay)|last (?:19|20)\d\d\b))
     """)
 _GIVEN_AS_HISTORY = compiled(r"""
     (?:\b(?:history of|hx of|h/o|hx)\b:?
     (?:(?!\b(?:who|now|present\w*|admi\w*|with|here|for|today|currently|acute)\b)[^.;:\n]){0,80}
+    |\b(?:pmhx?|past (?:medical )?history|medical history|co-?morbid\w+|background)\b:?
+    (?: (?:is |was |also )?(?:significant|notable|remarkable|positive|pertinent|includ\w+|of|for|with)(?: (?:for
+    |of))?\b)?
+    (?:(?!\b(?:who|now|present\w*|admi\w*|with|here|for|today|currently|acute|p/w|found|developed
+    |transfer\w*)\b)[^.;:\n]){0,80}
+    |\b(?:prior|previous|last|earlier) (?:hospital\w* )?(?:admissions?|hospitali[sz]ations?|stays?) (?:for|with|due to)
+    [ ](?:[\w-]+ ){0,2}|\b(?:recently|previously) (?:hospitali[sz]ed|admitted|treated|intubated) (?:for
+    |with) (?:[\w-]+ ){0,2}
     |\b(?:prior|previous|old|remote|past) (?:[\w-]+ ){0,2})$
     """)
+
+
+# "s/p CVA" is history, but "admitted s/p MI" and "day 2 s/p MI" speak of this stay, as do operations and arrests
+_STATUS_POST = compiled(
+    r"(?:s/p|status post|post) (?:(?:remote|old|prior|left|right|l|r|mca|ischemic|multiple|a) ){0,2}$"
+)
+_OF_THIS_STAY = compiled(r"\b(?:admi\w*|transfer\w*|present\w*|now|today|acute\w*|day|pod|hd|this|new)\b[^.;\n]*$")
+_SHORT_EVENT = compiled(r"\b(?:cva|stroke|tia|mi|myocardial infarction|pneumonia|pna|gi bleed|gib|sepsis|aki|uti)s?\b")
 
 
 # chronic diseases, which explain an acute disease only if they are not background
@@ -52,8 +76,20 @@ _OF_OLD_BEFORE = compiled(r"""
     (?:\b(?:residual|baseline|(?<!acute on )chronic|long-?standing|old) (?:[\w-]+ ){0,2}
     |\b(?:home|nightly|nocturnal|osa (?:on|with)|non-?complian\w+ with(?: home)?) (?:bi-?pap or )?)$
     """)
+_AT_HOME = compiled(r"""
+    (?: machine| mask)?(?: (?:at home|nightly|qhs|nocturnal\w*|for (?:osa|sleep apnea)|at bedtime))\b
+    """)
+_MASK = re.compile(r"[cb]i?-?pap|non-?invasive ventilation|niv")
+_FOR_SLEEP = re.compile(
+    r"(?:\bosa|sleep apnea)\b[ ,:(/–-]*(?:(?:on|with|uses?|w/) (?:\w+ )?)?$|\b(?:uses|wears|chronically on) $"
+)
 _OF_OLD_AFTER = compiled(r"[^,;.\n]{0,30}?(?:\bat baseline\b|\bfrom (?:an? )?(?:old|prior|previous|remote)\b)")
-_PAST_HEADING = re.compile(r"(?m)^[ \t]*(?:past|pmhx?\b|medical history|social|family)[^:\n]*:[ \t]*")
+_PAST_HEADING = re.compile(
+    r"(?m)^[ \t]*(?:(?:past|pmhx?\b|medical history|social|family|co-?morbid|significant (?:medical )?history"
+    r"|(?:resolved|inactive|old|prior|previous) (?:problem|diagnos|condition|issue)|problem list \((?:resolved"
+    r"|inactive)"
+    r"|hx(?=:))[^:\n]*:[ \t]*|(?:past (?:medical |surgical )?(?:history|hx)|pmhx?|medical history)[ \t]*$)"
+)
 _HEADING = re.compile(r"[a-z][a-z /&()-]{1,60}:")
 _SECTION_END = re.compile(rf"\n[ \t]*\n|\n{_HEADING.pattern}|\Z")
 _LINE_END = re.compile(r"\n|\Z")
@@ -69,11 +105,16 @@ def is_past_event(note: str, start: int, end: int) -> bool:
     if not _EVENT.search(lower[start:end]):
         return False
     line = lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
-    return _is_dated(lower, line, end)
+    return _is_dated(lower, line, end) or _is_status_post(lower[start:end], line)
 
 
 def _is_dated(lower: str, line: str, end: int) -> bool:
     return bool(_DATED.match(lower[end : end + 80]) or _GIVEN_AS_HISTORY.search(line))
+
+
+def _is_status_post(text: str, line: str) -> bool:
+    after = _STATUS_POST.search(line)
+    return bool(after and _SHORT_EVENT.fullmatch(text) and not _OF_THIS_STAY.search(line, 0, after.start()))
 
 
 def _is_in_history(note: str, start: int) -> bool:
@@ -133,6 +174,8 @@ def is_history(note: str, start: int, end: int) -> bool:
     lower = _lowered(note)
     text, line = lower[start:end], lower[max(lower.rfind("\n", 0, start) + 1, start - 100) : start]
     if _OF_OLD_BEFORE.search(line) or _OF_OLD_AFTER.match(lower, end) or is_past_event(note, start, end):
+        return True
+    if _MASK.fullmatch(text) and (_AT_HOME.match(lower, end) or _FOR_SLEEP.search(line)):
         return True
     if any(pattern.search(text) for pattern in (_EVENT, _EARLIER, _KIDNEYS)) and _is_in_history(note, start):
         return True

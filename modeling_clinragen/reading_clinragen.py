@@ -19,7 +19,9 @@ from .negation_clinragen import (
     is_uncertain,
     sentences_of,
 )
-from .phrases_clinragen import lowered
+from .phrases_clinragen import compiled, compiled_words, lowered
+from .stopped_clinragen import is_stopped
+from .withdrawn_clinragen import is_correction, is_withdrawn
 from .words_clinragen import denies_itself
 
 
@@ -29,6 +31,23 @@ _QUERY = re.compile(r"(?:^|[\s(,/-])\?$")  # "? pneumonia", not the end of a que
 _REMARK = re.compile(
     r"\((?:i\.?e\b|e\.?g\b|includ|exclud|except|with or without|without or with|for |if |see |do not|such as)[^()]*$"
 )
+_VERSUS = re.compile(r"\bvs\. ?$")
+# the indication of a study, or a list of differential diagnoses: to the next heading
+_INDICATION = compiled(r"""
+    (?m)^[ \t]*(?:(?:clinical )?indications?(?: for (?:study|exam\w*|procedure|test))?|clinical question|question
+    |reason for (?:the |this )?(?:exam\w*|study|test|scan|procedure|consult\w*|request|referral)|d+dx
+    |differential(?: diagnos[ei]s)?)
+    [ \t]*:(?P<body>(?:(?!\n[ \t]*\n|\n[a-z][a-z /&()-]{1,40}:|findings?:|impression:|answer:)[^\0]){0,300})
+    """)
+_STATED = compiled(r"\b(?:with|w/|s/p|status post|known|history of|hx of|h/o|has|confirmed) (?:[\w-]+,? ){0,4}$")
+_COMPLAINT = compiled_words(r"""
+    \w*pain|fevers?|cough\w*|dyspnea|sob|shortness of breath|hypox\w+|hypotens\w+|altered|confus\w+|nausea|vomiting
+    |weakness
+    |headache|syncope|falls?|trauma|\w*bleeding|melena|hematemesis|\w*edema|swelling|intubat\w+|\w*tube|leukocytosis
+    |wheez\w+
+    |dizz\w+|speech|droop|aphasia|unresponsive|distress|desat\w*|respiratory failure|ventilat\w+|hypoxemia|tachy\w+
+    |oliguria
+    """)
 _OPEN, _ETC = re.compile(r"\([^()]*$"), re.compile(r"[^()\n]*\betc\b")  # "(leak, bleeding, dehiscence, etc.)"
 
 _MAX_BEFORE, _MAX_AFTER = 2000, 500  # characters of a sentence that are read around a position
@@ -52,6 +71,7 @@ def _read(text: str) -> dict:
         "starts": [start for start, _ in sentences],
         "families": family_histories(text),
         "allergies": allergies(text),
+        "indications": [match.span("body") for match in _INDICATION.finditer(text)],
         "forms": forms,
         "form_at": form_at,
         "prose": "".join(prose),  # without the marks of forms: in "Fever: none, cough" the cough is not denied
@@ -95,7 +115,9 @@ class Reading:
         return any(a <= start < b and not OWN.search(self.text, a, start) for a, b in self.families)
 
     def is_negated(self, start: int, end: int) -> bool:
-        """Return whether the text negates the span."""
+        """Return whether the text negates the span, withdraws it, or says that the drug is stopped."""
+        if is_withdrawn(self.text, start, end) or is_stopped(self.text, start, end):
+            return True
         form = self.forms[self.form_at[start]] if self.form_at[start] >= 0 else None
         first, last = self._scope_at(start)
         if form is not None and not form.negated:
@@ -136,8 +158,17 @@ class Reading:
             return True
         return bool(_OPEN.search(line) and _ETC.match(self.text, end, end + _MAX_AFTER))
 
+    def is_correction(self, start: int) -> bool:
+        """Return whether what stands at `start` corrects an earlier statement."""
+        return is_correction(self.text, start)
+
     def is_suspected(self, start: int, end: int) -> bool:
-        """Return whether the span is only suspected."""
+        """Return whether the span is only suspected: in its sentence, or as the indication of a study."""
+        if _VERSUS.search(self.text, max(start - 5, 0), start):
+            return True
+        asked = any(a <= start < b for a, b in self.indications)
+        if asked and not _STATED.search(self.text, max(start - 60, 0), start):
+            return not _COMPLAINT.search(self.text, start, end)
         first, last = self._scope_at(start)
         first -= bool(_QUERY.search(self.text, max(first - 2, 0), first))
         last += self.text.startswith("?", last)

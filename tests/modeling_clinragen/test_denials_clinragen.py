@@ -59,6 +59,21 @@ def low_pressures():
         ("No COPD exacerbation.", set()),
         ("CXR without pneumonia. Day 3: pneumonia of the right lung.", set()),
         ("No pulmonary hypertension.", set()),
+        ("REASON: rule out stroke. Slurred speech.", set()),  # an order, no result
+        ("r/o sepsis. Cultures positive: Escherichia coli.", set()),
+        ("MI rule-out in progress, troponin elevation.", set()),
+        ("Normal troponins rule out MI.", {AMI}),
+        ("r/o'd for MI. Chest pain.", {AMI}),
+        ("Now ruled out for MI.", {AMI}),
+        ("Stroke ruled out today.", {STROKE}),
+        ("No shock overnight. On norepinephrine.", set()),  # one moment
+        ("no GI bleed yesterday. Hematemesis at 0300.", set()),
+        ("no MI on admission ECG; ST elevation at 6h", set()),
+        ("Initial CT no stroke. Aphasia.", set()),
+        ("No pneumonia at this time.", set()),
+        ("No stroke symptoms until today.", set()),
+        ("No HTN meds given.", set()),  # a treatment
+        ("No shock today, MI ruled out.", {AMI}),
         ("Mother without diabetes.", set()),
         ("Pneumonia.", set()),
     ],

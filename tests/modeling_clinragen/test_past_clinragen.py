@@ -136,3 +136,33 @@ def test_places_are_those_of_whole_words(pieces, text):
     assert places_of(note, text) == expected
     if not expected:
         assert not is_only_history(note, text)
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "history"),
+    [
+        ("80F s/p CVA, COPD", "CVA", True),
+        ("PMH significant for stroke, GI bleed", "GI bleed", True),
+        ("PMH CVA, COPD", "CVA", True),
+        ("PAST MEDICAL HISTORY\nHTN\nCVA\n", "CVA", True),
+        ("Resolved problems: pneumonia", "pneumonia", True),
+        ("Inactive problems: GI bleed", "GI bleed", True),
+        ("Stroke at age 40.", "Stroke", True),
+        ("Had pneumonia as a child.", "pneumonia", True),
+        ("stroke last spring", "stroke", True),
+        ("stroke 6/2012", "stroke", True),
+        ("prior admission for sepsis", "sepsis", True),
+        ("CPAP at home for OSA", "CPAP", True),
+        ("OSA (CPAP)", "CPAP", True),
+        ("admitted s/p stroke", "stroke", False),
+        ("s/p cardiac arrest", "cardiac arrest", False),
+        ("PMH of HTN presenting with stroke", "stroke", False),
+        ("PMH HTN p/w GI bleed", "GI bleed", False),
+        ("PAST MEDICAL HISTORY\nHTN\n\nHOSPITAL COURSE\nstroke", "stroke", False),
+        ("CPAP for respiratory failure", "CPAP", False),
+        ("intubated at home by EMS", "intubated", False),
+        ("GI bleed at 22:00", "GI bleed", False),
+    ],
+)
+def test_short_forms_of_history(note, finding, history):
+    assert is_only_history(note, finding) == history

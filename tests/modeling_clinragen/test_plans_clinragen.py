@@ -124,3 +124,63 @@ def test_a_word_with_another_sense_is_no_finding(find, note):
 )
 def test_the_medical_sense_is_found(find, note, finding):
     assert finding in find(note)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "EGD not done",
+        "EGD was postponed",
+        "EGD pending",
+        "EGD in am",
+        "NPO after midnight for EGD",
+        "Consented for EGD",
+        "GI to perform EGD",
+        "Intubation was avoided",
+        "intubation narrowly averted",
+        "paracentesis not done as no fluid",
+        "thoracentesis not possible, too little fluid",
+        "would accept blood transfusion",
+        "Blood transfusion threshold 7",
+        "backup pacemaker available",
+        "dialysis deferred",
+    ],
+)
+def test_a_procedure_that_is_not_done_is_no_finding(find, note):
+    assert find(note) == []
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Coronary angiography: normal coronaries",
+        "Cardiac catheterization showed no obstructive disease",
+        "EGD normal",
+        "EGD (12/3): normal",
+        "EGD today with normal mucosa",
+        "lung biopsy benign",
+        "paracentesis: dry tap",
+        "exercise stress test negative",
+    ],
+)
+def test_a_procedure_with_a_normal_result_is_no_finding(find, note):
+    assert find(note) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("EGD today: ulcer, clipped", "egd"),
+        ("EGD without bleeding source", "egd"),
+        ("EGD: normal esophagus, bleeding ulcer", "egd"),
+        ("coronary angiography: normal LV function, 90% LAD", "coronary angiography"),
+        ("intubated for airway protection, EGD pending", "intubated"),
+        ("thoracentesis done, cytology pending", "thoracentesis"),
+        ("lung biopsy results pending", "lung biopsy"),
+        ("thoracentesis: clear fluid", "thoracentesis"),
+        ("intubated in the morning", "intubated"),
+        ("dialysis today", "dialysis"),
+    ],
+)
+def test_a_procedure_that_was_done_is_a_finding(find, note, finding):
+    assert finding in find(note)

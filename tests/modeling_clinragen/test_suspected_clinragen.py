@@ -4,11 +4,20 @@
 
 import random
 import re
+from functools import cache
 
 import pytest
 
+from datasets_scripts.knowledge.base import builtin_knowledge
+from modeling_clinragen import PHENOTYPES
+from modeling_clinragen.links_clinragen import KnowledgeLinks
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from tests.modeling_clinragen.test_composition_clinragen import PNEUMONIA, SEPSIS, composer, faults, links, series
+
+
+@cache
+def builtin_links():
+    return KnowledgeLinks(builtin_knowledge()["terms"], [phenotype["name"] for phenotype in PHENOTYPES])
 
 
 NOTES = [
@@ -77,3 +86,46 @@ def test_possible_stands_after_the_article(finding, noun):
 def test_only_a_certain_disease_is_documented(note, text, verdict):
     (claim,) = check_note_claims(text, note)
     assert claim.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("INDICATION: pneumonia\nFINDINGS: Atelectasis.", "pneumonia"),
+        ("REASON FOR EXAM: eval for pneumothorax", "pneumothorax"),
+        ("Question: stroke? Answer: none.", "stroke"),
+        ("CTA to look for GI bleed", "gi bleed"),
+        ("CXR to eval pneumonia", "pneumonia"),
+        ("TTE to assess for heart failure", "heart failure"),
+        ("r/o sepsis", "sepsis"),
+        ("Rule out stroke", "stroke"),
+        ("ddx includes sepsis, cardiogenic shock, GI bleed", "gi bleed"),
+        ("DDX: 1) PNA 2) CHF 3) PE", "chf"),
+        ("DDx:\n- sepsis\n- GI bleed", "gi bleed"),
+        ("The differential for his dyspnea remains CHF, COPD, and ILD.", "copd"),
+        ("Sepsis vs. hypovolemia.", "sepsis"),
+        ("Sepsis vs. hypovolemia.", "hypovolemia"),
+        ("Cannot exclude pneumonia.", "pneumonia"),
+        ("Pneumonia cannot be excluded.", "pneumonia"),
+    ],
+)
+def test_an_indication_or_an_item_of_a_differential_is_suspected(note, finding):
+    found = {one.text.lower(): one.suspected for one in builtin_links().find_in_note(note)}
+    assert found[finding]
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Reason for admission: pneumonia", "pneumonia"),
+        ("INDICATION: 70M with COPD and cough", "copd"),
+        ("INDICATION: fever, cough", "cough"),
+        ("INDICATION: cough\nIMPRESSION: pneumonia", "pneumonia"),
+        ("The differential for his dyspnea remains ILD.", "dyspnea"),
+        ("ddx included PE but found to have pneumonia", "pneumonia"),
+        ("CBC with differential. Sepsis.", "sepsis"),
+    ],
+)
+def test_what_is_stated_beside_is_certain(note, finding):
+    found = {one.text.lower(): one.suspected for one in builtin_links().find_in_note(note)}
+    assert not found[finding]
