@@ -146,15 +146,31 @@ _ENDS = re.compile(
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
 _KIN = """
-    (?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|brothers?|sisters?|sons?|daughters?|parents?|siblings?
-    |uncles?|aunts?|cousins?|nephews?|nieces?|in-laws?|coworkers?|classmates?
-    |grand\\w+|wife|husband|spouse|roommate|relatives?|family members?
+    (?:(?:step-?)?(?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|(?:step-?)?(?:brother|sister|son|daughter)s?
+    |parents?|siblings?|uncles?|aunts?|cousins?|nephews?|nieces?|in-laws?|co-?workers?|classmates?
+    |grand\\w+|wife|husband|spouse|roommate|relatives?|family members?|moms?)
+    (?: of (?:(?:the|this|our) )?(?:patient|pt|client|resident))?
+"""
+# people who are often bystanders: only what they are said to have is theirs
+_OTHERS = """
+    (?:fianc[eé]e?s?|(?:girl|boy)-?friends?|partners?|(?:best |close )?friends?|significant others?|neighbou?rs?
+    |caregivers?|caretakers?|colleagues?|(?:house|flat)mates?|children|dad)
+    (?: of (?:(?:the|this|our) )?(?:patient|pt|client|resident))?
 """
 _RELATIVE = compiled_words(
     _KIN
     + r"""
     |(?<!social and )(?<!personal or )(?<!personal and )family history(?: of| is)?
     |in (?:the|his|her) family|familial|fh[x]?|maternal|paternal
+    |"""
+    + _OTHERS
+    + r"""
+    (?:: (?:one|two|both|all))?(?:,? who)?(?: (?:also|both|all|recently|just|now|currently|reportedly))*[ ]
+    (?:(?:has|have|had)(?! (?:been )?(?:not(?:ic)?ed|seen|found|heard|called|asked|told|brought|concerns?
+    |questions?)\b)
+    |(?:is|are|was|were)(?! (?:here|there|present|aware|at|in|with|en|not|able|unable|the|updated|informed|notified
+    |called|asked|told|concerned|worried|visiting|by|bringing|driving)\b)
+    |w(?=/)|with|dx|diagnosed|died|suffer(?:s|ed|ing)|contracted|tested|sick|ill|hospitali[sz]ed|admitted)
     """
 )
 _INFORMANT = compiled_words(
@@ -169,6 +185,7 @@ _INFORMANT = compiled_words(
     (?!,? who\b| (?:with|has|had)\b)
     |(?:per|according to|brought (?:in )?by|lives with|from|by) (?:his |her |the |patient's )?(?:{_KIN})
     (?!,? who\b| (?:with|has|had)\b)
+    |(?:per|from|by) (?:his |her |the |an? |patient's )?{_OTHERS}(?!,? who\b)
     """
 )
 OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
