@@ -20,7 +20,7 @@ _ALLERGIES = re.compile(
     _START
     + unfolded(r"""
     (?:(?:(?:drug|medication|medicine|med|food|environmental|known|current|reported|all) )*(?:allerg(?:y|ies|ens?)
-    |adrs?|adverse (?:drug )?reactions?
+    |adrs?|(?:adverse|drug|adverse drug) reactions?
     |intolerances?)\b[^:\n.;]{0,30}|all|(?:prior |known )?reactions? to [\w /-]{2,30})
     [ \t]*:[ \t]*([^\n]*)
     """)
@@ -36,7 +36,7 @@ _ALLERGIC = re.compile(
     + _ONE_SENTENCE
 )
 _SUSCEPTIBILITIES = re.compile(
-    r"\b(?:sensitivit(?:y|ies)|susceptibilit(?:y|ies)|sensis?)[ \t]*:[ \t]*" + _ONE_SENTENCE
+    r"\b(?:sensitivit(?:y|ies)|susceptibilit(?:y|ies)|resistances?|sensi?s?)[ \t]*:[ \t]*" + _ONE_SENTENCE
 )
 _OCCUPATION = re.compile(_START + r"(?:occupation|job|profession|employment)[ \t]*:[ \t]*([^.;\n]*)")
 _INSTRUCTIONS = re.compile(
@@ -46,10 +46,10 @@ _INSTRUCTIONS = re.compile(
     |notify|seek|contact (?:your|the|us|a|pcp|dr|md)|come back|go to the (?:nearest |closest )?(?:ed|er|emergency)
     |symptoms (?:to report|to watch)|signs to watch|report(?! of| from| to)(?= any|:| if| the following)
     |(?:warning|danger) signs|red flags|(?:when|reasons) to (?:call|return|seek|worry)|watch (?:out )?for
-    |side[- ]effects?
+    |(?:side|adverse)[- ]effects?
     """)
     + r"[^\n.;:]{0,80}?(?::|\b(?:if|for|with|have|has|develop|experience|notice|following|(?<=any )of|include))"
-    + r"[ \t]*()$"
+    + r"[ \t]*(?:\n[ \t]*(?=\n\s*(?:[-*•·]|\d[.)])))?()$"
 )
 _HEADINGS = (_ALLERGIES, _ALLERGIES_ABOVE, _ALLERGIC, _SUSCEPTIBILITIES, _OCCUPATION, _INSTRUCTIONS)
 
@@ -63,20 +63,25 @@ def asides(text: str) -> list[tuple[int, int]]:
 
 _CLAUSE = re.compile(r"(?<!\bre)[;:]|, (?:but|and|however) ")
 _TOLD = compiled_words(r"""
-    (?:call|contact|go to|come) (?:[\w']+ ){0,4}with(?: any)?(?= )|in (?:the )?(?:case|event) of
-    |side[- ]effects?(?: of [\w-]+)?(?: (?:include[sd]?|are|were|such as))(?= )|(?:can|might) (?:cause|lead to)
+    (?:call|contact)(?: (?:your|us|the|our|a|back|pcp|md|911)(?: (?!received)[\w']+){0,3})? with(?= )
+    |go to (?:the |your )?(?:nearest|closest) (?:[\w']+ ){0,3}with(?= )|return (?:immediately|promptly)
+    |(?:be alert|look out) for|in (?:the )?(?:case|event) of
+    |(?:side|adverse)[- ]effects?(?: of [\w-]+)?(?: (?:include[sd]?|are|were|such as))(?= )
+    |(?:can|might) (?:cause|lead to)
     |you (?:may|might|can|could|will|should) (?:also |still |then )?(?:experience|notice|feel|develop
     |have|expect|see|get)
     |expect (?:some|a little|mild|any)|(?:can|should|to) expect|(?:normal|common|usual) to (?:have|feel|see|notice)
     |report any|contraindicat\w+ (?:in|with)
     |teaching (?:done|given|provided|completed|reinforced|on|about|re(?=\W)|regarding|of|for)
-    |(?:leaflet|handout|pamphlet|brochure|booklet)s? (?:on|about|re|regarding|for)
+    |(?:leaflet|handout|pamphlet|brochure|booklet|video)s? (?:on|about|re|regarding|for)
     |(?:review|discuss|explain|teach)\w* (?:the )?(?:s/s|(?:warning |early )?signs|symptoms)
     |risks? incl\w*|risks?/benefits?(?:/alternatives?)?|risks?(?= \()|r/b/a|consent(?:ed|s)? (?:for|to)
     |(?:googled|read (?:up )?(?:about|on)|looked up)
     |i (?:think|believe|bet|might|may) (?:that )?(?:i )?(?:have|had|am having|might have|may have)
     """)
-_TOLD_HEADING = re.compile(r"\b(?:teaching|education|side[- ]effects(?: of [\w-]+)?|consent)[ ]?:[^.;\n]*$")
+_TOLD_HEADING = re.compile(
+    r"\b(?:(?:side|adverse)[- ]effects(?: of [\w-]+)?|(?:teaching|education|consent|risks)(?: \w+){0,2})[ ]?:[^.;\n]*$"
+)
 _BELIEVES = re.compile(
     any_of(r"""
     (?:patient|pt|he|she|family|wife|husband|daughter|son|mother|father|parents|friend) (?:\w+ )?
@@ -87,24 +92,35 @@ _BELIEVES = re.compile(
 )
 _AT_WORK = re.compile(
     r"\b(?:(?:works?|worked|working|employed|volunteer(?:s|ed|ing)?|participat(?:es|ed|ing)) (?:as|in|at|for|on|with)"
-    r"|retired|former)(?: (?!(?:with|w|has|who|and|had|presents?|presenting|admitted|until|since|after|due|because"
-    r"|from|despite|but|on|here|now|h|hx|s)\b)[\w-]+){0,5} $"
+    r"|retired|former|(?:he|she|patient|pt) (?:is|was) an?)"
+    r"(?: (?!(?:with|w|has|who|and|had|presents?|presenting|admitted|until"
+    r"|since|after|due|because|from|despite|but|on|here|now|h|hx|s)\b)[\w-]+){0,5} $"
 )
 _OF_WORK = re.compile(
     r" (?:\w+ )?(?:nurse|technician|tech|unit|cent(?:er|re)|researcher|educator|coordinator|clinic|ward|registry"
-    r"|society|camp|association|foundation|trainer|specialist|lab|research|group|charity|hotline|patients|program)\b"
+    r"|society|camp|association|foundation|trainer|specialist|lab|research|group|charity|hotline|patients"
+    r"|program)\b(?! patient)"
 )
 _SIGNS_OF = re.compile(r"\b(?:s/s|signs|symptoms)(?: (?:and|&) (?:signs|symptoms))? of (?:\w+ )?$")
 _TAUGHT = re.compile(r"[\w\s]{0,20}\b(?:reviewed|explained|taught|discussed)\b")
+_TAUGHT_OF = re.compile(r" (?:teaching|handout|leaflet|pamphlet|brochure|booklet|video)\b(?! (?:hospital|service))")
+_MAY_FOLLOW = re.compile(
+    r"[\w\s]{0,15}?\b(?:(?:may|might|can) (?:also )?(?:occur|happen)|(?:is|are) (?:to be )?expected)\b"
+)
 _NOT_TOLERATED = re.compile(
     r"\b(?:intoleran(?:t|ces?) (?:of|to|for)|(?:unable|not able) to tolerate|(?:cannot|can't) tolerate"
-    r"|allergic reactions? to)(?: [\w-]+(?:,| or| and)){0,3} (?:[\w-]+ )?$"
+    r"|hypersensitivity to|allergic reactions? to)(?: [\w-]+(?:,| or| and)){0,3} (?:[\w-]+ )?$"
 )
-_OF_ALLERGY = re.compile(r"(?:(?:/| and | or )[\w-]+)?[ -](?:allerg(?:y|ies|ic)|intoleran(?:t|ces?))\b(?! to\b)")
+_OF_ALLERGY = re.compile(
+    r"(?:(?:/| and | or )[\w-]+)?:?[ -](?:(?:gi|drug|severe|mild) )?(?:allerg(?:y|ies|ic)"
+    r"|intoleran(?:t|ces?))\b(?! to\b)"
+)
 _ALLERGEN = re.compile(
     r"\b(?:pcns?|penicillins?|sulfas?|bactrim|codeine|(?:iv )?contrast|shellfish|latex|iodine|peanuts?|eggs?)"
     r" ?(?:-{1,2}>|=>|→|\() ?(?:\w+ )?$"
 )
+_LISTED = re.compile(r"\b(?:pcns?|penicillins?|sulfas?|codeine|(?:iv )?contrast|shellfish|latex) ?[:=-] ?$")
+_REACTION = re.compile(r"anaphyla|angioedema")
 _CONTAMINANT = re.compile(r"(?: in (?:the )?\w+)?[ ,(:-]{1,3}(?:\w+ ){0,2}contamina(?:nt|tion|ted)\b")
 
 _ANTIBIOTIC = compiled(r"""
@@ -117,7 +133,7 @@ _GRADED = re.compile(
     r"|[ -](?:resistan(?:t|ce)|sensitiv(?:e|ity)|susceptib\w+|intermediate)\b|\s*:?\s*mic\b"
 )
 _ORGANISM_IS = re.compile(
-    r"\b(?:sensitive|susceptible|resistan(?:t|ce)|sensitivity|sens|intermediate) to"
+    r"\b(?:sensitive|susceptible|resistan(?:t|ce)|sensitivity|sens|intermediate|[sri])(?: only| also)? to"
     r"(?: (?!(?:started|switched|on|given|changed|narrowed|now|treated|placed|continued|with|received|so|was|were)\b)"
     r"[\w/-]+,?){0,8} $"
 )
@@ -131,7 +147,9 @@ def is_aside(sentence: str, start: int, end: int) -> bool:
         return True
     if any(pattern.search(near) for pattern in (_BELIEVES, _NOT_TOLERATED, _ALLERGEN)):
         return True
-    if _OF_ALLERGY.match(sentence, end) or _CONTAMINANT.match(sentence, end):
+    if any(pattern.match(sentence, end) for pattern in (_OF_ALLERGY, _CONTAMINANT, _TAUGHT_OF, _MAY_FOLLOW)):
+        return True
+    if _REACTION.match(sentence, start) and _LISTED.search(near):
         return True
     if _AT_WORK.search(near) and _OF_WORK.match(sentence, end):
         return True

@@ -178,7 +178,7 @@ _MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
 _PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
 _SIGN = re.compile(
     rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|\[1\]|[☑☒✓✔✅⊕])"
-    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\[0\]|\(\s+\)|[☐□✗✘❌⊖])"
+    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|[\[(]0[\])]|\(\s+\)|[☐□✗✘❌⊖])"
 )
 _ANY_SIGN = re.compile(r"[(\[{+\-−–☑☒✓✔✅⊕☐□✗✘❌⊖]")
 _PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")
@@ -306,7 +306,7 @@ _NO_VALUE = unfolded(r"""
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
     |(?:[a-z][a-z-]* ){1,2}neg(?:ative)?
-    |no (?:complaints?|history|evidence|growth)|not (?:met|isolated)|false|0/(?:4|5|10)|0\+|(?:all |x ?)?(?:0|zero)
+    |no (?:complaints?|history|evidence|growth)|not (?:met|isolated)|false|0/(?:[2-5]|10)|0\+|(?:all |x ?)?(?:0x?|zero)
     |(?<=[:=] )[−–-]|(?<=[:=])[−–-]|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = (
@@ -320,12 +320,12 @@ _VALUE = re.compile(
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
     + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=])|(?<=0)\s[a-z][a-z ]{1,25} \d(?![\w/]))"
 )
-_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/4", "0/5", "0/10"])
-_ZEROS = frozenset(["0", "0+", "zero", "x0", "x 0", "x zero", "all 0", "all zero"])
+_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/2", "0/3", "0/4", "0/5", "0/10"])
+_ZEROS = frozenset(["0", "0x", "0+", "zero", "x0", "x 0", "x zero", "all 0", "all zero"])
 _COUNTED = re.compile(  # "day 0", "PEEP 0", "stage 0": no finding is counted
     any_of(r"""
     days?|pod|hd|hours?|hrs?|h|time|stage|type|class|gravida|para|g|dose|level|to|of|at|by|from|than|least|about|score
-    |nihss|psi|curb|q?sofa|apache|mrs|chads\w*|rcri|ciwa|cpis|rass|gcs|peep|cvp|ef|uop|output|rate|drip|x|and|or|vs
+    |nihss|psi|curb|q?sofa|apache|mrs|chads\w*|rcri|ciwa|cpis|rass|gcs|peep|cvp|ef|lactate|troponin|fio2|uop|output|rate|drip|x|and|or|vs
     """)
     + "$"
 )
@@ -345,6 +345,8 @@ def _values(text: str) -> Iterator[Statement]:
         if value["bare"] and word not in _BARE and word not in _ZEROS:
             continue
         first = _start_of_key(text, done, value.start(), value["minus"])
+        if word in _ZEROS:
+            first = max(first, text.rfind("(", first, value.start()) + 1)
         key = text[first : value.start()]
         if value["bare"] and (len(key.rsplit(",")[-1].split()) > 3 or not _BARE.isdisjoint(key.split())):
             continue
@@ -427,7 +429,7 @@ _FIELD = re.compile(
 )
 _FIELD_OF_ITSELF = re.compile(  # "Dialysis status: not on dialysis"
     r"(?:^|[;\n])[ \t]*(?P<key>(?P<root>\w{3,6})\w*(?: (?:status|use|history|type))?)\s?: ?"
-    r"(?:no longer|no|non|not|never|off)[ -](?:\w+ )?(?P=root)\w*(?=\s*(?:[.,;)\n]|$))"
+    r"(?:(?:does|is|has|was) )?(?:no longer|no|non|not|never|off)[ -](?:\w+ )?(?P=root)\w*(?=\s*(?:[.,;)\n]|$))"
 )
 
 

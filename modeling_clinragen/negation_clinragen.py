@@ -136,7 +136,8 @@ _ENDS = re.compile(
         but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless
         |still(?! (?:lacking|absent|missing|not|no)\b)
         |whereas|while|report(?:s|ed|ing)?
-        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|(?<=, )pos(?:itive)?|presents|present with
+        |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents
+        |present with|(?<=, )pos(?:itive)?
         |presented|presenting|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
         |describes|described)|developed|experienc(?:es|ed)
         |(?<= )(?:he|she) (?!denies\b|does\b)\w+s\b
@@ -342,14 +343,16 @@ NOT_KNOWN = compiled(r"""
     (?:(?:unknown|unclear|deferred|undetermined|undocumented
     |not (?:assessed|asked|tested|examined|evaluated|checked|performed|obtained|documented|recorded|known|applicable
     |available|specified|entered|stated|charted|answered|filled|on file)
-    |n/a|no (?:data|info(?:rmation)?|record|entry))\b
-    (?! (?!at|on|by|due|as|because|in)\w)
+    |(?:patient |pt )?(?:unsure|not sure)|no (?:data|info(?:rmation)?|record|entry)(?: available| found)?)\b
+    (?! (?!at|on|by|due|as|because|in|if|whether)\w)
+    |n/a\b
     |unable to (?:assess|obtain|test|examine|evaluate|determine)
     |(?:could not|cannot|can't) be (?:assessed|obtained|tested|examined|evaluated|determined))
-    |\s*[:=|–-]+\s*[\[(<]?(?:(?:na|uta|n\.a\.?|pending|tbd|blank|empty|pre-?(?:diabet|hypertens)\w*|borderline|gestational
+    |\s*[:=|–-]+\s*[\[(<]?(?:(?:na|uta|n\.a\.?|pending|tbd|blank|empty|pre-?(?:diabet|hypertens)\w*|borderline
+    |gestational|impaired glucose tolerance
     |at risk|high risk|-{2,9}|_{2,9})(?: only)?[\])>]?(?=\s*(?:[.,;)\n]|$)))
-    |(?: (?:stool|urine|serum|blood|antigen|ag|pcr|serology|cultures?|cx|test|toxin|biopsy)){0,3}[ :]{1,2}
-    (?:is |are )?(?:still )?pending\b
+    |(?: (?:stool|urine|serum|blood|antigen|ag|pcr|serology|cultures?|cx|test|toxin|biopsy)){0,3}[ ]
+    (?:is |are )?(?:still )?pending\b(?! \w)
     """)
 
 

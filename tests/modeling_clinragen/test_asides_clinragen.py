@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Find no finding in what a note says of allergies, organisms, instructions, teaching, belief or work, or leaves out."""
+"""Find no finding in allergies, susceptibilities, instructions, teaching, beliefs, work, and fields left open."""
 
 import pytest
 
@@ -50,6 +50,16 @@ Given leaflet on heart failure. || heart failure
 S/s of stroke reviewed || stroke
 Consent: risks incl. pneumothorax, stroke || pneumothorax
 Risks (stroke, pneumothorax) explained || pneumothorax
+Seek emergency care for:\\n\\n- melena\\n- stridor || stridor
+Return immediately for melena. || melena
+Adverse effects include bradycardia || bradycardia
+Hoarseness may occur || hoarseness
+Drug reactions: amiodarone || amiodarone
+PCN: anaphylaxis || anaphylaxis
+Consent signed: bleeding, stroke || stroke
+COPD: unknown if present || copd
+CHF: N/A COPD: yes || chf
+S to cefepime, R to levofloxacin || levofloxacin
 Works in a dialysis unit. || dialysis
 Occupation: dialysis technician || dialysis
 Retired stroke researcher || stroke
@@ -98,6 +108,9 @@ Returned to ED with melena || melena
 Called EMS with chest pain || chest pain
 Cardiology feels this is an NSTEMI || nstemi
 Pt feels short of breath, chest pain || chest pain
+Call back received with blood cultures positive for Escherichia coli || escherichia coli
+Pneumonia: pending cultures || pneumonia
+He is on a dialysis program || dialysis
 Works as a nurse, has COPD. || copd
 Retired teacher with COPD || copd
 Nurse noted melena || melena
