@@ -67,7 +67,8 @@ def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:
 # ---- labels of lists
 
 _LABEL_WORDS = unfolded(r"""
-    (?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|is|was|are|were|has|have|had|symptoms?|signs
+    (?:(?:the|pertinent|significant|relevant|ros|all|other|otherwise|patient|pt|he|she|they|is|was|are|were|has|have|had|reports?|endorses
+    |symptoms?|signs
     |findings|complaints|features) )*
     """)
 _LABEL_ENDS = unfolded(r"""
@@ -81,7 +82,7 @@ _LABEL = compiled(
     + _LABEL_WORDS
     + unfolded(r"""
     (?:(?P<minus>[-−](?=\s?:)|\([-−]\)(?=\s?:)
-    |negatives?|neg|denie[sd]|denying|denials?|absent|none|nil|no evidence|(?:does|do|did) not have
+    |negatives?|neg|denie[sd]|denying|denials?|absent|none(?: of(?=\s?:))?|nil|no evidence|(?:does|do|did) not have
     |not (?!(?:denied|absent|excluded|examined|assessed|tested|asked|done|performed|obtained
     |evaluated|checked|available|applicable|known)\b)
     \w+(?: \w+)?|lacking|missing|never had|never|ruled out|excluded|unlikely|without|(?:negative|neg) for
@@ -126,11 +127,9 @@ def _end_of_items(text: str, start: int, limit: int) -> int:
 _FAMILY = re.compile(
     r"(?m)^[ \t]*(?:family(?: (?:medical )?(?:history|hx))?|fam(?:ily)? hx|fhx?)[ \t]*[:\-][ \t]*([^\n]*)"
 )
-_ALLERGIES = re.compile(
-    r"(?m)^[ \t]*(?:(?:drug )?allerg(?:y|ies)|adrs?|adverse (?:drug )?reactions?|(?:drug )?intolerances?)\b"
-    r"[^:\n]{0,30}:[ \t]*([^\n]*)"
+_NOTHING = re.compile(
+    r"(?m)\s*(?:non-?contributory|unremarkable|unknown|none|nkd?a|no known[a-z ]*|pending)(?:[.;,]|[ \t]*$)"
 )
-_NOTHING = re.compile(r"(?:non-?contributory|unremarkable|unknown|none|nkda|nka|no known[a-z ]*)[.;]")
 _NEXT_HEADING = re.compile(
     r"(?<=[.;,] )(?:p[ms]hx?|shx?|ros|hpi|meds|medications|allergies|exam"
     r"|(?:past |social |medical |surgical )+(?:history|hx))[ \t]*[:\-]"
@@ -156,21 +155,21 @@ _SEMICOLON = re.compile(";")
 def family_histories(text: str) -> list[tuple[int, int]]:
     """Return the spans of the text under headings of family history."""
     found = [item for line in _SOCIAL_AND_FAMILY.finditer(text) for item in _of_the_family(text, *line.span(1))]
-    return found + list(_below(_FAMILY, text))
+    return found + list(below(_FAMILY, text))
 
 
-def allergies(text: str) -> list[tuple[int, int]]:
-    """Return the spans of the text under headings of allergies and adverse reactions."""
-    return list(_below(_ALLERGIES, text))
-
-
-def _below(headings: re.Pattern, text: str) -> Iterator[tuple[int, int]]:
+def below(headings: re.Pattern, text: str) -> Iterator[tuple[int, int]]:
     """Yield the span under each heading: the rest of its line up to another heading, or the items below it."""
     for heading in headings.finditer(text):
         nothing = _NOTHING.match(text, heading.start(1))
-        following = nothing or _NEXT_HEADING.search(text, heading.start(1), heading.end())
-        end = heading.end() if following is None else following.end() if nothing else following.start()
-        yield heading.start(1), end if heading[1].strip() else _end_of_items(text, heading.end(), len(text))
+        following = _NEXT_HEADING.search(text, heading.start(1), heading.end())
+        if nothing:
+            end = nothing.end()
+        elif not heading[1].strip():
+            end = _end_of_items(text, heading.end(), len(text))
+        else:
+            end = following.start() if following else heading.end()
+        yield heading.start(1), end
 
 
 # ---- signs and boxes
@@ -179,15 +178,19 @@ _MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
 _PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
 _SIGN = re.compile(
     rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|\[1\]|[☑☒✓✔✅⊕])"
-    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|\[0\]|\(\s+\)|[☐□✗✘❌⊖])"
+    rf"|(?P<minus>[(\[{{]\s*(?:[-−–—_]+|{_MINUS_WORDS})\s*[)\]}}]|\[\s*\]|[\[(]0[\])]|\(\s+\)|[☐□✗✘❌⊖])"
 )
 _ANY_SIGN = re.compile(r"[(\[{+\-−–☑☒✓✔✅⊕☐□✗✘❌⊖]")
 _PLUS_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))\+\s?(?=[a-z])")
-_MINUS_BEFORE = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–](?=[a-z])|(?<=[,;:] )[-−–] (?=[a-z])")
+_MINUS_BEFORE = re.compile(
+    r"(?:^\s*|(?<=[\s,;:(/]))[-−–](?=[a-z])|(?<=[,;:] )[-−–] (?=[a-z])|(?<=\bros )[-−–] (?=for\b)"
+)
 _MINUS_OR_DASH = re.compile(r"(?:^\s*|(?<=[\s,;:(/]))[-−–]\s?(?=[a-z])")
-_SURE_MINUS = re.compile(r"[,;:(/]\s*$")
+_SURE_MINUS = re.compile(r"(?:[,;:(/]|\bros)\s*$")
 _PLUS_AFTER = re.compile(r"(?<=[a-z])\s?\+(?=[\s,;./)]|$)")
 _MINUS_AFTER = re.compile(r"(?<=[a-z])(?:\s?[-−](?=[,;./)]|$)|[-−](?=\s))")
+_ALL_MINUS = re.compile(r"[a-z] ?[-−](?:[,;]\s?[a-z][a-z ]{0,24}[a-z] ?[-−])+\s*(?:[.;\n]|$)")  # "fever -, melena -"
+_LEADING_MINUS = re.compile(r"^\s*[-−–]\s?(?=[a-z])")
 _LETTER = re.compile(r"(?<=[a-z)] )(?:(?P<plus>y)|(?P<minus>n))(?=[\s,]|$)")
 _PLUS_LINE = re.compile(r"(?m)^[^\S\n]*\+\s?[a-z]")
 _SENTENCE_END = re.compile(r"\.(?!\d)|[;\n]")
@@ -205,9 +208,12 @@ _SIGN_ENDS = re.compile(
 
 
 def _signs(text: str) -> Iterator[Statement]:
-    in_lines, in_signs = bool(_PLUS_LINE.search(text)), bool(_PLUS_AFTER.search(text))
+    in_lines, in_signs = bool(_PLUS_LINE.search(text)), _has_signs_after(text)
+    after_plus = False  # "+ for cough; - for melena"
     for start, end in _pieces(text, _SENTENCE_END):
         piece = text[start:end]
+        opposed = after_plus and text[start - 1] == ";"
+        after_plus = bool(_PLUS_BEFORE.search(piece)) or (opposed and bool(_LEADING_MINUS.match(piece)))
         if not _ANY_SIGN.search(piece):
             yield from _placed_letters(piece, start)
             continue
@@ -215,7 +221,7 @@ def _signs(text: str) -> Iterator[Statement]:
         if bracketed:
             yield from _placed(piece, start, bracketed, _stand_before(piece, bracketed))
             continue
-        before = _attached(piece, _PLUS_BEFORE, _minus_before(piece, in_lines))
+        before = _attached(piece, _PLUS_BEFORE, _minus_before(piece, in_lines, opposed))
         if before:
             yield from _placed(piece, start, before, True)
             continue
@@ -240,11 +246,18 @@ def _attached(piece: str, plus: re.Pattern, minus: list[re.Match]) -> list[tuple
     return sorted(signs + [(*m.span(), True) for m in minus])
 
 
-def _minus_before(piece: str, in_lines: bool) -> list[re.Match]:
+def _has_signs_after(text: str) -> bool:
+    """Return whether signs of a text stand after their findings."""
+    return bool(_PLUS_AFTER.search(text) or _ALL_MINUS.search(text))
+
+
+def _minus_before(piece: str, in_lines: bool, opposed: bool) -> list[re.Match]:
     """Find minus signs; a single sign at the start of a line is a bullet, and between two words a dash."""
     found = list(_MINUS_BEFORE.finditer(piece))
     if _PLUS_BEFORE.search(piece):
         return list(_MINUS_OR_DASH.finditer(piece))
+    if opposed and not found:
+        return list(_LEADING_MINUS.finditer(piece))
     if in_lines or any(_SURE_MINUS.search(piece[: m.start()]) for m in found):
         return found
     return []
@@ -293,7 +306,8 @@ _NO_VALUE = unfolded(r"""
     |(?:do|did|does)(?: not|n't) (?:report|have|endorse|complain|describe|admit)
     |not (?:at (?:this|present|the)|currently|now|today|recently|any ?more|yet)(?: \w+){0,2}
     |(?:[a-z][a-z-]* ){1,2}neg(?:ative)?
-    |no (?:complaints?|history|evidence)|false|0/(?:4|5|10)|(?<=[:=] )[−–-]|(?<=[:=])[−–-]|(?<=[:=] )0|(?<=[:=])0|n)
+    |no (?:complaints?|history|evidence|growth)|not (?:met|isolated)|false|0/(?:[2-5]|10)|0\+|(?:all |x ?)?(?:0x?|zero)
+    |(?<=[:=] )[−–-]|(?<=[:=])[−–-]|(?<=[:=] )0|(?<=[:=])0|n)
     """)
 _YES_VALUE = (
     r"(?:(?:all|both) )?(?:yes|y|present|positive|pos|true|reports?|reported|endorse[sd]|noted"
@@ -304,14 +318,23 @@ _VALUE = re.compile(
     + r"|\?:|\?{2,5}|[:=|?\t]|\.{2,40}|\s-{1,2}\s|[–—]|-(?=(?:none|no|denied|absent|negative)\b(?!-)))"
     + r"[ \t]{0,9}[\"'“]?|(?P<bare>[ \t]{1,9}))"
     + rf"(?:(?P<minus>{_NO_VALUE}){_TAIL}|(?P<plus>{_YES_VALUE}))(?!\w|'\w)[\"'”]?"
-    + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=]))"
+    + r"(?=\s*(?:[,;|)(\n]|/\s(?!n\b)|\.(?!\d)|$|\s\s|[a-z][a-z /]{1,30}[:?=])|(?<=0)\s[a-z][a-z ]{1,25} \d(?![\w/]))"
 )
-_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/4", "0/5", "0/10"])
+_BARE = frozenset(["n", "y", "no", "yes", "none", "nil", "neg", "pos", "0/2", "0/3", "0/4", "0/5", "0/10"])
+_ZEROS = frozenset(["0", "0x", "0+", "zero", "x0", "x 0", "x zero", "all 0", "all zero"])
+_COUNTED = re.compile(  # "day 0", "PEEP 0", "stage 0": no finding is counted
+    any_of(r"""
+    days?|pod|hd|hours?|hrs?|h|time|stage|type|class|gravida|para|g|dose|level|to|of|at|by|from|than|least|about|score
+    |nihss|psi|curb|q?sofa|apache|mrs|chads\w*|rcri|ciwa|cpis|rass|gcs|peep|cvp|ef|lactate|troponin|fio2|uop|output|rate|drip|x|and|or|vs
+    """)
+    + "$"
+)
 _ITEM_EDGE = re.compile(r"[;\n|:]|(?<!\by) / |\.(?!\d)|[?!]")
 _PLAIN_PART = re.compile(r"\s*(?:and |or )?[a-z][a-z\-]*(?: [a-z\-]+){0,2}\s*$")
 _SAYS_MORE = re.compile(
     any_of(r"present|has|had|with|no|not|denie[sd]|is|was|yes|noted|mild|severe|persists?|reports?")
 )
+_NAMED_NEGATIVE = re.compile(r"([a-z][a-z-]*(?: [a-z-]+)?) neg")
 _MAX_KEY_WORDS = 6
 
 
@@ -319,14 +342,22 @@ def _values(text: str) -> Iterator[Statement]:
     done = 0
     for value in _VALUE.finditer(text):
         word = value["minus"] or value["plus"]
-        if value["bare"] and word not in _BARE:
+        if value["bare"] and word not in _BARE and word not in _ZEROS:
             continue
         first = _start_of_key(text, done, value.start(), value["minus"])
+        if word in _ZEROS:
+            first = max(first, text.rfind("(", first, value.start()) + 1)
         key = text[first : value.start()]
-        if value["bare"] and (len(key.split()) > 3 or not _BARE.isdisjoint(key.split())):
+        if value["bare"] and (len(key.rsplit(",")[-1].split()) > 3 or not _BARE.isdisjoint(key.split())):
+            continue
+        if word in _ZEROS and _COUNTED.search(key.rstrip()):
             continue
         if key.strip() and len(re.split(r"[\s,]+", key.strip())) <= _MAX_KEY_WORDS * (1 + key.count(",")):
             yield Statement(first, value.start(), value["minus"] is not None, value.span())
+            named = _NAMED_NEGATIVE.match(word)  # "H. pylori: Helicobacter pylori negative"
+            if named:
+                start = value.start("minus")
+                yield Statement(start, start + named.end(1), True, value.span())
             done = value.end()
 
 
@@ -396,12 +427,18 @@ _FIELD = re.compile(
     r"(?:no|non|not|without|den(?:ies|ied)|never)[ -](?:\w+ )?(?P=root)\w*"
     r"|(?P=root)\w*(?: \w+){0,3}? (?:absent|negative|none))"
 )
+_FIELD_OF_ITSELF = re.compile(  # "Dialysis status: not on dialysis"
+    r"(?:^|[;\n])[ \t]*(?P<key>(?P<root>\w{3,6})\w*(?: (?:status|use|history|type))?)\s?: ?"
+    r"(?:(?:does|is|has|was) )?(?:no longer|no|non|not|never|off)[ -](?:\w+ )?(?P=root)\w*(?=\s*(?:[.,;)\n]|$))"
+)
 
 
 def _fields(text: str) -> Iterator[Statement]:
     for field in _FIELD.finditer(text):
         if field["key"].split()[0] in GRAMMAR_WORDS:  # "known gout, no known stones"
             continue
+        yield Statement(*field.span("key"), True, (field.end("key"), field.end("key")))
+    for field in _FIELD_OF_ITSELF.finditer(text):
         yield Statement(*field.span("key"), True, (field.end("key"), field.end("key")))
 
 

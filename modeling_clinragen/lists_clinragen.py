@@ -42,7 +42,7 @@ OF_A_KIND = compiled_words(r"""
 _DISTRESS = re.compile(r"(?: \w+){0,2} distress,")  # "no acute distress, jaundiced" negates the distress alone
 
 # "no" negates nouns: these adjectives are states of the patient, or make the following noun a sign.
-_OF_NOUNS = frozenset(["no", "without", "w/o", "w/out", "ø", "nil", "zero"])
+_OF_NOUNS = frozenset(["no", "without", "w/o", "w/out", "ø", "nil", "zero", "0", "neg", "negative"])
 _NEGATIVE_TEST = re.compile(r"neg(?:ative)? \w.* for")  # "negative workup for"
 _STATES = r"""
     alert|agitated|ashen|cachectic|clammy|combative|confused|cool|cold|cyanotic|dehydrated|diaphoretic|disoriented

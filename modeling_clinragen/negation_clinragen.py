@@ -75,6 +75,13 @@ _BEFORE = compiled_words(r"""
     |(?:low|little|minimal) (?:clinical )?(?:suspicion|concern|likelihood|probability|evidence|index of suspicion)
     (?: of| for| that)|little to suggest
     |unable to (?:find|appreciate|elicit|demonstrate|identify|detect|hear|feel|palpate|see)
+    |(?:(?<=\bhad )|(?<=\bhas )|(?<=\bwith )|(?<=\band )|(?<![\w:.)/+-])(?<![\w:.)/+-] ))0(?= )
+    (?! (?:day|hour|hr|h|min\w*|sec\w*|x|mg|mcg|ml|l|cc|unit|to|of|out|on|in|at|and|or|by|am|pm|degrees?|cm|mm|point
+    |station)s?\b)
+    |(?:(?<=\bros )|(?<=\bcxr )|(?<=\bct )|(?<=\bmri )|(?<=\btte )|(?<![\w)-])(?<![\w)] ))neg(?:ative)?(?= )
+    (?! (?:[\W\d]|for\b|x\b|except|save|other|[^,;:]{0,40}\b(?:ct|cta|mri|cxr|echo|tte|tee|eeg|ekg|ecg|lp|ua|scan
+    |imaging|film|us|doppler\w*|ultrasound|cultures?|cx|bcx|ucx|trop\w*|enzymes|tests?|testing|work-?up|studies|panel
+    |screen|swab|pcr|fobt|guaiac|hcg|tox\w*|pressure|inspiratory|balance|fluid|inotrop\w*|today|exam|review|systems?|ros|predictive)\b))
     """)
 _JUST_BEFORE = re.compile(
     r"\b(?:absent|unlikely|improbable) (?!(?:on|in|at|from|over|bilaterally|to|is|was|that)\b)"
@@ -85,7 +92,7 @@ _NEGATIVE_FIRST = re.compile(r"(?:^|[,;:])\s*neg(?:ative)? (?!for|pressure|inspi
 _ABSENT = r"""
     absent|denied|neg|negative|r/o'?d|(?<!not )excluded|(?<!not )ruled out|unlikely|improbable|less likely
     |never(?! (?:quite|fully|really|completely|far|goes|leaves|stops|lets|left|went|stopped))
-    |not (?:present|seen|found|reported|noted|evident|detected|likely|supported|suggested|indicated)
+    |not (?:present|seen|found|reported|noted|evident|detected|isolated|likely|supported|suggested|indicated)
     |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
     |visualized|demonstrated|documented|recorded|mentioned|confirmed|diagnosed|established)
     |(?:could not|couldn't|cannot|can't) be (?:appreciated|elicited|observed|palpated|heard|felt|seen|found|detected
@@ -148,6 +155,7 @@ _ENDS = re.compile(
         |still(?! (?:lacking|absent|missing|not|no)\b)
         |whereas|while|report(?:s|ed|ing)?
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
+        |(?<=, )pos(?:itive)?
         |presented|presenting|p/w|until|(?<!not )(?<!never )(?<!been )(?<!yet )(?<!was )(?<!were )found to (?:have|be)
         |transferred (?:with|for)|(?:and|,|who|she|he|patient|pt) (?:has|had|is|was|does have|now|notes|noted|developed
         |describes|described)|developed|experienc(?:es|ed)
@@ -165,15 +173,31 @@ _ENDS = re.compile(
 )
 _NEXT_FINDING = re.compile(r",| and | or ")
 _KIN = """
-    (?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|brothers?|sisters?|sons?|daughters?|parents?|siblings?
-    |uncles?|aunts?|cousins?|nephews?|nieces?|in-laws?|coworkers?|classmates?
-    |grand\\w+|wife|husband|spouse|roommate|relatives?|family members?
+    (?:(?:step-?)?(?:fa|mo)thers?(?! of (?:\\d|one|two|three|four|five))|(?:step-?)?(?:brother|sister|son|daughter)s?
+    |parents?|siblings?|uncles?|aunts?|cousins?|nephews?|nieces?|in-laws?|co-?workers?|classmates?
+    |grand\\w+|wife|husband|spouse|roommate|relatives?|family members?|moms?)
+    (?: of (?:(?:the|this|our) )?(?:patient|pt|client|resident))?
+"""
+# people who are often bystanders: only what they are said to have is theirs
+_OTHERS = """
+    (?:fianc[eé]e?s?|(?:girl|boy)-?friends?|partners?|(?:best |close )?friends?|significant others?|neighbou?rs?
+    |caregivers?|caretakers?|colleagues?|(?:house|flat)mates?|children|dad)
+    (?: of (?:(?:the|this|our) )?(?:patient|pt|client|resident))?
 """
 _RELATIVE = compiled_words(
     _KIN
     + r"""
     |(?<!social and )(?<!personal or )(?<!personal and )family history(?: of| is)?
     |in (?:the|his|her) family|familial|fh[x]?|maternal|paternal
+    |"""
+    + _OTHERS
+    + r"""
+    (?:: (?:one|two|both|all))?(?:,? who)?(?: (?:also|both|all|recently|just|now|currently|reportedly))*[ ]
+    (?:(?:has|have|had)(?! (?:been )?(?:not(?:ic)?ed|seen|found|heard|called|asked|told|brought|concerns?
+    |questions?)\b)
+    |(?:is|are|was|were)(?! (?:here|there|present|aware|at|in|with|en|not|able|unable|the|updated|informed|notified
+    |called|asked|told|concerned|worried|visiting|by|bringing|driving)\b)
+    |w(?=/)|with|dx|diagnosed|died|suffer(?:s|ed|ing)|contracted|tested|sick|ill|hospitali[sz]ed|admitted)
     """
 )
 _INFORMANT = compiled_words(
@@ -188,6 +212,7 @@ _INFORMANT = compiled_words(
     (?!,? who\b| (?:with|has|had)\b)
     |(?:per|according to|brought (?:in )?by|lives with|from|by) (?:his |her |the |patient's )?(?:{_KIN})
     (?!,? who\b| (?:with|has|had)\b)
+    |(?:per|from|by) (?:his |her |the |an? |patient's )?{_OTHERS}(?!,? who\b)
     """
 )
 OWN = compiled_words("patient|pt|he|she|himself|herself|personal")
@@ -314,7 +339,7 @@ _KIN_CLAUSE = re.compile(r"[;.\n]|,? but ")
 
 def sentences_of(text: str) -> list[tuple[int, int]]:
     """Return the spans of the sentences of a text, and of the lines and items of a note."""
-    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d))+", text)]
+    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d)|(?<=\bincl)\.)+", text)]
 
 
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
@@ -331,13 +356,23 @@ def is_uncertain(sentence: str, start: int, end: int) -> bool:
 
 
 _CLAUSE = re.compile(r";|, (?:but|and|however) | (?:owing|due) to | because of | given ")
-# "Hematemesis: unknown", "gait could not be assessed"
+# "Hematemesis: unknown", "gait could not be assessed", "COPD: N/A", "Diabetes: borderline"
 NOT_KNOWN = compiled(r"""
-    \s*(?:[:=|?–-]+\s*)?(?:is |are |was |were )?
-    (?:(?:unknown|unclear|deferred|not (?:assessed|asked|tested|examined|evaluated|checked|performed|obtained))\b
-    (?! (?!at|on|by|due|as|because)\w)
+    (?: (?:history|hx|status|use))?
+    \s*(?:[:=|?–-]+\s*)?[\[(<]?(?:is |are |was |were )?
+    (?:(?:unknown|unclear|deferred|undetermined|undocumented
+    |not (?:assessed|asked|tested|examined|evaluated|checked|performed|obtained|documented|recorded|known|applicable
+    |available|specified|entered|stated|charted|answered|filled|on file)
+    |(?:patient |pt )?(?:unsure|not sure)|no (?:data|info(?:rmation)?|record|entry)(?: available| found)?)\b
+    (?! (?!at|on|by|due|as|because|in|if|whether)\w)
+    |n/a\b
     |unable to (?:assess|obtain|test|examine|evaluate|determine)
     |(?:could not|cannot|can't) be (?:assessed|obtained|tested|examined|evaluated|determined))
+    |\s*[:=|–-]+\s*[\[(<]?(?:(?:na|uta|n\.a\.?|pending|tbd|blank|empty|pre-?(?:diabet|hypertens)\w*|borderline
+    |gestational|impaired glucose tolerance
+    |at risk|high risk|-{2,9}|_{2,9})(?: only)?[\])>]?(?=\s*(?:[.,;)\n]|$)))
+    |(?: (?:stool|urine|serum|blood|antigen|ag|pcr|serology|cultures?|cx|test|toxin|biopsy)){0,3}[ ]
+    (?:is |are )?(?:still )?pending\b(?! \w)
     """)
 
 

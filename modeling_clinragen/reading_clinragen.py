@@ -8,7 +8,8 @@ import re
 from bisect import bisect_right
 from functools import lru_cache
 
-from .forms_clinragen import allergies, family_histories, statements_of_forms, unwrapped
+from .asides_clinragen import asides, is_aside
+from .forms_clinragen import family_histories, statements_of_forms, unwrapped
 from .homonyms_clinragen import names_something_else
 from .negation_clinragen import (
     NOT_KNOWN,
@@ -70,7 +71,7 @@ def _read(text: str) -> dict:
         "sentences": sentences,
         "starts": [start for start, _ in sentences],
         "families": family_histories(text),
-        "allergies": allergies(text),
+        "asides": asides(text),
         "indications": [match.span("body") for match in _INDICATION.finditer(text)],
         "forms": forms,
         "form_at": form_at,
@@ -147,10 +148,12 @@ class Reading:
         return "neither" if self.is_uncertain(start, end) else "argues"
 
     def is_uncertain(self, start: int, end: int) -> bool:
-        """Return whether the span is a risk, a plan, an allergy, an example, or used in another sense."""
-        if any(a <= start < b for a, b in self.allergies) or names_something_else(self.text, start, end):
+        """Return whether the span is a risk, a plan, an aside, an example, or used in another sense."""
+        if any(a <= start < b for a, b in self.asides) or names_something_else(self.text, start, end):
             return True
         first, last = self._scope_at(start)
+        if is_aside(self.text[first:last], start - first, end - first):
+            return True
         line = self.text[max(self.text.rfind("\n", 0, start) + 1, start - _MAX_BEFORE) : start]
         if is_uncertain(self.text[first:last], start - first, end - first) or _REMARK.search(line):
             return True
