@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a note says a treatment is for: "insulin for hyperkalemia" is no sign of diabetes."""
+"""Reasons that a note gives for a treatment: "insulin for hyperkalemia" is no sign of diabetes."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from .words_clinragen import stem
 _PAIRS = """
     left right; upper lower; acute chronic; systolic diastolic; mild severe; respiratory metabolic
     ischemic hemorrhagic; viral bacterial; worsening improving; worsening resolving; worsening resolved
+    distended flat
 """
 _RAISED = tuple(map(stem, ("raised", "elevated", "increased", "high")))
 _LOWERED = tuple(map(stem, ("low", "lowered", "reduced", "decreased", "diminished")))

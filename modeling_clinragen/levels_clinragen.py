@@ -42,6 +42,9 @@ from .wordings_clinragen import (
 
 
 MIN_VALUES_OF_TREND = 6  # fewer values show a trend only if the first and the last are the extremes
+_MONITORED = frozenset(  # bedside channels: of a weight or a laboratory test small changes matter
+    f"{part} blood pressure" for part in ("Systolic", "Diastolic", "Mean")
+) | {"Heart Rate", "Respiratory rate", "Oxygen saturation"}
 NOTABLE_CHANGE = 0.25  # in standard deviations of the channel, for fewer values
 _NOTABLE_SHARE = 0.004  # of the first value, for channels without limits
 _FROM_LEVEL = re.compile(
@@ -135,7 +138,11 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
         if _AND_THEN.search(clause, STABLE.search(clause).end()):
             return [("trend", None)]
     holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
-    if stated == "stable" and not holds and np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0):
+    if (
+        stated == "stable"
+        and channel["name"] in _MONITORED
+        and np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0)
+    ):
         holds = True
     return [("trend", negation(holds) if negated else holds)]
 

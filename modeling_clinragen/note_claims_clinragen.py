@@ -161,16 +161,23 @@ class NoteIndex:
                     word = self.words[position]
                     by_clause[self._clause_of(word)].setdefault(wanted_stem, word[1:])
         self._share_labels(by_clause, stems)
-        wanted = [word for word in stems if word not in MODIFIER_STEMS and word not in QUALIFIERS] or stems
         needs = separating(stems)
-        needed = len(wanted) if len(wanted) <= _FEW else len(wanted) // 2 + 1
+        beside = QUALIFIERS | needs
+        wanted = [w for w in stems if w not in MODIFIER_STEMS | beside and not w.isdigit()] or stems
         found = {
-            clause: [place for word, place in words.items() if word in wanted]
+            clause: [place for word, place in words.items() if word in wanted or word in beside]
             for clause, words in by_clause.items()
             if needs <= words.keys() and not any(self._is_of_another(words[word], stems) for word in needs & KINDS)
+            if self._are_enough([place for word, place in words.items() if word in wanted], len(wanted))
         }
         most = max((len(words) for words in found.values()), default=0)
-        return [words for words in found.values() if len(words) == most] if most >= needed else []
+        return [words for words in found.values() if len(words) == most]
+
+    def _are_enough(self, places: list[tuple[int, int, int]], wanted: int) -> bool:
+        """Return whether a clause has enough words of a finding: all of a few, or most if the note denies them."""
+        if len(places) >= (wanted if wanted <= _FEW else wanted // 2 + 1):
+            return True
+        return wanted == _FEW and len(places) == _FEW - 1 and self.polarity(places) == "negated"
 
     def _is_of_another(self, place: tuple[int, int, int], stems: list[str]) -> bool:
         """Return whether a word of kind stands before another finding: "systolic" of "systolic murmur and failure"."""

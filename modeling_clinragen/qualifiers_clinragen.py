@@ -121,9 +121,10 @@ def is_qualified(text: str, sentence: tuple[int, int], place: list[tuple[int, in
     parts = _parts(text, *sentence)
     first, last = (next(i for i, part in enumerate(parts) if at <= part[1]) for at in (min(core)[0], max(core)[0]))
     stated = set(_stems(text[parts[first][0] : parts[last][1]]))
+    plain = _ALL | GRAMMAR_WORDS | {word for span in core for word in _stems(text[slice(*span)])}
     for beside in (*parts[:first][-1:], *parts[last + 1 :][:1]):
         words = _stems(text[slice(*beside)])
-        stated |= words if words <= _ALL | GRAMMAR_WORDS else set()
+        stated |= words if words <= plain else set()
     if _is_item(text[parts[first][0] : parts[last][1]], text, core) and not qualifiers & _SIZES:
         stated |= _head(text, parts[:first])
     dated = _LATELY.search(text, *sentence)

@@ -421,10 +421,13 @@ def _steadily(clause: str, found: list[Quantity], values: np.ndarray) -> list[Tr
     return [is_steady(between, rising=bool(between[-1] > between[0]))]
 
 
+_BARE_TO = re.compile(r"(?<!went )(?<!came )(?<!gone )(?<!goes )\b(?:up|down) to\b")  # a reach, not a movement
+
+
 def _moved(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth]:
     """Judge "rose to 120", "fell to 80": false if no earlier value was on the other side of the number."""
     ways = [way for way, pattern in ((1, ROSE_TO), (-1, FELL_TO)) if pattern.search(clause)]
-    if len(found) != 1 or len(ways) != 1 or len(values) < 2:
+    if len(found) != 1 or len(ways) != 1 or len(values) < 2 or _BARE_TO.search(clause):
         return []
     places = np.flatnonzero(found[0].may_hold(values))
     before = np.minimum.accumulate(values * ways[0])

@@ -41,7 +41,8 @@ _TAKEN_BACK = compiled_words(rf"""
     (?:unlikely|improbable|doubtful|dubious|less likely)(?=\s*(?:[.,;:)\n]|$|(?:given|per|as|based|at|now|in|by|due
     |because|clinically|and|but|since|with|from|considering|this|than|overall|here)\b))|unfounded|(?:in|by|due to
     |an?) (?:error|mistake)|{_WRONG}(?:ly)?
-    (?! in \w+ing)(?:(?: \w+)? {_DIAGNOSED})?|retracted|withdrawn|abandoned|discarded|disproved|disproven|overturned
+    (?! in \w+ing)(?:(?: \w+)? {_DIAGNOSED})?|retracted|withdrawn(?! (?:from|into|and|affect))
+    |abandoned|discarded|disproved|disproven|overturned
     |rescinded|debunked|(?:a )?misdiagnosis|misdiagnosed(?! as)|not (?:correct|accurate|true|real|borne out
     |substantiated)
     |(?:removed|taken|deleted|struck) (?:from|off) (?:the |his |her )?(?:problem list|pmhx?|chart|record|list)
