@@ -138,12 +138,8 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
         if _AND_THEN.search(clause, STABLE.search(clause).end()):
             return [("trend", None)]
     holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
-    if (
-        stated == "stable"
-        and channel["name"] in _MONITORED
-        and np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0)
-    ):
-        holds = True
+    slight = np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0)
+    holds = holds or (stated == "stable" and slight and channel["name"] in _MONITORED)
     return [("trend", negation(holds) if negated else holds)]
 
 
