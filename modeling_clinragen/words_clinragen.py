@@ -255,7 +255,15 @@ _LETTERS["ns"] = "night sweats"
 _OF_ONE_WORD = {short: words for short, words in _ABBREVIATIONS.items() if " " not in words}
 _DENIED = {word: meaning for meaning, words in _DENYING_WORDS.items() for word in words.split()}
 _ALIASES = {word: meaning for meaning, words in _SAME_WORDS.items() for word in words.split()} | _DENIED
-_BRITISH = (("haem", "hem"), ("aemi", "emi"), ("oede", "ede"), ("pnoe", "pne"), ("rhoe", "rhe"), ("oesoph", "esoph"))
+_BRITISH = (
+    ("haem", "hem"),
+    ("aemi", "emi"),
+    ("oede", "ede"),
+    ("pnoe", "pne"),
+    ("rhoe", "rhe"),
+    ("oesoph", "esoph"),
+    ("melaen", "melen"),
+)
 _ADJECTIVES = (
     ("pneic", "pnea"),
     ("capnic", "capnia"),

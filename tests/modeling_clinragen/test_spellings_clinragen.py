@@ -5,6 +5,7 @@
 import pytest
 
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder
+from tests.modeling_clinragen.test_composition_clinragen import links
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,8 @@ from modeling_clinragen.note_claims_clinragen import DiagnosisFinder
 def test_mention_in_another_spelling(name, mention):
     find = DiagnosisFinder({"A": [name], "B": ["cough"]})
     assert [found.labels for found in find(f"The note documents {mention}.")] == [{"A"}]
+
+
+@pytest.mark.parametrize("note", ["Melaena overnight.", "Haematemesis.", "Septicaemia.", "Pulmonary oedema on the film."])
+def test_a_finding_of_a_note_in_british_spelling(note):
+    assert links().find_in_note(note)
