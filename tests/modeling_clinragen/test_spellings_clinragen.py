@@ -32,6 +32,8 @@ def test_mention_in_another_spelling(name, mention):
     assert [found.labels for found in find(f"The note documents {mention}.")] == [{"A"}]
 
 
-@pytest.mark.parametrize("note", ["Melaena overnight.", "Haematemesis.", "Septicaemia.", "Pulmonary oedema on the film."])
+@pytest.mark.parametrize(
+    "note", ["Melaena overnight.", "Haematemesis.", "Septicaemia.", "Pulmonary oedema on the film."]
+)
 def test_a_finding_of_a_note_in_british_spelling(note):
     assert links().find_in_note(note)
