@@ -23,7 +23,7 @@ from datasets_scripts.dataset.splits import SPLITS, first_patients, split_of
 from datasets_scripts.sources.channels import load_channels
 from datasets_scripts.sources.cohort import Cohort, CohortOptions
 from datasets_scripts.sources.labels import describe_unknown, load_labels
-from datasets_scripts.sources.losses import describe_losses
+from datasets_scripts.sources.losses import describe_losses, describe_odd_stays, describe_unknown_codes
 from datasets_scripts.sources.meds import load_mapping, meds_source
 from datasets_scripts.sources.meds_export import export_meds
 from datasets_scripts.sources.notes import hours_of, parse_sections
@@ -235,15 +235,8 @@ def _warnings(metadata: dict, shares: dict[str, float]) -> Iterator[str]:
             f"{left_out} discharge summaries left out of the note view {metadata['settings']['note_view']}: no "
             "heading of its sections was found; sources/note_sections.yaml lists those that are known"
         )
-    for row in metadata["attrition"]:
-        if row["stays_lost"] and ("before it begins" in row["why"] or row["why"] == "age unknown"):
-            yield f"{row['stays_lost']} ICU stays left out: {row['why']}"
-    if codes["unknown"]:
-        yield (
-            f"{codes['unknown']} of {codes['total']} diagnosis codes are in no table of codes (such as "
-            f"{', '.join(codes['unknown_codes'][:3])}), {codes['by_family']} of them read by their family; "
-            "label_audit.csv lists them"
-        )
+    yield from describe_odd_stays(metadata["attrition"])
+    yield from (f"{line}; label_audit.csv lists them" for line in describe_unknown_codes(codes))
     if codes["restored"]:
         yield f"{codes['restored']} of {codes['total']} diagnosis codes were changed by a spreadsheet and are restored"
 

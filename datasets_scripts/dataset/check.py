@@ -13,8 +13,8 @@ from datasets_scripts.sources.cohort import BY_FAMILY, UNKNOWN, Cohort
 from datasets_scripts.sources.dialects import DELIMITERS, PLAIN, Dialect
 from datasets_scripts.sources.first_rows import FIRST_ROWS
 from datasets_scripts.sources.items import Units
-from datasets_scripts.sources.labels import load_labels
-from datasets_scripts.sources.losses import describe_losses, unit_hint
+from datasets_scripts.sources.labels import describe_unknown, load_labels
+from datasets_scripts.sources.losses import describe_losses, describe_odd_stays, describe_unknown_codes, unit_hint
 from datasets_scripts.sources.measurements import DROPPED, far_from_normal
 from datasets_scripts.sources.raw_tables import files_of, find_tables, header_of
 from datasets_scripts.sources.reader import enough_memory, read_source
@@ -59,7 +59,7 @@ def check(arguments: argparse.Namespace, shares: dict[str, float]) -> None:
             threads=arguments.threads,
         )
         with closing(cohort.connection):
-            print(*_of_rows(cohort, files), sep="\n")
+            print(*_of_rows(cohort, files, labels), sep="\n")
 
 
 def _of_files(source: dict, files: dict[str, Path]) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _written(dialect: Dialect, is_parquet: bool) -> str:
     return ", ".join(words + ([f"times of {dialect.time_zone}"] if dialect.time_zone != PLAIN.time_zone else []))
 
 
-def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
+def _of_rows(cohort: Cohort, files: dict[str, Path], labels: list[dict]) -> Iterator[str]:
     """Describe the content of the rows, their losses, and what looks wrong."""
     read = {table: cohort.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in files}
     yield f"rows read, at most {FIRST_ROWS:,} a table: " + ", ".join(
@@ -105,8 +105,17 @@ def _of_rows(cohort: Cohort, files: dict[str, Path]) -> Iterator[str]:
     yield from _of_other_codes(cohort)
     if not cohort.source.get("unlabelled"):
         yield from _of_diagnoses(cohort)
-    yield "what looks wrong" if losses else "nothing looks wrong"
-    yield from (f"  {line}" for line in losses)
+    wrong = [*_of_labels_and_stays(cohort, labels), *losses]
+    yield "what looks wrong" if wrong else "nothing looks wrong"
+    yield from (f"  {line}" for line in wrong)
+
+
+def _of_labels_and_stays(cohort: Cohort, labels: list[dict]) -> Iterator[str]:
+    """Repeat the warnings that a build gives of labels, stays and codes."""
+    yield from describe_unknown(labels)
+    yield from describe_odd_stays(cohort.attrition)
+    if not cohort.source.get("unlabelled"):
+        yield from describe_unknown_codes(cohort.code_counts)
 
 
 def _of_channel(cohort: Cohort, position: int, channel: dict, losses: list[str]) -> Iterator[str]:

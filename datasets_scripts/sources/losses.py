@@ -30,6 +30,23 @@ REASONS = {
 }
 
 
+def describe_odd_stays(attrition: list[dict]) -> Iterator[str]:
+    """Yield one line for the stays of no known age, and one for those that end before they begin."""
+    for row in attrition:
+        if row["stays_lost"] and ("before it begins" in row["why"] or row["why"] == "age unknown"):
+            stays = "1 ICU stay" if row["stays_lost"] == 1 else f"{row['stays_lost']} ICU stays"
+            yield f"{stays} left out: {row['why']}"
+
+
+def describe_unknown_codes(codes: dict) -> Iterator[str]:
+    """Yield one line if some diagnosis codes are in no table of codes; `codes` are the `code_counts` of a cohort."""
+    if codes["unknown"]:
+        yield (
+            f"{codes['unknown']} of {codes['total']} diagnosis codes are in no table of codes (such as "
+            f"{', '.join(codes['unknown_codes'][:3])}), {codes['by_family']} of them read by their family"
+        )
+
+
 def describe_losses(cohort: Cohort) -> list[str]:
     """Return one line for each kind of loss that a cohort has; none for clean tables."""
     return [

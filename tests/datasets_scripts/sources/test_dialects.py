@@ -495,6 +495,15 @@ def test_check_prints_what_is_understood_and_writes_nothing(tmp_path):
     assert "nothing looks wrong" in build(root, MAPPING, "--check").stdout
 
 
+def test_check_repeats_what_a_build_warns_of(tmp_path):
+    root = write(tmp_path / "export")
+    (file,) = root.glob("diagnosen_1.csv")
+    file.write_text(file.read_text(encoding="latin-1").replace("I50", "I50 03.01.2026"), encoding="latin-1")
+    _, said, wrong = build(root, MAPPING, "--check").stdout.partition("what looks wrong")
+    assert said
+    assert "of 3 diagnosis codes are in no table of codes (such as I50 03.01.2026" in wrong
+
+
 def test_check_reads_the_first_rows_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets_scripts.dataset.check.FIRST_ROWS", 2)
     done = build(write(tmp_path / "export"), MAPPING, "--check")
