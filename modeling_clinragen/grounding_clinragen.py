@@ -223,7 +223,7 @@ class GroundedText:
         """Leave out findings that are not in the note, do not support the diagnosis, or are repeated."""
         wrong, seen, words = set(), set(), [set(_plain(claim.text).split()) for claim in claims]
         for i, claim in enumerate(claims):
-            fails = claim.verdict in ("absent", "contradicted") or (
+            fails = claim.verdict != "supported" or (
                 self.grounding.has_knowledge and claim.argument in ("unlinked", "unknown")
             )
             is_part = any(words[i] < other for other in words)  # "hypertension requiring treatment" by "hypertension"
@@ -251,8 +251,7 @@ class GroundedText:
 
     def _holds(self, sentence: str, claims: list[Claim]) -> bool:
         """Return whether the record supports a sentence that agrees with the diagnoses and says something new."""
-        verdicts = {claim.verdict for claim in claims}
-        if "supported" not in verdicts or verdicts & {"contradicted", "absent"}:
+        if {claim.verdict for claim in claims} != {"supported"}:
             return False
         if self.grounding.has_knowledge and any(claim.argument in ("unlinked", "unknown") for claim in claims):
             return False

@@ -48,7 +48,24 @@ _NO_MAIN_VERB = re.compile(  # "in the note, cough and fever, which are in keepi
 _SAID_TWICE = re.compile(r"\b(\d+(?:\.\d+)?)( [^\s,;]+)? at the (start|end)\b.*\b\1(?: [^\s,;]+)? at the \3\b")
 _DISORDERS_OF = re.compile(r"\b(?:complications|disorders) of\b")  # of what is in the name of the diagnosis
 
-_MALFORMED = (_WORD_TWICE, _PHRASE_TWICE, _UNIT_ALONE, _VERB_LACKS, _IS_AND_VERB, _NO_FINDING, _SAID_TWICE)
+_REACH_TO = re.compile(
+    r"\b(?:up|down) to [\d.]+(?: [^\s,;]+)? at the start to\b"
+)  # "up to 30 /min at the start to 30"
+_LOW_SIGNS = "bradycardia|hypotension|hypothermia|hypox[ae]mia|hypoglyc[ae]mia|hypokal[ae]mia|hyponatr[ae]mia"
+_HIGH_SIGNS = "tachycardia|fever|tachypn[oe]+a|hyperglyc[ae]mia|hyperkal[ae]mia|hypernatr[ae]mia|leukocytosis"
+_WRONG_WAY = re.compile(  # "bradycardia with heart rate up to 73 /min"
+    rf"\b(?:{_LOW_SIGNS})\b(?:(?! and )[^,;.])*\bup to \d"
+    rf"|\b(?:{_HIGH_SIGNS})\b(?:(?! and )[^,;.])*\b(?:down to|as low as) \d"
+)
+_PASSIVE_AFTER = re.compile(r" (?:is|are|was|were) (?:also )?(?:suggested|supported|indicated|backed) by\b")
+_CLAUSE_BEFORE = re.compile(
+    r"(?:^|[,;:(] |\b(?:and|or|while|but|whereas|so|that|the|an?|acute|chronic|possible|likely|also) )$"
+)
+
+_MALFORMED = (
+    *(_WORD_TWICE, _PHRASE_TWICE, _UNIT_ALONE, _VERB_LACKS, _IS_AND_VERB, _NO_FINDING, _SAID_TWICE),
+    *(_REACH_TO, _WRONG_WAY),
+)
 _ARE_OF_ONE = re.compile(  # "the note describes wheezing, which are in keeping with pneumonia"
     r"the (?:note|record|chart) [a-z]+ (?P<finding>(?:(?! and )[^,;.&])+(?<!s)(?<!data)), which are\b"
 )
@@ -78,6 +95,8 @@ def is_well_formed(sentence: str, part: str, mentions: Sequence[Mention]) -> boo
         return False
     if any(_NAME_PART.search(lower, 0, m.start) or lower.startswith(" and this ", m.end) for m in mentions):
         return False
+    if any(_PASSIVE_AFTER.match(lower, m.end) and not _CLAUSE_BEFORE.search(lower, 0, m.start) for m in mentions):
+        return False  # "oxygen saturation was lower respiratory failure is supported by"
     starts = {mention.start for mention in mentions}
     if any(name.start() not in starts for name in _DISORDERS_OF.finditer(lower)):
         return False

@@ -45,6 +45,10 @@ def is_kept(sentence, part):
         "Respiratory rate was above normal 10 times, with pneumonia and this is compatible with pneumonia.",
         "Systolic blood pressure up to 200 mmHg at hour 43, and was 171 mmHg at the end, which suggests pneumonia.",
         "Heart rate was 90 /min, and inspired oxygen up to 60% and was 40% at the end, which suggests pneumonia.",
+        "Oxygen saturation was lower pneumonia is supported by a low of 84%.",
+        "Weight rose, and respiratory rate up to 30 /min at the start to 30 /min, which suggests pneumonia.",
+        "Pneumonia is suggested by bradycardia with heart rate up to 73 /min.",
+        "Pneumonia is suggested by fever as low as 36.1 °C.",
     ],
 )
 def test_a_garbled_sentence_about_series_is_left_out(sentence):
@@ -104,6 +108,9 @@ def test_a_garbled_sentence_about_a_note_is_left_out(sentence):
         ("note", "The note describes cough and wheezing, which are in keeping with pneumonia."),
         ("note", "The note describes crackles, which are in keeping with pneumonia."),
         ("note", "The note describes cough, fever, which are in keeping with pneumonia."),
+        ("lab", "Fever and hypotension as low as 70 mmHg suggest pneumonia."),
+        ("lab", "Weight rose from 70 to 75 kg, and acute renal failure is suggested by creatinine up to 3.1 mg/dL."),
+        ("lab", "Pneumonia and acute renal failure are also supported by fever up to 39.2 °C."),
     ],
 )
 def test_well_formed_sentences_are_kept(part, sentence):
