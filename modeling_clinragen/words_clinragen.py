@@ -24,7 +24,7 @@ _GRAMMAR = """
     confirmed part use still appreciated heard described currently noticed observed list lists listed show shows
     showed shown see seen found find reveal reveals revealed include includes including together along overall
     evident apparent established positive picture prior previous previously ago days day week weeks diagnosis diagnoses
-    possible possibly suspected suspicion probable presumed
+    possible possibly suspected suspicion probable presumed give gives
 """
 GRAMMAR_WORDS = frozenset(_GRAMMAR.split())
 _WORD = re.compile(
