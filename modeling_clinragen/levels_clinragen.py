@@ -139,7 +139,8 @@ def trends(clause, states, channel, negated, values) -> list[tuple[str, Truth]]:
             return [("trend", None)]
     holds = trend_of(values) == stated if len(values) >= MIN_VALUES_OF_TREND else _short_trend(stated, channel, values)
     slight = np.ptp(values) <= NOTABLE_CHANGE * channel.get("std", 0)
-    holds = holds or (stated == "stable" and slight and channel["name"] in _MONITORED)
+    if stated == "stable" and slight and channel["name"] in _MONITORED:
+        holds = True
     return [("trend", negation(holds) if negated else holds)]
 
 

@@ -377,7 +377,7 @@ def test_unknown_codes_and_reversed_admissions_are_one_line_each(tmp_path):
     done = command("--source", "mimic-iii", "--root", root, "--output", tmp_path / "out", "--splits", EQUAL)
     assert done.returncode == 0
     assert "1 of 12 diagnosis codes are in no table of codes (such as 99999X), 0 of them read" in done.stderr
-    assert "1 ICU stays left out: the admission ends before it begins" in done.stderr
+    assert "1 ICU stay left out: the admission ends before it begins" in done.stderr
 
 
 def test_an_existing_output_is_left_alone(tmp_path):

@@ -82,8 +82,8 @@ def test_an_unknown_age_leaves_the_stay_out_and_is_said(tmp_path, caplog, age):
     found, metadata = small_hospital.build(tmp_path, tables, mapping, "--min-age", "0", "--splits", "train=1")
     assert set(found) == {"s1"}
     assert {row["why"]: row["stays_lost"] for row in metadata["attrition"]}["age unknown"] == 1
-    assert metadata["warnings"] == ["1 ICU stays left out: age unknown"]
-    assert "1 ICU stays left out: age unknown" in caplog.text
+    assert metadata["warnings"] == ["1 ICU stay left out: age unknown"]
+    assert "1 ICU stay left out: age unknown" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_meds_without_a_birth(tmp_path):
     arguments = ["--source", "meds", "--root", str(tmp_path / "raw"), "--output", str(tmp_path / "dataset")]
     build_dataset.main([*arguments, "--mapping", "mimic-iv", "--splits", "train=1"])
     assert {stay: row["age"] for stay, row in rows(tmp_path / "dataset").items()} == {"s1": 69}
-    assert "1 ICU stays left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
+    assert "1 ICU stay left out: age unknown" in read_metadata(tmp_path / "dataset")["warnings"]
 
 
 def test_eicu_and_the_benchmark_folders_without_an_age(tmp_path):
@@ -231,7 +231,7 @@ def test_eicu_and_the_benchmark_folders_without_an_age(tmp_path):
         arguments = ["--source", source, "--root", str(folder), "--output", str(output), "--splits", "train=1"]
         build_dataset.main([*arguments, "--min-age", "0"])
         assert {stay: row["age"] for stay, row in rows(output).items()} == ages
-        assert "1 ICU stays left out: age unknown" in read_metadata(output)["warnings"]
+        assert "1 ICU stay left out: age unknown" in read_metadata(output)["warnings"]
 
 
 SHARES = "train=0.8,validation=0.1,test=0.1"

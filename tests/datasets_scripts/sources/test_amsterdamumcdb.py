@@ -127,7 +127,7 @@ def test_a_stay_without_an_age_group_is_left_out_and_counted(tmp_path):
     tables["admissions"][3]["agegroup"] = ""
     built, metadata = build(tmp_path, tables)
     assert set(built) == {"10", "11", "20"}
-    assert "1 ICU stays left out: age unknown" in metadata["warnings"]
+    assert "1 ICU stay left out: age unknown" in metadata["warnings"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])

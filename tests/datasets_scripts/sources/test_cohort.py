@@ -62,7 +62,7 @@ def test_the_attrition_says_what_was_lost_and_why(tmp_path, caplog):
     assert lost["the admission ends before it begins"] == (1, 1)
     assert lost["younger"] == (1, 1)
     assert steps[-1]["stays"] == steps[0]["stays"] - sum(row["stays_lost"] for row in steps) == 10
-    assert "1 ICU stays left out: the admission ends before it begins" in caplog.text
+    assert "1 ICU stay left out: the admission ends before it begins" in caplog.text
 
 
 def test_the_window_cuts_by_the_time_of_measurement(tmp_path):

@@ -210,7 +210,7 @@ def test_ages_count_what_is_known_of_the_birthday(tmp_path, tables):
     found, warnings = build(tmp_path, tables)
     assert [found[str(200 + i)]["age"] for i in range(1, 6)] == [60, 59, 60, 59, 90]
     assert "206" not in found
-    assert "1 ICU stays left out: age unknown" in warnings
+    assert "1 ICU stay left out: age unknown" in warnings
     assert {(row["sex"], row["ethnicity"]) for row in found.values()} == {("F", "White")}
 
 
