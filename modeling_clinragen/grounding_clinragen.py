@@ -251,7 +251,8 @@ class GroundedText:
 
     def _holds(self, sentence: str, claims: list[Claim]) -> bool:
         """Return whether the record supports a sentence that agrees with the diagnoses and says something new."""
-        if {claim.verdict for claim in claims} != {"supported"}:
+        verdicts = {claim.verdict for claim in claims}
+        if "supported" not in verdicts or verdicts & {"contradicted", "absent"} or any(map(_is_open, claims)):
             return False
         if self.grounding.has_knowledge and any(claim.argument in ("unlinked", "unknown") for claim in claims):
             return False
@@ -453,6 +454,11 @@ class GroundedText:
 @lru_cache(maxsize=4096)  # each name is looked up for every diagnosis and sentence
 def _plain(text: str) -> str:
     return _PLAIN.sub(" ", text.lower()).strip()
+
+
+def _is_open(claim: Claim) -> bool:
+    """Return whether a claim about a channel or a note is neither true nor false; a diagnosis's name is none."""
+    return claim.verdict == "unverifiable" and (claim.channel is not None or claim.kind != "other")
 
 
 def _arguments(sentence: str, claims: list[Claim]) -> set[tuple]:

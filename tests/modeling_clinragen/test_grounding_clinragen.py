@@ -147,6 +147,24 @@ def test_an_unsupported_sentence_is_left_out(grounding, part, sentence):
 
 
 @pytest.mark.parametrize(
+    ("sentence", "is_kept"),
+    [
+        ("Systolic blood pressure is up to 190, which fits Essential hypertension.", True),
+        ("Essential hypertension is supported by Systolic blood pressure up to 190.", True),
+        ("Systolic blood pressure is up to 190, which fits Heart Rate and Essential hypertension.", False),
+    ],
+)
+def test_a_name_of_a_diagnosis_is_no_open_claim_but_a_channel_is(make_processor, sentence, is_kept):
+    label = "Essential hypertension"
+    high = term("high pressure", label, kind="vital-sign pattern", pattern=("Systolic blood pressure", "high"))
+    processor = make_processor(knowledge=[*KNOWLEDGE, high])
+    made = Grounding(processor).of(record_of(sbp=[190, 185, 180, 170, 175, 180], hr=[58, 66, 70, 72, 70, 71]))
+    made.read(processor.target_text([LABELS.index(label)], "", sentence))
+    assert (sentence in written(made)) == is_kept
+    assert "unexplained" not in made.text
+
+
+@pytest.mark.parametrize(
     ("pressures", "sentence"),
     [
         ([118, 98, 118, 97, 118, 118], "Systolic blood pressure is lower than normal 2 times, which fits Shock."),
