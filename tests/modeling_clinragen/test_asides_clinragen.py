@@ -4,16 +4,7 @@
 
 import pytest
 
-from datasets_scripts.knowledge.base import builtin_knowledge
-from modeling_clinragen import PHENOTYPES
-from modeling_clinragen.links_clinragen import KnowledgeLinks
 from modeling_clinragen.note_claims_clinragen import check_note_claims
-
-
-@pytest.fixture(scope="module")
-def find():
-    links = KnowledgeLinks(builtin_knowledge()["terms"], [phenotype["name"] for phenotype in PHENOTYPES])
-    return lambda note: [finding.text.lower() for finding in links.find_in_note(note)]
 
 
 ASIDES = """

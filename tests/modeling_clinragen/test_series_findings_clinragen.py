@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a series shows is stated as it was measured, and no error of measurement is evidence."""
+"""State what a series shows as it was measured, and take no error of measurement for evidence."""
 
 import random
 import re

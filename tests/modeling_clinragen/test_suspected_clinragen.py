@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a note only suspects is called possible, is weak evidence, and is never documented as a fact."""
+"""Call possible what a note only suspects, take it for weak evidence, and never document it as a fact."""
 
 import random
 import re
