@@ -185,17 +185,17 @@ class Composer:
 
     def _of_this_stay(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
         """
-        Select the findings linked with a disease, without treatments for another reason; for an acute disease, without
+        Select the findings linked with a disease, without those for another reason; for an acute disease, without
         events of the past.
         """
         linked = [finding for finding in findings if disease in finding.diseases]
-        linked = [finding for finding in linked if not self._is_for_another(disease, finding.text, note)]
+        linked = [finding for finding in linked if not self._is_explained(disease, finding.text, note)]
         if disease not in ACUTE:
             return linked
         return [finding for finding in linked if not is_only_history(note, finding.text)]
 
-    def _is_for_another(self, disease: str, text: str, note: str) -> bool:
-        return self.links.is_for_another(disease, text, note, (end for _, end in places_of(note, text)))
+    def _is_explained(self, disease: str, text: str, note: str) -> bool:
+        return self.links.is_explained_otherwise(disease, text, note, places_of(note, text))
 
     def _ranked_note(self, disease: str, findings: list[NoteFinding], note: str) -> list[NoteFinding]:
         """Rank findings, the disease's own names first, and leave out those that repeat another."""

@@ -202,6 +202,7 @@ _SYSTEMS = compiled(
     """)
     + r"\W*)*$"
 )
+_JOINED = re.compile(r"[a-z]/[a-z ]+$")  # "fever/chills/melena (-)"
 _SIGN_ENDS = re.compile(
     r"\b(?:but|however|although|except)\b|,\s*(?=(?:no|not|denie[sd]|without|hx|h/o|history|s/p|pmhx?|has|with)\b)"
 )
@@ -285,7 +286,8 @@ def _placed(piece: str, offset: int, signs: list[tuple[int, int, bool]], before:
             first, final = end, turn.start() if turn else stop
         else:
             final = len(piece[:start].rstrip(" :=-"))
-            first, last = max(last, *(piece.rfind(mark, 0, final) + 1 for mark in ",:/")), end
+            marks = ",:" if len(signs) == 1 and _JOINED.search(piece, 0, final) else ",:/"
+            first, last = max(last, *(piece.rfind(mark, 0, final) + 1 for mark in marks)), end
         if piece[first:final].strip():
             yield Statement(offset + first, offset + final, negated, (offset + start, offset + end))
 

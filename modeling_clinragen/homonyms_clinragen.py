@@ -25,6 +25,9 @@ _BEFORE = compiled_words(r"""
     |encourag\w+ (?:to )?cough(?:ing)?|(?:gag and|weak|strong|good) cough
     |(?:guaifenesin|robitussin|mucinex|delsym|tussin)[ -]dm
     |(?:family|wife|husband|mother|father|son|daughter|parents|spouse) (?:is |are |was |were )?(?:still )?in shock
+    |(?:well|poorly|equally|adequately)[ -]ventilated|(?:g|j|ng|og|peg|gj)-?(?:tube|t)? (?:is
+    |was )?(?:to )?vent(?:ed|ing)?
+    |breast stroke|rescue breathing|(?:bypass|balloon) pump off
     |(?:mediastinal|routine|(?:post-?op(?:erative)?|surgical)) chest tubes?
     """)
 _AFTER = compiled_words(r"""
@@ -43,6 +46,15 @@ _AFTER = compiled_words(r"""
     |drinks (?:(?:\d+|one|two|three|several|daily|plenty of|lots of|cups? of|some|\w+ cups of) )*
     (?:coffee|tea|water|milk|juice|soda|ensure|fluids|liquids)
     |chest tubes? (?:x ?\d )?(?:post|s/p|after) (?:cabg|op\w*|cardiac|avr|mvr|surgery)
+    |shocked (?:by|at|to (?:hear|learn|see))|septic tank|vent drain|(?:dopamine|insulin) (?:receptor|agonist
+    |antagonist)s?
+    |ventilation[ -/]+perfusion(?: (?:scan|lung scan))?|v/q scan|ventilated room|collapsed veins?|cad[ -]cam
+    |unresponsive to (?:narcan|naloxone|prompts)|(?:pneumonia|pna|sepsis) (?:score|core measures?|vaccin\w+|clinic)
+    |(?:copd|chf|heart failure|stroke) core measures?
+    |stroke: nihss 0|jvd (?:is |was )?(?:flat|not (?:elevated|raised|distended))|gallop horse
+    |(?:vancomycin|lactulose) enema|sodium bicarbonate (?:mouthwash|mouth ?rinse|swish\w*)|smok\w+ (?:marijuana
+    |cannabis|weed|salmon)
+    |(?:has-?bled|cha2?ds2?-?(?:vas?c?\w*)?)(?: score)?(?: of)? \d ?\([^()\n]{0,60}
     |indwelling (?:urinary )?(?:catheter:? )?\(?foley
     """)
 

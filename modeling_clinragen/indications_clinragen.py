@@ -9,7 +9,7 @@ from .phrases_clinragen import compiled, lowered
 
 _FOR = compiled(r"""
     (?: (?!and\b|or\b|but\b|with\b|to\b|for\b)[\w/%.+-]+){0,5}? ?\(?
-    (?:for|to (?:treat|control|reverse|correct|lower|help(?: with)?)|2/2|due to|because of)
+    (?:for|prn|to (?:treat|control|reverse|correct|lower|help(?: with)?)|2/2|due to|because of)
     [ ](?P<reason>[^.,;:\n()]+)
     """)
 # what is no disease: times, goals, and effects that the drug has in each of its uses

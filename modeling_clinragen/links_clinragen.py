@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from .causes_clinragen import OF_MANY_CAUSES, given_cause, is_harmless
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
 from .denials_clinragen import DenialFinder
@@ -30,6 +31,8 @@ from .words_clinragen import GRAMMAR_WORDS, MODIFIER_STEMS, content_words, stem,
 
 _ACUITY = frozenset(map(stem, ("acute", "chronic", "old")))  # they separate diseases, unlike words of degree
 _IGNORED = GRAMMAR_WORDS | (MODIFIER_STEMS - _ACUITY)
+_SIGNS = frozenset(("symptom", "sign", "laboratory pattern", "imaging"))  # types of terms whose cause may be another
+_ALSO_SIGNS = frozenset(("pulmonary edema",))  # merged with the history of another disease
 _MAX_CACHED_FINDINGS = 2**14  # findings with cached diagnoses
 _MAX_CACHED_NOTES = 2**7  # notes with cached findings: an answer asks for them several times
 _JOINS = frozenset(" -\t\n")  # characters allowed between the words of one term
@@ -251,22 +254,37 @@ class KnowledgeLinks:
         inside = [stems for *_, stems in self.places(lower)]
         return inside or (list(self.by_words.get(frozenset(plain), ())) if plain else [])
 
-    def is_for_another(self, disease: str, treatment: str, note: str, ends: Iterable[int]) -> bool:
+    def is_explained_otherwise(self, disease: str, finding: str, note: str, places: Sequence[tuple[int, int]]) -> bool:
         """
-        Return whether a note gives a reason for a treatment at all its places, and none is linked with a disease:
-        "insulin for hyperkalemia" is no sign of diabetes.
+        Return whether a note gives another reason for a finding, at all its places, than a disease: "insulin for
+        hyperkalemia" is no sign of diabetes, and "hypotension due to propofol" none of shock.
 
         Args:
-            treatment (`str`): as the note writes it; `ends` are the ends of its places.
+            finding (`str`): as the note writes it; `places` are its spans.
         """
-        reasons = [other_reason(note, end) for end in ends]
-        if not reasons or None in reasons or not self._is_treatment(treatment):
+        if self._is_treatment(finding):
+            reasons, many_causes = [other_reason(note, end) for _, end in places], False
+        elif self._is_sign(disease, finding):
+            reasons, many_causes = [given_cause(note, *place) for place in places], disease in OF_MANY_CAUSES
+        else:
             return False
-        return not any(disease in (self.diseases_of(reason) or ()) for reason in reasons)
+        if not reasons or None in reasons or any(disease in (self.diseases_of(reason) or ()) for reason in reasons):
+            return False
+        return not many_causes or all(is_harmless(reason) for reason in reasons)
 
     def _is_treatment(self, text: str) -> bool:
-        terms = [term for stems in self._terms_of(lowered(text)) for term in self.entries[stems]]
-        return any(term["type"] == "drug" or term["term"].startswith("transfusion of") for term in terms)
+        return any(
+            term["type"] == "drug" or term["term"].startswith("transfusion of") for term in self._named_by(text)
+        )
+
+    def _is_sign(self, disease: str, text: str) -> bool:
+        return any(
+            disease in term["diseases"] and (term["type"] in _SIGNS or term["term"] in _ALSO_SIGNS)
+            for term in self._named_by(text)
+        )
+
+    def _named_by(self, text: str) -> list[dict]:
+        return [term for stems in self._terms_of(lowered(text)) for term in self.entries[stems]]
 
     def diseases_of_series(self, channel: str, direction: str) -> frozenset[str]:
         """Return the diagnoses that the knowledge links with a channel that is high, low, rising or falling."""
@@ -369,14 +387,13 @@ def argue(claims: list[Claim], text: str, links: KnowledgeLinks, note: str | Non
 def _is_no_sign(claim: Claim, note: str, denied: frozenset[str], links: KnowledgeLinks) -> bool:
     """
     Return whether the note denies the diagnosis that a claim argues for, or has the finding as history only, or as a
-    treatment for another reason.
+    treatment or a sign for another reason.
     """
     if denied.intersection(claim.diagnoses) or not claim.spans:
         return bool(denied.intersection(claim.diagnoses))
     if ACUTE.intersection(claim.diagnoses) and all(is_history(note, *span) for span in claim.spans):
         return True
-    ends = [end for _, end in claim.spans]
-    return any(links.is_for_another(disease, claim.text, note, ends) for disease in claim.diagnoses)
+    return any(links.is_explained_otherwise(disease, claim.text, note, claim.spans) for disease in claim.diagnoses)
 
 
 def _span_at(spans: list[tuple[int, int]], place: int) -> tuple[int, int]:

@@ -58,7 +58,8 @@ _PSEUDO = compiled_words(r"""
     |(?:no|not|never|without|den(?:y|ies|ied)|hasn't|lack of) (?:\w+ ){0,2}?(?:resolution|improvement|recover(?:y|ed
     |ing)?
     |remission|cessation) (?:of|in|from)
-    |no missed|(?:not|never) (?:been |always |fully )?(?:complian|adheren)\w+ (?:with|to)|no-show (?:to|for)
+    |no missed|did(?: not|n't) take(?! any)|(?:not|never) (?:been |always |fully )?(?:complian|adheren)\w+ (?:with
+    |to)|no-show (?:to|for)
     """)
 _BEFORE = compiled_words(r"""
     no|not|none|nothing|nil|zero|never|nor|neither|ø|denie[sd]|deny(?:ing)?|denial of|without|w/o(?:ut)?
@@ -66,7 +67,9 @@ _BEFORE = compiled_words(r"""
     |absence of|lack(?:s|ed|ing)?(?: of)?|neg(?:ative)? for|free (?:of|from)|rule[sd] out|exclud(?:e[sd]|ing)|declines
     |(?:(?:can|could|may|might|would|will|does|did|helps?|reliably|effectively)(?: to)?
     |(?:normal|negative|clear|flat|low)\b[^,;:.]{0,60}) (?:rule out|exclude)
-    |unremarkable for|fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
+    |unremarkable for|non-?contributory for|(?:cannot|can't|could not|does not|did not) recall(?: any)?
+    |nobody (?:observed|saw|noted|witnessed|noticed|reported)|neg(?:ative)? (?:including|incl|to include)
+    |fail(?:s|ed) to (?:show|reveal|demonstrate)|doesn't|didn't|isn't|wasn't|hasn't
     |argues? against|speaks? against|(?:evidence|points?|counts?) against
     |unlikely to (?:be|have|reflect|represent)|less likely|rather than|instead of|sans|devoid of|clear of|yet to
     |refut(?:es?|ed|ing)|disput(?:es?|ed|ing)|disclaim(?:s|ed|ing)?|disavow(?:s|ed|ing)?|spared
@@ -96,7 +99,7 @@ _ABSENT = r"""
     |not (?:appreciated|elicited|observed|palpated|heard|felt|palpable|audible|visible|described|endorsed|identified
     |visualized|demonstrated|documented|recorded|mentioned|confirmed|diagnosed|established)
     |(?:could not|couldn't|cannot|can't) be (?:appreciated|elicited|observed|palpated|heard|felt|seen|found|detected
-    |identified|visualized|demonstrated|reproduced)|dismissed|discounted|refuted|lacking|missing|nowhere
+    |identified|visualized|demonstrated|reproduced)|dismissed|discounted|refuted|avoided|averted|lacking|missing|nowhere
     |not an? (?:complaint|feature|issue|problem|concern|finding)
 """
 # A treatment that the patient does not get; the words are beside it, as "declined" has other meanings.
@@ -153,7 +156,7 @@ _ENDS = re.compile(
         rf"""
         but|however|although|though|yet|despite|in spite of|in the setting of|except(?: for)?|nevertheless
         |still(?! (?:lacking|absent|missing|not|no)\b)
-        |whereas|while|report(?:s|ed|ing)?
+        |whereas|while|(?<!not )(?<!never )(?<!been )report(?:s|ed|ing)?
         |complain(?:s|ed|ing)?|endors(?:es|ed|ing)|admits?|admitted (?:to|with|for)|positive for|presents|present with
         |(?<=, )pos(?:itive)?
         |presented|presenting|p/w|until|(?<!not )(?<!never )(?<!been )(?<!yet )(?<!was )(?<!were )found to (?:have|be)
@@ -310,7 +313,7 @@ def _masked(match: re.Match) -> str:
     return "x" * len(match[0])
 
 
-_REFERS_BACK = re.compile(r"\s*[,)]")  # "fever denied, rash"
+_REFERS_BACK = re.compile(r"(?: reported)?\s*[,)]")  # "fever denied, rash"
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
@@ -339,7 +342,10 @@ _KIN_CLAUSE = re.compile(r"[;.\n]|,? but ")
 
 def sentences_of(text: str) -> list[tuple[int, int]]:
     """Return the spans of the sentences of a text, and of the lines and items of a note."""
-    return [(m.start(), m.end()) for m in re.finditer(r"(?:[^.;\n!?]|\.(?=\d)|(?<=\bincl)\.)+", text)]
+    return [match.span() for match in _SENTENCE.finditer(text)]
+
+
+_SENTENCE = re.compile(r"(?:[^.;\n!?]|\.(?=\d))+")
 
 
 def is_uncertain(sentence: str, start: int, end: int) -> bool:
@@ -427,4 +433,5 @@ _SUSPECTED_AFTER = re.compile(
     r"|being) (?:strongly |also |still )?)?"
     r"(?:suspected|considered(?!,)|possible|queried|in question|questionable|a (?:possibility|concern|consideration)"
     r"|on the differential|(?:versus|vs\.?)(?: |$))"
+    r"|[ \t]*[:=(–-]+[ \t]*(?:possible|probable|suspected|likely|presumed|questionable)(?=\s*(?:$|[.,;)\n]))"
 )

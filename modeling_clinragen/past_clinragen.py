@@ -35,7 +35,8 @@ _DATED = compiled(r"""
     |youth)\b
     |as an? (?:child|infant|teen\w*|kid|youth|adolescent|baby|young \w+)\b|(?:\w+ )?(?:years?|yrs?|months?
     |decades?) back\b
-    |(?:in )?\d{1,2}/(?:19|20)\d\d\b|'\d\d\b|(?:during|on|at) (?:a |his |her |the )?(?:previous|prior|last|earlier)
+    |(?:in )?\d{1,2}/(?:19|20)\d\d\b|'\d\d\b|back in\b|(?:during|on|at) (?:a |his |her |the )?(?:previous|prior|last
+    |earlier)
     [ ](?:hospital\w*|admission|stay)|last (?:19|20)\d\d\b))
     """)
 _GIVEN_AS_HISTORY = compiled(r"""
@@ -49,7 +50,7 @@ _GIVEN_AS_HISTORY = compiled(r"""
     |\b(?:prior|previous|last|earlier) (?:hospital\w* )?(?:admissions?|hospitali[sz]ations?|stays?) (?:for|with|due to)
     [ ](?:[\w-]+ ){0,2}|\b(?:recently|previously) (?:hospitali[sz]ed|admitted|treated|intubated) (?:for
     |with) (?:[\w-]+ ){0,2}
-    |\b(?:prior|previous|old|remote|past) (?:[\w-]+ ){0,2})$
+    |\b(?:prior|previous(?:ly)?|old|remote|past) (?:[\w-]+ ){0,2})$
     """)
 
 
@@ -85,7 +86,8 @@ _FOR_SLEEP = re.compile(
 )
 _OF_OLD_AFTER = compiled(r"[^,;.\n]{0,30}?(?:\bat baseline\b|\bfrom (?:an? )?(?:old|prior|previous|remote)\b)")
 _PAST_HEADING = re.compile(
-    r"(?m)^[ \t]*(?:(?:past|pmhx?\b|medical history|social|family|co-?morbid|significant (?:medical )?history"
+    r"(?m)^[ \t]*(?:(?:past|background"
+    r"|pmhx?\b|medical history|social|family|co-?morbid|significant (?:medical )?history"
     r"|(?:resolved|inactive|old|prior|previous) (?:problem|diagnos|condition|issue)|problem list \((?:resolved"
     r"|inactive)"
     r"|hx(?=:))[^:\n]*:[ \t]*|(?:past (?:medical |surgical )?(?:history|hx)|pmhx?|medical history)[ \t]*$)"

@@ -35,7 +35,8 @@ _REMARK = re.compile(
 _VERSUS = re.compile(r"\bvs\. ?$")
 # the indication of a study, or a list of differential diagnoses: to the next heading
 _INDICATION = compiled(r"""
-    (?m)^[ \t]*(?:(?:clinical )?indications?(?: for (?:study|exam\w*|procedure|test))?|clinical question|question
+    (?m)^[ \t]*(?:clinical (?:history|information|details|data)|(?:clinical )?indications?(?: for (?:study|exam\w*
+    |procedure|test))?|clinical question|question
     |reason for (?:the |this )?(?:exam\w*|study|test|scan|procedure|consult\w*|request|referral)|d+dx
     |differential(?: diagnos[ei]s)?)
     [ \t]*:(?P<body>(?:(?!\n[ \t]*\n|\n[a-z][a-z /&()-]{1,40}:|findings?:|impression:|answer:)[^\0]){0,300})
@@ -52,6 +53,8 @@ _COMPLAINT = compiled_words(r"""
 _OPEN, _ETC = re.compile(r"\([^()]*$"), re.compile(r"[^()\n]*\betc\b")  # "(leak, bleeding, dehiscence, etc.)"
 
 _MAX_BEFORE, _MAX_AFTER = 2000, 500  # characters of a sentence that are read around a position
+# a dot that ends no sentence: "Pt. denies any hx. of CHF"
+_ABBREVIATION = re.compile(r"\bincl\.|\bhx\.(?= of)|\bpt\.(?= (?:has|had|is|was|with|den|repo|state))")
 _SIGN_WORDS = {"∅": "ø", "⌀": "ø", "+ve": "pos", " -ve": " neg", "(-ve": "(neg", "−ve": "neg"}  # of equal length
 
 
@@ -61,6 +64,7 @@ def _read(text: str) -> dict:
     text = lowered(unwrapped(text))
     for sign, word in _SIGN_WORDS.items():
         text = text.replace(sign, word)
+    text = _ABBREVIATION.sub(lambda match: match[0][:-1] + " ", text)
     sentences, forms = sentences_of(text), statements_of_forms(text)
     form_at, prose = [-1] * len(text), list(text)
     for number, form in enumerate(forms):

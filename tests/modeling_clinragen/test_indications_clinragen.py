@@ -11,6 +11,7 @@ from tests.modeling_clinragen.test_composition_clinragen import (
     AMI,
     BLEEDING,
     CHF,
+    CORONARY,
     DIABETES,
     DYSRHYTHMIAS,
     HYPERTENSION,
@@ -39,6 +40,8 @@ CASES = [
     ("Amiodarone drip for afib with RVR", "amiodarone", DYSRHYTHMIAS, True),
     ("Heparin infusion for DVT", "heparin infusion", AMI, False),
     ("Lasix for hypercalcemia", "lasix", CHF, False),
+    ("Nitroglycerin prn chest pain", "nitroglycerin", CORONARY, True),
+    ("Nitroglycerin prn esophageal spasm", "nitroglycerin", CORONARY, False),
     ("Transfusion of red cells for postoperative anemia", "transfusion of red cells", BLEEDING, False),
     ("Transfusion of red cells for melena", "transfusion of red cells", BLEEDING, True),
 ]

@@ -33,6 +33,8 @@ from modeling_clinragen.past_clinragen import ACUTE, is_history, is_only_history
         ("History of present illness: sepsis from pneumonia", "sepsis", False),
         ("history of AKI during an earlier admission", "AKI", True),
         ("Sepsis last year", "Sepsis", True),
+        ("Had a GI bleed back in the spring", "GI bleed", True),
+        ("Previously intubated for respiratory failure", "respiratory failure", True),
         ("Sepsis last night", "Sepsis", False),
         ("History of atrial fibrillation", "atrial fibrillation", False),  # it lasts, and is a risk
         ("History of cirrhosis. Now with melena.", "cirrhosis", False),

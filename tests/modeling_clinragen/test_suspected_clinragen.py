@@ -27,6 +27,8 @@ NOTES = [
     "Productive cough. Pneumonia is suspected.",
     "Productive cough, possible pneumonia.",
     "Productive cough. Pneumonia versus edema.",
+    "Productive cough. Pneumonia: possible",
+    "Productive cough.\nClinical history: pneumonia\nFindings: clear lungs",
 ]
 
 
