@@ -82,6 +82,11 @@ _MORE_AT = compiled(rf"""
     \s(?:(?:than (?P<than_end>{_END})|(?P<start>{_START}))|(?:than (?:it was )?{_START}|{_END}))\b
     (?: than (?:it was )?(?:{_START}|{_END})\b)?
     """)
+_ABOVE_START = compiled(rf"""
+    (?<![\d.]){_HOW_MUCH}\b{_AMOUNT}{_THAN_AT_AMOUNT}(?:(?P<up>above|over)|below|under)
+    \s(?:(?:the|its|his|her|their) )?(?:start(?:ing (?:point|value|level))?|beginning|baseline
+    |(?:first|initial|admission|opening) (?:value|reading|level|measurement)|where (?:it|he|she) (?:started|began))\b
+    """)
 _STEPS = compiled(r"""
     \b(?:each|every)\b(?:(?!\bthan\b)[^,;\d])*\b(?:(?P<more>higher|faster|greater)|lower|slower|smaller)\b\s
     than (?:the )?(?:last|previous|preceding|prior|(?:one )?before)\b
@@ -116,10 +121,11 @@ def judge_changes(
 
 def _more_at_an_end(clause: str, channel: dict, values: np.ndarray) -> tuple[re.Match | None, Truth]:
     """Judge "15 beats higher at the end", "2 kg lighter than on admission"."""
-    match = _MORE_AT.search(clause)
+    above = _ABOVE_START.search(clause)
+    match = above or _MORE_AT.search(clause)
     if match is None or len(values) < 2:
         return match, None
-    later = values[::-1] if match["start"] or match["than_end"] else values
+    later = values[::-1] if not above and (match["start"] or match["than_end"]) else values
     amount, half, relative = _amount(clause, match, channel)
     if amount is None or (relative and not later[0]):
         return match, None

@@ -63,6 +63,14 @@ _SHRINKING = re.compile(
     r"\b(?:decreasing|falling|declining|diminishing|lessening)\s{3}"
     r"|\s{3}(?:(?:is|was|were|are|has|have|had|been) )*(?:decreas(?:ing|ed)|falling|declin\w+|fell)\b"
 )
+# of a finding, its name blanked: "prolonged hypoxemia", "recurrent desaturations", "new tachycardia"
+_PROLONGED = re.compile(r"\b(?:sustained|prolonged|protracted|unremitting)(?=\s{3})")
+_RECURRENT = re.compile(
+    r"\b(?:recurrent|repeated|several|multiple|numerous|frequent|intermittent|episodes of)(?=\s{3})"
+)
+_NEW = re.compile(
+    r"\b(?:new|new-onset|late|late-onset)(?=\s{3})|\s{3}(?:\w+ed|arose) (?:late|later|afterwards|subsequently)\b"
+)
 NOTABLE_PROGRESS = 0.1  # in standard deviations, towards the usual limits or away from them
 
 
@@ -262,4 +270,17 @@ def _one_state(state: str, clause: str, channel: dict, negated: bool, values: np
         return _denied(all_normal(channel, values), negated, values)
     if state == "not_high":
         return _level("high", clause, channel, not negated, values)
-    return _level(state, clause, channel, negated, values)
+    truth = _level(state, clause, channel, negated, values)
+    return truth if negated or truth is not True else _has_course(clause, channel, values, state)
+
+
+def _has_course(clause: str, channel: dict, values: np.ndarray, state: str) -> Truth:
+    """Judge how long, how often and since when values show a finding; `True` if a clause does not say."""
+    shown = beyond(channel, values, state)
+    edges = np.diff(shown.astype(int), prepend=0, append=0)
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if _PROLONGED.search(clause) and shown.mean() < 0.5:
+        return None if (ends - starts).max(initial=0) > 1 else False
+    if _RECURRENT.search(clause) and len(starts) < 2:
+        return None if shown.sum() > 1 or channel["name"] not in _MONITORED else False
+    return None if _NEW.search(clause) and shown[:1].any() else True

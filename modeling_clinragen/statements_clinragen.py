@@ -326,6 +326,8 @@ def _statements(
             statements = [*statements, ("level", all_normal(channel, read.values))]
     if statements:
         return statements
+    if len(read.moments) == 1 and not negated and not directions and NORMALIZED.search(left):
+        return [("level", _normalized_at(read, channel))]
     normal = negated or (not directions and NORMAL.search(left)) or set(states) & {"normal", "not_high"}
     if len(read.moments) > 1 and read.lists_moments():
         each = [
@@ -335,6 +337,17 @@ def _statements(
         return [statement for statements in each for statement in statements]
     values = read.values[-1:] if read.by and (normal or _STILL.search(left)) else read.values[read.near()]
     return judge_levels(left, states, directions, channel, negated, values, read.timed and not read.by)
+
+
+def _normalized_at(read: _Restricted, channel: dict) -> Truth:
+    """Judge "normalized at hour 5": the values then are normal, and the last one before is not."""
+    now, before = (
+        all_normal(channel, read.values[read.near()]),
+        read.values[read.hours < read.moments[0][1] - HALF_AN_HOUR],
+    )
+    if now is not True or not len(before):
+        return now
+    return not all_normal(channel, before[-1:])
 
 
 def _states_course(clause: str, states: list[str]) -> bool:
@@ -384,7 +397,9 @@ def _numbers(
     else:
         truths = judge_numbers(clause, found, denied, hours, values)
     truths += _steady(clause, found, channel, negated, values) + _going_on(clause, found, channel, values)
-    truths += _steadily(clause, found, values) + _moved(clause, found, values)
+    truths += (
+        _steadily(clause, found, values) + _moved(clause, found, values) + _stayed(clause, found, channel, values)
+    )
     if denied:
         return [("value", truth) for truth in truths]
     return [("value", truth) for truth in [*truths, *_called(clause, found, states, channel, negated, values)]]
@@ -432,6 +447,21 @@ def _moved(clause: str, found: list[Quantity], values: np.ndarray) -> list[Truth
     places = np.flatnonzero(found[0].may_hold(values))
     before = np.minimum.accumulate(values * ways[0])
     return [False] if len(places) and (before[places] == values[places] * ways[0]).all() else []
+
+
+_STAYED_THERE = re.compile(
+    r"[^,;.]{0,12}?,?\s*(?:and|where (?:it|they)|then|but)(?: then)? (?:stayed|stays|remain(?:ed|s)|held)"
+    r"(?: there| so| at that level| unchanged| stable| steady)?\s*(?:$|[,;.])"
+)
+
+
+def _stayed(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:
+    """Judge "rose to 60% and stayed there": false if a later value is far from the number."""
+    places = np.flatnonzero(found[-1].may_hold(values))
+    if not len(places) or not _STAYED_THERE.match(clause, found[-1].end):
+        return []
+    far = np.abs(values[places[0] :] - values[places[0]]).max() > 2 * NOTABLE_CHANGE * channel.get("std", 0)
+    return [False] if far else []
 
 
 def _going_on(clause: str, found: list[Quantity], channel: dict, values: np.ndarray) -> list[Truth]:
