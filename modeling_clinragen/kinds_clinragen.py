@@ -26,7 +26,8 @@ _KIND_WORDS = """
     systolic diastolic end metabolic respiratory ischemic hemorrhagic viral bacterial
 """
 KINDS = frozenset(map(stem, _KIND_WORDS.split()))
-_SEPARATE = KINDS | _ALIKE.keys()  # a place without them is another finding
+_SITES = frozenset(map(stem, "chest abdominal back flank neck arm leg".split()))
+_SEPARATE = KINDS | _SITES | _ALIKE.keys()  # a place without them is another finding
 _ABBREVIATED_NON = {"nstemi": stem("st"), "niddm": stem("insulin")}
 
 _UNITS = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}
@@ -39,11 +40,11 @@ _NUMBER = re.compile(
 _AFTER_LETTER = re.compile(r"(?<=[a-z])\d+(?![\d.])")
 
 _CERTAIN = compiled_words(
-    "confirmed|definite(?:ly)?|definitive|proven|certain(?:ly)?|undoubted(?:ly)?|documents|diagnosed|established"
+    "confirmed|definite(?:ly)?|definitive|proven|certain(?:ly)?|undoubted(?:ly)?|documents|records|diagnosed|established"
 )
 _IS_CERTAIN = re.compile(
     r"\s*(?:is|was|are|were|has been|have been) (?:\w+ly )?(?:confirmed|proven|certain|definite|established|documented"
-    r"|diagnosed)\b"
+    r"|recorded|diagnosed)\b"
 )
 
 

@@ -207,6 +207,8 @@ def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
         ("Chest clear, abdominal pain.", "Chest pain", "absent"),
         ("Chest pain, abdomen clear.", "Abdominal pain", "absent"),
         ("Pain in the left chest.", "Chest pain", "supported"),
+        ("Abdominal pain radiating to the back.", "Chest pain radiating to the back", "absent"),
+        ("Chest pain radiating to the back.", "Chest pain radiating to the back", "supported"),
         ("Sepsis, pulmonary", "Pulmonary sepsis", "supported"),
         ("Infarction, acute myocardial (MI)", "Acute myocardial infarction", "supported"),
         ("Infarction, acute myocardial (MI)", "Myocardial infarction", "supported"),

@@ -79,7 +79,9 @@ def test_possible_stands_after_the_article(finding, noun):
     [
         ("The note documents pneumonia.", "unverifiable"),
         ("Pneumonia is documented in the note.", "unverifiable"),
+        ("Pneumonia is recorded in the note.", "unverifiable"),
         ("The note documents possible pneumonia.", "supported"),
+        ("Possible pneumonia is recorded in the note.", "supported"),
         ("Possible pneumonia is documented in the note.", "supported"),
         ("The note mentions pneumonia.", "supported"),
     ],
