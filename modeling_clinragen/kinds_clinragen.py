@@ -26,7 +26,7 @@ _KIND_WORDS = """
     systolic diastolic end metabolic respiratory ischemic hemorrhagic viral bacterial
 """
 KINDS = frozenset(map(stem, _KIND_WORDS.split()))
-_SITES = frozenset(map(stem, "chest abdominal back flank neck arm leg".split()))
+_SITES = frozenset(map(stem, ("chest", "abdominal", "back", "flank", "neck", "arm", "leg")))
 _SEPARATE = KINDS | _SITES | _ALIKE.keys()  # a place without them is another finding
 _ABBREVIATED_NON = {"nstemi": stem("st"), "niddm": stem("insulin")}
 

@@ -7,7 +7,7 @@ import pytest
 from modeling_clinragen.causes_clinragen import given_cause
 from modeling_clinragen.links_clinragen import argue
 from modeling_clinragen.note_claims_clinragen import check_note_claims
-from tests.modeling_clinragen.test_composition_clinragen import (
+from tests.modeling_clinragen.composed import (
     AMI,
     BLEEDING,
     CHF,

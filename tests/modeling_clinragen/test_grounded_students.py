@@ -12,7 +12,7 @@ from modeling_clinragen.claims_clinragen import check_claims
 from modeling_clinragen.clinical_clinragen import CHANNELS
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from tests.conftest import make_tiny_config, make_tiny_model
-from tests.modeling_clinragen.test_grounding_clinragen import ILL, KNOWLEDGE, LABELS, PNEUMONIA, SEPSIS, record_of
+from tests.modeling_clinragen.grounded import ILL, KNOWLEDGE, LABELS, PNEUMONIA, SEPSIS, record_of
 
 
 pytestmark = pytest.mark.slow

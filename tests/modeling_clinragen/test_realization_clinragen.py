@@ -12,7 +12,7 @@ from modeling_clinragen.links_clinragen import NoteFinding
 from modeling_clinragen.note_claims_clinragen import check_note_claims
 from modeling_clinragen.nouns_clinragen import is_plural, with_article
 from modeling_clinragen.wellformed_clinragen import is_well_formed
-from tests.modeling_clinragen.test_composition_clinragen import (
+from tests.modeling_clinragen.composed import (
     AMI,
     BLEEDING,
     CHF,

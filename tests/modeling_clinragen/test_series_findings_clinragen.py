@@ -13,7 +13,7 @@ from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen import PHENOTYPES
 from modeling_clinragen.composition_clinragen import Composer
 from modeling_clinragen.links_clinragen import KnowledgeLinks
-from tests.modeling_clinragen.test_composition_clinragen import (
+from tests.modeling_clinragen.composed import (
     CHF,
     DYSRHYTHMIAS,
     FLUIDS,

@@ -5,7 +5,7 @@
 import pytest
 
 from modeling_clinragen.note_claims_clinragen import DiagnosisFinder
-from tests.modeling_clinragen.test_composition_clinragen import links
+from tests.modeling_clinragen.composed import links
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from datasets_scripts.knowledge.base import builtin_knowledge
 from modeling_clinragen import PHENOTYPES
 from modeling_clinragen.links_clinragen import KnowledgeLinks
 from modeling_clinragen.note_claims_clinragen import check_note_claims
-from tests.modeling_clinragen.test_composition_clinragen import PNEUMONIA, SEPSIS, composer, faults, links, series
+from tests.modeling_clinragen.composed import PNEUMONIA, SEPSIS, composer, faults, links, series
 
 
 @cache

@@ -20,7 +20,7 @@ from recipes.evaluation.report.reader import decoder_rows, decoder_warnings
 from recipes.models.backbone import train_tokenizer
 from recipes.models.card import add_report_to_card
 from tests.conftest import make_tiny_config, make_tiny_model
-from tests.modeling_clinragen.test_grounding_clinragen import HEART_FAILURE, KIDNEY, KNOWLEDGE, LABELS, PNEUMONIA
+from tests.modeling_clinragen.grounded import HEART_FAILURE, KIDNEY, KNOWLEDGE, LABELS, PNEUMONIA
 
 
 # A word of the note -> its finding and diagnosis.
