@@ -174,7 +174,7 @@ def below(headings: re.Pattern, text: str) -> Iterator[tuple[int, int]]:
 
 # ---- signs and boxes
 
-_MINUS_WORDS = r"n|no|neg(?:ative)?|none|nil|absent|denie[sd]|not present"
+_MINUS_WORDS = r"(?:(?:patient|pt|he|she) )?denie[sd]|n|no|neg(?:ative)?|none|nil|absent|not present"
 _PLUS_WORDS = r"y|yes|pos(?:itive)?|present|reported"
 _SIGN = re.compile(
     rf"(?P<plus>[(\[{{]\s*(?:\+|x|✓|✔|{_PLUS_WORDS})\s*[)\]}}]|\[1\]|[☑☒✓✔✅⊕])"

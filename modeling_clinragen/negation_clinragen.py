@@ -107,6 +107,9 @@ _REFUSED = re.compile(
     r"\b(?:refus(?:es|ed|ing)|declin(?:es|ed|ing)) (?:[\w-]+ or )?"
     r"(?:(?:the|an?|any|all|of|his|her|further|to (?:have|undergo|start|take|receive|get)) )*$"
 )
+_DECLINED = re.compile(
+    r"^[\w-]+(?: (?:\w+ ){0,2}(?:offered(?: and| but)?|and|but))?,? declined(?=\s*(?:$|[.,;)]|by\b))"
+)
 _OFF = re.compile(r"\boff (?:(?:the|of|all|his|her|mechanical|supplemental|home) )*$")
 _TREATMENT = re.compile(
     r"\w*(?:dialysis|ventilat\w+|vent|pressors?|oxygen|o2|[cb]i?pap|sedation|antibiotics?|heparin|coumadin|warfarin"
@@ -149,7 +152,7 @@ _GENERIC = """
     evidence finding findings feature features sign signs imaging result results symptom symptoms test tests data value
     values clue clues study studies nothing none
 """
-_AFTER_A_FINDING = "".join(rf"(?<!\b{word}{joint} )" for word in _GENERIC.split() for joint in ("", " that"))
+_AFTER_A_FINDING = "".join(rf"(?<!\b{word}{joint} )" for word in _GENERIC.split() for joint in ("", " that", " to"))
 _ENDS = re.compile(
     r"[;:.!?\n]| [-–—]{1,2} |"
     + any_of(
@@ -286,7 +289,9 @@ _ANY_NOT_GIVEN = re.compile(r"\b(?:refus|declin|off )")
 def _is_refused(before: str, sentence: str, start: int) -> bool:
     """Return whether the treatment at `start` is refused, or over: "off pressors"."""
     near = before[-60:]
-    return bool(_REFUSED.search(near) or (_OFF.search(near) and _TREATMENT.match(sentence, start)))
+    if _TREATMENT.match(sentence, start) and (_OFF.search(near) or _DECLINED.search(sentence, start)):
+        return True
+    return bool(_REFUSED.search(near))
 
 
 def _governs(before: str, trigger: int) -> bool:
@@ -432,6 +437,6 @@ _SUSPECTED_AFTER = re.compile(
     r" ?\?| (?:r/o|rule[- ]out)\b(?!'?d| by)|,? (?:(?:is|are|was|were|remains?|has been"
     r"|being) (?:strongly |also |still )?)?"
     r"(?:suspected|considered(?!,)|possible|queried|in question|questionable|a (?:possibility|concern|consideration)"
-    r"|on the differential|(?:versus|vs\.?)(?: |$))"
+    r"|(?:also |still |high(?:er)? |low(?:er)? |first |last )?on the differential|(?:versus|vs\.?)(?: |$))"
     r"|[ \t]*[:=(–-]+[ \t]*(?:possible|probable|suspected|likely|presumed|questionable)(?=\s*(?:$|[.,;)\n]))"
 )

@@ -29,7 +29,8 @@ _BEFORE = compiled(rf"""
     """)
 # what stands between a disease and the word that takes it back: "pneumonia is now felt to be unlikely"
 _LINK = compiled(r"""
-    [ \t]{0,12}[-–—:(,=]{0,3}[ \t]{0,12}(?:(?:is|are|was|were|has|have|had|been|being|be|to|which|that|it|this|now
+    ["'”’)]{0,2}[ \t]{0,12}[-–—:(,=]{0,3}[ \t]{0,12}
+    (?:(?:is|are|was|were|has|have|had|been|being|be|to|which|that|it|this|now
     |later|then
     |but|and|thought|felt|deemed|judged|considered|seems?|appears?|appeared|looks|proved|proven|turned out|very
     |highly|quite
@@ -48,6 +49,11 @@ _TAKEN_BACK = compiled_words(rf"""
     |(?:removed|taken|deleted|struck) (?:from|off) (?:the |his |her )?(?:problem list|pmhx?|chart|record|list)
     |inconsistent with|incompatible with
     """)
+_REMOVED = compiled(r"""
+    [^.;\n]{0,30}?\b(?:diagnosis|dx|label|entry) (?:was|has been|had been|is) (?:since |later |subsequently |then
+    |now )?
+    (?:removed|withdrawn|deleted|refuted|dropped|ruled out|abandoned|disproved)\b
+    """)
 _REVISED = compiled_words(r"""
     (?:revised|changed|amended|updated|corrected|reversed|modified)(?: to\b| in\b)?
     """)
@@ -57,6 +63,7 @@ _DIAGNOSIS_OF = compiled(r"""
 _BELIEVED = compiled(r"""
     \b(?:(?:initially|originally|first|at first|early on|was|were|been|previously|had)[ ,]+(?:\w+ ){0,2}?
     (?:thought|felt|believed|presumed|assumed|suspected|considered|deemed|worked up|working dx)
+    |(?:thought|thinking) (?:of|about)|considered|entertained|worried about
     |(?:initial|original|first|early|admitting|admission|preliminary|working) (?:dx|diagnosis|impression|thought
     |concern
     |suspicion|read|assessment)|(?:initially|originally|first|at first) (?:\w+ )?(?:treated|managed|labell?ed|called
@@ -71,9 +78,13 @@ _TURN = compiled(r"""
     [^.;\n]{0,60}?(?:[.;,]| -+| –| —|\bbut|\band|\bthough|\bwhich|\()? *\b
     (?:but\b|however|later\b|subsequently|turned out|found to (?:have|be)|determined to|proved|proven|ultimately
     |eventually
-    |actually|in fact|instead|rather\b|final (?:dx|diagnosis|read|impression)|shown to|ruled out|revised|now (?:felt
+    |actually|in fact|instead|rather\b|final (?:dx|diagnosis|read|impression)|shown to|ruled out|revised
+    |(?:the )?(?:ct|cta|mri|echo|cxr|film|scan|eeg|work-?up|cultures?|enzymes|troponins?|bnp|angiogram)(?: \w+){0,3}
+    [ ](?:was|were|is|are|came back) (?:\w+ly )?(?:clear|normal|negative|clean|unremarkable|flat)
+    |(?:the )?(?:ct|cta|mri)(?: \w+){0,2} showed (?:clear|no|normal|patent)|now (?:felt
     |thought
-    |believed|clear)|(?:ct|mri|echo|cath|eeg|bronch|workup|work-up|cultures?)\w* (?:showed|revealed|demonstrated))
+    |believed|clear)|(?:ct|mri|echo|cath|eeg|bronch|workup|work-up|cultures?)\w* (?:showed|revealed
+    |demonstrated)(?! (?:it|this|that|one)\b))
     (?! (?:worsen\w*|progress\w*|complicated|developed|required))(?![^.\n]{0,40}\b(?:positive|confirm\w*|grew)\b)
     """)
 _ENTERTAINED = compiled(r"""
@@ -102,7 +113,7 @@ def is_withdrawn(lower: str, start: int, end: int) -> bool:
     after = _LINK.match(lower, end).end()
     if _TAKEN_BACK.match(lower, after) or (_REVISED.match(lower, after) and _DIAGNOSIS_OF.search(before)):
         return True
-    if _ENTERTAINED.match(lower, end):
+    if _ENTERTAINED.match(lower, end) or _REMOVED.match(lower, end):
         return True
     rest = lower[end : end + _MAX]
     if _CAUSE.search(before):
