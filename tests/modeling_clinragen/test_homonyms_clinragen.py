@@ -8,6 +8,9 @@ import pytest
 @pytest.mark.parametrize(
     "note",
     [
+        "Guaiac negative stools.",
+        "Stool guaiac pending.",
+        "BCx sent.",
         "stroke volume 45 ml",
         "Shocked by the prognosis.",
         "Works as a septic tank cleaner.",
@@ -67,6 +70,17 @@ def test_the_same_word_by_itself_is_a_finding(find, note, finding):
         ("V-tach in the field", "v-tach"),
         ("HAP on cefepime", "hap"),
         ("s/p trach", "trach"),
+        ("MCA infarct", "mca infarct"),
+        ("trop elevated to 0.8", "trop elevated"),
+        ("CLABSI, line pulled", "clabsi"),
+        ("hypoK repleted", "hypok"),
+        ("melanotic stools", "melanotic stools"),
+        ("LLL collapse on film", "lll collapse"),
+        ("RLL consolidation", "consolidation"),
+        ("desats to 70s", "desats"),
+        ("AF w/ RVR", "af w/ rvr"),
+        ("HONK", "honk"),
+        ("NASH", "nash"),
     ],
 )
 def test_abbreviations_of_the_wards_are_findings(find, note, diagnosis):
