@@ -41,7 +41,7 @@ _AFTER = compiled_words(r"""
     |unresponsive to (?:fluids?|lasix|diuretics?|diuresis|treatment|therapy|antibiotics|medical|conservative|pressors)
     |septic (?:arthritis|joint|abortion|bursitis)|cough (?:and gag|reflex|assist|suppressant)
     |smoking (?:status|cessation)|neglected (?!side)\w+|neglects? to|paced (?:the|around|up|about|him|her)\w*
-    |vented to|shock trauma|in shock (?:about|over|at (?:the|his|her))|dm (?:syrup|prn|cough)
+    |vented to|vent hernia|shock trauma|in shock (?:about|over|at (?:the|his|her))|dm (?:syrup|prn|cough)
     |cough (?:syrup|drops?|medicine|lozenges?|hygiene)|smokes (?:crack|marijuana|weed|cannabis|pot|meth\w*|hookah)
     |drinks (?:(?:\d+|one|two|three|several|daily|plenty of|lots of|cups? of|some|\w+ cups of) )*
     (?:coffee|tea|water|milk|juice|soda|ensure|fluids|liquids)

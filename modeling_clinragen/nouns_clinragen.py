@@ -23,13 +23,19 @@ _PREPOSITION = re.compile(r"^(?:on|with) (?:(?:an?|the) )?", re.IGNORECASE)
 # nouns for entries of forms that the knowledge has no noun for
 _NOUNS = {
     "airway intubated": "airway intubation",
+    "desaturated": "desaturation",
+    "desatted": "desaturation",
     "dysrhythmia irregular": "irregular dysrhythmia",
     "ethanol use heavy": "heavy ethanol use",
     "intubated": "intubation",
     "renal failure - hemodialysis": "renal failure on hemodialysis",
     "renal failure- hemodialysis": "renal failure on hemodialysis",
+    "reintubated": "reintubation",
     "smoker": "a history of smoking",
+    "trach": "a tracheostomy",
     "unresponsive": "unresponsiveness",
+    "vent": "ventilation",
+    "vented": "ventilation",
     "ventilated": "ventilation",
     "worst headache of life": "the worst headache of life",
 }

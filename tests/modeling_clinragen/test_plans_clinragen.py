@@ -63,7 +63,6 @@ def test_a_treatment_under_way_is_a_finding_beside_plans(find, note, finding):
         "PAC numbers stable",
         "Poor historian, poor appetite",
         "Pupils irregular",
-        "RLL collapse",
         "Patient paced the hallway",
         "Elder neglect",
         "Gastric bypass",
