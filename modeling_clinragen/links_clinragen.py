@@ -22,7 +22,7 @@ from .denials_clinragen import DenialFinder
 from .indications_clinragen import other_reason
 from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
-from .past_clinragen import ACUTE, is_history
+from .past_clinragen import ACUTE, is_history, is_only_history
 from .phrases_clinragen import lowered
 from .reading_clinragen import Reading
 from .remembered_clinragen import Remembered
@@ -157,8 +157,25 @@ class KnowledgeLinks:
             disease
             for finding in (self.find_in_note(note, denied) if denied else ())
             for disease in denied & finding.diseases
-            if {finding.text.lower(), finding.term.lower()} & {name.lower() for name in self._names[disease]}
+            if self._is_name(finding, disease)
         }
+
+    def named_in(self, note: str) -> frozenset[str]:
+        """
+        Return the diagnoses that a note affirms by one of their names; acute ones not if only its history has them.
+        """
+        return frozenset(
+            disease
+            for finding in self.find_in_note(note)
+            for disease in finding.diseases
+            if not finding.suspected
+            and self._is_name(finding, disease)
+            and not (disease in ACUTE and is_only_history(note, finding.text))
+        )
+
+    def _is_name(self, finding: NoteFinding, disease: str) -> bool:
+        names = {name.lower() for name in self._names[disease]}
+        return not names.isdisjoint((finding.text.lower(), finding.term.lower()))
 
     def _read_note(self, note: str) -> list[NoteFinding]:
         found: dict[str, NoteFinding] = {}

@@ -35,7 +35,7 @@ _DATED = compiled(r"""
     |youth)\b
     |as an? (?:child|infant|teen\w*|kid|youth|adolescent|baby|young \w+)\b|(?:\w+ )?(?:years?|yrs?|months?
     |decades?) back\b
-    |(?:in )?\d{1,2}/(?:19|20)\d\d\b|'\d\d\b|back in\b|(?:during|on|at) (?:a |his |her |the )?(?:previous|prior|last
+    |(?:in )?\d{1,2}/(?:19|20)\d\d\b|'\d\d\b|back in\b|(?:during|on|at) (?:an? |his |her |the )?(?:previous|prior|last
     |earlier)
     [ ](?:hospital\w*|admission|stay)|last (?:19|20)\d\d\b))
     """)

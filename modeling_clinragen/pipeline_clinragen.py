@@ -65,7 +65,8 @@ class ClinRaGenPipeline(Pipeline):
     to the record, see [`RecordTerms.specific`]; if the model reads terms, those that contribute most to its
     diagnoses), `probabilities` (of every label; empty without a diagnosis head), `doubt` (whether to `abstain` from a
     diagnosis for lack of support, the `reasons`, and which missing channels, or the note, `would_help` most;
-    `not_read` counts measurements outside of the hours or the plausible range that the model reads), and
+    `not_read` counts measurements outside of the hours or the plausible range that the model reads, and `not_listed`
+    are diagnoses that the note affirms by name, but the model does not list), and
     `model_version`, a hash of weights and settings. A claim has the fields of [`Claim`]. `stream` yields the text
     while it is written.
     """
@@ -278,7 +279,7 @@ class ClinRaGenPipeline(Pipeline):
             **_claim_fields(made.claims if grounded else self._claims(parsed, record)),
             "knowledge": knowledge,
             "probabilities": probabilities,
-            "doubt": self._doubt(outputs, record),
+            "doubt": self._doubt(outputs, record, parsed["diagnoses"], probabilities),
             "model_version": self.version,
             **{name: record[name] for name in OPTIONAL_FIELDS if name in record},
         }
@@ -308,7 +309,7 @@ class ClinRaGenPipeline(Pipeline):
         values = probabilities[0].tolist()
         return {label: round(value, 4) for label, value in zip(self.processor.labels, values, strict=True)}
 
-    def _doubt(self, outputs, record: dict) -> dict:
+    def _doubt(self, outputs, record: dict, listed: list[str], probabilities: dict[str, float]) -> dict:
         config, labels = self.model.config, self.processor.labels
         record = {**record, "lab_values": record["measured"]}
         reasons = reasons_to_abstain(config, self.processor, record, outputs["support"][0])
@@ -321,7 +322,15 @@ class ClinRaGenPipeline(Pipeline):
             if name in outputs
         }
         unread = unread_measurements(self.processor, record) if "lab" in self.processor.modalities else []
-        return {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, "not_read": unread, **sets}
+        found = {"abstain": bool(reasons), "reasons": reasons, "would_help": helpful, "not_read": unread}
+        return {**found, "not_listed": self._listed(self._named_only(record, listed), probabilities), **sets}
+
+    def _named_only(self, record: dict, listed: list[str]) -> list[str]:
+        """Return the diagnoses that the note names and the model does not list, if it reads notes."""
+        if "note" not in self.processor.modalities:
+            return []
+        named = self.grounding.links.named_in(self.processor.spoken.read(record["note"]).text)
+        return [label for label in self.processor.labels if label in named and label not in listed]
 
     def _shown_terms(self, record: dict) -> list[Shown]:
         """Return the terms of the knowledge that a record shows, in the modalities that the model reads."""

@@ -173,7 +173,7 @@ def test_the_pipeline_returns_possible_and_confident_diagnoses_on_request(pipe, 
     pipe.model.config.decisions.doubt["num_positives"] = [19] * 24 + [3]
     pipe.model.config.decisions.doubt["positive_scores"] = [[i / 20 for i in range(1, 20)]] * 24 + [[0.9] * 3]
     pipe.model.config.decisions.doubt["correct"] = [fitted(1)["correct"][0]] * 24 + [[0] * len(PRECISION_GRID)]
-    assert set(doubt(pipe, record)) == {"abstain", "reasons", "would_help", "not_read"}
+    assert set(doubt(pipe, record)) == {"abstain", "reasons", "would_help", "not_read", "not_listed"}
     answers = pipe([record] * 3, recall=0.8, precision=0.9, batch_size=2, max_new_tokens=4, do_sample=False)
     for answer in answers:
         found, last = answer["doubt"], tiny_processor.labels[-1]
@@ -184,7 +184,7 @@ def test_the_pipeline_returns_possible_and_confident_diagnoses_on_request(pipe, 
 
 def test_without_fitted_numbers_the_plain_reasons_are_still_given(pipe):
     pipe.model.config.decisions.doubt = None
-    nothing = {"would_help": [], "not_read": []}
+    nothing = {"would_help": [], "not_read": [], "not_listed": []}
     assert doubt(pipe, {"labs": LABS}) == {"abstain": True, "reasons": ["the note is empty"], **nothing}
     with pytest.raises(ClinRaGenInputError, match="no guarantees"):
         doubt(pipe, {"labs": LABS}, recall=0.9)
@@ -197,3 +197,23 @@ def test_measurements_that_the_model_does_not_read_are_counted(pipe):
         "Weight: 1 value outside of the plausible range",
     ]
     assert doubt(pipe, {"note": "fever", "labs": LABS})["not_read"] == []
+
+
+@pytest.mark.parametrize(
+    ("note", "named"),
+    [
+        ("Admitted with shock.", ["Shock"]),
+        ("Concern for shock.", []),
+        ("No shock.", []),
+        ("Shock during an earlier admission.", []),
+        ("Shock index 0.9", []),
+    ],
+)
+@pytest.mark.parametrize("listed", [[], ["Shock"]])
+def test_diagnoses_that_the_note_names_but_the_model_does_not_list_are_said(pipe, monkeypatch, note, named, listed):
+    parse = pipe.processor.parse
+    monkeypatch.setattr(pipe.processor, "parse", lambda text: {**parse(text), "diagnoses": listed})
+    answer = pipe({"note": note, "labs": LABS}, max_new_tokens=4, do_sample=False, grounded=False)
+    found = answer["doubt"]["not_listed"]
+    assert [entry["label"] for entry in found] == [name for name in named if name not in listed]
+    assert all(entry["probability"] == answer["probabilities"][entry["label"]] for entry in found)
