@@ -4,7 +4,7 @@
 The plan of a stage in comparison: memory and operations of its first steps, as planned and as measured.
 
     OMP_NUM_THREADS=1 python -m benchmarks.plan --stage 3 --steps 4 --output runs/plan.json \
-        --config recipes/configs/quickstart/stage3.yaml
+        --config recipes/configs/quickstart/stage3.yaml --output_dir runs/plan
 
 Other options are fields of the stage. Operations: those of matrix products that PyTorch's counter sees in
 the steps of a real run. Memory: the peak resident memory of the process in a step minus that before the first one,

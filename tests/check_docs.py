@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Check the form of the documents: length, line width, words that do not belong there (commit hashes, paths of one
-machine), and relative links.
+machine), and relative links and paths of this repository.
 
     python tests/check_docs.py
 
@@ -25,6 +25,11 @@ COMMIT = re.compile(
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|tmp|home|root|Users|mnt)/[\w.-]+|\b[A-Z]:\\\w+")
 UNWANTED = ("slower machine", "busy core")
 FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
+# A path in backticks below a folder of this repository; a part in capitals, as in NAME.yaml, stands for any name.
+OWN_PATH = re.compile(
+    r"`((?:modeling_clinragen|datasets_scripts|recipes|space|tests|benchmarks|docs|findings)/[\w./*-]*)`"
+)
+PLACEHOLDER = re.compile(r"[A-Z]{4,}")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -50,8 +55,15 @@ def faults(root: Path, name: str) -> list[str]:
     found += [f"{name}: commit hash in {match!r}" for match in COMMIT.findall(text)]
     found += [f"{name}: path of one machine in {match!r}" for match in MACHINE_PATH.findall(text)]
     words = " ".join(text.split()).lower()
+    if name != "CHANGELOG.md":  # which also names what is gone
+        found += [f"{name}: no file {path}" for path in OWN_PATH.findall(text) if not exists(root, path)]
     found += [f"{name}: says {unwanted!r}" for unwanted in UNWANTED if unwanted in words]
     return found + [f"{name}: broken link {target}" for target in links(text) if not resolves(root / name, target)]
+
+
+def exists(root: Path, path: str) -> bool:
+    """Return whether a path, which may be a pattern, leads to a file or folder below `root`."""
+    return any(True for _ in root.glob(PLACEHOLDER.sub("*", path).rstrip("/")))
 
 
 def links(text: str) -> list[str]:

@@ -10,6 +10,7 @@ import ast
 import re
 import shlex
 import shutil
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -17,21 +18,20 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
+from recipes.training.fields import DataArguments, ModelArguments, RewardFields, StageFields, transformers_fields
 from recipes.training.parsing import FieldParser
 from tests.check_docs import MAX_LINES, documents, faults, main
 from tests.commands import run_script
 
 
 ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("recipes", "datasets_scripts", "benchmarks", "space")
+FOREIGN_COMMAND = r"git |pip |pytest |transformers |vllm "
 LAUNCHERS = {"accelerate": (2, launch_command_parser), "torchrun": (1, get_args_parser)}
 OWN = r"python (?:-m benchmarks\.|recipes/|datasets_scripts/|space/)|accelerate launch |torchrun |clinragen "
 COMMAND = rf"(?:\w+=\S+ )*(?:{OWN})"
 OPTIONS = r"\w+\.py --"  # a script's name and some of its options
-SCRIPTS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for room in ("recipes", "datasets_scripts", "benchmarks")
-    for path in (ROOT / room).glob("[a-z]*.py")
-)
+SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for room in ROOMS[:3] for path in (ROOT / room).glob("[a-z]*.py"))
 
 
 def read(name: str) -> str:
@@ -163,6 +163,39 @@ def test_the_documents_show_every_kind_of_command():
         assert any(script.name in command for command in shown), script
 
 
+def options_of_the_text(name: str) -> set[str]:
+    """Return the options in backticks of a document, those of whole commands left out."""
+    prose = re.sub(r"^```.*?^```$", "", read(name), flags=re.M | re.S)
+    spans = [span for span in re.findall(r"`([^`]+)`", prose) if not re.match(FOREIGN_COMMAND, span)]
+    return {option for span in spans for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+
+
+def options_of_the_commands() -> set[str]:
+    """Return the options of scripts and launchers, and the fields of the stages, those of transformers included."""
+    sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    written = {option for path in sources for option in re.findall(r"\"(--[a-z][\w-]*)\"", path.read_text("utf-8"))}
+    kinds = (ModelArguments, DataArguments, StageFields, RewardFields)
+    named = {one.name for kind in kinds for one in fields(kind)} | transformers_fields()
+    launchers = {option for _, parser in LAUNCHERS.values() for option in parser()._option_string_actions}
+    return written | launchers | {f"--{name}" for name in named}
+
+
+@pytest.mark.parametrize("name", documents(ROOT))
+def test_an_option_in_the_text_is_one_of_a_command(name):
+    gone = name == "CHANGELOG.md"  # which also names what is gone
+    assert gone or options_of_the_text(name) - options_of_the_commands() == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "findings").glob("*.sh")), ids=lambda path: path.stem)
+def test_a_finding_looks_as_its_page_says(path):
+    text = path.read_text(encoding="utf-8")
+    head = text.partition("set -euo pipefail")[0]
+    assert path.stat().st_mode & 0o111
+    assert re.search(r"^# A good guess: .*^# Seen: ", head, re.M | re.S)
+    pinned = re.findall(r"\"([\w\[\]-]+)==([\d.]+)\"", text)
+    assert any(version in head for _, version in pinned)
+
+
 def test_make_does_what_the_documents_say():
     makefile = read("Makefile")
     targets = set(re.findall(r"^(\w+):", makefile, re.M))
@@ -205,6 +238,9 @@ def copied(tmp_path):
         ("docs/data.md", "See ![a picture](gone.png).\n", "broken link gone.png"),
         ("README.md", "See [there](space/README.md#no-such-part).\n", "broken link space/README.md#no-such-part"),
         ("README.md", "# A part\n\n[here](#an-other-part)\n", "broken link #an-other-part"),
+        ("docs/data.md", "See `space/gone.py`.\n", "no file space/gone.py"),
+        ("docs/data.md", "See `recipes/gone/*.yaml`.\n", "no file recipes/gone/*.yaml"),
+        ("docs/data.md", "Write `tests/gone/NAME.md`.\n", "no file tests/gone/NAME.md"),
     ],
 )
 def test_each_rule_finds_its_fault(copied, capsys, name, text, fault):
@@ -228,6 +264,7 @@ def test_each_rule_finds_its_fault(copied, capsys, name, text, fault):
         "```\n[code](is/no/link.md)\n```\n",
         "A colour `#abc` and the number `12345`; commit often.\n",
         "Record 1234567 was effaced; the hash has 64 digits: " + "0a" * 32 + ".\n",
+        "See `space/README.md`, `space/`, `recipes/R*.md`, `findings/NAME.md` and `runs/gone.json`.\n",
         "See `~/.cache/huggingface/tmp/`, docs/tmp/file, `/docs`, `/metrics` and https://example.org/home/page.\n",
     ],
 )

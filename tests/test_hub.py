@@ -3,6 +3,7 @@
 """From a folder to the Hub and back, by fresh processes in empty folders, over a Hub on loopback."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -16,12 +17,14 @@ from huggingface_hub import HfApi, constants
 
 import modeling_clinragen
 from datasets_scripts import build_dataset, push_dataset
+from datasets_scripts.common.command import CLIENTS
 from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
 from modeling_clinragen import ClinRaGenInputError
 from modeling_clinragen.pipeline_clinragen import ClinRaGenPipeline
 from recipes import push_model
 from recipes.models.folder import load_model_folder, save_model_folder
 from recipes.models.weights import weights_hash
+from tests.commands import run_script
 from tests.conftest import make_tiny_model
 from tests.hub_server import once
 from tests.recipes.models.test_folder import run_elsewhere
@@ -339,6 +342,17 @@ def test_a_model_answers_from_the_hub_as_from_its_folder_at_each_revision(hub, m
     assert pulled == json.loads(json.dumps([*local, local[1]]))
     older = load_model_folder("user/model", revision=commits[0])[0]
     assert weights_of(older) == weights_of(load_model_folder(model_folders[0])[0])
+
+
+def test_a_command_that_reads_a_model_of_the_hub_does_not_list_its_requests(hub, model_folders, tmp_path):
+    push_weights(model_folders[0])
+    for client in CLIENTS:
+        logging.getLogger(client).setLevel(logging.NOTSET)  # other tests of this process may have set it
+    (tmp_path / "records.jsonl").write_text(json.dumps({"id": "a", **RECORD}), encoding="utf-8")
+    options = ["--model", "user/model", "--input", tmp_path / "records.jsonl", "--output", tmp_path / "answers.jsonl"]
+    done = run_script(ROOT / "recipes" / "predict.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert hub.url not in done.stderr
 
 
 def weights_of(model):

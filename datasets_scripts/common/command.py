@@ -42,6 +42,7 @@ SENDS_NOTHING = {"HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_HUB_DISABLE_TELEMETRY": "
 # 300,000, threads block cores for other programs, and for the thread they wait for. Read when PyTorch is imported.
 WAITING = {"GOMP_SPINCOUNT": "10000"}
 OWN_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # settings of the user
+CLIENTS = ("httpx", "httpx2")  # of the Hub; they log every request
 OWNER_ALONE = 0o077  # umask: outputs hold notes, or were trained on them
 
 for _name, _value in SENDS_NOTHING.items():
@@ -61,6 +62,8 @@ def run_command(main: Callable[[list[str] | None], object]) -> None:
     atexit.register(_exit_without_teardown, ended)  # registered first, it runs last
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # work is complete: ignore Ctrl-C
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for client in CLIENTS:
+        logging.getLogger(client).setLevel(logging.WARNING)
     is_whole_process = main.__module__.rpartition(".")[2] == "__main__"  # else the caller may have more to do
     try:
         main(None)

@@ -73,8 +73,6 @@ def push(files: dict[str, Path], arguments: argparse.Namespace, repo_type: str, 
         print("".join(f"{size:>15,}  {name}\n" for name, size in sizes.items()), end="")
         print(f"{sum(sizes.values()):>15,}  bytes in {len(files)} files; nothing was sent")
         return
-    for client in ("httpx", "httpx2"):  # these log every request
-        logging.getLogger(client).setLevel(logging.WARNING)
     with hub_errors(arguments.repo_id):
         url, commit = push_files(
             files, arguments.repo_id, repo_type, not arguments.public, gated, arguments.message or message

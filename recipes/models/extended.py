@@ -48,7 +48,7 @@ def extend_folder(model: str, knowledge: str, output: Path) -> None:
         save_model_folder(extended, processor, aside)
         write_card(aside, history, extended, processor)
     unseen = processor.record_terms.unseen
-    logger.info("%s: %d diseases that are not labels: %s", output, len(unseen), ", ".join(unseen))
+    logger.info("%s also ranks diseases that are not labels (%d): %s", output, len(unseen), ", ".join(unseen))
     if left:
         logger.info("left out: %d terms that only support the model's own labels", len(left))
 

@@ -74,7 +74,7 @@ def add(folder, knowledge, output):
 def test_added_diseases_are_ranked_by_their_terms(stage1_folder, gout, tmp_path, caplog):
     caplog.set_level("INFO")
     model, processor = add(stage1_folder, gout, tmp_path / "more")
-    assert "2 diseases that are not labels: Gout, Lyme disease" in caplog.text
+    assert "also ranks diseases that are not labels (2): Gout, Lyme disease" in caplog.text
     assert "left out: 1 terms" in caplog.text  # rusty sputum supports only a label
     model.diagnosis_head.linear.shared_evidence_weight.data.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
     model.config.decisions.mixture, model.config.decisions.temperature = 1.0, 2.0
