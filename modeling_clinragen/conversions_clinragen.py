@@ -82,7 +82,7 @@ _IN_FIELDS = {  # further spellings where only a unit can occur: a column of uni
     "mEq/L": "mval/l",
     "10^9/L": "k/mcl 10*9/l 10*3/ul thousand/ul /nl 1/nl gpt/l giga/l tsd/ul 10e9/l 10e3/ul",
     "/µL": "{cells}/ul",
-    "10^12/L": "m/mcl m/mm3 10*12/l 10*6/ul /pl 1/pl tpt/l tera/l mio/ul 10e12/l 10e6/ul",
+    "10^12/L": "m/mcl m/mm3 10*12/l 10*6/ul /pl 1/pl tpt/l t/l tera/l mio/ul 10e12/l 10e6/ul",
     "s": "s second sek sekunden",
     "pH": "ph units phunits [ph] unit(s)",
     "fL": "um3",
@@ -114,6 +114,7 @@ _OF_ALL = {  # (from, to), for any channel
     ("/µL", "10^9/L"): Scale(0.001),
     ("/µL", "10^12/L"): Scale(1e-6),
 }
+GIGA_PER_LITRE = ("10^9/L", "g/L")  # a count of cells in "G/l": no count is in grams
 _MONOVALENT = ("Sodium", "Potassium", "Chloride", "Bicarbonate", "Anion gap", "Base excess", "Lactate")
 _OF_SUBSTANCE = {  # (channel, from, to)
     **{(channel, "mEq/L", "mmol/L"): SAME for channel in _MONOVALENT},
@@ -150,7 +151,7 @@ def unit_name(written: str) -> str:
 def scale(channel: dict, unit: str) -> Scale | None:
     """Return the conversion from a unit to the channel's; `None` if the channel is not measured in it."""
     own, given = unit_name(channel.get("unit", "")), unit_name(unit)
-    if own == given:
+    if own == given or (own, given) == GIGA_PER_LITRE:
         return SAME
     return _OF_SUBSTANCE.get((channel["name"], given, own)) or _OF_ALL.get((given, own))
 
@@ -159,7 +160,8 @@ def units_of(channel: dict) -> Iterator[str]:
     """Yield the units that a channel's values may have, its own first."""
     yield channel["unit"]
     own = unit_name(channel["unit"])
-    yield from (unit for unit in UNITS if unit != own and scale(channel, unit))
+    others = (unit for unit in UNITS if unit != own and (own, unit) != GIGA_PER_LITRE)
+    yield from (unit for unit in others if scale(channel, unit))
 
 
 def known_scale(channel: dict, unit: object, where: str = "") -> Scale:

@@ -10,7 +10,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from .clinical_clinragen import CHANNELS, ClinRaGenInputError, with_statistics
 from .conversions_clinragen import known_scale
 from .fields_clinragen import did_you_mean, plain_name
-from .series_csv_clinragen import SeriesTable, gather, read_rows, without_first
+from .series_csv_clinragen import LONGEST, NO_HOURS, SeriesTable, gather, read_rows, without_first
 from .shapes_clinragen import CHANNEL, fault_of
 
 
@@ -112,6 +112,8 @@ class ClinRaGenFeatureExtractor(FeatureExtractionMixin):
             raise ClinRaGenInputError(f"{where}: {len(values)} rows of lab_values but {times.size} lab_times")
         if not np.isfinite(times).all():
             raise ClinRaGenInputError(f"{where}: lab_times holds a value that is not a number of hours")
+        if (np.abs(times) > LONGEST).any():
+            raise ClinRaGenInputError(f"{where}: lab_times holds {np.abs(times).max():g}, {NO_HOURS}")
         if (np.diff(times) <= 0).any():
             row = int(np.argmax(np.diff(times) <= 0)) + 1
             raise ClinRaGenInputError(

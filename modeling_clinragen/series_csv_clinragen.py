@@ -7,15 +7,18 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from .clinical_clinragen import ClinRaGenInputError
-from .conversions_clinragen import SAME, Scale, known_scale
+from .conversions_clinragen import SAME, SPELLED, Scale, known_scale, plain_unit
 from .fields_clinragen import did_you_mean, plain_name
 
 
 UNIT_ROWS = ("unit", "units", "h", "hour", "hours")  # cells under `hour` that mark a row of units
+LONGEST = 24 * 365 * 100  # hours; beyond are seconds or milliseconds since 1970
+NO_HOURS = "over a hundred years; give hours since ICU admission, not seconds or milliseconds since 1970"
 SAVE_AGAIN = "save the table as CSV with commas, in UTF-8"
 
 
@@ -74,9 +77,14 @@ class SeriesTable:
         channel's own unit.
 
         Raises:
-            ClinRaGenInputError: if a unit is not one of its channel's.
+            ClinRaGenInputError: if a unit is not one of its channel's, or a row of units has nothing under `hour`: its
+                units would not be those of the table.
         """
-        if self.is_long or len(cells) != len(self.header) or plain_name(cells[self._hour]) not in UNIT_ROWS:
+        if self.is_long or len(cells) != len(self.header):
+            return False
+        if not cells[self._hour].strip() and any(_is_unit(cells[column]) for column, _ in self._columns):
+            self._refuse_empty_hour(f"line {line}")
+        if plain_name(cells[self._hour]) not in UNIT_ROWS:
             return False
         for column, position in self._columns:
             self._scales[column] = self._scale(cells, column, position, f"line {line}")
@@ -106,12 +114,17 @@ class SeriesTable:
             return None
         hour = self._number(cells, self._hour, where)
         if hour is None:
-            raise ClinRaGenInputError(
-                f"{where}, column {self.header[self._hour]!r}: empty; give the hour of the row, or write unit there "
-                "in a first row of units"
-            )
+            self._refuse_empty_hour(where)
+        if abs(hour) > LONGEST:
+            raise ClinRaGenInputError(f"{where}, column {self.header[self._hour]!r}: {NO_HOURS}")
         values = dict(self._long(cells, where) if self.is_long else self._wide(cells, where))
         return hour, {position: value for position, value in values.items() if value is not None}
+
+    def _refuse_empty_hour(self, where: str) -> NoReturn:
+        raise ClinRaGenInputError(
+            f"{where}, column {self.header[self._hour]!r}: empty; give the hour of the row, or write unit there in a "
+            "first row of units"
+        )
 
     def _long(self, cells: list[str], where: str) -> Iterator[tuple[int, float | None]]:
         position = self._position.get(plain_name(cells[self._channel]))
@@ -140,10 +153,10 @@ class SeriesTable:
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or "_" in cells[column]:
-            raise ClinRaGenInputError(
-                f"{where}, column {self.header[column]!r}: not a number; write one such as 36.6, or leave the cell "
-                "empty where nothing was measured"
-            )
+            remedy = "write one such as 36.6, or leave the cell empty where nothing was measured"
+            if column == self._hour:
+                remedy = "give hours since ICU admission, such as 1.5"
+            raise ClinRaGenInputError(f"{where}, column {self.header[column]!r}: not a number; {remedy}")
         return number
 
     def series(self, rows: Iterable[tuple[float, dict[int, float]]]) -> tuple[np.ndarray, np.ndarray]:
@@ -151,6 +164,11 @@ class SeriesTable:
         rows = list(rows)
         events = [(hour, position, value) for hour, values in rows for position, value in values.items()]
         return gather(events, [hour for hour, _ in rows], len(self.channels))
+
+
+def _is_unit(cell: str) -> bool:
+    """Return whether a cell is a unit and no number, such as the unit `1`."""
+    return plain_unit(cell) in SPELLED and not cell.strip().isdigit()
 
 
 def gather(

@@ -50,6 +50,8 @@ ARGUMENTS = {  # statement of the model's knowledge base about a finding and the
 }
 ORIGINS = {"repaired": "corrected", "composed": "by rule"}  # no word for the model's own sentences
 RARE_WORDS = "the words of the note are unusual"  # a reason of the pipeline
+UNREAD = re.compile(r"(.+): (\d+ values?) outside of (.+)")  # what the pipeline says of the values of a channel
+HOURS = "hours 0 to "  # a reason there
 BORDERLINE = "? borderline, guidelines differ"
 NEXT_MOST_PROBABLE = 4
 MOST_EVIDENCE = 5  # of a diagnosis
@@ -166,7 +168,27 @@ def doubt_view(doubt: dict) -> Markup:
     named = [("the note" if entry["missing"] == "note" else entry["missing"], entry["diagnosis"]) for entry in helpful]
     names = ", ".join(f"{missing} (for {plain(diagnosis)})" for missing, diagnosis in named)
     reasons = upper_first("; ".join(map(plain_reason, doubt["reasons"])))
-    return draw.doubt(doubt["abstain"], reasons, names, bool(doubt["would_help"]))
+    unread = _unread(doubt.get("not_read", []))  # missing in older model folders
+    unlisted = [(entry["label"], entry["probability"]) for entry in doubt.get("not_listed", [])]
+    return draw.doubt(doubt["abstain"], reasons, names, bool(doubt["would_help"]), unread, unlisted)
+
+
+def _unread(lines: list[str]) -> list[str]:
+    """Return sentences about the measurements that the model did not read, one for each reason."""
+    channels: dict[str, list[str]] = {}
+    for line in lines:
+        found = UNREAD.fullmatch(line)
+        reason, what = (found[3], f"{found[1]} ({found[2]})") if found else ("", line)
+        channels.setdefault(reason, []).append(what)
+    return [_unread_for(reason, ", ".join(what)) for reason, what in channels.items()]
+
+
+def _unread_for(reason: str, what: str) -> str:
+    hours = reason.removeprefix(HOURS)
+    if hours != reason:
+        before_or_after = f"Measured before ICU admission or after the {hours} hours that it reads"
+        return f"{before_or_after}: {what}; the text may still quote these."
+    return f"{upper_first(f'outside of {reason}: {what}')}." if reason else f"{what}."
 
 
 def plain_reason(reason: str) -> str:

@@ -82,7 +82,10 @@ def _written(dialect: Dialect, is_parquet: bool) -> str:
     if not is_parquet:
         words += [DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter)), f"quote {dialect.quote}"]
         words += [f"encoding {dialect.encoding}"]
-    words += [f"decimal sign {dialect.decimal}", f"dates {dialect.date_format or 'with the year first'}"]
+    words += [
+        f"decimal {'comma' if dialect.decimal == ',' else 'point'}",
+        f"dates {dialect.date_format or 'with the year first'}",
+    ]
     return ", ".join(words + ([f"times of {dialect.time_zone}"] if dialect.time_zone != PLAIN.time_zone else []))
 
 

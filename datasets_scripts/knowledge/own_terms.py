@@ -65,7 +65,8 @@ def _checked(path: Path, disease: str, groups: dict, sources: dict[str, str], la
     """Return the entries of a disease with the key of its source, which is added to `sources` if it is in words."""
     place = f"{path}: {disease}"
     if disease not in labels:
-        raise ClinRaGenInputError(f"{place}: no label of that name; the labels are {', '.join(map(repr, labels))}")
+        named = ", ".join(map(repr, labels))
+        raise ClinRaGenInputError(f"{place}: no label of that name; add it with --labels, or take one of {named}")
     kinds = dict.fromkeys(kind for _, kind, _ in builtin_entries(names=True))
     entries = {kind: given for kind, given in groups.items() if kind != "source"}
     for kind, given in entries.items():

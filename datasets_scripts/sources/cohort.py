@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from datasets_scripts.sources.phenotypes import FAMILY, RESTORED
+from datasets_scripts.sources.queries import check_queries, check_query
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
 
 
@@ -133,8 +134,10 @@ class Cohort:
 def select_stays(cohort: Cohort, options: CohortOptions) -> None:
     """Create the table `stays` of the stays that meet every condition, and `attrition`."""
     run = cohort.connection.execute
+    check_query(cohort.connection, cohort.source, "stays", cohort.source["stays"])
     listed = f"({STAY}) UNION ALL BY NAME ({cohort.source['stays']})"
     run(f"CREATE TABLE stays AS SELECT * REPLACE ({AGE} AS age) FROM ({listed})")
+    check_queries(cohort.connection, cohort.source)
     run("CREATE TABLE listed AS SELECT stay_id, subject_id, admission, intime, outtime FROM stays")
     run(
         "CREATE TABLE attrition (position INTEGER, step VARCHAR, stays BIGINT, patients BIGINT, "

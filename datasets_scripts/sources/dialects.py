@@ -6,7 +6,7 @@ Read how the cells of a table are written: the declared settings, what its first
 Only the first line decides by itself, never a sample of the cells: UTF-16 by its byte order mark; columns are
 separated by commas, unless the header lacks a named column and another sign parts such columns; cells are quoted with
 `"`, unless all names of the header stand in `'`. Decimal sign, order of dates and time zone are declared: `1,234`,
-`03/04/2026` and the time of a ward do not tell which is meant.
+`03/04/2026`, `1764547200` and the time of a ward do not tell which is meant.
 """
 
 from __future__ import annotations
@@ -88,16 +88,22 @@ def _encoding(value: str, where: str) -> str:
 PART = "(d{1,2}|m{1,3}|yy|yyyy)"
 WORDS = re.compile(rf"(?i){PART}([./-]?){PART}\2{PART}(?:[ T]+h{{1,2}}:mm\b.*)?")
 DIRECTIVES = {"d": "%d", "m": "%m", "mmm": "%b", "yy": "%y", "yyyy": "%Y"}
+EPOCHS = {"epoch seconds": 1, "epoch milliseconds": 1000}  # a `date_format`, of numbers since 1970 -> its unit
+EPOCH_TIMES = (3e8, 1e10)  # seconds, July 1979 to 2286: a number of the other unit is not among them
+EPOCH_BIRTHS = (-1e10, 1e10)
 CLOCK = re.compile(r"[ T]+%[HIk-]+:.*")
 
 
 def strptime_format(value: str, where: str = "") -> str:
     """
     Return the format of a date, of `dd.mm.yyyy hh:mm` or `%d.%m.%Y %H:%M`: `%d.%m.%Y`; the clock is read without one.
+    Those of `EPOCHS` are returned as they are.
 
     Raises:
         ClinRaGenInputError: beginning with `where`, if it does not tell day, month and year.
     """
+    if (named := value.strip().lower()) in EPOCHS:
+        return named
     if words := WORDS.fullmatch(value.strip()):
         parts = [part.lower() for part in words.group(1, 3, 4)]
         date = words[2].join(DIRECTIVES.get(part) or DIRECTIVES[part[0]] for part in parts)
@@ -109,7 +115,10 @@ def strptime_format(value: str, where: str = "") -> str:
     except (ValueError, re.error):  # the second for a directive that is there twice
         tells_all = False
     if not tells_all:
-        raise ClinRaGenInputError(f"{where}: date_format is {value!r}; write it as dd.mm.yyyy, mm/dd/yyyy or %d.%m.%Y")
+        raise ClinRaGenInputError(
+            f"{where}: date_format is {value!r}; write it as dd.mm.yyyy, mm/dd/yyyy or %d.%m.%Y, or give one of "
+            f"{', '.join(EPOCHS)}"
+        )
     return date
 
 
@@ -246,7 +255,13 @@ YEAR_FIRST = re.compile(r"\s*\d{4}[-/]")
 
 
 def date_fault(cell: str, dialect: Dialect) -> str | None:
-    """Say of a refused time that its day or month comes first, or that it is not written as `date_format` says."""
+    """
+    Say of a refused time that its day or month comes first, that it counts from 1970, or that it is not written as
+    `date_format` says.
+    """
+    if (epoch := _epoch_of(cell)) and epoch != dialect.date_format:
+        unit = epoch.split()[1]
+        return f"a number of {unit} since 1970; give date_format: {epoch}, for this table alone among its fields"
     if dialect.date_format:
         wrong = f"not a date by date_format ({dialect.date_format}); correct the row, or date_format"
         return None if YEAR_FIRST.match(cell) else wrong
@@ -261,6 +276,14 @@ def date_fault(cell: str, dialect: Dialect) -> str | None:
     if not fits:
         return None
     return f"a date with the {' or the '.join(fits)} first; give date_format: {' or '.join(fits.values())}"
+
+
+def _epoch_of(cell: str) -> str | None:
+    """Return the `date_format` of a number that is a time of one of the `EPOCHS`."""
+    if not re.fullmatch(r"\s*\d+(\.\d+)?\s*", cell):
+        return None
+    low, high = EPOCH_TIMES
+    return next((name for name, unit in EPOCHS.items() if low <= float(cell) / unit < high), None)
 
 
 def _reads(date: str, date_format: str) -> bool:

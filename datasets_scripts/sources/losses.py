@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datasets_scripts.sources.cohort import Cohort
 from datasets_scripts.sources.items import Units
 from datasets_scripts.sources.measurements import DROPPED, far_from_normal
+from datasets_scripts.sources.queries import named_query
 from datasets_scripts.sources.raw_tables import identifier, quoted
 from modeling_clinragen.clinical_clinragen import typical_range
 
@@ -122,8 +123,10 @@ def _of_sections(cohort: Cohort) -> Iterator[str]:
 def _of_source(cohort: Cohort) -> Iterator[str]:
     """Give the lines of the source's own queries about what it leaves out."""
     for name in ("losses_of_diagnoses", "losses"):
-        for query in cohort.source.get(name, ()):
-            yield from (line for (line,) in cohort.connection.execute(query).fetchall() if line is not None)
+        for i, query in enumerate(cohort.source.get(name, ()), 1):
+            with named_query(cohort.source, f"{i} of {name}"):
+                lines = cohort.connection.execute(query).fetchall()
+            yield from (line for (line,) in lines if line is not None)
 
 
 def _of_events(cohort: Cohort) -> Iterator[str]:

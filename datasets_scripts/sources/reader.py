@@ -26,6 +26,7 @@ from datasets_scripts.sources.copies import read_copies
 from datasets_scripts.sources.first_rows import check_first_rows
 from datasets_scripts.sources.labels import map_codes
 from datasets_scripts.sources.measurements import load_items, measure
+from datasets_scripts.sources.queries import named_query
 from datasets_scripts.sources.raw_tables import check_keys, create_views, explain, find_tables, is_unreadable, quoted
 from datasets_scripts.sources.unpacked import UnpackedFileSystem
 from modeling_clinragen.clinical_clinragen import ClinRaGenInputError
@@ -41,8 +42,9 @@ SAME_CODE = "c.code IS NOT DISTINCT FROM l.code AND c.version IS NOT DISTINCT FR
 
 
 def load_source(name: str) -> dict:
-    """Return the description of a database, `<name>.yaml`."""
-    return yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+    """Return the description of a database, `<name>.yaml`, with the name of its `file`."""
+    file = f"{name}.yaml"
+    return {"file": file, **yaml.safe_load((HERE / file).read_text(encoding="utf-8"))}
 
 
 def sections_of(source: dict, root: Path, asked: Collection[str] | None) -> tuple[str, ...]:
@@ -215,8 +217,9 @@ def open_tables(cohort: Cohort, files: dict[str, Path | None]) -> None:
         scan = f"""read_csv({quoted(HERE / file)}, header = true, all_varchar = true, delim = ',', quote = '"')"""
         cohort.connection.execute(f"CREATE TABLE {table} AS FROM {scan}")
     for name in ("prepare", "prepare_diagnoses"):
-        for statement in cohort.source.get(name, ()):
-            cohort.connection.execute(statement)
+        for i, statement in enumerate(cohort.source.get(name, ()), 1):
+            with named_query(cohort.source, f"{i} of {name}"):
+                cohort.connection.execute(statement)
 
 
 def _map_diagnoses(cohort: Cohort, labels: list[dict]) -> None:

@@ -100,16 +100,20 @@ def is_zone(name: str) -> bool:
     return known > 0 and (name == "UTC" or "/" in name)
 
 
-def time_fault(cell: str, zone: str, zoned: bool) -> str:
-    """Say what is wrong with a time that is refused, and the remedy; `zone` is what `time_parts` finds in it."""
+def time_fault(cell: str, zone: str, zoned: bool, described: bool = False) -> str:
+    """
+    Say what is wrong with a time that is refused, and the remedy; `zone` is what `time_parts` finds in it. A table
+    that is `described` by its user may be given a time zone.
+    """
+    remedy = "give all of them one, or none" + ("; time_zone gives it to a table" if described else "")
     if re.fullmatch(r"\d+(\.\d+)?", cell.strip()):
         return "a number, not a date and time; write YYYY-MM-DD HH:MM:SS"
     if ABBREVIATED.fullmatch(cell.strip()):
         return "an abbreviated time zone stands for several; write the offset, as in -05:00"
     if zone and not zoned:
-        return "the time has an offset from UTC, others of this source have none; give all of them one, or none"
+        return f"the time has an offset from UTC, others of this source have none; {remedy}"
     if "/" in zone:
         return "the time zone is unknown, or its clocks skip or repeat this hour; write the offset, as in -05:00"
     if zoned and re.match(r"\s*\d{4}[-/]", cell) and not zone:
-        return "the time has no offset from UTC, others of this source have one; give all of them one, or none"
+        return f"the time has no offset from UTC, others of this source have one; {remedy}"
     return "not a date and time; correct the row"

@@ -204,7 +204,8 @@ class Gate:
             if claim.argument:
                 judgement.claims[f"argument {claim.argument}"] += 1
             if claim.argument == "unlinked":
-                feedback = f"{claim.text!r} does not speak for {' and '.join(map(short_name, claim.diagnoses))}."
+                finding = f"{claim.text!r} does not speak for {' and '.join(map(short_name, claim.diagnoses))}"
+                feedback = f"{finding}: argue from another finding, or leave it out."
                 judgement.faults.append(("unlinked argument", feedback))
 
     @staticmethod
@@ -229,7 +230,8 @@ class Gate:
                     continue
                 for disease, findings in overlooked:
                     if findings:
-                        feedback = f"{_finding_words(findings[0])!r} speaks for {short_name(disease)}."
+                        finding = f"{_finding_words(findings[0])!r} speaks for {short_name(disease)}"
+                        feedback = f"{finding}: argue from it, or leave out the sentence that nothing does."
                         judgement.faults.append(("overlooks evidence", feedback))
 
     def _judge_diagnoses(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -25,9 +26,19 @@ from modeling_clinragen.integrity_clinragen import check_fit
 from recipes.models.backbone import load_backbone
 from recipes.models.card import card_header, fill_card, write_card
 from recipes.models.folder import fetched, load_model_folder, model_class, save_model_folder
-from recipes.models.history import HISTORY, datasets_of, is_credentialed, merged_history, required_history, shown
+from recipes.models.history import (
+    HISTORY,
+    datasets_of,
+    is_base_of,
+    is_credentialed,
+    merged_history,
+    required_history,
+    shown,
+)
 from recipes.models.lora import adapter_config, base_config_of, insert_adapters, learned_state, merge_adapters
 
+
+logger = logging.getLogger(__name__)
 
 ADAPTER, WEIGHTS = "adapter", "adapter_model.safetensors"
 REQUIRED_FILES = ("adapter_config.json", WEIGHTS, "config.json", "processor_config.json", "tokenizer_config.json")
@@ -218,9 +229,18 @@ def merge_into_base(base: str, adapter: str, output: Path) -> None:
     """
     folder = fetched(adapter)
     model, processor = load_adapter(base, folder)
-    training = merged_history(base, required_history(folder))
+    training = required_history(folder)
+    if not is_base_of(base, training):
+        logger.warning(
+            "%s: not the base that %s was trained on, by their training.json; nobody has measured what both write "
+            "together. Give the folder that its stage began from",
+            base,
+            adapter,
+        )
+    training = merged_history(base, training)
     merge_adapters(model)
     with finished_folder(output) as aside:
         save_model_folder(model, processor, aside)
         write_card(aside, training, model, processor)
     load_model_folder(output)
+    logger.info("%s: %s with the adapter merged into its weights", output, base)

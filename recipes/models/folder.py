@@ -126,6 +126,11 @@ def check_model_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise ClinRaGenInputError(f"no model folder at {folder}; train one with recipes/stage1_note.py")
+    if (folder / "begun.json").is_file():
+        raise ClinRaGenInputError(
+            f"{folder} holds the checkpoints of a stage; give its model folder, {folder.with_suffix('')}, which is "
+            "there once the stage is finished"
+        )
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICKLES:
             raise ClinRaGenInputError(

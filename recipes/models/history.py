@@ -136,6 +136,11 @@ def is_credentialed(training: dict) -> bool:
     return any(one.get("credentialed") is not False for one in (training["source"], *_of_stages(training)))
 
 
+def is_base_of(base: str, training: dict) -> bool:
+    """Return whether a model, or a checkpoint without a history, has the training that precedes an adapter's."""
+    return history_before(base).get("stages", []) == training["stages"][:-1]
+
+
 def merged_history(base: str, training: dict) -> dict:
     """
     Return the history of an adapter merged into a base; the base may be trained on more data than the adapter records.

@@ -59,16 +59,24 @@ def check_same_names(processor: ClinRaGenProcessor, model: str, folder: str) -> 
     """
     metadata = read_metadata(folder)
     channels, theirs = (
-        [(channel["name"], channel["unit"]) for channel in each]
+        [f"{channel['name']} in {channel['unit']}" for channel in each]
         for each in (processor.feature_extractor.channels, metadata["channels"])
     )
     labels = label_names(metadata) if metadata.get("labelled", True) else processor.labels
     for name, ours, given in (("labels", processor.labels, labels), ("channels", channels, theirs)):
         if ours != given:
             raise ClinRaGenInputError(
-                f"{model} and {folder} differ in their {name}, or in the order of these; train stage 1 again on this "
-                "dataset, or give the one that the model was trained on"
+                f"{model} and {folder} differ in their {name}, or in the order of these{_difference(ours, given)}; build "
+                f"the dataset with --{name} of the model, or train stage 1 again on it"
             )
+
+
+def _difference(ours: list[str], given: list[str]) -> str:
+    """Name what the model alone has, or else what the dataset alone has."""
+    alone = [
+        (side, [one for one in a if one not in b]) for side, a, b in (("model", ours, given), ("data", given, ours))
+    ]
+    return next((f" (only the {side} has {', '.join(names)})" for side, names in alone if names), "")
 
 
 def channels_with_statistics(folder: str, records: Dataset | IterableDataset) -> list[dict]:

@@ -22,7 +22,13 @@ from datasets_scripts.common.outputs import (
     is_full_disk,
     is_interruption,
 )
-from datasets_scripts.dataset.folder import label_names, labels_without_records, language_in, read_metadata
+from datasets_scripts.dataset.folder import (
+    check_labelled,
+    label_names,
+    labels_without_records,
+    language_in,
+    read_metadata,
+)
 from datasets_scripts.dataset.terms import with_terms
 from datasets_scripts.knowledge.base import NAME, read_terms
 from modeling_clinragen import (
@@ -68,6 +74,7 @@ from recipes.training.trainer import ClinRaGenTrainer, parts_of, validation_metr
 
 
 logger = logging.getLogger(__name__)
+ENOUGH_RECORDS = 50  # to validate on: the standard error of a share is then at most 7 percentage points
 
 CHECKPOINTS = ".training"  # suffix of their folder, beside the model folder
 READ_AT_THE_END = 16  # records that the decoder writes about at the end of a stage
@@ -127,10 +134,12 @@ def begin(
     stage_args.restore_callback_states_from_checkpoint = True  # the remaining patience
     stage_args.output_dir = str(output.with_name(f"{output.name}{CHECKPOINTS}"))
     check_begun(stage_args.output_dir, begun, write=write and stage_args.process_index == 0)
-    unseen = labels_without_records(read_metadata(data_args.dataset), data_args.train_split)
+    metadata = read_metadata(data_args.dataset)
+    check_labelled(metadata, data_args.dataset)
+    unseen = labels_without_records(metadata, data_args.train_split)
     if unseen and stage_args.process_index == 0:
         logger.warning(
-            "%s: no record of split %s has %s: the model cannot learn to diagnose it",
+            "%s: no record of split %s has %s: not taught by this stage",
             data_args.dataset,
             data_args.train_split,
             "; ".join(unseen),
@@ -349,6 +358,7 @@ def run_stage(
         folder = Path(stage_args.output_dir) / ENCODED
         evaluation = _encoded(processor, data_args, folder, data_args.eval_split, data_args.max_eval_samples)
         train = None if data_args.streaming else _encoded(processor, data_args, folder, data_args.train_split)
+    _warn_of_few(len(evaluation), data_args, stage_args)
     fit_shares(processor, load_records(data_args.dataset, data_args.train_split, streaming=data_args.streaming))
     collator = ClinRaGenCollator(processor, stage_args.ignore_padding_in_loss)
     trainer_collator = collator
@@ -380,6 +390,22 @@ def run_stage(
         finish_stage(trainer, processor, data_args, output_of(stage_args))
     if trainer.is_local_process_zero():
         remove_encoded(stage_args.output_dir)
+
+
+def _counted(records: int, data_args: DataArguments) -> str:
+    return f"{records} record{'' if records == 1 else 's'} of split {data_args.eval_split}"
+
+
+def _warn_of_few(records: int, data_args: DataArguments, stage_args: StageArguments) -> None:
+    """Warn before the training if the records to validate on are too few to choose a checkpoint by."""
+    if records < ENOUGH_RECORDS and stage_args.process_index == 0:
+        logger.warning(
+            "%s: validation on %s, too few to tell which checkpoint is the best; its figure says little. Give %d or "
+            "more (--splits of build_dataset.py, max_eval_samples)",
+            data_args.dataset,
+            _counted(records, data_args),
+            ENOUGH_RECORDS,
+        )
 
 
 def check_streamable(model: ClinRaGenLanguageModel, data_args: DataArguments, stage_args: StageArguments) -> None:
@@ -453,7 +479,8 @@ def finish_stage(
         training["decoder"] = decoder_alone(pipe, data_args, trainer.args.per_device_eval_batch_size)
         write_card(aside, training, model, processor)
     load_model_folder(output)
-    logger.info("%s: best %s %s", output, trainer.args.metric_for_best_model, trainer.state.best_metric)
+    best = f"{trainer.args.metric_for_best_model} {trainer.state.best_metric}"
+    logger.info("%s: best %s, on %s", output, best, _counted(len(trainer.eval_dataset), data_args))
     for warning in decoder_warnings(training):
         logger.warning("%s", warning)
 

@@ -48,8 +48,11 @@ def pipe(tiny_tokenizer):
     [
         ("White blood cells", "/nl", 1),
         ("White blood cells", "Gpt/l", 1),
+        ("White blood cells", "G/l", 1),
+        ("Platelets", "G/L", 1),
         ("Platelets", "Tsd/µl", 1),
         ("Red blood cells", "/pl", 1),
+        ("Red blood cells", "T/l", 1),
         ("Red blood cells", "Mio/µl", 1),
         ("Potassium", "mval/l", 1),
         ("Total calcium", "mval/l", 2.0039),
@@ -157,6 +160,13 @@ def test_a_unit_that_the_channel_does_not_have_is_refused(name, unit):
         known_scale(OF[name], unit, "here: ")
 
 
+def test_giga_per_litre_is_grams_per_litre_of_a_mass():
+    assert known_scale(OF["Hemoglobin"], "G/l") == known_scale(OF["Hemoglobin"], "g/L") == Scale(0.1)
+    with pytest.raises(ClinRaGenInputError, match="unit 'g/L' is unknown for Red blood cells"):
+        known_scale(OF["Red blood cells"], "g/L")
+    assert [*units_of(OF["Platelets"])] == ["10^9/L", "/µL"]
+
+
 def test_each_unit_has_one_spelling_that_stands_for_itself():
     assert all(unit_name(unit) == unit for unit in UNITS)
 
@@ -194,7 +204,15 @@ def test_the_server_and_arrays_take_units(pipe):
     ("text", "words"),
     [
         ("hour,Glucose,pH\nunit,stone,\n1,5,7\n", "line 2, column 'Glucose': unit 'stone' is unknown for Glucose"),
-        ("hour,Glucose\n1,5\nunit,mmol/L\n", "line 3, column 'hour': not a number"),
+        (
+            "hour,Glucose\n1,5\nunit,mmol/L\n",
+            "line 3, column 'hour': not a number; give hours since ICU admission, such",
+        ),
+        (
+            "hour,Glucose\n2026-01-01 10:00,5\n",
+            "line 2, column 'hour': not a number; give hours since ICU admission, such",
+        ),
+        ("hour,Glucose\n1,five\n", "line 2, column 'Glucose': not a number; write one such as 36.6, or leave"),
         ("hour,Glucose\n,mmol/L\n", "line 2, column 'hour': empty; .* or write unit there in a first row of units"),
         ("hour,channel,value,unit\n1,Glucose,5,st\n", "line 2, column 'unit': unit 'st' is unknown for Glucose"),
         ("hour,Glucose\nunit,mmol/L\n", "no row follows"),

@@ -69,6 +69,11 @@ def test_paper_grid_fills_and_repeats_rows():
         (np.zeros((2, 11)), [3, 1], "row 1 .* follows 3 h"),
         (np.zeros((2, 11)), [1, 1], "merge equal times"),
         (np.zeros((2, 11)), [0, np.nan], "not a number of hours"),
+        (
+            np.zeros((1, 11)),
+            [1_764_547_200],
+            r"holds 1.76455e\+09, over a hundred years; give hours since ICU admission",
+        ),
         ([["high"] * 11], [0], "one number"),
         ([[1.0] * 11, [1.0]], [0, 1], "one number"),
     ],

@@ -75,6 +75,16 @@ def test_it_holds_the_record_and_all_that_the_page_shows(page_and_visit):
     assert ("Productive cough", "supported") in verdicts
 
 
+def test_measurements_that_the_model_did_not_read_are_named_on_the_page_and_in_the_file(visit, tmp_path):
+    (tmp_path / "late.csv").write_text("hour,Heart Rate,Temperature\n1,90,39.1\n30,150,\n31,155,37.5\n")
+    visit.upload(tmp_path / "late.csv")
+    visit.enter(NOTE)
+    visit.write()
+    said = "after the 24 hours that it reads: Heart Rate (2 values), Temperature (1 value); the text may still quote"
+    assert said in shown(visit, "#doubt")
+    assert said in text_of(saved(visit))
+
+
 def test_it_asks_for_nothing_runs_nothing_and_has_nothing_to_press(page_and_visit, chrome, tmp_path):
     _, page, _ = page_and_visit
     assert "default-src 'none'" in page

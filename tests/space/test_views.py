@@ -285,6 +285,39 @@ def test_doubt_is_stated_plainly():
     assert "unusual, rarer than those of nearly all patients; few measurements (98; nearly all" in said
 
 
+def test_measurements_that_the_model_did_not_read_are_said_plainly():
+    from views import doubt_view
+
+    doubt = {"abstain": False, "reasons": [], "would_help": []}
+    assert "did not read" not in words(doubt_view(doubt))  # an older model folder does not count them
+    assert "did not read" not in words(doubt_view(doubt | {"not_read": []}))
+    late = ["Heart Rate: 30 values outside of hours 0 to 48", "pH: 1 value outside of hours 0 to 48"]
+    said = spaced(doubt_view(doubt | {"not_read": [*late, "Weight: 1 value outside of the plausible range"]}))
+    assert said.endswith(
+        "The model did not read some measurements, so they do not count for the diagnoses. Measured before ICU "
+        "admission or after the 48 hours that it reads: Heart Rate (30 values), pH (1 value); the text may still "
+        "quote these. Outside of the plausible range: Weight (1 value)."
+    )
+    unknown = spaced(doubt_view(doubt | {"not_read": ["Weight: 2 values of another device"]}))
+    assert unknown.endswith("do not count for the diagnoses. Weight: 2 values of another device.")
+
+
+def test_diagnoses_that_the_note_names_but_the_model_does_not_list_are_said():
+    from views import doubt_view
+
+    doubt = {"abstain": False, "reasons": [], "would_help": []}
+    assert "Named in the note" not in words(doubt_view(doubt | {"not_listed": []}))
+    named = [
+        {"label": "Essential hypertension", "probability": 0.314},
+        {"label": "Congestive heart failure; nonhypertensive", "probability": None},
+    ]
+    said = spaced(doubt_view(doubt | {"not_listed": named}))
+    assert (
+        "Named in the note, but not listed: Essential hypertension (31%), Congestive heart failure; nonhypertensive."
+        in said
+    )
+
+
 def test_a_probability_is_never_shown_as_certain():
     from markup import percent
 

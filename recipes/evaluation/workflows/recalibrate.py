@@ -62,6 +62,12 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
     found = {"drift": report_drift(history, now)}
     if arguments.drift_only:
         return found
+    if has_learned_from(history, metadata, arguments.split):
+        logger.warning(
+            "%s: the model learned from split %r; what is fitted on it is too sure. Give records that it has not seen",
+            arguments.dataset,
+            arguments.split,
+        )
     patients = np.array(records["subject_id"])
     if len(set(patients)) < FEWEST_PATIENTS:
         raise ClinRaGenInputError(
@@ -82,6 +88,12 @@ def recalibrate(arguments: argparse.Namespace) -> dict:
             write_card(aside, history, model, processor)
         logger.info("%s: the same weights, with decisions fitted on %d records", arguments.output, len(encoded))
     return found
+
+
+def has_learned_from(history: dict, metadata: dict, split: str) -> bool:
+    """Return whether any stage of a model was trained on this split of a dataset."""
+    hashes = {stage["dataset"].get("content_hash") for stage in history.get("stages", ())}
+    return split == history.get("data", {}).get("train_split") and metadata["content_hash"] in hashes
 
 
 def compare(decisions, logits: torch.Tensor, gold: torch.Tensor, patients: np.ndarray, labels: list[str]) -> dict:

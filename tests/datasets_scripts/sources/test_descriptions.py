@@ -50,6 +50,7 @@ def opened(name):
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_description_has_known_fields_and_names_its_columns(name):
     source = load_source(name)
+    assert source.pop("file") == f"{name}.yaml"
     assert set(source) <= FIELDS
     assert {*ABOUT, "tables", "stays", "diagnoses", "items", "events"} <= set(source)
     for table, spec in source["tables"].items():

@@ -4,7 +4,7 @@
 
 import csv
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 
 import duckdb
 import numpy as np
@@ -422,6 +422,59 @@ def test_times_of_a_zone_join_those_with_an_offset(tmp_path):
     assert [rows(tmp_path / "dataset")[stay]["lab_times"] for stay in ("00070", "00071")] == [[6.5], [1]]
 
 
+def since_1970(text, unit):
+    """Return the number of a cell of `TABLES`, a time in Berlin's summer or a date."""
+    if not re.match(r"\d+\.\d+\.\d+", text):
+        return text
+    written = datetime.strptime(text, "%d.%m.%Y %H:%M" if ":" in text else "%d.%m.%Y").replace(tzinfo=timezone.utc)
+    return str(int(written.timestamp() - 7200 * (":" in text)) * unit)
+
+
+@pytest.mark.parametrize(("date_format", "unit"), [("epoch seconds", 1), ("Epoch Milliseconds", 1000)])
+def test_times_since_1970_are_read_as_declared(tmp_path, date_format, unit):
+    """All tables hold numbers: births before 1970 negative ones."""
+    tables = {name: [[since_1970(cell, unit) for cell in row] for row in lines] for name, lines in TABLES.items()}
+    done = build(write(tmp_path / "export", tables), yaml.safe_load(MAPPING) | {"date_format": date_format})
+    assert done.returncode == 0, done.stderr
+    assert_as_expected(tmp_path / "dataset")
+
+
+def test_a_table_of_seconds_since_1970_joins_those_of_a_ward_with_a_time_zone(tmp_path):
+    tables = {
+        name: [[since_1970(cell, 1) if name[:5] == "werte" else cell for cell in row] for row in lines]
+        for name, lines in TABLES.items()
+    }
+    mapping = yaml.safe_load(MAPPING)
+    mapping["measurements"]["date_format"] = "epoch seconds"
+    said = "the time has an offset from UTC, others of this source have none; give all of them one, or none; time_zone"
+    root = write(tmp_path / "export", tables)
+    assert f"row 2, column freigabe: {said}" in build(root, mapping).stderr
+    done = build(root, mapping | {"time_zone": "Europe/Berlin"})
+    assert done.returncode == 0, done.stderr
+    assert_as_expected(tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("cell", ["20260403", "202604030900", "20260403090000", "45992.5", "1764547200000000"])
+def test_a_number_that_may_be_a_date_is_not_taken_for_one_since_1970(cell):
+    assert date_fault(cell, Dialect()) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "date_format", "said"),
+    [
+        (1, "", "a number of seconds since 1970; give date_format: epoch seconds, for this table alone among its"),
+        (1, "dd.mm.yyyy", "a number of seconds since 1970; give date_format: epoch seconds, for this table alone"),
+        (1000, "dd.mm.yyyy", "a number of milliseconds since 1970; give date_format: epoch milliseconds"),
+        (1000, "epoch seconds", "a number of milliseconds since 1970; give date_format: epoch milliseconds"),
+        (1, "epoch milliseconds", "a number of seconds since 1970; give date_format: epoch seconds"),
+    ],
+)
+def test_undeclared_times_since_1970_are_named(tmp_path, unit, date_format, said):
+    tables = {name: [[since_1970(cell, unit) for cell in row] for row in lines] for name, lines in TABLES.items()}
+    mapping = {k: v for k, v in (yaml.safe_load(MAPPING) | {"date_format": date_format}).items() if v != ""}
+    assert f", column aufnahme: {said}" in build(write(tmp_path / "export", tables), mapping).stderr
+
+
 @pytest.mark.slow
 def test_an_hour_that_the_clocks_repeat_is_the_later_one_and_counted(tmp_path):
     tables = spoiled("faelle_1.csv", 1, 2, "25.10.2026 01:00")
@@ -477,7 +530,7 @@ def test_check_prints_what_is_understood_and_writes_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "map.yaml"])
     for line in (
         "stays: faelle_*.csv, 2 files",
-        '  written with semicolons, quote ", encoding latin-1, decimal sign ,, dates %d.%m.%Y',
+        '  written with semicolons, quote ", encoding latin-1, decimal comma, dates %d.%m.%Y',
         "  patient: patnr, stay: fallnr, begin: aufnahme, end: entlassung, birth: geburtsdatum, sex: geschlecht",
         "  not read: Station",
         "rows read, at most 10,000 a table: faelle_*.csv 3, diagnosen_*.csv 3, werte_*.csv 10, briefe_*.csv 2",

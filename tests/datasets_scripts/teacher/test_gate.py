@@ -191,6 +191,27 @@ def test_with_links_the_series_are_judged_likewise(linked, diagnosis, lab, wante
     assert kinds(linked, record(diagnosis), lab=lab) == wanted
 
 
+@pytest.mark.parametrize(
+    ("note", "lab", "feedback"),
+    [
+        (
+            "Nothing in the note points to a listed disease.",
+            "",
+            "'Productive cough' speaks for Pneumonia: argue from it, or leave out the sentence that nothing does.",
+        ),
+        (
+            "",
+            "Tachycardia up to 140 /min supports pneumonia.",
+            "'Tachycardia up to 140 /min supports pneumonia' does not speak for Pneumonia: argue from another "
+            "finding, or leave it out.",
+        ),
+    ],
+)
+def test_what_is_said_of_an_argument_names_a_remedy(linked, note, lab, feedback):
+    judgement = linked(record("Pneumonia", "Shock"), [Sentence(note)], [Sentence(lab)])
+    assert feedback in [said for _, said in judgement.faults]
+
+
 def test_a_sentence_is_not_said_in_both_parts(linked):
     text = "Heart Rate was up to 140 /min, which supports shock."
     assert kinds(linked, record("Shock"), note=text, lab=text) == ["repeated sentence"]

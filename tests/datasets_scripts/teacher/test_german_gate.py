@@ -72,8 +72,8 @@ def test_a_rationale_supported_by_the_record_passes(gate, note, lab):
         ("", "Kein Fieber.", "series contradicted", "'Kein Fieber' is wrong: 6 values"),
         ("", "Die Temperatur war normal.", "series contradicted", "'Die Temperatur war normal' is wrong"),
         ("", "Höchste Temperatur 40,2 °C.", "series contradicted", "'Höchste Temperatur 40,2 °C' is wrong"),
-        ("Kein Befund spricht für eine der Diagnosen.", "", "overlooks evidence", "'Husten' speaks for Pneumonie."),
-        ("Ungeklärt bleibt Pneumonie.", "", "overlooks evidence", "'Husten' speaks for Pneumonie."),
+        ("Kein Befund spricht für eine der Diagnosen.", "", "overlooks evidence", "'Husten' speaks for Pneumonie: "),
+        ("Ungeklärt bleibt Pneumonie.", "", "overlooks evidence", "'Husten' speaks for Pneumonie: "),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_reported_in_the_words_of_the_rationale(gate, note, lab, kind, message):
@@ -105,7 +105,7 @@ def test_own_terms_make_a_knowledge_base(knowledge):
         ("diseases: {Pneumonie: {sign: [Husten]}}", "Pneumonie: source is missing"),
         ("source: x\nextends: paper\ndiseases: {}", "extends is 'paper'; give builtin"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten ^y]}}", "no source 'y'; add it to the file's sources"),
-        ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; the labels are"),
+        ("source: x\ndiseases: {Grippe: {sign: [Husten]}}", "Grippe: no label of that name; add it with --labels, or"),
         ("source: x\ndiseases: {Pneumonie: {signs: [Husten]}}", "'signs' is not a type of term; the types are"),
         ("source: x\ndiseases: {Pneumonie: {sign: [Husten @ Puls hoch]}}", "after @ come a channel and one of high"),
         ("source: x\ndiseases: {Pneumonie: {sign: [' | Husten']}}", "is not an entry; write term | synonym"),

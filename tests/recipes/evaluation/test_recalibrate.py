@@ -85,6 +85,14 @@ def test_too_few_patients_are_refused_and_nothing_is_written(stage1_folder, tmp_
     assert run(stage1_folder, tmp_path / "few", "--drift-only")["drift"]
 
 
+@pytest.mark.parametrize(("split", "warns"), [("train", True), ("validation", False)])
+def test_records_that_the_model_learned_from_are_said(stage1_folder, data_folder, caplog, split, warns):
+    with pytest.raises(ClinRaGenInputError, match="too few to fit"):
+        run(stage1_folder, data_folder / "dataset", "--split", split)
+    said = f"{data_folder / 'dataset'}: the model learned from split {split!r}; what is fitted on it is too sure"
+    assert (said in caplog.text) == warns
+
+
 def test_a_folder_without_its_history_is_one_line(stage1_folder, local, tmp_path):
     bare = shutil.copytree(stage1_folder, tmp_path / "bare")
     (bare / "training.json").unlink()

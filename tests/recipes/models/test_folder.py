@@ -152,6 +152,17 @@ def test_sharded_weights_load(tiny_model, tiny_processor, tmp_path):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in tiny_model.state_dict().items())
 
 
+def test_the_folder_of_checkpoints_is_no_model_folder(tmp_path):
+    (tmp_path / "stage3.training" / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "stage3.training" / "begun.json").write_text("{}")
+    (tmp_path / "stage3.training" / "checkpoint-4" / "modeling_clinragen.py").write_text("")
+    message = (
+        r"stage3.training holds the checkpoints of a stage; give its model folder, .*/stage3, which is there once"
+    )
+    with pytest.raises(ClinRaGenInputError, match=message):
+        load_model_folder(tmp_path / "stage3.training")
+
+
 def test_when_there_is_no_folder_then_it_says_so(tmp_path):
     with pytest.raises(ClinRaGenInputError, match="no model folder at"):
         load_model_folder(tmp_path / "nowhere")

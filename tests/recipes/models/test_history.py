@@ -14,6 +14,7 @@ from recipes.models.folder import save_model_folder
 from recipes.models.history import (
     datasets_of,
     history_before,
+    is_base_of,
     is_credentialed,
     merged_history,
     read_history,
@@ -119,3 +120,12 @@ def test_an_adapter_merged_into_another_base_keeps_the_history_of_that_base(mode
     assert merged_history("google/no-such-model", adapter) == adapter
     upon_itself = history_on(SIMULATION, str(tmp_path / "model0"), tmp_path)
     assert merged_history(str(tmp_path / "model0"), upon_itself) == upon_itself
+
+
+def test_the_base_of_an_adapter_has_the_training_before_it(model_folder, tmp_path):
+    base = model_folder(WARD, SIMULATION)
+    adapter = history_on(SIMULATION, str(base), tmp_path)
+    assert is_base_of(str(base), adapter)
+    assert not is_base_of(str(tmp_path / "model0"), adapter)
+    assert is_base_of("google/no-such-model", history_on(SIMULATION, None, tmp_path))
+    assert not is_base_of("google/no-such-model", adapter)

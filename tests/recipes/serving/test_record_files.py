@@ -159,8 +159,29 @@ def test_a_table_of_records_takes_units(tmp_path, text):
             "in.csv, line 2: a row of units with an id or a note; leave",
         ),
         ("id,hour,Glucose\n,unit,mmol/L\n", "in.csv: holds no record"),
+        (
+            "id,hour,Glucose\nunit,,mmol/L\na,1,10\n",
+            "in.csv, line 2, column 'hour': empty; give the hour of the row, or",
+        ),
+        ("id,note,hour,pH,Glucose\n,,,,MMOL/L\na,,1,7,10\n", "in.csv, line 2, column 'hour': empty"),
     ],
 )
 def test_a_wrong_row_of_units_refuses_the_table(tmp_path, text, words):
     with pytest.raises(ClinRaGenInputError, match=re.escape(words)):
         read(tmp_path / "in.csv", text.encode())
+
+
+@pytest.mark.parametrize("cells", ["a,,10", "a,,hemolytic", "a,,1"])
+def test_a_first_row_without_an_hour_or_a_unit_refuses_its_record_alone(tmp_path, cells):
+    first, second = read(tmp_path / "in.csv", f"id,hour,Glucose\n{cells}\nb,1,100\n".encode())
+    assert first.error.startswith("line 2, column 'hour': empty")
+    assert second.record["lab_times"].tolist() == [1]
+
+
+def test_a_time_since_1970_is_no_hour(tmp_path):
+    first, second = read(tmp_path / "in.csv", b"id,hour,Glucose\na,1764547200,100\nb,1,100\n")
+    assert first.error == (
+        "line 2, column 'hour': over a hundred years; give hours since ICU admission, not seconds or "
+        "milliseconds since 1970"
+    )
+    assert second.error is None

@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records that are encoded once, and found on disk again."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
+from modeling_clinragen import ClinRaGenInputError
 from recipes import stage1_note
 from recipes.models.folder import load_model_folder
-from recipes.training.data import columns_of, encode_records, load_records, target_texts
+from recipes.training.data import check_same_names, columns_of, encode_records, load_records, target_texts
 
 
 def test_another_start_finds_what_was_encoded_and_encodes_nothing(stage1_folder, data_folder, tmp_path, capfd):
@@ -83,3 +87,31 @@ def test_of_two_processes_one_encodes_and_the_other_reads(stage_arguments, tmp_p
         [*command, stage1_note.__file__, *arguments], check=True, env=environment, capture_output=True, text=True
     )
     assert done.stderr.count("Encoding records:   0%") == 2  # of training and of validation records, by one process
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda channels: channels.pop(),
+            r" \(only the model has pH in pH\); build the dataset with --channels of the",
+        ),
+        (
+            lambda channels: channels.append(channels[0] | {"name": "CRP", "unit": "mg/L"}),
+            "only the data has CRP in mg/L",
+        ),
+        (lambda channels: channels[0].update(unit="kPa"), "only the model has Diastolic blood pressure in mmHg"),
+        (
+            lambda channels: channels.reverse(),
+            "the order of these; build the dataset with --channels of the model, or",
+        ),
+    ],
+)
+def test_channels_that_are_not_the_models_are_named(stage1_folder, data_folder, tmp_path, change, said):
+    shutil.copytree(data_folder / "dataset", tmp_path / "dataset")
+    metadata = read_metadata(data_folder / "dataset")
+    change(metadata["channels"])
+    (tmp_path / "dataset" / METADATA_FILE).write_text(json.dumps(metadata))
+    _, processor = load_model_folder(stage1_folder)
+    with pytest.raises(ClinRaGenInputError, match=said):
+        check_same_names(processor, "model", str(tmp_path / "dataset"))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from datasets_scripts.dataset.folder import METADATA_FILE, read_metadata
 from modeling_clinragen import ClinRaGenInputError, ClinRaGenPipeline
 from recipes import stage1_note, stage2_lab, stage3_multimodal, stage4_rewards
 from recipes.models.folder import load_model_folder
+from recipes.training import stages
 from recipes.training.arguments import RewardStageArguments, StageArguments, complete, parse_arguments
 from recipes.training.checkpoints import last_checkpoint
 from recipes.training.data import ClinRaGenCollator, channels_with_statistics, encode_records, load_records
@@ -61,7 +63,19 @@ def test_a_diagnosis_that_no_training_record_has_is_said(stage_arguments, data_f
         options = stage_arguments(tmp_path / dataset.parent.name / "stage1", dataset=dataset)
         begin(*complete(read_fields(options, **stage1_note.STAGE)), write=False)
     (line,) = [record.message for record in caplog.records if "no record" in record.message]
-    assert line == f"{tmp_path / 'dataset'}: no record of split train has Shock: the model cannot learn to diagnose it"
+    assert line == f"{tmp_path / 'dataset'}: no record of split train has Shock: not taught by this stage"
+
+
+def test_new_patients_are_refused_before_their_labels_are_missed(stage_arguments, data_folder, tmp_path, caplog):
+    shutil.copytree(data_folder / "dataset", tmp_path / "dataset")
+    metadata = read_metadata(data_folder / "dataset") | {"labelled": False}
+    for label in metadata["labels"]:
+        label["stays_by_split"] = dict.fromkeys(label["stays_by_split"], 0)
+    (tmp_path / "dataset" / METADATA_FILE).write_text(json.dumps(metadata))
+    options = stage_arguments(tmp_path / "stage1", dataset=tmp_path / "dataset")
+    with pytest.raises(ClinRaGenInputError, match=r"has no labels \(build_dataset.py --unlabelled\)"):
+        begin(*complete(read_fields(options, **stage1_note.STAGE)), write=False)
+    assert "no record of" not in caplog.text
 
 
 def test_a_finished_stage_leaves_a_model_folder_and_its_history(stage1_folder):
@@ -190,6 +204,20 @@ def test_a_stage_ends_when_it_gets_no_better(stage_arguments, tmp_path):
     stage1_note.main(stage_arguments(tmp_path / "stage1", **frozen))
     log = json.loads((tmp_path / "stage1" / "training.json").read_text())["log"]
     assert [entry["step"] for entry in log if "eval_micro_f1" in entry] == [1, 2, 3]  # the best, and two no better
+
+
+@pytest.mark.parametrize(("limit", "records", "warns"), [(1, "1 record", True), (4, "4 records", False)])
+def test_a_validation_says_of_how_many_records_it_is(
+    stage_arguments, tmp_path, data_folder, caplog, monkeypatch, limit, records, warns
+):
+    monkeypatch.setattr(stages, "ENOUGH_RECORDS", 4)
+    caplog.set_level("INFO", logger="recipes.training.stages")
+    given = {"eval_split": "train", "max_eval_samples": limit, "max_steps": 1}
+    stage1_note.main(stage_arguments(tmp_path / "stage1", **given))
+    said = [record.message for record in caplog.records if " of split train" in record.message]
+    fault = f"{data_folder / 'dataset'}: validation on {records} of split train, too few to tell which checkpoint is"
+    assert [line.startswith(fault) for line in said] == [True, False][not warns :]
+    assert re.search(rf"/stage1: best micro_f1 \d\.\d+, on {records} of split train$", said[-1])
 
 
 def test_the_command_line_overrides_the_file(stage_arguments, tmp_path):
