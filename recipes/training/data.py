@@ -66,17 +66,18 @@ def check_same_names(processor: ClinRaGenProcessor, model: str, folder: str) -> 
     for name, ours, given in (("labels", processor.labels, labels), ("channels", channels, theirs)):
         if ours != given:
             raise ClinRaGenInputError(
-                f"{model} and {folder} differ in their {name}, or in the order of these{_difference(ours, given)}; build "
-                f"the dataset with --{name} of the model, or train stage 1 again on it"
+                f"{model} and {folder} differ in their {name}, or in the order of these{_difference(ours, given)}; "
+                f"build the dataset with --{name} of the model, or train stage 1 again on it"
             )
 
 
 def _difference(ours: list[str], given: list[str]) -> str:
     """Name what the model alone has, or else what the dataset alone has."""
-    alone = [
-        (side, [one for one in a if one not in b]) for side, a, b in (("model", ours, given), ("data", given, ours))
-    ]
-    return next((f" (only the {side} has {', '.join(names)})" for side, names in alone if names), "")
+    alone = {
+        "model": [name for name in ours if name not in given],
+        "data": [name for name in given if name not in ours],
+    }
+    return next((f" (only the {side} has {', '.join(names)})" for side, names in alone.items() if names), "")
 
 
 def channels_with_statistics(folder: str, records: Dataset | IterableDataset) -> list[dict]:

@@ -94,16 +94,16 @@ def test_of_two_processes_one_encodes_and_the_other_reads(stage_arguments, tmp_p
     [
         (
             lambda channels: channels.pop(),
-            r" \(only the model has pH in pH\); build the dataset with --channels of the",
+            r" \(only the model has pH in pH\); build the dataset with --channels",
         ),
         (
-            lambda channels: channels.append(channels[0] | {"name": "CRP", "unit": "mg/L"}),
-            "only the data has CRP in mg/L",
+            lambda channels: channels.append(channels[0] | {"name": "CRP"}),
+            "only the data has CRP in mmHg",
         ),
         (lambda channels: channels[0].update(unit="kPa"), "only the model has Diastolic blood pressure in mmHg"),
         (
             lambda channels: channels.reverse(),
-            "the order of these; build the dataset with --channels of the model, or",
+            "the order of these; build the dataset with --channels of the model",
         ),
     ],
 )
