@@ -16,7 +16,8 @@ import yaml
 
 from datasets_scripts.sources.channels import load_channels
 from modeling_clinragen.claims_clinragen import ClaimChecker
-from tests.modeling_clinragen.clinical_claims import PRESSURES, clinical_claims, make_records
+from tests.modeling_clinragen.clinical_claims import clinical_claims
+from tests.modeling_clinragen.clinical_records import PRESSURES, make_records
 
 
 NAMES = {
