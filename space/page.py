@@ -38,6 +38,10 @@ NOTICE = (
     "Research software, not a medical device: not for the diagnosis or treatment of patients. What it writes may be "
     "wrong, also where it is confident."
 )
+READS = {  # modality of a model that reads no other -> what the page says
+    "note": "This model reads the note alone: no measurement counts for its answer.",
+    "lab": "This model reads the measurements alone: the note does not count for its answer.",
+}
 START = "Choose a patient or enter one, then write. The answer appears here."
 CHANGED = "The record has changed or is no longer at hand. Look at it and ask again, or choose or upload it anew."
 GROUNDED = "write only what the record bears out"
@@ -67,8 +71,10 @@ class Page:
         self.channels = answers.channels_of(pipe)
         self.thresholds = answers.thresholds(pipe)
         self.examples = answers.examples(pipe)
+        modalities = set(pipe.processor.modalities)
+        self.notice = " ".join([NOTICE, *(READS[one] for one in modalities if len(modalities) == 1)])
         self.numbers = count(1)  # of records; the initial one has 0
-        reads_both = {"note", "lab"} <= set(pipe.processor.modalities)
+        reads_both = {"note", "lab"} <= modalities
         self.blocks = gr.Blocks(title="ClinRaGen", fill_width=True, analytics_enabled=False, delete_cache=(600, 600))
         with self.blocks:
             html(self._header())
@@ -112,7 +118,7 @@ class Page:
     def _header(self) -> Markup:
         known = counted(len(self.channels), "kind of measurement", "kinds of measurement")
         about = f"Model {self.model}: {len(self.thresholds)} diagnoses (groups of diagnosis codes), {known}."
-        return draw.header(NOTICE, place.where_it_goes(), about)
+        return draw.header(self.notice, place.where_it_goes(), about)
 
     def _build_patient(self, reads_both: bool) -> None:
         first = next(iter(self.examples))
@@ -299,7 +305,7 @@ class Page:
         return shown
 
     def _export(self, answered: dict, evidence: list[dict] | None = None) -> Markup:
-        about = self.model, NOTICE, self.channels, self.thresholds
+        about = self.model, self.notice, self.channels, self.thresholds
         return export.export_link(*about, answered, answered["modalities"], evidence)
 
     def _links(self, given: tuple[str, answers.Series], answer: dict, evidence: list[dict] = ()) -> views.Links:

@@ -145,3 +145,32 @@ def test_an_answer_without_probabilities_is_saved_and_its_evidence_refused(tiny_
     shown = page.find_evidence(draw_page.only(0, START), answered)
     assert list(shown) == [page.refusal]
     assert "this model has none" in shown[page.refusal]
+
+
+@pytest.mark.parametrize(
+    ("modalities", "said"),
+    [
+        (["note"], "This model reads the note alone: no measurement counts for its answer."),
+        (["lab"], "This model reads the measurements alone: the note does not count for its answer."),
+        (["note", "lab"], ""),
+    ],
+)
+def test_what_a_model_of_one_modality_reads_is_said_on_the_page_and_in_the_file(
+    tiny_model, tiny_tokenizer, tiny_processor, modalities, said
+):
+    import copy
+
+    from page import NOTICE, Page
+
+    from modeling_clinragen import ClinRaGenPipeline
+
+    processor = copy.deepcopy(tiny_processor)
+    processor.modalities = modalities
+    page = Page(ClinRaGenPipeline(tiny_model, processor=processor, tokenizer=tiny_tokenizer), "somebody/model")
+    given = ("Productive cough.", next(iter(page.examples.values()))[1])
+    *_, answer = page.pipe.stream({"note": given[0], "lab_values": given[1][0], "lab_times": given[1][1]})
+    answered = {"given": given, "left_out": "", "answer": answer, "modalities": "", "record": 0}
+    file = base64.b64decode(re.search("base64,([^\"']+)", str(page._export(answered)))[1]).decode()
+    for text in (text_of(str(page._header())), text_of(file)):
+        assert f"{NOTICE} {said}".strip() in text
+        assert ("This model reads" in text) == bool(said)
