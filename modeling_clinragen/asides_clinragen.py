@@ -51,7 +51,12 @@ _INSTRUCTIONS = re.compile(
     + r"[^\n.;:]{0,80}?(?::|\b(?:if|for|with|have|has|develop|experience|notice|following|(?<=any )of|include))"
     + r"[ \t]*(?:\n[ \t]*(?=\n\s*(?:[-*•·]|\d[.)])))?()$"
 )
-_HEADINGS = (_ALLERGIES, _ALLERGIES_ABOVE, _ALLERGIC, _SUSCEPTIBILITIES, _OCCUPATION, _INSTRUCTIONS)
+_RISKS = re.compile(
+    _START
+    + r"(?:the )?(?:risks?|(?:potential|possible) complications?|risks and (?:benefits|complications))"
+    + r"\b[^:\n.;]{0,40}:[ \t]*([^\n]*)"
+)
+_HEADINGS = (_RISKS, _ALLERGIES, _ALLERGIES_ABOVE, _ALLERGIC, _SUSCEPTIBILITIES, _OCCUPATION, _INSTRUCTIONS)
 
 
 def asides(text: str) -> list[tuple[int, int]]:

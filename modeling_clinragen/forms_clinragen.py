@@ -85,7 +85,10 @@ _LABEL = compiled(
     |negatives?|neg|denie[sd]|denying|denials?|absent|none(?: of(?=\s?:))?|nil|no evidence|(?:does|do|did) not have
     |not (?!(?:denied|absent|excluded|examined|assessed|tested|asked|done|performed|obtained
     |evaluated|checked|available|applicable|known)\b)
-    \w+(?: \w+)?|lacking|missing|never had|never|ruled out|excluded|unlikely|without|(?:negative|neg) for
+    \w+(?: \w+)?|lacking|missing|never had|never|ruled out|excluded
+    |(?:diagnoses |conditions )?(?:ruled out|excluded)|excluded diagnoses|considered (?:and|but) (?:excluded
+    |ruled out)|rule out
+    |less likely|unlikely|without|(?:negative|neg) for
     |no(?: known)?(?: (?:history|hx|evidence|signs|symptoms|complaints)(?: of)?)?)
     |(?P<plus>\+(?=\s?:)|\(\+\)(?=\s?:)
     |positives?|pos|reports?|reported|endorse[sd]|admits(?: to)?|complain(?:s|ed)(?: of)?|present

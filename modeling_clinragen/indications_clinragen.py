@@ -22,6 +22,19 @@ _NO_REASON = compiled(r"""
     """)
 
 
+# what procedures are done for without the disease that they are a sign of
+_ELECTIVE = compiled(r"""
+    (?:(?:the|an?|his|her|elective|planned|this|upcoming) )*(?:surgery|procedure|operation|or|case|mri|imaging|scan
+    |transport
+    |anesthesia|(?:(?:hemodynamic|close|bp|blood pressure) )?monitoring|peg(?: \w+)?|foreign body|dysphagia|biopsy)\b
+    """)
+
+
+def is_elective(reason: str) -> bool:
+    """Return whether a reason is an operation, a test or the like, not a disease."""
+    return bool(_ELECTIVE.match(reason))
+
+
 def other_reason(note: str, end: int) -> str | None:
     """
     Return what a note says that the treatment which ends at `end` is for, in lower case; `None` if it says nothing, or
@@ -33,4 +46,4 @@ def other_reason(note: str, end: int) -> str | None:
     return match["reason"]
 
 
-__all__ = ["other_reason"]
+__all__ = ["is_elective", "other_reason"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .layout_clinragen import joints, plain_blanks
 from .shapes_clinragen import LANGUAGE, fault_of
 
 
@@ -126,8 +127,11 @@ class Language:
         return self.is_english or bool(self.sentences)
 
     def read(self, text: str) -> Rewritten:
-        """Rewrite the known words of a text, and letters without their marks; the rest stays as it is."""
-        return Rewritten(text, text) if self.is_english else _rewritten(self, text)
+        """
+        Rewrite the known words of a text, and letters without their marks; the rest stays as it is. Of English, join
+        the lines that only the page has broken, and doubled blanks.
+        """
+        return _rewritten(self, text)
 
     def english(self, text: str) -> str:
         """Return a text rewritten for the English readers."""
@@ -166,14 +170,18 @@ class Language:
 @lru_cache(maxsize=256)  # a note is rewritten for its findings, its terms and each sentence about it
 def _rewritten(language: Language, text: str) -> Rewritten:
     parts, pieces, length, done = [], [], 0, 0
-    for begin, end, new, _ in language.replacements(text):
+    original, text = text, plain_blanks(text)
+    replacements = (
+        ((*joint, " ", False) for joint in joints(text)) if language.is_english else language.replacements(text)
+    )
+    for begin, end, new, _ in replacements:
         if new == text[begin:end]:
             continue
         start = length + begin - done
         parts += [text[done:begin], new]
         length, done = start + len(new), end
         pieces.append((start, length, begin, end))
-    return Rewritten("".join([*parts, text[done:]]), text, tuple(pieces))
+    return Rewritten("".join([*parts, text[done:]]), original, tuple(pieces))
 
 
 def pattern_of(form: str) -> str:

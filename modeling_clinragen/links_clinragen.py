@@ -19,7 +19,7 @@ from .causes_clinragen import OF_MANY_CAUSES, given_cause, is_harmless
 from .claims_clinragen import FINDINGS, Claim
 from .clinical_clinragen import short_name
 from .denials_clinragen import DenialFinder
-from .indications_clinragen import other_reason
+from .indications_clinragen import is_elective, other_reason
 from .language_clinragen import ENGLISH, Language
 from .note_claims_clinragen import DiagnosisFinder, Mention, arguments_of, premises_of
 from .past_clinragen import ACUTE, is_history, is_only_history
@@ -174,7 +174,7 @@ class KnowledgeLinks:
         )
 
     def _is_name(self, finding: NoteFinding, disease: str) -> bool:
-        names = {name.lower() for name in self._names[disease]}
+        names = {name.lower() for name in self._names.get(disease, ())}  # none of a disease that is no label
         return not names.isdisjoint((finding.text.lower(), finding.term.lower()))
 
     def _read_note(self, note: str) -> list[NoteFinding]:
@@ -281,6 +281,9 @@ class KnowledgeLinks:
         """
         if self._is_treatment(finding):
             reasons, many_causes = [other_reason(note, end) for _, end in places], False
+        elif self._is_procedure(finding):
+            reasons = [other_reason(note, end) for _, end in places]
+            return bool(reasons) and all(reason is not None and is_elective(reason) for reason in reasons)
         elif self._is_sign(disease, finding):
             reasons, many_causes = [given_cause(note, *place) for place in places], disease in OF_MANY_CAUSES
         else:
@@ -293,6 +296,9 @@ class KnowledgeLinks:
         return any(
             term["type"] == "drug" or term["term"].startswith("transfusion of") for term in self._named_by(text)
         )
+
+    def _is_procedure(self, text: str) -> bool:
+        return all(term["type"] == "procedure" for term in self._named_by(text) or ({"type": ""},))
 
     def _is_sign(self, disease: str, text: str) -> bool:
         return any(

@@ -107,8 +107,9 @@ _REFUSED = re.compile(
     r"\b(?:refus(?:es|ed|ing)|declin(?:es|ed|ing)) (?:[\w-]+ or )?"
     r"(?:(?:the|an?|any|all|of|his|her|further|to (?:have|undergo|start|take|receive|get)) )*$"
 )
+_STILL_ON = compiled_words("unable to|not able to|(?:could|can|did)(?:not|n't| not)|fail\\w*|yet to|difficulty")
 _DECLINED = re.compile(
-    r"^[\w-]+(?: (?:\w+ ){0,2}(?:offered(?: and| but)?|and|but))?,? declined(?=\s*(?:$|[.,;)]|by\b))"
+    r"[\w-]+(?: (?:\w+ ){0,2}(?:offered(?: and| but)?|and|but))?,? declined(?=\s*(?:$|[.,;)]|by\b))"
 )
 _OFF = re.compile(r"\boff (?:(?:the|of|all|his|her|mechanical|supplemental|home) )*$")
 _TREATMENT = re.compile(
@@ -289,7 +290,8 @@ _ANY_NOT_GIVEN = re.compile(r"\b(?:refus|declin|off )")
 def _is_refused(before: str, sentence: str, start: int) -> bool:
     """Return whether the treatment at `start` is refused, or over: "off pressors"."""
     near = before[-60:]
-    if _TREATMENT.match(sentence, start) and (_OFF.search(near) or _DECLINED.search(sentence, start)):
+    is_off = _OFF.search(near) and not _STILL_ON.search(near)
+    if _TREATMENT.match(sentence, start) and (is_off or _DECLINED.match(sentence, start)):
         return True
     return bool(_REFUSED.search(near))
 

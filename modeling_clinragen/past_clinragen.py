@@ -40,7 +40,16 @@ _DATED = compiled(r"""
     [ ](?:hospital\w*|admission|stay)|last (?:19|20)\d\d\b))
     """)
 _GIVEN_AS_HISTORY = compiled(r"""
-    (?:\b(?:history of|hx of|h/o|hx)\b:?
+    (?:\b(?:(?:ever )?since (?:his|her|the|their|a)|(?:\w+ )?(?:years?|months?|yrs?) (?:after|since|from|post) (?:his
+    |her|the|an?|their)?
+    |(?:the )?year of (?:his|her|the)|post-?|readmitted (?:after|following)(?: \w+){0,3}? (?:for|with)
+    |index admission was for
+    |(?:at|during) (?:his |her |the )?(?:last|prior|previous) (?:admission|hospitali[sz]ation|stay)(?: in \w+)?,?
+    (?: (?:he|she|pt|patient|they))?(?: (?:had|was (?:treated|admitted) (?:for|with)))?
+    |(?:last|prior|previous) (?:admission|hospitali[sz]ation|stay):?(?: (?:was )?for)?
+    |discharged [^.;\n]{0,20}?(?:ago|last (?:week|month|year)) (?:after|following|for|with)) ?(?:an?
+    |the )?(?:[\w-]+ ){0,1}
+    |\b(?:history of|hx of|h/o|hx)\b:?
     (?:(?!\b(?:who|now|present\w*|admi\w*|with|here|for|today|currently|acute)\b)[^.;:\n]){0,80}
     |\b(?:pmhx?|past (?:medical )?history|medical history|co-?morbid\w+|background)\b:?
     (?: (?:is |was |also )?(?:significant|notable|remarkable|positive|pertinent|includ\w+|of|for|with)(?: (?:for
@@ -74,7 +83,8 @@ _EARLIER = compiled(r"""
     intubat|tracheo|chest tube|thoracotomy|thoracentesis|\bptca\b|amputation|dialysis|\bcvvhd?f?\b|pericardiocentesis
     """)
 _OF_OLD_BEFORE = compiled(r"""
-    (?:\b(?:residual|baseline|(?<!acute on )chronic|long-?standing|old) (?:[\w-]+ ){0,2}
+    (?:\b(?:residual|baseline|(?<!acute on )chronic|long-?standing|old|pre-?existing|lifelong|congenital
+    |post-?stroke) (?:[\w-]+ ){0,2}
     |\b(?:home|nightly|nocturnal|osa (?:on|with)|non-?complian\w+ with(?: home)?) (?:bi-?pap or )?)$
     """)
 _AT_HOME = compiled(r"""
@@ -84,7 +94,10 @@ _MASK = re.compile(r"[cb]i?-?pap|non-?invasive ventilation|niv")
 _FOR_SLEEP = re.compile(
     r"(?:\bosa|sleep apnea)\b[ ,:(/–-]*(?:(?:on|with|uses?|w/) (?:\w+ )?)?$|\b(?:uses|wears|chronically on) $"
 )
-_OF_OLD_AFTER = compiled(r"[^,;.\n]{0,30}?(?:\bat baseline\b|\bfrom (?:an? )?(?:old|prior|previous|remote)\b)")
+_OF_OLD_AFTER = compiled(r"""
+    [^,;.\n]{0,30}?(?:\bat baseline\b|(?:since|from) (?:birth|childhood)\b|\(old\)|\b(?:is|was) (?:chronic|baseline|old
+    |lifelong)\b|, chronic\b|\blifelong\b|\bfrom (?:an? )?(?:old|prior|previous|remote)\b)
+    """)
 _PAST_HEADING = re.compile(
     r"(?m)^[ \t]*(?:(?:past|background"
     r"|pmhx?\b|medical history|social|family|co-?morbid|significant (?:medical )?history"

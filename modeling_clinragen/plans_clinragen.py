@@ -20,6 +20,24 @@ _PLANNED_BEFORE = compiled(r"""
     |(?:discuss(?:ed|ing)?|offered|recommended|considering|candidate for|declin(?:es|ed)|refus(?:es|ed))
     |type and (?:cross|screen)(?:match)?(?:ed)?)\b[^,;:]{0,40}$
     """)
+# orders for later, wishes, and what did not happen
+_ORDERED = compiled(r"""
+    \b(?:(?:call|page|notify|inform|alert|contact) (?:the )?(?:ho|md|np|pa|rn|doctor|physician|provider|intern|resident
+    |team
+    |house officer|on-?call)(?: (?:for|of|if|with))?|beware of|unless|should|had (?:he|she|the patient|they) not
+    |(?:dnr|dni|full code|molst|polst|code status)\b[^.;\n]{0,30}?\b(?:ok(?:ay)?|trial|accepts?|allow\w*|wants?|but)
+    |(?:patient|pt|he|she|family|would)(?: \w+)? (?:accept|want|allow)(?: a)?(?: trial)?
+    |(?:patient's )?wishes|keep|cross-?match(?:ed)?|transfuse)\b[^.;:\n]{0,60}$
+    """)
+# "labetalol for SBP > 160" is an order, "norepinephrine for MAP > 65" has a goal
+_THRESHOLD = compiled(r"""
+    [^.;\n]{0,30}?\b(?:for|if|when|once|only if|prn(?: for)?) (?:\w+ )?(?:
+    (?:sbp|dbp|bp|hr|rr|temp|t|k|mg|glucose|bg|fsbg|plts?)(?: (?:is|rises?|above|greater))* ?(?:>|≥|above|over
+    |greater than)
+    |(?:map|sbp|dbp|bp|hr|spo2|sats?|o2 sat|uop|urine output|hgb|hb|hct|plts?|k|mg|gcs|cvp|ci|svo2|glucose|bg)
+    (?: (?:is|falls?|drops?|below|less))* ?(?:<|≤|below|under|less than))
+    |[ ](?:units? )?to keep (?:\w+ )?(?:hgb|hb|hct|plts?)\b
+    """)
 _PLANNED_AFTER = re.compile(
     r"[^.;:\n]{0,30}?,? (?:but |which |and )?(?:the )?(?:family|patient|pt|he|she|daughter|son|wife|husband|hcp)"
     r" (?:has |have |was |were |is |are )?(?:declin\w+|refus\w+|(?:does|did) not (?:want|wish|agree))"
@@ -104,7 +122,13 @@ def is_not_done(sentence: str, start: int, end: int) -> bool:
 
 def is_planned(sentence: str, start: int, end: int) -> bool:
     """Return whether the span of a lower-case sentence is only planned, or depends on a condition."""
-    return bool(_PLANNED_BEFORE.search(sentence[max(start - 80, 0) : start]) or _PLANNED_AFTER.match(sentence, end))
+    before = sentence[max(start - 80, 0) : start]
+    return bool(
+        _PLANNED_BEFORE.search(before)
+        or _ORDERED.search(before)
+        or _PLANNED_AFTER.match(sentence, end)
+        or _THRESHOLD.match(sentence, end)
+    )
 
 
 __all__ = ["is_not_done", "is_planned"]

@@ -30,7 +30,8 @@ _STOPPED_BEFORE = compiled(rf"""
     """)
 _ORDER_UNTIL = compiled_words("if|when|once|after|tomorrow|unless|in the (?:am|morning)")
 _STOPPED_AFTER = compiled(r"""
-    (?:(?:,| and| &|/)? ?(?:gtts?|drips?|infusions?|iv|po|therapy|was|were|is|are|has|have|had|been|being|all|both|now
+    (?: ?\((?:mcg|units?|mg|ml)[^()\n]{0,15}\))?(?:(?:,| and| &|/)? ?(?:gtts?|drips?|infusions?|iv|po|therapy|was
+    |were|is|are|has|have|had|been|being|all|both|now
     |also|then|since|finally|successfully|subsequently|weaned|titrated|tapered|turned|shut|slowly|completely|quickly
     |recently|currently|temporarily|remains?|today|yesterday|overnight)\b){0,6}
     (?:(?:,? (?:and|&) |/)[\w-]+(?: (?:gtts?|drips?|now|both|all|were|was|are|weaned|been|have|has)){0,3})?
@@ -38,8 +39,12 @@ _STOPPED_AFTER = compiled(r"""
     (?:(?:weaned |titrated )?(?:to )?off(?![- ](?:and on|label|service|unit))|stopped|(?:self-)?discontinued|d/?c'?e?d
     |held(?! (?:at|steady|stable|on))|on hold|holding|withdrawn|on standby|stand-?by|available|at (?:the )?bedside
     |in (?:the )?room|ready|ordered,? (?:but )?not (?:yet )?(?:started|given|hung)
+    |(?:order |infusion )?(?:cancel+ed|d/?c'?d,? never given)|(?:(?:was |were )?(?:ordered|primed|prepared
+    |hung),? (?:but |and )?)?(?:not|never) (?:yet )?(?:been )?(?:hung|used)
+    |(?:patient |pt )?never (?:started|took|filled)
     |(?:not|never) (?:yet )?(?:been )?(?:started|given|used|initiated|hung|administered|taken)
-    |0(?:\.0+)? ?(?:mcg|mg|units?|ml|gamma))\b(?=\W*(?:$|[.,;:)\n|]|\d|/|x ?\d|(?:at|since|on|this|now|for|today
+    |0(?:\.0+)?(?= ?(?:$|[|,;\n]))|0(?:\.0+)? ?(?:mcg|mg|units?|ml|gamma))\b(?=\W*(?:$|[.,;:)\n|]|\d|/|x ?\d|(?:at
+    |since|on|this|now|for|today
     |yesterday
     |overnight|as|by|with|per|after|in|due|and|but|given|because|prior|before|last|until|during|while|around|secondary
     |once|when|hd|pod|early|late|shortly|earlier|briefly|then|d/t|without|to|if|yet|again)\b))
@@ -47,6 +52,10 @@ _STOPPED_AFTER = compiled(r"""
 _NOT_YET = compiled(r"""
     \b(?:not|never|unable to|(?:ca|did|does|would)n'?t|cannot|fail\w* to|trying to|tr(?:y|ied) to|attempt\w* to
     |plan\w* to|will|may|might|could|difficult\w* (?:to|in)|hop\w+ to|consider)(?: be| get| been)? *$
+    """)
+_GIVEN = compiled(r"""
+    \b(?:started|begun|initiated|placed|required|requiring|needed|received|briefly|transiently)\b
+    (?:(?!\b(?:not|never|without|before|order\w*)\b)[^.;\n]){0,30}$
     """)
 _RESUMED = compiled_words(r"""
     (?<!to )(?<!to be )(?<!will )(?<!will be )(?<!can be )(?<!may be )(?<!when )(?<!not )(?<!if )
@@ -63,6 +72,8 @@ def is_stopped(lower: str, start: int, end: int) -> bool:
     before, after = _STOPPED_BEFORE.search(line), _STOPPED_AFTER.match(lower, end)
     if before and (_NOT_YET.search(line, 0, before.start()) or _is_for_later(before[0], lower, end)):
         before = None
+    if after and not before and _GIVEN.search(line):
+        return False  # "started on norepinephrine, weaned off on day 3" was given in this stay
     if not before and not after:
         return False
     last = after.end() if after else end

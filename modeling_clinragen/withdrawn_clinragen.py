@@ -23,6 +23,17 @@ _BEFORE = compiled(rf"""
     |mistaken (?:for|as)|over-?diagnos\w+(?: (?:of|as|with))*|inconsistent with|incompatible with
     |(?:not|isn't|wasn't|nothing) (?:really |at all |felt to be |clinically )?(?:in keeping|in line|consistent
     |compatible|typical) (?:with|of|for)|(?:de-?bunked|withdrawn|retracted|revoked|rescinded) (?:\w+ )?(?:of|for)
+    |(?:(?:does|do|did) not|doesn't|don't|didn't) (?:feel|think|believe|consider)(?: that)?(?: (?:he|she|it|this
+    |the patient
+    |pt|they))?(?: (?:has|have|had|is|was|to have|to be|represents?))*
+    |disagree[sd]? with(?: (?:the )?(?:diagnosis|dx|label|read) of)?|question(?:s|ed)? the diagnosis of|hard to believe
+    [ ](?:this|it|that)(?: (?:is|was))*|(?:not|never|nothing|isn't|wasn't)(?: \w+){{0,3}}? (?:supportive|suggestive) of
+    |nothing(?: \w+){{0,3}} suggest(?:s|ed|ing)?|(?:favou?r(?:ed|s)?|more (?:likely|consistent with
+    |in keeping with))
+    (?:(?!\b(?:over|than)\b)[^.;,\n]){{0,40}} (?:over|than)|(?:preferred|favou?red) over|mimic(?:s|king|ked)?|pseudo-?
+    |(?:false(?:ly)?(?:[ -]positive)?|spurious(?:ly)?|erroneously|artifactual(?:ly)?|pseudo)(?:[ -](?:positive
+    |elevated|low
+    |high))?|(?:called|paged|activated) as|more sensitive for(?: (?:the )?(?:detection|diagnosis) of)?(?: acute)?
     |no longer (?:felt|thought|believed|considered|suspected|concerned)(?: to)?(?: (?:have|be|about|for|represent
     |due to))*
     )(?: (?:an?|the|true|acute|having|been))* $
@@ -48,6 +59,16 @@ _TAKEN_BACK = compiled_words(rf"""
     |substantiated)
     |(?:removed|taken|deleted|struck) (?:from|off) (?:the |his |her )?(?:problem list|pmhx?|chart|record|list)
     |inconsistent with|incompatible with
+    """)
+_NOT_REAL = compiled(r"""
+    (?: elevation| rise)?[ ,:(–-]{1,3}(?:(?:is|are|was|were|felt|thought|likely|probably|due|to|be|an?|the|from
+    |secondary|most
+    |believed|deemed|with|read|reading|by|cuff|lab|motion|tremor|monitor|line|sample|all|of|result) ){0,7}?
+    (?:artifact\w*|artefact\w*|hemoly[sz]ed|hemolysis|(?:lab|laboratory|recording|cuff|reading|charting|transcription|measurement
+    |monitor|thermometer) (?:error|malfunction)|damp(?:en)?ed waveform|tourniquet(?: effect)?|skin ?fold|contaminat\w+
+    |pseudo\w+|spurious|false positive|over-?read(?: as)? normal|nail polish|mimics?\b|criteria (?:are |were )?not met
+    |cancel+ed(?: by)?|at the bottom of|less (?:probable|likely)|non-?reactive)
+    |[ ]mimics?\b|[ ]criteria (?:are |were )?not met|[^.;\n]{0,20}\b(?:computer|machine) read\b
     """)
 _REMOVED = compiled(r"""
     [^.;\n]{0,30}?\b(?:diagnosis|dx|label|entry) (?:was|has been|had been|is) (?:since |later |subsequently |then
@@ -113,7 +134,7 @@ def is_withdrawn(lower: str, start: int, end: int) -> bool:
     after = _LINK.match(lower, end).end()
     if _TAKEN_BACK.match(lower, after) or (_REVISED.match(lower, after) and _DIAGNOSIS_OF.search(before)):
         return True
-    if _ENTERTAINED.match(lower, end) or _REMOVED.match(lower, end):
+    if _NOT_REAL.match(lower, end) or _ENTERTAINED.match(lower, end) or _REMOVED.match(lower, end):
         return True
     rest = lower[end : end + _MAX]
     if _CAUSE.search(before):

