@@ -520,8 +520,9 @@ def _places_of(finding: str, stems: list[str], numbers: set, qualifiers: set[str
         named = (place for form in other_names(stems) for place in index.find_named(form))
         named = kept(named) if is_name(stems) else index.qualified(kept(named), qualifiers)
         places = index.qualified(kept(index.find_part(stems)), qualifiers) or named
-    if not places and not _INTACT.isdisjoint(stems):  # "gag is intact" against "no gag"
-        found = kept(index.find([word for word in stems if word not in _INTACT]))
+    sign = [word for word in stems if word not in _INTACT]
+    if not places and sign and sign != stems:  # "gag is intact" against "no gag"
+        found = kept(index.find(sign))
         places = [place for place in found if index.polarity(place) == "negated"]
     return places
 

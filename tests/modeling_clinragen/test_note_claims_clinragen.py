@@ -195,6 +195,12 @@ def test_any_note_is_read_and_positions_are_kept(note):
             assert note[start:end].strip()
 
 
+@pytest.mark.parametrize("words", ["Normal equal", "Intact", "Palpable and equal"])
+def test_a_finding_of_words_for_normal_alone_is_looked_up(words):
+    for claim in check_note_claims(f"{words} suggests disease.", "Cough. No gag."):
+        assert claim.verdict in ("absent", "unverifiable")
+
+
 def test_a_finding_that_is_not_in_the_note_is_absent_and_not_unverifiable():
     (claim,) = check_note_claims("Tendon xanthoma suggests a disorder of lipids.", "Chest pain.")
     assert (claim.verdict, claim.spans) == ("absent", [])
