@@ -27,11 +27,12 @@ from .links_clinragen import NoteFinding, argue
 from .note_claims_clinragen import NoteIndex, check_note_claims
 from .own_words_clinragen import SeriesWords, details, has_foreign_unit
 from .past_clinragen import ACUTE, is_only_history
-from .phrases_clinragen import lowered
+from .phrases_clinragen import compiled, compiled_words, lowered
 from .processing_clinragen import RATIONALE, ClinRaGenProcessor
 from .realization_clinragen import NO_SIGN, place_of
 from .repair_clinragen import NumberRepair, without_findings
 from .wellformed_clinragen import is_well_formed
+from .words_clinragen import content_words
 
 
 PARTS = {"note": "rationale", "lab": "lab test"}  # part of a rationale -> its heading
@@ -43,6 +44,14 @@ MAX_SHOWN = 2  # findings that are stated if no diagnosis is listed
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+")
 _MARKS = re.compile(r"(?<=[.!?])[.!?]+$")  # behind the mark that ends a sentence
 _PLAIN = re.compile(r"[^a-z0-9]+")
+# words for a time of the stay, and for a cause
+_WHEN = compiled_words(r"""
+    now|currently|presently|at present|(?:at|on|upon|before|since) (?:discharge|admission|arrival|presentation)
+    |(?:discharged|admitted|presented) with|(?:a )?history of(?! smoking)|previous(?:ly)?|past|prior
+    """)
+_DUE_TO = compiled(r"""
+    \b(?:due to|because of|secondary to|caused by) (?P<cause>(?:(?!,| (?:which|and|is|are|suggests?)\b)[^.;])+)
+    """)
 _LETTER = re.compile(r"[^\W\d_]")
 # Only the composer may state this: it searches the whole record.
 _LACK = re.compile(r"\b(?:remains?|stays?|left|is|are) unexplained\b|\blisted (?:disease|diagnos)", re.IGNORECASE)
@@ -276,7 +285,14 @@ class GroundedText:
         for mention in reversed(self.grounding.links.find_diagnoses(sentence)):
             if mention.inferred:  # the number of "type 2 diabetes" is no finding
                 sentence = sentence[: mention.start] + sentence[mention.end :]
-        return not details(sentence) <= self.details
+        return not details(sentence) <= self.details or self._adds_time_or_cause(lowered(sentence))
+
+    def _adds_time_or_cause(self, lower: str) -> bool:
+        """Return whether a sentence says when a finding was, or what it is due to, in words that the note lacks."""
+        if any(match[0] not in self.index.text for match in _WHEN.finditer(lower)):
+            return True
+        causes = (content_words(lower, *match.span("cause")) for match in _DUE_TO.finditer(lower))
+        return any(word not in self.index.positions for cause in causes for word, *_ in cause)
 
     def _channel(self, claim: Claim) -> dict:
         return self.grounding.check.channels[self.grounding.check.position[claim.channel]]
