@@ -36,23 +36,6 @@ class Statement:
 # ---- lines
 
 _BULLET = re.compile(r"\s*(?:[-*•·–]\s|[•·]|\d+[.)]\s)")
-_GOES_ON = re.compile(r"(?:[,/]|\b(?:or|and|nor|of|the|with|without|for|an))\s*$")
-_LONG_LINE = 40
-
-
-def unwrapped(text: str) -> str:
-    """Replace line breaks within a sentence by spaces, so that its lines are read together."""
-    lines = text.split("\n")
-    joints = [" " if _continues(before, line) else "\n" for before, line in itertools.pairwise(lines)]
-    return lines[0] + "".join(joint + line for joint, line in zip(joints, lines[1:], strict=True))
-
-
-def _continues(before: str, line: str) -> bool:
-    if not line.strip() or not before.strip() or _BULLET.match(line):
-        return False
-    if _GOES_ON.search(before.lower()):
-        return True
-    return len(before) >= _LONG_LINE and line.lstrip()[0].islower() and before.rstrip()[-1].isalnum()
 
 
 def _pieces(text: str, pattern: re.Pattern) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,7 @@ _GOES_ON = compiled(r"""
     |r/o
     |negative for|positive for|secondary|because|likely))$
     """)
-_VALUE = re.compile(r"(?:[:|=\t]|^\S+) *(?:no|not|any)$")  # "Cough: no"
+_VALUE = re.compile(r"[:|=\t] *(?:no|not|any|denie[sd]|has|had)$|^\S+ *(?:no|not|any)$")  # "Cough: no"
 _JOINS = (" or", " and", " nor", " of", " the", " with", " without", " for", " an", ",", "/")  # before a capital, too
 _MIN_LINE = 40  # characters of a line that the page may have broken
 _MIN_WORDS = 3  # before a tab that is a blank
@@ -45,6 +45,14 @@ def joints(text: str) -> Iterator[tuple[int, int]]:
         match.span() for match in _DOUBLED.finditer(text) if text[match.start()] != "\t" or _is_prose(text, match)
     ]
     yield from sorted(found)
+
+
+def unwrapped(text: str) -> str:
+    """Return a text of the same length with soft line breaks as spaces."""
+    letters = list(plain_blanks(text))
+    for start, end in joints(text):
+        letters[start:end] = [" " if letter == "\n" else letter for letter in letters[start:end]]
+    return "".join(letters)
 
 
 def _is_prose(text: str, tab: re.Match) -> bool:
@@ -68,4 +76,4 @@ def _is_soft(text: str, start: int, end: int) -> bool:
     return len(before) >= _MIN_LINE and (before[-1].isalnum() or before[-1] in ",)")
 
 
-__all__ = ["joints", "plain_blanks"]
+__all__ = ["joints", "plain_blanks", "unwrapped"]

@@ -9,8 +9,9 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from .asides_clinragen import asides, is_aside
-from .forms_clinragen import family_histories, statements_of_forms, unwrapped
+from .forms_clinragen import family_histories, statements_of_forms
 from .homonyms_clinragen import names_something_else
+from .layout_clinragen import unwrapped
 from .negation_clinragen import (
     NOT_KNOWN,
     OWN,
