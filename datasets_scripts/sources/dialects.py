@@ -291,3 +291,14 @@ def _reads(date: str, date_format: str) -> bool:
         return bool(datetime.strptime(date, date_format))
     except ValueError:
         return False
+
+
+def since_1970(text: str, date_format: str, is_birth: bool) -> str:
+    """Write the SQL for the instant of a number since 1970, in UTC; other cells stay what they are."""
+    seconds, (low, high) = (
+        f"TRY_CAST({text} AS DOUBLE) / {EPOCHS[date_format]}",
+        EPOCH_BIRTHS if is_birth else EPOCH_TIMES,
+    )
+    instant = f"make_timestamp(CAST(round({seconds} * 1e6) AS BIGINT))"
+    written = f"strftime({instant}, '%Y-%m-%d %H:%M:%S.%f') || '+00:00'"
+    return f"CASE WHEN {seconds} >= {low:.0f} AND {seconds} < {high:.0f} THEN {written} ELSE {text} END"

@@ -20,8 +20,6 @@ import duckdb
 
 from datasets_scripts.sources.dialects import (
     DELIMITERS,
-    EPOCH_BIRTHS,
-    EPOCH_TIMES,
     EPOCHS,
     NOT_UTF8,
     PLAIN,
@@ -30,6 +28,7 @@ from datasets_scripts.sources.dialects import (
     encoding_fault,
     other_delimiter,
     read_header,
+    since_1970,
 )
 from datasets_scripts.sources.times import create_time_macros, has_offset, time_fault
 from datasets_scripts.sources.unpacked import PROTOCOL, UnpackedFileSystem, unpacked_files
@@ -346,7 +345,7 @@ def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:
     if _kind(column, spec) not in ("time", "birth"):
         return text
     if dialect.date_format in EPOCHS:
-        text = _since_1970(text, EPOCHS[dialect.date_format], _kind(column, spec) == "birth")
+        text = since_1970(text, dialect.date_format, _kind(column, spec) == "birth")
     elif dialect.date_format:
         parts = rf"'^\s*((?:\S+\s+){{{dialect.date_format.count(' ')}}}[^\sT]\S*?)((?:\s|T\d).*)?$'"
         date = f"try_strptime(regexp_extract({text}, {parts}, 1), {quoted(dialect.date_format)})"
@@ -355,14 +354,6 @@ def _in_plain(text: str, column: str, spec: dict, dialect: Dialect) -> str:
     if dialect.time_zone and _kind(column, spec) == "time":
         text = f"with_zone({text}, {quoted(dialect.time_zone)})"
     return text
-
-
-def _since_1970(text: str, unit: int, is_birth: bool) -> str:
-    """Write the SQL for the instant of a number since 1970, in UTC; other cells stay what they are."""
-    seconds, (low, high) = f"TRY_CAST({text} AS DOUBLE) / {unit}", EPOCH_BIRTHS if is_birth else EPOCH_TIMES
-    instant = f"make_timestamp(CAST(round({seconds} * 1e6) AS BIGINT))"
-    written = f"strftime({instant}, '%Y-%m-%d %H:%M:%S.%f') || '+00:00'"
-    return f"CASE WHEN {seconds} >= {low:.0f} AND {seconds} < {high:.0f} THEN {written} ELSE {text} END"
 
 
 def whole_number(text: str, where: str = "a table") -> str:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ClinRaGen contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Find no finding in what a note only plans, in allergies, and in words that mean something else in a phrase."""
+"""Find no finding in what a note only plans or makes depend on a condition, nor in allergies."""
 
 import pytest
 
@@ -49,69 +49,6 @@ def test_a_planned_treatment_or_an_allergy_is_no_finding(find, note):
     ],
 )
 def test_a_treatment_under_way_is_a_finding_beside_plans(find, note, finding):
-    assert finding in find(note)
-
-
-@pytest.mark.parametrize(
-    "note",
-    [
-        "Right CVA tenderness",
-        "s/p 1 shock by EMS",
-        "3 shocks delivered",
-        "DCCV 200J shock",
-        "PAC removed",
-        "PAC numbers stable",
-        "Poor historian, poor appetite",
-        "Pupils irregular",
-        "Patient paced the hallway",
-        "Elder neglect",
-        "Gastric bypass",
-        "Ureteral stent placement",
-        "Glasgow Coma Score: 15",
-        "Unresponsive to fluids",
-        "Hay fever",
-        "Septic arthritis",
-        "Cough and gag intact",
-        "Smoking status: never smoker",
-        "Appetite poor, memory poor",
-        "Dentition: poor. Prognosis poor.",
-        "Mass irregular",
-        "PEG vented to gravity",
-        "Drinks two cups of coffee",
-        "Drinks daily coffee",
-        "Smokes crack",
-        "Guaifenesin-DM prn",
-        "Family in shock about the news",
-        "Cough syrup",
-        "Neglected wound",
-        "Transferred from Shock Trauma",
-        "Indwelling catheter: foley",
-        "Chest tubes x2 post CABG",
-    ],
-)
-def test_a_word_with_another_sense_is_no_finding(find, note):
-    assert find(note) == []
-
-
-@pytest.mark.parametrize(
-    ("note", "finding"),
-    [
-        ("Septic shock, on pressors", "septic shock"),
-        ("PACs on telemetry", "pacs"),
-        ("Perfusion poor", "poor"),
-        ("Skin perfusion is poor", "poor"),
-        ("Rhythm irregular", "irregular"),
-        ("Left neglect", "neglect"),
-        ("Drinks daily", "drinks daily"),
-        ("Chest tube to suction", "chest tube"),
-        ("Dysrhythmia irregular", "dysrhythmia irregular"),
-        ("s/p coronary artery bypass", "coronary artery bypass"),
-        ("Coma", "coma"),
-        ("Fever and productive cough", "productive cough"),
-        ("Current smoker", "smoker"),
-    ],
-)
-def test_the_medical_sense_is_found(find, note, finding):
     assert finding in find(note)
 
 
