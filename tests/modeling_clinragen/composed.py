@@ -64,3 +64,17 @@ def faults(note, lab, sentences, lab_sentences):
     for text in lab_sentences:
         found += [c for c in argue(check(text, *lab), text, links()) if c.channel]
     return [c for c in found if c.verdict != "supported" or c.argument in ("unlinked", "unknown")]
+
+
+def is_evidence(note, text, disease):
+    """Return whether a finding of a note is evidence of a disease."""
+    return any(
+        finding.text.lower() == text for finding in composer().evidence(note, *series(), [disease])[disease].note
+    )
+
+
+def arguments_from(note, subject, disease):
+    """Return the arguments of a text that concludes a disease from a finding of a note."""
+    text = f"{subject} suggests {links().names_of(disease)[1]}."
+    claims = argue(check_note_claims(text, note), text, links(), note)
+    return {claim.argument for claim in claims if claim.diagnoses}

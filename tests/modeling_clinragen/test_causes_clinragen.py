@@ -5,8 +5,6 @@
 import pytest
 
 from modeling_clinragen.causes_clinragen import given_cause
-from modeling_clinragen.links_clinragen import argue
-from modeling_clinragen.note_claims_clinragen import check_note_claims
 from tests.modeling_clinragen.composed import (
     AMI,
     BLEEDING,
@@ -19,8 +17,9 @@ from tests.modeling_clinragen.composed import (
     SEPSIS,
     SHOCK,
     STROKE,
+    arguments_from,
     composer,
-    links,
+    is_evidence,
     series,
 )
 
@@ -66,15 +65,12 @@ CASES = [
 
 @pytest.mark.parametrize(("note", "sign", "disease", "is_sign"), CASES)
 def test_a_sign_is_evidence_unless_the_note_gives_another_cause(note, sign, disease, is_sign):
-    found = composer().evidence(note, *series(), [disease])[disease].note
-    assert any(finding.text.lower() == sign for finding in found) == is_sign
+    assert is_evidence(note, sign, disease) == is_sign
 
 
 @pytest.mark.parametrize(("note", "sign", "disease", "is_sign"), CASES)
 def test_an_argument_from_a_sign_needs_its_cause(note, sign, disease, is_sign):
-    text = f"{sign.capitalize()} suggests {links().names_of(disease)[1]}."
-    claims = argue(check_note_claims(text, note), text, links(), note)
-    assert {claim.argument for claim in claims if claim.diagnoses} == {"linked" if is_sign else "unlinked"}
+    assert arguments_from(note, sign.capitalize(), disease) == {"linked" if is_sign else "unlinked"}
 
 
 @pytest.mark.parametrize("name", ["Stroke", "Pneumonia", "Heart failure"])

@@ -5,8 +5,6 @@
 import pytest
 
 from modeling_clinragen.indications_clinragen import other_reason
-from modeling_clinragen.links_clinragen import argue
-from modeling_clinragen.note_claims_clinragen import check_note_claims
 from tests.modeling_clinragen.composed import (
     AMI,
     BLEEDING,
@@ -19,9 +17,8 @@ from tests.modeling_clinragen.composed import (
     RESPIRATORY,
     SEPSIS,
     SHOCK,
-    composer,
-    links,
-    series,
+    arguments_from,
+    is_evidence,
 )
 
 
@@ -53,16 +50,12 @@ CASES = [
 
 @pytest.mark.parametrize(("note", "treatment", "disease", "is_sign"), CASES)
 def test_a_treatment_is_evidence_for_what_it_is_given_for(note, treatment, disease, is_sign):
-    found = composer().evidence(note, *series(), [disease])[disease].note
-    assert any(finding.text.lower() == treatment for finding in found) == bool(is_sign)
+    assert is_evidence(note, treatment, disease) == bool(is_sign)
 
 
 @pytest.mark.parametrize(("note", "treatment", "disease", "is_sign"), [case for case in CASES if case[3] is not None])
 def test_an_argument_from_a_treatment_needs_its_reason(note, treatment, disease, is_sign):
-    name = links().names_of(disease)[1]
-    text = f"The use of {treatment} suggests {name}."
-    claims = argue(check_note_claims(text, note), text, links(), note)
-    assert {claim.argument for claim in claims if claim.diagnoses} == {"linked" if is_sign else "unlinked"}
+    assert arguments_from(note, f"The use of {treatment}", disease) == {"linked" if is_sign else "unlinked"}
 
 
 @pytest.mark.parametrize(
